@@ -1,0 +1,1 @@
+"""Predict gene expression from H&E whole-slide images with NH2ST."""

@@ -1,0 +1,16 @@
+"""What can be wrong with a user's input, each with a message fit to be shown as it is."""
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used.
+
+    The message says in one or two sentences what is wrong, where, and what to do. The command
+    line prints it on stderr and exits with 2; widgets show it as a notification.
+    """
+
+
+class SegmentError(Exception):
+    """One stored segment (tile, strip or chunk) of a slide cannot be read.
+
+    The rest of the slide may be good, so readers of many tiles catch it and go on.
+    """

@@ -1,0 +1,100 @@
+"""The networks a model folder can name.
+
+Another network joins by an entry here: inference, widgets and the command line know models
+through :class:`Architecture` and :class:`Predictor` alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.network import CONTEXTS, NH2ST, NH2STHyperparameters
+from napari_nh2st.model.prepared import PreparedNH2ST
+
+
+class Predictor(Protocol):
+    """A network made ready to predict some genes on one device."""
+
+    uses_neighborhood: bool
+    """False where :meth:`encode` gives predictions already."""
+
+    def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """What is computed once per tile.
+
+        Takes (n, tile, tile, 3) RGB tiles in 0–255 on the predictor's device, uint8 or float.
+        Returns tensors of n rows; the first is (n, genes) predictions where
+        ``uses_neighborhood`` is False.
+        """
+        ...
+
+    def combine(self, gathered: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+        """Predictions from the encoded rows of neighborhoods.
+
+        Takes for each tensor of :meth:`encode` its rows gathered as (b, 9, ...), and the (b, 9)
+        mask of present tiles; returns (b, genes).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is built from a config, and made ready to predict."""
+
+    build: Callable[[ModelConfig], nn.Module]
+    prepare: Callable[[nn.Module, Sequence[int], torch.device, torch.dtype], Predictor]
+
+
+def _build_nh2st(config: ModelConfig) -> nn.Module:
+    return NH2ST(nh2st_hyperparameters(config))
+
+
+def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
+    """The hyperparameters of an NH2ST model's config, checked.
+
+    Raises
+    ------
+    InputError
+        Naming the hyperparameter that is unknown or out of range.
+    """
+    given: Mapping[str, Any] = config.hyperparameters
+    known = {f.name: f for f in fields(NH2STHyperparameters)}
+    for name, value in given.items():
+        if name not in known or name in ("panel_size", "tile_px"):
+            raise InputError(f"hyperparameters.{name} is not one of architecture 'nh2st'")
+        if name == "context":
+            if value not in CONTEXTS:
+                raise InputError(
+                    f"hyperparameters.context is {value!r}; it must be one of {', '.join(CONTEXTS)}"
+                )
+        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            raise InputError(f"hyperparameters.{name} is {value!r}; it must be a positive number")
+    p = NH2STHyperparameters(len(config.panel), tile_px=config.tile_px, **given)
+    integers = (p.dim, p.depth, p.heads, p.hidden, p.hypergraph_hidden, p.neighbors)
+    if any(not isinstance(n, int) or n < 1 for n in integers) or not 0 <= p.dropout < 1:
+        raise InputError(
+            "hyperparameters: dim, depth, heads, hidden, hypergraph_hidden and neighbors must be "
+            "whole numbers above 0, and dropout from 0 to below 1"
+        )
+    if p.dim % p.heads:
+        raise InputError(f"hyperparameters.dim ({p.dim}) must be a multiple of heads ({p.heads})")
+    if config.neighborhood["size"] != p.neighbors + 1:
+        raise InputError(
+            f"neighborhood.size is {config.neighborhood['size']}, but hyperparameters.neighbors "
+            f"{p.neighbors} and the tile itself make {p.neighbors + 1}"
+        )
+    return p
+
+
+def _prepare_nh2st(
+    network: nn.Module, genes: Sequence[int], device: torch.device, dtype: torch.dtype
+) -> Predictor:
+    assert isinstance(network, NH2ST)
+    return PreparedNH2ST(network, genes, device, dtype)
+
+
+ARCHITECTURES: dict[str, Architecture] = {"nh2st": Architecture(_build_nh2st, _prepare_nh2st)}

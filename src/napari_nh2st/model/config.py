@@ -1,0 +1,150 @@
+"""What a model says of itself: `config.json`, without its weights and without torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from napari_nh2st.errors import InputError
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+
+PUBLISHED_TARGET: dict[str, Any] = {
+    "description": (
+        "log10(1 + counts per 10,000 of the panel), mean of the spot and its array neighbors"
+    ),
+    "scale_to": 10_000,
+    "transform": "log10(1+v)",
+    "smoothing": "array-neighbors",
+}
+"""The target NH2ST was published with. It is not log1p-CPM: counts are restricted to the panel
+before they are scaled, and the logarithm is to base 10."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model's `config.json`.
+
+    Parameters
+    ----------
+    name
+        What the model is called where it is listed.
+    architecture
+        Key into :data:`napari_nh2st.model.architectures.ARCHITECTURES`.
+    hyperparameters
+        What the architecture is built from, beside panel size and ``tile_px``.
+    panel
+        The genes it predicts, in order.
+    target
+        What a predicted value is, in words (``description``) and in fields.
+    tile_px, mpp
+        Side of a tile in pixels, and the µm/px at which the network wants it.
+    pitch_um
+        Distance between spots in training, in µm: the default pitch of a prediction.
+    neighborhood
+        ``size`` (9 with the tile itself) and ``layout`` of the spots.
+    training
+        ``trained``, ``summary`` and whatever else tells where the weights come from.
+    weights
+        ``file`` and ``sha256``.
+    reliability
+        Held-out Pearson correlation by gene; None where it was not measured.
+    """
+
+    name: str
+    architecture: str
+    hyperparameters: Mapping[str, Any]
+    panel: tuple[str, ...]
+    target: Mapping[str, Any]
+    tile_px: int
+    mpp: float
+    pitch_um: float
+    neighborhood: Mapping[str, Any]
+    training: Mapping[str, Any]
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    reliability: Mapping[str, float | None] | None = None
+
+    @property
+    def trained(self) -> bool:
+        """False for weights that are random."""
+        return bool(self.training["trained"])
+
+    @property
+    def context(self) -> str:
+        """What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``."""
+        return str(self.hyperparameters.get("context", "query"))
+
+    @property
+    def tile_um(self) -> float:
+        """Side of a tile in µm."""
+        return self.tile_px * self.mpp
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        return {"format": 1} | {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> "ModelConfig":
+        """Check the content of a `config.json` and take it over.
+
+        Parameters
+        ----------
+        content
+            The parsed JSON.
+        where
+            Name of the file, for messages.
+
+        Raises
+        ------
+        InputError
+            Naming the field that is wrong.
+        """
+        problem = next(iter(sorted(_schema().iter_errors(content), key=lambda e: e.path)), None)
+        if problem is not None:
+            place = problem.json_path.removeprefix("$.") if problem.path else "the top level"
+            raise InputError(f"{where} is not a model's config: {place}: {problem.message}")
+        fields = {name: value for name, value in content.items() if name != "format"}
+        config = cls(**(fields | {"panel": tuple(fields["panel"])}))
+        unknown = set(config.reliability or ()) - set(config.panel)
+        if unknown:
+            raise InputError(
+                f"{where}: reliability names genes that are not in the panel: "
+                f"{', '.join(sorted(unknown)[:3])}"
+            )
+        return config
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read and check the config of a model folder.
+
+    Raises
+    ------
+    InputError
+        The folder or its config is missing, not JSON, or has a wrong field (which is named).
+    """
+    path = folder / CONFIG_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} is not a model folder: it has no {CONFIG_FILE}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    return ModelConfig.from_json(content, str(path))
+
+
+@cache
+def _schema() -> Any:
+    text = resources.files(__package__).joinpath("config.schema.json").read_text("utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))

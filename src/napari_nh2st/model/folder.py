@@ -1,0 +1,205 @@
+"""Models as folders: `config.json`, `model.safetensors` and a card."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.architectures import ARCHITECTURES, Architecture
+from napari_nh2st.model.card import model_card
+from napari_nh2st.model.config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ModelConfig,
+    read_config,
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its config.
+
+    Parameters
+    ----------
+    config
+        What it says of itself.
+    network
+        The network, float32, in eval mode, on the CPU.
+    source
+        Where it came from, as shown to the user.
+    """
+
+    config: ModelConfig
+    network: nn.Module
+    source: str
+
+    @property
+    def architecture(self) -> Architecture:
+        """How the network is made ready to predict."""
+        return ARCHITECTURES[self.config.architecture]
+
+
+def new_model(config: ModelConfig, seed: int) -> Model:
+    """An untrained model: random weights, which a card and a prediction say.
+
+    Parameters
+    ----------
+    config
+        What to build; its ``training`` is replaced.
+    seed
+        Of the weights. The caller's random state is left as it was.
+
+    Raises
+    ------
+    InputError
+        The config names an architecture or hyperparameter that there is not.
+    """
+    training = {
+        "trained": False,
+        "summary": f"UNTRAINED: random weights (seed {seed}). Predictions mean nothing.",
+        "seed": seed,
+    }
+    config = replace(config, training=training, reliability=None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _architecture(config, "the config").build(config).eval()
+    return Model(config, network, f"{config.name} (new)")
+
+
+def load_model_folder(folder: Path, source: str | None = None) -> Model:
+    """Read a model folder, checking config and weights against each other.
+
+    Parameters
+    ----------
+    folder
+        Holds `config.json` and `model.safetensors`.
+    source
+        How to call it; the folder itself by default.
+
+    Raises
+    ------
+    InputError
+        Something is missing, damaged or does not fit; the field or tensor is named.
+    """
+    config = read_config(folder)
+    where = f"{folder / CONFIG_FILE}"
+    architecture = _architecture(config, where)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise InputError(f"{folder} has no {WEIGHTS_FILE}, the weights of the model")
+    found = file_sha256(weights)
+    if found != config.weights["sha256"]:
+        raise InputError(
+            f"{weights} is not the file that {CONFIG_FILE} was written with (weights.sha256 "
+            f"{config.weights['sha256'][:12]}…, found {found[:12]}…). Copy the folder again."
+        )
+    try:
+        network = architecture.build(config)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    try:
+        state = load_file(weights)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{weights} is not a safetensors file: {error}") from None
+    _fill(network, state, weights)
+    return Model(config, network.eval(), source or str(folder))
+
+
+def save_model_folder(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -> Model:
+    """Write a model folder, all of it or nothing.
+
+    Parameters
+    ----------
+    model
+        What to write.
+    folder
+        Must not exist; its parents are made.
+    dtype
+        Type of the stored weights.
+
+    Returns
+    -------
+    Model
+        With the config as written (its ``weights`` filled in).
+
+    Raises
+    ------
+    InputError
+        The folder exists or cannot be written.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already; give another folder or remove it first")
+    state = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in model.network.state_dict().items()
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in state.items()}, draft / WEIGHTS_FILE
+        )
+        sha256 = file_sha256(draft / WEIGHTS_FILE)
+        config = replace(model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256})
+        text = json.dumps(config.to_json(), indent=1, ensure_ascii=False)
+        (draft / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        (draft / CARD_FILE).write_text(model_card(config), encoding="utf-8")
+        draft.chmod(0o777 & ~_umask())
+        draft.replace(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return replace(model, config=config, source=str(folder))
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _architecture(config: ModelConfig, where: str) -> Architecture:
+    try:
+        return ARCHITECTURES[config.architecture]
+    except KeyError:
+        raise InputError(
+            f"{where}: architecture is {config.architecture!r}; this version has "
+            f"{', '.join(map(repr, ARCHITECTURES))}"
+        ) from None
+
+
+def _fill(network: nn.Module, state: dict[str, torch.Tensor], where: Path) -> None:
+    expected = network.state_dict()
+    missing, unknown = expected.keys() - state.keys(), state.keys() - expected.keys()
+    if missing or unknown:
+        what = f"lacks {min(missing)}" if missing else f"has {min(unknown)}, which does not belong"
+        raise InputError(f"{where} does not fit config.json's hyperparameters: it {what}")
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            raise InputError(
+                f"{where} does not fit config.json: {name} has shape {tuple(state[name].shape)}, "
+                f"panel and hyperparameters make {tuple(tensor.shape)}"
+            )
+        if not torch.isfinite(state[name]).all():
+            raise InputError(f"{where}: {name} has values that are not finite")
+    network.load_state_dict(state)

@@ -1,0 +1,101 @@
+"""Where models are found: bundled with the package, in a folder, or on the Hugging Face Hub."""
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+
+if TYPE_CHECKING:
+    from napari_nh2st.model.folder import Model
+
+_HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
+
+
+def bundled_models() -> dict[str, Path]:
+    """The models that come with the package: name → folder."""
+    base = Path(str(resources.files("napari_nh2st"))) / "models"
+    return {path.parent.name: path.parent for path in sorted(base.glob(f"*/{CONFIG_FILE}"))}
+
+
+def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
+    """The folder of a model, fetched first if it lies on the Hub.
+
+    Parameters
+    ----------
+    name_or_path
+        A bundled model's name, a folder, or a Hugging Face repository id ``owner/name``.
+    revision
+        For the Hub: the full commit hash (40 hexadecimal digits). It may stand in the id instead,
+        ``owner/name@hash``. Branches and tags are not taken, since what they name can change.
+
+    Raises
+    ------
+    InputError
+        There is no such model, the revision is missing, or the Hub cannot be reached.
+    """
+    name = str(name_or_path)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    bundled = bundled_models()
+    if name in bundled:
+        return bundled[name]
+    if path.is_file():
+        raise InputError(
+            f"{name} is a file; a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}. "
+            "Pickled checkpoints are never loaded as models."
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@.*)?", name) and not name.startswith("."):
+        return _from_hub(f"{name}@{revision}" if revision else name)
+    known = f" Bundled models: {', '.join(bundled)}." if bundled else ""
+    raise InputError(f"There is no model {name}: no folder of that name.{known}")
+
+
+def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model":
+    """Load a model by name, folder or Hugging Face repository id.
+
+    Weights are read from safetensors; no pickle is ever executed. Parameters as
+    :func:`find_model`.
+
+    Raises
+    ------
+    InputError
+        There is no such model, or something in its folder is wrong; the field is named.
+
+    Examples
+    --------
+    >>> model = load_model("path/to/model")  # doctest: +SKIP
+    >>> model.config.panel[:3]  # doctest: +SKIP
+    """
+    folder = find_model(name_or_path, revision)
+    from napari_nh2st.model.folder import load_model_folder
+
+    return load_model_folder(folder, str(name_or_path))
+
+
+def _from_hub(name: str) -> Path:
+    match = _HUB_ID.fullmatch(name)
+    if match is None:
+        raise InputError(
+            f"{name} is neither a folder nor a pinned Hugging Face model: give owner/name@REVISION "
+            "with the full commit hash (40 hexadecimal digits) as revision"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise InputError(
+            "Models from the Hugging Face Hub need the extra `hub`: pip install 'napari-nh2st[hub]'"
+        ) from None
+    try:
+        folder = snapshot_download(
+            match["repository"],
+            revision=match["revision"],
+            allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
+        )
+    except Exception as error:  # its errors come from several HTTP libraries
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{name} could not be fetched from the Hub: {reason}") from error
+    return Path(folder)

@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real slides and sections; tests that need it are skipped without it."""
+    folder = os.environ.get("NH2ST_TEST_DATA")
+    if not folder:
+        pytest.skip("needs the real data: set NH2ST_TEST_DATA")
+    path = Path(folder).resolve()
+    assert path.is_dir(), f"NH2ST_TEST_DATA={folder} is not a folder"
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what the package caches out of the user's own cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("NH2ST_CACHE", str(folder))
+    return folder
