@@ -1,0 +1,18 @@
+"""From a slide to the tiles the network sees."""
+
+from napari_nh2st.tiles.grid import Layout, TileGrid, tile_grid
+from napari_nh2st.tiles.mask import Polygon, TissueMask, find_tissue, tissue_from_polygons
+from napari_nh2st.tiles.neighborhoods import neighborhoods
+from napari_nh2st.tiles.resampling import resampling_weights
+
+__all__ = [
+    "Layout",
+    "Polygon",
+    "TileGrid",
+    "TissueMask",
+    "find_tissue",
+    "neighborhoods",
+    "resampling_weights",
+    "tile_grid",
+    "tissue_from_polygons",
+]

@@ -1,0 +1,325 @@
+"""Prediction over a slide: read → encode → gather, stages overlapping."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from anndata import AnnData
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.anndata_file import check_output, write_anndata
+from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+from napari_nh2st.inference.gathering import NeighborhoodGatherer
+from napari_nh2st.inference.plan import Plan, plan_prediction
+from napari_nh2st.inference.prediction import PREDICTED, new_prediction
+from napari_nh2st.inference.resample import Resampler
+from napari_nh2st.inference.schedule import Focus, Schedule
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.store import ResultStore
+from napari_nh2st.model.architectures import Predictor
+from napari_nh2st.model.folder import Model
+from napari_nh2st.slide import Slide
+from napari_nh2st.slide.bulk import BulkReader, TileBatch
+from napari_nh2st.tiles import TissueMask, neighborhoods
+
+_READ_AHEAD = 2
+"""Batches that wait decoded, beside those being decoded: enough to bridge a slow segment."""
+
+
+def predict(
+    slide: Slide,
+    model: Model,
+    settings: PredictSettings | None = None,
+    *,
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    tissue: TissueMask | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> AnnData:
+    """Predict gene expression over a slide.
+
+    Parameters
+    ----------
+    slide
+        From :func:`~napari_nh2st.slide.open_slide`.
+    model
+        From :func:`~napari_nh2st.model.load_model`.
+    settings
+        Genes, region, pitch, device and so on.
+    output
+        ``.h5ad`` or ``.zarr`` to write. While it runs, results are kept beside it, and a run that
+        was stopped goes on from there.
+    overwrite
+        An existing output may be replaced.
+    tissue
+        A mask made by hand; found on the slide by default.
+    on_event
+        Called with every event.
+
+    Returns
+    -------
+    AnnData
+        Tiles × genes, see :func:`~napari_nh2st.inference.prediction.new_prediction`.
+
+    Raises
+    ------
+    InputError
+        Something given cannot be used; the message says what.
+
+    Examples
+    --------
+    >>> from napari_nh2st import load_model, open_slide, predict
+    >>> with open_slide("slide.svs") as slide:  # doctest: +SKIP
+    ...     prediction = predict(slide, load_model("model"), output="slide.h5ad")
+    """
+    event: Event | None = None
+    for event in predict_events(
+        slide, model, settings, output=output, overwrite=overwrite, tissue=tissue
+    ):
+        if on_event is not None:
+            on_event(event)
+    assert isinstance(event, Finished)
+    return event.prediction
+
+
+def predict_events(
+    slide: Slide,
+    model: Model,
+    settings: PredictSettings | None = None,
+    *,
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    tissue: TissueMask | None = None,
+    focus: Focus | None = None,
+) -> Generator[Event, None, None]:
+    """The same work as :func:`predict`, telling how it goes.
+
+    Closing the generator stops the work; what was done stays in the store beside the output.
+
+    Parameters
+    ----------
+    focus
+        Where the user looks: the tiles there come first. May be moved while this runs.
+
+    Yields
+    ------
+    Event
+        :class:`~napari_nh2st.inference.events.Started`, then
+        :class:`~napari_nh2st.inference.events.TilesDone` per batch, then
+        :class:`~napari_nh2st.inference.events.Finished`.
+    """
+    settings = settings or PredictSettings()
+    path = Path(output) if output is not None else None
+    if path is not None:
+        check_output(path, overwrite)
+    placement = place(
+        settings.device, settings.precision, settings.batch_size, settings.reader_threads
+    )
+    plan = plan_prediction(slide, model, settings, tissue)
+    prediction = new_prediction(slide, plan.grid, model.config, plan.genes, settings)
+    prediction.uns["nh2st"]["run"] = {
+        "device": str(placement.device),
+        "precision": placement.precision,
+    }
+    run = _Run(plan, prediction)
+    store = None
+    if path is not None:
+        identity = plan.identity | {"precision": placement.precision}
+        store = ResultStore(path.with_name(path.name + ".partial.zarr"), identity, len(plan.genes))
+        run.take_over(*store.stored())
+
+    started = time.perf_counter()
+    try:
+        yield Started(
+            prediction,
+            plan.grid,
+            run.done,
+            run.total,
+            str(placement.device),
+            placement.precision,
+            plan.notices,
+        )
+        before = run.done
+        for tiles, values, failures in _compute(
+            slide, model, plan, placement, settings, run, focus
+        ):
+            run.fill(tiles, values, failures)
+            if store is not None:
+                store.append(tiles, values, failures)
+            rate = (run.done - before) / (time.perf_counter() - started)
+            left = (run.total - run.done) / rate
+            yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
+    finally:
+        run.write_status()
+        if store is not None:
+            store.flush()
+    if len(run.failures) == run.total:
+        reason = next(iter(run.failures.values()))
+        raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
+    if path is not None and store is not None:
+        write_anndata(prediction, path, overwrite)
+        store.remove()
+    yield Finished(prediction, len(run.failures), time.perf_counter() - started)
+
+
+class _Run:
+    """The tiles of a prediction as they get done."""
+
+    def __init__(self, plan: Plan, prediction: AnnData) -> None:
+        self.prediction = prediction
+        self.total = len(plan.grid)
+        self.is_done = np.zeros(self.total, bool)
+        self.failures: dict[int, str] = {}
+
+    @property
+    def done(self) -> int:
+        return int(self.is_done.sum())
+
+    @property
+    def left(self) -> NDArray[np.int64]:
+        return np.flatnonzero(~self.is_done)
+
+    def fill(
+        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
+    ) -> None:
+        self.prediction.X[tiles] = values
+        self.is_done[tiles] = True
+        self.failures |= failures
+
+    def take_over(
+        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
+    ) -> None:
+        # A tile that failed may have been on a disk that was away: it is tried again.
+        good = ~np.isin(tiles, list(failures))
+        self.fill(tiles[good], values[good], {})
+        self.write_status()
+
+    def write_status(self) -> None:
+        status = self.prediction.obs["status"].to_numpy(object).copy()
+        status[self.is_done] = PREDICTED
+        for tile, reason in self.failures.items():
+            status[tile] = reason
+        self.prediction.obs["status"] = status
+
+
+def _compute(
+    slide: Slide,
+    model: Model,
+    plan: Plan,
+    placement: Placement,
+    settings: PredictSettings,
+    run: _Run,
+    focus: Focus | None,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]]:
+    """Tiles, their values and the failed ones among them, as they come."""
+    wanted = run.left
+    if not len(wanted):
+        return
+    gene_rows = [model.config.panel.index(gene) for gene in plan.genes]
+    predictor = model.architecture.prepare(
+        model.network, gene_rows, placement.device, placement.dtype
+    )
+    gatherer, needed = None, wanted
+    if predictor.uses_neighborhood:
+        um = plan.grid.centers * np.asarray(slide.mpp)
+        index, mask = neighborhoods(um, int(model.config.neighborhood["size"]))
+        gatherer = NeighborhoodGatherer(predictor, index, mask, wanted)
+        needed = gatherer.needed
+    schedule = Schedule(
+        plan.grid,
+        needed,
+        placement.batch_size,
+        settings.order,
+        predictor.uses_neighborhood,
+        focus,
+    )
+    reader = BulkReader(slide.levels[plan.level], plan.top_left, plan.source_size)
+    resample = Resampler(plan.extent, model.config.tile_px, placement.device)
+    # Results are fetched one batch late where the device works on its own, so that it never waits.
+    in_flight: deque[tuple[NDArray[np.int64], Tensor, dict[int, str]]] = deque()
+    lag = 0 if placement.device.type == "cpu" else 1
+    try:
+        for batch in _read_ahead(reader, schedule, placement.reader_threads):
+            tiles = _to_device(batch, placement.device)
+            encoded = _encode(predictor, resample, tiles)
+            failed = np.zeros(len(batch.index), bool)
+            failed[list(batch.failures)] = True
+            failures = {int(batch.index[i]): why for i, why in batch.failures.items()}
+            if gatherer is None:
+                in_flight.append((batch.index, encoded[0], failures))
+            else:
+                ready, values = gatherer.add(batch.index, encoded, failed)
+                failures = {t: why for t, why in failures.items() if not run.is_done[t]}
+                if values is not None:
+                    in_flight.append((ready, values, {}))
+                if failures:
+                    in_flight.append(_without_values(failures, len(plan.genes), placement.device))
+            while len(in_flight) > lag:
+                yield _fetch(*in_flight.popleft())
+        while in_flight:
+            yield _fetch(*in_flight.popleft())
+    finally:
+        del predictor, gatherer
+        if placement.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _read_ahead(reader: BulkReader, schedule: Schedule, threads: int) -> Iterator[TileBatch]:
+    """Batches in the schedule's order, decoded by threads, a bounded number ahead."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="nh2st-reader")
+    waiting: deque[Future[TileBatch]] = deque()
+    try:
+        for index in schedule:
+            waiting.append(pool.submit(reader.read, index))
+            if len(waiting) >= threads + _READ_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _to_device(batch: TileBatch, device: torch.device) -> Tensor:
+    tiles = torch.from_numpy(batch.pixels)
+    if device.type == "cuda":
+        return tiles.pin_memory().to(device, non_blocking=True)
+    return tiles.to(device)
+
+
+def _encode(predictor: Predictor, resample: Resampler, tiles: Tensor) -> tuple[Tensor, ...]:
+    """Encode a batch, in halves where it does not fit the device's memory."""
+    try:
+        return predictor.encode(resample(tiles))
+    except torch.OutOfMemoryError:
+        if len(tiles) == 1:
+            raise InputError(
+                "the device has too little free memory for a single tile; close other programs "
+                "that use it, or take device cpu"
+            ) from None
+    torch.cuda.empty_cache()
+    halves = [_encode(predictor, resample, half) for half in tiles.chunk(2)]
+    return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
+
+
+def _without_values(
+    failures: dict[int, str], n_genes: int, device: torch.device
+) -> tuple[NDArray[np.int64], Tensor, dict[int, str]]:
+    tiles = np.array(list(failures), np.int64)
+    return tiles, torch.empty((len(tiles), n_genes), device=device), failures
+
+
+def _fetch(
+    tiles: NDArray[np.int64], values: Tensor, failures: dict[int, str]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
+    fetched = values.float().cpu().numpy()
+    if failures:
+        fetched = fetched.copy()
+        fetched[np.isin(tiles, list(failures))] = np.nan
+    return tiles, fetched, failures

@@ -1,0 +1,85 @@
+"""What a running prediction tells. The widget, the command line and the tests read the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.tiles import TileGrid
+
+
+@dataclass(frozen=True)
+class Started:
+    """The tiles are known; nothing has been predicted in this run.
+
+    Parameters
+    ----------
+    prediction
+        The AnnData that fills up; the same object in every event.
+    grid
+        Its tiles.
+    done, total
+        Tiles that an earlier, stopped run had finished, and all tiles.
+    device, precision
+        What was chosen.
+    notices
+        Sentences the user should read, such as that the model is untrained.
+    """
+
+    prediction: AnnData
+    grid: TileGrid
+    done: int
+    total: int
+    device: str
+    precision: str
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TilesDone:
+    """Some tiles have values.
+
+    Parameters
+    ----------
+    prediction
+        Filled at these tiles.
+    tiles
+        (m,) their rows.
+    done, total
+        Tiles finished so far, and all.
+    tiles_per_s
+        Of this run.
+    seconds_left
+        At that rate.
+    """
+
+    prediction: AnnData
+    tiles: NDArray[np.int64]
+    done: int
+    total: int
+    tiles_per_s: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All tiles are done, and the output is written if one was asked for.
+
+    Parameters
+    ----------
+    prediction
+        Complete.
+    n_failed
+        Tiles without a value; ``obs["status"]`` says why.
+    seconds
+        Of this run.
+    """
+
+    prediction: AnnData
+    n_failed: int
+    seconds: float
+
+
+Event = Started | TilesDone | Finished
+"""Started once, TilesDone any number of times, Finished once."""

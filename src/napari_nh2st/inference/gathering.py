@@ -1,0 +1,124 @@
+"""Neighborhoods put together from tiles that are each encoded once."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_nh2st.model.architectures import Predictor
+
+
+class NeighborhoodGatherer:
+    """Keeps encoded tiles as long as a neighborhood waits for them.
+
+    Parameters
+    ----------
+    predictor
+        Combines the encoded rows of a neighborhood.
+    index, mask
+        (n, 9) neighborhoods of all tiles and which of their places are filled.
+    wanted
+        Tiles whose prediction is wanted; others may be encoded for their neighbors' sake.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        index: NDArray[np.int64],
+        mask: NDArray[np.bool_],
+        wanted: NDArray[np.int64],
+    ) -> None:
+        self._predictor = predictor
+        self._index = index
+        self._mask = mask.copy()
+        count = len(index)
+        # Who waits for a tile: the (tile, neighborhood) pairs sorted by tile.
+        pairs = mask[wanted]
+        self._waiters = np.repeat(wanted, pairs.sum(1))
+        tiles = index[wanted][pairs]
+        order = np.argsort(tiles, kind="stable")
+        self._waiters = self._waiters[order]
+        self._start = np.searchsorted(tiles[order], np.arange(count + 1))
+        self.needed = np.unique(tiles)
+        self._missing = np.zeros(count, np.int64)
+        self._missing[wanted] = pairs.sum(1)
+        self._uses = np.diff(self._start)
+        self._slot = np.full(count, -1)
+        self._free: list[int] = []
+        self._rows: tuple[Tensor, ...] = ()
+
+    def add(
+        self, tiles: NDArray[np.int64], encoded: tuple[Tensor, ...], failed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], Tensor | None]:
+        """Take in a batch; give the predictions that it completes.
+
+        Parameters
+        ----------
+        tiles
+            (b,) which tiles.
+        encoded
+            Their rows as :meth:`Predictor.encode` gives them.
+        failed
+            (b,) tiles that could not be read: neighborhoods go on without them.
+
+        Returns
+        -------
+        tiles
+            (m,) tiles whose neighborhood is complete; failed ones are not among them.
+        predictions
+            (m, genes), None if m is 0.
+        """
+        self._store(tiles, encoded)
+        bad = tiles[failed]
+        if len(bad):
+            self._mask &= ~np.isin(self._index, bad)
+        waiters = np.concatenate(
+            [self._waiters[self._start[t] : self._start[t + 1]] for t in tiles]
+        )
+        np.subtract.at(self._missing, waiters, 1)
+        touched = np.unique(waiters)
+        complete = touched[self._missing[touched] == 0]
+        predictions = None
+        good = complete[self._mask[complete, 0]]
+        if len(good):
+            # Places not filled take the tile's own row; the mask keeps them out.
+            mask = self._mask[good]
+            around = np.where(mask, self._index[good], good[:, None])
+            device = self._rows[0].device
+            slots = torch.from_numpy(self._slot[around]).to(device)
+            gathered = tuple(rows[slots] for rows in self._rows)
+            predictions = self._predictor.combine(gathered, torch.from_numpy(mask).to(device))
+        if len(complete):
+            self._release(complete)
+        return good, predictions
+
+    def _store(self, tiles: NDArray[np.int64], encoded: tuple[Tensor, ...]) -> None:
+        if not self._rows:
+            self._rows = tuple(e.new_empty((0, *e.shape[1:])) for e in encoded)
+        short = len(tiles) - len(self._free)
+        if short > 0:
+            old = len(self._rows[0])
+            grown = max(old * 2, old + short)
+            self._rows = tuple(
+                torch.cat([rows, rows.new_zeros((grown - old, *rows.shape[1:]))])
+                for rows in self._rows
+            )
+            self._free += range(old, grown)
+        slots = np.array([self._free.pop() for _ in tiles])
+        self._slot[tiles] = slots
+        on_device = torch.from_numpy(slots).to(encoded[0].device)
+        for rows, new in zip(self._rows, encoded, strict=True):
+            rows[on_device] = new
+
+    def _release(self, complete: NDArray[np.int64]) -> None:
+        original = self._index[complete]
+        filled = np.arange(original.shape[1]) < self._filled(complete)[:, None]
+        np.subtract.at(self._uses, original[filled], 1)
+        done = np.unique(original[filled])
+        done = done[(self._uses[done] == 0) & (self._slot[done] >= 0)]
+        self._free += self._slot[done].tolist()
+        self._slot[done] = -1
+
+    def _filled(self, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Fewer than a full neighborhood exist only where all tiles together are fewer.
+        return np.full(len(tiles), min(self._index.shape[1], len(self._index)))

@@ -1,0 +1,158 @@
+"""What a prediction will do, settled before it starts: genes, tiles, level, and what to warn of."""
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.resample import SAME_SCALE
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.folder import Model
+from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, tile_grid
+
+_MUCH_COARSER = 1.5
+"""Enlarging tiles by more than this is worth a notice: the detail is not there."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a prediction will do.
+
+    Parameters
+    ----------
+    genes
+        Columns.
+    grid
+        Rows.
+    level
+        Level that tiles are read from.
+    top_left
+        (n, 2) int, corner of each tile in pixels of that level.
+    extent
+        (height, width) of a tile in pixels of that level; need not be whole.
+    source_size
+        The same in whole pixels, as read.
+    identity
+        What makes it another prediction if it changes.
+    notices
+        Sentences the user should read.
+    """
+
+    genes: tuple[str, ...]
+    grid: TileGrid
+    level: int
+    top_left: NDArray[np.int64]
+    extent: tuple[float, float]
+    source_size: tuple[int, int]
+    identity: dict[str, Any]
+    notices: tuple[str, ...]
+
+
+def plan_prediction(
+    slide: Slide, model: Model, settings: PredictSettings, tissue: TissueMask | None = None
+) -> Plan:
+    """Settle genes, tiles and level.
+
+    Raises
+    ------
+    InputError
+        The slide does not know its µm/px or is not brightfield, a gene is not in the panel, or
+        there is no tissue.
+    """
+    config = model.config
+    if slide.mpp is None:
+        raise InputError(
+            f"{slide.path}: its µm/px is not recorded. Give it (--mpp on the command line, mpp= in "
+            "Python); scans at 20× are about 0.5, at 40× about 0.25."
+        )
+    if not slide.brightfield and not settings.any_stain:
+        raise InputError(
+            f"{slide.path} is not a brightfield H&E slide ({slide.brightfield_reason}); "
+            "the model would see what it never saw. Allow any stain to predict it all the same."
+        )
+    genes = chosen_genes(settings.genes, config.panel)
+    pitch_um = settings.pitch_um or config.pitch_um
+    layout = settings.layout or config.neighborhood["layout"]
+    mask = tissue
+    if mask is None and settings.tissue_only:
+        mask = find_tissue(slide)
+    grid = tile_grid(
+        slide,
+        tile_um=config.tile_um,
+        pitch_um=pitch_um,
+        mask=mask,
+        layout=layout,
+        min_tissue=settings.min_tissue,
+        region=settings.region,
+    )
+
+    # The nearest finer level, or one that is as good as equal.
+    level = slide.best_level(config.mpp / max(slide.mpp) * (1 + SAME_SCALE))
+    level_mpp = np.multiply(slide.mpp, slide.downsamples[level])
+    scale = config.mpp / level_mpp
+    scale[np.abs(scale - 1) < SAME_SCALE] = 1
+    extent = config.tile_px * scale
+    source_size = np.ceil(extent - 1e-9).astype(np.int64)
+    corner = grid.centers / slide.downsamples[level] - extent / 2
+    identity = {
+        "slide": slide.fingerprint,
+        "mpp": list(slide.mpp),
+        "model": config.weights.get("sha256", f"unsaved {id(model.network)}"),
+        "genes": list(genes),
+        "tiles": hashlib.sha256(grid.centers.tobytes()).hexdigest(),
+    }
+    return Plan(
+        genes,
+        grid,
+        level,
+        np.rint(corner).astype(np.int64),
+        (float(extent[0]), float(extent[1])),
+        (int(source_size[0]), int(source_size[1])),
+        identity,
+        tuple(_notices(slide, model, grid)),
+    )
+
+
+def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tuple[str, ...]:
+    """The genes to predict, each once, in the order wanted.
+
+    Raises
+    ------
+    InputError
+        One is not in the panel; the nearest names are given.
+    """
+    if wanted is None:
+        return panel
+    known = set(panel)
+    for gene in wanted:
+        if gene not in known:
+            folded = {name.casefold(): name for name in panel}
+            near = difflib.get_close_matches(gene.casefold(), folded, n=3, cutoff=0.5)
+            hint = f"; nearest: {', '.join(folded[name] for name in near)}" if near else ""
+            raise InputError(f"gene {gene!r} is not in the model's panel of {len(panel)}{hint}")
+    return tuple(dict.fromkeys(wanted))
+
+
+def _notices(slide: Slide, model: Model, grid: TileGrid) -> list[str]:
+    config = model.config
+    assert slide.mpp is not None
+    notices = []
+    if not config.trained:
+        notices.append(f"{config.name}: {config.training['summary']}")
+    enlarged = max(slide.mpp) / config.mpp
+    if enlarged > _MUCH_COARSER:
+        notices.append(
+            f"The slide ({max(slide.mpp):.3g} µm/px) is {enlarged:.1f} times coarser than what the "
+            f"model was made for ({config.mpp:g}): tiles are enlarged, and lack the detail."
+        )
+    if config.context != "query" and abs(grid.pitch_um / config.pitch_um - 1) > 0.1:
+        notices.append(
+            f"The pitch of {grid.pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
+            f"spots in training, so the neighborhoods that this model looks at do too."
+        )
+    return notices

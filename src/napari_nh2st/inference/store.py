@@ -1,0 +1,93 @@
+"""Results kept on disk while they come, so that a stopped prediction goes on where it was."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+_ROWS_PER_CHUNK = 1024
+_FORMAT = 1
+
+
+class ResultStore:
+    """A zarr group of predicted tiles in the order in which they came.
+
+    Appending in that order writes each chunk few times, whatever order the tiles come in. The
+    attribute ``n`` counts the rows that are whole; what a kill left behind it is overwritten.
+
+    Parameters
+    ----------
+    folder
+        The group; made, or emptied if it belongs to another prediction.
+    identity
+        What has to be the same for stored results to be taken over: slide, model, settings, grid.
+    n_genes
+        Columns.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], n_genes: int) -> None:
+        self.folder = folder
+        key = json.dumps({"format": _FORMAT} | identity, sort_keys=True)
+        # zarr's types admit a group where we know an array: Any.
+        self._group: Any = self._open(key, n_genes)
+        self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32], list[str]]] = []
+        self._buffered = 0
+
+    def _open(self, key: str, n_genes: int) -> zarr.Group:
+        if self.folder.exists():
+            try:
+                group = zarr.open_group(self.folder, mode="r+")
+                if group.attrs.get("identity") == key:
+                    return group
+            except (OSError, ValueError, KeyError):  # not a group, or a damaged one
+                pass
+            shutil.rmtree(self.folder)
+        group = zarr.open_group(self.folder, mode="w")
+        group.create_array("tile", shape=(0,), chunks=(_ROWS_PER_CHUNK,), dtype="int64")
+        group.create_array(
+            "X", shape=(0, n_genes), chunks=(_ROWS_PER_CHUNK, n_genes), dtype="float32"
+        )
+        group.attrs.update({"identity": key, "n": 0, "failures": {}})
+        return group
+
+    def stored(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
+        """What is there: tiles (n,), values (n, genes), and the reasons of failed tiles."""
+        n = int(self._group.attrs["n"])
+        failures = {int(tile): reason for tile, reason in self._group.attrs["failures"].items()}
+        return np.asarray(self._group["tile"][:n]), np.asarray(self._group["X"][:n]), failures
+
+    def append(
+        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
+    ) -> None:
+        """Keep predicted tiles; written once enough of them have come, and by :meth:`flush`."""
+        self._buffer.append((tiles, values, [failures.get(int(t), "") for t in tiles]))
+        self._buffered += len(tiles)
+        if self._buffered >= _ROWS_PER_CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what :meth:`append` took in."""
+        if not self._buffer:
+            return
+        tiles = np.concatenate([b[0] for b in self._buffer])
+        values = np.concatenate([b[1] for b in self._buffer])
+        reasons = [reason for b in self._buffer for reason in b[2]]
+        n = int(self._group.attrs["n"])
+        end = n + len(tiles)
+        for name, rows in (("tile", tiles), ("X", values)):
+            array = self._group[name]
+            array.resize((end, *array.shape[1:]))
+            array[n:end] = rows
+        failures = dict(self._group.attrs["failures"])
+        failures |= {str(t): r for t, r in zip(tiles.tolist(), reasons, strict=True) if r}
+        self._group.attrs.update({"n": end, "failures": failures})
+        self._buffer, self._buffered = [], 0
+
+    def remove(self) -> None:
+        """Delete the store: its results are elsewhere now."""
+        self._buffer = []
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""What a format's reader hands to `Slide`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .level import Level
+from .resolution import Resolution
+
+
+class NotReadable(Exception):
+    """A reader cannot read this file; another may. The message continues "FILE ..."."""
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class SlideContents:
+    """A slide as its format stores it, before coarse levels are derived.
+
+    Attributes
+    ----------
+    vendor
+        Who or what wrote it, for example ``"aperio"``.
+    levels
+        Native levels, finest first.
+    resolution
+        µm/px of the finest level, where the format records one.
+    associated
+        For each associated image by name what decodes it to uint8, (height, width, 3).
+    brightfield
+        Whether its colours are those of a stained section under white light.
+    brightfield_reason
+        In words, what that rests on.
+    fingerprint_files
+        Files whose bytes tell this slide from another.
+    close
+        Releases what the reader holds open.
+    """
+
+    vendor: str
+    levels: tuple[Level, ...]
+    resolution: Resolution | None
+    brightfield: bool
+    brightfield_reason: str
+    fingerprint_files: tuple[Path, ...]
+    associated: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
+    close: Callable[[], None] = _nothing

@@ -1,0 +1,45 @@
+"""Reads bytes of a file at given offsets, from several threads at once."""
+
+import os
+import threading
+from pathlib import Path
+
+
+class FileBytes:
+    """An open file, read at offsets.
+
+    It is read and not mapped into memory: mapped pages that were touched count as memory of
+    the process, so a mapped slide would seem to fill the memory while it is predicted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`, fewer at the end of the file.
+
+        Raises
+        ------
+        OSError
+            The file was closed or cannot be read.
+        """
+        if self._file.closed:
+            raise OSError(f"{self.path.name} is closed")
+        if hasattr(os, "pread"):
+            data = os.pread(self._file.fileno(), size, offset)
+            while 0 < len(data) < size:  # one call returns at most 2 GiB
+                more = os.pread(self._file.fileno(), size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+            return data
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def close(self) -> None:
+        """Close the file; reads fail from here on."""
+        self._file.close()

@@ -1,0 +1,270 @@
+"""OME-Zarr images, versions 0.4 (zarr 2) and 0.5 (zarr 3)."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError, SegmentError
+
+from . import resolution as mpp
+from .colors import (
+    CHANNEL_COLORS,
+    FluorescenceColors,
+    StoredColors,
+    ToRGB,
+    contrast_limits,
+    full_scale,
+)
+from .contents import SlideContents
+from .level import Level, is_downsample
+
+_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+_FINGERPRINT_CHUNKS = 16
+_SAMPLED_SEGMENTS = 5
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a zarr group or array."""
+    return any((folder / name).is_file() for name in _METADATA)
+
+
+def open_ome_zarr(folder: Path) -> SlideContents:
+    """Open an OME-Zarr image: the first time point and focal plane of its first multiscale.
+
+    Raises
+    ------
+    InputError
+        It is a plate, labels or no image, or its metadata do not fit its arrays.
+    """
+    try:
+        group = zarr.open_group(folder, mode="r")
+        attributes = dict(group.attrs)
+    except Exception as error:  # zarr's errors have no common kind
+        raise InputError(f"{folder}: this zarr folder is no readable group ({error}).") from error
+    ome = attributes.get("ome", attributes)
+    if not isinstance(ome, dict):
+        raise InputError(f"{folder}: its OME metadata are damaged.")
+    if "bioformats2raw.layout" in ome and "multiscales" not in ome and is_zarr(folder / "0"):
+        return open_ome_zarr(folder / "0")
+    if "plate" in ome or "well" in ome:
+        kind = "plate" if "plate" in ome else "well"
+        raise InputError(
+            f"{folder}: is a {kind} of many images. Give the folder of one of them, which for a "
+            "plate lies at ROW/COLUMN/FIELD."
+        )
+    if "labels" in ome or "image-label" in ome:
+        raise InputError(
+            f"{folder}: holds labels, not an image. Give the folder of the image they belong to."
+        )
+    try:
+        return _contents(folder, group, ome)
+    except InputError:
+        raise
+    except Exception as error:  # metadata may be wrong in any way
+        raise InputError(
+            f"{folder}: its OME-Zarr metadata are incomplete or do not fit its arrays "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+class _Axes(NamedTuple):
+    """Positions of the axes in an array; those that are neither are read at index 0."""
+
+    y: int
+    x: int
+    channel: int | None
+    n: int
+
+
+class ZarrLevel(Level):
+    """A level stored as a zarr array; a segment is one chunk in y and x.
+
+    Parameters
+    ----------
+    array
+        The array, with the axes given by `axes`.
+    to_rgb
+        Converts samples, (height, width, channels).
+    n_channels
+        How many channels are read.
+    name
+        Names the level in errors.
+    """
+
+    def __init__(self, array: Any, axes: _Axes, to_rgb: ToRGB, n_channels: int, name: str) -> None:
+        super().__init__(
+            (array.shape[axes.y], array.shape[axes.x]), (array.chunks[axes.y], array.chunks[axes.x])
+        )
+        self._array = array
+        self._axes = axes
+        self._to_rgb = to_rgb
+        self._n_channels = n_channels
+        self._label = name
+
+    def read_segment(self, row: int, column: int) -> NDArray[np.uint8]:
+        """Read one chunk; see `Level.read_segment`."""
+        return self._to_rgb(self._samples(row, column))
+
+    def sample(self) -> NDArray[Any]:
+        """Stored samples, (pixels, channels), of a few chunks over the level."""
+        n_rows, n_columns = self.n_segments
+        found = []
+        for row in np.unique(np.linspace(0, n_rows - 1, _SAMPLED_SEGMENTS).round().astype(int)):
+            for column in np.unique(
+                np.linspace(0, n_columns - 1, _SAMPLED_SEGMENTS).round().astype(int)
+            ):
+                try:
+                    pixels = self._samples(int(row), int(column))
+                except SegmentError:
+                    continue
+                found.append(pixels[::4, ::4].reshape(-1, pixels.shape[-1]))
+        if not found:
+            return np.zeros((1, self._n_channels), self._array.dtype)
+        return np.concatenate(found)
+
+    def _samples(self, row: int, column: int) -> NDArray[Any]:
+        top, left, height, width = self.segment_bounds(row, column)
+        axes = self._axes
+        where: list[int | slice] = [0] * axes.n
+        where[axes.y], where[axes.x] = slice(top, top + height), slice(left, left + width)
+        kept = {axes.y: 0, axes.x: 1}
+        if axes.channel is not None:
+            where[axes.channel] = slice(0, self._n_channels)
+            kept[axes.channel] = 2
+        try:
+            pixels = np.asarray(self._array[tuple(where)])
+        except Exception as error:  # every codec has its own kind of error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise SegmentError(f"{self._label}, row {row}, column {column}: {reason}") from error
+        order = sorted(range(pixels.ndim), key=lambda i: kept[sorted(kept)[i]])
+        return pixels.transpose(order).reshape(height, width, -1)
+
+
+def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents:
+    multiscales = ome.get("multiscales")
+    if not multiscales:
+        raise InputError(
+            f"{folder}: is a zarr folder without an OME-Zarr image (no multiscales). "
+            "Give the folder of the image itself."
+        )
+    multiscale = multiscales[0]
+    names, units = _axis_names(multiscale)
+    datasets = multiscale["datasets"]
+    arrays = [group[dataset["path"]] for dataset in datasets]
+    first = arrays[0]
+    if len(names) != first.ndim or not {"y", "x"} <= set(names):
+        raise InputError(f"{folder}: its axes {names} do not fit an array of {first.ndim} axes.")
+    channel = names.index("c") if "c" in names else None
+    axes = _Axes(names.index("y"), names.index("x"), channel, first.ndim)
+    n_channels = 1 if channel is None else min(first.shape[channel], len(CHANNEL_COLORS))
+    levels: list[ZarrLevel] = []
+    to_rgb, brightfield, reason = _colors(
+        np.dtype(first.dtype), n_channels, ome, lambda: levels[-1].sample()
+    )
+    for array in arrays:
+        shape = (array.shape[axes.y], array.shape[axes.x])
+        if not levels or is_downsample(levels[0].shape, levels[-1].shape, shape):
+            name = f"level {len(levels)}"
+            levels.append(ZarrLevel(array, axes, to_rgb, n_channels, name))
+    return SlideContents(
+        vendor="ome-zarr",
+        levels=tuple(levels),
+        resolution=_resolution(multiscale, datasets[0], axes, units),
+        brightfield=brightfield,
+        brightfield_reason=reason,
+        fingerprint_files=_fingerprint_files(folder, [dataset["path"] for dataset in datasets]),
+    )
+
+
+def _axis_names(multiscale: Mapping[str, Any]) -> tuple[list[str], list[str | None]]:
+    """Names and units of the axes; up to version 0.2 they were always the same five."""
+    axes = multiscale.get("axes", list("tczyx"))
+    names = [axis["name"] if isinstance(axis, dict) else str(axis) for axis in axes]
+    units = [axis.get("unit") if isinstance(axis, dict) else None for axis in axes]
+    return [name.lower() for name in names], units
+
+
+def _resolution(
+    multiscale: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    axes: _Axes,
+    units: Sequence[str | None],
+) -> mpp.Resolution | None:
+    """Scale of level 0 times that of the whole multiscale, in the units of its axes."""
+    values = []
+    for axis in (axes.y, axes.x):
+        scale = micrometers = mpp.micrometers(units[axis] or "")
+        if micrometers is None or scale is None:
+            return None
+        found = False
+        for holder in (dataset, multiscale):
+            for transformation in holder.get("coordinateTransformations", ()):
+                if transformation.get("type") == "scale":
+                    scale *= float(transformation["scale"][axis])
+                    found = True
+        if not found:
+            return None
+        values.append(scale)
+    return mpp.resolution(values[0], values[1], "OME-Zarr scale")
+
+
+def _colors(
+    dtype: np.dtype[Any],
+    n_channels: int,
+    ome: Mapping[str, Any],
+    sample: Callable[[], NDArray[Any]],
+) -> tuple[ToRGB, bool, str]:
+    """How samples become RGB, whether that is brightfield, and in words why."""
+    if dtype.itemsize == 1 and n_channels in (1, 3):
+        return StoredColors("rgb" if n_channels == 3 else "grey"), True, "8-bit colours"
+    if n_channels == 3 and _is_plain_rgb(ome):
+        return (
+            StoredColors("rgb", full_scale=lambda: full_scale(sample())),
+            False,
+            f"{dtype.itemsize * 8}-bit values",
+        )
+    described = [c for c in ome.get("omero", {}).get("channels", []) if isinstance(c, dict)]
+    colors = ["FFFFFF"] if n_channels == 1 else list(CHANNEL_COLORS[:n_channels])
+    for index, channel in enumerate(described[:n_channels]):
+        color = str(channel.get("color", ""))
+        if len(color) == 6 and all(digit in "0123456789abcdefABCDEF" for digit in color):
+            colors[index] = color
+
+    def limits() -> NDArray[np.float64]:
+        values = contrast_limits(sample())
+        for index, channel in enumerate(described[:n_channels]):
+            window = channel.get("window") or {}
+            if "start" in window and "end" in window and window["end"] > window["start"]:
+                values[index] = window["start"], window["end"]
+        return values
+
+    reason = f"{dtype.itemsize * 8}-bit grey values" if n_channels == 1 else "fluorescence channels"
+    return FluorescenceColors(colors, limits), False, reason
+
+
+def _is_plain_rgb(ome: Mapping[str, Any]) -> bool:
+    """Whether three channels are coloured red, green and blue in this order."""
+    channels = ome.get("omero", {}).get("channels", [])
+    colors = [str(channel.get("color", "")).upper() for channel in channels]
+    return colors == ["FF0000", "00FF00", "0000FF"]
+
+
+def _fingerprint_files(folder: Path, paths: Sequence[str]) -> tuple[Path, ...]:
+    """Metadata of the group and its arrays, and some chunks of the coarsest array.
+
+    Metadata alone would not tell two slides of one size from the same writer apart.
+    """
+    holders = [folder, *(folder / path for path in paths)]
+    files = [holder / name for holder in holders for name in _METADATA]
+    chunks: list[Path] = []
+    for parent, subfolders, names in os.walk(holders[-1]):
+        subfolders.sort()
+        chunks += [Path(parent) / name for name in sorted(names) if name not in _METADATA]
+        if len(chunks) >= _FINGERPRINT_CHUNKS:
+            break
+    return (*(file for file in files if file.is_file()), *chunks[:_FINGERPRINT_CHUNKS])

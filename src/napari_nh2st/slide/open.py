@@ -1,0 +1,108 @@
+"""Opens a slide with the reader that knows its format."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from napari_nh2st.errors import InputError
+
+from .contents import NotReadable, SlideContents
+from .ome_zarr import is_zarr, open_ome_zarr
+from .openslide_backend import open_with_openslide
+from .slide import Slide
+from .tiff import open_tiff
+from .whole_image import open_jpeg, open_png
+
+_READERS: tuple[Callable[[Path], SlideContents], ...] = (
+    open_tiff,
+    open_jpeg,
+    open_png,
+    open_with_openslide,
+)
+
+
+def open_slide(path: str | os.PathLike[str], mpp: float | Sequence[float] | None = None) -> Slide:
+    """Open a whole-slide image.
+
+    SVS, NDPI, SCN, Philips and other tiled or striped TIFF and BigTIFF, OME-TIFF, OME-Zarr 0.4
+    and 0.5, JPEG and PNG; with the extra ``napari-nh2st[openslide]`` also MRXS, BIF, VMS, DICOM
+    and what else OpenSlide reads. No pixels are decoded yet.
+
+    Parameters
+    ----------
+    path
+        A file, or the folder of an OME-Zarr image.
+    mpp
+        µm/px of level 0, one number or (y, x). It wins over what the file says.
+
+    Returns
+    -------
+    Slide
+        To be closed after use, or used as a context manager.
+
+    Raises
+    ------
+    InputError
+        The file is missing, empty, cut off or of no format known here, or `mpp` is no
+        resolution.
+
+    Examples
+    --------
+    >>> with open_slide("section.svs") as slide:  # doctest: +SKIP
+    ...     tissue = slide.read_region(y=0, x=0, height=512, width=512)
+    """
+    given = _checked_mpp(mpp)
+    path = Path(path).expanduser().absolute()
+    try:
+        if path.is_dir():
+            return Slide(path, _open_folder(path), given)
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file.")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty. Copy or download it again.")
+        return Slide(path, _open_file(path), given)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _open_folder(path: Path) -> SlideContents:
+    if not is_zarr(path):
+        raise InputError(
+            f"{path}: is a folder without an OME-Zarr image in it. "
+            "Give the slide's file, or the folder of one image."
+        )
+    try:
+        return open_ome_zarr(path)
+    except NotReadable as error:
+        raise InputError(f"{path}: {error}.") from error
+
+
+def _open_file(path: Path) -> SlideContents:
+    reasons = []
+    for reader in _READERS:
+        try:
+            return reader(path)
+        except NotReadable as error:
+            reasons.append(str(error))
+    # The reader that recognised the format says more than those that did not.
+    telling = [reason for reason in reasons if not reason.startswith("is not a ")]
+    if not telling:
+        raise InputError(
+            f"{path}: this is no slide or image of a known format, whatever its name says. "
+            "Is it the right file?"
+        )
+    raise InputError(f"{path}: {'; '.join(telling)}.")
+
+
+def _checked_mpp(mpp: float | Sequence[float] | None) -> tuple[float, float] | None:
+    if mpp is None:
+        return None
+    try:
+        y, x = mpp if isinstance(mpp, Sequence) else (mpp, mpp)
+        pair = (float(y), float(x))
+    except (TypeError, ValueError):
+        raise InputError(f"µm/px must be one number or (y, x), not {mpp!r}.") from None
+    if not all(math.isfinite(value) and value > 0 for value in pair):
+        raise InputError(f"µm/px must be positive, not {mpp!r}.")
+    return pair

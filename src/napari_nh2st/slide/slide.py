@@ -1,0 +1,231 @@
+"""A slide: its levels, resolution and associated images."""
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coarse import CoarseLevel, build, derive_levels
+from .contents import SlideContents
+from .level import Level
+
+_MEGABYTE = 1 << 20
+
+
+class Slide:
+    """An open whole-slide image; made by `open_slide`. A context manager.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    vendor
+        ``"aperio"``, ``"hamamatsu"``, ``"leica"``, ``"philips"``, ``"ome-tiff"``,
+        ``"generic-tiff"``, ``"ome-zarr"``, ``"jpeg"``, ``"png"`` or OpenSlide's name.
+    levels
+        Finest first: those the file has, then the coarse ones derived from them.
+    n_native_levels
+        How many of `levels` the file has.
+    mpp
+        µm/px of level 0 as (y, x), None where it is not known.
+    mpp_source
+        In words where `mpp` was found: ``"given"``, ``"Aperio MPP"``, ..., ``"unknown"``.
+    brightfield
+        Whether its colours are those of a stained section under white light; False for 16-bit
+        and fluorescence slides, which can be viewed.
+    brightfield_reason
+        In words, what that rests on.
+    associated
+        Images by name (``"label"``, ``"macro"``, ``"thumbnail"``), each uint8,
+        (height, width, 3), decoded when it is asked for.
+    """
+
+    def __init__(
+        self, path: Path, contents: SlideContents, mpp: tuple[float, float] | None = None
+    ) -> None:
+        self.path = path
+        self.vendor = contents.vendor
+        self.n_native_levels = len(contents.levels)
+        self.brightfield = contents.brightfield
+        self.brightfield_reason = contents.brightfield_reason
+        self.associated: Mapping[str, NDArray[np.uint8]] = AssociatedImages(contents.associated)
+        self.mpp: tuple[float, float] | None
+        if mpp is not None:
+            self.mpp, self.mpp_source = mpp, "given"
+        elif contents.resolution is not None:
+            self.mpp, self.mpp_source = contents.resolution.mpp, contents.resolution.source
+        else:
+            self.mpp, self.mpp_source = None, "unknown"
+        self._contents = contents
+        self._coarse = derive_levels(contents.levels, lambda: self.fingerprint)
+        self.levels: tuple[Level, ...] = (*contents.levels, *self._coarse)
+        self.downsamples = _downsamples(contents.levels, self._coarse)
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        mpp = "µm/px unknown"
+        if self.mpp is not None:
+            mpp = f"{self.mpp[0]:.4g} × {self.mpp[1]:.4g} µm/px"
+        return (
+            f"<Slide {self.path.name}: {self.vendor}, {height} × {width} px, "
+            f"{len(self.levels)} levels, {mpp}>"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file; levels cannot be read from here on."""
+        self._contents.close()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of level 0 in px."""
+        return self.levels[0].shape
+
+    def level_mpp(self, level: int) -> tuple[float, float] | None:
+        """µm/px of one level as (y, x), None where the slide's is not known."""
+        if self.mpp is None:
+            return None
+        y, x = self.downsamples[level]
+        return self.mpp[0] * y, self.mpp[1] * x
+
+    def best_level(self, downsample: float) -> int:
+        """Index of the coarsest level that is not coarser than `downsample` times level 0."""
+        best = 0
+        for index, pair in enumerate(self.downsamples):
+            # A pyramid's sizes are rounded to whole pixels: 4.0003 serves where 4 is asked for.
+            if max(pair) <= downsample * 1.001:
+                best = index
+        return best
+
+    def dask_levels(self) -> list[Any]:
+        """All levels as lazy dask arrays, uint8, (height, width, 3), finest first."""
+        return [level.to_dask() for level in self.levels]
+
+    def read_region(
+        self, y: int, x: int, height: int, width: int, level: int = 0
+    ) -> NDArray[np.uint8]:
+        """Read a rectangle of one level.
+
+        Parameters
+        ----------
+        y, x
+            Upper left corner in pixels of level 0.
+        height, width
+            Size in pixels of the level that is read.
+        level
+            Index of the level.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8, (height, width, 3), RGB; white outside the slide.
+
+        Raises
+        ------
+        SegmentError
+            A segment of the slide cannot be read.
+        """
+        scale_y, scale_x = self.downsamples[level]
+        return self.levels[level].read(
+            math.floor(y / scale_y + 0.5), math.floor(x / scale_x + 0.5), height, width
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 over the size and the first and last MB of the slide's file.
+
+        Of an OME-Zarr folder: over its metadata files and its coarsest level's first chunks.
+        It tells slides apart without reading them whole.
+        """
+        digest = hashlib.sha256()
+        for path in self._contents.fingerprint_files:
+            size = path.stat().st_size
+            digest.update(f"{path.name if self.path.is_dir() else ''}:{size}:".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(_MEGABYTE))
+                file.seek(max(0, size - _MEGABYTE))
+                digest.update(file.read(_MEGABYTE))
+        return digest.hexdigest()
+
+    @property
+    def coarse_ready(self) -> bool:
+        """Whether every derived level is cached, so that reading it is quick."""
+        return all(level.complete for level in self._coarse)
+
+    def build_coarse_levels(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Make all derived levels in one pass over the coarsest native level.
+
+        For a background thread. Needs memory for some bands of rows of that level, however
+        tall it is. What is made is cached for the next time the slide is opened.
+
+        Parameters
+        ----------
+        progress
+            Called with the number of bands done and of all bands.
+        stop
+            Ends the work early when it is set; `coarse_ready` then stays False.
+        """
+        if not self.coarse_ready:
+            build(self._coarse, progress, stop or threading.Event())
+
+
+class AssociatedImages(Mapping[str, NDArray[np.uint8]]):
+    """A slide's associated images by name, each decoded when it is asked for."""
+
+    def __init__(self, decoders: Mapping[str, Callable[[], NDArray[np.uint8]]]) -> None:
+        self._decoders = dict(decoders)
+
+    def __getitem__(self, name: str) -> NDArray[np.uint8]:
+        return self._decoders[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decoders)
+
+    def __len__(self) -> int:
+        return len(self._decoders)
+
+    def __repr__(self) -> str:
+        return f"<associated images: {', '.join(self) or 'none'}>"
+
+
+def _downsamples(
+    native: tuple[Level, ...], coarse: tuple[CoarseLevel, ...]
+) -> tuple[tuple[float, float], ...]:
+    """Downsample of every level per axis (y, x).
+
+    Writers round a level's size to whole pixels. Where the sizes agree with a whole number
+    on both axes, that number is the downsample; else it is the ratio of the sizes.
+    """
+    pairs: list[tuple[float, float]] = []
+    for level in native:
+        ratios = [full / size for full, size in zip(native[0].shape, level.shape, strict=True)]
+        whole = round(max(ratios))
+        fits = all(
+            abs(full / whole - size) < 1
+            for full, size in zip(native[0].shape, level.shape, strict=True)
+        )
+        pairs.append((float(whole), float(whole)) if fits else (ratios[0], ratios[1]))
+    for _ in coarse:
+        pairs.append((pairs[-1][0] * 2, pairs[-1][1] * 2))
+    return tuple(pairs)

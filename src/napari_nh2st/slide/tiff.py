@@ -1,0 +1,280 @@
+"""Slides in TIFF: which pages are levels, which are associated images, and their colours."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+
+from . import resolution as mpp
+from .contents import NotReadable, SlideContents
+from .file_bytes import FileBytes
+from .level import Level, is_downsample
+from .tiff_colors import MOST_CHANNELS, tiff_colors
+from .tiff_directories import check_complete
+from .tiff_level import TiffLevel
+from .tiff_page import StoredPage
+from .whole_image import WholeImageLevel
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ASSOCIATED = ("label", "macro", "thumbnail")
+_WHOLE_PIECE_AREA = 4096 * 4096
+
+
+def open_tiff(path: Path) -> SlideContents:
+    """Open a slide stored as TIFF or BigTIFF.
+
+    Raises
+    ------
+    NotReadable
+        It is not a TIFF, or one that another reader may know better.
+    InputError
+        It is cut off.
+    """
+    with path.open("rb") as file:
+        if file.read(4) not in _MAGIC:
+            raise NotReadable("is not a TIFF")
+    check_complete(path)
+    try:
+        tiff = tifffile.TiffFile(path)
+    except Exception as error:  # a damaged TIFF raises whatever it leads to
+        raise NotReadable(f"is a damaged TIFF ({error})") from error
+    files = _Files(path)
+    try:
+        with tiff:
+            return _contents(path, tiff, files)
+    except (NotReadable, InputError):
+        files.close()
+        raise
+    except Exception as error:
+        files.close()
+        raise NotReadable(f"is a TIFF that cannot be read ({error})") from error
+
+
+class _Files:
+    """The slide's file, and the others that an OME-TIFF may name."""
+
+    def __init__(self, path: Path) -> None:
+        self._files = {path.resolve(): FileBytes(path)}
+
+    def of(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> FileBytes:
+        path = Path(page.parent.filehandle.path).resolve()
+        if path not in self._files:
+            self._files[path] = FileBytes(path)
+        return self._files[path]
+
+    def stored(self, page: tifffile.TiffPage | tifffile.TiffFrame, shift: int = 0) -> StoredPage:
+        """The page's pieces, which are all in the file."""
+        file = self.of(page)
+        stored = StoredPage(page, file, shift)
+        if stored.end > file.size:
+            raise InputError(
+                f"{file.path}: the file is cut off: it has {file.size:,} bytes and its pixels "
+                f"reach to byte {stored.end:,}. Copy or download it again."
+            )
+        return stored
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(file.path for file in self._files.values())
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+def _contents(path: Path, tiff: tifffile.TiffFile, files: _Files) -> SlideContents:
+    vendor = _vendor(tiff)
+    if vendor == "ventana":
+        raise NotReadable(
+            "is a Ventana BIF, whose tiles overlap and need stitching; install "
+            "napari-nh2st[openslide], which does that"
+        )
+    series = _series(tiff)
+    main = _main_series(tiff, series)
+    levels: list[list[StoredPage]] = []
+    for level in (*main.levels, *_unlisted_levels(main, series)):
+        channels = [files.stored(page, shift) for page, shift in _channel_pages(level)]
+        if not levels or is_downsample(levels[0][0].shape, levels[-1][0].shape, channels[0].shape):
+            levels.append(channels)
+    first = levels[0][0]
+    height, width = first.shape
+    found: list[TiffLevel] = []
+    colors = tiff_colors(
+        main.keyframe, levels[0], _ome_channels(tiff, width, height), lambda: found[-1].sample()
+    )
+    found.extend(
+        TiffLevel(channels, colors.to_rgb, f"level {index}", colors.background)
+        for index, channels in enumerate(levels)
+    )
+    return SlideContents(
+        vendor=vendor,
+        levels=tuple(_kept_if_whole(level) for level in found),
+        resolution=_resolution(tiff, main.keyframe, width, height),
+        brightfield=colors.brightfield,
+        brightfield_reason=colors.reason,
+        fingerprint_files=files.paths,
+        associated=dict(_associated(series, main, files)),
+        close=files.close,
+    )
+
+
+def _vendor(tiff: tifffile.TiffFile) -> str:
+    for flag, name in (
+        (tiff.is_svs, "aperio"),
+        (tiff.is_ndpi, "hamamatsu"),
+        (tiff.is_scn, "leica"),
+        (tiff.is_bif, "ventana"),
+        (tiff.is_philips, "philips"),
+        (tiff.is_qpi, "perkinelmer"),
+        (tiff.is_ome, "ome-tiff"),
+        (tiff.is_imagej, "imagej"),
+    ):
+        if flag:
+            return name
+    return "generic-tiff"
+
+
+def _series(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """The images of the file that have pixels."""
+    series = [one for one in tiff.series if len(one.shape) >= 2 and one.pages[0] is not None]
+    if not series:
+        raise NotReadable("is a TIFF without an image")
+    return series
+
+
+def _main_series(
+    tiff: tifffile.TiffFile, series: Sequence[tifffile.TiffPageSeries]
+) -> tifffile.TiffPageSeries:
+    """The image of the tissue: the one with the most pixels that is no associated image."""
+    if tiff.is_svs:
+        return series[0]
+    candidates = [one for one in series if one.name.lower() not in _ASSOCIATED] or series
+    return max(candidates, key=lambda one: one.keyframe.imagelength * one.keyframe.imagewidth)
+
+
+def _unlisted_levels(
+    main: tifffile.TiffPageSeries, series: Sequence[tifffile.TiffPageSeries]
+) -> list[tifffile.TiffPageSeries]:
+    """Tiled images behind a lone main one, which are levels if their sizes say so.
+
+    Tifffile groups levels that follow each other by one factor of 2, 3 or 4; writers use others.
+    """
+    if len(main.levels) > 1:
+        return []
+    key = main.keyframe
+    return [
+        one
+        for one in series
+        if one is not main
+        and one.name.lower() not in _ASSOCIATED
+        and key.is_tiled
+        and one.keyframe.is_tiled
+        and one.keyframe.dtype == key.dtype
+        and one.keyframe.samplesperpixel == key.samplesperpixel
+        and one.keyframe.photometric == key.photometric
+    ]
+
+
+def _channel_pages(
+    level: tifffile.TiffPageSeries,
+) -> Iterator[tuple[tifffile.TiffPage | tifffile.TiffFrame, int]]:
+    """Pages of the first focal plane and time, one a channel, each with a shift in bytes.
+
+    Where the writer describes a whole stack of contiguous planes by one page, all channels are
+    that page with different shifts.
+    """
+    key = level.keyframe
+    axes, shape = level.get_axes(squeeze=False), level.get_shape(squeeze=False)
+    n_outer = len(axes) - len(key.shape)
+    axes, shape = axes[:n_outer], shape[:n_outer]
+    n_channels, stride = 1, 1
+    samples = key.shaped[0] * key.shaped[4]
+    if "C" in axes and samples == 1:
+        position = axes.index("C")
+        n_channels = min(shape[position], MOST_CHANNELS)
+        stride = int(np.prod(shape[position + 1 :], dtype=int))
+    one_page = len(level.pages) == 1 and level.dataoffset is not None
+    for channel in range(n_channels):
+        index = 0 if one_page else channel * stride
+        page = level.pages[index] if index < len(level.pages) else None
+        if page is None:
+            raise NotReadable("is a TIFF of which a channel is missing")
+        yield page, channel * stride * key.nbytes if one_page else 0
+
+
+def _ome_channels(tiff: tifffile.TiffFile, width: int, height: int) -> list[dict[str, str]]:
+    if not tiff.is_ome or tiff.ome_metadata is None:
+        return []
+    pixels = mpp.ome_pixels(tiff.ome_metadata, width, height)
+    if pixels is None:
+        return []
+    return [dict(part.attrib) for part in pixels if part.tag.endswith("}Channel")]
+
+
+def _kept_if_whole(level: TiffLevel) -> Level:
+    """A level of one big compressed piece is decoded once and kept, not for every read."""
+    if level.n_segments == (1, 1) and level.shape[0] * level.shape[1] > _WHOLE_PIECE_AREA:
+        return WholeImageLevel(level.shape, lambda: level.read_segment(0, 0))
+    return level
+
+
+def _associated(
+    series: Sequence[tifffile.TiffPageSeries], main: tifffile.TiffPageSeries, files: _Files
+) -> Iterator[tuple[str, Callable[[], NDArray[np.uint8]]]]:
+    """Label, macro and thumbnail, each with what decodes it."""
+    for one in sorted(series, key=lambda one: -one.keyframe.imagelength):
+        name = _associated_name(one, main)
+        if one is not main and name is not None:
+            with suppress(NotReadable, NotImplementedError, ValueError):
+                yield name, _associated_decoder(one.keyframe, files.stored(one.keyframe), name)
+
+
+def _associated_decoder(
+    page: tifffile.TiffPage, stored: StoredPage, name: str
+) -> Callable[[], NDArray[np.uint8]]:
+    colors = tiff_colors(page, [stored], [], lambda: level.sample())
+    level = TiffLevel([stored], colors.to_rgb, f"{name} image", colors.background)
+    return lambda: level.read(0, 0, *level.shape)
+
+
+def _associated_name(one: tifffile.TiffPageSeries, main: tifffile.TiffPageSeries) -> str | None:
+    """What an image beside the main one shows, by its own words before tifffile's guess."""
+    if one.kind == "svs":
+        said = re.search(r"^(label|macro)\b", one.keyframe.description, re.MULTILINE)
+        if said:
+            return said.group(1)
+    if one.kind == "scn" and main.kind == "scn":
+        return "macro"
+    name = one.name.lower()
+    return name if name in _ASSOCIATED else None
+
+
+def _resolution(
+    tiff: tifffile.TiffFile, page: tifffile.TiffPage, width: int, height: int
+) -> mpp.Resolution | None:
+    description = page.description
+    first = tiff.pages.first.description
+    found: mpp.Resolution | None = None
+    x, y = page.resolution
+    unit = int(page.resolutionunit)
+    if tiff.is_svs:
+        found = mpp.from_aperio(description)
+    elif tiff.is_ndpi:
+        found = mpp.from_tags(x, y, unit, "Hamamatsu resolution tags")
+    elif tiff.is_scn:
+        found = mpp.from_leica(first, width, height)
+    elif tiff.is_philips:
+        found = mpp.from_philips(tiff.philips_metadata or first)
+    elif tiff.is_qpi:
+        found = mpp.from_tags(x, y, unit, "PerkinElmer resolution tags")
+    elif tiff.is_ome:
+        found = mpp.from_ome(tiff.ome_metadata or first, width, height)
+    elif tiff.is_imagej:
+        found = mpp.from_imagej(tiff.imagej_metadata or {}, x, y)
+    return found or mpp.plausible(mpp.from_tags(x, y, unit, "TIFF resolution tags"))

@@ -1,0 +1,192 @@
+"""The stored pieces (tiles or strips) of one TIFF page."""
+
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import SegmentError
+
+from .colors import ycbcr_to_rgb
+from .file_bytes import FileBytes
+
+_JPEG = {6, 7, 34892, 33007}
+_JPEG_2000 = {33003, 33004, 33005, 34712}
+_APERIO_YCBCR = 33003
+_DECODES_TO_RGB = _JPEG | {22610, 34934, 50001, 50002, 52546}  # JPEG XR, WebP, JPEG XL
+_RAW_ROWS = 256
+
+
+class StoredPage:
+    """One TIFF page as a grid of pieces in its own sample type.
+
+    Parameters
+    ----------
+    page
+        The page, or a frame with the layout of its key frame.
+    file
+        The file the page is in.
+    shift
+        Bytes from the page's data to the wanted plane, for writers that describe a stack of
+        contiguous planes by one page.
+
+    Attributes
+    ----------
+    shape, samples
+        Height, width and samples per pixel.
+    dtype, bits
+        Type of a sample and how many of its bits are used.
+    piece_shape, n_pieces
+        Rows and columns of a piece, and of the grid of pieces.
+    """
+
+    def __init__(
+        self, page: tifffile.TiffPage | tifffile.TiffFrame, file: FileBytes, shift: int = 0
+    ) -> None:
+        layout = page.keyframe
+        if layout is None:
+            raise ValueError("is a page without its key frame")
+        separate, depth, height, width, contiguous = layout.shaped
+        if depth != 1 or layout.dtype is None or height < 1 or width < 1:
+            raise ValueError("is a volume or has no pixels")
+        self.shape = (height, width)
+        self.samples = separate * contiguous
+        self.dtype = np.dtype(layout.dtype)
+        self.bits = int(layout.bitspersample)
+        self.is_tiled = bool(layout.is_tiled)
+        self._file = file
+        self._planes = separate
+        self._offsets = np.asarray(page.dataoffsets, np.int64)
+        self._counts = np.asarray(page.databytecounts, np.int64)
+        self._raw_type = np.dtype(layout.parent.byteorder + self.dtype.char)
+        self._is_raw = bool(layout.is_final) and self.dtype != np.bool_ and self._holds_all()
+        if self._is_raw:
+            self._offsets = self._offsets[:1] + shift
+            self._counts = np.array([self._n_bytes])
+            self.piece_shape = (min(_RAW_ROWS, height), width)
+            self.is_tiled = False
+        elif self.is_tiled:
+            self.piece_shape = (layout.tilelength, layout.tilewidth)
+        else:
+            self.piece_shape = (min(layout.rowsperstrip, height), width)
+        self.n_pieces = (-(-height // self.piece_shape[0]), -(-width // self.piece_shape[1]))
+        self._decode = layout.decode
+        self._decode_options: dict[str, Any] = {}
+        if layout.compression in _JPEG:
+            self._decode_options = {
+                "jpegtables": page.jpegtables,
+                "jpegheader": layout.jpegheader,
+            }
+        self._is_jpeg_2000 = layout.compression in _JPEG_2000
+        self._is_ycbcr = self.samples == 3 and (
+            layout.compression == _APERIO_YCBCR
+            or (layout.photometric == 6 and layout.compression not in _DECODES_TO_RGB)
+        )
+        if not self._is_raw:
+            self._decode(None, 0)  # where it cannot decode this layout at all, it raises here
+        self._ends_with_eoi = layout.compression in _JPEG and self._first_ends_with_eoi()
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte behind the page's pixels in the file."""
+        n = min(len(self._offsets), len(self._counts))
+        ends = np.where(self._counts[:n] > 0, self._offsets[:n] + self._counts[:n], 0)
+        return int(ends.max(initial=0))
+
+    @property
+    def _n_bytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.samples * self.dtype.itemsize
+
+    def _holds_all(self) -> bool:
+        """Whether the byte counts say that all pixels are there (a sparse page has zeros)."""
+        return self._offsets[0] > 0 and bool((self._counts > 0).all())
+
+    def read_piece(self, row: int, column: int) -> NDArray[Any] | None:
+        """Decode one piece to (rows, columns, samples); None where the file has none.
+
+        Raises
+        ------
+        SegmentError
+            With the reason, not the place.
+        """
+        if self._is_raw:
+            return self._read_rows(row)
+        planes = []
+        for plane in range(self._planes):
+            pixels = self._decoded((plane * self.n_pieces[0] + row) * self.n_pieces[1] + column)
+            if pixels is None:
+                return None
+            planes.append(pixels)
+        return planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
+
+    def _read_rows(self, row: int) -> NDArray[Any]:
+        """Rows of a page stored without compression in one run of bytes."""
+        height, width = self.shape
+        top = row * self.piece_shape[0]
+        rows = min(self.piece_shape[0], height - top)
+        samples = self.samples // self._planes
+        row_bytes = width * samples * self.dtype.itemsize
+        planes = []
+        for plane in range(self._planes):
+            start = int(self._offsets[0]) + (plane * height + top) * row_bytes
+            data = self._read(start, rows * row_bytes)
+            pixels = np.frombuffer(data, self._raw_type).reshape(rows, width, samples)
+            planes.append(pixels.astype(self.dtype, copy=False))
+        rgb = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
+        return ycbcr_to_rgb(rgb) if self._is_ycbcr else rgb
+
+    def _decoded(self, index: int) -> NDArray[Any] | None:
+        if index >= len(self._offsets) or index >= len(self._counts):
+            return None
+        offset, count = int(self._offsets[index]), int(self._counts[index])
+        if count == 0 or offset == 0:
+            return None
+        data = self._read(offset, count)
+        if self._ends_with_eoi and b"\xff\xd9" not in data[-16:]:
+            raise SegmentError("the JPEG data has no end")
+        try:
+            pixels, _, _ = self._decode(data, index, **self._decode_options)
+        except Exception as error:  # every decoder has its own kind of error
+            raise SegmentError(_first_line(error)) from error
+        if pixels is None:
+            return None
+        piece = np.asarray(pixels[0])
+        if self._is_ycbcr and not (self._is_jpeg_2000 and _chroma_is_subsampled(data)):
+            piece = ycbcr_to_rgb(piece)
+        return piece
+
+    def _read(self, offset: int, count: int) -> bytes:
+        try:
+            data = self._file.read(offset, count)
+        except OSError as error:
+            raise SegmentError(_first_line(error)) from error
+        if len(data) < count:
+            raise SegmentError(f"the file has {len(data)} of its {count} bytes")
+        return data
+
+    def _first_ends_with_eoi(self) -> bool:
+        """Whether this writer ends JPEG data with its end marker (NDPI pieces have none).
+
+        Where it does, data without one are damaged; the decoder itself would fill up with grey.
+        """
+        stored = np.flatnonzero(self._counts[: len(self._offsets)] > 16)
+        if not len(stored):
+            return False
+        end = int(self._offsets[stored[0]] + self._counts[stored[0]])
+        return b"\xff\xd9" in self._file.read(end - 16, 16)
+
+
+def _chroma_is_subsampled(codestream: bytes) -> bool:
+    """Whether a JPEG 2000 image of three components has smaller chroma.
+
+    Then the decoder has enlarged the chroma and converted to RGB by itself; else it hands out
+    YCbCr as it is stored. Read from the SIZ segment (ISO 15444-1, A.5.1).
+    """
+    start = codestream.find(b"\xff\x4f\xff\x51")
+    sampling = codestream[start + 42 : start + 51]  # (depth, XRsiz, YRsiz) per component
+    return start >= 0 and len(sampling) == 9 and (sampling[4] > 1 or sampling[5] > 1)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

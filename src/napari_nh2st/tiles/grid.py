@@ -1,0 +1,131 @@
+"""The tiles laid over a slide's tissue."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import points_in_poly
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.slide import Slide
+from napari_nh2st.tiles.mask import Polygon, TissueMask
+
+Layout = Literal["square", "hexagonal"]
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """Tiles on a regular array, those with tissue only.
+
+    Parameters
+    ----------
+    array
+        (n, 2) int, (row, column). On a hexagonal array, columns count half steps as Visium's do:
+        even rows have even columns, odd rows odd ones.
+    centers
+        (n, 2) float, (y, x) in full-resolution pixels (corner of the first pixel: 0, 0).
+    tile_px
+        Side of a tile in full-resolution pixels, (y, x).
+    pitch_um
+        Distance between neighboring centers.
+    step_px
+        Full-resolution pixels from one array index to the next, (y, x).
+    layout
+        ``"square"`` or ``"hexagonal"``.
+    array_shape
+        Rows and columns of the whole array, with and without tissue.
+    """
+
+    array: NDArray[np.int64]
+    centers: NDArray[np.floating]
+    tile_px: tuple[float, float]
+    pitch_um: float
+    step_px: tuple[float, float]
+    layout: Layout
+    array_shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Center (y, x) of array position (0, 0) in full-resolution pixels."""
+        return self.step_px[0] / 2, self.step_px[1] / 2
+
+
+def tile_grid(
+    slide: Slide,
+    *,
+    tile_um: float,
+    pitch_um: float,
+    mask: TissueMask | None,
+    layout: Layout = "square",
+    min_tissue: float = 0.25,
+    region: tuple[Polygon, ...] = (),
+) -> TileGrid:
+    """Lay tiles over the tissue of a slide.
+
+    Parameters
+    ----------
+    slide
+        Must know its µm/px.
+    tile_um
+        Side of a tile in µm.
+    pitch_um
+        Distance between neighboring centers in µm.
+    mask
+        Tissue; None for the whole slide.
+    layout
+        ``"square"``, or ``"hexagonal"``: every other row shifted by half a pitch.
+    min_tissue
+        Share of a tile that has to be tissue for the tile to be kept.
+    region
+        Polygons; only tiles whose center lies in one of them are kept. None given: no limit.
+
+    Raises
+    ------
+    InputError
+        The slide does not know its µm/px, or no tile is left.
+    """
+    if slide.mpp is None:
+        raise InputError(f"{slide.path}: µm/px is not recorded; give it (--mpp, or mpp=)")
+    mpp_y, mpp_x = slide.mpp
+    if layout == "square":
+        step = (pitch_um / mpp_y, pitch_um / mpp_x)
+    else:
+        step = (pitch_um * np.sqrt(3) / 2 / mpp_y, pitch_um / 2 / mpp_x)
+    tile = (tile_um / mpp_y, tile_um / mpp_x)
+    shape = tuple(
+        max(1, int(np.ceil(s / p - 1e-9))) for s, p in zip(slide.shape, step, strict=True)
+    )
+
+    parts = []
+    for row in range(shape[0]):  # row by row: a whole array of a small pitch need not fit memory
+        columns = np.arange(shape[1])
+        if layout == "hexagonal":
+            columns = columns[row % 2 :: 2]
+        array = np.column_stack([np.full_like(columns, row), columns])
+        centers = (array + 0.5) * step
+        keep = np.ones(len(array), bool)
+        if region:
+            keep &= _inside_any(centers, region)
+        if mask is not None and keep.any():
+            keep[keep] = mask.fraction(centers[keep] - np.divide(tile, 2), tile) >= min_tissue
+        if keep.any():
+            parts.append(array[keep])
+    if not parts:
+        where = "in the region" if region else "on the slide"
+        raise InputError(
+            f"{slide.path}: no tissue was found {where}; "
+            "pass a region or mask drawn by hand, or a lower share of tissue per tile"
+        )
+    array = np.concatenate(parts).astype(np.int64)
+    return TileGrid(array, (array + 0.5) * step, tile, pitch_um, step, layout, (shape[0], shape[1]))
+
+
+def _inside_any(points: NDArray[np.floating], polygons: tuple[Polygon, ...]) -> NDArray[np.bool_]:
+    inside = np.zeros(len(points), bool)
+    for polygon in polygons:
+        inside |= points_in_poly(points, np.asarray(polygon, float))
+    return inside

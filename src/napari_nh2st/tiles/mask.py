@@ -1,0 +1,172 @@
+"""Where on a slide there is tissue."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.color import rgb2hsv
+from skimage.draw import polygon2mask
+from skimage.filters import gaussian, threshold_otsu
+from skimage.morphology import remove_small_holes, remove_small_objects
+
+from napari_nh2st.slide import Slide
+from napari_nh2st.slide.level import DAMAGED_GREY
+from napari_nh2st.slide.overview import slide_overview
+
+Polygon = NDArray[np.floating]
+"""(n, 2) corners as (y, x) in full-resolution pixels."""
+
+MASK_UM_PER_PX = 8.0
+"""Resolution at which tissue is looked for: a lymphocyte is one pixel, a tile some twenty."""
+
+LARGEST_MASK_SIDE = 4096
+"""A mask is never larger than this, whatever the slide."""
+
+
+@dataclass(frozen=True)
+class TissueMask:
+    """Tissue at low resolution.
+
+    Parameters
+    ----------
+    tissue
+        (height, width) bool.
+    downsample
+        Full-resolution pixels per mask pixel, (y, x).
+    """
+
+    tissue: NDArray[np.bool_]
+    downsample: tuple[float, float]
+
+    def fraction(
+        self, top_left: NDArray[np.floating], size: tuple[float, float]
+    ) -> NDArray[np.float64]:
+        """Share of each box that is tissue; what lies beyond the slide counts as none.
+
+        Parameters
+        ----------
+        top_left
+            (n, 2) upper left corners (y, x) in full-resolution pixels.
+        size
+            (height, width) of the boxes in full-resolution pixels.
+
+        Returns
+        -------
+        ndarray
+            (n,) in 0–1.
+        """
+        integral = np.pad(self.tissue, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
+        height, width = self.tissue.shape
+        corners = []
+        for axis, length in enumerate((height, width)):
+            low = top_left[:, axis] / self.downsample[axis]
+            high = low + size[axis] / self.downsample[axis]
+            low_px = np.clip(np.rint(low), 0, length).astype(np.intp)
+            # At least one mask pixel, so that boxes smaller than a pixel see something.
+            high_px = np.clip(np.maximum(np.rint(high), np.rint(low) + 1), 0, length)
+            corners.append((low_px, high_px.astype(np.intp)))
+        (y0, y1), (x0, x1) = corners
+        inside = integral[y1, x1] - integral[y0, x1] - integral[y1, x0] + integral[y0, x0]
+        area = np.maximum(np.rint(size[0] / self.downsample[0]), 1) * np.maximum(
+            np.rint(size[1] / self.downsample[1]), 1
+        )
+        return np.asarray(np.minimum(inside / area, 1.0))
+
+
+def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = None) -> TissueMask:
+    """Tell tissue from glass on a coarse level of a slide.
+
+    A pixel is tissue where it is stained: saturation above Otsu's threshold (Otsu 1979) or
+    optical density clearly above the glass. Pen ink, by its hues and its black, is left out;
+    specks and small holes go.
+
+    Parameters
+    ----------
+    slide
+        One of its coarse levels is read whole; never a large one.
+    min_area_um2
+        Specks and holes smaller than this go.
+    mpp
+        µm/px, if the slide does not know its own; without either, 0.5 is taken for the sizes.
+
+    Returns
+    -------
+    TissueMask
+        At about 8 µm/px.
+    """
+    um = mpp or (float(np.mean(slide.mpp)) if slide.mpp else 0.5)
+    image = slide_overview(slide, max(MASK_UM_PER_PX / um, max(slide.shape) / LARGEST_MASK_SIDE))
+    downsample = (slide.shape[0] / image.shape[0], slide.shape[1] / image.shape[1])
+    pixel_um2 = um**2 * downsample[0] * downsample[1]
+    tissue = stained(image, max(1, round(min_area_um2 / pixel_um2)))
+    # What cannot be read may be tissue: keep it, so that its tiles are reported and not dropped.
+    tissue |= (image == DAMAGED_GREY).all(-1)
+    return TissueMask(tissue, downsample)
+
+
+def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
+    """Stained tissue in an RGB image, cleaned.
+
+    Parameters
+    ----------
+    image
+        (height, width, 3), H&E or alike on light glass.
+    min_pixels
+        Specks and holes of fewer pixels go.
+
+    Returns
+    -------
+    ndarray
+        (height, width) bool.
+    """
+    rgb = gaussian(image, sigma=1, channel_axis=-1, preserve_range=True) / 255
+    # The glass is the brightest colour that much of the image has, not always white.
+    glass = np.maximum(np.percentile(rgb.reshape(-1, 3), 95, axis=0), 0.5)
+    density = -np.log10(np.clip(rgb / glass, 0.01, 1)).mean(-1)
+    hsv = rgb2hsv(np.clip(rgb / glass, 0, 1))
+    hue, saturation, value = np.moveaxis(hsv, -1, 0)
+    # Otsu halves whatever it is given: the limits keep it from halving bare glass or full tissue.
+    saturated = saturation > np.clip(_otsu(saturation), 0.04, 0.12)
+    dense = density > np.clip(_otsu(density), 0.03, 0.15)
+    tissue = (saturated & (density > 0.015)) | (dense & (saturation > 0.04))
+    tissue &= ~_pen_ink(hue, saturation, value)
+    tissue = ndimage.binary_opening(tissue)
+    tissue = ndimage.binary_closing(np.pad(tissue, 2), iterations=2)[2:-2, 2:-2]
+    tissue = remove_small_objects(tissue, max_size=min_pixels - 1)
+    return np.asarray(remove_small_holes(tissue, max_size=min_pixels - 1))
+
+
+def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
+    """A mask that is tissue inside any of some polygons.
+
+    Parameters
+    ----------
+    slide
+        Gives the extent.
+    polygons
+        Each (n, 2) as (y, x) in full-resolution pixels.
+    """
+    downsample = max(1.0, max(slide.shape) / LARGEST_MASK_SIDE)
+    shape = tuple(max(1, round(side / downsample)) for side in slide.shape)
+    exact = (slide.shape[0] / shape[0], slide.shape[1] / shape[1])
+    tissue = np.zeros(shape, bool)
+    for polygon in polygons:
+        tissue |= polygon2mask(shape, np.asarray(polygon) / exact - 0.5)
+    return TissueMask(tissue, exact)
+
+
+def _otsu(values: NDArray[np.float64]) -> float:
+    return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
+
+
+def _pen_ink(
+    hue: NDArray[np.float64], saturation: NDArray[np.float64], value: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Marker strokes: hues that haematoxylin and eosin do not reach, and black."""
+    # H&E lies between blue-violet (0.68) and red-pink (0.02, across 1).
+    foreign_hue = (hue > 0.1) & (hue < 0.66) & (saturation > 0.25)
+    red_marker = ((hue < 0.03) | (hue > 0.97)) & (saturation > 0.75) & (value > 0.5)
+    black = (saturation < 0.25) & (value < 0.35)
+    core = ndimage.binary_opening(foreign_hue | red_marker | black, iterations=1)
+    return np.asarray(ndimage.binary_dilation(core, iterations=3))

@@ -1,0 +1,47 @@
+"""Each tile with its nearest."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+
+def neighborhoods(
+    centers: NDArray[np.float64], size: int = 9
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Index the nearest tiles of every tile, itself first.
+
+    As the released NH2ST does with spots, tiles at the edge of the tissue take the nearest there
+    are, however far. Of tiles equally far, those of the lower index come first.
+
+    Parameters
+    ----------
+    centers
+        (n, 2) in any unit of length that is the same on both axes.
+    size
+        Tiles in a neighborhood, the tile itself counted.
+
+    Returns
+    -------
+    index
+        (n, size) int64. Places that cannot be filled, since there are fewer than ``size`` tiles
+        in all, hold the tile itself.
+    mask
+        (n, size) bool, False at those places.
+    """
+    count = len(centers)
+    found = min(size, count)
+    # Beyond the wanted ones look far enough to see every tile that ties with the last of them:
+    # on a regular array at most 8 share a distance this near, at an edge fewer.
+    looked = min(count, found + 12)
+    distance, near = KDTree(centers).query(centers, k=looked)
+    distance, near = distance.reshape(count, looked), near.reshape(count, looked)
+    # Round, so that ties are ties; the tile itself is nearest even where centers coincide.
+    scale = distance[:, min(1, looked - 1)].mean() or 1.0
+    rounded = np.round(distance / scale, 6)
+    rounded[near == np.arange(count)[:, None]] = -1
+    order = np.lexsort((near, rounded), axis=-1)[:, :found]
+    index = np.repeat(np.arange(count)[:, None], size, axis=1)
+    index[:, :found] = np.take_along_axis(near, order, axis=1)
+    mask = np.zeros((count, size), bool)
+    mask[:, :found] = True
+    return index, mask
