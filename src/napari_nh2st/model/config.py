@@ -16,6 +16,9 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 
+CONTEXTS = ("query", "average", "neighborhood")
+"""What a prediction can see."""
+
 PUBLISHED_TARGET: dict[str, Any] = {
     "description": (
         "log10(1 + counts per 10,000 of the panel), mean of the spot and its array neighbors"
@@ -142,6 +145,41 @@ def read_config(folder: Path) -> ModelConfig:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     return ModelConfig.from_json(content, str(path))
+
+
+def untrained_config(
+    name: str,
+    panel: tuple[str, ...],
+    *,
+    context: str = "query",
+    mpp: float = 0.5,
+    pitch_um: float = 112.0,
+) -> ModelConfig:
+    """The config of a new model with the published hyperparameters.
+
+    Parameters
+    ----------
+    name, panel
+        Of the model.
+    context
+        ``"query"``, ``"average"`` or ``"neighborhood"``.
+    mpp
+        µm/px at which it takes tiles of 224 px.
+    pitch_um
+        Distance between tiles; a tile's side at 0.5 µm/px by default.
+    """
+    return ModelConfig(
+        name=name,
+        architecture="nh2st",
+        hyperparameters={"context": context},
+        panel=panel,
+        target=PUBLISHED_TARGET,
+        tile_px=224,
+        mpp=mpp,
+        pitch_um=pitch_um,
+        neighborhood={"size": 9, "layout": "square"},
+        training={"trained": False, "summary": "UNTRAINED"},
+    )
 
 
 @cache

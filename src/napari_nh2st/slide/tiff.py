@@ -191,14 +191,16 @@ def _channel_pages(
     """
     key = level.keyframe
     axes, shape = level.get_axes(squeeze=False), level.get_shape(squeeze=False)
-    n_outer = len(axes) - len(key.shape)
+    n_outer = max(axes.find("Y"), 0)  # the axes before are those over pages
     axes, shape = axes[:n_outer], shape[:n_outer]
     n_channels, stride = 1, 1
-    samples = key.shaped[0] * key.shaped[4]
-    if "C" in axes and samples == 1:
-        position = axes.index("C")
-        n_channels = min(shape[position], MOST_CHANNELS)
-        stride = int(np.prod(shape[position + 1 :], dtype=int))
+    if key.shaped[0] * key.shaped[4] == 1:
+        if axes == "Q" and shape == (3,):  # three planes written without a word on their axis
+            axes = "C"
+        if "C" in axes:
+            position = axes.index("C")
+            n_channels = min(shape[position], MOST_CHANNELS)
+            stride = int(np.prod(shape[position + 1 :], dtype=int))
     one_page = len(level.pages) == 1 and level.dataoffset is not None
     for channel in range(n_channels):
         index = 0 if one_page else channel * stride

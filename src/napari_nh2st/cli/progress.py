@@ -1,0 +1,72 @@
+"""A prediction's events on a terminal, or as plain lines."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressReport:
+    """Shows events on stderr: a bar on a terminal, a line now and then elsewhere.
+
+    Parameters
+    ----------
+    quiet
+        Only notices are shown.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._bar: tqdm | None = None
+        self._last_line = 0.0
+        self.done = self.total = 0
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Started():
+                self._start(event)
+            case TilesDone():
+                self.done = event.done
+                self._advance(event)
+            case Finished():
+                self.close()
+
+    def close(self) -> None:
+        """Leave the terminal's line, finished or not."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _start(self, event: Started) -> None:
+        self.done, self.total = event.done, event.total
+        for notice in event.notices:
+            _line(f"Notice: {notice}")
+        if self._quiet:
+            return
+        resumed = f", {event.done} done by an earlier run" if event.done else ""
+        _line(f"{event.total} tiles on {event.device} in {event.precision}{resumed}")
+        if self._terminal:
+            self._bar = tqdm(
+                total=event.total, initial=event.done, unit="tile", file=sys.stderr, leave=False
+            )
+        self._last_line = time.monotonic()
+
+    def _advance(self, event: TilesDone) -> None:
+        if self._bar is not None:
+            self._bar.update(event.done - self._bar.n)
+        elif not self._quiet and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            _line(
+                f"{event.done} of {event.total} tiles, {event.tiles_per_s:.1f} tiles/s, "
+                f"{event.seconds_left:.0f} s left"
+            )
+
+
+def _line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,89 @@
+"""A prediction's genes as small images, one value per tile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class HeatmapRaster:
+    """Where the tiles of a prediction lie in an image of one value per tile.
+
+    Tiles of a hexagonal array are two pixels wide, as bricks in a wall.
+
+    Parameters
+    ----------
+    shape
+        (height, width) of the image.
+    center
+        Center (y, x) of its first pixel, in full-resolution pixels of the slide (whose first
+        pixel has its corner at 0, 0 and its center at 0.5, 0.5).
+    step
+        Full-resolution pixels per pixel, (y, x).
+    rows, columns
+        (n,) upper left pixel of each tile.
+    width
+        Pixels that a tile is wide.
+    """
+
+    shape: tuple[int, int]
+    center: tuple[float, float]
+    step: tuple[float, float]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    width: int
+
+    @classmethod
+    def of(cls, prediction: AnnData) -> "HeatmapRaster":
+        """The raster of a prediction, no larger than its tiles need."""
+        step_y, step_x = (float(v) for v in prediction.uns["nh2st"]["step_px_fullres"])
+        width = 2 if prediction.uns["nh2st"]["layout"] == "hexagonal" else 1
+        rows = prediction.obs["array_row"].to_numpy(np.int64)
+        columns = prediction.obs["array_col"].to_numpy(np.int64)
+        row, column = int(rows.min()), int(columns.min())
+        # A tile's center is that of its array position; two pixels meet there if it is two wide.
+        center = (row + 0.5) * step_y, (column + 0.5 - (width - 1) / 2) * step_x
+        return cls(
+            (int(rows.max()) - row + 1, int(columns.max()) - column + width),
+            center,
+            (step_y, step_x),
+            rows - row,
+            columns - column,
+            width,
+        )
+
+    def image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(n,) values of the tiles → image, NaN where there is no tile."""
+        image = np.full(self.shape, np.nan, np.float32)
+        for offset in range(self.width):
+            image[self.rows, self.columns + offset] = values
+        return image
+
+
+def robust_limits(
+    values: NDArray[np.floating], percentiles: tuple[float, float] = (1, 99)
+) -> tuple[float, float]:
+    """Contrast limits that a few extreme tiles do not stretch.
+
+    Parameters
+    ----------
+    values
+        Any shape; NaN is left out.
+    percentiles
+        Lower and upper.
+
+    Returns
+    -------
+    tuple
+        Low below high, also where all values are equal or none is there.
+    """
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(known, percentiles))
+    if high <= low:
+        half = max(abs(low) * 1e-3, 1e-6)
+        return low - half, low + half
+    return low, high

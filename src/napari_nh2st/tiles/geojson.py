@@ -1,0 +1,76 @@
+"""Regions drawn elsewhere, as GeoJSON (QuPath's export among them)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.tiles.mask import Polygon
+
+
+def read_regions(path: Path) -> tuple[Polygon, ...]:
+    """Read the polygons of a GeoJSON file.
+
+    Parameters
+    ----------
+    path
+        Geometries, features or collections of them; coordinates are (x, y) in full-resolution
+        pixels, as QuPath writes them. Whatever is no polygon is left out.
+
+    Returns
+    -------
+    tuple of ndarray
+        Each (n, 2) as (y, x). A hole is part of its polygon's outline, joined to it by a seam.
+
+    Raises
+    ------
+    InputError
+        The file is missing, not GeoJSON, or has no polygon.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is not GeoJSON: it cannot be parsed as JSON") from None
+    try:
+        polygons = tuple(_outline(rings) for rings in _polygons(content))
+    except (TypeError, ValueError, KeyError, IndexError):
+        raise InputError(f"{path} is not GeoJSON: a polygon's coordinates are malformed") from None
+    if not polygons:
+        raise InputError(f"{path} has no polygon; regions are Polygon or MultiPolygon geometries")
+    return polygons
+
+
+def _polygons(content: Any) -> Iterator[list[Any]]:
+    """The rings of each polygon, however deep."""
+    if isinstance(content, list):  # QuPath's older exports are bare lists of features
+        for item in content:
+            yield from _polygons(item)
+        return
+    match content.get("type") if isinstance(content, dict) else None:
+        case "FeatureCollection":
+            yield from _polygons(content["features"])
+        case "Feature":
+            yield from _polygons(content["geometry"])
+        case "GeometryCollection":
+            yield from _polygons(content["geometries"])
+        case "Polygon":
+            yield content["coordinates"]
+        case "MultiPolygon":
+            yield from content["coordinates"]
+
+
+def _outline(rings: list[Any]) -> Polygon:
+    corners = [np.asarray(ring, float)[:, 1::-1] for ring in rings]
+    if any(len(ring) < 3 for ring in corners):
+        raise ValueError("a ring needs three corners")
+    start = corners[0][:1]
+    parts = [corners[0], start]
+    for hole in corners[1:]:
+        # There and back along the same seam: by the even-odd rule the seam itself counts nothing.
+        parts += [hole, hole[:1], start]
+    return np.concatenate(parts)
