@@ -57,16 +57,21 @@ class CoarseLevel(Level):
         cached = cache.get(row, column)
         if cached is not None:
             return cached
-        top, left, height, width = self.segment_bounds(row, column)
+        # All that lie in the same strips of the finer level, so that those are decoded once.
+        n_together = -(-self.finer.segment_shape[1] // (2 * _SEGMENT))
+        first = column // n_together * n_together
+        top, left, height, _ = self.segment_bounds(row, first)
         bottom = min(2 * (top + height), self.finer.shape[0])
-        right = min(2 * (left + width), self.finer.shape[1])
-        segment = halved(
+        right = min(2 * (left + n_together * _SEGMENT), self.finer.shape[1])
+        pixels = halved(
             self.finer.read(
                 2 * top, 2 * left, bottom - 2 * top, right - 2 * left, damaged=DAMAGED_GREY
             )
         )
-        cache.put(row, column, segment)
-        return segment
+        segments = [pixels[:, x : x + _SEGMENT] for x in range(0, pixels.shape[1], _SEGMENT)]
+        for offset, segment in enumerate(segments):
+            cache.put(row, first + offset, segment)
+        return segments[column - first].copy()
 
     def put_rows(self, row: int, pixels: NDArray[np.uint8]) -> None:
         """Cache one row of segments, (height, width of the level, 3)."""

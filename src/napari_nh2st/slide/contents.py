@@ -12,7 +12,11 @@ from .resolution import Resolution
 
 
 class NotReadable(Exception):
-    """A reader cannot read this file; another may. The message continues "FILE ..."."""
+    """A reader cannot read this file; another may. The message continues "FILE: ..."."""
+
+
+class NotThisFormat(NotReadable):
+    """The file is not in this reader's format at all, so its message says little."""
 
 
 def _nothing() -> None:

@@ -26,19 +26,14 @@ class FileBytes:
         OSError
             The file was closed or cannot be read.
         """
-        if self._file.closed:
-            raise OSError(f"{self.path.name} is closed")
-        if hasattr(os, "pread"):
-            data = os.pread(self._file.fileno(), size, offset)
-            while 0 < len(data) < size:  # one call returns at most 2 GiB
-                more = os.pread(self._file.fileno(), size - len(data), offset + len(data))
-                if not more:
-                    break
-                data += more
-            return data
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(size)
+        try:
+            if hasattr(os, "pread"):
+                return os.pread(self._file.fileno(), size, offset)
+            with self._lock:
+                self._file.seek(offset)
+                return self._file.read(size)
+        except ValueError:  # what a closed file raises
+            raise OSError(f"{self.path.name} is closed") from None
 
     def close(self) -> None:
         """Close the file; reads fail from here on."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_nh2st.errors import InputError
 
-from .contents import NotReadable, SlideContents
+from .contents import NotReadable, NotThisFormat, SlideContents
 from .ome_zarr import is_zarr, open_ome_zarr
 from .openslide_backend import open_with_openslide
 from .slide import Slide
@@ -79,20 +79,20 @@ def _open_folder(path: Path) -> SlideContents:
 
 
 def _open_file(path: Path) -> SlideContents:
-    reasons = []
+    reason = ""
     for reader in _READERS:
         try:
             return reader(path)
+        except NotThisFormat:
+            continue
         except NotReadable as error:
-            reasons.append(str(error))
-    # The reader that recognised the format says more than those that did not.
-    telling = [reason for reason in reasons if not reason.startswith("is not a ")]
-    if not telling:
-        raise InputError(
-            f"{path}: this is no slide or image of a known format, whatever its name says. "
-            "Is it the right file?"
-        )
-    raise InputError(f"{path}: {'; '.join(telling)}.")
+            reason = reason or str(error)  # the first that knows the format says most
+    if reason:
+        raise InputError(f"{path}: {reason}.")
+    raise InputError(
+        f"{path}: this is no slide or image of a known format, whatever its name says. "
+        "Is it the right file?"
+    )
 
 
 def _checked_mpp(mpp: float | Sequence[float] | None) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import SegmentError
 
 from .colors import over_white
-from .contents import NotReadable, SlideContents
+from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
 from .resolution import from_openslide
 
@@ -34,9 +34,9 @@ def open_with_openslide(path: Path) -> SlideContents:
             raise NotReadable(
                 "is read with OpenSlide, which is not installed; install napari-nh2st[openslide]"
             ) from None
-        raise NotReadable("is not a slide without OpenSlide") from None
+        raise NotThisFormat("is not read without OpenSlide") from None
     if openslide.OpenSlide.detect_format(str(path)) is None:
-        raise NotReadable("is not a format of OpenSlide")
+        raise NotThisFormat("is not a format of OpenSlide")
     try:
         handle = _Handle(lambda: openslide.OpenSlide(str(path)))
         slide = handle.slide

@@ -105,10 +105,19 @@ class Slide:
         y, x = self.downsamples[level]
         return self.mpp[0] * y, self.mpp[1] * x
 
-    def best_level(self, downsample: float) -> int:
-        """Index of the coarsest level that is not coarser than `downsample` times level 0."""
+    def best_level(self, downsample: float, *, native_only: bool = False) -> int:
+        """Index of the coarsest level that is not coarser than `downsample` times level 0.
+
+        Parameters
+        ----------
+        downsample
+            Pixels of level 0 per wanted pixel.
+        native_only
+            Leave out derived levels, which cost a pass over the slide where they are not ready.
+        """
         best = 0
-        for index, pair in enumerate(self.downsamples):
+        levels = self.n_native_levels if native_only else len(self.levels)
+        for index, pair in enumerate(self.downsamples[:levels]):
             # A pyramid's sizes are rounded to whole pixels: 4.0003 serves where 4 is asked for.
             if max(pair) <= downsample * 1.001:
                 best = index

@@ -1,5 +1,6 @@
 """Slides in TIFF: which pages are levels, which are associated images, and their colours."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 
 from . import resolution as mpp
-from .contents import NotReadable, SlideContents
+from .contents import NotReadable, NotThisFormat, SlideContents
 from .file_bytes import FileBytes
 from .level import Level, is_downsample
 from .tiff_colors import MOST_CHANNELS, tiff_colors
@@ -20,6 +21,10 @@ from .tiff_directories import check_complete
 from .tiff_level import TiffLevel
 from .tiff_page import StoredPage
 from .whole_image import WholeImageLevel
+
+# What is wrong with a file is said in our errors; tifffile would also log it to stderr where a
+# program has set up no logging.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ASSOCIATED = ("label", "macro", "thumbnail")
@@ -38,7 +43,7 @@ def open_tiff(path: Path) -> SlideContents:
     """
     with path.open("rb") as file:
         if file.read(4) not in _MAGIC:
-            raise NotReadable("is not a TIFF")
+            raise NotThisFormat("is not a TIFF")
     check_complete(path)
     try:
         tiff = tifffile.TiffFile(path)
@@ -92,8 +97,8 @@ def _contents(path: Path, tiff: tifffile.TiffFile, files: _Files) -> SlideConten
     vendor = _vendor(tiff)
     if vendor == "ventana":
         raise NotReadable(
-            "is a Ventana BIF, whose tiles overlap and need stitching; install "
-            "napari-nh2st[openslide], which does that"
+            "is a Ventana BIF, whose overlapping tiles only OpenSlide stitches; "
+            "install napari-nh2st[openslide]"
         )
     series = _series(tiff)
     main = _main_series(tiff, series)
@@ -251,7 +256,7 @@ def _associated_name(one: tifffile.TiffPageSeries, main: tifffile.TiffPageSeries
         said = re.search(r"^(label|macro)\b", one.keyframe.description, re.MULTILINE)
         if said:
             return said.group(1)
-    if one.kind == "scn" and main.kind == "scn":
+    if one.kind == "scn" and one.keyframe.imagewidth < main.keyframe.imagewidth:
         return "macro"
     name = one.name.lower()
     return name if name in _ASSOCIATED else None

@@ -12,12 +12,15 @@ from .colors import ToRGB
 from .level import WHITE, Level
 from .tiff_page import StoredPage
 
-_STRIP_ROWS = 256
+_LOW_PIECE = 64
+_GROUP_ROWS = 256
 _SAMPLED_SEGMENTS = 5
 
 
 class TiffLevel(Level):
-    """A level stored as tiles, or as strips of which several make one segment.
+    """A level stored as tiles, or as strips.
+
+    Several strips, or the very low tiles of an NDPI (often 8 rows), make one segment.
 
     Parameters
     ----------
@@ -40,8 +43,8 @@ class TiffLevel(Level):
     ) -> None:
         rows, columns = channels[0].piece_shape
         self._pieces_per_segment = 1
-        if not channels[0].is_tiled:
-            self._pieces_per_segment = -(-_STRIP_ROWS // rows)
+        if rows < _LOW_PIECE or not channels[0].is_tiled:
+            self._pieces_per_segment = -(-_GROUP_ROWS // rows)
         super().__init__(channels[0].shape, (rows * self._pieces_per_segment, columns))
         self._channels = tuple(channels)
         self._to_rgb = to_rgb

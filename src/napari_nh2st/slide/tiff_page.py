@@ -59,6 +59,8 @@ class StoredPage:
         self._planes = separate
         self._offsets = np.asarray(page.dataoffsets, np.int64)
         self._counts = np.asarray(page.databytecounts, np.int64)
+        if not len(self._offsets) or not len(self._counts):
+            raise ValueError("is a page without a list of its tiles or strips")
         self._raw_type = np.dtype(layout.parent.byteorder + self.dtype.char)
         self._is_raw = bool(layout.is_final) and self.dtype != np.bool_ and self._holds_all()
         if self._is_raw:

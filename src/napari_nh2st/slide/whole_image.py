@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError, SegmentError
 
 from .colors import Once, StoredColors, full_scale
-from .contents import NotReadable, SlideContents
+from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
 
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -58,7 +58,7 @@ def open_jpeg(path: Path) -> SlideContents:
     with path.open("rb") as file:
         data = file.read()
     if not data.startswith(b"\xff\xd8"):
-        raise NotReadable("is not a JPEG")
+        raise NotThisFormat("is not a JPEG")
     height, width, components, scan = _jpeg_header(path, data)
     if components not in (1, 3):
         raise NotReadable(f"is a JPEG of {components} colours; save it as RGB")
@@ -101,7 +101,7 @@ def open_png(path: Path) -> SlideContents:
         file.seek(max(0, size - _TAIL))
         tail = file.read()
     if not head.startswith(_PNG_MAGIC):
-        raise NotReadable("is not a PNG")
+        raise NotThisFormat("is not a PNG")
     if len(head) < 33 or b"IEND" not in tail:
         raise InputError(
             f"{path}: the PNG is cut off: it ends after {size:,} bytes without its end chunk. "

@@ -121,8 +121,10 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
         (height, width) bool.
     """
     rgb = gaussian(image, sigma=1, channel_axis=-1, preserve_range=True) / 255
-    # The glass is the brightest colour that much of the image has, not always white.
-    glass = np.maximum(np.percentile(rgb.reshape(-1, 3), 95, axis=0), 0.5)
+    # The glass is the brightest colour that much of the image has, not always white. It is never
+    # strongly coloured either: where tissue fills the image, that colour is a stain.
+    brightest = np.percentile(rgb.reshape(-1, 3), 95, axis=0)
+    glass = np.maximum(brightest, max(0.5, 0.9 * brightest.max()))
     density = -np.log10(np.clip(rgb / glass, 0.01, 1)).mean(-1)
     hsv = rgb2hsv(np.clip(rgb / glass, 0, 1))
     hue, saturation, value = np.moveaxis(hsv, -1, 0)
@@ -164,9 +166,11 @@ def _pen_ink(
     hue: NDArray[np.float64], saturation: NDArray[np.float64], value: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Marker strokes: hues that haematoxylin and eosin do not reach, and black."""
-    # H&E lies between blue-violet (0.68) and red-pink (0.02, across 1).
-    foreign_hue = (hue > 0.1) & (hue < 0.66) & (saturation > 0.25)
+    # H&E lies between blue (0.62) and red-pink (0.02, across 1); at its two ends only the purity
+    # of the colour tells a marker. Dense nuclei in frozen sections reach a saturation of 0.65.
+    foreign_hue = (hue > 0.1) & (hue < 0.61) & (saturation > 0.25)
+    blue_marker = (hue >= 0.61) & (hue < 0.7) & (saturation > 0.7)
     red_marker = ((hue < 0.03) | (hue > 0.97)) & (saturation > 0.75) & (value > 0.5)
     black = (saturation < 0.25) & (value < 0.35)
-    core = ndimage.binary_opening(foreign_hue | red_marker | black, iterations=1)
+    core = ndimage.binary_opening(foreign_hue | blue_marker | red_marker | black)
     return np.asarray(ndimage.binary_dilation(core, iterations=3))

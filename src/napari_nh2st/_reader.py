@@ -1,0 +1,75 @@
+"""napari's way to open slides."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_nh2st.slide import Slide, open_slide
+
+if TYPE_CHECKING:
+    from napari.types import LayerData
+
+SLIDE_KEY = "nh2st_slide"
+"""Key of a slide layer's metadata under which its :class:`~napari_nh2st.slide.Slide` lies."""
+
+
+def get_reader(
+    path: str | os.PathLike[str] | Sequence[str],
+) -> Callable[[str | Sequence[str]], list["LayerData"]] | None:
+    """napari's reader hook: takes single files, and folders that are OME-Zarr."""
+    if isinstance(path, list | tuple):
+        if len(path) != 1:
+            return None
+        path = path[0]
+    location = Path(str(path))
+    if location.is_dir() and not any(
+        (location / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
+    ):
+        return None
+    return lambda paths: read_slide(paths if isinstance(paths, str) else paths[0])
+
+
+def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["LayerData"]:
+    """Open a slide as one napari image layer.
+
+    Parameters
+    ----------
+    path
+        Of any format that :func:`~napari_nh2st.slide.open_slide` knows.
+    mpp
+        µm/px, where the slide's own is missing or wrong.
+
+    Returns
+    -------
+    list of LayerData
+        One multiscale RGB image of lazy dask arrays, in µm where µm/px is known. The slide itself
+        is in its metadata under :data:`SLIDE_KEY`.
+
+    Raises
+    ------
+    InputError
+        The file is no slide.
+    """
+    slide = open_slide(path, mpp=mpp)
+    levels = _viewer_levels(slide)
+    attributes = {
+        "name": slide.path.stem,
+        "rgb": True,
+        "multiscale": len(levels) > 1,
+        "scale": slide.mpp or (1.0, 1.0),
+        "units": ("um", "um") if slide.mpp else ("pixel", "pixel"),
+        "metadata": {SLIDE_KEY: slide},
+    }
+    return [(levels if len(levels) > 1 else levels[0], attributes, "image")]
+
+
+def _viewer_levels(slide: Slide) -> list[object]:
+    """The levels to show; those still to be made are built in the background in an application."""
+    from qtpy.QtWidgets import QApplication
+
+    if slide.coarse_ready or QApplication.instance() is None:
+        return slide.dask_levels()
+    from napari_nh2st.widgets.coarse_levels import levels_with_placeholders
+
+    return levels_with_placeholders(slide)

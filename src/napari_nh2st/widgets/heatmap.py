@@ -1,0 +1,101 @@
+"""The layer that shows one gene of a prediction on its slide."""
+
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from napari.components import ViewerModel
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+
+PREDICTION_KEY = "nh2st_prediction"
+"""Key of a heatmap layer's metadata under which its AnnData lies."""
+
+
+class Heatmap:
+    """One image layer, one value per tile; switching the gene changes its data alone.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layer.
+    slide_layer
+        The slide's layer: the heatmap lies where its tiles are on it, whatever its transform.
+    prediction
+        May still fill up; :meth:`refresh` shows what has come.
+    gene
+        Shown first.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, slide_layer: Image, prediction: AnnData, gene: str
+    ) -> None:
+        self.prediction = prediction
+        self.raster = HeatmapRaster.of(prediction)
+        self.gene = gene
+        self._slide_name = slide_layer.name
+        self.layer: Image = viewer.add_image(
+            self.raster.image(self._values()),
+            name=self._name(),
+            colormap="magma",
+            contrast_limits=(0.0, 1.0),
+            opacity=0.7,
+            blending="translucent_no_depth",
+            interpolation2d="nearest",
+            metadata={PREDICTION_KEY: prediction},
+            units=slide_layer.units,
+            **_transform_onto(slide_layer, self.raster),
+        )
+        self.refresh()
+        if hasattr(self.layer, "colorbar"):  # since napari 0.7
+            self.layer.colorbar.visible = True
+
+    def show(self, gene: str) -> None:
+        """Switch to another gene of the prediction."""
+        if gene != self.gene:
+            self.gene = gene
+            self.layer.name = self._name()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show the values that are there by now, with limits that suit them."""
+        values = self._values()
+        self.layer.data = self.raster.image(values)
+        # napari refuses limits outside the range of its slider: move that first.
+        low, high = robust_limits(values)
+        self.layer.contrast_limits_range = _wider(low, high, values)
+        self.layer.contrast_limits = (low, high)
+
+    def _values(self) -> NDArray[np.float32]:
+        column = self.prediction.var_names.get_loc(self.gene)
+        return np.asarray(self.prediction.X[:, column])
+
+    def _name(self) -> str:
+        trained = bool(self.prediction.uns["nh2st"]["model"]["trained"])
+        return f"{self.gene} · {self._slide_name}" + ("" if trained else " · UNTRAINED")
+
+
+def _wider(low: float, high: float, values: NDArray[np.float32]) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    return (min(low, float(known.min(initial=low))), max(high, float(known.max(initial=high))))
+
+
+def _transform_onto(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:
+    """Scale and translation (or an affine) that put the raster onto the slide's layer.
+
+    napari's pixel k has its center at k, a slide's at k + 0.5: hence the half pixels.
+    """
+    first = np.subtract(raster.center, 0.5)
+    corner = np.array(slide_layer.data_to_world(first)[-2:])
+    columns = [
+        np.array(slide_layer.data_to_world(first + step)[-2:]) - corner
+        for step in np.diag(raster.step)
+    ]
+    linear = np.column_stack(columns)
+    if np.count_nonzero(linear - np.diag(np.diag(linear))) == 0 and (np.diag(linear) > 0).all():
+        return {"scale": np.diag(linear), "translate": corner}
+    affine = np.eye(3)
+    affine[:2, :2], affine[:2, 2] = linear, corner
+    return {"affine": affine}

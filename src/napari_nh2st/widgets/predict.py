@@ -1,0 +1,405 @@
+"""The *Predict* widget: choose a slide and a model, run, watch, switch genes, export."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anndata import AnnData
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QSearchableComboBox
+
+from napari_nh2st._reader import SLIDE_KEY
+from napari_nh2st.errors import InputError
+from napari_nh2st.model import bundled_models, find_model, read_config
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.workers import RunControl, prediction_events
+
+if TYPE_CHECKING:
+    import napari
+
+_SECONDS_BETWEEN_REFRESHES = 0.1
+_MS_BETWEEN_LOOKS = 300
+
+
+class PredictWidget(QWidget):
+    """Predict expression over a slide layer and show it while it is computed.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.prediction: AnnData | None = None
+        self.heatmap: Heatmap | None = None
+        self._control: RunControl | None = None
+        self._slide_layer: Image | None = None
+        self._worker: Any = None
+        self._activity: Any = None
+        self._last_refresh = 0.0
+
+        self.slide_picker = ComboBox(
+            label="Slide", choices=self._slide_layers, nullable=True, tooltip="Slide to predict"
+        )
+        self.mpp = _spin_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
+        self.mpp.setToolTip("µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25")
+        self.model = QComboBox()
+        self.model.setEditable(True)
+        self.model.addItems(list(bundled_models()))
+        self.model.setToolTip(
+            "A bundled model, a model folder, or Hugging Face owner/name@REVISION"
+        )
+        self.browse = QPushButton("Folder…")
+        self.browse.setToolTip("Choose a model folder")
+        self.model_note = QLabel()
+        self.model_note.setWordWrap(True)
+        self.device = QComboBox()
+        self.device.addItems(["auto", "cpu", "cuda", "mps"])
+        self.device.setToolTip("auto takes a GPU where there is one")
+        self.genes = QLineEdit()
+        self.genes.setPlaceholderText("all of the panel")
+        self.genes.setToolTip("Genes to predict, separated by commas; empty for the whole panel")
+        self.pitch = _spin_box(0.0, 1000.0, 1, " µm", "as in training")
+        self.pitch.setToolTip("Distance between tiles")
+        self.run = QPushButton("Run")
+        self.run.setToolTip("Predict the slide, what is in view first")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop after the batch under way; what is done stays")
+        self.bar = QProgressBar()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.gene = QSearchableComboBox()
+        self.gene.setToolTip("Gene to show; type to search")
+        self.export = QPushButton("Export…")
+        self.export.setToolTip("Write the prediction as AnnData (.h5ad or .zarr)")
+        self._lay_out()
+
+        self.slide_picker.changed.connect(self._on_slide_changed)
+        self.model.currentTextChanged.connect(self._on_model_changed)
+        self.browse.clicked.connect(self._on_browse)
+        self.run.clicked.connect(self.start)
+        self.cancel.clicked.connect(self.stop)
+        self.gene.currentTextChanged.connect(self._on_gene_chosen)
+        self.export.clicked.connect(self._on_export)
+        self._look_timer = QTimer(self)
+        self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
+        self._look_timer.timeout.connect(self._look)
+        self.viewer.layers.events.inserted.connect(self._reset_choices)
+        self.viewer.layers.events.removed.connect(self._reset_choices)
+        self._reset_choices()
+        self._on_model_changed()
+        self._show_running(False)
+
+    # --- what was chosen ---
+
+    def chosen_settings(self) -> dict[str, Any]:
+        """Fields of :class:`~napari_nh2st.inference.PredictSettings`, as the controls say."""
+        genes = tuple(name.strip() for name in self.genes.text().split(",") if name.strip())
+        return {
+            "genes": genes or None,
+            "pitch_um": self.pitch.value() or None,
+            "device": self.device.currentText(),
+            "order": "coarse-to-fine",
+        }
+
+    def chosen_slide(self) -> Slide:
+        """The slide of the chosen layer, with the µm/px given in the widget.
+
+        Raises
+        ------
+        InputError
+            No layer is chosen, it is no slide, or its µm/px is not known.
+        """
+        layer = self.slide_picker.value
+        if layer is None:
+            raise InputError("There is no image layer: open a slide first.")
+        slide = _slide_of(layer)
+        if slide is None:
+            raise InputError(
+                f"Layer {layer.name!r} was not opened from a slide: open the file with NH2ST "
+                "(File › Open, then choose the reader napari-nh2st)."
+            )
+        given = self.mpp.value()
+        if not given and slide.mpp is None:
+            raise InputError(f"The µm/px of {layer.name!r} is not recorded: give it above.")
+        if given and (slide.mpp is None or abs(given - slide.mpp[0]) > 1e-4):
+            slide = open_slide(slide.path, mpp=given)
+        return slide
+
+    # --- running ---
+
+    def start(self) -> None:
+        """Predict with what is chosen; problems are shown as notifications."""
+        if self._control is not None:
+            return
+        model = self.model.currentText().strip()
+        try:
+            slide = self.chosen_slide()
+            if not model:
+                raise InputError("Choose a model: a folder, or a Hugging Face owner/name@REVISION.")
+            find_model(model) if not _is_hub_id(model) else None
+        except InputError as error:
+            show_error(str(error))
+            return
+        self._slide_layer = self.slide_picker.value
+        self._control = RunControl()
+        self.heatmap = None
+        self._show_running(True)
+        self.status.setText("Loading the model and looking for tissue …")
+        self._activity = progress(total=0, desc=f"Predicting {self._slide_layer.name}")
+        self._worker = create_worker(
+            prediction_events,
+            slide,
+            model,
+            self.chosen_settings(),
+            self._view_box(),
+            self._control,
+            _connect={
+                "yielded": self._on_event,
+                "errored": self._on_error,
+                "finished": self._on_finished,
+            },
+            _ignore_errors=True,
+        )
+        self._look_timer.start()
+
+    def stop(self) -> None:
+        """Stop the run after the batch under way."""
+        if self._control is not None:
+            self._control.stop()
+            self.cancel.setEnabled(False)
+            self.status.setText("Stopping …")
+
+    def closeEvent(self, event: Any) -> None:  # Qt's name
+        """Stop the run with the widget."""
+        self.stop()
+        super().closeEvent(event)
+
+    def _on_event(self, event: Any) -> None:
+        from napari_nh2st.inference import Finished, Started, TilesDone
+
+        match event:
+            case Started():
+                self._on_started(event)
+            case TilesDone():
+                self.bar.setValue(event.done)
+                self._activity.update(event.done - self._activity.n)
+                self.status.setText(
+                    f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
+                    f"{_duration(event.seconds_left)} left"
+                )
+                if time.monotonic() - self._last_refresh > _SECONDS_BETWEEN_REFRESHES:
+                    self._refresh()
+            case Finished():
+                self._refresh()
+                failed = f", {event.n_failed} could not be read" if event.n_failed else ""
+                self.status.setText(
+                    f"{event.prediction.n_obs:,} tiles in {_duration(event.seconds)}{failed}"
+                )
+                if event.n_failed:
+                    show_warning(f"{event.n_failed} tiles could not be read and have no value.")
+
+    def _on_started(self, event: Any) -> None:
+        self.prediction = event.prediction
+        self.bar.setRange(0, event.total)
+        self._activity.total = event.total
+        for notice in event.notices:
+            show_warning(notice)
+        genes = list(event.prediction.var_names)
+        shown = self.gene.currentText() if self.gene.currentText() in genes else genes[0]
+        self.gene.blockSignals(True)
+        self.gene.clear()
+        self.gene.addItems(genes)
+        self.gene.setCurrentText(shown)
+        self.gene.blockSignals(False)
+        if self._slide_layer in self.viewer.layers:
+            self.heatmap = Heatmap(self.viewer, self._slide_layer, event.prediction, shown)
+        self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}")
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, InputError):
+            show_error(str(error))
+        else:
+            show_error(f"The prediction failed: {type(error).__name__}: {error}")
+        self.status.setText(str(error))
+
+    def _on_finished(self) -> None:
+        stopped = self._control is not None and self._control.stopped
+        self._control = self._worker = None
+        self._look_timer.stop()
+        self._activity.close()
+        self._show_running(False)
+        if stopped:
+            self._refresh()
+            self.status.setText(f"Stopped at {self.bar.value():,} of {self.bar.maximum():,} tiles.")
+
+    def _refresh(self) -> None:
+        self._last_refresh = time.monotonic()
+        if self.heatmap is not None and self.heatmap.layer in self.viewer.layers:
+            self.heatmap.refresh()
+
+    def _look(self) -> None:
+        box = self._view_box()
+        if self._control is not None and box is not None:
+            self._control.look_at(box)
+
+    def _view_box(self) -> tuple[float, float, float, float] | None:
+        """What of the slide is in view, (y0, x0, y1, x1) in full-resolution pixels."""
+        layer = self._slide_layer or self.slide_picker.value
+        if layer is None or layer not in self.viewer.layers:
+            return None
+        factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
+        (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:] * factor
+        return (float(y0), float(x0), float(y1), float(x1)) if y1 > y0 and x1 > x0 else None
+
+    # --- what the controls do ---
+
+    def _on_slide_changed(self, layer: Image | None) -> None:
+        slide = _slide_of(layer) if layer is not None else None
+        self.mpp.setValue(slide.mpp[0] if slide is not None and slide.mpp else 0.0)
+
+    def _on_model_changed(self) -> None:
+        name = self.model.currentText().strip()
+        note = "" if name else "No model is bundled with this version: choose a folder."
+        if name and not _is_hub_id(name):
+            try:
+                config = read_config(find_model(name))
+            except InputError as error:
+                note = str(error)
+            else:
+                note = f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {config.context}"
+                if not config.trained:
+                    note = f"<b style='color:#d9534f'>UNTRAINED</b>: values mean nothing. {note}"
+        self.model_note.setText(note)
+
+    def _on_browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
+        if folder:
+            self.model.setCurrentText(folder)
+
+    def _on_gene_chosen(self, gene: str) -> None:
+        if self.heatmap is not None and gene in self.heatmap.prediction.var_names:
+            self.heatmap.show(gene)
+
+    def _on_export(self) -> None:
+        suggested = f"{self._slide_layer.name}.h5ad" if self._slide_layer is not None else ""
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Export the prediction", suggested, "AnnData (*.h5ad *.zarr)"
+        )
+        if name:
+            self.export_to(Path(name))
+
+    def export_to(self, path: Path) -> None:
+        """Write the prediction; the dialog has asked about an existing file already."""
+        from napari_nh2st.export import write_anndata
+
+        if self.prediction is None:
+            show_error("There is no prediction to export yet.")
+            return
+        path = path if path.suffix else path.with_suffix(".h5ad")
+        try:
+            write_anndata(self.prediction, path, overwrite=True)
+        except InputError as error:
+            show_error(str(error))
+        else:
+            show_info(f"Wrote {path}")
+
+    # --- appearance ---
+
+    def _slide_layers(self, _picker: Any) -> list[tuple[str, Image]]:
+        return [(la.name, la) for la in self.viewer.layers if isinstance(la, Image) and la.rgb]
+
+    def _reset_choices(self, _event: Any = None) -> None:
+        self.slide_picker.reset_choices()
+        if self.slide_picker.value is None and self._slide_layers(None):
+            self.slide_picker.value = self._slide_layers(None)[-1][1]
+        self._on_slide_changed(self.slide_picker.value)
+
+    def _show_running(self, running: bool) -> None:
+        self.run.setEnabled(not running)
+        self.cancel.setEnabled(running)
+        self.export.setEnabled(not running and self.prediction is not None)
+        if running:
+            self.bar.setRange(0, 0)
+
+    def _lay_out(self) -> None:
+        model = QHBoxLayout()
+        model.addWidget(self.model, 1)
+        model.addWidget(self.browse)
+        form = QFormLayout()
+        form.addRow("Slide", self.slide_picker.native)
+        form.addRow("µm/px", self.mpp)
+        form.addRow("Model", model)
+        form.addRow(self.model_note)
+        form.addRow("Device", self.device)
+        form.addRow("Genes", self.genes)
+        form.addRow("Pitch", self.pitch)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run)
+        buttons.addWidget(self.cancel)
+        shown = QFormLayout()
+        shown.addRow("Show gene", self.gene)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
+        layout.addLayout(shown)
+        layout.addWidget(self.export)
+        layout.addStretch()
+
+
+def _spin_box(low: float, high: float, decimals: int, suffix: str, special: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setRange(low, high)
+    box.setDecimals(decimals)
+    box.setSuffix(suffix)
+    box.setSpecialValueText(special)  # shown at the lowest value, which stands for "none"
+    return box
+
+
+def _slide_of(layer: Image) -> Slide | None:
+    """The slide behind a layer: ours, or the file that another reader opened it from."""
+    slide = layer.metadata.get(SLIDE_KEY)
+    if isinstance(slide, Slide):
+        return slide
+    if layer.source.path is None or not layer.rgb:
+        return None
+    try:
+        return open_slide(layer.source.path)
+    except InputError:
+        return None
+
+
+def _is_hub_id(name: str) -> bool:
+    return "@" in name and not Path(name).is_dir()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
