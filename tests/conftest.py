@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from small_models import MeanColour
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +27,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NH2ST_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def mean_colour(monkeypatch: pytest.MonkeyPatch) -> "type[MeanColour]":
+    """Make the architecture ``"mean-colour"`` known; gives what counts its encoded tiles."""
+    from napari_nh2st.model.architectures import ARCHITECTURES
+    from small_models import MEAN_COLOUR, MeanColour
+
+    monkeypatch.setitem(ARCHITECTURES, "mean-colour", MEAN_COLOUR)
+    monkeypatch.setattr(MeanColour, "encoded", 0)
+    return MeanColour

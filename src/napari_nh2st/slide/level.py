@@ -167,16 +167,22 @@ class _ArrayView:
         self._level = level
         self.shape = (*level.shape, 3)
 
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[np.uint8]:
-        rows, columns = (
-            range(*part.indices(size))
+    def __getitem__(self, key: tuple[int | slice, int | slice, int | slice]) -> NDArray[np.uint8]:
+        # dask hands over what the viewer asked for: slices, and whole numbers for single pixels.
+        picked = [
+            range(*part.indices(size)) if isinstance(part, slice) else range(part, part + 1)
             for part, size in zip(key[:2], self._level.shape, strict=True)
+        ]
+        low = [min(indices, default=0) for indices in picked]
+        high = [max(indices, default=-1) + 1 for indices in picked]
+        block = self._level.read(
+            low[0], low[1], high[0] - low[0], high[1] - low[1], damaged=DAMAGED_GREY
         )
-        if not rows or not columns:
-            return np.empty((len(rows), len(columns), 3), np.uint8)[:, :, key[2]]
-        y0, y1 = min(rows[0], rows[-1]), max(rows[0], rows[-1]) + 1
-        x0, x1 = min(columns[0], columns[-1]), max(columns[0], columns[-1]) + 1
-        block = self._level.read(y0, x0, y1 - y0, x1 - x0, damaged=DAMAGED_GREY)
-        if rows.step != 1 or columns.step != 1:
-            block = block[np.asarray(rows) - y0][:, np.asarray(columns) - x0]
-        return block[:, :, key[2]]
+        within = (
+            slice(None) if indices.step == 1 else np.asarray(indices, np.intp) - start
+            for indices, start in zip(picked, low, strict=True)
+        )
+        rows, columns = within
+        block = block[rows][:, columns]
+        single = tuple(slice(None) if isinstance(part, slice) else 0 for part in key[:2])
+        return np.asarray(block[(*single, key[2])])

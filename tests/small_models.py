@@ -1,0 +1,90 @@
+"""Tiny models: NH2ST with random weights, and one whose prediction is a tile's mean colour."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_nh2st.model import PUBLISHED_TARGET, ModelConfig
+from napari_nh2st.model.architectures import Architecture
+from napari_nh2st.model.folder import Model, new_model
+
+PANEL = ("ERBB2", "EPCAM", "CD74", "COL1A1", "VIM")
+
+
+def small_config(context: str = "query", **changed: Any) -> ModelConfig:
+    hyperparameters = {"dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}
+    fields: dict[str, Any] = {
+        "name": "small",
+        "architecture": "nh2st",
+        "hyperparameters": hyperparameters | {"context": context},
+        "panel": PANEL,
+        "target": PUBLISHED_TARGET,
+        "tile_px": 32,
+        "mpp": 1.0,
+        "pitch_um": 32.0,
+        "neighborhood": {"size": 9, "layout": "square"},
+        "training": {"trained": True, "summary": "Made for a test."},
+    }
+    return ModelConfig(**(fields | changed))
+
+
+def small_model(context: str = "query", **changed: Any) -> Model:
+    """NH2ST with random weights and BatchNorm statistics as after training."""
+    seed = zlib.crc32(context.encode())
+    model = new_model(small_config(context, **changed), seed)
+    generator = torch.Generator().manual_seed(seed)
+    for name, buffer in model.network.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1, generator=generator)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5, generator=generator)
+    return model
+
+
+class MeanColour:
+    """A predictor whose "genes" are the mean red, green and blue of a tile in 0–255.
+
+    ``context="average"`` averages them over the neighborhood.
+    """
+
+    encoded = 0
+    """Tiles encoded by all predictors of this kind."""
+
+    def __init__(self, context: str, genes: Sequence[int]) -> None:
+        self.uses_neighborhood = context == "average"
+        self._genes = list(genes)
+
+    def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        type(self).encoded += len(tiles)
+        return (tiles.float().mean((1, 2))[:, self._genes],)
+
+    def combine(self, gathered: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+        weights = mask.float()[..., None]
+        return (gathered[0] * weights).sum(1) / weights.sum(1)
+
+
+class _NoNetwork(nn.Module):
+    def __init__(self, context: str) -> None:
+        super().__init__()
+        self.context = context
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+MEAN_COLOUR = Architecture(
+    lambda config: _NoNetwork(config.context),
+    lambda network, genes, device, dtype: MeanColour(str(network.context), genes),
+)
+
+
+def colour_model(context: str = "query", **changed: Any) -> Model:
+    """Needs the fixture `mean_colour`, which makes its architecture known."""
+    fields: dict[str, Any] = {
+        "name": "mean colour",
+        "architecture": "mean-colour",
+        "panel": ("RED", "GREEN", "BLUE"),
+        "hyperparameters": {"context": context},
+    }
+    return Model(small_config(context, **(fields | changed)), _NoNetwork(context), "a test")

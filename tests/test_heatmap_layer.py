@@ -1,0 +1,147 @@
+"""The heatmap layer lies where the tiles are: in world coordinates, whatever the slide's scale."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from array_slides import write_tiff
+from napari_nh2st._reader import read_slide
+from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+from napari_nh2st.inference import PredictSettings, predict
+from napari_nh2st.slide import open_slide
+from napari_nh2st.widgets.heatmap import PREDICTION_KEY, Heatmap
+from small_models import MeanColour, colour_model
+
+GLASS, BRIGHT = 200, 255
+TILE_UM = 32
+
+
+def slide_with_square(path: Path, center: tuple[float, float], side: float) -> Path:
+    pixels = np.full((700, 900, 3), GLASS, np.uint8)
+    (top, left), (bottom, right) = (
+        np.rint(np.array(center) + offset).astype(int) for offset in (-side / 2, side / 2)
+    )
+    pixels[top:bottom, left:right] = BRIGHT
+    return write_tiff(path, pixels)
+
+
+def slide_layer(viewer: ViewerModel, path: Path, mpp: float) -> Image:
+    ((data, attributes, _),) = read_slide(path, mpp=mpp)
+    return viewer.add_image(data, **attributes)
+
+
+def brightest_world_position(layer: Image) -> np.ndarray:
+    peak = np.unravel_index(np.nanargmax(layer.data), layer.data.shape)
+    return np.array(layer.data_to_world(peak))
+
+
+@pytest.mark.parametrize("mpp", [0.5, 1.0])
+@pytest.mark.parametrize("pitch_um", [32.0, 48.0])
+def test_a_bright_square_is_bright_at_its_place(
+    tmp_path: Path, mean_colour: type[MeanColour], mpp: float, pitch_um: float
+) -> None:
+    row, column = 4, 6
+    center = (row + 0.5) * pitch_um / mpp, (column + 0.5) * pitch_um / mpp
+    path = slide_with_square(tmp_path / "square.tif", center, TILE_UM / mpp)
+    settings = PredictSettings(pitch_um=pitch_um, tissue_only=False)
+    with open_slide(path, mpp=mpp) as slide:
+        prediction = predict(slide, colour_model(), settings)
+    viewer = ViewerModel()
+    on_slide = slide_layer(viewer, path, mpp)
+    heatmap = Heatmap(viewer, on_slide, prediction, "RED")
+
+    assert np.nanmax(heatmap.layer.data) == pytest.approx(BRIGHT)
+    # A slide's pixel k covers [k, k + 1); napari centers it on k.
+    expected = on_slide.data_to_world(np.subtract(center, 0.5))
+    np.testing.assert_allclose(brightest_world_position(heatmap.layer), expected, atol=1e-6)
+    np.testing.assert_allclose(heatmap.layer.scale, pitch_um)
+    # The square in the slide's own pixels, found through the world: the same place.
+    y, x = np.rint(on_slide.world_to_data(expected)).astype(int)
+    data = on_slide.data[0] if on_slide.multiscale else on_slide.data
+    assert np.asarray(data[y, x]).tolist() == [BRIGHT] * 3
+
+
+def test_the_heatmap_follows_a_slide_layer_that_was_moved_and_turned(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    center = (112.0, 176.0)
+    path = slide_with_square(tmp_path / "square.tif", center, TILE_UM)
+    with open_slide(path, mpp=1.0) as slide:
+        prediction = predict(slide, colour_model(), PredictSettings(tissue_only=False))
+    viewer = ViewerModel()
+    on_slide = slide_layer(viewer, path, 1.0)
+    on_slide.scale, on_slide.translate, on_slide.rotate = (0.25, 0.5), (1000, -50), 30
+    heatmap = Heatmap(viewer, on_slide, prediction, "RED")
+    expected = on_slide.data_to_world(np.subtract(center, 0.5))
+    np.testing.assert_allclose(brightest_world_position(heatmap.layer), expected, atol=1e-3)
+
+
+def test_tiles_of_a_hexagonal_array_are_bricks_around_their_centers(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    path = write_tiff(tmp_path / "noise.tif", pixels)
+    settings = PredictSettings(tissue_only=False, layout="hexagonal", pitch_um=40)
+    with open_slide(path, mpp=1.0) as slide:
+        prediction = predict(slide, colour_model(), settings)
+    raster = HeatmapRaster.of(prediction)
+    image = raster.image(np.arange(prediction.n_obs))
+    for tile, (x, y) in enumerate(prediction.obsm["spatial"]):
+        rows, columns = np.nonzero(image == tile)
+        assert len(rows) == 2
+        center = np.array(raster.center) + np.array(raster.step) * (rows.mean(), columns.mean())
+        np.testing.assert_allclose(center, (y, x))
+
+
+@pytest.fixture
+def heatmap(tmp_path: Path, mean_colour: type[MeanColour]) -> Heatmap:
+    path = slide_with_square(tmp_path / "square.tif", (112, 176), TILE_UM)
+    with open_slide(path, mpp=1.0) as slide:
+        region = (np.array([[0, 0], [0, 700], [600, 0]]),)
+        settings = PredictSettings(tissue_only=False, region=region)
+        prediction = predict(slide, colour_model(), settings)
+    viewer = ViewerModel()
+    return Heatmap(viewer, slide_layer(viewer, path, 1.0), prediction, "RED")
+
+
+def test_where_there_is_no_tile_the_heatmap_is_transparent(heatmap: Heatmap) -> None:
+    outside = np.isnan(heatmap.layer.data)
+    assert outside.any()
+    assert not outside.all()
+    assert (heatmap.layer.colormap.map([np.nan])[:, 3] == 0).all()
+
+
+def test_switching_the_gene_changes_data_name_and_limits_of_the_same_layer(
+    heatmap: Heatmap, mean_colour: type[MeanColour]
+) -> None:
+    encoded, layer = mean_colour.encoded, heatmap.layer
+    heatmap.prediction.X[:, 1] = np.linspace(5, 9, heatmap.prediction.n_obs)
+    heatmap.show("GREEN")
+    assert heatmap.layer is layer
+    assert "GREEN" in layer.name
+    low, high = layer.contrast_limits
+    assert 5 <= low < 5.2
+    assert 8.8 < high <= 9
+    assert np.nanmin(layer.data) == 5
+    assert mean_colour.encoded == encoded, "the model ran again"
+
+
+def test_the_layer_carries_its_prediction(heatmap: Heatmap) -> None:
+    assert heatmap.layer.metadata[PREDICTION_KEY] is heatmap.prediction
+    assert heatmap.layer.colorbar.visible
+
+
+def test_robust_limits_leave_extremes_and_gaps_out() -> None:
+    values = np.concatenate([np.linspace(0, 1, 1000), [1e6, np.nan]])
+    low, high = robust_limits(values)
+    assert 0 <= low < 0.05
+    assert 0.95 < high < 1.05
+
+
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [3.0, 3.0, np.nan], [0.0], []])
+def test_robust_limits_are_limits_whatever_comes(values: list[float]) -> None:
+    low, high = robust_limits(np.array(values))
+    assert low < high
