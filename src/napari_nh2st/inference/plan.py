@@ -91,8 +91,9 @@ def plan_prediction(
         region=settings.region,
     )
 
-    # The nearest finer level, or one that is as good as equal.
-    level = slide.best_level(config.mpp / max(slide.mpp) * (1 + SAME_SCALE))
+    # The nearest finer level, or one that is as good as equal; not one that would have to be made.
+    wanted = config.mpp / max(slide.mpp) * (1 + SAME_SCALE)
+    level = slide.best_level(wanted, native_only=True)
     level_mpp = np.multiply(slide.mpp, slide.downsamples[level])
     scale = config.mpp / level_mpp
     scale[np.abs(scale - 1) < SAME_SCALE] = 1

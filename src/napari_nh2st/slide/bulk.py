@@ -63,10 +63,10 @@ class BulkReader:
         self.size = size
         self._top_left = top_left
         self._max_bytes = max_bytes
-        n_segments = np.array(level.n_segments)
+        low, high = np.clip(top_left, 0, level.shape), np.clip(top_left + size, 0, level.shape)
         # First and one past the last segment of each tile; empty for tiles wholly off the level.
-        self._first = np.clip(top_left // level.segment_shape, 0, n_segments)
-        self._stop = np.clip(-(-(top_left + size) // level.segment_shape), 0, n_segments)
+        self._first = low // level.segment_shape
+        self._stop = np.where(high > low, -(-high // level.segment_shape), self._first)
         self._uses = self._count_uses(level.n_segments)
         self._kept: OrderedDict[_Segment, Future[NDArray[np.uint8]]] = OrderedDict()
         self._kept_bytes = 0
@@ -149,17 +149,21 @@ class BulkReader:
                 mine.set_result(segment)
                 with self._lock:
                     self._kept_bytes += segment.nbytes
-        result = kept.result()  # raises the SegmentError again for each tile that it concerns
-        with self._lock:
-            if self._uses[key] <= 0:
-                self._drop(key)
-            elif self._kept_bytes > self._max_bytes:
-                self._drop_oldest()
-        return result
+        try:
+            return kept.result()  # raises the SegmentError again for each tile that it concerns
+        finally:
+            with self._lock:
+                if self._uses[key] <= 0:
+                    self._drop(key)
+                elif self._kept_bytes > self._max_bytes:
+                    self._drop_oldest()
 
     def _drop(self, key: _Segment) -> None:
-        future = self._kept.pop(key, None)
-        if future is not None and future.exception() is None:
+        future = self._kept.get(key)
+        if future is None or not future.done():
+            return  # dropped before and being decoded again: who does that drops it
+        del self._kept[key]
+        if future.exception() is None:
             self._kept_bytes -= future.result().nbytes
 
     def _drop_oldest(self) -> None:

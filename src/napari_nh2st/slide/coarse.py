@@ -98,6 +98,7 @@ class SegmentCache:
         self._folder: Path | None = None
         self._array: Any = None
         self._finished = False
+        self._writable = True
         with suppress(OSError):
             self._folder = folder()
             self._array = self._existing(self._folder)
@@ -124,14 +125,14 @@ class SegmentCache:
 
     def put(self, row: int, column: int, segment: NDArray[np.uint8]) -> None:
         """Cache one segment."""
-        if self._folder is not None:
+        if self._folder is not None and self._writable:
             try:
                 with self._lock:
                     if self._array is None:
                         self._array = self._created(self._folder)
                 self._array[self._slices(row, column)] = segment
             except OSError:  # the disk is full, went away or may not be written
-                self._array = self._folder = None
+                self._writable = False
             else:
                 return
         with self._lock:
@@ -142,7 +143,7 @@ class SegmentCache:
     def finish(self) -> None:
         """Note that all segments were put."""
         n_segments = -(-self._shape[0] // _SEGMENT) * -(-self._shape[1] // _SEGMENT)
-        if self._array is None:
+        if self._array is None or not self._writable:
             self._finished = len(self._kept) == n_segments
             return
         try:

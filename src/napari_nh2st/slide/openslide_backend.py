@@ -98,15 +98,18 @@ class _Handle:
     def __init__(self, opened: Callable[[], Any]) -> None:
         self._open = opened
         self._lock = threading.Lock()
+        self._closed = False
         self.slide = opened()
 
     def renew(self, failed: Any) -> None:
         with self._lock:
-            if self.slide is failed:
+            if self.slide is failed and not self._closed:
                 self.slide = self._open()
 
     def close(self) -> None:
-        self.slide.close()
+        with self._lock:
+            self._closed = True
+            self.slide.close()
 
 
 def _rgb(image: Any) -> NDArray[np.uint8]:

@@ -107,7 +107,8 @@ def tile_grid(
             columns = columns[row % 2 :: 2]
         array = np.column_stack([np.full_like(columns, row), columns])
         centers = (array + 0.5) * step
-        keep = np.ones(len(array), bool)
+        # Where the pitch is wider than a tile, the last row or column may miss the slide.
+        keep = np.all(centers - np.divide(tile, 2) < slide.shape, axis=1)
         if region:
             keep &= _inside_any(centers, region)
         if mask is not None and keep.any():

@@ -1,0 +1,334 @@
+"""The command ``nh2st``: results on stdout, sentences on stderr, exit codes 0, 1 and 2."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anndata
+import numpy as np
+import pytest
+import tifffile
+
+import napari_nh2st.demo
+import napari_nh2st.sample_data
+from array_slides import write_tiff
+from napari_nh2st.cli import main
+from napari_nh2st.inference import engine
+from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.synthetic import write_synthetic_slide
+from small_models import PANEL, small_model
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Nh2st = Callable[..., Result]
+
+
+@pytest.fixture
+def nh2st(capsys: pytest.CaptureFixture[str]) -> Nh2st:
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model_folder(small_model(), folder)
+    return folder
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    pixels = np.full((512, 640, 3), 245, np.uint8)
+    random = np.random.default_rng(0)
+    pixels[100:400, 120:520] = random.normal((190, 90, 150), 25, (300, 400, 3)).clip(0, 255)
+    return write_tiff(tmp_path / "section.tif", pixels)
+
+
+def is_a_short_message(text: str) -> bool:
+    return len(text.strip()) > 0 and len(text.splitlines()) <= 4 and "Traceback" not in text
+
+
+def test_info_tells_what_a_slide_is(nh2st: Nh2st, slide: Path) -> None:
+    result = nh2st("info", slide, "--mpp", 0.5)
+    assert result.code == 0
+    for told in ("640 × 512 px", "0.32 × 0.26 mm", "0.5 × 0.5 (x × y), given", "generic-tiff"):
+        assert told in result.out
+    as_json = json.loads(nh2st("info", slide, "--json").out)
+    assert (as_json["height"], as_json["width"], as_json["mpp"]) == (512, 640, None)
+    assert [level["width"] for level in as_json["levels"]] == [640]
+
+
+def test_info_on_the_real_slide(nh2st: Nh2st, test_data: Path) -> None:
+    result = nh2st("info", test_data / "slides" / "CMU-1-Small-Region.svs", "--json")
+    told = json.loads(result.out)
+    assert told["vendor"] == "aperio"
+    assert told["mpp"] == [0.499, 0.499]
+    assert told["associated"] == ["label", "macro", "thumbnail"]
+
+
+def test_predict_writes_what_was_asked_for(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    region = tmp_path / "region.geojson"
+    corners = [[100, 100], [400, 100], [400, 300], [100, 300], [100, 100]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [corners]}}
+    region.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    output, picture = tmp_path / "out.h5ad", tmp_path / "out.png"
+    result = nh2st(
+        "predict", slide, "-o", output, "--model", model, "--genes", "VIM, EPCAM", "--mpp", 1,
+        "--pitch-um", 40, "--layout", "hexagonal", "--region", region, "--device", "cpu",
+        "--precision", "float32", "--batch-size", 7, "--reader-threads", 1, "--picture", picture,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    prediction = anndata.read_h5ad(output)
+    assert list(prediction.var_names) == ["VIM", "EPCAM"]
+    provenance = prediction.uns["nh2st"]
+    assert (provenance["pitch_um"], provenance["layout"]) == (40, "hexagonal")
+    assert provenance["settings"]["batch_size"] == 7
+    assert provenance["settings"]["reader_threads"] == 1
+    assert provenance["run"] == {"device": "cpu", "precision": "float32"}
+    assert list(provenance["slide"]["mpp"]) == [1, 1]
+    x, y = prediction.obsm["spatial"].T
+    assert ((x >= 100) & (x <= 400) & (y >= 100) & (y <= 300)).all()
+    assert f"{prediction.n_obs} tiles × 2 genes" in result.out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.partial.zarr"))
+
+
+def test_predict_for_programs_prints_json_alone(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.zarr"
+    result = nh2st("predict", slide, "-o", output, "--model", model, "--mpp", 1, "--json")
+    told = json.loads(result.out)
+    assert all(line.startswith("Notice: ") for line in result.err.splitlines())
+    assert told["output"] == str(output)
+    assert told["genes"] == len(PANEL)
+    assert told["tiles"] == anndata.read_zarr(output).n_obs
+
+
+def damage_a_tile(path: Path, index: int) -> None:
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        offset, count = page.dataoffsets[index], page.databytecounts[index]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * count)
+
+
+def test_a_damaged_tile_is_reported_and_the_rest_is_predicted(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    damage_a_tile(slide, 35)  # of 8 × 10 tiles of 64 px: row 3, column 5
+    output = tmp_path / "out.h5ad"
+    result = nh2st("predict", slide, "-o", output, "--model", model, "--mpp", 1)
+    assert result.code == 0
+    prediction = anndata.read_h5ad(output)
+    missing = np.isnan(prediction.X).all(1)
+    x, y = prediction.obsm["spatial"].T
+    touches = (np.abs(x - 352) < 32 + 16) & (np.abs(y - 224) < 32 + 16)
+    np.testing.assert_array_equal(missing, touches)
+    assert f"{touches.sum()} of {prediction.n_obs} tiles could not be read" in result.err
+    assert not prediction.obs["status"][touches].isin(["predicted", "pending"]).any()
+
+
+@pytest.fixture
+def bad_input(
+    request: pytest.FixtureRequest, slide: Path, model: Path, tmp_path: Path
+) -> tuple[list[object], str]:
+    """A command line that cannot work, and words its message has to hold."""
+    output = tmp_path / "new.h5ad"
+    existing = tmp_path / "existing.h5ad"
+    existing.write_text("precious")
+    files = {
+        "empty.svs": b"",
+        "text.svs": b"not a slide at all\n" * 50,
+        "truncated.tif": slide.read_bytes()[: slide.stat().st_size * 2 // 3],
+        "blank": b"\n\n",
+        "twice": b"VIM\nVIM\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    white = write_tiff(tmp_path / "white.tif", np.full((300, 300, 3), 250, np.uint8))
+    deep = tmp_path / "deep.tif"
+    tifffile.imwrite(deep, np.zeros((300, 300, 3), np.uint16), tile=(64, 64), photometric="rgb")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    config = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(config | {"mpp": "half"}))
+    good = ["predict", slide, "-o", output, "--model", model, "--mpp", 1]
+    cases: dict[str, tuple[list[object], str]] = {
+        "missing slide": (["info", tmp_path / "nothing.svs"], "nothing.svs"),
+        "empty slide": (["info", tmp_path / "empty.svs"], "empty"),
+        "text as slide": (["info", tmp_path / "text.svs"], "text.svs"),
+        "truncated slide": (["info", tmp_path / "truncated.tif"], "truncated.tif"),
+        "folder as slide": (["info", tmp_path], str(tmp_path)),
+        "no µm/px": (good[:-2], "--mpp"),
+        "no tissue": (["predict", white, *good[2:]], "tissue"),
+        "16-bit slide": (["predict", deep, *good[2:]], "brightfield"),
+        "unknown gene": ([*good, "--genes", "ERB2"], "ERBB2"),
+        "no genes in file": ([*good, "--genes-file", tmp_path / "blank"], "no gene"),
+        "gene twice in file": ([*good, "--genes-file", tmp_path / "twice"], "VIM"),
+        "genes file missing": ([*good, "--genes-file", tmp_path / "gone"], "gone"),
+        "region not GeoJSON": ([*good, "--region", tmp_path / "text.svs"], "GeoJSON"),
+        "output exists": ([*good[:3], existing, *good[4:]], "exists"),
+        "output suffix": ([*good[:3], tmp_path / "out.csv", *good[4:]], ".h5ad"),
+        "output folder missing": ([*good[:3], tmp_path / "no" / "o.h5ad", *good[4:]], "no folder"),
+        "picture folder missing": ([*good, "--picture", tmp_path / "no" / "p.png"], "no folder"),
+        "device": ([*good, "--device", "cuda:9"], "cuda:9"),
+        "precision on this device": (
+            [*good, "--device", "cpu", "--precision", "float16"],
+            "float16",
+        ),
+        "pitch": ([*good, "--pitch-um", -5], "pitch_um"),
+        "model missing": ([*good, "--model", tmp_path / "gone"], "gone"),
+        "model damaged": ([*good, "--model", damaged], "mpp"),
+        "model in the way": (
+            ["model", "new", "--genes-file", tmp_path / "twice", "-o", model],
+            "exists",
+        ),
+        "no such argument": (["info", slide, "--colour"], "--colour"),
+        "no command": ([], "usage"),
+    }
+    return cases[request.param]
+
+
+@pytest.mark.parametrize(
+    "bad_input",
+    [
+        "missing slide", "empty slide", "text as slide", "truncated slide", "folder as slide",
+        "no µm/px", "no tissue", "16-bit slide", "unknown gene", "no genes in file",
+        "gene twice in file", "genes file missing", "region not GeoJSON", "output exists",
+        "output suffix", "output folder missing", "picture folder missing", "device",
+        "precision on this device", "pitch", "model missing", "model damaged", "model in the way",
+        "no such argument", "no command",
+    ],
+    indirect=True,
+)  # fmt: skip
+def test_bad_input_gets_a_sentence_and_exit_code_2(
+    nh2st: Nh2st, bad_input: tuple[list[object], str], tmp_path: Path
+) -> None:
+    arguments, words = bad_input
+    result = nh2st(*arguments)
+    assert result.code == 2
+    assert words in result.err
+    assert result.out == ""
+    if arguments and words != "--colour":  # argparse prints the usage besides
+        assert is_a_short_message(result.err), result.err
+    assert (tmp_path / "existing.h5ad").read_text() == "precious"
+    assert not (tmp_path / "new.h5ad").exists()
+
+
+def test_overwriting_is_done_when_asked_for(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.h5ad"
+    output.write_text("old")
+    arguments = ["predict", slide, "-o", output, "--model", model, "--mpp", 1]
+    assert nh2st(*arguments).code == 2
+    assert nh2st(*arguments, "--overwrite").code == 0
+    assert anndata.read_h5ad(output).n_obs > 0
+
+
+def test_a_stopped_run_says_what_is_kept_and_goes_on(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["predict", slide, "-o", tmp_path / "out.h5ad", "--model", model, "--mpp", 1]
+    arguments += ["--batch-size", 20]
+    computed = engine._compute
+
+    def interrupted(*args: Any) -> Iterator[Any]:
+        batches = computed(*args)
+        yield next(batches)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_compute", interrupted)
+        stopped = nh2st(*arguments)
+    assert stopped.code == 1
+    assert "20 of" in stopped.err
+    assert not (tmp_path / "out.h5ad").exists()
+    result = nh2st(*arguments)
+    assert result.code == 0
+    assert "20 done by an earlier run" in result.err
+    assert np.isfinite(anndata.read_h5ad(tmp_path / "out.h5ad").X).all()
+
+
+def test_what_nobody_foresaw_is_one_line_and_exit_code_1(
+    nh2st: Nh2st, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("the sky fell")
+
+    monkeypatch.setattr("napari_nh2st.slide.open_slide", broken)
+    result = nh2st("info", slide)
+    assert result.code == 1
+    assert result.err == "nh2st: failed: RuntimeError: the sky fell\n"
+
+
+def test_model_new_makes_an_untrained_model_that_says_so(nh2st: Nh2st, tmp_path: Path) -> None:
+    genes, folder = tmp_path / "genes.txt", tmp_path / "fresh"
+    genes.write_text("ERBB2\n# a comment\nGAPDH  # housekeeping\n\n")
+    made = nh2st(
+        "model", "new", "--genes-file", genes, "--seed", 7, "-o", folder,
+        "--context", "average", "--mpp", 0.25,
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    told = json.loads(nh2st("model", "info", folder, "--json").out)
+    assert told["panel"] == ["ERBB2", "GAPDH"]
+    assert told["hyperparameters"]["context"] == "average"
+    assert (told["mpp"], told["pitch_um"]) == (0.25, 56)
+    assert told["training"]["trained"] is False
+    assert "UNTRAINED" in nh2st("model", "info", folder).out
+    assert "UNTRAINED" in (folder / "README.md").read_text()
+    checked = nh2st("model", "check", folder)
+    assert checked.code == 0
+    assert "UNTRAINED" in checked.out
+
+
+def test_model_list_names_the_bundled_models(
+    nh2st: Nh2st, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_nh2st.model.bundled_models", lambda: {"small": model})
+    assert "small" in nh2st("model", "list").out
+    assert json.loads(nh2st("model", "list", "--json").out)["small"]["panel"] == list(PANEL)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_demo_predicts_the_sample_slide_and_draws_it(
+    nh2st: Nh2st, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: bool
+) -> None:
+    path = write_synthetic_slide(tmp_path / "sample.tiff", shape=(512, 512))
+    monkeypatch.setattr(napari_nh2st.demo, "demo_model", lambda: small_model(mpp=2.0))
+    words = "the real one" if real else "the synthetic one"
+    monkeypatch.setattr(napari_nh2st.sample_data, "sample_slide", lambda: (path, words))
+    for _ in range(2):  # a second demo replaces the first
+        result = nh2st("demo", "-o", tmp_path / "demo")
+        assert result.code == 0, result.err
+    assert words in result.out
+    assert anndata.read_h5ad(tmp_path / "demo" / "sample.h5ad").n_obs > 0
+    assert (tmp_path / "demo" / "sample.png").stat().st_size > 10_000
+
+
+def test_the_installed_command_starts() -> None:
+    code = "from napari_nh2st.cli import main; raise SystemExit(main())"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("nh2st 0.")

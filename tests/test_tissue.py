@@ -1,0 +1,188 @@
+"""Tissue is found on drawn slides, and what is not tissue is left out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from array_slides import ArrayLevel, array_slide
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.tiles import TissueMask, find_tissue, tissue_from_polygons
+from napari_nh2st.tiles.mask import stained
+
+SHAPE = (300, 400)
+Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]]
+BLOB = ((Y - 150) / 80) ** 2 + ((X - 200) / 110) ** 2 < 1
+NOWHERE, EVERYWHERE = np.zeros(SHAPE, bool), np.ones(SHAPE, bool)
+WHITE = (1.0, 1.0, 1.0)
+
+Where = NDArray[np.bool_]
+
+
+def drawn(
+    tissue: Where,
+    glass: tuple[float, float, float] = WHITE,
+    light: NDArray[np.float64] | float = 1.0,
+    stain: tuple[int, int, int] = (205, 140, 190),
+    ink: Where = NOWHERE,
+    ink_colour: tuple[int, int, int] = (0, 0, 0),
+) -> NDArray[np.uint8]:
+    """Stain on glass under a light, as a camera with some noise sees it: absorption multiplies."""
+    rng = np.random.default_rng(0)
+    shown = np.full((*SHAPE, 3), 244.0) + rng.normal(0, 2, (*SHAPE, 3))
+    cells = rng.normal(0, 18, (*SHAPE, 3)) + 20 * (np.sin(Y / 5) * np.cos(X / 7))[..., None]
+    shown[tissue] = np.clip(np.array(stain) + cells, 0, 250)[tissue]
+    shown *= np.array(glass) * np.broadcast_to(light, SHAPE)[..., None]
+    shown[ink] = np.array(ink_colour) + rng.normal(0, 6, (int(ink.sum()), 3))
+    return np.clip(shown, 0, 255).astype(np.uint8)
+
+
+def slide_of(pixels: NDArray[np.uint8], mpp: float = 8.0) -> Slide:
+    return array_slide(ArrayLevel(pixels), mpp=mpp)
+
+
+UNEVEN = 0.8 + 0.2 * X / SHAPE[1]
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        drawn(BLOB),
+        drawn(BLOB, glass=(0.8, 0.8, 0.8)),
+        drawn(BLOB, glass=(0.95, 0.92, 0.86)),
+        drawn(BLOB, light=UNEVEN),
+        drawn(BLOB, light=UNEVEN, stain=(215, 180, 205)),
+        drawn(BLOB, stain=(120, 85, 160)),
+    ],
+    ids=["white", "grey", "yellowish", "uneven", "faint and uneven", "dark"],
+)
+def test_a_blob_of_tissue_is_found_on_glass(pixels: NDArray[np.uint8]) -> None:
+    mask = find_tissue(slide_of(pixels))
+    assert mask.downsample == (1, 1)
+    assert mask.tissue[BLOB].mean() > 0.98
+    assert mask.tissue[~BLOB].mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [drawn(NOWHERE), drawn(NOWHERE, (0.8, 0.8, 0.8)), drawn(NOWHERE, light=UNEVEN)],
+    ids=["white", "grey", "uneven"],
+)
+def test_bare_glass_is_not_halved_into_glass_and_tissue(pixels: NDArray[np.uint8]) -> None:
+    assert not find_tissue(slide_of(pixels)).tissue.any()
+
+
+@pytest.mark.parametrize("stain", [(205, 140, 190), (150, 100, 170), (180, 80, 130)])
+def test_tissue_that_fills_the_slide_is_tissue(stain: tuple[int, int, int]) -> None:
+    assert find_tissue(slide_of(drawn(EVERYWHERE, stain=stain))).tissue.mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    "colour",
+    [(30, 60, 200), (40, 30, 170), (20, 130, 60), (10, 70, 40), (30, 30, 32), (210, 25, 30)],
+    ids=["blue", "ultramarine", "green", "dark green", "black", "red"],
+)
+def test_pen_ink_is_not_tissue(colour: tuple[int, int, int]) -> None:
+    stroke = np.abs(Y - 30 - 10 * np.sin(X / 30)) < 6
+    mask = find_tissue(slide_of(drawn(BLOB, ink=stroke, ink_colour=colour))).tissue
+    assert mask[stroke].mean() < 0.01
+    assert mask[BLOB].mean() > 0.98
+
+
+def test_blue_nuclei_are_not_ink() -> None:
+    # Frozen sections: haematoxylin as blue as (118, 126, 190), where dense nuclei crowd.
+    nuclei = ((Y - 150) / 40) ** 2 + ((X - 200) / 40) ** 2 < 1
+    pixels = drawn(BLOB, stain=(165, 160, 205))
+    pixels[nuclei] = (100, 112, 180)
+    assert find_tissue(slide_of(pixels)).tissue[BLOB].mean() > 0.98
+
+
+def test_specks_and_small_holes_go_by_their_area() -> None:
+    speck = (Y - 30) ** 2 + (X - 30) ** 2 < 6**2
+    hole = (Y - 150) ** 2 + (X - 200) ** 2 < 8**2
+    pixels = drawn(BLOB & ~hole | speck)
+    per_pixel = 8.0**2
+    large = find_tissue(slide_of(pixels), min_area_um2=1.5 * hole.sum() * per_pixel).tissue
+    assert not large[speck].any()
+    assert large[hole].all()
+    small = find_tissue(slide_of(pixels), min_area_um2=20 * per_pixel).tissue
+    assert small[speck].mean() > 0.5
+    assert small[hole].mean() < 0.5
+
+
+def test_unreadable_parts_count_as_tissue_so_that_they_are_reported() -> None:
+    slide = array_slide(ArrayLevel(drawn(NOWHERE), damaged=[(1, 2)]), mpp=8.0)
+    tissue = find_tissue(slide).tissue
+    assert tissue[64:128, 128:192].all()
+    assert tissue.sum() == 64 * 64
+
+
+def test_mask_is_looked_for_at_a_coarse_level() -> None:
+    fine = drawn(BLOB).repeat(4, 0).repeat(4, 1)
+    level, coarse = ArrayLevel(fine[:1000, :1000]), ArrayLevel(fine[2:1000:4, 2:1000:4])
+    slide = array_slide(level, coarse, mpp=2.0)
+    mask = find_tissue(slide)
+    assert mask.tissue.shape == (250, 250)
+    assert mask.downsample == (4, 4)
+    assert not level.decoded
+
+
+def test_unknown_resolution_is_taken_as_half_a_micrometre() -> None:
+    pixels = drawn(BLOB).repeat(2, 0).repeat(2, 1)
+    assert find_tissue(slide_of(pixels, mpp=None)).tissue.shape == (600 // 16, 800 // 16)
+    assert find_tissue(slide_of(pixels, mpp=None), mpp=4.0).tissue.shape == SHAPE
+
+
+def test_fraction_counts_the_mask_pixels_in_each_box() -> None:
+    rng = np.random.default_rng(0)
+    mask = TissueMask(rng.random((40, 60)) < 0.5, (4.0, 5.0))
+    top_left = rng.integers(-10, 60, (200, 2)) * (4.0, 5.0)
+    size = (12.0, 35.0)
+    found = mask.fraction(top_left, size)
+    for corner, share in zip(top_left, found, strict=True):
+        y, x = (corner / mask.downsample).astype(int)
+        inside = [
+            mask.tissue[row, column]
+            for row in range(y, y + 3)
+            for column in range(x, x + 7)
+            if 0 <= row < 40 and 0 <= column < 60
+        ]
+        assert share == pytest.approx(sum(inside) / 21)
+
+
+def test_boxes_smaller_than_a_mask_pixel_see_the_pixel_they_lie_in() -> None:
+    mask = TissueMask(np.array([[True, False], [False, True]]), (100.0, 100.0))
+    corners = np.array([[10.0, 10.0], [10.0, 110.0], [110.0, 10.0], [110.0, 110.0]])
+    np.testing.assert_array_equal(mask.fraction(corners, (8, 8)), [1, 0, 0, 1])
+
+
+def test_polygons_make_a_mask_of_what_lies_inside() -> None:
+    slide = slide_of(drawn(NOWHERE))
+    triangle = np.array([[50.0, 100.0], [250.0, 100.0], [250.0, 300.0]])
+    square = np.array([[10.0, 10.0], [10.0, 40.0], [40.0, 40.0], [40.0, 10.0]])
+    mask = tissue_from_polygons(slide, [triangle, square])
+    assert mask.tissue.shape == SHAPE
+    center_y, center_x = Y + 0.5, X + 0.5
+    inside = (center_x > 100) & (center_y < 250) & (center_y - 50 > center_x - 100)
+    inside |= (center_y > 10) & (center_y < 40) & (center_x > 10) & (center_x < 40)
+    edge = (np.abs(center_y - 50 - center_x + 100) < 1e-6) & (center_y < 250)
+    np.testing.assert_array_equal(mask.tissue[~edge], inside[~edge])
+
+
+def test_cleaning_keeps_tissue_at_the_edge_of_the_image() -> None:
+    half = X < 200
+    tissue = stained(drawn(half), 40)
+    assert tissue[half].mean() > 0.99
+
+
+def test_measured_spots_lie_on_what_is_found(test_data: Path) -> None:
+    table = np.genfromtxt(test_data / "mob" / "alignment_table_MOB1.tsv", names=True)
+    table = table[table["selected"] == 1]
+    centers = np.column_stack([table["pixel_y"], table["pixel_x"]])
+    with open_slide(test_data / "mob" / "MOB1.jpg", mpp=3.5) as slide:
+        mask = find_tissue(slide)
+    share = mask.fraction(centers - 10, (20, 20))
+    assert len(share) == 379
+    assert (share > 0.25).mean() > 0.97
+    assert 0.08 < mask.tissue.mean() < 0.25
