@@ -76,4 +76,4 @@ def textured(height: int, width: int, seed: int = 0) -> Pixels:
         40 * np.sin(y / rng.uniform(20, 60) + i) * np.cos(x / rng.uniform(20, 60)) for i in range(3)
     ]
     noise = rng.normal(0, 25, (height, width, 3))
-    return np.clip((170, 110, 160) + np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
+    return np.clip(np.stack(waves, -1) + noise + (170, 110, 160), 0, 255).astype(np.uint8)

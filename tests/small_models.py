@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,7 +35,8 @@ def small_config(context: str = "query", **changed: Any) -> ModelConfig:
 def small_model(context: str = "query", **changed: Any) -> Model:
     """NH2ST with random weights and BatchNorm statistics as after training."""
     seed = zlib.crc32(context.encode())
-    model = new_model(small_config(context, **changed), seed)
+    config = small_config(context, **changed)
+    model = replace(new_model(config, seed), config=config)
     generator = torch.Generator().manual_seed(seed)
     for name, buffer in model.network.named_buffers():
         if name.endswith("running_mean"):

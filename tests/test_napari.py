@@ -69,6 +69,7 @@ def test_open_predict_and_see_in_a_real_window(
 
     widget.start()
     qtbot.waitUntil(done, timeout=60_000)
+    assert f"{widget.prediction.n_obs} tiles in" in widget.status.text()
     # A slide without a pyramid: the coarse levels take the place of their placeholders.
     slide = slide_layer.metadata[SLIDE_KEY]
     qtbot.waitUntil(lambda: slide.coarse_ready, timeout=30_000)

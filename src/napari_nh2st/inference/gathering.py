@@ -69,14 +69,13 @@ class NeighborhoodGatherer:
             (m, genes), None if m is 0.
         """
         self._store(tiles, encoded)
-        bad = tiles[failed]
-        if len(bad):
-            self._mask &= ~np.isin(self._index, bad)
         waiters = np.concatenate(
             [self._waiters[self._start[t] : self._start[t + 1]] for t in tiles]
         )
         np.subtract.at(self._missing, waiters, 1)
         touched = np.unique(waiters)
+        if failed.any():
+            self._mask[touched] &= ~np.isin(self._index[touched], tiles[failed])
         complete = touched[self._missing[touched] == 0]
         predictions = None
         good = complete[self._mask[complete, 0]]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.resample import SAME_SCALE
@@ -103,7 +105,10 @@ def plan_prediction(
     identity = {
         "slide": slide.fingerprint,
         "mpp": list(slide.mpp),
-        "model": config.weights.get("sha256", f"unsaved {id(model.network)}"),
+        "model": config.weights.get("sha256") or _weights_sha256(model.network),
+        "tile": [config.tile_px, config.mpp],
+        # The same weights predict otherwise in another context.
+        "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
         "genes": list(genes),
         "tiles": hashlib.sha256(grid.centers.tobytes()).hexdigest(),
     }
@@ -137,6 +142,15 @@ def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tupl
             hint = f"; nearest: {', '.join(folded[name] for name in near)}" if near else ""
             raise InputError(f"gene {gene!r} is not in the model's panel of {len(panel)}{hint}")
     return tuple(dict.fromkeys(wanted))
+
+
+def _weights_sha256(network: nn.Module) -> str:
+    """Tells models apart that were never saved, in this process and the next."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _notices(slide: Slide, model: Model, grid: TileGrid) -> list[str]:

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
 
 _ROWS_PER_CHUNK = 1024
 _FORMAT = 1
@@ -27,38 +31,65 @@ class ResultStore:
         What has to be the same for stored results to be taken over: slide, model, settings, grid.
     n_genes
         Columns.
+
+    Raises
+    ------
+    InputError
+        It cannot be written; also by :meth:`append` and :meth:`flush`.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], n_genes: int) -> None:
         self.folder = folder
-        key = json.dumps({"format": _FORMAT} | identity, sort_keys=True)
+        self._key = json.dumps({"format": _FORMAT} | identity, sort_keys=True)
+        self._n_genes = n_genes
         # zarr's types admit a group where we know an array: Any.
-        self._group: Any = self._open(key, n_genes)
+        self._group: Any = self._open()
         self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32], list[str]]] = []
         self._buffered = 0
 
-    def _open(self, key: str, n_genes: int) -> zarr.Group:
-        if self.folder.exists():
-            try:
-                group = zarr.open_group(self.folder, mode="r+")
-                if group.attrs.get("identity") == key:
-                    return group
-            except (OSError, ValueError, KeyError):  # not a group, or a damaged one
-                pass
-            shutil.rmtree(self.folder)
-        group = zarr.open_group(self.folder, mode="w")
-        group.create_array("tile", shape=(0,), chunks=(_ROWS_PER_CHUNK,), dtype="int64")
-        group.create_array(
-            "X", shape=(0, n_genes), chunks=(_ROWS_PER_CHUNK, n_genes), dtype="float32"
-        )
-        group.attrs.update({"identity": key, "n": 0, "failures": {}})
+    def _open(self) -> zarr.Group:
+        try:
+            group = zarr.open_group(self.folder, mode="r+")
+        except (OSError, ValueError, KeyError):  # none, not a group, or a damaged one
+            return self._created()
+        return group if group.attrs.get("identity") == self._key else self._created()
+
+    def _created(self) -> zarr.Group:
+        with self._writing():
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            group = zarr.open_group(self.folder, mode="w")
+            group.create_array("tile", shape=(0,), chunks=(_ROWS_PER_CHUNK,), dtype="int64")
+            group.create_array(
+                "X",
+                shape=(0, self._n_genes),
+                chunks=(_ROWS_PER_CHUNK, self._n_genes),
+                dtype="float32",
+            )
+            group.attrs.update({"identity": self._key, "n": 0, "failures": {}})
         return group
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} cannot be written: {error.strerror or error}"
+            ) from error
+
     def stored(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
-        """What is there: tiles (n,), values (n, genes), and the reasons of failed tiles."""
-        n = int(self._group.attrs["n"])
-        failures = {int(tile): reason for tile, reason in self._group.attrs["failures"].items()}
-        return np.asarray(self._group["tile"][:n]), np.asarray(self._group["X"][:n]), failures
+        """What is there: tiles (n,), values (n, genes), and the reasons of failed tiles.
+
+        Nothing where a chunk is damaged, as by a crash of the machine: the store starts anew.
+        """
+        try:
+            n = int(self._group.attrs["n"])
+            failures = {int(tile): reason for tile, reason in self._group.attrs["failures"].items()}
+            return np.asarray(self._group["tile"][:n]), np.asarray(self._group["X"][:n]), failures
+        except Exception:  # whatever zarr and its codecs say
+            self._group = self._created()
+            return np.empty(0, np.int64), np.empty((0, self._n_genes), np.float32), {}
 
     def append(
         self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
@@ -78,13 +109,17 @@ class ResultStore:
         reasons = [reason for b in self._buffer for reason in b[2]]
         n = int(self._group.attrs["n"])
         end = n + len(tiles)
-        for name, rows in (("tile", tiles), ("X", values)):
-            array = self._group[name]
-            array.resize((end, *array.shape[1:]))
-            array[n:end] = rows
-        failures = dict(self._group.attrs["failures"])
-        failures |= {str(t): r for t, r in zip(tiles.tolist(), reasons, strict=True) if r}
-        self._group.attrs.update({"n": end, "failures": failures})
+        # A tile that failed in an earlier run may be good now.
+        latest = self._group.attrs["failures"] | dict(
+            zip(map(str, tiles.tolist()), reasons, strict=True)
+        )
+        with self._writing():
+            for name, rows in (("tile", tiles), ("X", values)):
+                array = self._group[name]
+                array.resize((end, *array.shape[1:]))
+                array[n:end] = rows
+            failures = {tile: reason for tile, reason in latest.items() if reason}
+            self._group.attrs.update({"n": end, "failures": failures})
         self._buffer, self._buffered = [], 0
 
     def remove(self) -> None:

@@ -112,17 +112,34 @@ def _linear_chain(network: NH2ST, genes: Sequence[int]) -> tuple[Tensor, Tensor,
     return query, to_genes[:, dim:], bias
 
 
-def _folded(encoder: ResNet18Encoder) -> ResNet18Encoder:
-    """A copy in eval mode whose BatchNorms are folded into the convolutions before them."""
+def _folded(encoder: ResNet18Encoder) -> nn.Sequential:
+    """The encoder in eval mode with its BatchNorms folded into the convolutions before them."""
     encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
-    encoder.conv1 = fuse_conv_bn_eval(encoder.conv1, encoder.bn1)
-    encoder.bn1 = nn.Identity()  # type: ignore[assignment]
-    for block in encoder.modules():
-        if isinstance(block, BasicBlock):
-            block.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
-            block.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
-            block.bn1 = block.bn2 = nn.Identity()  # type: ignore[assignment]
-            if isinstance(block.downsample, nn.Sequential):
-                convolution, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], tuple(block.downsample))
-                block.downsample = fuse_conv_bn_eval(convolution, norm)
-    return encoder
+    blocks = (block for block in encoder.modules() if isinstance(block, BasicBlock))
+    return nn.Sequential(
+        fuse_conv_bn_eval(encoder.conv1, encoder.bn1),
+        nn.ReLU(inplace=True),
+        encoder.maxpool,
+        *(_FoldedBlock(block) for block in blocks),
+    )
+
+
+class _FoldedBlock(nn.Module):
+    """A BasicBlock without its BatchNorms.
+
+    In place: where activations are large, fresh memory for them costs more than computing them.
+    """
+
+    def __init__(self, block: BasicBlock) -> None:
+        super().__init__()
+        self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
+        self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
+        self.downsample: nn.Module | None = None
+        if isinstance(block.downsample, nn.Sequential):
+            convolution, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], tuple(block.downsample))
+            self.downsample = fuse_conv_bn_eval(convolution, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.conv2(self.conv1(x).relu_())
+        return x.add_(shortcut).relu_()

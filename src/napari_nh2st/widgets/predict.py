@@ -205,13 +205,14 @@ class PredictWidget(QWidget):
                 self._on_started(event)
             case TilesDone():
                 self.bar.setValue(event.done)
-                self._activity.update(event.done - self._activity.n)
                 self.status.setText(
                     f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
                     f"{_duration(event.seconds_left)} left"
                 )
                 if time.monotonic() - self._last_refresh > _SECONDS_BETWEEN_REFRESHES:
                     self._refresh()
+                # Last: napari's bar handles waiting events, the next of ours among them.
+                self._activity.update(event.done - self._activity.n)
             case Finished():
                 self._refresh()
                 failed = f", {event.n_failed} could not be read" if event.n_failed else ""
@@ -224,7 +225,6 @@ class PredictWidget(QWidget):
     def _on_started(self, event: Any) -> None:
         self.prediction = event.prediction
         self.bar.setRange(0, event.total)
-        self._activity.total = event.total
         for notice in event.notices:
             show_warning(notice)
         genes = list(event.prediction.var_names)
@@ -237,6 +237,7 @@ class PredictWidget(QWidget):
         if self._slide_layer in self.viewer.layers:
             self.heatmap = Heatmap(self.viewer, self._slide_layer, event.prediction, shown)
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}")
+        self._activity.total = event.total
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):

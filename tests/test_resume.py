@@ -1,0 +1,207 @@
+"""A prediction that was stopped goes on where it was, and with nothing that is not its own."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+
+from array_slides import ArrayLevel, array_slide, textured
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference import (
+    Finished,
+    PredictSettings,
+    Started,
+    TilesDone,
+    predict,
+    predict_events,
+)
+from napari_nh2st.inference import store as store_module
+from napari_nh2st.model.folder import Model
+from napari_nh2st.slide import Slide
+from small_models import MeanColour, colour_model, small_model
+
+torch.set_num_threads(1)
+
+SETTINGS = PredictSettings(
+    device="cpu", precision="float32", tissue_only=False, batch_size=5, reader_threads=1
+)
+
+
+def pixels_slide(damaged: tuple[tuple[int, int], ...] = (), mpp: float = 0.5) -> Slide:
+    return array_slide(ArrayLevel(textured(330, 402), damaged=damaged), mpp=mpp)
+
+
+def stop_after(
+    tiles: int, slide: Slide, model: Model, output: Path, settings: PredictSettings = SETTINGS
+) -> int:
+    """Predict until so many tiles are done, then close; gives how many were."""
+    events = predict_events(slide, model, settings, output=output)
+    done = 0
+    for event in events:
+        if isinstance(event, TilesDone):
+            done = event.done
+            if done >= tiles:
+                break
+    events.close()
+    return done
+
+
+def go_on(
+    slide: Slide, model: Model, output: Path, settings: PredictSettings = SETTINGS
+) -> tuple[int, AnnData]:
+    """Predict to the end; gives how many tiles were taken over too."""
+    events = list(predict_events(slide, model, settings, output=output))
+    started, finished = events[0], events[-1]
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    return started.done, finished.prediction
+
+
+def test_a_stopped_prediction_goes_on_where_it_was(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    whole = predict(slide, model, SETTINGS)
+    done = stop_after(17, slide, model, output)
+    assert 17 <= done < 42
+    assert not output.exists()
+
+    mean_colour.encoded = 0
+    taken_over, prediction = go_on(slide, model, output)
+    assert taken_over == done
+    assert mean_colour.encoded == 42 - done
+    np.testing.assert_array_equal(prediction.X, whole.X)
+    np.testing.assert_array_equal(anndata.read_h5ad(output).X, whole.X)
+    assert (prediction.obs["status"] == "predicted").all()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
+
+
+@pytest.mark.parametrize("context", ["average", "neighborhood"])
+def test_neighborhoods_across_the_stop_are_whole(tmp_path: Path, context: str) -> None:
+    slide, model = pixels_slide(), small_model(context)
+    whole = predict(slide, model, SETTINGS)
+    assert 0 < stop_after(17, slide, model, tmp_path / "out.h5ad") < 42
+    _, prediction = go_on(slide, model, tmp_path / "out.h5ad")
+    np.testing.assert_allclose(prediction.X, whole.X, rtol=0, atol=1e-5 * np.abs(whole.X).max())
+
+
+def test_a_killed_prediction_goes_on_from_what_was_written(
+    tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_ROWS_PER_CHUNK", 12)
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    partial, as_killed = tmp_path / "out.h5ad.partial.zarr", tmp_path / "as_killed"
+    events = predict_events(slide, model, SETTINGS, output=output)
+    for event in events:
+        if isinstance(event, TilesDone) and event.done >= 22:
+            shutil.copytree(partial, as_killed)
+            break
+    events.close()
+    shutil.rmtree(partial)
+    as_killed.rename(partial)
+
+    taken_over, prediction = go_on(slide, model, output)
+    assert 12 <= taken_over < 22
+    np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
+
+
+def test_what_is_taken_over_is_shown_at_once(tmp_path: Path, mean_colour: type[MeanColour]) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    done = stop_after(17, slide, model, output)
+    events = predict_events(slide, model, SETTINGS, output=output)
+    prediction = next(events).prediction
+    events.close()
+    assert np.isfinite(prediction.X).all(1).sum() == done
+    assert (prediction.obs["status"] == "predicted").sum() == done
+    assert (prediction.obs["status"] == "pending").sum() == 42 - done
+
+
+Change = Callable[[Model], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: {"settings": replace(SETTINGS, genes=("BLUE", "GREEN", "RED"))},
+        lambda model: {"settings": replace(SETTINGS, pitch_um=31.0)},
+        lambda model: {"settings": replace(SETTINGS, precision="bfloat16")},
+        lambda model: {"settings": replace(SETTINGS, layout="hexagonal")},
+        lambda model: {"slide": pixels_slide(mpp=0.6)},
+        lambda model: {"slide": array_slide(ArrayLevel(textured(330, 402, seed=1)))},
+        lambda model: {"model": replace(model, config=colour_model("average").config)},
+        lambda model: {"model": replace(model, config=replace(model.config, mpp=1.1))},
+        lambda model: {"model": replace(model, network=torch.nn.Linear(2, 2))},
+    ],
+    ids=["genes", "pitch", "precision", "layout", "µm/px", "slide", "context", "tile", "weights"],
+)
+def test_results_that_would_differ_are_not_taken_over(
+    tmp_path: Path, mean_colour: type[MeanColour], change: Change
+) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    assert stop_after(17, slide, model, output) >= 17
+    changed = {"slide": slide, "model": model, "settings": SETTINGS} | change(model)
+    if isinstance(changed["model"].network, torch.nn.Linear):
+        changed["model"].network.context = "query"
+    events = predict_events(**changed, output=output)
+    started = next(events)
+    events.close()
+    assert isinstance(started, Started)
+    assert started.done == 0
+
+
+def test_how_it_runs_may_change_between_stop_and_go(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    done = stop_after(17, slide, model, output)
+    otherwise = replace(SETTINGS, batch_size=3, reader_threads=2, order="coarse-to-fine")
+    taken_over, prediction = go_on(slide, model, output, otherwise)
+    assert taken_over == done
+    np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
+
+
+def test_tiles_that_failed_are_tried_again(tmp_path: Path, mean_colour: type[MeanColour]) -> None:
+    slide, model, output = pixels_slide(damaged=((0, 0),)), colour_model(), tmp_path / "out.h5ad"
+    done = stop_after(17, slide, model, output)
+    slide.levels[0].damaged.clear()
+    taken_over, prediction = go_on(slide, model, output)
+    assert taken_over == done - 1
+    np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
+    assert (prediction.obs["status"] == "predicted").all()
+
+
+def test_a_slide_that_cannot_be_read_at_all_is_an_error(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    everything = tuple((row, column) for row in range(6) for column in range(7))
+    slide, output = pixels_slide(damaged=everything), tmp_path / "out.h5ad"
+    with pytest.raises(InputError, match=r"none of 42 tiles can be read: segment .* is damaged"):
+        predict(slide, colour_model("average"), SETTINGS, output=output)
+    assert not output.exists()
+
+
+def test_after_a_failed_writing_nothing_is_computed_again(
+    tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    output.write_bytes(b"earlier")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AnnData, "write_h5ad", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            predict(slide, model, SETTINGS, output=output, overwrite=True)
+    assert output.read_bytes() == b"earlier"
+    mean_colour.encoded = 0
+    prediction = predict(slide, model, SETTINGS, output=output, overwrite=True)
+    assert mean_colour.encoded == 0
+    np.testing.assert_array_equal(anndata.read_h5ad(output).X, prediction.X)
