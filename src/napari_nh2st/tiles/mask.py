@@ -23,6 +23,11 @@ MASK_UM_PER_PX = 8.0
 LARGEST_MASK_SIDE = 4096
 """A mask is never larger than this, whatever the slide."""
 
+_TEXTURE_WINDOW = 9
+_SMOOTH = 0.008
+_FAINT = 0.2
+"""Side in mask pixels, spread and mean in units of optical density: see :func:`_smear`."""
+
 
 @dataclass(frozen=True)
 class TissueMask:
@@ -78,8 +83,8 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
     """Tell tissue from glass on a coarse level of a slide.
 
     A pixel is tissue where it is stained: saturation above Otsu's threshold (Otsu 1979) or
-    optical density clearly above the glass. Pen ink, by its hues and its black, is left out;
-    specks and small holes go.
+    optical density clearly above the glass. Pen ink, by its hues and its black, and smooth faint
+    smears are left out; specks and small holes go.
 
     Parameters
     ----------
@@ -132,7 +137,7 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
     saturated = saturation > np.clip(_otsu(saturation), 0.04, 0.12)
     dense = density > np.clip(_otsu(density), 0.03, 0.15)
     tissue = (saturated & (density > 0.015)) | (dense & (saturation > 0.04))
-    tissue &= ~_pen_ink(hue, saturation, value)
+    tissue &= ~_pen_ink(hue, saturation, value) & ~_smear(image, glass)
     tissue = ndimage.binary_opening(tissue)
     tissue = ndimage.binary_closing(np.pad(tissue, 2), iterations=2)[2:-2, 2:-2]
     tissue = remove_small_objects(tissue, max_size=min_pixels - 1)
@@ -160,6 +165,19 @@ def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
 
 def _otsu(values: NDArray[np.float64]) -> float:
     return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
+
+
+def _smear(image: NDArray[np.uint8], glass: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Faint and smooth: spilled eosin and shadows of marks below the glass. Tissue has texture.
+
+    On legacy ST sections of two studies both have a local spread below 0.006, and 99 % of the
+    tissue one above 0.011.
+    """
+    density = -np.log10(np.clip(image / 255 / glass, 0.01, 1)).mean(-1)
+    mean = ndimage.uniform_filter(density, _TEXTURE_WINDOW)
+    square = ndimage.uniform_filter(density**2, _TEXTURE_WINDOW)
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    return np.asarray((spread < _SMOOTH) & (mean < _FAINT))
 
 
 def _pen_ink(
