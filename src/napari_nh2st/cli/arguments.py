@@ -106,13 +106,23 @@ def _model(command: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("model", metavar="M", help="bundled name, folder or Hub id")
         _json(action)
-    new = actions.add_parser("new", help="make an UNTRAINED model, for trying things out")
-    new.add_argument(
-        "--genes-file", type=Path, required=True, metavar="F", help="the panel, one gene per line"
+    imported = actions.add_parser("import", help="take over a checkpoint of the released code")
+    imported.add_argument("checkpoint", type=Path, metavar="CKPT")
+    _panel_and_output(imported)
+    imported.add_argument(
+        "--mpp", type=float, required=True, metavar="X", help="µm/px it was trained at"
     )
-    new.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    new = actions.add_parser("new", help="make an UNTRAINED model, for trying things out")
+    _panel_and_output(new)
     new.add_argument("--seed", type=int, default=0, metavar="N", help="of the random weights")
-    new.add_argument("--name", help="default: the folder's name")
     new.add_argument("--context", default="query", choices=CONTEXTS)
     new.add_argument("--mpp", type=float, default=0.5, metavar="X", help="default: 0.5")
-    new.add_argument("--pitch-um", type=float, metavar="P", help="default: a tile's side")
+
+
+def _panel_and_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--genes-file", type=Path, required=True, metavar="F", help="the panel, one gene per line"
+    )
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--name", help="default: the folder's name")
+    command.add_argument("--pitch-um", type=float, metavar="P", help="default: a tile's side")

@@ -255,8 +255,7 @@ def _model_new(args: Namespace) -> None:
     from napari_nh2st.model.config import untrained_config
     from napari_nh2st.model.folder import new_model, save_model_folder
 
-    if args.output.exists():
-        raise InputError(f"{args.output} exists already; give another folder or remove it first")
+    _check_new_folder(args.output)
     config = untrained_config(
         args.name or args.output.resolve().name,
         read_genes(args.genes_file),
@@ -266,6 +265,27 @@ def _model_new(args: Namespace) -> None:
     )
     saved = save_model_folder(new_model(config, args.seed), args.output)
     print(f"{args.output}: {len(saved.config.panel)} genes, UNTRAINED (seed {args.seed})")
+
+
+def _model_import(args: Namespace) -> None:
+    from napari_nh2st.model.folder import save_model_folder
+    from napari_nh2st.model.importing import import_checkpoint
+
+    _check_new_folder(args.output)
+    model = import_checkpoint(
+        args.checkpoint,
+        read_genes(args.genes_file),
+        name=args.name or args.output.resolve().name,
+        mpp=args.mpp,
+        pitch_um=args.pitch_um or 224 * args.mpp,
+    )
+    saved = save_model_folder(model, args.output)
+    print(f"{args.output}: {len(saved.config.panel)} genes, imported from {args.checkpoint}")
+
+
+def _check_new_folder(folder: Path) -> None:
+    if folder.exists():
+        raise InputError(f"{folder} exists already; give another folder or remove it first")
 
 
 def _demo(args: Namespace) -> None:
@@ -312,6 +332,7 @@ _MODEL_COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "info": _model_info,
     "check": _model_check,
     "new": _model_new,
+    "import": _model_import,
 }
 _COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "info": _info,
