@@ -1,0 +1,52 @@
+"""The benchmark runs from its command to its files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_nh2st.slide import open_slide
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def test_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    small = "--side 1024 --tiles 4 --rounds 1 --threads 2 --parts reading predicting"
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "predict.py", *small.split(), "-o", output],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    report = json.loads(output.read_text("utf-8"))
+    for part in ("reading", "predicting"):
+        assert len(report[part]) >= 4
+        for name, result in report[part].items():
+            assert name in done.stdout
+            assert len(result["seconds"]) == 1
+    assert report["reading"]["bulk reader"]["amounts"] == [1024**2 / 1e6]
+    assert len(report["comparisons"]) >= 4
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_benchmark_slide_repeats_one_region_at_every_level(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from repeated_slide import write_repeated_slide
+
+    path = tmp_path / "slide.tiff"
+    write_repeated_slide(path, 1300, share_tiles=shared)
+    with open_slide(path) as slide:
+        assert [level.shape for level in slide.levels] == [(1300, 1300), (650, 650), (325, 325)]
+        assert slide.mpp == pytest.approx((0.5, 0.5))
+        for index, period in enumerate((512, 256, 256)):  # at least one JPEG tile
+            pixels = slide.levels[index].read(0, 0, *slide.levels[index].shape)
+            assert pixels.std() > 5
+            np.testing.assert_array_equal(pixels[period:], pixels[:-period])
+            np.testing.assert_array_equal(pixels[:, period:], pixels[:, :-period])
