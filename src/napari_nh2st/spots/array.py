@@ -1,0 +1,155 @@
+"""The array that spots stand on: its layout, its pitch, and who is whose neighbor."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.spatial import KDTree
+
+ArrayLayout = Literal["square", "hexagonal", "interleaved", "irregular"]
+
+_SQUARE_OFFSETS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_ALONG_ROWS, _ALONG_COLUMNS = ((-2, 0), (2, 0)), ((0, -2), (0, 2))
+
+_TIE = 1.05
+"""Distances that differ by less are equal: measured positions are good to a few percent."""
+
+_REACH = 1.55
+"""Without an array: neighbors lie within this many pitches. Between the diagonal of a square
+(1.41) and the second ring of a hexagon (1.73)."""
+
+_MOST_NEIGHBORS = 8
+
+
+@dataclass(frozen=True)
+class SpotArray:
+    """The array of a section's spots.
+
+    Parameters
+    ----------
+    layout
+        - ``"square"``: rows and columns; 8 neighbors;
+        - ``"hexagonal"``: every other row shifted by half a step, as Visium; 6 neighbors;
+        - ``"interleaved"``: a square array with a second one in its gaps, as legacy arrays of
+          2,000 spots;
+        - ``"irregular"``: none of them.
+    pitch_px
+        Distance between spots that the array's kind is known by, in full-resolution pixels: on
+        an interleaved array, between spots of the same of its two arrays.
+    neighbors
+        (spots, spots) bool, symmetric, False on the diagonal.
+    """
+
+    layout: ArrayLayout
+    pitch_px: float
+    neighbors: csr_matrix
+
+
+def spot_array(spots: AnnData) -> SpotArray:
+    """Find the array of a section.
+
+    On a square array, neighbors are the up to 8 spots one step away along rows, columns or both,
+    as published. On shifted arrays that rule would miss spots that are nearest: there, neighbors
+    are the 4 diagonal ones and, along rows or along columns, the 2 that are nearer in pixels
+    (both where these are equally far). That makes 6 on a hexagonal array.
+
+    Parameters
+    ----------
+    spots
+        With ``obsm["spatial"]``; ``obs["array_row"]`` and ``obs["array_col"]`` are used where
+        they are there and fit the pixels, else neighbors are found by pixel distance.
+    """
+    pixels = np.asarray(spots.obsm["spatial"], np.float64)
+    if {"array_row", "array_col"} <= set(spots.obs):
+        array = spots.obs[["array_row", "array_col"]].to_numpy(np.int64)
+        fitted = _fit(array, pixels)
+        if fitted is not None:
+            return _on_array(*fitted)
+    return _by_distance(pixels)
+
+
+def _fit(
+    array: NDArray[np.int64], pixels: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """The array in single steps and its axes (2, 2) in pixels; None if the two do not fit."""
+    steps = array - array.min(0)
+    # Where, say, every second column is unused throughout, one step is two columns.
+    steps = steps // np.maximum(np.gcd.reduce(steps, axis=0), 1)
+    design = np.column_stack([steps, np.ones(len(steps))])
+    if np.linalg.matrix_rank(design) < 3 or len(np.unique(steps, axis=0)) < len(steps):
+        return None
+    solution = np.linalg.lstsq(design, pixels, rcond=None)[0]
+    axes = solution[:2]
+    off = np.sqrt(np.mean(((design @ solution - pixels) ** 2).sum(1)))
+    # Rows shifted in pixels but not in their numbers are off by a quarter of a step throughout.
+    return (steps, axes) if off < 0.2 * np.linalg.norm(axes, axis=1).min() else None
+
+
+def _on_array(steps: NDArray[np.int64], axes: NDArray[np.float64]) -> SpotArray:
+    along_rows, along_columns = np.linalg.norm(axes, axis=1).tolist()
+    odd = float(np.mean(steps.sum(1) % 2))
+    if 0.05 < odd < 0.95:
+        pitch = np.sqrt(along_rows * along_columns)
+        return SpotArray("square", float(pitch), _linked(steps, _SQUARE_OFFSETS))
+    double = 2 * along_rows, 2 * along_columns
+    near = min(double)
+    offsets = list(_DIAGONAL)
+    if double[0] <= near * _TIE:
+        offsets += _ALONG_ROWS
+    if double[1] <= near * _TIE:
+        offsets += _ALONG_COLUMNS
+    neighbors = _linked(steps, tuple(offsets))
+    # The two distances are 1 : √3 on a hexagonal array and equal on an interleaved one.
+    if max(double) > near * 3**0.25:
+        diagonal = np.mean([np.linalg.norm(axes[0] + axes[1]), np.linalg.norm(axes[0] - axes[1])])
+        return SpotArray("hexagonal", float((2 * diagonal + near) / 3), neighbors)
+    return SpotArray("interleaved", float(np.sqrt(double[0] * double[1])), neighbors)
+
+
+def _linked(steps: NDArray[np.int64], offsets: tuple[tuple[int, int], ...]) -> csr_matrix:
+    """Spots linked with those that stand at one of the offsets."""
+    padded = steps + 2
+    width = int(padded[:, 1].max()) + 3
+    places = padded[:, 0] * width + padded[:, 1]
+    order = np.argsort(places)
+    rows, columns = [], []
+    for down, across in offsets:
+        wanted = places + down * width + across
+        found = np.minimum(np.searchsorted(places[order], wanted), len(places) - 1)
+        there = places[order][found] == wanted
+        rows.append(np.flatnonzero(there))
+        columns.append(order[found[there]])
+    return _adjacency(np.concatenate(rows), np.concatenate(columns), len(steps))
+
+
+def _by_distance(pixels: NDArray[np.float64]) -> SpotArray:
+    count = len(pixels)
+    looked = min(count, _MOST_NEIGHBORS + 1)
+    if looked < 2:
+        return SpotArray("irregular", float("nan"), _adjacency([], [], count))
+    distance, near = KDTree(pixels).query(pixels, k=looked)
+    distance, near = distance[:, 1:], near[:, 1:]
+    nearest = float(np.median(distance[:, 0]))
+    close = distance <= _REACH * nearest
+    rows, place = np.nonzero(close)
+    links = _adjacency(rows, near[rows, place], count)
+    # Where eight places do not hold all who are near, one may see the other and not be seen.
+    links = csr_matrix(links + links.T)
+    layout: ArrayLayout = "irregular"
+    if looked > _MOST_NEIGHBORS:
+        ring = np.median(distance, axis=0) / nearest
+        if ring[5] < 1.2:
+            layout = "hexagonal"
+        elif ring[3] < 1.2 and ring[7] < _REACH:
+            layout = "square"
+    return SpotArray(layout, nearest, links)
+
+
+def _adjacency(
+    rows: NDArray[np.int64] | list[int], columns: NDArray[np.int64] | list[int], count: int
+) -> csr_matrix:
+    return csr_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))

@@ -1,0 +1,255 @@
+"""What has to hold of a section before anything is trained on it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from scipy.sparse import coo_matrix
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.slide import Slide
+from napari_nh2st.spots.array import SpotArray, spot_array
+from napari_nh2st.spots.assembly import INFO
+from napari_nh2st.spots.count_table import are_counts
+from napari_nh2st.spots.orientation import AS_THEY_ARE, orient
+from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
+from napari_nh2st.spots.st_tables import ST_PITCH_UM
+
+MIN_SPOTS = 20
+"""Fewer spots say nothing of a section."""
+
+MPP_WARNING = 1.1
+MPP_ERROR = 3.0
+"""Ratios between the µm/px of the spot pitch and the slide's own."""
+
+_MOST_OUTSIDE = 0.01
+"""Share of spots that may lie beyond the slide's edge: arrays reach over a tight crop."""
+
+_LEAST_ON_TISSUE = 0.5
+
+_ST_LARGEST_ARRAY = 80
+"""Rows or columns of the largest legacy arrays: denser square arrays are something else."""
+
+
+@dataclass(frozen=True)
+class SectionCheck:
+    """What the checks of a section found.
+
+    Parameters
+    ----------
+    mpp
+        µm/px (y, x) of the slide: its own, else from the spots' pitch.
+    mpp_source
+        In words where ``mpp`` is from.
+    mpp_of_pitch
+        µm/px by the spots' distance; None where the array's pitch in µm is not known.
+    on_tissue
+        Share of the spots' area that is tissue.
+    warnings
+        Sentences to be shown; empty if all is well.
+    """
+
+    mpp: tuple[float, float]
+    mpp_source: str
+    mpp_of_pitch: float | None
+    on_tissue: float
+    warnings: tuple[str, ...]
+
+
+def check_section(
+    spots: AnnData,
+    slide: Slide,
+    *,
+    name: str = "the section",
+    pitch_um: float | None = None,
+    trust_positions: bool = False,
+) -> SectionCheck:
+    """See whether spots and slide can be trained on together.
+
+    Parameters
+    ----------
+    spots
+        From :func:`~napari_nh2st.spots.read_spots`.
+    slide
+        The slide they were measured on.
+    name
+        What messages call the section.
+    pitch_um
+        Distance between its spots; None for 100 on a Visium array and 200 on a legacy one.
+    trust_positions
+        Go on where the tissue says that the positions are turned or mirrored.
+
+    Raises
+    ------
+    InputError
+        Counts are no counts, there are too few spots, they are swapped or mirrored or beside
+        the slide, or the µm/px is unknown or more than 3 × off.
+    """
+    check_counts(spots, name)
+    check_enough_spots(spots, name)
+    array = spot_array(spots)
+    # Before the slide's edges: swapped positions reach beyond them, and that is what to say.
+    orientation = orient(spots.obsm["spatial"], slide, array.pitch_px)
+    if orientation.better is not None and not trust_positions:
+        raise InputError(
+            f"{name}: {orientation.sentence()} Correct the positions, or trust them "
+            "(trust_positions=True) if they are right"
+        )
+    warnings = [warning for warning in (check_on_slide(spots, slide, name),) if warning]
+    if orientation.on_tissue[AS_THEY_ARE] < _LEAST_ON_TISSUE:
+        warnings.append(
+            f"{name}: only {orientation.on_tissue[AS_THEY_ARE]:.0%} of the spots' area is "
+            "tissue; is this the slide they were measured on?"
+        )
+    mpp, source, of_pitch, warning = _resolution(spots, array, slide, name, pitch_um)
+    if warning:
+        warnings.append(warning)
+    return SectionCheck(mpp, source, of_pitch, orientation.on_tissue[AS_THEY_ARE], tuple(warnings))
+
+
+def check_counts(spots: AnnData, name: str = "the section") -> None:
+    """See that values are raw counts.
+
+    Raises
+    ------
+    InputError
+        Naming the first spot and gene whose value is NaN, infinite, negative or a fraction, or
+        there is not a single count.
+    """
+    if are_counts(spots.X):
+        return
+    entries = coo_matrix(spots.X)
+    values = entries.data
+    if not values.any():
+        raise InputError(f"{name}: all counts are 0")
+    for wrong, what in (
+        (np.isnan(values), "is NaN (empty); counts must be complete"),
+        (np.isinf(values), "is infinite"),
+        (values < 0, "is negative: values were normalized already (scaled); give raw counts"),
+        (
+            values != np.rint(values),
+            f"is no count: values were normalized already{_how(values)}; give raw counts",
+        ),
+    ):
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            spot, gene = spots.obs_names[entries.row[first]], spots.var_names[entries.col[first]]
+            raise InputError(
+                f"{name}: the value {values[first]:g} of gene {gene} at spot {spot} {what}"
+            )
+
+
+def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
+    """See that there are at least 20 spots.
+
+    Raises
+    ------
+    InputError
+        There are fewer.
+    """
+    if spots.n_obs < MIN_SPOTS:
+        raise InputError(
+            f"{name} has {spots.n_obs} spots; at least {MIN_SPOTS} are needed to train on it"
+        )
+
+
+def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> str | None:
+    """See that spots lie on the slide.
+
+    Returns
+    -------
+    str or None
+        A warning where up to 1 % lie beyond its edges.
+
+    Raises
+    ------
+    InputError
+        More do.
+    """
+    x, y = np.asarray(spots.obsm["spatial"]).T
+    height, width = slide.shape
+    outside = (x < 0) | (y < 0) | (x >= width) | (y >= height)
+    count = int(np.count_nonzero(outside))
+    if not count:
+        return None
+    first = int(np.flatnonzero(outside)[0])
+    message = (
+        f"{name}: {count} of {spots.n_obs} spots lie beyond the slide of {width} × {height} px "
+        f"(x × y), {spots.obs_names[first]} at ({x[first]:.0f}, {y[first]:.0f})"
+    )
+    if count > _MOST_OUTSIDE * spots.n_obs:
+        raise InputError(f"{message}; positions must be in pixels of this slide at full resolution")
+    return message
+
+
+def check_resolution(
+    spots: AnnData, slide: Slide, name: str = "the section", pitch_um: float | None = None
+) -> tuple[float | None, str | None]:
+    """Compare the µm/px by the spots' distance with the slide's own.
+
+    Returns
+    -------
+    tuple
+        µm/px by the distance, None if the pitch in µm is not known; and a warning where the two
+        differ by more than 10 %, else None.
+
+    Raises
+    ------
+    InputError
+        They differ by more than 3 ×, or neither is known.
+    """
+    return _resolution(spots, spot_array(spots), slide, name, pitch_um)[2:]
+
+
+def pitch_of(spots: AnnData, array: SpotArray) -> float | None:
+    """Distance in µm between spots of this kind of array; None where it cannot be told.
+
+    What the file or its format says comes first; else hexagonal arrays are Visium's, and square
+    ones of up to 80 rows and columns legacy ones.
+    """
+    recorded = spots.uns.get(INFO, {}).get("pitch_um")
+    if recorded is not None:
+        return float(recorded)
+    if array.layout == "hexagonal":
+        return VISIUM_PITCH_UM
+    if array.layout in ("square", "interleaved") and "array_row" in spots.obs:
+        extent = np.ptp(spots.obs[["array_row", "array_col"]].to_numpy(), axis=0).max()
+        return ST_PITCH_UM if extent <= _ST_LARGEST_ARRAY else None
+    return None
+
+
+def _resolution(
+    spots: AnnData, array: SpotArray, slide: Slide, name: str, pitch_um: float | None
+) -> tuple[tuple[float, float], str, float | None, str | None]:
+    pitch = pitch_of(spots, array) if pitch_um is None else pitch_um
+    if pitch is not None and not (np.isfinite(pitch) and pitch > 0):
+        raise InputError(f"{name}: the pitch must be a positive number of µm, not {pitch!r}")
+    of_pitch = None if pitch is None else pitch / array.pitch_px
+    if slide.mpp is None:
+        if of_pitch is None:
+            raise InputError(
+                f"{name}: neither the slide nor the spots tell the µm/px; give it in the "
+                "column mpp of the sections table"
+            )
+        return (of_pitch, of_pitch), "spot pitch", of_pitch, None
+    if of_pitch is None:
+        return slide.mpp, slide.mpp_source, None, None
+    own = float(np.sqrt(slide.mpp[0] * slide.mpp[1]))
+    ratio = of_pitch / own
+    message = (
+        f"{name}: spots {array.pitch_px:.4g} px and {pitch:g} µm apart make {of_pitch:.3g} µm/px, "
+        f"but the slide says {own:.3g} ({slide.mpp_source})"
+    )
+    if max(ratio, 1 / ratio) > MPP_ERROR:
+        raise InputError(
+            f"{message}; positions may be in pixels of a smaller image, or the slide's µm/px is "
+            "wrong: give it in the column mpp of the sections table"
+        )
+    differs = max(ratio, 1 / ratio) > MPP_WARNING
+    return slide.mpp, slide.mpp_source, of_pitch, message if differs else None
+
+
+def _how(values: Any) -> str:
+    """What kind of normalization left such values: logarithms are small."""
+    return " (to logarithms, it seems)" if values.max() < 25 else ""

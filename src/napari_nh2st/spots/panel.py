@@ -1,0 +1,223 @@
+"""Which genes a model is trained to predict."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy.sparse import csc_matrix, csr_matrix, diags
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots.array import spot_array
+from napari_nh2st.spots.autocorrelation import morans_i
+from napari_nh2st.spots.count_table import are_ensembl_ids
+
+PanelRule = Literal["mean", "variable", "spatial", "given"]
+
+# S6 kinases (RPS6KA1, ...) are named after the protein they act on.
+_RIBOSOMAL = re.compile(r"RP[SL](?!6K)(?:A|P?\d).*|Rp[sl](?!6k)(?:a|p?\d).*")
+_MITOCHONDRIAL = re.compile(r"(?:MT|mt)-.+")
+
+_CHUNK = 2000
+"""Genes at a time where a dense matrix is needed."""
+
+_THETA = 100.0
+"""Overdispersion of the negative binomial, as Lause et al. recommend for UMI counts."""
+
+
+@dataclass(frozen=True)
+class PanelSettings:
+    """How a panel is chosen.
+
+    Parameters
+    ----------
+    rule
+        - ``"mean"``: highest mean count over all spots of all sections (published);
+        - ``"variable"``: highest variance of Pearson residuals (Lause, Berens, Kobak 2021);
+        - ``"spatial"``: highest Moran's I over array neighbors;
+        - ``"given"``: the list ``genes``.
+    n_genes
+        How many; of a given list, all are taken.
+    genes
+        The list, in its order.
+    leave_out_ribosomal, leave_out_mitochondrial
+        Leave out human RPS, RPL, MT- and mouse Rps, Rpl, mt- genes.
+    """
+
+    rule: PanelRule = "mean"
+    n_genes: int = 250
+    genes: tuple[str, ...] = ()
+    leave_out_ribosomal: bool = False
+    leave_out_mitochondrial: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The chosen genes, best first or in the order given, and in one line how they came about."""
+
+    genes: tuple[str, ...]
+    report: str
+
+
+def choose_panel(sections: Mapping[str, AnnData], settings: PanelSettings | None = None) -> Panel:
+    """Choose the genes, of those that every section has.
+
+    Parameters
+    ----------
+    sections
+        Raw counts by section, from :func:`~napari_nh2st.spots.read_spots`. Take the training
+        sections only, so that the panel has not seen those that test it.
+    settings
+        None for the published choice: 250 genes by mean.
+
+    Raises
+    ------
+    InputError
+        No gene is in all sections, nothing is left, or Ensembl ids do not tell which genes are
+        ribosomal or mitochondrial.
+    """
+    settings = settings or PanelSettings()
+    _check(settings)
+    shared = _shared_genes(sections)
+    parts = [f"{len(shared)} genes are in {_all(len(sections))}"]
+    candidates = shared
+    if settings.rule == "given":
+        wanted = tuple(dict.fromkeys(settings.genes))
+        known = set(shared)
+        missing = tuple(gene for gene in wanted if gene not in known)
+        candidates = tuple(gene for gene in wanted if gene in known)
+        if missing:
+            parts.append(f"{len(missing)} of {len(wanted)} given genes are not ({_some(missing)})")
+    kept = _without_left_out(candidates, settings)
+    if len(kept) < len(candidates):
+        parts.append(f"{len(candidates) - len(kept)} ribosomal or mitochondrial genes left out")
+    if not kept:
+        raise InputError(f"The panel is empty: {'; '.join(parts)}; choose other genes or sections")
+    if settings.rule != "given":
+        kept = _best(sections, kept, settings)
+        if len(kept) < settings.n_genes:
+            parts.append(f"fewer than the {settings.n_genes} asked for")
+    return Panel(kept, f"panel of {len(kept)} genes by {_WORDS[settings.rule]}: {'; '.join(parts)}")
+
+
+_WORDS = {
+    "mean": "mean count",
+    "variable": "variance of Pearson residuals",
+    "spatial": "Moran's I",
+    "given": "list",
+}
+
+
+def _check(settings: PanelSettings) -> None:
+    if settings.rule not in _WORDS:
+        raise InputError(f"A panel is chosen by {', '.join(_WORDS)}, not {settings.rule!r}")
+    if settings.rule == "given" and not settings.genes:
+        raise InputError("The panel is empty: the list of genes has none")
+    if settings.rule != "given" and settings.n_genes < 1:
+        raise InputError(f"A panel needs at least one gene, not {settings.n_genes}")
+
+
+def _shared_genes(sections: Mapping[str, AnnData]) -> tuple[str, ...]:
+    """Genes of all sections, in the first one's order."""
+    if not sections:
+        raise InputError("There is no section to choose a panel from")
+    names = list(sections)
+    shared = set(sections[names[0]].var_names)
+    for number, name in enumerate(names[1:], start=1):
+        shared &= set(sections[name].var_names)
+        if not shared:
+            others = ", ".join(names[: min(number, 3)]) + (", ..." if number > 3 else "")
+            raise InputError(
+                f"No gene is in all sections: {name} shares none with {others} "
+                f"(its genes are named like {sections[name].var_names[0]!r}, those of "
+                f"{names[0]} like {sections[names[0]].var_names[0]!r})"
+            )
+    return tuple(gene for gene in sections[names[0]].var_names if gene in shared)
+
+
+def _without_left_out(genes: tuple[str, ...], settings: PanelSettings) -> tuple[str, ...]:
+    patterns = [
+        pattern
+        for pattern, wanted in (
+            (_RIBOSOMAL, settings.leave_out_ribosomal),
+            (_MITOCHONDRIAL, settings.leave_out_mitochondrial),
+        )
+        if wanted
+    ]
+    if patterns and genes and are_ensembl_ids(np.array(genes, str)):
+        raise InputError(
+            "Ribosomal and mitochondrial genes are known by their symbols, and the sections have "
+            f"Ensembl ids ({genes[0]}); give sections with symbols, or keep those genes"
+        )
+    return tuple(gene for gene in genes if not any(p.fullmatch(gene) for p in patterns))
+
+
+def _best(
+    sections: Mapping[str, AnnData], genes: tuple[str, ...], settings: PanelSettings
+) -> tuple[str, ...]:
+    matrices = []
+    for section in sections.values():
+        columns = section.var_names.get_indexer(list(genes))
+        matrices.append(csc_matrix(section.X, dtype=np.float64)[:, columns])
+    if settings.rule == "mean":
+        n_spots = sum(matrix.shape[0] for matrix in matrices)
+        score = sum(np.asarray(matrix.sum(0)).ravel() for matrix in matrices) / n_spots
+    else:
+        score = np.mean(
+            [
+                _residual_variance(matrix)
+                if settings.rule == "variable"
+                else _spatial_score(matrix, section)
+                for matrix, section in zip(matrices, sections.values(), strict=True)
+            ],
+            axis=0,
+        )
+    # Genes that score the same stand in the order of their names, whatever the files' order.
+    order = np.lexsort((np.array(genes, str), -score))
+    return tuple(genes[k] for k in order[: settings.n_genes])
+
+
+def _residual_variance(counts: csc_matrix) -> NDArray[np.float64]:
+    """Variance of each gene's analytic Pearson residuals, clipped at √spots."""
+    per_spot = np.asarray(counts.sum(1)).ravel()
+    per_gene = np.asarray(counts.sum(0)).ravel()
+    share = per_spot / max(per_spot.sum(), 1)
+    limit = np.sqrt(counts.shape[0])
+
+    def variance(dense: NDArray[np.float64], columns: slice) -> NDArray[np.float64]:
+        expected = share[:, None] * per_gene[columns]
+        spread = np.sqrt(expected + expected**2 / _THETA)
+        residuals = (dense - expected) / np.where(spread > 0, spread, 1)
+        return np.asarray(np.clip(residuals, -limit, limit).var(0))
+
+    return _by_chunks(counts, variance)
+
+
+def _spatial_score(counts: csc_matrix, section: AnnData) -> NDArray[np.float64]:
+    """Moran's I of log-normalized counts; -1 for genes that do not vary."""
+    neighbors: csr_matrix = spot_array(section).neighbors
+    total = np.asarray(counts.sum(1)).ravel()
+    scaled = csc_matrix(diags(1e4 / np.where(total > 0, total, 1)) @ counts)
+    score = _by_chunks(scaled, lambda dense, _: morans_i(np.log1p(dense), neighbors))
+    return np.where(np.isnan(score), -1.0, score)
+
+
+def _by_chunks(
+    counts: csc_matrix, score: Callable[[NDArray[np.float64], slice], NDArray[Any]]
+) -> NDArray[np.float64]:
+    parts = []
+    for start in range(0, counts.shape[1], _CHUNK):
+        columns = slice(start, start + _CHUNK)
+        parts.append(score(counts[:, columns].toarray(), columns))
+    return np.concatenate(parts)
+
+
+def _some(genes: tuple[str, ...]) -> str:
+    return ", ".join(genes[:5]) + (", ..." if len(genes) > 5 else "")
+
+
+def _all(sections: int) -> str:
+    return "the section" if sections == 1 else f"all of {sections} sections"

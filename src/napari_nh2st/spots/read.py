@@ -1,0 +1,111 @@
+"""Measured spatial transcriptomics, whatever wrote it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots.anndata_files import read_anndata
+from napari_nh2st.spots.space_ranger import is_space_ranger, read_space_ranger
+from napari_nh2st.spots.spatialdata_store import read_spatialdata
+from napari_nh2st.spots.st_tables import is_table, read_st_tables
+
+
+def read_spots(
+    path: str | os.PathLike[str],
+    positions: str | os.PathLike[str] | None = None,
+    *,
+    library: str | None = None,
+    bin_um: int | None = None,
+    coordinate_system: str | None = None,
+) -> AnnData:
+    """Read raw counts and where they were measured.
+
+    Parameters
+    ----------
+    path
+        - ``.h5ad`` or AnnData ``.zarr`` (scanpy, squidpy, HEST-1k);
+        - the folder ``outs`` of Space Ranger, Visium or Visium HD, or its
+          ``filtered_feature_bc_matrix.h5``;
+        - a table of counts of a legacy array (``.tsv``, ``.tsv.gz``, ``.csv``), spots named
+          ``{x}x{y}``, whichever way round;
+        - a SpatialData ``.zarr``, with the extra ``napari-nh2st[spatialdata]``.
+    positions
+        For tables of counts: the table with ``x``, ``y``, ``pixel_x``, ``pixel_y`` and, if
+        known, ``selected``. For Space Ranger: a positions file elsewhere.
+    library
+        Which section of an AnnData with several (``obs["library_id"]``), or which table of a
+        SpatialData.
+    bin_um
+        Side of Visium HD's bins; None for the largest there are.
+    coordinate_system
+        Of a SpatialData: the one in full-resolution pixels; None for ``"global"``.
+
+    Returns
+    -------
+    AnnData
+        Spots × genes, only spots with counts and a place under tissue:
+
+        - ``X``: raw counts, float32, sparse (CSR);
+        - ``obsm["spatial"]``: (x, y) in full-resolution pixels, also as
+          ``obs["pxl_col_in_fullres"]`` and ``obs["pxl_row_in_fullres"]``;
+        - ``obs["array_row"]``, ``obs["array_col"]`` where there is an array;
+        - ``var_names``: gene names, each once (columns of one name are added up), Ensembl ids
+          without version; ``var["gene_ids"]`` where known;
+        - ``uns["nh2st_spots"]``: ``source``, ``format``, ``pitch_um`` where the kind of array
+          tells it, and ``report``: in one line what was read, left out and added up;
+        - ``uns["spatial"]``: pictures and scale factors as they came, if they did.
+
+    Raises
+    ------
+    InputError
+        The path is missing or of no format known here, or is malformed; the message names the
+        file, and the row and column.
+
+    Examples
+    --------
+    >>> spots = read_spots("C6.tsv.gz", "C6_selection.tsv")  # doctest: +SKIP
+    >>> print(spots.uns["nh2st_spots"]["report"])  # doctest: +SKIP
+    C6.tsv.gz: 178 spots × 15772 genes (legacy ST table); 1 with a position but no counts left out
+    """
+    place = Path(path).expanduser().absolute()
+    where = None if positions is None else Path(positions).expanduser().absolute()
+    for needed in (place, where):
+        if needed is not None and not needed.exists():
+            raise InputError(f"{needed}: there is no such file or folder")
+    if place.name.endswith("feature_bc_matrix.h5"):
+        return read_space_ranger(place.parent, where, bin_um, place)
+    if is_table(place):
+        return read_st_tables(place, where)
+    if place.is_dir() and is_space_ranger(place):
+        return read_space_ranger(place, where, bin_um)
+    if where is not None:
+        raise InputError(f"{place} has positions of its own; leave the positions table out")
+    if place.suffix == ".h5ad":
+        return read_anndata(place, library)
+    attributes = _zarr_attributes(place) if place.is_dir() else {}
+    if "spatialdata_attrs" in attributes:
+        return read_spatialdata(place, library, coordinate_system)
+    if attributes.get("encoding-type") == "anndata" or (place / "obsm").is_dir():
+        return read_anndata(place, library)
+    raise InputError(
+        f"{place} is nothing spots can be read from: give an .h5ad, an AnnData or SpatialData "
+        ".zarr, Space Ranger's outs folder, or a table (.tsv, .tsv.gz) of a legacy array"
+    )
+
+
+def _zarr_attributes(folder: Path) -> dict[str, Any]:
+    """Attributes of a zarr group of format 2 or 3; empty if it is none."""
+    for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
+        file = folder / name
+        if file.exists():
+            try:
+                content = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            attributes = content.get(key, {}) if key else content
+            return attributes if isinstance(attributes, dict) else {}
+    return {}

@@ -1,0 +1,191 @@
+"""The sections table: which slides and counts make a study."""
+
+import csv
+import difflib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots.st_tables import is_table
+
+_REQUIRED = ("section_id", "donor_id", "slide", "expression")
+_OPTIONAL = ("positions", "mpp")
+_COLUMNS = (*_REQUIRED, *_OPTIONAL)
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One slide with its measured expression.
+
+    Parameters
+    ----------
+    section_id
+        Its name, once in a study.
+    donor_id
+        The patient or animal.
+    slide
+        Whatever :func:`~napari_nh2st.slide.open_slide` opens.
+    expression
+        Whatever :func:`~napari_nh2st.spots.read_spots` reads.
+    positions
+        Table of positions; for tables of counts only.
+    mpp
+        µm/px of the slide where its own is missing or wrong.
+    """
+
+    section_id: str
+    donor_id: str
+    slide: Path
+    expression: Path
+    positions: Path | None = None
+    mpp: float | None = None
+
+
+def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
+    """Read a sections table.
+
+    Parameters
+    ----------
+    path
+        CSV (comma, semicolon or tab) with the columns ``section_id``, ``donor_id``, ``slide``,
+        ``expression`` and, optional, ``positions`` and ``mpp``; or YAML, a list of mappings with
+        the same keys, by itself or under ``sections``. Relative paths start at its folder.
+
+    Returns
+    -------
+    tuple of Section
+        In the table's order.
+
+    Raises
+    ------
+    InputError
+        Naming the row and column of the first thing that is wrong: a missing, unknown or empty
+        column, a missing file, a second section of one name, a µm/px that is none.
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    rows = _yaml(text, path) if path.suffix.lower() in _YAML else _csv(text, path)
+    if not rows:
+        raise InputError(f"{path}: there is no section in it")
+    sections: list[Section] = []
+    row_of: dict[str, str] = {}
+    for where, row in rows:
+        section = _section(where, row, path.parent)
+        if section.section_id in row_of:
+            raise InputError(
+                f"{where}, column section_id: {section.section_id!r} is the name of "
+                f"{row_of[section.section_id]} already; each section needs its own"
+            )
+        row_of[section.section_id] = where.rsplit(", ", 1)[-1]
+        sections.append(section)
+    return tuple(sections)
+
+
+def _csv(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Cells by column, each row with the words for where it stands."""
+    lines = text.splitlines()
+    if not lines:
+        raise InputError(f"{path}: the table is empty")
+    delimiter = max(",;\t", key=lines[0].count)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    header = [name.strip() for name in next(reader)]
+    _check_columns(header, str(path))
+    rows = []
+    for cells in reader:
+        where = f"{path}, row {reader.line_num}"
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) > len(header):
+            raise InputError(
+                f"{where}: {len(cells)} cells for {len(header)} columns; put paths with a "
+                f"{'comma' if delimiter == ',' else 'separator'} in quotes"
+            )
+        rows.append((where, dict(zip(header, (cell.strip() for cell in cells), strict=False))))
+    return rows
+
+
+def _yaml(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
+    yaml = import_module("yaml")  # not before it is needed: most tables are CSV
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}: this is not YAML") from None
+    if isinstance(content, dict) and set(content) == {"sections"}:
+        content = content["sections"]
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise InputError(f"{path}: it must be a list of sections, each with {', '.join(_REQUIRED)}")
+    rows = []
+    for number, item in enumerate(content, start=1):
+        where = f"{path}, row {number}"
+        _check_columns([str(key) for key in item], where)
+        for key, value in item.items():
+            if isinstance(value, dict | list | bool):
+                raise InputError(f"{where}, column {key}: it must be a text or a number")
+        rows.append((where, {str(k): "" if v is None else str(v) for k, v in item.items()}))
+    return rows
+
+
+def _check_columns(names: list[str], where: str) -> None:
+    for name in names:
+        if name not in _COLUMNS:
+            near = difflib.get_close_matches(name, _COLUMNS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(_COLUMNS)}"
+            raise InputError(f"{where}: there is no column {name!r}; {hint}")
+        if names.count(name) > 1:
+            raise InputError(f"{where}: the column {name} occurs twice")
+    for name in _REQUIRED:
+        if name not in names:
+            raise InputError(f"{where}: the column {name} is missing")
+
+
+def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
+    for name in _REQUIRED:
+        if not row.get(name):
+            raise InputError(f"{where}, column {name}: it is empty")
+    slide = _existing(where, "slide", row["slide"], folder)
+    expression = _existing(where, "expression", row["expression"], folder)
+    positions = None
+    if row.get("positions"):
+        positions = _existing(where, "positions", row["positions"], folder)
+    if is_table(expression) and positions is None:
+        raise InputError(
+            f"{where}, column positions: it is empty, and {expression.name} is a table of counts, "
+            "which needs a table of positions"
+        )
+    if not is_table(expression) and positions is not None:
+        raise InputError(
+            f"{where}, column positions: {expression.name} has positions of its own; leave the "
+            "column empty"
+        )
+    mpp = _mpp(where, row["mpp"]) if row.get("mpp") else None
+    return Section(row["section_id"], row["donor_id"], slide, expression, positions, mpp)
+
+
+def _existing(where: str, column: str, text: str, folder: Path) -> Path:
+    path = folder / Path(text).expanduser()
+    path = Path(os.path.normpath(path))
+    if not path.exists():
+        raise InputError(f"{where}, column {column}: there is no {path}")
+    return path
+
+
+def _mpp(where: str, text: Any) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{where}, column mpp: {text!r} is no µm/px; give a number such as 0.5")
+    return value

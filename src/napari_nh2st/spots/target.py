@@ -1,0 +1,102 @@
+"""From raw counts to the values a model is trained on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags, identity, issparse
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots.array import spot_array
+
+SCALE_TO = 10_000
+"""Total that each spot's panel counts are scaled to."""
+
+
+def panel_counts(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
+    """Raw counts of the panel's genes, in its order.
+
+    Returns
+    -------
+    ndarray
+        (spots, panel) float32.
+
+    Raises
+    ------
+    InputError
+        A gene is missing, or the panel is empty.
+    """
+    if not len(panel):
+        raise InputError("The panel is empty; give at least one gene")
+    columns = spots.var_names.get_indexer(list(panel))
+    if (columns < 0).any():
+        missing = [gene for gene, column in zip(panel, columns, strict=True) if column < 0]
+        raise InputError(
+            f"{len(missing)} of the panel's {len(panel)} genes were not measured: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
+        )
+    counts = spots.X[:, columns]
+    return np.asarray(counts.toarray() if issparse(counts) else counts, np.float32)
+
+
+def normalize(counts: NDArray[np.floating], scale_to: float = SCALE_TO) -> NDArray[np.float64]:
+    """``log10(1 + scale_to · count / total)``, the total being the spot's over these genes.
+
+    Parameters
+    ----------
+    counts
+        (spots, genes), raw, already restricted to the panel. A spot without counts becomes zero.
+    """
+    counts = np.asarray(counts, np.float64)
+    total = counts.sum(1, keepdims=True)
+    return np.log10(1 + counts * (scale_to / np.where(total > 0, total, 1)))
+
+
+def smooth(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.float64]:
+    """Mean over each spot and its neighbors, each counting the same.
+
+    Parameters
+    ----------
+    values
+        (spots, genes).
+    neighbors
+        (spots, spots) bool, as :class:`~napari_nh2st.spots.SpotArray` has them.
+    """
+    members = identity(len(values), format="csr") + neighbors.astype(np.float64)
+    size = np.asarray(members.sum(1)).ravel()
+    return np.asarray(diags(1 / size) @ (members @ np.asarray(values, np.float64)))
+
+
+def expression_target(
+    spots: AnnData, panel: Sequence[str], *, smoothed: bool = True
+) -> NDArray[np.float32]:
+    """What NH2ST is trained to predict.
+
+    Counts are restricted to the panel first, then scaled to 10,000 per spot, then
+    ``log10(1 + v)``, then the mean over the spot and its array neighbors (Qu et al., MICCAI
+    2025). These are not log1p-CPM.
+
+    Parameters
+    ----------
+    spots
+        Of one section, from :func:`~napari_nh2st.spots.read_spots`.
+    panel
+        Genes, in the model's order.
+    smoothed
+        False leaves the mean over neighbors out.
+
+    Returns
+    -------
+    ndarray
+        (spots, panel) float32.
+
+    Raises
+    ------
+    InputError
+        A gene of the panel was not measured.
+    """
+    values = normalize(panel_counts(spots, panel))
+    if smoothed:
+        values = smooth(values, spot_array(spots).neighbors)
+    return values.astype(np.float32)

@@ -1,0 +1,160 @@
+"""The sections table: what it reads, and the row and column of what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots import Section, read_sections
+
+CSV = """section_id,donor_id,slide,expression,positions,mpp
+C2,G,images/C2.jpg,C2.tsv.gz,C2.tsv,0.69
+V1,H,"images/V, 1.svs",V1,,
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder with the files that the table names."""
+    for name in ("images/C2.jpg", "images/V, 1.svs", "C2.tsv.gz", "C2.tsv", "V1/spatial/x"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def expected(study: Path) -> tuple[Section, ...]:
+    return (
+        Section(
+            "C2",
+            "G",
+            study / "images" / "C2.jpg",
+            study / "C2.tsv.gz",
+            study / "C2.tsv",
+            0.69,
+        ),
+        Section("V1", "H", study / "images" / "V, 1.svs", study / "V1"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CSV,
+        "\ufeff" + CSV,
+        CSV.replace(",", ";").replace("V; 1", "V, 1"),
+        CSV.replace(",", "\t").replace("V\t 1", "V, 1"),
+        CSV.replace("\n", "\r\n"),
+        CSV.replace("\nV1", "\n\nV1").replace("C2,G", " C2 , G"),
+        "mpp,slide,section_id,positions,donor_id,expression\n"
+        "0.69,images/C2.jpg,C2,C2.tsv,G,C2.tsv.gz\n"
+        ',"images/V, 1.svs",V1,,H,V1\n',
+    ],
+    ids=["comma", "BOM", "semicolon", "tab", "Windows", "blanks", "another order"],
+)
+def test_csv_of_any_hand_reads_the_same(study: Path, text: str) -> None:
+    path = study / "sections.csv"
+    path.write_bytes(text.encode())
+    assert read_sections(path) == expected(study)
+
+
+@pytest.mark.parametrize("head", ["", "sections:\n"])
+def test_yaml_reads_as_csv(study: Path, head: str) -> None:
+    path = study / "sections.yaml"
+    path.write_text(
+        head
+        + """
+- section_id: C2
+  donor_id: G
+  slide: images/C2.jpg
+  expression: C2.tsv.gz
+  positions: C2.tsv
+  mpp: 0.69
+- {section_id: V1, donor_id: H, slide: 'images/V, 1.svs', expression: V1, mpp: null}
+"""
+    )
+    assert read_sections(path) == expected(study)
+
+
+def test_paths_start_at_the_tables_folder_or_at_the_root(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = study / "tables" / "sections.csv"
+    table.parent.mkdir()
+    table.write_text(
+        "section_id,donor_id,slide,expression\n"
+        f"a,d,../images/C2.jpg,../V1\nb,d,{study / 'images' / 'C2.jpg'},{study / 'V1'}\n"
+    )
+    monkeypatch.chdir("/")
+    one, two = read_sections(str(table))
+    assert one.slide == two.slide == study / "images" / "C2.jpg"
+    assert one.expression == study / "V1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("images/C2.jpg", "images/C3.jpg", r"row 2, column slide: there is no .*C3\.jpg"),
+        ("C2.tsv.gz", "C9.tsv.gz", r"row 2, column expression: there is no .*C9\.tsv\.gz"),
+        ("C2.tsv,", "C9.tsv,", r"row 2, column positions: there is no .*C9\.tsv"),
+        ("C2.tsv,", ",", r"row 2, column positions: it is empty, and C2\.tsv\.gz is a table"),
+        ("V1,,", "V1,C2.tsv,", "row 3, column positions: V1 has positions of its own"),
+        ("0.69", "0,69", r"row 2: 7 cells for 6 columns.*quotes"),
+        ("0.69", "small", "row 2, column mpp: 'small' is no µm/px"),
+        ("0.69", "-1", "row 2, column mpp: '-1' is no µm/px"),
+        ("0.69", "nan", "row 2, column mpp: 'nan' is no µm/px"),
+        ("V1,H", "C2,H", "row 3, column section_id: 'C2' is the name of row 2 already"),
+        ("V1,H", "V1,", "row 3, column donor_id: it is empty"),
+        ("donor_id", "donor", r"no column 'donor'; did you mean donor_id\?"),
+        ("donor_id", "colour", "no column 'colour'; columns are section_id"),
+        ("positions", "slide", "the column slide occurs twice"),
+        (",donor_id", "", "the column donor_id is missing"),
+    ],
+)
+def test_what_is_wrong_is_named_by_row_and_column(
+    study: Path, old: str, new: str, message: str
+) -> None:
+    path = study / "sections.csv"
+    assert old in CSV
+    path.write_text(CSV.replace(old, new, 1))
+    with pytest.raises(InputError, match=message) as error:
+        read_sections(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no section in it|must be a list"),
+        ("- a\n- b\n", "must be a list of sections"),
+        ("- {section_id: a, donor_id: [b], slide: c, expression: d}", "row 1, column donor_id"),
+        ("- {section_id: a, donor_id: b, slide: c}", "row 1: the column expression is missing"),
+        ("- {section_id: a,\n- b", "line 2: this is not YAML"),
+    ],
+)
+def test_wrong_yaml_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "sections.yml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        read_sections(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "the table is empty"),
+        (b"section_id,donor_id,slide,expression\n", "there is no section in it"),
+        (b"\xff\xfe\x00\x01", "not UTF-8"),
+    ],
+)
+def test_a_table_that_is_none_is_one_sentence(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "sections.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_sections(path)

@@ -1,0 +1,100 @@
+"""SpatialData stores: with the package where it is installed, and with a stand-in for it."""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots import read_spots, spot_array
+from spot_sections import assert_same_spots, drawn_spots
+
+
+def test_spatialdata_gives_the_shapes_centers(tmp_path: Path) -> None:
+    spatialdata = pytest.importorskip("spatialdata")
+    from spatialdata.models import ShapesModel, TableModel
+    from spatialdata.transformations import Identity, Scale
+
+    drawn = drawn_spots("hexagonal")
+    number = np.arange(drawn.n_obs)
+    shapes = ShapesModel.parse(
+        drawn.obsm["spatial"][::-1],  # in another order than the table
+        geometry=0,
+        radius=10,
+        index=pd.Index(number[::-1]),
+        transformations={"global": Identity(), "hires": Scale([0.5, 0.5], axes=("x", "y"))},
+    )
+    table = AnnData(drawn.X, obs=drawn.obs.copy(), var=drawn.var)
+    table.obs["region"] = pd.Categorical(["spots"] * drawn.n_obs)
+    table.obs["spot_id"] = number
+    table = TableModel.parse(table, region="spots", region_key="region", instance_key="spot_id")
+    store = spatialdata.SpatialData(shapes={"spots": shapes}, tables={"table": table})
+    path = tmp_path / "section.zarr"
+    store.write(path)
+    assert_same_spots(read_spots(path), drawn)
+    half = read_spots(path, coordinate_system="hires")
+    np.testing.assert_allclose(half.obsm["spatial"], drawn.obsm["spatial"] / 2)
+    assert spot_array(half).layout == "hexagonal"
+
+
+class FakeShapes:
+    """What is asked of an element of a store."""
+
+    def __init__(self, centers: pd.DataFrame) -> None:
+        self.centers = centers
+
+    def compute(self) -> pd.DataFrame:
+        return self.centers
+
+
+class FakeStore(dict[str, FakeShapes]):
+    """What is asked of a store."""
+
+    def __init__(self, shapes: FakeShapes, table: AnnData) -> None:
+        super().__init__(spots=shapes)
+        self.tables = {"table": table}
+
+
+@pytest.fixture
+def fake_spatialdata(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A store of the drawn spots, read by a stand-in for the package."""
+    drawn = drawn_spots("hexagonal")
+    names = [f"s{k}" for k in range(drawn.n_obs)]
+    centers = pd.DataFrame(drawn.obsm["spatial"], columns=["x", "y"], index=names)
+    table = AnnData(drawn.X, obs=drawn.obs.assign(spot=names), var=drawn.var)
+    table.uns["spatialdata_attrs"] = {"region": "spots", "instance_key": "spot"}
+    module = types.ModuleType("spatialdata")
+    module.read_zarr = lambda _: FakeStore(FakeShapes(centers[::-1]), table)  # type: ignore[attr-defined]
+    module.get_centroids = lambda shapes, coordinate_system: shapes  # type: ignore[attr-defined]
+    module.transformations = types.SimpleNamespace(  # type: ignore[attr-defined]
+        get_transformation=lambda shapes, get_all: {"global": 1, "hires": 2}
+    )
+    monkeypatch.setitem(sys.modules, "spatialdata", module)
+    folder = tmp_path / "store.zarr"
+    folder.mkdir()
+    (folder / "zarr.json").write_text(json.dumps({"attributes": {"spatialdata_attrs": {}}}))
+    return folder
+
+
+def test_rows_of_a_table_find_their_shapes(fake_spatialdata: Path) -> None:
+    assert_same_spots(read_spots(fake_spatialdata), drawn_spots("hexagonal"))
+
+
+def test_an_unknown_table_or_coordinate_system_is_named(fake_spatialdata: Path) -> None:
+    with pytest.raises(InputError, match=r"no coordinate system 'px' \(there are: global, hires"):
+        read_spots(fake_spatialdata, coordinate_system="px")
+    with pytest.raises(InputError, match=r"no table 'cells' \(there are: table\)"):
+        read_spots(fake_spatialdata, library="cells")
+
+
+def test_without_spatialdata_the_extra_is_named(
+    fake_spatialdata: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "spatialdata", None)
+    with pytest.raises(InputError, match=r"napari-nh2st\[spatialdata\]"):
+        read_spots(fake_spatialdata)
