@@ -54,7 +54,8 @@ def _predict(slide: Any, model: Any, network: bool) -> None:
     else:
         architecture = replace(model.architecture, prepare=lambda _, genes, *__: _Mean(len(genes)))
         type(model).architecture = property(lambda _: architecture)
-    predict(slide, model, PredictSettings(pitch_um=pitch_um, tissue_only=False, device="cpu"))
+    settings = PredictSettings(pitch_um=pitch_um, tissue_only=network, device="cpu")
+    predict(slide, model, settings)
 
 
 class _Mean:

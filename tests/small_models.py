@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,10 +34,17 @@ def small_config(context: str = "query", **changed: Any) -> ModelConfig:
 
 
 def small_model(context: str = "query", **changed: Any) -> Model:
-    """NH2ST with random weights and BatchNorm statistics as after training."""
+    """NH2ST with random weights and BatchNorm statistics as after training.
+
+    ``changed`` are fields of the config that do not change the network, which is shared.
+    """
+    return replace(_small_model(context), config=small_config(context, **changed))
+
+
+@cache
+def _small_model(context: str) -> Model:
     seed = zlib.crc32(context.encode())
-    config = small_config(context, **changed)
-    model = replace(new_model(config, seed), config=config)
+    model = new_model(small_config(context), seed)
     generator = torch.Generator().manual_seed(seed)
     for name, buffer in model.network.named_buffers():
         if name.endswith("running_mean"):

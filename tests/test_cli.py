@@ -12,6 +12,7 @@ import anndata
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 import napari_nh2st.demo
 import napari_nh2st.sample_data
@@ -244,6 +245,101 @@ def test_overwriting_is_done_when_asked_for(
     assert nh2st(*arguments).code == 2
     assert nh2st(*arguments, "--overwrite").code == 0
     assert anndata.read_h5ad(output).n_obs > 0
+
+
+def zarr_slide(path: Path) -> Path:
+    """An OME-Zarr slide of one level."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    random = np.random.default_rng(0)
+    pixels = random.normal((190, 90, 150), 25, (256, 256, 3)).clip(0, 255).astype(np.uint8)
+    group.create_array("0", data=np.moveaxis(pixels, -1, 0), chunks=(3, 128, 128))
+    axes = [{"name": "c", "type": "channel"}] + [
+        {"name": name, "type": "space", "unit": "micrometer"} for name in "yx"
+    ]
+    scale = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    return path
+
+
+@pytest.mark.parametrize("output", ["slide.zarr", "slide.zarr/out.h5ad", "precious.zarr"])
+def test_overwriting_never_takes_the_slide_or_what_is_no_prediction(
+    nh2st: Nh2st, model: Path, tmp_path: Path, output: str
+) -> None:
+    slide = zarr_slide(tmp_path / "slide.zarr")
+    (tmp_path / "precious.zarr").mkdir()
+    (tmp_path / "precious.zarr" / "data").write_text("precious")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = nh2st("predict", slide, "-o", tmp_path / output, "--model", model, "--overwrite")
+    assert result.code == 2
+    assert is_a_short_message(result.err)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    good = ["predict", slide, "-o", tmp_path / "out.zarr", "--model", model, "--all-tiles"]
+    assert nh2st(*good).code == 0
+    assert nh2st(*good, "--overwrite").code == 0, "a prediction may be overwritten"
+
+
+def test_a_picture_takes_the_place_of_nothing_unasked(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    picture, content = tmp_path / "picture.png", slide.read_bytes()
+    picture.write_text("precious")
+    good = ["predict", slide, "-o", tmp_path / "out.h5ad", "--model", model, "--mpp", 1]
+    assert nh2st(*good, "--picture", picture).code == 2
+    assert nh2st(*good, "--picture", tmp_path / "picture.xyz").code == 2
+    assert picture.read_text() == "precious"
+    renamed = slide.rename(tmp_path / "section.png")
+    good[1] = renamed
+    refused = nh2st(*good, "--picture", renamed, "--overwrite")
+    assert "is the slide" in refused.err
+    assert renamed.read_bytes() == content
+    assert not (tmp_path / "out.h5ad").exists()
+    assert nh2st(*good, "--picture", picture, "--overwrite").code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_byte_order_mark_is_not_part_of_a_gene(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    genes, output = tmp_path / "genes.txt", tmp_path / "out.h5ad"
+    genes.write_bytes(b"\xef\xbb\xbfVIM\r\nEPCAM\r\n")
+    result = nh2st(
+        "predict", slide, "-o", output, "--model", model, "--mpp", 1, "--genes-file", genes
+    )
+    assert result.code == 0, result.err
+    assert list(anndata.read_h5ad(output).var_names) == ["VIM", "EPCAM"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--mpp", "0"), ("--mpp", "nan"), ("--mpp", "500"), ("--pitch-um", "0"), ("--pitch-um", "inf"),
+     ("--seed", "-1"), ("--seed", "99999999999999999999999")],
+)  # fmt: skip
+def test_model_new_makes_no_model_that_cannot_be_loaded(
+    nh2st: Nh2st, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str
+) -> None:
+    monkeypatch.setattr("napari_nh2st.model.folder.save_file", lambda state, path: path.touch())
+    (tmp_path / "genes").write_text("VIM")
+    folder = tmp_path / "model"
+    result = nh2st(
+        "model", "new", "--genes-file", tmp_path / "genes", "-o", folder, f"{option}={value}"
+    )
+    assert result.code == 2
+    assert is_a_short_message(result.err)
+    assert not folder.exists()
+
+
+def test_a_file_that_may_not_be_read_is_bad_input(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("napari_nh2st.model.folder.file_sha256", refuse)
+    output = tmp_path / "out.h5ad"
+    result = nh2st("predict", slide, "-o", output, "--model", model, "--mpp", 1)
+    assert result.code == 2
+    assert result.err == f"nh2st: {model / 'model.safetensors'}: Permission denied\n"
 
 
 def test_a_stopped_run_says_what_is_kept_and_goes_on(

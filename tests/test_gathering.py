@@ -78,14 +78,14 @@ def holey(rows: int, columns: int, kept: float) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("kept", [1.0, 0.4])
-@pytest.mark.parametrize("share_failed", [0.0, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("share_failed", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("share_wanted", [1.0, 0.3])
-@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+@pytest.mark.parametrize("batch_size", [1, 8, 1000])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_every_wanted_tile_is_predicted_once_from_its_neighborhood(
     kept: float, share_failed: float, share_wanted: float, batch_size: int, shuffled: bool
 ) -> None:
-    index, mask = neighborhoods(holey(12, 15, kept))
+    index, mask = neighborhoods(holey(9, 11, kept))
     rng = np.random.default_rng(2)
     wanted = np.flatnonzero(rng.random(len(index)) < share_wanted)
     gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, wanted)
@@ -129,12 +129,12 @@ def test_predictions_come_as_soon_as_their_neighborhood_is_complete() -> None:
 
 @pytest.mark.parametrize("share_failed", [0.0, 0.05])
 def test_rows_are_reused_so_that_a_long_slide_needs_few(share_failed: float) -> None:
-    index, mask = neighborhoods(holey(1000, 6, 1.0))
-    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(6000))
+    index, mask = neighborhoods(holey(500, 6, 1.0))
+    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(3000))
     rng = np.random.default_rng(4)
-    failed = np.flatnonzero(rng.random(6000) < share_failed)
-    found, capacity = run(gatherer, np.arange(6000), 16, failed)
-    assert len(found) == 6000 - len(failed)
-    assert capacity <= 128
+    failed = np.flatnonzero(rng.random(3000) < share_failed)
+    found, capacity = run(gatherer, np.arange(3000), 16, failed)
+    assert len(found) == 3000 - len(failed)
+    assert capacity <= 64
     assert len(gatherer._free) == capacity, "a row is still taken in the end"
     assert sorted(gatherer._free) == list(range(capacity)), "a row was given back twice"

@@ -88,17 +88,27 @@ def test_provenance_tells_what_it_was_made_from() -> None:
     assert set(made["versions"]) == {"napari-nh2st", "torch", "anndata", "python"}
 
 
-def test_region_limits_the_tiles() -> None:
+def test_region_limits_the_tiles(mean_colour: type[MeanColour]) -> None:
+    slide = array_slide(ArrayLevel(textured(330, 402)))
     triangle = np.array([[0.0, 0.0], [330.0, 0.0], [0.0, 402.0]])
-    inside = predicted(region=(triangle,))
-    x, y = inside.obsm["spatial"].T
-    assert (y / 330 + x / 402 <= 1).all()
-    everything = predicted()
+    inside = predict(slide, colour_model(), PredictSettings(region=(triangle,), **PLAIN))
+    everything = predict(slide, colour_model(), PredictSettings(**PLAIN))
     x, y = everything.obsm["spatial"].T
-    assert inside.n_obs == (y / 330 + x / 402 < 1).sum()
-    np.testing.assert_allclose(
-        inside["0x0"].X, predicted(region=(triangle,), batch_size=1)["0x0"].X, rtol=1e-3
-    )
+    expected = everything[y / 330 + x / 402 < 1]
+    assert inside.obs_names.tolist() == expected.obs_names.tolist()
+    np.testing.assert_array_equal(inside.X, expected.X)
+
+
+@pytest.mark.parametrize("context", ["query", "average"])
+def test_values_do_not_change_with_the_region(mean_colour: type[MeanColour], context: str) -> None:
+    slide, model = array_slide(ArrayLevel(textured(330, 402))), colour_model(context)
+    everything = predict(slide, model, PredictSettings(**PLAIN))
+    square = np.array([[100.0, 100.0], [100.0, 250.0], [250.0, 250.0], [250.0, 100.0]])
+    mean_colour.encoded = 0
+    inside = predict(slide, model, PredictSettings(region=(square,), **PLAIN))
+    assert inside.n_obs == 4
+    np.testing.assert_allclose(inside.X, everything[inside.obs_names].X, rtol=1e-6)
+    assert mean_colour.encoded == (4 if context == "query" else 16)  # with those around them
 
 
 @pytest.mark.parametrize("side", [400, 2500])

@@ -177,6 +177,17 @@ def test_tiles_that_failed_are_tried_again(tmp_path: Path, mean_colour: type[Mea
     assert (prediction.obs["status"] == "predicted").all()
 
 
+def test_tiles_that_did_without_a_failed_one_are_predicted_again(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    slide, model = pixels_slide(damaged=((0, 0),)), colour_model("average")
+    assert stop_after(17, slide, model, tmp_path / "out.h5ad") >= 17
+    slide.levels[0].damaged.clear()
+    _, prediction = go_on(slide, model, tmp_path / "out.h5ad")
+    whole = predict(slide, model, SETTINGS)
+    np.testing.assert_allclose(prediction.X, whole.X, rtol=1e-6)
+
+
 def test_a_slide_that_cannot_be_read_at_all_is_an_error(
     tmp_path: Path, mean_colour: type[MeanColour]
 ) -> None:
@@ -197,7 +208,7 @@ def test_after_a_failed_writing_nothing_is_computed_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(AnnData, "write_h5ad", full)
+        patched.setattr(Path, "write_bytes", full)
         with pytest.raises(InputError, match="No space left on device"):
             predict(slide, model, SETTINGS, output=output, overwrite=True)
     assert output.read_bytes() == b"earlier"
@@ -205,3 +216,26 @@ def test_after_a_failed_writing_nothing_is_computed_again(
     prediction = predict(slide, model, SETTINGS, output=output, overwrite=True)
     assert mean_colour.encoded == 0
     np.testing.assert_array_equal(anndata.read_h5ad(output).X, prediction.X)
+
+
+@pytest.mark.parametrize("context", ["average", "neighborhood"])
+def test_neighbors_of_a_tile_that_can_be_read_again_are_predicted_again(
+    tmp_path: Path, context: str
+) -> None:
+    model, output = small_model(context), tmp_path / "out.h5ad"
+    stopped = stop_after(30, pixels_slide(damaged=((1, 1),)), model, output)
+    again, prediction = go_on(pixels_slide(), model, output)
+    assert 0 < again < stopped, "some are taken over, and some are not"
+    expected = predict(pixels_slide(), model, SETTINGS)
+    np.testing.assert_allclose(prediction.X, expected.X, rtol=1e-4, atol=1e-5)
+
+
+def test_two_runs_on_one_output_do_not_mix(tmp_path: Path) -> None:
+    output = tmp_path / "out.h5ad"
+    first = predict_events(pixels_slide(), small_model(), SETTINGS, output=output)
+    next(first)
+    with pytest.raises(InputError, match="in use"):
+        predict(pixels_slide(), small_model(), SETTINGS, output=output)
+    first.close()
+    predict(pixels_slide(), small_model(), SETTINGS, output=output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5ad"]

@@ -2,9 +2,11 @@
 
 import builtins
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -76,9 +78,27 @@ def test_missing_openslide_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     assert "napari-nh2st[openslide]" in message(tmp_path / "slide.dcm")
 
 
-@pytest.mark.parametrize("mpp", [0, -1.0, float("nan"), (0.5,), "half", (0.5, 0)])
-def test_given_resolution_must_be_positive(tmp_path: Path, mpp: Any) -> None:
-    assert "µm/px" in message(tiled_jpeg(tmp_path / "slide.tif"), mpp=mpp)
+@pytest.mark.parametrize("mpp", [(0.5,), "half", "0.5", True, [[0.5, 0.5]], [1, [2, 3]], []])
+def test_given_resolution_must_be_numbers(tmp_path: Path, mpp: Any) -> None:
+    assert f"(y, x), not {mpp!r}" in message(tiled_jpeg(tmp_path / "slide.tif"), mpp=mpp)
+
+
+@pytest.mark.parametrize(
+    ("mpp", "said"),
+    [
+        (0, "0"),
+        (-1.0, "-1.0"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (0.019, "0.019"),
+        (20.1, "20.1"),
+        ((0.5, 0), "[0.5, 0.0]"),
+        (np.array([500.0, 0.5]), "[500.0, 0.5]"),
+    ],
+)
+def test_given_resolution_must_be_that_of_a_microscope(tmp_path: Path, mpp: Any, said: str) -> None:
+    text = message(tiled_jpeg(tmp_path / "slide.tif"), mpp=mpp)
+    assert text == f"µm/px must be from 0.02 to 20, not {said}."
 
 
 @pytest.mark.parametrize("bigtiff", [False, True])
@@ -204,6 +224,70 @@ def test_png_damaged_inside_fails_when_it_is_read(tmp_path: Path) -> None:
     path.write_bytes(data)
     with open_slide(path) as slide, pytest.raises(SegmentError):
         slide.levels[0].read_segment(0, 0)
+
+
+def test_damaged_png_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def decode(data: bytes) -> NDArray[np.uint8]:
+        calls.append(len(data))
+        raise RuntimeError("bad adler32")
+
+    path = tmp_path / "image.png"
+    Image.new("RGB", (2100, 1100)).save(path)
+    monkeypatch.setattr(imagecodecs, "png_decode", decode)
+    with open_slide(path) as slide:
+        level = slide.levels[0]
+        assert level.n_segments == (2, 3)
+        for row, column in np.ndindex(level.n_segments):
+            with pytest.raises(SegmentError, match="bad adler32"):
+                level.read_segment(row, column)
+    assert len(calls) == 1
+
+
+def test_png_whose_reading_failed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(picture()).save(path)
+    read_bytes = Path.read_bytes
+
+    def interrupted(self: Path) -> bytes:
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        raise OSError("network is down")
+
+    with open_slide(path) as slide:
+        monkeypatch.setattr(Path, "read_bytes", interrupted)
+        with pytest.raises(SegmentError, match="network is down"):
+            slide.levels[0].read_segment(0, 0)
+        np.testing.assert_array_equal(slide.levels[0].read_segment(0, 0), picture())
+
+
+def long_file(path: Path, data: bytes) -> Path:
+    """`data`, then 64 MB of nothing, which take no space."""
+    path.write_bytes(data)
+    with path.open("r+b") as file:
+        file.truncate(64 << 20)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["no JPEG", "damaged", "cut off", "whole"])
+def test_long_file_is_not_held_in_memory_to_open_it(tmp_path: Path, kind: str) -> None:
+    Image.fromarray(picture()).save(tmp_path / "image.jpg", quality=80)
+    jpeg = (tmp_path / "image.jpg").read_bytes()
+    data = {"no JPEG": b"text", "damaged": jpeg[:20], "cut off": jpeg[:-2], "whole": jpeg}[kind]
+    path = long_file(tmp_path / "long.jpg", data)
+    tracemalloc.start()
+    try:
+        if kind == "whole":
+            with open_slide(path) as slide:
+                assert slide.shape == (512, 768)
+        else:
+            assert ("known format" if kind == "no JPEG" else "cut off") in message(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_closed_slide_cannot_be_read(tmp_path: Path) -> None:

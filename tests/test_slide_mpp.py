@@ -75,6 +75,36 @@ def test_given_value_wins(
         assert slide.mpp_source == "given"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (np.float32(0.5), (0.5, 0.5)),
+        (np.array(0.5), (0.5, 0.5)),
+        (np.array([0.5, 0.25]), (0.5, 0.25)),
+        ([1, 2], (1, 2)),
+        (0.02, (0.02, 0.02)),
+        (20, (20, 20)),
+    ],
+)
+def test_given_value_may_be_of_any_kind_of_number(
+    tmp_path: Path, given: Any, expected: tuple[float, float]
+) -> None:
+    with open_slide(written(tmp_path / "slide.tif"), mpp=given) as slide:
+        assert slide.mpp == expected
+        assert {type(value) for value in slide.mpp} == {float}
+
+
+@pytest.mark.parametrize("said", ["500", "0.0005"])
+def test_vendor_field_that_no_microscope_has_is_unknown(tmp_path: Path, said: str) -> None:
+    path = written(tmp_path / "slide.svs", description=f"Aperio Image Library\r\nx |MPP = {said}")
+    with open_slide(path) as slide:
+        assert slide.mpp is None
+        assert slide.mpp_source.startswith("unknown (Aperio MPP of ")
+        assert said in slide.mpp_source
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.mpp == (0.5, 0.5)
+
+
 def test_aperio_without_mpp_is_unknown(tmp_path: Path) -> None:
     path = written(
         tmp_path / "slide.svs", description="Aperio Image Library\r\nx |AppMag = 20|Filename = a"

@@ -1,47 +1,23 @@
-"""Levels: which pages are levels, lazy arrays, coarse levels of slides without a pyramid."""
+"""Levels: which pages are levels, lazy arrays, fingerprints, very large slides."""
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-import zarr
-from numpy.typing import NDArray
 
-from napari_nh2st.slide import Level, Slide, coarse, open_slide
-from napari_nh2st.slide.tiff_page import StoredPage
+from flat_slides import count_decoded, flat, picture
+from napari_nh2st.slide import Level, open_slide
 
 MEGABYTE = 1 << 20
-
-
-def picture(height: int = 1500, width: int = 2300, seed: int = 0) -> NDArray[np.uint8]:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 255, (height, width, 3), np.uint8)
-
-
-def averaged(pixels: NDArray[np.uint8], factor: int = 2) -> NDArray[np.uint8]:
-    """Area average by 2 × 2, edges repeated, rounded half up; again for 4, 8, ..."""
-    if factor > 2:
-        pixels = averaged(pixels, factor // 2)
-    height, width = pixels.shape[:2]
-    padded = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    blocks = padded.reshape(-(-height // 2), 2, -(-width // 2), 2, 3).astype(float)
-    return np.floor(blocks.mean((1, 3)) + 0.5).astype(np.uint8)
-
-
-def flat(path: Path, pixels: NDArray[np.uint8]) -> Path:
-    tifffile.imwrite(
-        path, pixels, photometric="rgb", tile=(256, 256), compression="zstd", metadata=None
-    )
-    return path
 
 
 def test_sub_directories_of_ome_tiff_are_levels(tmp_path: Path) -> None:
@@ -156,210 +132,43 @@ def test_fingerprint_tells_slides_apart(tmp_path: Path) -> None:
     paths = [flat(tmp_path / f"{i}.tif", picture(seed=seed)) for i, seed in enumerate((1, 1, 2))]
     prints = [open_slide(path).fingerprint for path in paths]
     assert prints[0] == prints[1] != prints[2]
-    data = paths[0].read_bytes()
-    head, tail = data[: 1 << 20], data[-(1 << 20) :]
-    expected = hashlib.sha256(f":{len(data)}:".encode() + head + tail).hexdigest()
-    assert prints[0] == expected
 
 
-# --- coarse levels ---------------------------------------------------------------------------
-
-
-def check_coarse(slide: Slide, pixels: NDArray[np.uint8]) -> None:
-    assert slide.n_native_levels == 1
-    for index, level in enumerate(slide.levels):
-        expected = pixels if index == 0 else averaged(pixels, 2**index)
-        np.testing.assert_array_equal(level.read(0, 0, *level.shape), expected)
-    assert max(slide.levels[-1].shape) <= 1024 < max(slide.levels[-2].shape)
-
-
-@pytest.mark.parametrize("options", [{"tile": (256, 256)}, {"rowsperstrip": 13}, {}])
-@pytest.mark.parametrize("built", [True, False], ids=["built", "on demand"])
-def test_coarse_levels_are_area_averages(
-    tmp_path: Path, options: dict[str, object], built: bool
-) -> None:
-    path = tmp_path / "slide.tif"
-    pixels = picture(1501, 2303)
-    tifffile.imwrite(path, pixels, photometric="rgb", metadata=None, **options)
+@pytest.mark.parametrize("size", [5, 3 * MEGABYTE, 3 * MEGABYTE + 1, 50 * MEGABYTE])
+def test_fingerprint_hashes_ends_and_16_blocks_between(tmp_path: Path, size: int) -> None:
+    path = flat(tmp_path / "slide.tif", picture(64, 64))
+    with path.open("ab") as file:
+        file.write(np.random.default_rng(0).bytes(max(0, size - path.stat().st_size)))
+    data = path.read_bytes()
+    parts = [data]
+    if len(data) > 3 * MEGABYTE:
+        last = len(data) - MEGABYTE - (1 << 16)
+        starts = [MEGABYTE + i * (last - MEGABYTE) // 15 for i in range(16)]
+        between = [data[start : start + (1 << 16)] for start in starts]
+        parts = [data[:MEGABYTE], *between, data[-MEGABYTE:]]
+    expected = hashlib.sha256(f":{len(data)}:".encode() + b"".join(parts)).hexdigest()
     with open_slide(path) as slide:
-        assert not slide.coarse_ready
-        if built:
-            slide.build_coarse_levels()
-            assert slide.coarse_ready
-        check_coarse(slide, pixels)
+        assert slide.fingerprint == expected
 
 
-def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    decoded: list[tuple[int, int]] = []
-    read_piece: Callable[..., object] = StoredPage.read_piece
-
-    def counted(self: StoredPage, row: int, column: int) -> object:
-        decoded.append((row, column))
-        return read_piece(self, row, column)
-
-    monkeypatch.setattr(StoredPage, "read_piece", counted)
-    return decoded
-
-
-def test_building_decodes_each_tile_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded = count_decoded(monkeypatch)
-    with open_slide(flat(tmp_path / "slide.tif", picture())) as slide:
-        progress: list[tuple[int, int]] = []
-        slide.build_coarse_levels(lambda done, total: progress.append((done, total)))
-        assert sorted(decoded) == [(row, column) for row in range(6) for column in range(9)]
-        assert progress == [(i, len(progress)) for i in range(1, len(progress) + 1)]
-
-
-def test_strips_are_decoded_once_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "strips.tif"
-    pixels = picture(1024, 5000)
-    tifffile.imwrite(
-        path, pixels, photometric="rgb", rowsperstrip=64, compression="zlib", metadata=None
-    )
-    decoded = count_decoded(monkeypatch)
-    with open_slide(path) as slide:
-        np.testing.assert_array_equal(slide.levels[1].read(0, 0, 512, 2500), averaged(pixels))
-    assert sorted(decoded) == [(row, 0) for row in range(16)]
-
-
-def test_coarse_levels_are_there_when_the_slide_is_opened_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, pixels = flat(tmp_path / "slide.tif", picture()), picture()
-    with open_slide(path) as slide:
-        slide.build_coarse_levels()
-    decoded = count_decoded(monkeypatch)
-    with open_slide(path) as slide:
-        assert slide.coarse_ready
-        np.testing.assert_array_equal(slide.levels[1].read(0, 0, 750, 1150), averaged(pixels))
-    assert not decoded
-
-
-def test_another_slide_does_not_get_the_cached_levels(tmp_path: Path) -> None:
-    with open_slide(flat(tmp_path / "one.tif", picture(seed=1))) as slide:
-        slide.build_coarse_levels()
-    with open_slide(flat(tmp_path / "two.tif", picture(seed=2))) as slide:
-        assert not slide.coarse_ready
-        check_coarse(slide, picture(seed=2))
-
-
-def test_stopped_build_is_not_ready_and_not_wrong(tmp_path: Path) -> None:
-    path, pixels = flat(tmp_path / "slide.tif", picture()), picture()
-    stop = threading.Event()
-    with open_slide(path) as slide:
-        slide.build_coarse_levels(lambda done, total: stop.set(), stop)
-        assert not slide.coarse_ready
-    with open_slide(path) as slide:
-        assert not slide.coarse_ready
-        check_coarse(slide, pixels)
-
-
-@pytest.mark.parametrize("rubbish", [b"", b"\0" * 5000, None], ids=["empty", "zeros", "half"])
-def test_half_written_chunks_are_made_again(
-    tmp_path: Path, own_cache: Path, rubbish: bytes | None
-) -> None:
-    path, pixels = flat(tmp_path / "slide.tif", picture()), picture()
-    with open_slide(path) as slide:
-        slide.build_coarse_levels()
-    chunks = [file for file in (own_cache / "levels").rglob("c/*/*/*") if file.is_file()]
-    assert chunks
-    for chunk in chunks:
-        data = chunk.read_bytes()
-        chunk.write_bytes(data[: len(data) // 2] if rubbish is None else rubbish)
-    with open_slide(path) as slide:
-        check_coarse(slide, pixels)
-
-
-def test_half_written_description_of_the_cache_is_made_again(
-    tmp_path: Path, own_cache: Path
-) -> None:
-    path, pixels = flat(tmp_path / "slide.tif", picture()), picture()
-    with open_slide(path) as slide:
-        slide.build_coarse_levels()
-    for description in (own_cache / "levels").rglob("zarr.json"):
-        description.write_text(description.read_text()[:40])
-    with open_slide(path) as slide:
-        assert not slide.coarse_ready
-        check_coarse(slide, pixels)
-
-
-def test_without_a_writable_cache_coarse_levels_still_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("a file where a folder is wanted")
-    monkeypatch.setenv("NH2ST_CACHE", str(blocked))
-    pixels = picture()
-    with open_slide(flat(tmp_path / "slide.tif", pixels)) as slide:
-        check_coarse(slide, pixels)
-        slide.build_coarse_levels()
-        assert slide.coarse_ready
-        check_coarse(slide, pixels)
-
-
-def test_cache_that_can_no_longer_be_written_is_still_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: zarr.Array, key: object, value: object) -> None:
-        raise OSError("no space left on device")
-
-    path, pixels = flat(tmp_path / "slide.tif", picture()), picture()
-    with open_slide(path) as slide:
-        slide.levels[1].read_segment(0, 0)
-    monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    with open_slide(path) as slide:
-        check_coarse(slide, pixels)
-        decoded = count_decoded(monkeypatch)
-        slide.levels[1].read_segment(0, 0)
-        assert not decoded
-
-
-def test_damaged_tile_is_grey_in_coarse_levels(tmp_path: Path) -> None:
-    path, pixels = flat(tmp_path / "slide.tif", picture()), picture()
-    with tifffile.TiffFile(path) as tiff:
-        offset = tiff.pages[0].dataoffsets[0]
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(bytes(100))
-    with open_slide(path) as slide:
-        slide.build_coarse_levels()
-        seen = slide.levels[1].read(0, 0, 750, 1150)
-    expected = averaged(pixels)
-    expected[:128, :128] = 128
-    np.testing.assert_array_equal(seen, expected)
-
-
-def test_small_slide_needs_no_coarse_levels(test_data: Path) -> None:
-    with open_slide(test_data / "slides" / "boxes.tiff") as slide:
-        assert slide.coarse_ready
-        assert len(slide.levels) == slide.n_native_levels
-        slide.build_coarse_levels()
-
-
-def test_memory_of_a_build_does_not_grow_with_the_height(tmp_path: Path) -> None:
-    tile = imagecodecs.jpeg_encode(np.full((512, 512, 3), 200, np.uint8))
-    peaks = []
-    for rows in (8, 32):
-        path = tmp_path / f"{rows}.tif"
-        tifffile.imwrite(
-            path,
-            iter([tile] * (rows * 4)),
-            shape=(rows * 512, 2048, 3),
-            dtype=np.uint8,
-            photometric="rgb",
-            tile=(512, 512),
-            compression="jpeg",
-            metadata=None,
-        )
+def test_slides_that_differ_only_in_the_middle_have_different_fingerprints(tmp_path: Path) -> None:
+    prints = []
+    for color in (10, 200):
+        pixels = np.full((2000, 2500, 3), 240, np.uint8)
+        pixels[900:1100] = color
+        path = tmp_path / f"{color}.tif"
+        tifffile.imwrite(path, pixels, photometric="rgb", rowsperstrip=100, metadata=None)
         with open_slide(path) as slide:
-            tracemalloc.start()
-            coarse.build(slide._coarse[:2], None, threading.Event())
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-    assert peaks[1] < 1.3 * peaks[0]
+            prints.append(slide.fingerprint)
+    assert prints[0] != prints[1]
 
 
-# --- a slide of 100,000 × 100,000 px ----------------------------------------------------------
+def test_copy_has_the_same_fingerprint(tmp_path: Path) -> None:
+    path = flat(tmp_path / "slide.tif", picture())
+    copy = Path(shutil.copyfile(path, tmp_path / "copy.tif"))
+    os.utime(copy, (1, 1))
+    with open_slide(path) as one, open_slide(copy) as other:
+        assert one.fingerprint == other.fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,53 @@ def test_fluorescence_uses_the_windows_and_colors_it_brings(tmp_path: Path) -> N
     np.testing.assert_array_equal(seen[100, 0], (0, 0, 128))
 
 
+def channels(key: str, *values: str) -> dict[str, Any]:
+    return {"omero": {"channels": [{key: value} for value in values]}}
+
+
+@pytest.mark.parametrize(
+    ("described", "brightfield"),
+    [
+        ({}, True),
+        ({"omero": {"channels": [{"active": True}] * 3}}, True),
+        (channels("color", "FF0000", "00FF00", "0000FF"), True),
+        (channels("color", "ff0000", "00ff00", "0000ff"), True),
+        (channels("label", "R", "G", "B"), True),
+        (channels("label", "Red", "Green", "Blue"), True),
+        (channels("label", "DAPI", "FITC", "TRITC"), False),
+        (channels("color", "0000FF", "00FF00", "FF0000"), False),
+    ],
+)
+def test_8_bit_channels_are_brightfield_unless_they_are_stains(
+    tmp_path: Path, described: dict[str, Any], brightfield: bool
+) -> None:
+    folder = written(tmp_path / "image.zarr", RGB.transpose(2, 0, 1), "cyx", **described)
+    with open_slide(folder) as slide:
+        assert slide.brightfield == brightfield
+        if not brightfield:
+            assert slide.brightfield_reason == "fluorescence channels"
+
+
+def test_8_bit_stains_are_shown_in_their_colors(tmp_path: Path) -> None:
+    window = {"start": 0, "end": 100}
+    stains = [
+        {"label": "DAPI", "color": "0000FF", "window": window},
+        {"label": "FITC", "color": "00FF00", "window": window},
+        {"label": "TRITC", "color": "FF0000", "window": window},
+    ]
+    pixels = np.zeros((3, 64, 64), np.uint8)
+    pixels[0] = 100
+    folder = written(tmp_path / "cells.zarr", pixels, "cyx", omero={"channels": stains})
+    with open_slide(folder) as slide:
+        assert (slide.read_region(0, 0, 64, 64) == (0, 0, 255)).all()
+
+
+def test_one_8_bit_channel_of_a_stain_is_no_brightfield(tmp_path: Path) -> None:
+    folder = written(tmp_path / "cells.zarr", RGB[..., 0], "yx", **channels("label", "DAPI"))
+    with open_slide(folder) as slide:
+        assert not slide.brightfield
+
+
 @pytest.mark.parametrize(
     ("scale", "unit", "expected"),
     [(250.0, "nanometer", 0.25), (0.5, "micrometer", 0.5), (1.0, None, None)],

@@ -4,6 +4,7 @@ import json
 import sys
 import warnings
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -43,11 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _COMMANDS[args.command](args)
     except (InputError, SegmentError) as error:
         return _complain(str(error), BAD_INPUT)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()  # whoever read our output has gone: nothing to say to anybody
+            return FAILED
+        # A file or folder that may not be read or written, wherever we met it.
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", BAD_INPUT)
     except KeyboardInterrupt as stop:
         return _complain(f"Stopped. {stop}".strip(), FAILED)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone: nothing to say to anybody
-        return FAILED
     except Exception as error:
         return _complain(f"failed: {type(error).__name__}: {error}", FAILED)
     return DONE
@@ -120,8 +125,8 @@ def _info(args: Namespace) -> None:
 
 def _predict(args: Namespace) -> None:
     from napari_nh2st.cli.progress import ProgressReport
-    from napari_nh2st.export.anndata_file import check_output
-    from napari_nh2st.export.figure import save_heatmap_figure
+    from napari_nh2st.export.anndata_file import check_output, is_within
+    from napari_nh2st.export.figure import check_figure, save_heatmap_figure
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model import bundled_models, load_model
     from napari_nh2st.slide import open_slide
@@ -129,8 +134,10 @@ def _predict(args: Namespace) -> None:
 
     # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
     check_output(args.output, args.overwrite)
-    if args.picture is not None and not args.picture.absolute().parent.is_dir():
-        raise InputError(f"{args.picture}: there is no folder {args.picture.absolute().parent}")
+    if args.picture is not None:
+        check_figure(args.picture, args.overwrite)
+        if is_within(args.picture, args.slide):
+            raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
     genes = read_genes(args.genes_file) if args.genes_file else None
     if args.genes is not None:
         genes = tuple(name.strip() for name in args.genes.split(",") if name.strip())
@@ -202,7 +209,8 @@ class InterruptedRun(KeyboardInterrupt):
     """Ctrl-C in the middle of a prediction."""
 
     def __init__(self, done: int, total: int) -> None:
-        super().__init__(f"{done} of {total} tiles are kept: the same command goes on from there.")
+        kept = f"{done} of {total} tiles are kept: the same command goes on from there."
+        super().__init__(kept if done else "No tile had been predicted.")
 
 
 def _model(args: Namespace) -> None:
@@ -261,7 +269,7 @@ def _model_new(args: Namespace) -> None:
         read_genes(args.genes_file),
         context=args.context,
         mpp=args.mpp,
-        pitch_um=args.pitch_um or 224 * args.mpp,
+        pitch_um=224 * args.mpp if args.pitch_um is None else args.pitch_um,
     )
     saved = save_model_folder(new_model(config, args.seed), args.output)
     print(f"{args.output}: {len(saved.config.panel)} genes, UNTRAINED (seed {args.seed})")
@@ -277,7 +285,7 @@ def _model_import(args: Namespace) -> None:
         read_genes(args.genes_file),
         name=args.name or args.output.resolve().name,
         mpp=args.mpp,
-        pitch_um=args.pitch_um or 224 * args.mpp,
+        pitch_um=224 * args.mpp if args.pitch_um is None else args.pitch_um,
     )
     saved = save_model_folder(model, args.output)
     print(f"{args.output}: {len(saved.config.panel)} genes, imported from {args.checkpoint}")
@@ -313,7 +321,7 @@ def read_genes(path: Path) -> tuple[str, ...]:
         The file cannot be read, has no gene, or has one twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -321,8 +329,8 @@ def read_genes(path: Path) -> tuple[str, ...]:
     genes = [name for line in lines if (name := line.split("#")[0].strip())]
     if not genes:
         raise InputError(f"{path} has no gene; it needs one name per line")
-    twice = next((gene for gene in genes if genes.count(gene) > 1), None)
-    if twice is not None:
+    twice, count = Counter(genes).most_common(1)[0]
+    if count > 1:
         raise InputError(f"{path} has gene {twice} more than once")
     return tuple(genes)
 

@@ -1,13 +1,14 @@
 """AnnData to disk: complete, or not at all."""
 
-import os
-import re
+import io
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
+import h5py
+import zarr
 from anndata import AnnData
+from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
 
@@ -29,6 +30,8 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} exists already; give another name or allow overwriting")
     if path.suffix == ".h5ad" and path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
+    if path.is_dir() and not _is_anndata(path):
+        raise InputError(f"{path} is not an AnnData store: it is not overwritten")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}")
@@ -50,24 +53,19 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
         As :func:`check_output`, or writing failed, for example on a full disk.
     """
     check_output(path, overwrite)
-    _check_space(data, path)
     folder: Path | None = None
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
         draft = folder / path.name
         if path.suffix == ".h5ad":
-            data.write_h5ad(draft, compression="gzip")
+            draft.write_bytes(_as_hdf5(data))
         else:
-            with warnings.catch_warnings():
-                # anndata's default format is what its readers read; that it will change is no
-                # news for users.
-                warnings.filterwarnings("ignore", message="Writing zarr v2 data")
-                data.write_zarr(draft)
+            _write_zarr(data, draft)
         if path.is_dir():  # a folder cannot be replaced in one step: keep the old one till the end
             path.rename(folder / "old")
         draft.replace(path)
-    except (OSError, RuntimeError) as error:  # h5py raises the latter where closing fails
-        raise InputError(f"{path} cannot be written: {_reason(error)}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         if folder is not None:
             old = folder / "old"
@@ -76,20 +74,28 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_space(data: AnnData, path: Path) -> None:
-    # HDF5 cannot close a file on a full disk, and says so at length on stderr: ask first.
-    needed = getattr(data.X, "nbytes", 0)
-    free = shutil.disk_usage(path.absolute().parent).free
-    if free < needed:
-        raise InputError(
-            f"{path} cannot be written: it needs up to {needed / 1e6:.0f} MB, and the disk has "
-            f"{free / 1e6:.0f} MB left"
-        )
+def is_within(path: Path, other: Path) -> bool:
+    """Whether a path is another, or lies inside it, by whatever names."""
+    return path.resolve().is_relative_to(other.resolve())
 
 
-def _reason(error: OSError | RuntimeError) -> str:
-    """The system's words for an error; HDF5 hides their number in a page of text."""
-    number = getattr(error, "errno", None)
-    if number is None and (match := re.search(r"errno = (\d+)", str(error))):
-        number = int(match[1])
-    return os.strerror(number) if number else str(error)
+def _is_anndata(folder: Path) -> bool:
+    """Whether a folder is what :func:`write_anndata` writes."""
+    try:
+        return bool(zarr.open_group(folder, mode="r").attrs.get("encoding-type") == "anndata")
+    except Exception:  # no zarr group, or a damaged one: not ours to replace
+        return False
+
+
+def _as_hdf5(data: AnnData) -> memoryview:
+    # In memory, since HDF5 cannot close a file on a full disk: the process would crash.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        write_elem(file, "/", data, dataset_kwargs={"compression": "gzip"})
+    return buffer.getbuffer()
+
+
+def _write_zarr(data: AnnData, folder: Path) -> None:
+    group = zarr.open_group(folder, mode="w", zarr_format=2)  # what all of anndata's readers read
+    write_elem(group, "/", data)
+    zarr.consolidate_metadata(group.store)

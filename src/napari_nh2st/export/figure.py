@@ -9,8 +9,27 @@ from anndata import AnnData
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 
+SUFFIXES = (".png", ".svg", ".pdf")
+
 _LARGEST_BAR = 0.25
 """Share of the picture's width that a scale bar takes at most."""
+
+
+def check_figure(path: Path, overwrite: bool) -> None:
+    """See beforehand that a picture can be written.
+
+    Raises
+    ------
+    InputError
+        The suffix is of no picture, the file exists and may not be overwritten, or its folder is
+        missing.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; give another name or allow overwriting")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.absolute().parent}")
 
 
 def save_heatmap_figure(prediction: AnnData, genes: tuple[str, ...], path: Path) -> None:
@@ -77,11 +96,15 @@ def save_heatmap_figure(prediction: AnnData, genes: tuple[str, ...], path: Path)
         color="black" if trained else "firebrick",
         fontsize=10,
     )
+    # Whole or not at all: what was there stays until the picture is complete.
+    draft = path.with_name(f".{path.stem}.draft{path.suffix}")
     try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be written: {reason}") from error
+        figure.savefig(draft, dpi=110)
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _extent(raster: HeatmapRaster, scale: float) -> tuple[float, float, float, float]:

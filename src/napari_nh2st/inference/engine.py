@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import check_output, write_anndata
+from napari_nh2st.export.anndata_file import check_output, is_within, write_anndata
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
@@ -27,10 +27,15 @@ from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
-from napari_nh2st.tiles import TissueMask, neighborhoods
+from napari_nh2st.tiles import TissueMask
 
 _READ_AHEAD = 2
 """Batches that wait decoded, beside those being decoded: enough to bridge a slow segment."""
+
+_WAITING_BYTES = 2**30
+"""Bound on the pixels of all of them, whatever the number of threads."""
+
+_WIDE_SEGMENT_PX = 4096
 
 
 def predict(
@@ -114,10 +119,17 @@ def predict_events(
         :class:`~napari_nh2st.inference.events.Started`, then
         :class:`~napari_nh2st.inference.events.TilesDone` per batch, then
         :class:`~napari_nh2st.inference.events.Finished`.
+
+    Raises
+    ------
+    InputError
+        As :func:`predict`, when the first event is asked for or later.
     """
     settings = settings or PredictSettings()
     path = Path(output) if output is not None else None
     if path is not None:
+        if is_within(path, slide.path):
+            raise InputError(f"{path} is the slide, or inside it; give another output")
         check_output(path, overwrite)
     placement = place(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
@@ -156,16 +168,20 @@ def predict_events(
             rate = (run.done - before) / (time.perf_counter() - started)
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
+        if len(run.failures) == run.total:
+            reason = next(iter(run.failures.values()))
+            raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
+        if path is not None and store is not None:
+            run.write_status()
+            write_anndata(prediction, path, overwrite)
+            store.remove()
     finally:
         run.write_status()
         if store is not None:
-            store.flush()
-    if len(run.failures) == run.total:
-        reason = next(iter(run.failures.values()))
-        raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
-    if path is not None and store is not None:
-        write_anndata(prediction, path, overwrite)
-        store.remove()
+            try:
+                store.flush()
+            finally:
+                store.close()
     yield Finished(prediction, len(run.failures), time.perf_counter() - started)
 
 
@@ -177,6 +193,7 @@ class _Run:
         self.total = len(plan.grid)
         self.is_done = np.zeros(self.total, bool)
         self.failures: dict[int, str] = {}
+        self._neighborhoods = plan.neighborhoods
 
     @property
     def done(self) -> int:
@@ -196,9 +213,13 @@ class _Run:
     def take_over(
         self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
     ) -> None:
-        # A tile that failed may have been on a disk that was away: it is tried again.
-        good = ~np.isin(tiles, list(failures))
-        self.fill(tiles[good], values[good], {})
+        """Fill in what an earlier run stored."""
+        # A tile that failed may have been on a disk that was away: it is tried again, and with it
+        # those that did without it as their neighbor.
+        again = np.isin(tiles, list(failures))
+        if failures and self._neighborhoods is not None:
+            again |= np.isin(self._neighborhoods[0][tiles], list(failures)).any(1)
+        self.fill(tiles[~again], values[~again], {})
         self.write_status()
 
     def write_status(self) -> None:
@@ -227,20 +248,21 @@ def _compute(
         model.network, gene_rows, placement.device, placement.dtype
     )
     gatherer, needed = None, wanted
-    if predictor.uses_neighborhood:
-        um = plan.grid.centers * np.asarray(slide.mpp)
-        index, mask = neighborhoods(um, int(model.config.neighborhood["size"]))
-        gatherer = NeighborhoodGatherer(predictor, index, mask, wanted)
+    if plan.neighborhoods is not None:
+        gatherer = NeighborhoodGatherer(predictor, *plan.neighborhoods, wanted)
         needed = gatherer.needed
+    level = slide.levels[plan.level]
     schedule = Schedule(
-        plan.grid,
+        plan.tiles,
         needed,
         placement.batch_size,
         settings.order,
-        predictor.uses_neighborhood,
+        gatherer is not None,
         focus,
+        # Strips of a width that decodes wide segments once; usual ones are a tile wide.
+        strip_tiles=len(plan.tiles) if level.segment_shape[1] > _WIDE_SEGMENT_PX else None,
     )
-    reader = BulkReader(slide.levels[plan.level], plan.top_left, plan.source_size)
+    reader = BulkReader(level, plan.top_left, plan.source_size)
     resample = Resampler(plan.extent, model.config.tile_px, placement.device)
     # Results are fetched one batch late where the device works on its own, so that it never waits.
     in_flight: deque[tuple[NDArray[np.int64], Tensor, dict[int, str]]] = deque()
@@ -256,7 +278,10 @@ def _compute(
                 in_flight.append((batch.index, encoded[0], failures))
             else:
                 ready, values = gatherer.add(batch.index, encoded, failed)
-                failures = {t: why for t, why in failures.items() if not run.is_done[t]}
+                # Neighbors are encoded for others' sake: beyond the rows, or done before.
+                failures = {
+                    t: why for t, why in failures.items() if t < run.total and not run.is_done[t]
+                }
                 if values is not None:
                     in_flight.append((ready, values, {}))
                 if failures:
@@ -278,7 +303,8 @@ def _read_ahead(reader: BulkReader, schedule: Schedule, threads: int) -> Iterato
     try:
         for index in schedule:
             waiting.append(pool.submit(reader.read, index))
-            if len(waiting) >= threads + _READ_AHEAD:
+            batch_bytes = 3 * len(index) * reader.size[0] * reader.size[1]
+            if len(waiting) >= min(threads + _READ_AHEAD, max(2, _WAITING_BYTES // batch_bytes)):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

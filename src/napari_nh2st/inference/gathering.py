@@ -111,13 +111,10 @@ class NeighborhoodGatherer:
 
     def _release(self, complete: NDArray[np.int64]) -> None:
         original = self._index[complete]
-        filled = np.arange(original.shape[1]) < self._filled(complete)[:, None]
-        np.subtract.at(self._uses, original[filled], 1)
-        done = np.unique(original[filled])
+        # Fewer than a full neighborhood exist only where all tiles together are fewer.
+        original = original[:, : min(original.shape[1], len(self._index))]
+        np.subtract.at(self._uses, original, 1)
+        done = np.unique(original)
         done = done[(self._uses[done] == 0) & (self._slot[done] >= 0)]
         self._free += self._slot[done].tolist()
         self._slot[done] = -1
-
-    def _filled(self, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
-        # Fewer than a full neighborhood exist only where all tiles together are fewer.
-        return np.full(len(tiles), min(self._index.shape[1], len(self._index)))

@@ -13,9 +13,14 @@ from torch import nn
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.resample import SAME_SCALE
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
-from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, tile_grid
+from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
+from napari_nh2st.tiles.grid import inside_region
+
+_LARGEST_SOURCE_PX = 8192
+"""A tile wider than this on the slide is a wrong µm/px, not a tile."""
 
 _MUCH_COARSER = 1.5
 """Enlarging tiles by more than this is worth a notice: the detail is not there."""
@@ -31,10 +36,15 @@ class Plan:
         Columns.
     grid
         Rows.
+    tiles
+        What is read and encoded: the rows first, then, where the context needs neighbors and the
+        region leaves tissue out, the tissue's other tiles.
+    neighborhoods
+        Index and mask, (n, 9) each, of all ``tiles``; None where the context does without.
     level
         Level that tiles are read from.
     top_left
-        (n, 2) int, corner of each tile in pixels of that level.
+        (n, 2) int, corner of each of ``tiles`` in pixels of that level.
     extent
         (height, width) of a tile in pixels of that level; need not be whole.
     source_size
@@ -47,6 +57,8 @@ class Plan:
 
     genes: tuple[str, ...]
     grid: TileGrid
+    tiles: TileGrid
+    neighborhoods: tuple[NDArray[np.int64], NDArray[np.bool_]] | None
     level: int
     top_left: NDArray[np.int64]
     extent: tuple[float, float]
@@ -78,20 +90,18 @@ def plan_prediction(
             "the model would see what it never saw. Allow any stain to predict it all the same."
         )
     genes = chosen_genes(settings.genes, config.panel)
-    pitch_um = settings.pitch_um or config.pitch_um
-    layout = settings.layout or config.neighborhood["layout"]
+    notices = []
     mask = tissue
     if mask is None and settings.tissue_only:
-        mask = find_tissue(slide)
-    grid = tile_grid(
-        slide,
-        tile_um=config.tile_um,
-        pitch_um=pitch_um,
-        mask=mask,
-        layout=layout,
-        min_tissue=settings.min_tissue,
-        region=settings.region,
-    )
+        if slide.brightfield:
+            mask = find_tissue(slide)
+        else:
+            notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
+    grid, tiles = _grids(slide, config, settings, mask)
+    around = None
+    if config.context != "query":
+        size = int(config.neighborhood["size"])
+        around = neighborhoods(tiles.centers * np.asarray(slide.mpp), size)
 
     # The nearest finer level, or one that is as good as equal; not one that would have to be made.
     wanted = config.mpp / max(slide.mpp) * (1 + SAME_SCALE)
@@ -101,7 +111,12 @@ def plan_prediction(
     scale[np.abs(scale - 1) < SAME_SCALE] = 1
     extent = config.tile_px * scale
     source_size = np.ceil(extent - 1e-9).astype(np.int64)
-    corner = grid.centers / slide.downsamples[level] - extent / 2
+    if source_size.max() > _LARGEST_SOURCE_PX:
+        raise InputError(
+            f"{slide.path}: at {slide.mpp[1]:g} µm/px a tile of {config.tile_um:g} µm is "
+            f"{source_size.max():,} px wide. Is the µm/px right?"
+        )
+    corner = tiles.centers / slide.downsamples[level] - extent / 2
     identity = {
         "slide": slide.fingerprint,
         "mpp": list(slide.mpp),
@@ -110,18 +125,46 @@ def plan_prediction(
         # The same weights predict otherwise in another context.
         "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
         "genes": list(genes),
-        "tiles": hashlib.sha256(grid.centers.tobytes()).hexdigest(),
+        "tiles": hashlib.sha256(tiles.centers.tobytes()).hexdigest(),
+        "rows": len(grid),
     }
     return Plan(
         genes,
         grid,
+        tiles,
+        around,
         level,
         np.rint(corner).astype(np.int64),
         (float(extent[0]), float(extent[1])),
         (int(source_size[0]), int(source_size[1])),
         identity,
-        tuple(_notices(slide, model, grid)),
+        (*notices, *_notices(slide, model, grid)),
     )
+
+
+def _grids(
+    slide: Slide, config: ModelConfig, settings: PredictSettings, mask: TissueMask | None
+) -> tuple[TileGrid, TileGrid]:
+    """The tiles to predict, and those with whatever else their neighborhoods need."""
+    polygons = tuple(np.array(polygon) for polygon in settings.polygons)
+    alone = config.context == "query" or not polygons
+    tiles = tile_grid(
+        slide,
+        tile_um=config.tile_um,
+        pitch_um=settings.pitch_um or config.pitch_um,
+        mask=mask,
+        layout=settings.layout or config.neighborhood["layout"],
+        min_tissue=settings.min_tissue,
+        region=polygons if alone else (),
+    )
+    if alone:
+        return tiles, tiles
+    # A tile's prediction must not change with the region: its neighbors are the tissue's.
+    inside = inside_region(tiles.centers, polygons)
+    if not inside.any():
+        raise InputError(f"{slide.path}: no tile with tissue has its center in the region.")
+    wanted, others = np.flatnonzero(inside), np.flatnonzero(~inside)
+    return tiles.subset(wanted), tiles.subset(np.concatenate([wanted, others]))
 
 
 def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tuple[str, ...]:

@@ -73,7 +73,8 @@ def new_prediction(
 def _spatial(slide: Slide, grid: TileGrid) -> dict[str, Any]:
     """Pictures and scale factors in Space Ranger's form."""
     side = max(slide.shape)
-    hires = slide_overview(slide, max(1.0, side / _IMAGE_SIDES["hires"]))
+    # Averaging by whole factors: rounded up, so that the picture is no larger than it may be.
+    hires = slide_overview(slide, np.ceil(side / _IMAGE_SIDES["hires"]))
     # The coarser picture from the finer: the slide is not read twice.
     step = max(1, round(max(hires.shape) / _IMAGE_SIDES["lowres"]))
     lowres = np.ascontiguousarray(hires[::step, ::step])
@@ -122,7 +123,7 @@ def _provenance(
             "mpp": np.array(slide.mpp),
             "mpp_source": slide.mpp_source,
         },
-        "settings": _without_empty(settings.to_json()),
+        "settings": _storable(settings.to_json()),
         "versions": {
             "napari-nh2st": metadata.version("napari-nh2st"),
             "torch": metadata.version("torch"),
@@ -132,7 +133,7 @@ def _provenance(
     }
 
 
-def _without_empty(settings: dict[str, Any]) -> dict[str, Any]:
+def _storable(settings: dict[str, Any]) -> dict[str, Any]:
     """Ragged polygons as arrays by number, since HDF5 holds no lists of lists."""
     region = settings.pop("region")
     settings["region"] = {str(i): np.array(polygon) for i, polygon in enumerate(region)}

@@ -62,6 +62,8 @@ class Schedule:
         instead of every eighth tile first, whose neighborhoods would not be complete.
     focus
         What is looked at.
+    strip_tiles
+        Width of the strips of raster order, for slides whose segments are wider than usual.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Schedule:
         order: Order,
         whole_neighborhoods: bool,
         focus: Focus | None = None,
+        strip_tiles: int | None = None,
     ) -> None:
+        self._strip_tiles = strip_tiles or _STRIP_TILES
         self._centers = grid.centers
         self._batch_size = batch_size
         self._focus = focus or Focus()
@@ -97,7 +101,7 @@ class Schedule:
     def _fixed_rank(self) -> NDArray[np.int64]:
         """Place of each tile in the order that does not depend on the focus."""
         row, column = self._row, self._column
-        keys: list[NDArray[np.int64]] = [column, row, column // _STRIP_TILES]
+        keys: list[NDArray[np.int64]] = [column, row, column // self._strip_tiles]
         if self._coarse_to_fine:
             if self._whole_neighborhoods:
                 keys = [column, row, column // _BLOCK_TILES, row // _BLOCK_TILES]

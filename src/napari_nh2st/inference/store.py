@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import zarr
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_nh2st.errors import InputError
 
 _ROWS_PER_CHUNK = 1024
+_SECONDS_BETWEEN_WRITES = 10.0
+_NO_TILE = -1
 _FORMAT = 1
 
 
@@ -35,7 +40,8 @@ class ResultStore:
     Raises
     ------
     InputError
-        It cannot be written; also by :meth:`append` and :meth:`flush`.
+        Another run has it, or it cannot be written; the latter also by :meth:`append` and
+        :meth:`flush`.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], n_genes: int) -> None:
@@ -43,28 +49,50 @@ class ResultStore:
         self._key = json.dumps({"format": _FORMAT} | identity, sort_keys=True)
         self._n_genes = n_genes
         # zarr's types admit a group where we know an array: Any.
+        self._lock = FileLock(folder.with_suffix(".lock"))
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(
+                f"{folder.name} is in use: another run writes the same output. Wait for it, or "
+                "give another output."
+            ) from None
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror}") from None
         self._group: Any = self._open()
+        self._flushed = time.monotonic()
         self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32], list[str]]] = []
         self._buffered = 0
 
     def _open(self) -> zarr.Group:
         try:
             group = zarr.open_group(self.folder, mode="r+")
-        except (OSError, ValueError, KeyError):  # none, not a group, or a damaged one
+            known = group.attrs.get("identity")
+        except Exception:  # none, not a group, or damaged in whatever way
             return self._created()
-        return group if group.attrs.get("identity") == self._key else self._created()
+        return group if known == self._key else self._created()
 
     def _created(self) -> zarr.Group:
         with self._writing():
             if self.folder.exists():
                 shutil.rmtree(self.folder)
             group = zarr.open_group(self.folder, mode="w")
-            group.create_array("tile", shape=(0,), chunks=(_ROWS_PER_CHUNK,), dtype="int64")
+            # A chunk that is missing reads as the fill value, which is no tile: see `stored`.
+            group.create_array(
+                "tile",
+                shape=(0,),
+                chunks=(_ROWS_PER_CHUNK,),
+                dtype="int64",
+                compressors=Crc32cCodec(),
+                fill_value=_NO_TILE,
+            )
             group.create_array(
                 "X",
                 shape=(0, self._n_genes),
                 chunks=(_ROWS_PER_CHUNK, self._n_genes),
                 dtype="float32",
+                compressors=(ZstdCodec(), Crc32cCodec()),
+                fill_value=np.nan,
             )
             group.attrs.update({"identity": self._key, "n": 0, "failures": {}})
         return group
@@ -86,10 +114,12 @@ class ResultStore:
         try:
             n = int(self._group.attrs["n"])
             failures = {int(tile): reason for tile, reason in self._group.attrs["failures"].items()}
-            return np.asarray(self._group["tile"][:n]), np.asarray(self._group["X"][:n]), failures
+            tiles, values = np.asarray(self._group["tile"][:n]), np.asarray(self._group["X"][:n])
         except Exception:  # whatever zarr and its codecs say
             self._group = self._created()
             return np.empty(0, np.int64), np.empty((0, self._n_genes), np.float32), {}
+        whole = (tiles != _NO_TILE) & (np.isfinite(values).all(1) | np.isin(tiles, list(failures)))
+        return tiles[whole], values[whole], failures
 
     def append(
         self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
@@ -97,7 +127,8 @@ class ResultStore:
         """Keep predicted tiles; written once enough of them have come, and by :meth:`flush`."""
         self._buffer.append((tiles, values, [failures.get(int(t), "") for t in tiles]))
         self._buffered += len(tiles)
-        if self._buffered >= _ROWS_PER_CHUNK:
+        late = time.monotonic() - self._flushed > _SECONDS_BETWEEN_WRITES
+        if self._buffered >= _ROWS_PER_CHUNK or late:
             self.flush()
 
     def flush(self) -> None:
@@ -121,8 +152,15 @@ class ResultStore:
             failures = {tile: reason for tile, reason in latest.items() if reason}
             self._group.attrs.update({"n": end, "failures": failures})
         self._buffer, self._buffered = [], 0
+        self._flushed = time.monotonic()
 
     def remove(self) -> None:
         """Delete the store: its results are elsewhere now."""
         self._buffer = []
         shutil.rmtree(self.folder, ignore_errors=True)
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let another run have it."""
+        self._lock.release()

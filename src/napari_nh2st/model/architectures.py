@@ -12,9 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.model.network import CONTEXTS, NH2ST, NH2STHyperparameters
+from napari_nh2st.model.config import CONTEXTS, ModelConfig
+from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.prepared import PreparedNH2ST
+
+_WHOLE_NUMBERS = (
+    "dim",
+    "depth",
+    "heads",
+    "hidden",
+    "hypergraph_hidden",
+    "neighbors",
+    "hyperedge_others",
+)
 
 
 class Predictor(Protocol):
@@ -72,14 +82,18 @@ def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
                     f"hyperparameters.context is {value!r}; it must be one of {', '.join(CONTEXTS)}"
                 )
         elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise InputError(f"hyperparameters.{name} is {value!r}; it must be a positive number")
+            raise InputError(f"hyperparameters.{name} is {value!r}; it must be a number from 0 on")
     p = NH2STHyperparameters(len(config.panel), tile_px=config.tile_px, **given)
-    integers = (p.dim, p.depth, p.heads, p.hidden, p.hypergraph_hidden, p.neighbors)
-    if any(not isinstance(n, int) or n < 1 for n in integers) or not 0 <= p.dropout < 1:
-        raise InputError(
-            "hyperparameters: dim, depth, heads, hidden, hypergraph_hidden and neighbors must be "
-            "whole numbers above 0, and dropout from 0 to below 1"
-        )
+    for name in _WHOLE_NUMBERS:
+        value = getattr(p, name)
+        if not isinstance(value, int) or value < 1:
+            raise InputError(
+                f"hyperparameters.{name} is {value!r}; it must be a whole number above 0"
+            )
+    if p.mlp_ratio * p.dim < 1:
+        raise InputError(f"hyperparameters.mlp_ratio is {p.mlp_ratio!r}; it must be above 0")
+    if p.dropout >= 1:
+        raise InputError(f"hyperparameters.dropout is {p.dropout!r}; it must be below 1")
     if p.dim % p.heads:
         raise InputError(f"hyperparameters.dim ({p.dim}) must be a multiple of heads ({p.heads})")
     if config.neighborhood["size"] != p.neighbors + 1:

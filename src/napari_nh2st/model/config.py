@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jsonschema
 
@@ -16,8 +16,10 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 
-CONTEXTS = ("query", "average", "neighborhood")
-"""What a prediction can see."""
+Context = Literal["query", "average", "neighborhood"]
+"""What a prediction sees: see :class:`~napari_nh2st.model.network.NH2STHyperparameters`."""
+
+CONTEXTS: tuple[Context, ...] = get_args(Context)
 
 PUBLISHED_TARGET: dict[str, Any] = {
     "description": (
@@ -29,6 +31,9 @@ PUBLISHED_TARGET: dict[str, Any] = {
 }
 """The target NH2ST was published with. It is not log1p-CPM: counts are restricted to the panel
 before they are scaled, and the logarithm is to base 10."""
+
+_LONGEST_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,11 @@ class ModelConfig:
         problem = next(iter(sorted(_schema().iter_errors(content), key=lambda e: e.path)), None)
         if problem is not None:
             place = problem.json_path.removeprefix("$.") if problem.path else "the top level"
-            raise InputError(f"{where} is not a model's config: {place}: {problem.message}")
+            raise InputError(f"{where} is not a model's config: {place}: {_in_words(problem)}")
         fields = {name: value for name, value in content.items() if name != "format"}
-        config = cls(**(fields | {"panel": tuple(fields["panel"])}))
+        # To JSON, 224.0 is an integer too.
+        exact = {"panel": tuple(fields["panel"]), "tile_px": int(fields["tile_px"])}
+        config = cls(**(fields | exact))
         unknown = set(config.reliability or ()) - set(config.panel)
         if unknown:
             raise InputError(
@@ -137,12 +144,12 @@ def read_config(folder: Path) -> ModelConfig:
     """
     path = folder / CONFIG_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
         raise InputError(f"{folder} is not a model folder: it has no {CONFIG_FILE}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not JSON, not UTF-8, or NaN
         raise InputError(f"{path} is not JSON: {error}") from None
     return ModelConfig.from_json(content, str(path))
 
@@ -180,6 +187,22 @@ def untrained_config(
         neighborhood={"size": 9, "layout": "square"},
         training={"trained": False, "summary": "UNTRAINED"},
     )
+
+
+def _in_words(problem: Any) -> str:
+    """What is wrong with a field, without repeating a whole panel."""
+    if problem.validator == "uniqueItems":
+        items = problem.instance
+        twice = next(item for place, item in enumerate(items) if item in items[:place])
+        return f"{twice!r} is there more than once"
+    shown = repr(problem.instance)
+    if len(shown) > _LONGEST_SHOWN:
+        return str(problem.message).replace(shown, f"{shown[:_LONGEST_SHOWN]}…")
+    return str(problem.message)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 @cache

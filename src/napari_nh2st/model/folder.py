@@ -70,6 +70,8 @@ def new_model(config: ModelConfig, seed: int) -> Model:
         "seed": seed,
     }
     config = replace(config, training=training, reliability=None)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}; it must be from 0 to below 2^63")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _architecture(config, "the config").build(config).eval()
@@ -154,13 +156,21 @@ def save_model_folder(model: Model, folder: Path, dtype: torch.dtype = torch.flo
         )
         sha256 = file_sha256(draft / WEIGHTS_FILE)
         config = replace(model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256})
-        text = json.dumps(config.to_json(), indent=1, ensure_ascii=False)
+        # What is written can be read: a wrong field is refused here, and not when it is loaded.
+        try:
+            text = json.dumps(config.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            raise InputError(
+                "the config has a number that is not finite; µm/px and pitch have to be"
+            ) from None
+        ModelConfig.from_json(json.loads(text), "the config")
         (draft / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (draft / CARD_FILE).write_text(model_card(config), encoding="utf-8")
         draft.chmod(0o777 & ~_umask())
         draft.replace(folder)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{folder} cannot be written: {reason}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return replace(model, config=config, source=str(folder))

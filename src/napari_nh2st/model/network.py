@@ -1,11 +1,12 @@
 """NH2ST: the network as published, and its contexts (Qu et al. 2025, arXiv 2506.23827)."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from torch import Tensor, cat, nn
 
 from napari_nh2st.model.attention import CrossEncoder
+from napari_nh2st.model.config import Context
 from napari_nh2st.model.hypergraph import (
     NeighborhoodEncoder,
     convolution_operator,
@@ -13,9 +14,6 @@ from napari_nh2st.model.hypergraph import (
     masked_mean,
 )
 from napari_nh2st.model.resnet import MAP_CHANNELS, MAP_STRIDE, ResNet18Encoder
-
-Context = Literal["query", "average", "neighborhood"]
-CONTEXTS: tuple[Context, ...] = get_args(Context)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,10 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
         There is no such model, the revision is missing, or the Hub cannot be reached.
     """
     name = str(name_or_path)
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~ of a user that there is not
+        path = Path(name)
     if path.is_dir():
         return path
     bundled = bundled_models()

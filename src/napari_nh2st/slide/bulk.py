@@ -62,7 +62,8 @@ class BulkReader:
         self.level = level
         self.size = size
         self._top_left = top_left
-        self._max_bytes = max_bytes
+        # Two rows of tiles touch up to four segments even where these are as wide as the slide.
+        self._max_bytes = max(max_bytes, 4 * 3 * level.segment_shape[0] * level.segment_shape[1])
         low, high = np.clip(top_left, 0, level.shape), np.clip(top_left + size, 0, level.shape)
         # First and one past the last segment of each tile; empty for tiles wholly off the level.
         self._first = low // level.segment_shape

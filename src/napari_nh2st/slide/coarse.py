@@ -116,11 +116,13 @@ class SegmentCache:
             if (row, column) in self._kept:
                 self._kept.move_to_end((row, column))
                 return self._kept[row, column]
-        if self._array is None or not self._chunk(row, column).is_file():
+        if self._array is None:
             return None
         try:
+            if not self._chunk(row, column).is_file():
+                return None
             return np.asarray(self._array[self._slices(row, column)])
-        except Exception:  # damaged, whatever the codec says about it: make it again
+        except Exception:  # damaged or not to be read, whatever says so: make it again
             return None
 
     def put(self, row: int, column: int, segment: NDArray[np.uint8]) -> None:
@@ -184,10 +186,11 @@ class SegmentCache:
         )
 
 
-def derive_levels(
-    native: Sequence[Level], fingerprint: Callable[[], str]
-) -> tuple[CoarseLevel, ...]:
-    """Coarse levels below the coarsest native one, until the slide fits a small picture."""
+def derive_levels(native: Sequence[Level], cache_key: Callable[[], str]) -> tuple[CoarseLevel, ...]:
+    """Coarse levels below the coarsest native one, until the slide fits a small picture.
+
+    `cache_key` names the folder they are cached in; it is asked when the first of them is read.
+    """
     limit = _COARSEST_SIDE if len(native) == 1 else _COARSEST_SIDE_OF_PYRAMID
     if max(native[-1].shape) <= limit:
         return ()
@@ -195,7 +198,7 @@ def derive_levels(
     finer = native[-1]
     while max(finer.shape) > _COARSEST_SIDE:
         name = f"level_{len(native) + len(levels)}"
-        level = CoarseLevel(finer, lambda name=name: cache_folder("levels") / fingerprint() / name)  # type: ignore[misc]
+        level = CoarseLevel(finer, lambda name=name: cache_folder("levels") / cache_key() / name)  # type: ignore[misc]
         levels.append(level)
         finer = level
     return tuple(levels)

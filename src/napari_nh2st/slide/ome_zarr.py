@@ -220,15 +220,17 @@ def _colors(
     sample: Callable[[], NDArray[Any]],
 ) -> tuple[ToRGB, bool, str]:
     """How samples become RGB, whether that is brightfield, and in words why."""
-    if dtype.itemsize == 1 and n_channels in (1, 3):
+    described = [c for c in ome.get("omero", {}).get("channels", []) if isinstance(c, dict)]
+    is_plain_rgb = n_channels == 3 and _is_plain_rgb(described)
+    is_stained = any(c.get("color") or c.get("label") for c in described) and not is_plain_rgb
+    if dtype.itemsize == 1 and n_channels in (1, 3) and not is_stained:
         return StoredColors("rgb" if n_channels == 3 else "grey"), True, "8-bit colours"
-    if n_channels == 3 and _is_plain_rgb(ome):
+    if is_plain_rgb:
         return (
             StoredColors("rgb", full_scale=lambda: full_scale(sample())),
             False,
             f"{dtype.itemsize * 8}-bit values",
         )
-    described = [c for c in ome.get("omero", {}).get("channels", []) if isinstance(c, dict)]
     colors = ["FFFFFF"] if n_channels == 1 else list(CHANNEL_COLORS[:n_channels])
     for index, channel in enumerate(described[:n_channels]):
         color = str(channel.get("color", ""))
@@ -247,11 +249,14 @@ def _colors(
     return FluorescenceColors(colors, limits), False, reason
 
 
-def _is_plain_rgb(ome: Mapping[str, Any]) -> bool:
-    """Whether three channels are coloured red, green and blue in this order."""
-    channels = ome.get("omero", {}).get("channels", [])
+def _is_plain_rgb(channels: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether channels are coloured or named red, green and blue in this order."""
     colors = [str(channel.get("color", "")).upper() for channel in channels]
-    return colors == ["FF0000", "00FF00", "0000FF"]
+    labels = [str(channel.get("label", "")).lower() for channel in channels]
+    return colors == ["FF0000", "00FF00", "0000FF"] or labels in (
+        ["r", "g", "b"],
+        ["red", "green", "blue"],
+    )
 
 
 def _fingerprint_files(folder: Path, paths: Sequence[str]) -> tuple[Path, ...]:

@@ -1,15 +1,19 @@
 """Opens a slide with the reader that knows its format."""
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .ome_zarr import is_zarr, open_ome_zarr
 from .openslide_backend import open_with_openslide
+from .resolution import POSSIBLE, is_possible
 from .slide import Slide
 from .tiff import open_tiff
 from .whole_image import open_jpeg, open_png
@@ -22,7 +26,10 @@ _READERS: tuple[Callable[[Path], SlideContents], ...] = (
 )
 
 
-def open_slide(path: str | os.PathLike[str], mpp: float | Sequence[float] | None = None) -> Slide:
+def open_slide(
+    path: str | os.PathLike[str],
+    mpp: float | Sequence[float] | NDArray[np.number[Any]] | None = None,
+) -> Slide:
     """Open a whole-slide image.
 
     SVS, NDPI, SCN, Philips and other tiled or striped TIFF and BigTIFF, OME-TIFF, OME-Zarr 0.4
@@ -34,7 +41,7 @@ def open_slide(path: str | os.PathLike[str], mpp: float | Sequence[float] | None
     path
         A file, or the folder of an OME-Zarr image.
     mpp
-        µm/px of level 0, one number or (y, x). It wins over what the file says.
+        µm/px of level 0, one number or (y, x), from 0.02 to 20. It wins over what the file says.
 
     Returns
     -------
@@ -95,14 +102,20 @@ def _open_file(path: Path) -> SlideContents:
     )
 
 
-def _checked_mpp(mpp: float | Sequence[float] | None) -> tuple[float, float] | None:
+def _checked_mpp(
+    mpp: float | Sequence[float] | NDArray[np.number[Any]] | None,
+) -> tuple[float, float] | None:
     if mpp is None:
         return None
     try:
-        y, x = mpp if isinstance(mpp, Sequence) else (mpp, mpp)
-        pair = (float(y), float(x))
-    except (TypeError, ValueError):
+        values = np.asarray(mpp)
+        if values.dtype.kind not in "iuf" or values.shape not in ((), (2,)):
+            raise ValueError
+    except ValueError:  # numpy's own too, for nested sequences of unequal length
         raise InputError(f"µm/px must be one number or (y, x), not {mpp!r}.") from None
-    if not all(math.isfinite(value) and value > 0 for value in pair):
-        raise InputError(f"µm/px must be positive, not {mpp!r}.")
-    return pair
+    y, x = np.broadcast_to(values, 2).astype(float).tolist()
+    if not is_possible((y, x)):
+        raise InputError(
+            f"µm/px must be from {POSSIBLE[0]:g} to {POSSIBLE[1]:g}, not {values.tolist()}."
+        )
+    return y, x

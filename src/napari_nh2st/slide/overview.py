@@ -21,8 +21,9 @@ def slide_overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray
-        (height, width, 3) uint8. Segments that cannot be read are mid grey. The exact factor is
-        ``slide.shape`` over its shape.
+        (height, width, 3) uint8. Segments that cannot be read are mid grey. The factor is
+        ``slide.shape`` over its shape, to within one of its pixels: what is left over at the
+        lower and right edge is dropped.
     """
     number = slide.best_level(max(downsample, 1.0))
     level = slide.levels[number].to_dask()

@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 PLAUSIBLE = (0.05, 20.0)
 """µm/px a generic TIFF's resolution tags may give; 72 or 96 dpi and the like fall outside."""
 
+POSSIBLE = (0.02, 20.0)
+"""µm/px of any light microscope or slide scanner, with room to spare."""
+
 _MICROMETERS = {
     "m": 1e6,
     "meter": 1e6,
@@ -65,6 +68,11 @@ def plausible(found: Resolution | None) -> Resolution | None:
     if found is None or not all(PLAUSIBLE[0] <= value <= PLAUSIBLE[1] for value in found.mpp):
         return None
     return found
+
+
+def is_possible(mpp: tuple[float, float]) -> bool:
+    """Whether both axes, in µm/px, are within `POSSIBLE`."""
+    return all(POSSIBLE[0] <= value <= POSSIBLE[1] for value in mpp)
 
 
 def from_aperio(description: str) -> Resolution | None:

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from .coarse import CoarseLevel, build, derive_levels
 from .contents import SlideContents
 from .level import Level
+from .resolution import is_possible
 
 _MEGABYTE = 1 << 20
+_SAMPLED_BLOCKS = 16
+_BLOCK = 1 << 16
 
 
 class Slide:
@@ -36,7 +39,8 @@ class Slide:
     mpp
         µm/px of level 0 as (y, x), None where it is not known.
     mpp_source
-        In words where `mpp` was found: ``"given"``, ``"Aperio MPP"``, ..., ``"unknown"``.
+        In words where `mpp` was found: ``"given"``, ``"Aperio MPP"``, ..., or ``"unknown"``,
+        followed by what the file says where that is no resolution of a microscope.
     brightfield
         Whether its colours are those of a stained section under white light; False for 16-bit
         and fluorescence slides, which can be viewed.
@@ -59,12 +63,16 @@ class Slide:
         self.mpp: tuple[float, float] | None
         if mpp is not None:
             self.mpp, self.mpp_source = mpp, "given"
-        elif contents.resolution is not None:
-            self.mpp, self.mpp_source = contents.resolution.mpp, contents.resolution.source
-        else:
+        elif contents.resolution is None:
             self.mpp, self.mpp_source = None, "unknown"
+        elif not is_possible(contents.resolution.mpp):
+            y, x = contents.resolution.mpp
+            said = f"{contents.resolution.source} of {y:.4g} × {x:.4g} µm/px"
+            self.mpp, self.mpp_source = None, f"unknown ({said} is not believed)"
+        else:
+            self.mpp, self.mpp_source = contents.resolution.mpp, contents.resolution.source
         self._contents = contents
-        self._coarse = derive_levels(contents.levels, lambda: self.fingerprint)
+        self._coarse = derive_levels(contents.levels, self._cache_key)
         self.levels: tuple[Level, ...] = (*contents.levels, *self._coarse)
         self.downsamples = _downsamples(contents.levels, self._coarse)
 
@@ -158,19 +166,26 @@ class Slide:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over the size and the first and last MB of the slide's file.
+        """Sha256 over the size, the first and last MB and 16 blocks between of the slide's file.
 
         Of an OME-Zarr folder: over its metadata files and its coarsest level's first chunks.
-        It tells slides apart without reading them whole.
+        It tells slides apart without reading them whole, and is the same for a copy.
         """
         digest = hashlib.sha256()
         for path in self._contents.fingerprint_files:
             size = path.stat().st_size
             digest.update(f"{path.name if self.path.is_dir() else ''}:{size}:".encode())
             with path.open("rb") as file:
-                digest.update(file.read(_MEGABYTE))
-                file.seek(max(0, size - _MEGABYTE))
-                digest.update(file.read(_MEGABYTE))
+                for offset, length in _hashed_parts(size):
+                    file.seek(offset)
+                    digest.update(file.read(length))
+        return digest.hexdigest()
+
+    def _cache_key(self) -> str:
+        """Names what is cached of this very file: the fingerprint does not see every byte."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for path in self._contents.fingerprint_files:
+            digest.update(f"\n{path.resolve()}:{path.stat().st_mtime_ns}".encode())
         return digest.hexdigest()
 
     @property
@@ -216,6 +231,18 @@ class AssociatedImages(Mapping[str, NDArray[np.uint8]]):
 
     def __repr__(self) -> str:
         return f"<associated images: {', '.join(self) or 'none'}>"
+
+
+def _hashed_parts(size: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of the parts of a file of `size` bytes that its fingerprint covers."""
+    middle = size - 2 * _MEGABYTE
+    if middle <= _SAMPLED_BLOCKS * _BLOCK:
+        yield 0, size
+        return
+    yield 0, _MEGABYTE
+    for index in range(_SAMPLED_BLOCKS):
+        yield _MEGABYTE + index * (middle - _BLOCK) // (_SAMPLED_BLOCKS - 1), _BLOCK
+    yield size - _MEGABYTE, _MEGABYTE
 
 
 def _downsamples(

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -17,11 +17,15 @@ from .level import Level
 
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_END = b"\xff\xd9"
 _TAIL = 1 << 16
+_BLOCK = 1 << 20
 
 
 class WholeImageLevel(Level):
     """A level decoded once, when first read, and kept; its segments are cut out of it.
+
+    A damaged image, too, is decoded only once: its failure is kept.
 
     Parameters
     ----------
@@ -33,16 +37,32 @@ class WholeImageLevel(Level):
 
     def __init__(self, shape: tuple[int, int], decode: Callable[[], NDArray[np.uint8]]) -> None:
         super().__init__(shape, (1024, 1024))
-        self._pixels = Once(decode)
+        self._decode = decode
+        self._pixels = Once(self._decoded)
 
     def read_segment(self, row: int, column: int) -> NDArray[np.uint8]:
         """Cut one segment out of the decoded image; see `Level.read_segment`."""
         top, left, height, width = self.segment_bounds(row, column)
         try:
             pixels = self._pixels()
-        except Exception as error:  # every decoder has its own kind of error
-            raise SegmentError(str(error)) from error
+        except (OSError, MemoryError) as error:
+            raise SegmentError(_reason(error)) from error
+        if isinstance(pixels, str):
+            raise SegmentError(pixels)
         return pixels[top : top + height, left : left + width]
+
+    def _decoded(self) -> NDArray[np.uint8] | str:
+        """The pixels, or why there are none."""
+        try:
+            return self._decode()
+        except (OSError, MemoryError):  # the next attempt may succeed
+            raise
+        except Exception as error:  # every decoder has its own kind of error
+            return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def open_jpeg(path: Path) -> SlideContents:
@@ -56,20 +76,17 @@ def open_jpeg(path: Path) -> SlideContents:
         It is cut off.
     """
     with path.open("rb") as file:
-        data = file.read()
-    if not data.startswith(b"\xff\xd8"):
-        raise NotThisFormat("is not a JPEG")
-    height, width, components, scan = _jpeg_header(path, data)
-    if components not in (1, 3):
-        raise NotReadable(f"is a JPEG of {components} colours; save it as RGB")
-    if data.rfind(b"\xff\xd9", max(scan, len(data) - _TAIL)) < 0 and (
-        data.find(b"\xff\xd9", scan) < 0
-    ):
-        raise InputError(
-            f"{path}: the JPEG is cut off: it ends after {len(data):,} bytes without its end "
-            "marker. Copy or download it again."
-        )
-    del data
+        if file.read(2) != b"\xff\xd8":
+            raise NotThisFormat("is not a JPEG")
+        size = file.seek(0, 2)
+        height, width, components, scan = _jpeg_header(path, file, size)
+        if components not in (1, 3):
+            raise NotReadable(f"is a JPEG of {components} colours; save it as RGB")
+        if not _has_jpeg_end(file, scan, size):
+            raise InputError(
+                f"{path}: the JPEG is cut off: it ends after {size:,} bytes without its end "
+                "marker. Copy or download it again."
+            )
 
     def decode() -> NDArray[np.uint8]:
         pixels = imagecodecs.jpeg_decode(path.read_bytes())
@@ -129,18 +146,22 @@ def open_png(path: Path) -> SlideContents:
     )
 
 
-def _jpeg_header(path: Path, data: bytes) -> tuple[int, int, int, int]:
+def _jpeg_header(path: Path, file: BinaryIO, size: int) -> tuple[int, int, int, int]:
     """Height, width, number of components and offset of the first scan (ITU T.81, B.1.1)."""
     frame: tuple[int, int, int] | None = None
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
+    while position + 4 <= size:
+        file.seek(position)
+        segment = file.read(10)
+        if segment[0] != 0xFF:
+            break
+        marker = segment[1]
         if marker == 0xFF:  # a fill byte
             position += 1
             continue
-        length = int.from_bytes(data[position + 2 : position + 4])
-        if marker in _JPEG_FRAMES and position + 10 <= len(data):
-            height, width, components = struct.unpack(">HHB", data[position + 5 : position + 10])
+        length = int.from_bytes(segment[2:4])
+        if marker in _JPEG_FRAMES and len(segment) == 10:
+            height, width, components = struct.unpack(">HHB", segment[5:])
             frame = (height, width, components)
         position += 2 + length
         if marker == 0xDA:
@@ -148,5 +169,19 @@ def _jpeg_header(path: Path, data: bytes) -> tuple[int, int, int, int]:
                 break
             return *frame, position
     raise InputError(
-        f"{path}: the JPEG is cut off or damaged: no image is found in its {len(data):,} bytes."
+        f"{path}: the JPEG is cut off or damaged: no image is found in its {size:,} bytes."
     )
+
+
+def _has_jpeg_end(file: BinaryIO, scan: int, size: int) -> bool:
+    """Whether an end marker follows the first scan: near the end, else anywhere."""
+    file.seek(max(scan, size - _TAIL))
+    if _JPEG_END in file.read():
+        return True
+    file.seek(scan)
+    last = b""
+    while block := file.read(_BLOCK):
+        if _JPEG_END in last + block:
+            return True
+        last = block[-1:]
+    return False

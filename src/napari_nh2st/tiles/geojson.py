@@ -31,13 +31,15 @@ def read_regions(path: Path) -> tuple[Polygon, ...]:
         The file is missing, not GeoJSON, or has no polygon.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} is not GeoJSON: it cannot be parsed as JSON") from None
     try:
         polygons = tuple(_outline(rings) for rings in _polygons(content))
+    except RecursionError:
+        raise InputError(f"{path} is not GeoJSON: it is nested too deeply") from None
     except (TypeError, ValueError, KeyError, IndexError):
         raise InputError(f"{path} is not GeoJSON: a polygon's coordinates are malformed") from None
     if not polygons:
@@ -66,8 +68,8 @@ def _polygons(content: Any) -> Iterator[list[Any]]:
 
 def _outline(rings: list[Any]) -> Polygon:
     corners = [np.asarray(ring, float)[:, 1::-1] for ring in rings]
-    if any(len(ring) < 3 for ring in corners):
-        raise ValueError("a ring needs three corners")
+    if any(len(ring) < 3 or not np.isfinite(ring).all() for ring in corners):
+        raise ValueError("a ring needs three corners, and finite ones")
     start = corners[0][:1]
     parts = [corners[0], start]
     for hole in corners[1:]:

@@ -1,6 +1,6 @@
 """The tiles laid over a slide's tissue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,9 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.mask import Polygon, TissueMask
 
 Layout = Literal["square", "hexagonal"]
+
+_MOST_POSITIONS = 20_000_000
+_POSITIONS_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class TileGrid:
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def subset(self, index: NDArray[np.int64]) -> "TileGrid":
+        """Some of the tiles, in the order given."""
+        return replace(self, array=self.array[index], centers=self.centers[index])
 
     @property
     def origin(self) -> tuple[float, float]:
@@ -100,33 +107,55 @@ def tile_grid(
         max(1, int(np.ceil(s / p - 1e-9))) for s, p in zip(slide.shape, step, strict=True)
     )
 
-    parts = []
-    for row in range(shape[0]):  # row by row: a whole array of a small pitch need not fit memory
-        columns = np.arange(shape[1])
+    positions = shape[0] * shape[1]
+    if positions > _MOST_POSITIONS:
+        raise InputError(
+            f"{slide.path}: a pitch of {pitch_um:g} µm at {mpp_x:g} µm/px makes {positions:,} "
+            f"places for tiles, more than {_MOST_POSITIONS:,}. Is the µm/px right?"
+        )
+    parts, on_slide = [], 0
+    rows_at_once = max(1, _POSITIONS_AT_ONCE // shape[1])
+    for first in range(0, shape[0], rows_at_once):
+        rows = np.arange(first, min(first + rows_at_once, shape[0]))
+        array = np.stack(np.meshgrid(rows, np.arange(shape[1]), indexing="ij"), -1).reshape(-1, 2)
         if layout == "hexagonal":
-            columns = columns[row % 2 :: 2]
-        array = np.column_stack([np.full_like(columns, row), columns])
+            array = array[(array.sum(1) % 2) == 0]
         centers = (array + 0.5) * step
         # Where the pitch is wider than a tile, the last row or column may miss the slide.
         keep = np.all(centers - np.divide(tile, 2) < slide.shape, axis=1)
         if region:
-            keep &= _inside_any(centers, region)
+            keep &= inside_region(centers, region)
+        on_slide += int(keep.sum())
         if mask is not None and keep.any():
             keep[keep] = mask.fraction(centers[keep] - np.divide(tile, 2), tile) >= min_tissue
         if keep.any():
             parts.append(array[keep])
     if not parts:
-        where = "in the region" if region else "on the slide"
-        raise InputError(
-            f"{slide.path}: no tissue was found {where}; "
-            "pass a region or mask drawn by hand, or a lower share of tissue per tile"
-        )
+        raise InputError(_why_none(slide, pitch_um, bool(region), on_slide > 0))
     array = np.concatenate(parts).astype(np.int64)
     return TileGrid(array, (array + 0.5) * step, tile, pitch_um, step, layout, (shape[0], shape[1]))
 
 
-def _inside_any(points: NDArray[np.floating], polygons: tuple[Polygon, ...]) -> NDArray[np.bool_]:
+def _why_none(slide: Slide, pitch_um: float, region: bool, on_slide: bool) -> str:
+    """Why there is no tile, and what to do."""
+    assert slide.mpp is not None
+    if on_slide:
+        where = "in the region" if region else "on the slide"
+        return (
+            f"{slide.path}: no tissue was found {where} at {slide.mpp[1]:g} µm/px. If that is "
+            "wrong, ask for less tissue per tile (--min-tissue), or for all tiles (--all-tiles)."
+        )
+    height, width = (n * um for n, um in zip(slide.shape, slide.mpp, strict=True))
+    place = "region" if region else "slide"
+    return (
+        f"{slide.path}: no tile has its center in the {place}. Tiles are {pitch_um:g} µm apart, "
+        f"the slide is {width:,.0f} × {height:,.0f} µm; regions are in full-resolution pixels."
+    )
+
+
+def inside_region(points: NDArray[np.floating], region: tuple[Polygon, ...]) -> NDArray[np.bool_]:
+    """Which (n, 2) points (y, x) lie in any of some polygons: (n,)."""
     inside = np.zeros(len(points), bool)
-    for polygon in polygons:
+    for polygon in region:
         inside |= points_in_poly(points, np.asarray(polygon, float))
     return inside

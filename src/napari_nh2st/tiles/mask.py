@@ -1,6 +1,7 @@
 """Where on a slide there is tissue."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,13 @@ Polygon = NDArray[np.floating]
 MASK_UM_PER_PX = 8.0
 """Resolution at which tissue is looked for: a lymphocyte is one pixel, a tile some twenty."""
 
-LARGEST_MASK_SIDE = 4096
-"""A mask is never larger than this, whatever the slide."""
+LARGEST_MASK_SIDE = 2048
+"""A mask is never larger than this, whatever the slide: its memory is bounded."""
+
+_BAND_ROWS = 256
+_HALO_ROWS = 16
+"""Tissue is looked for in bands of rows, each seen with so many rows around it as its filters
+reach."""
 
 _TEXTURE_WINDOW = 9
 _SMOOTH = 0.008
@@ -44,6 +50,12 @@ class TissueMask:
     tissue: NDArray[np.bool_]
     downsample: tuple[float, float]
 
+    @cached_property
+    def _integral(self) -> NDArray[np.int64]:
+        """Sums of all pixels above and to the left: (height + 1, width + 1)."""
+        padded = np.pad(self.tissue, ((1, 0), (1, 0)))
+        return np.asarray(padded.cumsum(0, dtype=np.int64).cumsum(1))
+
     def fraction(
         self, top_left: NDArray[np.floating], size: tuple[float, float]
     ) -> NDArray[np.float64]:
@@ -61,7 +73,7 @@ class TissueMask:
         ndarray
             (n,) in 0–1.
         """
-        integral = np.pad(self.tissue, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
+        integral = self._integral
         height, width = self.tissue.shape
         corners = []
         for axis, length in enumerate((height, width)):
@@ -125,19 +137,26 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
     ndarray
         (height, width) bool.
     """
-    rgb = gaussian(image, sigma=1, channel_axis=-1, preserve_range=True) / 255
-    # The glass is the brightest colour that much of the image has, not always white. It is never
-    # strongly coloured either: where tissue fills the image, that colour is a stain.
-    brightest = np.percentile(rgb.reshape(-1, 3), 95, axis=0)
-    glass = np.maximum(brightest, max(0.5, 0.9 * brightest.max()))
-    density = -np.log10(np.clip(rgb / glass, 0.01, 1)).mean(-1)
-    hsv = rgb2hsv(np.clip(rgb / glass, 0, 1))
-    hue, saturation, value = np.moveaxis(hsv, -1, 0)
+    glass = _glass_colour(image)
+    height = len(image)
+    saturation = np.empty(image.shape[:2], np.float32)
+    density = np.empty_like(saturation)
+    foreign = np.empty(image.shape[:2], bool)
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        first = max(top - _HALO_ROWS, 0)
+        band = image[first : bottom + _HALO_ROWS].astype(np.float32) / 255
+        rows = slice(top - first, bottom - first)
+        seen = np.clip(_smooth(band) / glass, 0.01, 1)
+        hue, colour, value = np.moveaxis(rgb2hsv(seen), -1, 0)
+        saturation[top:bottom] = colour[rows]
+        density[top:bottom] = -np.log10(seen[rows]).mean(-1)
+        foreign[top:bottom] = (_pen_ink(hue, colour, value) | _smear(band / glass))[rows]
     # Otsu halves whatever it is given: the limits keep it from halving bare glass or full tissue.
     saturated = saturation > np.clip(_otsu(saturation), 0.04, 0.12)
     dense = density > np.clip(_otsu(density), 0.03, 0.15)
     tissue = (saturated & (density > 0.015)) | (dense & (saturation > 0.04))
-    tissue &= ~_pen_ink(hue, saturation, value) & ~_smear(image, glass)
+    tissue &= ~foreign
     tissue = ndimage.binary_opening(tissue)
     tissue = ndimage.binary_closing(np.pad(tissue, 2), iterations=2)[2:-2, 2:-2]
     tissue = remove_small_objects(tissue, max_size=min_pixels - 1)
@@ -163,17 +182,35 @@ def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
     return TissueMask(tissue, exact)
 
 
-def _otsu(values: NDArray[np.float64]) -> float:
+def _smooth(band: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(gaussian(band, sigma=1, channel_axis=-1))
+
+
+def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """The brightest colour that much of the image has; glass is not always white.
+
+    It is never strongly coloured: where tissue fills the image, that colour is a stain.
+    """
+    # A fifth of the pixels tells as much as all of them.
+    bands = [
+        _smooth(image[top : top + 32].astype(np.float32) / 255) for top in range(0, len(image), 160)
+    ]
+    pixels = np.concatenate([band.reshape(-1, 3) for band in bands])
+    brightest = np.percentile(pixels, 95, axis=0)
+    return np.asarray(np.maximum(brightest, max(0.5, 0.9 * brightest.max())), np.float32)
+
+
+def _otsu(values: NDArray[np.floating]) -> float:
     return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
 
 
-def _smear(image: NDArray[np.uint8], glass: NDArray[np.floating]) -> NDArray[np.bool_]:
+def _smear(transmitted: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Faint and smooth: spilled eosin and shadows of marks below the glass. Tissue has texture.
 
     On legacy ST sections of two studies both have a local spread below 0.006, and 99 % of the
     tissue one above 0.011.
     """
-    density = -np.log10(np.clip(image / 255 / glass, 0.01, 1)).mean(-1)
+    density = -np.log10(np.clip(transmitted, 0.01, 1)).mean(-1)
     mean = ndimage.uniform_filter(density, _TEXTURE_WINDOW)
     square = ndimage.uniform_filter(density**2, _TEXTURE_WINDOW)
     spread = np.sqrt(np.maximum(square - mean**2, 0))
@@ -181,7 +218,7 @@ def _smear(image: NDArray[np.uint8], glass: NDArray[np.floating]) -> NDArray[np.
 
 
 def _pen_ink(
-    hue: NDArray[np.float64], saturation: NDArray[np.float64], value: NDArray[np.float64]
+    hue: NDArray[np.floating], saturation: NDArray[np.floating], value: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
     """Marker strokes: hues that haematoxylin and eosin do not reach, and black."""
     # H&E lies between blue (0.62) and red-pink (0.02, across 1); at its two ends only the purity

@@ -1,0 +1,136 @@
+"""Models by name, folder or pinned Hub id; and that naming them costs no torch."""
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model import bundled_models, find_model, load_model, sources
+from napari_nh2st.model.folder import save_model_folder
+from small_models import small_model
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub:
+    """Stands for the package huggingface_hub."""
+
+    def __init__(self, answer: Path | Exception) -> None:
+        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self._answer = answer
+
+    def snapshot_download(self, *args: Any, **options: Any) -> str:
+        self.calls.append((args, options))
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return str(self._answer)
+
+
+def put_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> FakeHub:
+    hub = FakeHub(answer)
+    module = types.ModuleType("huggingface_hub")
+    module.snapshot_download = hub.snapshot_download  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    return hub
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_model_folder(small_model(), tmp_path / "small")
+    return tmp_path / "small"
+
+
+@pytest.mark.parametrize(("id_", "revision"), [(f"a/b@{REVISION}", None), ("a/b", REVISION)])
+def test_a_pinned_revision_and_nothing_else_is_fetched(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, id_: str, revision: str | None
+) -> None:
+    hub = put_hub(monkeypatch, saved)
+    model = load_model(id_, revision)
+    assert model.source == id_
+    assert model.config.name == "small"
+    assert hub.calls == [
+        (
+            ("a/b",),
+            {
+                "revision": REVISION,
+                "allow_patterns": ["config.json", "model.safetensors", "README.md"],
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "id_", ["a/b", "a/b@main", "a/b@v1.0", f"a/b@{REVISION[:-1]}", f"a/b@{REVISION}0"]
+)
+def test_a_revision_that_can_change_is_refused(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, id_: str
+) -> None:
+    hub = put_hub(monkeypatch, saved)
+    with pytest.raises(InputError, match="give owner/name@REVISION"):
+        find_model(id_)
+    assert not hub.calls
+
+
+def test_an_unreachable_hub_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_hub(monkeypatch, ConnectionError("no route\nto host\nat all"))
+    with pytest.raises(InputError, match=r"a/b@0123456789.* could not be fetched .*: no route$"):
+        find_model(f"a/b@{REVISION}")
+
+
+def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(
+        InputError, match=r"need the extra `hub`: pip install 'napari-nh2st\[hub\]'"
+    ):
+        find_model(f"a/b@{REVISION}")
+
+
+def test_a_folder_is_taken_before_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = put_hub(monkeypatch, ConnectionError())
+    monkeypatch.chdir(saved.parent.parent)
+    relative = f"{saved.parent.name}/{saved.name}"
+    assert find_model(relative) == Path(relative)
+    assert load_model(saved).source == str(saved)
+    assert not hub.calls
+
+
+def test_bundled_models_are_known_by_name(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (saved.parent / "models").mkdir()
+    saved.rename(saved.parent / "models" / "small")
+    monkeypatch.setattr(sources.resources, "files", lambda package: saved.parent)
+    assert bundled_models() == {"small": saved.parent / "models" / "small"}
+    assert load_model("small").source == "small"
+    with pytest.raises(InputError, match=r"There is no model other.*Bundled models: small"):
+        find_model("other")
+
+
+@pytest.mark.parametrize("name", ["other", "/nowhere/at/all", "a/b/c", "./a/b"])
+def test_an_unknown_name_is_told(name: str) -> None:
+    with pytest.raises(InputError, match=f"There is no model {name}"):
+        find_model(name)
+
+
+def imported_by(statement: str) -> set[str]:
+    """Top-level packages in memory after a statement in a fresh interpreter."""
+    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(found.stdout.split())
+
+
+def test_models_can_be_named_without_torch() -> None:
+    statement = (
+        "import napari_nh2st, napari_nh2st.model.config\n"
+        "from napari_nh2st.model import bundled_models, read_config\n"
+        "bundled_models()"
+    )
+    assert not {"torch", "napari", "qtpy"} & imported_by(statement)
+
+
+def test_inference_imports_neither_napari_nor_qt() -> None:
+    imported = imported_by("import napari_nh2st.inference, napari_nh2st.export")
+    assert "torch" in imported
+    assert not {"napari", "qtpy", "PyQt6", "PySide6", "magicgui"} & imported
