@@ -195,3 +195,18 @@ def test_measured_spots_lie_on_what_is_found(test_data: Path) -> None:
     assert len(share) == 379
     assert (share > 0.25).mean() > 0.97
     assert 0.08 < mask.tissue.mean() < 0.25
+
+
+def test_a_faint_smear_without_texture_is_left_out() -> None:
+    tissue = BLOB & (X < 190)
+    bump = np.exp(-(((Y - 150) / 70) ** 2 + ((X - 290) / 60) ** 2))
+    eosin = 1 - bump[..., None] * np.array([0.02, 0.3, 0.15])
+    pixels = np.where(tissue[..., None], drawn(tissue), drawn(tissue) * eosin).astype(np.uint8)
+    smear = (bump > 0.4) & ~tissue
+    found = stained(pixels, 40)
+    assert found[tissue].mean() > 0.97
+    assert found[smear].mean() < 0.03
+    # The colour alone would have done: with texture the same patch is tissue.
+    random = np.random.default_rng(1).normal(1, 0.09, SHAPE)[..., None]
+    rough = np.where(smear[..., None], np.clip(pixels * random, 0, 250), pixels).astype(np.uint8)
+    assert stained(rough, 40)[bump > 0.6].mean() > 0.9
