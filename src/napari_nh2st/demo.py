@@ -58,7 +58,7 @@ def run_demo(
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}") from None
     path, origin = sample_slide()
-    say(f"Slide: {path.name}, {origin}")
+    say(origin)
     model = demo_model()
     say(f"Model: {model.config.name}")
     output = folder / f"{path.stem}.h5ad"

@@ -6,6 +6,7 @@ import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -301,7 +302,7 @@ def _demo(args: Namespace) -> None:
     from napari_nh2st.demo import run_demo
 
     report = ProgressReport(quiet=args.json)
-    say: Callable[[str], None] = (lambda text: None) if args.json else print
+    say: Callable[[str], None] = (lambda text: None) if args.json else partial(print, flush=True)
     try:
         result = run_demo(args.output, say, report)
     finally:
