@@ -129,6 +129,23 @@ def test_switching_the_gene_changes_data_name_and_limits_of_the_same_layer(
     assert mean_colour.encoded == encoded, "the model ran again"
 
 
+def test_limits_set_by_hand_stay_until_another_gene_is_shown(heatmap: Heatmap) -> None:
+    values = heatmap.prediction.X
+    values[:, 0] = np.linspace(0, 1, len(values))
+    heatmap.refresh()
+    assert heatmap.layer.contrast_limits[1] <= 1
+    values[:, 0] *= 10
+    heatmap.refresh()
+    assert heatmap.layer.contrast_limits[1] > 5, "untouched limits follow the values"
+    heatmap.layer.contrast_limits = (2, 3)
+    values[:, 0] /= 100
+    heatmap.refresh()
+    assert tuple(heatmap.layer.contrast_limits) == (2, 3)
+    values[:, 1] = np.linspace(5, 9, len(values))
+    heatmap.show("GREEN")
+    assert heatmap.layer.contrast_limits[0] >= 5
+
+
 def test_the_layer_carries_its_prediction(heatmap: Heatmap) -> None:
     assert heatmap.layer.metadata[PREDICTION_KEY] is heatmap.prediction
     assert heatmap.layer.colorbar.visible

@@ -1,5 +1,6 @@
 """The plugin as napari finds it: manifest, reader, samples, and a real window."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pytestqt.qtbot import QtBot
 from array_slides import write_tiff
 from napari_nh2st._reader import SLIDE_KEY, get_reader
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.slide import Slide
+from napari_nh2st.widgets import coarse_levels
 from small_models import small_model
 
 
@@ -61,8 +64,8 @@ def test_open_predict_and_see_in_a_real_window(
     (slide_layer,) = viewer.open(path, plugin="napari-nh2st")
     _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
     widget.model.setCurrentText(str(folder))
-    widget.mpp.setValue(1.0)
-    assert widget.slide_picker.value is slide_layer
+    widget.slide.mpp.setValue(1.0)
+    assert widget.slide.picker.value is slide_layer
 
     def done() -> None:
         assert widget._control is None
@@ -91,3 +94,75 @@ def test_open_predict_and_see_in_a_real_window(
     height = shown[0].max() - shown[0].min()
     center = (rows.min() + rows.max()) / 2 - shown[0].min()
     assert center / height == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.viewer
+@pytest.mark.parametrize("how", ["dock closed", "viewer closed"])
+def test_no_run_outlives_its_window(
+    make_napari_viewer: Callable[..., Any], qtbot: QtBot, tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "model"
+    save_model_folder(small_model(mpp=4.0, pitch_um=128.0), folder)
+    viewer = make_napari_viewer()
+    viewer.open(write_tiff(tmp_path / "section.tif", stained_pixels()), plugin="napari-nh2st")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
+    widget.model.setCurrentText(str(folder))
+    widget.slide.mpp.setValue(1.0)
+    widget.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
+    widget.start()
+    control, worker = widget._control, widget._worker
+    dock.close()  # napari's "hide"
+    assert not control.stopped
+    connected = len(viewer.layers.events.inserted.callbacks)
+    with qtbot.waitSignal(worker.finished, timeout=60_000):
+        if how == "dock closed":
+            dock.destroyOnClose()  # napari's ×
+            assert len(viewer.layers.events.inserted.callbacks) < connected
+            viewer.add_image(np.zeros((4, 4)))
+        else:
+            viewer.close()
+        assert control.stopped
+
+
+@pytest.mark.viewer
+def test_coarse_levels_are_shown_in_a_viewer_that_is_not_the_current_one(
+    make_napari_viewer: Callable[..., Any], qtbot: QtBot, tmp_path: Path
+) -> None:
+    viewer = make_napari_viewer()
+    make_napari_viewer()  # the current one
+    path = write_tiff(tmp_path / "section.tif", stained_pixels())
+    (layer,) = viewer.open(path, plugin="napari-nh2st")
+
+    def real() -> bool:
+        return bool(np.asarray(layer.data[1]).std() > 0)
+
+    qtbot.waitUntil(real, timeout=30_000)
+
+
+@pytest.mark.viewer
+def test_coarse_levels_are_made_no_longer_than_their_layer_is_there(
+    make_napari_viewer: Callable[..., Any],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    stops: list[threading.Event] = []
+    ended = threading.Event()
+
+    def build(slide: Slide, note: Any, stop: threading.Event) -> None:
+        stops.append(stop)
+        stop.wait(60)
+        ended.set()
+
+    monkeypatch.setattr(Slide, "build_coarse_levels", build)
+    viewer = make_napari_viewer()
+    path = write_tiff(tmp_path / "section.tif", stained_pixels())
+    viewer.open(path, plugin="napari-nh2st")
+    # Two reports: before the layer was seen it cannot be missed.
+    reports: list[int] = []
+    monkeypatch.setattr(coarse_levels.progress, "update", lambda bar, n: reports.append(n))
+    qtbot.waitUntil(lambda: len(reports) > 1, timeout=30_000)
+    assert not stops[0].is_set()
+    viewer.layers.clear()
+    qtbot.waitUntil(ended.is_set, timeout=30_000)
+    assert stops[0].is_set()

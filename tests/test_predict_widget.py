@@ -10,12 +10,18 @@ import anndata
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._source import layer_source
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 import napari_nh2st.inference
 from array_slides import write_tiff
 from napari_nh2st.inference import PredictSettings
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.widgets import device_picker, export_button, slide_choice
 from napari_nh2st.widgets import predict as predict_module
 from napari_nh2st.widgets.predict import PredictWidget
 from small_models import small_model
@@ -40,7 +46,8 @@ def slide_path(tmp_path: Path) -> Path:
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        monkeypatch.setattr(predict_module, f"show_{kind}", texts.append)
+        for module in (predict_module, export_button):
+            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 
 
@@ -93,8 +100,8 @@ def test_every_control_reaches_the_settings(
     monkeypatch.setattr(napari_nh2st.inference, "predict_events", closable)
     open_in(viewer, slide_path, mpp=1.0)
     viewer.layers[0].corner_pixels = np.array([[10, 20], [110, 220]])
-    widget.mpp.setValue(0.8)
-    widget.genes.setText("CD74, VIM")
+    widget.slide.mpp.setValue(0.8)
+    widget.genes.line.setText("CD74, VIM")
     widget.pitch.setValue(48)
     widget.device.setCurrentText("cpu")
     widget.run.click()
@@ -135,14 +142,17 @@ def test_a_run_fills_the_heatmap_and_leaves_a_prediction(
     assert "ERBB2" in heatmap_layer.name
     assert "UNTRAINED" in heatmap_layer.name
     assert np.isfinite(heatmap_layer.data).sum() == widget.prediction.n_obs
-    assert widget.slide_picker.value is viewer.layers[0], "the slide stays chosen"
+    assert widget.slide.picker.value is viewer.layers[0], "the slide stays chosen"
 
     widget.gene.setCurrentText("CD74")
     assert "CD74" in heatmap_layer.name
     shown = np.sort(heatmap_layer.data[np.isfinite(heatmap_layer.data)])
     np.testing.assert_array_equal(shown, np.sort(widget.prediction[:, "CD74"].X.ravel()))
 
-    widget.export_to(tmp_path / "exported")
+    widget.export.write(tmp_path / "exported.h5ad")
+    assert not widget.export.isEnabled(), "one export at a time"
+    qtbot.waitUntil(widget.export.isEnabled, timeout=20_000)
+    assert messages["info"] == [f"Wrote {tmp_path / 'exported.h5ad'}"]
     read = anndata.read_h5ad(tmp_path / "exported.h5ad")
     np.testing.assert_array_equal(read.X, widget.prediction.X)
     assert read.uns["nh2st"]["model"]["trained"] == False  # noqa: E712  a numpy bool
@@ -216,11 +226,247 @@ def test_what_fails_in_the_run_is_a_notification(
     messages: dict[str, list[str]],
 ) -> None:
     open_in(viewer, slide_path)
-    widget.genes.setText("CD47")
+    widget.genes.line.setText("CD47")
     widget.start()
     qtbot.waitUntil(finished(widget), timeout=60_000)
     assert "CD74" in messages["error"][0], "the nearest name is offered"
     assert widget.run.isEnabled()
+
+
+def run(qtbot: QtBot, widget: PredictWidget) -> None:
+    widget.pitch.setValue(100)  # few tiles
+    widget.start()
+    qtbot.waitUntil(finished(widget), timeout=60_000)
+
+
+def test_a_given_resolution_stays_with_its_layer(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    open_in(viewer, slide_path, mpp=None)
+    widget.slide.mpp.setValue(0.8)
+    run(qtbot, widget)
+    run(qtbot, widget)
+    assert messages["error"] == []
+    assert widget.prediction is not None
+    assert widget.prediction.uns["nh2st"]["slide"]["mpp"] == pytest.approx(0.8)
+    open_in(viewer, slide_path, mpp=1.5)
+    widget.slide.picker.value = viewer.layers[-1]
+    assert widget.slide.mpp.value() == 1.5
+    widget.slide.picker.value = viewer.layers[0]
+    assert widget.slide.mpp.value() == 0.8
+
+
+def test_a_failed_run_leaves_the_former_prediction_and_a_quiet_bar(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    open_in(viewer, slide_path)
+    run(qtbot, widget)
+    heatmap, prediction = widget.heatmap, widget.prediction
+    assert heatmap is not None
+    widget.genes.line.setText("CD47")
+    run(qtbot, widget)
+    assert len(messages["error"]) == 1
+    assert (widget.bar.minimum(), widget.bar.maximum()) == (0, 1), "it still looks busy"
+    assert widget.heatmap is heatmap
+    assert widget.prediction is prediction
+    widget.gene.setCurrentText("VIM")
+    assert "VIM" in heatmap.layer.name
+
+
+def test_a_run_stopped_before_its_first_tile_says_so(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    widget.start()
+    widget.stop()
+    qtbot.waitUntil(finished(widget), timeout=60_000)
+    assert widget.status.text() == "Stopped before the first tile."
+    assert widget.bar.maximum() > 0
+
+
+def test_a_new_run_replaces_the_heatmap_of_the_former_unless_it_was_renamed(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    for _ in range(2):
+        run(qtbot, widget)
+        assert len(viewer.layers) == 2
+    viewer.layers[1].name = "to keep"
+    widget.gene.setCurrentText("VIM")
+    assert viewer.layers[1].name == "to keep"
+    run(qtbot, widget)
+    assert [layer.name for layer in viewer.layers][1] == "to keep"
+    assert len(viewer.layers) == 3
+
+
+def test_out_of_its_dock_the_widget_stops_its_run_and_forgets_the_viewer(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    dock = QDockWidget()
+    dock.setWidget(widget)
+    open_in(viewer, slide_path)
+    widget.pitch.setValue(4)
+    widget.start()
+    control = widget._control
+    assert control is not None
+    dock.hide()
+    assert not control.stopped
+    widget.setParent(None)
+    assert control.stopped
+    qtbot.waitUntil(finished(widget), timeout=60_000)
+    open_in(viewer, slide_path)
+    assert len(widget.slide.picker.choices) == 2, "the first layer, and none"
+    dock.setWidget(widget)
+    assert len(widget.slide.picker.choices) == 3
+    widget.setParent(None)  # qtbot deletes it
+
+
+def foreign_layer(viewer: ViewerModel, path: Path, pixels: np.ndarray) -> Image:
+    """As napari's own reader opens it: known to us by its source alone."""
+    with layer_source(path=str(path)):
+        return viewer.add_image(pixels, rgb=True, name="foreign")
+
+
+def test_a_layer_of_another_reader_must_have_the_size_of_its_slide(
+    viewer: ViewerModel, widget: PredictWidget, slide_path: Path, messages: dict[str, list[str]]
+) -> None:
+    layer = foreign_layer(viewer, slide_path, np.zeros((512, 640, 3), np.uint8))
+    widget.slide.mpp.setValue(0.8)
+    assert widget.slide.chosen().shape == (512, 640)
+    layer.data = np.zeros((256, 320, 3), np.uint8)
+    widget.start()
+    (message,) = messages["error"]
+    assert "256 × 320" in message
+    assert "512 × 640" in message
+
+
+def test_the_slide_of_another_readers_layer_is_opened_once_and_closed_with_it(
+    monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    opened: list[Slide] = []
+    closed: list[Slide] = []
+
+    def open_and_note(path: Path) -> Slide:
+        opened.append(open_slide(path))
+        return opened[-1]
+
+    monkeypatch.setattr(slide_choice, "open_slide", open_and_note)
+    monkeypatch.setattr(Slide, "close", lambda slide: closed.append(slide))
+    layer = foreign_layer(viewer, slide_path, np.zeros((512, 640, 3), np.uint8))
+    for _ in range(3):
+        viewer.add_image(np.zeros((4, 4)))
+    assert len(opened) == 1
+    assert closed == []
+    widget.slide.in_use = opened[0]
+    viewer.layers.remove(layer)
+    assert closed == [], "a run reads it"
+    widget.slide.release()
+    assert closed == opened
+
+
+@pytest.mark.parametrize(
+    ("typed", "written", "asked_about"),
+    [("out", "out.h5ad", True), ("out.svs", "out.svs.h5ad", False)],
+)
+def test_export_writes_over_nothing_it_did_not_ask_about(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: dict[str, list[str]],
+    tmp_path: Path,
+    typed: str,
+    written: str,
+    asked_about: bool,
+) -> None:
+    button = export_button.ExportButton()
+    qtbot.addWidget(button)
+    button.offer(anndata.AnnData(np.ones((2, 3), np.float32)), "slide")
+    button.set_filling(False)
+    asked: list[str] = []
+
+    def accept(dialog: QFileDialog) -> int:
+        dialog.setOption(QFileDialog.Option.DontUseNativeDialog)
+        dialog.setDirectory(str(tmp_path))
+        dialog.selectFile(str(tmp_path / typed))
+        asked.extend(Path(name).name for name in dialog.selectedFiles())
+        return 1
+
+    monkeypatch.setattr(QFileDialog, "exec", accept)
+    (tmp_path / written).write_text("precious")
+    button.click()
+    qtbot.waitUntil(button.isEnabled, timeout=20_000)
+    assert (asked == [written]) == asked_about
+    if asked_about:
+        assert messages["error"] == []
+        assert anndata.read_h5ad(tmp_path / written).shape == (2, 3)
+    else:
+        assert "exists already" in messages["error"][0]
+        assert (tmp_path / written).read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+
+
+def test_genes_are_completed_after_the_last_comma(widget: PredictWidget) -> None:
+    line, completer = widget.genes.line, widget.genes.completer
+    line.setText("VIM, cam")
+    completer.setCompletionPrefix(line.text())
+    offered = [
+        completer.completionModel().index(row, 0).data()
+        for row in range(completer.completionCount())
+    ]
+    assert offered == ["EPCAM"]
+    assert completer.currentCompletion() == "VIM, EPCAM"
+
+
+def test_an_unknown_gene_is_noted_with_the_nearest_before_any_run(
+    widget: PredictWidget, tmp_path: Path
+) -> None:
+    widget.genes.line.setText("VIM, cd47")
+    note = widget.genes.note
+    assert "cd47" in note.text()
+    assert "CD74" in note.text()
+    assert not note.isHidden()
+    widget.genes.line.setText("VIM, CD74")
+    assert note.isHidden()
+    folder = tmp_path / "other"
+    save_model_folder(small_model(panel=("A", "B", "VIM", "C", "D")), folder)
+    widget.model.setCurrentText(str(folder))
+    assert note.text().startswith("CD74 is not in the model's panel")
+
+
+def test_a_name_is_not_called_unknown_while_it_may_become_one(
+    qtbot: QtBot, widget: PredictWidget
+) -> None:
+    line, note = widget.genes.line, widget.genes.note
+    qtbot.keyClicks(line, "VIM, CD7")
+    assert note.isHidden()
+    line.editingFinished.emit()
+    assert "CD7 is not" in note.text()
+    qtbot.keyClicks(line, "x")
+    assert "CD7x is not" in note.text(), "no gene of the panel contains it"
+    line.selectAll()
+    qtbot.keyClick(line, Qt.Key.Key_Delete)
+    assert note.isHidden()
+
+
+def test_only_devices_that_are_there_are_offered(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, widget: PredictWidget
+) -> None:
+    monkeypatch.setattr(device_picker, "_devices", lambda: {"cuda:7": "a GPU", "cpu": "2 threads"})
+
+    def offered() -> list[str]:
+        return [widget.device.itemText(i) for i in range(widget.device.count())]
+
+    assert offered() == ["auto", "cpu"]
+    widget.device.showPopup()
+    qtbot.waitUntil(lambda: offered() == ["auto", "cpu", "cuda:7"], timeout=10_000)
+    widget.device.hidePopup()
 
 
 def test_the_model_note_says_untrained(widget: PredictWidget) -> None:

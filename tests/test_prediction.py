@@ -111,6 +111,18 @@ def test_values_do_not_change_with_the_region(mean_colour: type[MeanColour], con
     assert mean_colour.encoded == (4 if context == "query" else 16)  # with those around them
 
 
+def test_damage_beside_the_region_is_done_without(mean_colour: type[MeanColour]) -> None:
+    square = np.array([[100.0, 100.0], [100.0, 250.0], [250.0, 250.0], [250.0, 100.0]])
+    values = []
+    for region in ((), (square,)):
+        slide = array_slide(ArrayLevel(textured(330, 402), damaged=[(1, 1)]))
+        settings = PredictSettings(region=region, **PLAIN)
+        values.append(predict(slide, colour_model("average"), settings))
+    everything, inside = values
+    assert (inside.obs["status"] == "predicted").all()
+    np.testing.assert_allclose(inside.X, everything[inside.obs_names].X, rtol=1e-6)
+
+
 @pytest.mark.parametrize("side", [400, 2500])
 def test_scale_factors_take_coordinates_to_the_pictures(
     side: int, mean_colour: type[MeanColour]

@@ -177,17 +177,6 @@ def test_tiles_that_failed_are_tried_again(tmp_path: Path, mean_colour: type[Mea
     assert (prediction.obs["status"] == "predicted").all()
 
 
-def test_tiles_that_did_without_a_failed_one_are_predicted_again(
-    tmp_path: Path, mean_colour: type[MeanColour]
-) -> None:
-    slide, model = pixels_slide(damaged=((0, 0),)), colour_model("average")
-    assert stop_after(17, slide, model, tmp_path / "out.h5ad") >= 17
-    slide.levels[0].damaged.clear()
-    _, prediction = go_on(slide, model, tmp_path / "out.h5ad")
-    whole = predict(slide, model, SETTINGS)
-    np.testing.assert_allclose(prediction.X, whole.X, rtol=1e-6)
-
-
 def test_a_slide_that_cannot_be_read_at_all_is_an_error(
     tmp_path: Path, mean_colour: type[MeanColour]
 ) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from napari import current_viewer
+from napari import Viewer, current_viewer
+from napari.layers import Layer
 from napari.qt.threading import create_worker
 from napari.utils import progress
 from napari.utils.notifications import show_warning
@@ -26,18 +27,25 @@ def levels_with_placeholders(slide: Slide) -> list[Any]:
     -------
     list of dask array
         All levels, uint8, (height, width, 3). When the work is done the real ones take the
-        placeholders' place in every layer that shows the slide.
+        placeholders' place in every layer that shows the slide; it ends when there is none left.
     """
     stop = threading.Event()
+    seen = False  # the layer is made after the reader has returned
     bar = progress(total=100, desc=f"Making coarse levels of {slide.path.name}")
 
     def report(percent: int) -> None:
+        nonlocal seen
+        if _layers_of(slide):
+            seen = True
+        elif seen:
+            stop.set()
         bar.update(percent - bar.n)
 
     def finish() -> None:
         bar.close()
         if slide.coarse_ready:
-            _show_real_levels(slide)
+            for layer in _layers_of(slide):
+                layer.data = slide.dask_levels()
 
     def fail(error: Exception) -> None:
         show_warning(f"Coarse levels of {slide.path.name} could not be made: {error}")
@@ -84,8 +92,13 @@ def _build(slide: Slide, stop: threading.Event) -> Iterator[int]:
         raise failure[0]
 
 
-def _show_real_levels(slide: Slide) -> None:
-    viewer = current_viewer()
-    for layer in viewer.layers if viewer is not None else ():
-        if layer.metadata.get(SLIDE_KEY) is slide:
-            layer.data = slide.dask_levels()
+def _layers_of(slide: Slide) -> list[Layer]:
+    """The layers that show a slide, in whichever viewer."""
+    # napari has no public list of its viewers; without this one the current viewer serves.
+    viewers = set(getattr(Viewer, "_instances", ())) | {current_viewer()} - {None}
+    return [
+        layer
+        for viewer in viewers
+        for layer in viewer.layers
+        if layer.metadata.get(SLIDE_KEY) is slide
+    ]

@@ -36,6 +36,7 @@ class Heatmap:
         self.raster = HeatmapRaster.of(prediction)
         self.gene = gene
         self._slide_name = slide_layer.name
+        self._own_limits: list[float] | None = None
         self.layer: Image = viewer.add_image(
             self.raster.image(self._values()),
             name=self._name(),
@@ -48,6 +49,7 @@ class Heatmap:
             units=slide_layer.units,
             **_transform_onto(slide_layer, self.raster),
         )
+        self._own_name = self.layer.name  # napari numbers names that are taken
         self.refresh()
         if hasattr(self.layer, "colorbar"):  # since napari 0.7
             self.layer.colorbar.visible = True
@@ -56,17 +58,33 @@ class Heatmap:
         """Switch to another gene of the prediction."""
         if gene != self.gene:
             self.gene = gene
-            self.layer.name = self._name()
+            if not self.renamed:
+                self.layer.name = self._name()
+                self._own_name = self.layer.name
+            self._own_limits = None
             self.refresh()
 
     def refresh(self) -> None:
-        """Show the values that are there by now, with limits that suit them."""
+        """Show the values that are there by now.
+
+        The contrast limits follow the values until the user sets them, and again from the next
+        gene on.
+        """
         values = self._values()
         self.layer.data = self.raster.image(values)
+        limits = self.layer.contrast_limits
+        follow = self._own_limits is None or limits == self._own_limits
+        low, high = robust_limits(values) if follow else limits
         # napari refuses limits outside the range of its slider: move that first.
-        low, high = robust_limits(values)
         self.layer.contrast_limits_range = _wider(low, high, values)
         self.layer.contrast_limits = (low, high)
+        if follow:
+            self._own_limits = self.layer.contrast_limits
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the user gave the layer a name of their own."""
+        return bool(self.layer.name != self._own_name)
 
     def _values(self) -> NDArray[np.float32]:
         column = self.prediction.var_names.get_loc(self.gene)

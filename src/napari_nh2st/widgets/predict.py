@@ -3,22 +3,20 @@
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from anndata import AnnData
-from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QTimer
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QCoreApplication, QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -26,11 +24,14 @@ from qtpy.QtWidgets import (
 )
 from superqt import QSearchableComboBox
 
-from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import bundled_models, find_model, read_config
-from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.export_button import ExportButton
+from napari_nh2st.widgets.gene_field import GeneField
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.number_box import number_box
+from napari_nh2st.widgets.slide_choice import SlideChoice
 from napari_nh2st.widgets.workers import RunControl, prediction_events
 
 if TYPE_CHECKING:
@@ -60,11 +61,9 @@ class PredictWidget(QWidget):
         self._activity: Any = None
         self._last_refresh = 0.0
 
-        self.slide_picker = ComboBox(
-            label="Slide", choices=self._slide_layers, nullable=True, tooltip="Slide to predict"
-        )
-        self.mpp = _spin_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
-        self.mpp.setToolTip("µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25")
+        self._heatmaps: WeakKeyDictionary[Image, Heatmap] = WeakKeyDictionary()
+
+        self.slide = SlideChoice(napari_viewer)
         self.model = QComboBox()
         self.model.setEditable(True)
         self.model.addItems(list(bundled_models()))
@@ -75,13 +74,9 @@ class PredictWidget(QWidget):
         self.browse.setToolTip("Choose a model folder")
         self.model_note = QLabel()
         self.model_note.setWordWrap(True)
-        self.device = QComboBox()
-        self.device.addItems(["auto", "cpu", "cuda", "mps"])
-        self.device.setToolTip("auto takes a GPU where there is one")
-        self.genes = QLineEdit()
-        self.genes.setPlaceholderText("all of the panel")
-        self.genes.setToolTip("Genes to predict, separated by commas; empty for the whole panel")
-        self.pitch = _spin_box(0.0, 1000.0, 1, " µm", "as in training")
+        self.device = DevicePicker()
+        self.genes = GeneField()
+        self.pitch = number_box(0.0, 1000.0, 1, " µm", "as in training")
         self.pitch.setToolTip("Distance between tiles")
         self.run = QPushButton("Run")
         self.run.setToolTip("Predict the slide, what is in view first")
@@ -92,23 +87,20 @@ class PredictWidget(QWidget):
         self.status.setWordWrap(True)
         self.gene = QSearchableComboBox()
         self.gene.setToolTip("Gene to show; type to search")
-        self.export = QPushButton("Export…")
-        self.export.setToolTip("Write the prediction as AnnData (.h5ad or .zarr)")
+        self.export = ExportButton()
         self._lay_out()
 
-        self.slide_picker.changed.connect(self._on_slide_changed)
         self.model.currentTextChanged.connect(self._on_model_changed)
         self.browse.clicked.connect(self._on_browse)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
         self.gene.currentTextChanged.connect(self._on_gene_chosen)
-        self.export.clicked.connect(self._on_export)
         self._look_timer = QTimer(self)
         self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
         self._look_timer.timeout.connect(self._look)
-        self.viewer.layers.events.inserted.connect(self._reset_choices)
-        self.viewer.layers.events.removed.connect(self._reset_choices)
-        self._reset_choices()
+        self.slide.follow()
+        # Not a method of the widget: Qt calls none of those once the widget is gone.
+        self.destroyed.connect(self.slide.close)
         self._on_model_changed()
         self._show_running(False)
 
@@ -116,37 +108,12 @@ class PredictWidget(QWidget):
 
     def chosen_settings(self) -> dict[str, Any]:
         """Fields of :class:`~napari_nh2st.inference.PredictSettings`, as the controls say."""
-        genes = tuple(name.strip() for name in self.genes.text().split(",") if name.strip())
         return {
-            "genes": genes or None,
+            "genes": self.genes.names or None,
             "pitch_um": self.pitch.value() or None,
             "device": self.device.currentText(),
             "order": "coarse-to-fine",
         }
-
-    def chosen_slide(self) -> Slide:
-        """The slide of the chosen layer, with the µm/px given in the widget.
-
-        Raises
-        ------
-        InputError
-            No layer is chosen, it is no slide, or its µm/px is not known.
-        """
-        layer = self.slide_picker.value
-        if layer is None:
-            raise InputError("There is no image layer: open a slide first.")
-        slide = _slide_of(layer)
-        if slide is None:
-            raise InputError(
-                f"Layer {layer.name!r} was not opened from a slide: open the file with NH2ST "
-                "(File › Open, then choose the reader napari-nh2st)."
-            )
-        given = self.mpp.value()
-        if not given and slide.mpp is None:
-            raise InputError(f"The µm/px of {layer.name!r} is not recorded: give it above.")
-        if given and (slide.mpp is None or abs(given - slide.mpp[0]) > 1e-4):
-            slide = open_slide(slide.path, mpp=given)
-        return slide
 
     # --- running ---
 
@@ -156,16 +123,17 @@ class PredictWidget(QWidget):
             return
         model = self.model.currentText().strip()
         try:
-            slide = self.chosen_slide()
+            slide = self.slide.chosen()
             if not model:
                 raise InputError("Choose a model: a folder, or a Hugging Face owner/name@REVISION.")
             find_model(model) if not _is_hub_id(model) else None
         except InputError as error:
             show_error(str(error))
             return
-        self._slide_layer = self.slide_picker.value
+        self._slide_layer = self.slide.layer
+        assert self._slide_layer is not None
+        self.slide.in_use = slide
         self._control = RunControl()
-        self.heatmap = None
         self._show_running(True)
         self.status.setText("Loading the model and looking for tissue …")
         self._activity = progress(total=0, desc=f"Predicting {self._slide_layer.name}")
@@ -179,10 +147,11 @@ class PredictWidget(QWidget):
             _connect={
                 "yielded": self._on_event,
                 "errored": self._on_error,
-                "finished": self._on_finished,
+                "finished": [self._on_finished, self._activity.close],
             },
             _ignore_errors=True,
         )
+        self._stop_when_closed(self._control)
         self._look_timer.start()
 
     def stop(self) -> None:
@@ -196,6 +165,27 @@ class PredictWidget(QWidget):
         """Stop the run with the widget."""
         self.stop()
         super().closeEvent(event)
+
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """Stop the run when the widget is taken out of its dock, as napari's × does.
+
+        A dock that is hidden, floating or behind another tab keeps its widget and its run.
+        """
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self.slide.follow()
+            else:
+                self.stop()
+                self.slide.close()
+
+    def _stop_when_closed(self, control: RunControl) -> None:
+        """Stop a run with the viewer, which destroys the widget, and with the application."""
+        application = QCoreApplication.instance()
+        assert application is not None
+        self.destroyed.connect(control.stop)
+        application.aboutToQuit.connect(control.stop)
+        self._worker.finished.connect(lambda: application.aboutToQuit.disconnect(control.stop))
 
     def _on_event(self, event: Any) -> None:
         from napari_nh2st.inference import Finished, Started, TilesDone
@@ -223,8 +213,12 @@ class PredictWidget(QWidget):
                     show_warning(f"{event.n_failed} tiles could not be read and have no value.")
 
     def _on_started(self, event: Any) -> None:
+        assert self._slide_layer is not None
         self.prediction = event.prediction
+        self.heatmap = None
+        self.export.offer(event.prediction, self._slide_layer.name)
         self.bar.setRange(0, event.total)
+        self.bar.setValue(event.done)
         for notice in event.notices:
             show_warning(notice)
         genes = list(event.prediction.var_names)
@@ -235,9 +229,17 @@ class PredictWidget(QWidget):
         self.gene.setCurrentText(shown)
         self.gene.blockSignals(False)
         if self._slide_layer in self.viewer.layers:
+            self._remove_former_heatmap(self._slide_layer)
             self.heatmap = Heatmap(self.viewer, self._slide_layer, event.prediction, shown)
+            self._heatmaps[self._slide_layer] = self.heatmap
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}")
         self._activity.total = event.total
+
+    def _remove_former_heatmap(self, slide_layer: Image) -> None:
+        """Remove what an earlier run shows on the slide, unless the user named it to keep it."""
+        former = self._heatmaps.pop(slide_layer, None)
+        if former is not None and former.layer in self.viewer.layers and not former.renamed:
+            self.viewer.layers.remove(former.layer)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
@@ -249,12 +251,20 @@ class PredictWidget(QWidget):
     def _on_finished(self) -> None:
         stopped = self._control is not None and self._control.stopped
         self._control = self._worker = None
+        self.slide.release()
         self._look_timer.stop()
-        self._activity.close()
         self._show_running(False)
+        if self.bar.maximum() == 0:  # neither tiles nor their number came
+            self.bar.setRange(0, 1)
+            self.bar.reset()
         if stopped:
             self._refresh()
-            self.status.setText(f"Stopped at {self.bar.value():,} of {self.bar.maximum():,} tiles.")
+            done, total = self.bar.value(), self.bar.maximum()
+            self.status.setText(
+                f"Stopped at {done:,} of {total:,} tiles."
+                if done > 0
+                else "Stopped before the first tile."
+            )
 
     def _refresh(self) -> None:
         self._last_refresh = time.monotonic()
@@ -268,7 +278,7 @@ class PredictWidget(QWidget):
 
     def _view_box(self) -> tuple[float, float, float, float] | None:
         """What of the slide is in view, (y0, x0, y1, x1) in full-resolution pixels."""
-        layer = self._slide_layer or self.slide_picker.value
+        layer = self._slide_layer or self.slide.layer
         if layer is None or layer not in self.viewer.layers:
             return None
         factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
@@ -277,23 +287,22 @@ class PredictWidget(QWidget):
 
     # --- what the controls do ---
 
-    def _on_slide_changed(self, layer: Image | None) -> None:
-        slide = _slide_of(layer) if layer is not None else None
-        self.mpp.setValue(slide.mpp[0] if slide is not None and slide.mpp else 0.0)
-
     def _on_model_changed(self) -> None:
         name = self.model.currentText().strip()
         note = "" if name else "No model is bundled with this version: choose a folder."
+        panel: tuple[str, ...] = ()
         if name and not _is_hub_id(name):
             try:
                 config = read_config(find_model(name))
             except InputError as error:
                 note = str(error)
             else:
-                note = f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {config.context}"
+                panel = config.panel
+                note = f"{len(panel)} genes, {config.mpp:g} µm/px, context {config.context}"
                 if not config.trained:
                     note = f"<b style='color:#d9534f'>UNTRAINED</b>: values mean nothing. {note}"
         self.model_note.setText(note)
+        self.genes.set_panel(panel)
 
     def _on_browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
@@ -304,44 +313,12 @@ class PredictWidget(QWidget):
         if self.heatmap is not None and gene in self.heatmap.prediction.var_names:
             self.heatmap.show(gene)
 
-    def _on_export(self) -> None:
-        suggested = f"{self._slide_layer.name}.h5ad" if self._slide_layer is not None else ""
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Export the prediction", suggested, "AnnData (*.h5ad *.zarr)"
-        )
-        if name:
-            self.export_to(Path(name))
-
-    def export_to(self, path: Path) -> None:
-        """Write the prediction; the dialog has asked about an existing file already."""
-        from napari_nh2st.export import write_anndata
-
-        if self.prediction is None:
-            show_error("There is no prediction to export yet.")
-            return
-        path = path if path.suffix else path.with_suffix(".h5ad")
-        try:
-            write_anndata(self.prediction, path, overwrite=True)
-        except InputError as error:
-            show_error(str(error))
-        else:
-            show_info(f"Wrote {path}")
-
     # --- appearance ---
-
-    def _slide_layers(self, _picker: Any) -> list[tuple[str, Image]]:
-        return [(la.name, la) for la in self.viewer.layers if isinstance(la, Image) and la.rgb]
-
-    def _reset_choices(self, _event: Any = None) -> None:
-        self.slide_picker.reset_choices()
-        if self.slide_picker.value is None and self._slide_layers(None):
-            self.slide_picker.value = self._slide_layers(None)[-1][1]
-        self._on_slide_changed(self.slide_picker.value)
 
     def _show_running(self, running: bool) -> None:
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
-        self.export.setEnabled(not running and self.prediction is not None)
+        self.export.set_filling(running)
         if running:
             self.bar.setRange(0, 0)
 
@@ -350,8 +327,8 @@ class PredictWidget(QWidget):
         model.addWidget(self.model, 1)
         model.addWidget(self.browse)
         form = QFormLayout()
-        form.addRow("Slide", self.slide_picker.native)
-        form.addRow("µm/px", self.mpp)
+        form.addRow("Slide", self.slide.picker.native)
+        form.addRow("µm/px", self.slide.mpp)
         form.addRow("Model", model)
         form.addRow(self.model_note)
         form.addRow("Device", self.device)
@@ -370,28 +347,6 @@ class PredictWidget(QWidget):
         layout.addLayout(shown)
         layout.addWidget(self.export)
         layout.addStretch()
-
-
-def _spin_box(low: float, high: float, decimals: int, suffix: str, special: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(low, high)
-    box.setDecimals(decimals)
-    box.setSuffix(suffix)
-    box.setSpecialValueText(special)  # shown at the lowest value, which stands for "none"
-    return box
-
-
-def _slide_of(layer: Image) -> Slide | None:
-    """The slide behind a layer: ours, or the file that another reader opened it from."""
-    slide = layer.metadata.get(SLIDE_KEY)
-    if isinstance(slide, Slide):
-        return slide
-    if layer.source.path is None or not layer.rgb:
-        return None
-    try:
-        return open_slide(layer.source.path)
-    except InputError:
-        return None
 
 
 def _is_hub_id(name: str) -> bool:

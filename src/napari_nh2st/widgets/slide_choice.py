@@ -1,0 +1,165 @@
+"""Which layer is predicted, and at which µm/px."""
+
+import copy
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from magicgui.widgets import ComboBox
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtWidgets import QDoubleSpinBox
+
+from napari_nh2st._reader import SLIDE_KEY
+from napari_nh2st.errors import InputError
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.widgets.number_box import number_box
+
+_SAME_MPP = 1e-4
+"""µm/px: as near as the box shows them."""
+
+
+class SlideChoice:
+    """A picker of slide layers and the µm/px of the picked one.
+
+    Parameters
+    ----------
+    viewer
+        Its layers are offered, from :meth:`follow` to :meth:`close`.
+
+    Attributes
+    ----------
+    picker
+        The RGB image layers.
+    mpp
+        µm/px of the picked one; what is typed is kept with the layer.
+    in_use
+        A slide that a run reads: it stays open whatever becomes of its layer.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.picker = ComboBox(
+            label="Slide", choices=self._choices, nullable=True, tooltip="Slide to predict"
+        )
+        self.mpp: QDoubleSpinBox = number_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
+        self.mpp.setToolTip("µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25")
+        self.in_use: Slide | None = None
+        self._given: WeakKeyDictionary[Image, float] = WeakKeyDictionary()
+        self._opened: dict[Path, Slide] = {}
+        self._following = False
+        self.picker.changed.connect(self._show_mpp)
+        self.mpp.valueChanged.connect(self._keep_mpp)
+
+    @property
+    def layer(self) -> Image | None:
+        """The picked layer."""
+        return self.picker.value
+
+    def chosen(self) -> Slide:
+        """The slide of the picked layer, with the µm/px given for it.
+
+        Raises
+        ------
+        InputError
+            No layer is picked, it does not show a slide's pixels, or its µm/px is not known.
+        """
+        layer = self.layer
+        if layer is None:
+            raise InputError("There is no image layer: open a slide first.")
+        slide = self._slide_of(layer)
+        if slide is None:
+            raise InputError(
+                f"Layer {layer.name!r} was not opened from a slide: open the file with NH2ST "
+                "(File › Open, then choose the reader napari-nh2st)."
+            )
+        finest = layer.data[0] if layer.multiscale else layer.data
+        if finest.shape[-3:-1] != slide.shape:
+            raise InputError(
+                f"Layer {layer.name!r} is {_size(finest.shape[-3:-1])}, but the slide "
+                f"{slide.path.name} is {_size(slide.shape)}: open the file with NH2ST."
+            )
+        given = self.mpp.value()
+        if not given and slide.mpp is None:
+            raise InputError(f"The µm/px of {layer.name!r} is not recorded: give it above.")
+        if given and (slide.mpp is None or abs(given - slide.mpp[0]) > _SAME_MPP):
+            slide = copy.copy(slide)  # the same open file, read by another measure
+            slide.mpp, slide.mpp_source = (given, given), "given"
+        return slide
+
+    def follow(self) -> None:
+        """Offer the viewer's layers from now on."""
+        if not self._following:
+            self._following = True
+            self.viewer.layers.events.inserted.connect(self._update)
+            self.viewer.layers.events.removed.connect(self._update)
+        self._update()
+
+    def close(self) -> None:
+        """Let go of the viewer, and of the files opened here that no run reads."""
+        if self._following:
+            self._following = False
+            self.viewer.layers.events.inserted.disconnect(self._update)
+            self.viewer.layers.events.removed.disconnect(self._update)
+        self._close_unused(shown=[])
+
+    def release(self) -> None:
+        """The run is over: what it read may be closed."""
+        self.in_use = None
+        self._close_unused(self._image_layers() if self._following else [])
+
+    def _image_layers(self) -> list[Image]:
+        return [la for la in self.viewer.layers if isinstance(la, Image) and la.rgb]
+
+    def _choices(self, _picker: Any) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self._image_layers()]
+
+    def _update(self, _event: Any = None) -> None:
+        layers = self._image_layers()
+        self.picker.reset_choices()
+        if self.picker.value is None and layers:
+            self.picker.value = layers[-1]
+        self._close_unused(layers)
+
+    def _show_mpp(self, layer: Image | None) -> None:
+        given = self._given.get(layer) if layer is not None else None
+        if given is None:
+            slide = self._slide_of(layer) if layer is not None else None
+            given = slide.mpp[0] if slide is not None and slide.mpp else 0.0
+        self.mpp.blockSignals(True)
+        self.mpp.setValue(given)
+        self.mpp.blockSignals(False)
+
+    def _keep_mpp(self, value: float) -> None:
+        if self.layer is not None:
+            self._given[self.layer] = value
+
+    def _slide_of(self, layer: Image) -> Slide | None:
+        """The slide behind a layer: ours, or the file that another reader opened it from."""
+        slide = layer.metadata.get(SLIDE_KEY)
+        if isinstance(slide, Slide):
+            return slide
+        path = _source(layer)
+        if path is None:
+            return None
+        if path not in self._opened:
+            try:
+                self._opened[path] = open_slide(path)
+            except InputError:
+                return None
+        return self._opened[path]
+
+    def _close_unused(self, shown: list[Image]) -> None:
+        sources = {_source(layer) for layer in shown}
+        for path, slide in list(self._opened.items()):
+            read = self.in_use is not None and self.in_use.path == slide.path
+            if path not in sources and not read:
+                self._opened.pop(path).close()
+
+
+def _source(layer: Image) -> Path | None:
+    return Path(layer.source.path) if layer.source.path is not None else None
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) + " px"
