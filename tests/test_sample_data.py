@@ -184,9 +184,7 @@ def test_importing_the_sample_data_imports_neither_torch_nor_napari() -> None:
 class TestLayers:
     """Through the plugin's own reader."""
 
-    def test_the_synthetic_sample_is_one_image_in_micrometres(
-        self, small_synthetic: None
-    ) -> None:
+    def test_the_synthetic_sample_is_one_image_in_micrometres(self, small_synthetic: None) -> None:
         data, options, kind = sample_data.synthetic_sample()[0]
         assert kind == "image"
         # So small a slide has one level: napari takes it as it is, not as a pyramid of one.

@@ -44,8 +44,6 @@ def prediction_events(
 
     focus = control.focus = Focus(focus_box)
     loaded = load_model(model)
-    if control.stopped:
-        return
     events = predict_events(slide, loaded, PredictSettings(**settings), focus=focus)
     with closing(events):
         for event in events:
