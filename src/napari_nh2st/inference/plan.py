@@ -26,6 +26,9 @@ _MUCH_COARSER = 1.5
 """Enlarging tiles by more than this is worth a notice: the detail is not there."""
 
 
+_Neighborhoods = tuple[NDArray[np.int64], NDArray[np.bool_]]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a prediction will do.
@@ -58,7 +61,7 @@ class Plan:
     genes: tuple[str, ...]
     grid: TileGrid
     tiles: TileGrid
-    neighborhoods: tuple[NDArray[np.int64], NDArray[np.bool_]] | None
+    neighborhoods: _Neighborhoods | None
     level: int
     top_left: NDArray[np.int64]
     extent: tuple[float, float]
@@ -97,11 +100,7 @@ def plan_prediction(
             mask = find_tissue(slide)
         else:
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
-    grid, tiles = _grids(slide, config, settings, mask)
-    around = None
-    if config.context != "query":
-        size = int(config.neighborhood["size"])
-        around = neighborhoods(tiles.centers * np.asarray(slide.mpp), size)
+    grid, tiles, around = _grids(slide, config, settings, mask)
 
     # The nearest finer level, or one that is as good as equal; not one that would have to be made.
     wanted = config.mpp / max(slide.mpp) * (1 + SAME_SCALE)
@@ -144,10 +143,9 @@ def plan_prediction(
 
 def _grids(
     slide: Slide, config: ModelConfig, settings: PredictSettings, mask: TissueMask | None
-) -> tuple[TileGrid, TileGrid]:
-    """The tiles to predict, and those with whatever else their neighborhoods need."""
+) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:
+    """The tiles to predict, those with whatever else they need, and their neighborhoods."""
     polygons = tuple(np.array(polygon) for polygon in settings.polygons)
-    alone = config.context == "query" or not polygons
     tiles = tile_grid(
         slide,
         tile_um=config.tile_um,
@@ -155,16 +153,24 @@ def _grids(
         mask=mask,
         layout=settings.layout or config.neighborhood["layout"],
         min_tissue=settings.min_tissue,
-        region=polygons if alone else (),
+        region=polygons if config.context == "query" else (),
     )
-    if alone:
-        return tiles, tiles
-    # A tile's prediction must not change with the region: its neighbors are the tissue's.
+    if config.context == "query":
+        return tiles, tiles, None
+    size = int(config.neighborhood["size"])
+    index, filled = neighborhoods(tiles.centers * np.asarray(slide.mpp), size)
+    if not polygons:
+        return tiles, tiles, (index, filled)
+    # A tile's prediction must not change with the region: its neighbors are the tissue's. They
+    # are found first and renumbered then, since of tiles equally far the first is taken.
     inside = inside_region(tiles.centers, polygons)
     if not inside.any():
         raise InputError(f"{slide.path}: no tile with tissue has its center in the region.")
-    wanted, others = np.flatnonzero(inside), np.flatnonzero(~inside)
-    return tiles.subset(wanted), tiles.subset(np.concatenate([wanted, others]))
+    order = np.argsort(~inside, kind="stable")
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    wanted = order[: inside.sum()]
+    return tiles.subset(wanted), tiles.subset(order), (number[index[order]], filled[order])
 
 
 def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tuple[str, ...]:
