@@ -21,6 +21,15 @@ def test_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def vectors(test_data: Path) -> Path:
+    """The folder of reference numbers, beside the test data."""
+    folder = test_data.parent / "vectors"
+    if not folder.is_dir():
+        pytest.skip("the reference vectors are not beside the test data")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep what the package caches out of the user's own cache folder."""

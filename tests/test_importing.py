@@ -26,16 +26,16 @@ def save(path: Path, content: Any) -> Path:
 
 
 @pytest.fixture
-def released(test_data: Path) -> dict[str, torch.Tensor]:
-    return reference_pass(test_data.parent / "vectors").state_dict
+def released(vectors: Path) -> dict[str, torch.Tensor]:
+    return reference_pass(vectors).state_dict
 
 
 def load(path: Path, panel: tuple[str, ...] = GENES) -> Any:
     return import_checkpoint(path, panel, name="imported", mpp=0.5, pitch_um=200)
 
 
-def test_an_imported_checkpoint_predicts_the_reference(test_data: Path, tmp_path: Path) -> None:
-    reference = reference_pass(test_data.parent / "vectors")
+def test_an_imported_checkpoint_predicts_the_reference(vectors: Path, tmp_path: Path) -> None:
+    reference = reference_pass(vectors)
     path = save(tmp_path / "best.ckpt", {"state_dict": reference.state_dict, "epoch": 3})
     model = load(path)
     assert model.config.context == "query"

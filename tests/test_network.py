@@ -36,11 +36,8 @@ def relative_error(found: torch.Tensor, expected: np.ndarray | torch.Tensor) -> 
 
 
 @pytest.fixture(scope="module")
-def reference(test_data: Path) -> ReferencePass:
-    folder = test_data.parent / "vectors"
-    if not folder.is_dir():
-        pytest.skip("the reference vectors are not beside the test data")
-    return reference_pass(folder)
+def reference(vectors: Path) -> ReferencePass:
+    return reference_pass(vectors)
 
 
 @pytest.fixture(scope="module")
