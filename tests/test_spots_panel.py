@@ -13,13 +13,10 @@ from spot_sections import drawn_spots, her2st, mob
 
 
 def test_the_published_panel_is_the_top_250_by_mean_of_the_training_sections(
-    test_data: Path,
+    test_data: Path, vectors: Path
 ) -> None:
-    vector = test_data.parent / "vectors" / "preprocessing_her2st_C6.npz"
-    if not vector.exists():
-        pytest.skip("the reference vectors are not beside the test data")
     sections = {name: her2st(test_data, name) for name in ("C2", "C3", "C4", "C5")}
-    with np.load(vector) as content:
+    with np.load(vectors / "preprocessing_her2st_C6.npz") as content:
         assert choose_panel(sections).genes == tuple(content["genes"].tolist())
 
 

@@ -22,11 +22,8 @@ from spot_sections import drawn_spots, her2st, mob
 
 
 @pytest.fixture(scope="module")
-def reference(test_data: Path) -> dict[str, NDArray[np.generic]]:
-    path = test_data.parent / "vectors" / "preprocessing_her2st_C6.npz"
-    if not path.exists():
-        pytest.skip("the reference vectors are not beside the test data")
-    with np.load(path) as content:
+def reference(vectors: Path) -> dict[str, NDArray[np.generic]]:
+    with np.load(vectors / "preprocessing_her2st_C6.npz") as content:
         return dict(content)
 
 
