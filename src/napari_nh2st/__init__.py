@@ -11,14 +11,22 @@ if TYPE_CHECKING:
     from napari_nh2st.inference import PredictSettings, predict, predict_events
     from napari_nh2st.model import load_model
     from napari_nh2st.slide import open_slide
+    from napari_nh2st.spots import read_sections
+    from napari_nh2st.training import TrainSettings, cross_validate, evaluate, load_study, train
 
 __all__ = [
     "InputError",
     "PredictSettings",
+    "TrainSettings",
+    "cross_validate",
+    "evaluate",
     "load_model",
+    "load_study",
     "open_slide",
     "predict",
     "predict_events",
+    "read_sections",
+    "train",
 ]
 
 _HOMES = {
@@ -28,6 +36,12 @@ _HOMES = {
     "open_slide": "slide",
     "predict": "inference",
     "predict_events": "inference",
+    "read_sections": "spots",
+    "TrainSettings": "training.settings",
+    "cross_validate": "training",
+    "evaluate": "training",
+    "load_study": "training",
+    "train": "training",
 }
 
 

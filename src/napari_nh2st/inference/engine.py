@@ -251,7 +251,7 @@ def _compute(
     if plan.neighborhoods is not None:
         gatherer = NeighborhoodGatherer(predictor, *plan.neighborhoods, wanted)
         needed = gatherer.needed
-    level = slide.levels[plan.level]
+    level = slide.levels[plan.source.level]
     schedule = Schedule(
         plan.tiles,
         needed,
@@ -262,8 +262,8 @@ def _compute(
         # Strips of a width that decodes wide segments once; usual ones are a tile wide.
         strip_tiles=len(plan.tiles) if level.segment_shape[1] > _WIDE_SEGMENT_PX else None,
     )
-    reader = BulkReader(level, plan.top_left, plan.source_size)
-    resample = Resampler(plan.extent, model.config.tile_px, placement.device)
+    reader = BulkReader(level, plan.source.top_left, plan.source.size)
+    resample = Resampler(plan.source.extent, model.config.tile_px, placement.device)
     # Results are fetched one batch late where the device works on its own, so that it never waits.
     in_flight: deque[tuple[NDArray[np.int64], Tensor, dict[int, str]]] = deque()
     lag = 0 if placement.device.type == "cpu" else 1

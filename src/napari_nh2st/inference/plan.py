@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.resample import SAME_SCALE
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
 from napari_nh2st.tiles.grid import inside_region
-
-_LARGEST_SOURCE_PX = 8192
-"""A tile wider than this on the slide is a wrong µm/px, not a tile."""
 
 _MUCH_COARSER = 1.5
 """Enlarging tiles by more than this is worth a notice: the detail is not there."""
@@ -44,14 +41,8 @@ class Plan:
         region leaves tissue out, the tissue's other tiles.
     neighborhoods
         Index and mask, (n, 9) each, of all ``tiles``; None where the context does without.
-    level
-        Level that tiles are read from.
-    top_left
-        (n, 2) int, corner of each of ``tiles`` in pixels of that level.
-    extent
-        (height, width) of a tile in pixels of that level; need not be whole.
-    source_size
-        The same in whole pixels, as read.
+    source
+        Where their pixels lie.
     identity
         What makes it another prediction if it changes.
     notices
@@ -62,10 +53,7 @@ class Plan:
     grid: TileGrid
     tiles: TileGrid
     neighborhoods: _Neighborhoods | None
-    level: int
-    top_left: NDArray[np.int64]
-    extent: tuple[float, float]
-    source_size: tuple[int, int]
+    source: TileSource
     identity: dict[str, Any]
     notices: tuple[str, ...]
 
@@ -102,20 +90,7 @@ def plan_prediction(
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
     grid, tiles, around = _grids(slide, config, settings, mask)
 
-    # The nearest finer level, or one that is as good as equal; not one that would have to be made.
-    wanted = config.mpp / max(slide.mpp) * (1 + SAME_SCALE)
-    level = slide.best_level(wanted, native_only=True)
-    level_mpp = np.multiply(slide.mpp, slide.downsamples[level])
-    scale = config.mpp / level_mpp
-    scale[np.abs(scale - 1) < SAME_SCALE] = 1
-    extent = config.tile_px * scale
-    source_size = np.ceil(extent - 1e-9).astype(np.int64)
-    if source_size.max() > _LARGEST_SOURCE_PX:
-        raise InputError(
-            f"{slide.path}: at {slide.mpp[1]:g} µm/px a tile of {config.tile_um:g} µm is "
-            f"{source_size.max():,} px wide. Is the µm/px right?"
-        )
-    corner = tiles.centers / slide.downsamples[level] - extent / 2
+    source = tile_source(slide, slide.mpp, tiles.centers, config.tile_px, config.mpp)
     identity = {
         "slide": slide.fingerprint,
         "mpp": list(slide.mpp),
@@ -132,10 +107,7 @@ def plan_prediction(
         grid,
         tiles,
         around,
-        level,
-        np.rint(corner).astype(np.int64),
-        (float(extent[0]), float(extent[1])),
-        (int(source_size[0]), int(source_size[1])),
+        source,
         identity,
         (*notices, *_notices(slide, model, grid)),
     )

@@ -117,7 +117,13 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
     return Model(config, network.eval(), source or str(folder))
 
 
-def save_model_folder(model: Model, folder: Path, dtype: torch.dtype = torch.float32) -> Model:
+def save_model_folder(
+    model: Model,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    *,
+    overwrite: bool = False,
+) -> Model:
     """Write a model folder, all of it or nothing.
 
     Parameters
@@ -125,9 +131,11 @@ def save_model_folder(model: Model, folder: Path, dtype: torch.dtype = torch.flo
     model
         What to write.
     folder
-        Must not exist; its parents are made.
+        Must not exist, unless it is to be replaced; its parents are made.
     dtype
         Type of the stored weights.
+    overwrite
+        Replace a model folder. Until the new one is written, the old one stays.
 
     Returns
     -------
@@ -139,7 +147,7 @@ def save_model_folder(model: Model, folder: Path, dtype: torch.dtype = torch.flo
     InputError
         The folder exists or cannot be written.
     """
-    if folder.exists():
+    if folder.exists() and not (overwrite and (folder / CONFIG_FILE).is_file()):
         raise InputError(f"{folder} exists already; give another folder or remove it first")
     state = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
@@ -167,7 +175,14 @@ def save_model_folder(model: Model, folder: Path, dtype: torch.dtype = torch.flo
         (draft / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (draft / CARD_FILE).write_text(model_card(config), encoding="utf-8")
         draft.chmod(0o777 & ~_umask())
-        draft.replace(folder)
+        if folder.exists():
+            # A folder cannot be replaced in one step: the old one waits in the draft's place.
+            old = draft.with_name(f"{draft.name}.old")
+            folder.replace(old)
+            draft.replace(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            draft.replace(folder)
     except (OSError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{folder} cannot be written: {reason}") from None

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import Tensor, cat, nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_nh2st.model.attention import CrossEncoder
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.hypergraph import (
     NeighborhoodEncoder,
     convolution_operator,
-    incidence_matrix,
+    incidence_from_similarity,
     masked_mean,
 )
 from napari_nh2st.model.resnet import MAP_CHANNELS, MAP_STRIDE, ResNet18Encoder
@@ -66,7 +68,8 @@ class NH2STOutputs(NamedTuple):
     """Everything a training step compares, for b queries."""
 
     prediction: Tensor
-    """(b, panel)"""
+    """(b, panel). With ``context="average"`` the query's own, which is what is trained there:
+    the mean over the neighborhood is taken of a trained network, see :meth:`NH2ST.predict`."""
     query_image: Tensor
     """(b, dim)"""
     query_expression: Tensor
@@ -112,20 +115,26 @@ class NH2ST(nn.Module):
         # The released weights take the query's map in (h, w, d) order.
         return self.query_head(maps.permute(0, 2, 3, 1).flatten(1))
 
-    def hypergraph(self, maps: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Convolution operator of neighborhoods: maps (b, 9, 512, 7, 7) → (b, 9, 9).
+    def hypergraph(self, maps: Tensor, neighborhoods: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Convolution operator of neighborhoods: maps (n, 512, 7, 7), (b, 9) → (b, 9, 9).
 
-        Hyperedges come from the images alone, and serve the expression side too.
+        Hyperedges come from the images alone, and serve the expression side too. Which node is
+        most like which has no gradient.
         """
-        incidence = incidence_matrix(maps.flatten(2), self.hyperparameters.hyperedge_others, mask)
-        return convolution_operator(incidence).to(maps.dtype)
+        with torch.no_grad():
+            # Of the distinct tiles once: neighborhoods share most of their pairs.
+            unit = functional.normalize(maps.flatten(1).float(), dim=-1)
+            similarity = unit @ unit.T
+            around = similarity[neighborhoods[:, :, None], neighborhoods[:, None, :]]
+            others = self.hyperparameters.hyperedge_others
+            return convolution_operator(incidence_from_similarity(around, others, mask))
 
     def neighbor_features(
-        self, maps: Tensor, operator: Tensor, mask: Tensor | None = None
+        self, maps: Tensor, neighborhoods: Tensor, operator: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Image side of the neighbor branch: (b, 9, 512, 7, 7) → (b, dim)."""
+        """Image side of the neighbor branch: maps (n, 512, 7, 7), (b, 9) → (b, dim)."""
         # In (d, h, w) order, unlike the query's.
-        return self.neighbor_image_encoder(maps.flatten(2), operator, mask)
+        return _around(self.neighbor_image_encoder, maps.flatten(1), neighborhoods, operator, mask)
 
     def predict(
         self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
@@ -162,9 +171,9 @@ class NH2ST(nn.Module):
             each = self.decoder(self.query_features(maps))
             return masked_mean(each[neighborhoods], mask)
         query = self.query_features(maps[neighborhoods[:, 0]])
-        around = maps[neighborhoods]
-        neighbor = self.neighbor_features(around, self.hypergraph(around, mask), mask)
-        return self.decoder(cat([query, neighbor], dim=-1))
+        operator = self.hypergraph(maps, neighborhoods, mask)
+        neighbor = self.neighbor_features(maps, neighborhoods, operator, mask)
+        return self.decoder(torch.cat([query, neighbor], dim=-1))
 
     def forward(
         self,
@@ -186,21 +195,42 @@ class NH2ST(nn.Module):
         mask
             (b, 9) bool, or None for all True.
         """
-        maps = self.encode(tiles)
+        return self.outputs(self.encode(tiles), expression, neighborhoods, mask)
+
+    def outputs(
+        self,
+        maps: Tensor,
+        expression: Tensor,
+        neighborhoods: Tensor,
+        mask: Tensor | None = None,
+    ) -> NH2STOutputs:
+        """:meth:`forward` from feature maps (n, 512, 7, 7) that are there already."""
+        queries = neighborhoods[:, 0]
         encoded = self.expression_encoder(expression)
-        query_image, query_expression = self.cross_encoder(
-            self.query_features(maps[neighborhoods[:, 0]]), encoded[neighborhoods[:, 0]]
-        )
-        around = maps[neighborhoods]
-        operator = self.hypergraph(around, mask)
+        each = self.query_features(maps)
+        query_image, query_expression = self.cross_encoder(each[queries], encoded[queries])
+        operator = self.hypergraph(maps, neighborhoods, mask)
+        neighbor = self.neighbor_features(maps, neighborhoods, operator, mask)
         neighbor_image, neighbor_expression = self.cross_encoder(
-            self.neighbor_features(around, operator, mask),
-            self.neighbor_expression_encoder(encoded[neighborhoods], operator, mask),
+            neighbor,
+            _around(self.neighbor_expression_encoder, encoded, neighborhoods, operator, mask),
         )
+        seen = each[queries]
+        if self.hyperparameters.context == "neighborhood":
+            seen = torch.cat([seen, neighbor], dim=-1)
+        prediction = self.decoder(seen)
         return NH2STOutputs(
-            self.predict(maps, neighborhoods, mask),
-            query_image,
-            query_expression,
-            neighbor_image,
-            neighbor_expression,
+            prediction, query_image, query_expression, neighbor_image, neighbor_expression
         )
+
+
+def _around(
+    encoder: NeighborhoodEncoder,
+    nodes: Tensor,
+    neighborhoods: Tensor,
+    operator: Tensor,
+    mask: Tensor | None,
+) -> Tensor:
+    """Encode neighborhoods, applying the first linear map once per tile: (n, d) → (b, dim)."""
+    projected = encoder.conv1.lin(nodes)
+    return encoder.from_projected(projected[neighborhoods], operator.to(projected.dtype), mask)

@@ -12,6 +12,9 @@ MAP_CHANNELS = 512
 MAP_STRIDE = 32
 """Tile pixels per feature map position."""
 
+N_STAGES = 5
+"""Stages of the encoder; all but the first two halve the size."""
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385, fig. 2).
@@ -67,9 +70,23 @@ class ResNet18Encoder(nn.Module):
             BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1)
         )
 
+    @property
+    def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """The modules of the five stages: what stands before ``layer1``, and the four layers."""
+        first = (self.conv1, self.bn1, self.maxpool)
+        return first, (self.layer1,), (self.layer2,), (self.layer3,), (self.layer4,)
+
     def forward(self, tiles: Tensor) -> Tensor:
-        x = self.maxpool(self.bn1(self.conv1(tiles)).relu())
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.through(tiles, 0, N_STAGES)
+
+    def through(self, x: Tensor, first: int, stop: int) -> Tensor:
+        """Run the stages from ``first`` up to but without ``stop``."""
+        for stage in range(first, stop):
+            if stage == 0:
+                x = self.maxpool(self.bn1(self.conv1(x)).relu())
+            else:
+                x = self.stages[stage][0](x)
+        return x
 
 
 def normalize_tiles(tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

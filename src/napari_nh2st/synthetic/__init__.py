@@ -1,9 +1,19 @@
-"""A synthetic H&E slide, drawn by seed: works offline, and what lies where on it is known."""
+"""A synthetic H&E slide with its expression, by seed: offline, and what lies where is known.
+
+What measures expression is loaded when first used: a slide is drawn without anndata.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .fields import TissueFields
 from .nuclei import NUCLEUS_DTYPE, NucleusClass
 from .tissue import SyntheticTissue
 from .writing import Mark, write_synthetic_slide
+
+if TYPE_CHECKING:
+    from .expression import ProgrammeSettings, synthetic_spots, true_target
+    from .study import write_synthetic_section, write_synthetic_study
 
 DRAWING_VERSION = 1
 """Goes up whenever the same seed gives other pixels."""
@@ -13,7 +23,26 @@ __all__ = [
     "NUCLEUS_DTYPE",
     "Mark",
     "NucleusClass",
+    "ProgrammeSettings",
     "SyntheticTissue",
     "TissueFields",
+    "synthetic_spots",
+    "true_target",
+    "write_synthetic_section",
     "write_synthetic_slide",
+    "write_synthetic_study",
 ]
+
+_HOMES = {
+    "ProgrammeSettings": "expression",
+    "synthetic_spots": "expression",
+    "true_target": "expression",
+    "write_synthetic_section": "study",
+    "write_synthetic_study": "study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

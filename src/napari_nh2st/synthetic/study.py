@@ -1,0 +1,124 @@
+"""Synthetic sections as files: slides with their expression, and the table of a study."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_nh2st.export import write_anndata
+from napari_nh2st.spots import Section
+
+from .expression import ProgrammeSettings, synthetic_spots
+from .tissue import SyntheticTissue
+from .writing import write_synthetic_slide
+
+_COLUMNS = ("section_id", "donor_id", "slide", "expression")
+
+
+def write_synthetic_section(
+    folder: str | os.PathLike[str],
+    seed: int = 0,
+    *,
+    size_um: tuple[float, float] = (3000.0, 3000.0),
+    mpp: float = 1.0,
+    settings: ProgrammeSettings | None = None,
+    donor: str | None = None,
+) -> Section:
+    """Write a synthetic slide and its expression.
+
+    Parameters
+    ----------
+    folder
+        Where ``synthetic-{seed}.tiff`` and ``synthetic-{seed}.h5ad`` go; made if it is not there.
+        Files of these names are replaced.
+    seed
+        Of the tissue.
+    size_um
+        (height, width) of the slide. The default has some 120 to 150 spots.
+    mpp
+        µm per pixel of the slide.
+    settings
+        How expression follows the tissue; None for the defaults.
+    donor
+        None for ``donor-{seed}``.
+
+    Returns
+    -------
+    Section
+        ``read_spots(section.expression)`` gives what is measured, ``anndata.read_h5ad`` the
+        truth with it.
+
+    Raises
+    ------
+    ValueError
+        The size has no room for spots, or the µm/px is out of its range.
+    OSError, InputError
+        The files cannot be written.
+    """
+    height, width = (round(size / mpp) for size in size_um)
+    tissue = SyntheticTissue(seed, (height, width), mpp)
+    spots = synthetic_spots(tissue, settings)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"synthetic-{seed}"
+    slide = write_synthetic_slide(folder / f"{name}.tiff", seed, tissue.shape, mpp)
+    expression = folder / f"{name}.h5ad"
+    write_anndata(spots, expression, overwrite=True)
+    return Section(name, f"donor-{seed}" if donor is None else donor, slide, expression)
+
+
+def write_synthetic_study(
+    folder: str | os.PathLike[str],
+    seeds: Sequence[int],
+    *,
+    donors: Sequence[str] | None = None,
+    size_um: tuple[float, float] = (3000.0, 3000.0),
+    mpp: float = 1.0,
+    settings: ProgrammeSettings | None = None,
+) -> Path:
+    """Write synthetic sections and the table that :func:`~napari_nh2st.spots.read_sections` reads.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    seeds
+        One section each.
+    donors
+        The donor of each section; None for a donor of its own.
+    size_um, mpp, settings
+        As for `write_synthetic_section`.
+
+    Returns
+    -------
+    Path
+        ``sections.csv`` in the folder; its paths are relative to it.
+
+    Raises
+    ------
+    ValueError
+        A seed occurs twice, donors are not as many as seeds, or as `write_synthetic_section`.
+    OSError, InputError
+        The files cannot be written.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"Each section needs a seed of its own, not {list(seeds)}.")
+    if donors is not None and len(donors) != len(seeds):
+        raise ValueError(f"There are {len(donors)} donors for {len(seeds)} sections.")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for k, seed in enumerate(seeds):
+        donor = None if donors is None else donors[k]
+        section = write_synthetic_section(
+            folder, seed, size_um=size_um, mpp=mpp, settings=settings, donor=donor
+        )
+        writer.writerow(
+            (section.section_id, section.donor_id, section.slide.name, section.expression.name)
+        )
+    path = Path(folder) / "sections.csv"
+    partial = path.with_suffix(".csv.part")
+    partial.write_text(table.getvalue(), encoding="utf-8")
+    partial.replace(path)
+    return path

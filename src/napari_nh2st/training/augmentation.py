@@ -1,0 +1,110 @@
+"""Flips, quarter turns and stain jitter: other looks of the same tissue."""
+
+from dataclasses import dataclass
+
+import torch
+from skimage.color import hed_from_rgb, rgb_from_hed
+from torch import Tensor
+
+from napari_nh2st.errors import InputError
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Which looks a tile may take.
+
+    Parameters
+    ----------
+    flips, quarter_turns
+        Mirror images, and turns by 90°: tissue has no upper side.
+    stain_jitter
+        Each of haematoxylin, eosin and the residual stain is multiplied by a factor drawn
+        uniformly from ``1 ± stain_jitter`` and moved by an optical density from
+        ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
+        jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
+    """
+
+    flips: bool = True
+    quarter_turns: bool = True
+    stain_jitter: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stain_jitter < 1:
+            raise InputError(f"stain_jitter is {self.stain_jitter}; it must be from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class AugmentationDraw:
+    """One look for each of n images, or of n neighborhoods.
+
+    Parameters
+    ----------
+    turns
+        (n,) int64, 0 to 3 turns by 90°.
+    flipped
+        (n,) bool, mirrored left to right after the turn.
+    stain, shift
+        (n, 3, 3) and (n, 3): optical densities become ``density @ stain + shift``.
+    """
+
+    turns: Tensor
+    flipped: Tensor
+    stain: Tensor
+    shift: Tensor
+
+    def __getitem__(self, index: Tensor) -> "AugmentationDraw":
+        """The draws of some images, or of a draw's own many images."""
+        return AugmentationDraw(
+            self.turns[index], self.flipped[index], self.stain[index], self.shift[index]
+        )
+
+    def to(self, device: torch.device) -> "AugmentationDraw":
+        """The same on a device."""
+        return AugmentationDraw(
+            *(t.to(device) for t in (self.turns, self.flipped, self.stain, self.shift))
+        )
+
+
+def draw(settings: AugmentationSettings, n: int, generator: torch.Generator) -> AugmentationDraw:
+    """Draw n looks, on the CPU, from nothing but the generator."""
+    turns = torch.randint(4 if settings.quarter_turns else 1, (n,), generator=generator)
+    flipped = torch.randint(2 if settings.flips else 1, (n,), generator=generator).bool()
+    uniform = 2 * torch.rand((2, n, 3), generator=generator) - 1
+    factor = 1 + settings.stain_jitter * uniform[0]
+    to_stains = torch.from_numpy(hed_from_rgb).float()
+    to_density = torch.from_numpy(rgb_from_hed).float()
+    stain = (to_stains * factor[:, None, :]) @ to_density
+    shift = (settings.stain_jitter / 5 * uniform[1]) @ to_density
+    return AugmentationDraw(turns, flipped, stain, shift)
+
+
+def augment(tiles: Tensor, looks: AugmentationDraw) -> Tensor:
+    """Give each tile its look.
+
+    Parameters
+    ----------
+    tiles
+        (n, side, side, 3), RGB in 0–255, uint8 or float.
+    looks
+        n of them, on the same device.
+
+    Returns
+    -------
+    Tensor
+        (n, side, side, 3) float32 in 0–255.
+    """
+    tiles = tiles.to(torch.float32)
+    n, height, width, _ = tiles.shape
+    density = ((tiles + 1) / 256).log_().neg_()
+    density = density.reshape(n, height * width, 3)
+    density = torch.baddbmm(looks.shift[:, None, :], density, looks.stain)
+    light = density.neg_().exp_().mul_(256).sub_(1).clamp_(0, 255).reshape(n, height, width, 3)
+    # One group a look: eight rotations of blocks, where rolling each tile would be n of them.
+    result = torch.empty_like(light)
+    for turns in range(4):
+        for flipped in (False, True):
+            chosen = ((looks.turns == turns) & (looks.flipped == flipped)).nonzero()[:, 0]
+            if len(chosen):
+                turned = torch.rot90(light[chosen], turns, (1, 2))
+                result[chosen] = turned.flip(2) if flipped else turned
+    return result

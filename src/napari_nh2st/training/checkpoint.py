@@ -1,0 +1,69 @@
+"""Checkpoints that are whole or not there."""
+
+import contextlib
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_nh2st.errors import InputError
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values, replacing the file only when the new one is on the disk.
+
+    Parameters
+    ----------
+    path
+        A file; its folder must exist.
+    state
+        Nested dicts and lists of tensors, numbers and texts.
+
+    Raises
+    ------
+    InputError
+        It cannot be written, such as on a full disk; the file that was there is as it was.
+    """
+    draft = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            prefix=f".{path.name}.", dir=path.parent, delete=False
+        ) as file:
+            draft = Path(file.name)
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
+        if isinstance(error, RuntimeError) and "writ" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or "writing failed; is the disk full?"
+        raise InputError(
+            f"{path} cannot be written: {reason}. What was there is unchanged."
+        ) from error
+    finally:
+        if draft is not None:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_checkpoint` wrote; nothing in the file is executed.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or no checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError):
+        raise InputError(f"{path} is damaged or no checkpoint; remove it to start again") from None
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is no checkpoint; remove it to start again")
+    return state

@@ -1,0 +1,305 @@
+"""A model against measured sections: predictions at their spots, scores, and a folder of both."""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.anndata_file import write_anndata
+from napari_nh2st.inference.device import place
+from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
+from napari_nh2st.model.folder import Model
+from napari_nh2st.training.figures import save_gene_pcc, save_maps
+from napari_nh2st.training.metrics import gene_scores, summarize
+from napari_nh2st.training.spot_prediction import measured_genes, predict_spots
+from napari_nh2st.training.study import MeasuredSection, section_tiles
+
+_OTHER_PITCH = 1.25
+"""Spots that much farther or nearer than in training make a target of another area."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a model does on some sections.
+
+    Parameters
+    ----------
+    predictions
+        By section, as :func:`predict_spots` gives them.
+    scores
+        One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
+    summary
+        Over all genes and sections, see :func:`~napari_nh2st.training.metrics.summarize`.
+    section_summaries
+        The same for each section by itself.
+    notices
+        What a reader of the numbers has to know.
+    """
+
+    predictions: dict[str, AnnData]
+    scores: pd.DataFrame
+    summary: dict[str, Any]
+    section_summaries: dict[str, dict[str, Any]]
+    notices: tuple[str, ...]
+
+
+def evaluate(
+    model: Model,
+    sections: Sequence[MeasuredSection],
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    on_event: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Predict measured sections and score what comes out.
+
+    The baseline is the mean of the training target (``training["target_mean"]`` of the config:
+    values by gene, or a list in the panel's order); without it there are no baseline scores.
+
+    Where a section lacks genes of the panel, its target is scaled to 10,000 over the genes that
+    it has. How much the others would have held cannot be known, so that its values are in
+    another unit than the model's: it counts for correlations, where that hardly shows, and not
+    for errors. A notice says so.
+
+    Parameters
+    ----------
+    model
+        Trained on other sections, or a notice says that it was not.
+    sections
+        From :func:`~napari_nh2st.training.study.load_study`.
+    device, precision
+        As in :class:`~napari_nh2st.inference.settings.PredictSettings`.
+    bootstrap, seed
+        Of the intervals.
+    on_event
+        Called with a section's name, how many of its spots are done, and all of them. To stop,
+        raise from it.
+
+    Raises
+    ------
+    InputError
+        There is no section, one shares no gene with the panel or its tiles cannot be read, the
+        model's target is not the published one, or the device is not there.
+    """
+    if not sections:
+        raise InputError("There is no section to evaluate on; the sections table names none")
+    config = model.config
+    _check_target(config)
+    place(device, precision, None, None)  # before tiles are read
+    baseline = training_mean(config)
+    genes = {measured.name: measured_genes(config, measured) for measured in sections}
+    predictions: dict[str, AnnData] = {}
+    for measured in sections:
+        name = measured.name
+        if on_event is not None:
+            on_event(name, 0, measured.spots.n_obs)
+        tiles = section_tiles(
+            measured,
+            genes[name],
+            tile_px=config.tile_px,
+            mpp=config.mpp,
+            neighborhood=config.neighborhood["size"],
+        )
+        predictions[name] = predict_spots(
+            model, measured, tiles, device=device, precision=precision, on_event=on_event
+        )
+    every = list(predictions.values())
+    scores = gene_scores(every, baseline, bootstrap=bootstrap, seed=seed)
+    return Evaluation(
+        predictions,
+        scores,
+        summarize(scores, every, bootstrap=bootstrap, seed=seed),
+        {
+            name: _section_summary(prediction, baseline, bootstrap, seed)
+            for name, prediction in predictions.items()
+        },
+        _notices(config, sections, genes, predictions, baseline),
+    )
+
+
+def combine_evaluations(
+    parts: Sequence[Evaluation],
+    baselines: NDArray[np.floating],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """One evaluation of several, each of other sections by another model of the same panel.
+
+    Parameters
+    ----------
+    parts
+        The folds of a cross-validation.
+    baselines
+        (sections, panel) mean of the training target of the model that predicted each section.
+    bootstrap, seed
+        Of the intervals.
+    """
+    predictions = {name: p for part in parts for name, p in part.predictions.items()}
+    every = list(predictions.values())
+    scores = gene_scores(every, baselines, bootstrap=bootstrap, seed=seed)
+    return Evaluation(
+        predictions,
+        scores,
+        summarize(scores, every, bootstrap=bootstrap, seed=seed),
+        {name: summary for part in parts for name, summary in part.section_summaries.items()},
+        tuple(dict.fromkeys(notice for part in parts for notice in part.notices)),
+    )
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Write an evaluation as a folder, all of it or nothing.
+
+    Parameters
+    ----------
+    evaluation
+        From :func:`evaluate`.
+    folder
+        Must not exist; its parents are made. It gets
+
+        - ``summary.json``: the summary, that of each section, the notices and the model;
+        - ``genes.csv``: the scores;
+        - ``predictions/<section>.h5ad``;
+        - ``gene_pcc.png``, and ``maps.png`` or, for several sections, ``maps-<section>.png``.
+
+        In file names, what a section's name has beside letters, digits and ``_.-~`` is
+        percent-encoded.
+
+    Raises
+    ------
+    InputError
+        The folder exists or cannot be written.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already; give another folder or remove it first")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+        ) as around:
+            draft = Path(around) / folder.name
+            draft.mkdir()
+            _write_files(evaluation, draft)
+            draft.replace(folder)
+    except (OSError, InputError) as error:
+        # Of a file in the draft, whose place means nothing to the user: the reason is enough.
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or cause
+        raise InputError(f"{folder} cannot be written: {reason}") from error
+
+
+def _write_files(evaluation: Evaluation, folder: Path) -> None:
+    predictions = evaluation.predictions
+    content = {
+        "summary": evaluation.summary,
+        "sections": evaluation.section_summaries,
+        "notices": list(evaluation.notices),
+        "model": next(iter(predictions.values())).uns["nh2st"]["model"],
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    evaluation.scores.to_csv(folder / "genes.csv", index=False)
+    (folder / "predictions").mkdir()
+    for name, prediction in predictions.items():
+        file = quote(name, safe="")
+        write_anndata(prediction, folder / "predictions" / f"{file}.h5ad")
+        maps = "maps.png" if len(predictions) == 1 else f"maps-{file}.png"
+        save_maps(prediction, evaluation.scores, folder / maps)
+    save_gene_pcc(evaluation.scores, evaluation.summary, folder / "gene_pcc.png")
+
+
+def _check_target(config: ModelConfig) -> None:
+    for name in ("scale_to", "transform", "smoothing"):
+        if config.target[name] != PUBLISHED_TARGET[name]:
+            raise InputError(
+                f"The model {config.name} predicts {config.target['description']!r} "
+                f"(target.{name} {config.target[name]!r}), but measured sections are brought to "
+                f"{PUBLISHED_TARGET['description']!r}: the two cannot be compared"
+            )
+
+
+def training_mean(config: ModelConfig) -> NDArray[np.float64] | None:
+    """Mean of the training target by gene, (panel,); None where the config does not have it.
+
+    Raises
+    ------
+    InputError
+        It has another number of values than genes.
+    """
+    mean = config.training.get("target_mean")
+    if mean is None:
+        return None
+    if isinstance(mean, dict):
+        mean = [mean.get(gene) for gene in config.panel]
+    if len(mean) != len(config.panel):
+        raise InputError(
+            f"The config of {config.name}: training.target_mean has {len(mean)} values for "
+            f"{len(config.panel)} genes"
+        )
+    return np.array([np.nan if value is None else value for value in mean], np.float64)
+
+
+def _section_summary(
+    prediction: AnnData, baseline: NDArray[np.float64] | None, bootstrap: int, seed: int
+) -> dict[str, Any]:
+    scores = gene_scores([prediction], baseline, bootstrap=0)
+    return summarize(scores, [prediction], bootstrap=bootstrap, seed=seed)
+
+
+def _notices(
+    config: ModelConfig,
+    sections: Sequence[MeasuredSection],
+    genes: dict[str, tuple[str, ...]],
+    predictions: dict[str, AnnData],
+    baseline: NDArray[np.float64] | None,
+) -> tuple[str, ...]:
+    notices = []
+    if not config.trained:
+        notices.append(f"The model {config.name} is UNTRAINED: its predictions mean nothing.")
+    trained_on = set(config.training.get("sections", ()))
+    seen = [measured.name for measured in sections if measured.name in trained_on]
+    if seen:
+        notices.append(
+            f"The model {config.name} was trained on {', '.join(seen)} (sections of that name): "
+            "these scores do not tell how it does on others."
+        )
+    if baseline is None:
+        notices.append(
+            f"The config of {config.name} has no training.target_mean: there is no baseline to "
+            "compare the errors with."
+        )
+    for measured in sections:
+        name = measured.name
+        missing = len(config.panel) - len(genes[name])
+        if missing:
+            notices.append(
+                f"{name} lacks {missing} of the panel's {len(config.panel)} genes. Its values are "
+                f"scaled over the other {len(genes[name])} and so in another unit: it counts for "
+                "PCC, not for MSE and MAE."
+            )
+        unread = measured.spots.n_obs - predictions[name].n_obs
+        if unread:
+            notices.append(
+                f"{name}: {unread} of {measured.spots.n_obs} spots are left out, since their "
+                "tiles cannot be read from the slide."
+            )
+        ratio = measured.pitch_um / config.pitch_um
+        if config.trained and max(ratio, 1 / ratio) > _OTHER_PITCH:
+            notices.append(
+                f"{name}: spots are {measured.pitch_um:.0f} µm apart, in training "
+                f"{config.pitch_um:.0f} µm: neighborhoods and the smoothed target are of another "
+                "size than the model learned."
+            )
+        notices += measured.warnings
+    return tuple(notices)

@@ -1,0 +1,264 @@
+"""Pictures of an evaluation: measured beside predicted, and how the genes' correlations spread."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.training.metrics import MEASURED, pearson
+
+_RANKS = (("best", 0.0), ("upper quartile", 0.25), ("median", 0.5), ("worst", 1.0))
+"""The genes drawn: what they are called, and their place in the ranking by PCC."""
+
+_MAP_HEIGHT = 2.6
+"""Inches."""
+
+_BLUE, _RED, _GREY = "#31688e", "#b5367a", "#666666"
+
+
+def ranked_genes(scores: pd.DataFrame) -> dict[str, str]:
+    """Genes spread over the ranking by PCC: gene → its place in words.
+
+    Parameters
+    ----------
+    scores
+        From :func:`~napari_nh2st.training.metrics.gene_scores`. Genes without a PCC are not
+        ranked; fewer than four genes are each taken once.
+    """
+    ranked = scores.dropna(subset="pcc").sort_values("pcc", ascending=False, kind="stable")
+    genes: dict[str, str] = {}
+    for words, share in _RANKS:
+        if len(ranked):
+            place = round(share * (len(ranked) - 1))
+            genes.setdefault(ranked["gene"].iloc[place], f"{words} of {len(ranked)} genes")
+    return genes
+
+
+def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
+    """Draw the tissue and, for genes spread over the ranking, measured beside predicted.
+
+    Both maps of a gene have the same colours; the PCC is that within the section.
+
+    Parameters
+    ----------
+    prediction
+        From :func:`~napari_nh2st.training.evaluation.predict_spots`.
+    scores
+        Of the evaluation, for the ranking.
+    path
+        ``.png``.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    about = prediction.uns["nh2st"]
+    y_um, x_um = (np.asarray(prediction.obsm["spatial"])[:, ::-1] * about["slide"]["mpp"]).T
+    pitch = float(about["pitch_um"])
+    left, right = x_um.min() - pitch, x_um.max() + pitch
+    top, bottom = y_um.min() - pitch, y_um.max() + pitch
+    genes = [
+        (gene, words)
+        for gene, words in ranked_genes(scores).items()
+        if np.isfinite(prediction[:, gene].layers[MEASURED]).all()
+    ]
+    width = float(np.clip(_MAP_HEIGHT * (right - left) / (bottom - top), 1.8, 7))
+    rows = 1 + len(genes)
+    figure = Figure((2 * width + 1.6, rows * (_MAP_HEIGHT + 0.35)), layout="constrained")
+    axes = figure.subplots(
+        rows, 3, squeeze=False, gridspec_kw={"width_ratios": [width, width, 0.09]}
+    )
+    _tissue(axes[0, 0], prediction)
+    _scale_bar(axes[0, 0], left, right)
+    axes[0, 0].set_title(f"{about['slide']['name']} (H&E)", fontsize=10)
+    _caption(axes[0, 1], prediction)
+    axes[0, 2].set_axis_off()
+    unit = "\n".join(textwrap.wrap(str(about["target"]["description"]), 50))
+    for row, (gene, words) in zip(axes[1:], genes, strict=True):
+        measured = np.asarray(prediction[:, gene].layers[MEASURED], np.float64)
+        predicted = np.asarray(prediction[:, gene].X, np.float64)
+        limits = robust_limits(np.concatenate([measured, predicted]))
+        pcc = pearson(predicted, measured)[0]
+        titles = (
+            f"{gene}, measured\n{words}",
+            f"{gene}, predicted\n" + (f"PCC {_number(pcc)}" if np.isfinite(pcc) else "no PCC"),
+        )
+        for axis, values, title in zip(row[:2], (measured, predicted), titles, strict=True):
+            spots = _spots(axis, x_um, y_um, values.ravel(), limits, pitch)
+            axis.set_title(title, fontsize=10)
+        bar = figure.colorbar(spots, cax=row[2], extend="both")
+        bar.set_label(unit, fontsize=7)
+        bar.ax.tick_params(labelsize=8)
+    for axis in (axes[0, 0], *axes[1:, :2].ravel()):
+        axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+        axis.set_axis_off()
+    _save(figure, path)
+
+
+def save_gene_pcc(scores: pd.DataFrame, summary: dict[str, Any], path: Path) -> None:
+    """Draw the genes' PCC, sorted, with their intervals, and how they are distributed.
+
+    Parameters
+    ----------
+    scores, summary
+        From :func:`~napari_nh2st.training.metrics.gene_scores` and
+        :func:`~napari_nh2st.training.metrics.summarize`.
+    path
+        ``.png``.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((8.6, 4.4), layout="constrained")
+    curve, histogram = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 1]})
+    ranked = scores.dropna(subset="pcc").sort_values("pcc", ascending=False, kind="stable")
+    pcc = ranked["pcc"].to_numpy(np.float64)
+    place = np.arange(1, len(pcc) + 1)
+    for axis in (curve, histogram):
+        axis.axhline(0, color="black", lw=0.8)
+        axis.spines[["top", "right"]].set_visible(False)
+    if len(pcc):
+        low, high = ranked["pcc_low"].to_numpy(float), ranked["pcc_high"].to_numpy(float)
+        curve.fill_between(
+            place, low, high, color=_BLUE, alpha=0.25, lw=0, label="95 % interval over spots"
+        )
+        curve.plot(place, pcc, color=_BLUE, lw=1.8, label="PCC of a gene")
+        if len(pcc) <= 20:
+            curve.plot(place, pcc, "o", color=_BLUE, ms=4)
+            curve.set_xticks(place, ranked["gene"], rotation=60, ha="right", fontsize=8)
+        mean = float(summary["mean_pcc"])
+        curve.axhline(mean, color=_RED, ls="--", lw=1.4, label=_mean_in_words(summary))
+        histogram.axhline(mean, color=_RED, ls="--", lw=1.4)
+        edges = np.linspace(min(pcc.min(), 0), max(pcc.max(), 0), 26)
+        histogram.hist(pcc, edges, orientation="horizontal", color=_BLUE, alpha=0.75)
+        curve.legend(frameon=False, fontsize=9)
+    curve.set_ylabel("Pearson correlation (PCC) with the measured")
+    curve.set_xlabel("genes, best first")
+    histogram.set_xlabel("number of genes")
+    without = summary["n_genes_without_pcc"]
+    figure.suptitle(
+        f"{_count(summary['n_genes'], 'gene')}, {_count(summary['n_sections'], 'section')}, "
+        f"{_count(summary['n_spots'], 'spot')}"
+        + (f" — {_count(without, 'gene')} without PCC not drawn" if without else ""),
+        fontsize=11,
+    )
+    _save(figure, path)
+
+
+def _tissue(axis: Any, prediction: AnnData) -> None:
+    (spatial,) = prediction.uns["spatial"].values()
+    picture = spatial["images"]["hires"]
+    scale = float(spatial["scalefactors"]["tissue_hires_scalef"])
+    mpp_y, mpp_x = prediction.uns["nh2st"]["slide"]["mpp"]
+    height, width = picture.shape[:2]
+    axis.imshow(
+        picture,
+        extent=(0, width / scale * mpp_x, height / scale * mpp_y, 0),
+        interpolation="antialiased",
+    )
+
+
+def _spots(
+    axis: Any,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    values: NDArray[np.float64],
+    limits: tuple[float, float],
+    pitch: float,
+) -> Any:
+    """Discs that nearly touch: their size is in µm, whatever the picture's."""
+    from matplotlib.collections import EllipseCollection
+
+    size = np.full(len(x), 0.96 * pitch)
+    spots = EllipseCollection(
+        size,
+        size,
+        np.zeros(len(x)),
+        units="xy",
+        offsets=np.column_stack([x, y]),
+        offset_transform=axis.transData,
+        array=values,
+        cmap="magma",
+        # The light end of the colours would be lost on white.
+        edgecolor="0.6",
+        lw=0.4,
+    )
+    spots.set_clim(*limits)
+    axis.add_collection(spots)
+    return spots
+
+
+def _caption(axis: Any, prediction: AnnData) -> None:
+    about = prediction.uns["nh2st"]
+    model = about["model"]
+    pcc = pearson(np.asarray(prediction.X), np.asarray(prediction.layers[MEASURED]))
+    known = pcc[np.isfinite(pcc)]
+    mean = f"mean PCC {_number(known.mean())} over {_count(len(known), 'gene')}"
+    lines = [
+        f"section {about['section']} (donor {about['donor']})",
+        _count(prediction.n_obs, "spot") + f", {float(about['pitch_um']):.0f} µm apart",
+        mean if len(known) else "no gene with a PCC",
+        "",
+        f"model {model['name']}, context {model['context']}",
+        "",
+        "Both maps of a gene have the same colours.",
+    ]
+    axis.set_axis_off()
+    text = "\n".join(line for part in lines for line in (textwrap.wrap(part, 40) or [""]))
+    axis.text(0.04, 0.95, text, transform=axis.transAxes, va="top", fontsize=9.5, linespacing=1.5)
+    if not model["trained"]:
+        axis.text(
+            0.04,
+            0.08,
+            "UNTRAINED model:\nits predictions mean nothing",
+            transform=axis.transAxes,
+            color="firebrick",
+            fontsize=9.5,
+            weight="bold",
+        )
+
+
+def _scale_bar(axis: Any, left: float, right: float) -> None:
+    """A bar of a round length in the lower left corner; the axis is in µm."""
+    room = (right - left) / 4
+    power = 10 ** np.floor(np.log10(room))
+    length = max(step * power for step in (1, 2, 5) if step * power <= room)
+    name = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    start = left + 0.03 * (right - left)
+    transform = axis.get_xaxis_transform()
+    axis.plot([start, start + length], [0.03, 0.03], color="black", lw=3, transform=transform)
+    axis.text(start, 0.05, name, transform=transform, va="bottom", fontsize=9)
+
+
+def _mean_in_words(summary: dict[str, Any]) -> str:
+    words = f"mean of all genes {_number(summary['mean_pcc'])}"
+    low, high = summary["mean_pcc_low"], summary["mean_pcc_high"]
+    return words if low is None else f"{words} (95 % interval {_number(low)} to {_number(high)})"
+
+
+def _number(value: float) -> str:
+    """With a true minus, as on the axes."""
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _save(figure: Any, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,193 @@
+"""What goes into the trained part of a network, for any spots of a study."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_nh2st.model.network import NH2ST, NH2STOutputs
+from napari_nh2st.model.resnet import N_STAGES, normalize_tiles
+from napari_nh2st.training.augmentation import AugmentationDraw, AugmentationSettings, augment, draw
+from napari_nh2st.training.batches import Batch
+from napari_nh2st.training.settings import TrainedEncoder
+from napari_nh2st.training.study import SectionTiles
+
+FIRST_TRAINED_STAGE: dict[TrainedEncoder, int] = {"frozen": N_STAGES, "last-stages": 3, "whole": 0}
+"""First of the encoder's stages that is trained."""
+
+_TILES_A_PASS = 32
+
+
+class StudyTiles:
+    """The spots of several sections, numbered through.
+
+    Parameters
+    ----------
+    sections
+        In the order of their rows.
+    """
+
+    def __init__(self, sections: Sequence[SectionTiles]) -> None:
+        self.sections = tuple(sections)
+        sizes = [len(section) for section in sections]
+        self.first = np.concatenate([[0], np.cumsum(sizes)])
+        self.target = torch.from_numpy(np.concatenate([s.target for s in sections]))
+        self.neighborhoods = np.concatenate(
+            [s.neighborhoods + at for s, at in zip(sections, self.first[:-1], strict=True)]
+        )
+        self.mask = np.concatenate([s.mask for s in sections])
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    @property
+    def centers(self) -> list[NDArray[np.float64]]:
+        """Positions of each section's spots in µm."""
+        return [section.centers_um for section in self.sections]
+
+    def rows_of(self, section: int) -> NDArray[np.int64]:
+        """The rows of a section, by its number."""
+        return np.arange(self.first[section], self.first[section + 1])
+
+    def tiles(self, rows: NDArray[np.int64]) -> Tensor:
+        """(b,) rows → (b, tile, tile, 3) uint8."""
+        section = self.section_of(rows).numpy()
+        within = rows - self.first[section]
+        return torch.from_numpy(
+            np.stack([self.sections[s].tiles[k] for s, k in zip(section, within, strict=True)])
+        )
+
+    def section_of(self, rows: NDArray[np.int64]) -> Tensor:
+        """Number of the section of each row."""
+        return torch.from_numpy(np.searchsorted(self.first, rows, side="right") - 1)
+
+
+class TrainedPart(nn.Module):
+    """A network from its first trained stage on.
+
+    Parameters
+    ----------
+    network
+        All of it.
+    first_stage
+        First of the encoder's stages that is trained, and that :meth:`forward` runs.
+    """
+
+    def __init__(self, network: NH2ST, first_stage: int) -> None:
+        super().__init__()
+        self.network = network
+        self.first_stage = first_stage
+        for stage in network.image_encoder.stages[:first_stage]:
+            for module in stage:
+                module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "TrainedPart":
+        """Put in training mode; stages that are not trained keep their norms' statistics."""
+        super().train(mode)
+        for stage in self.network.image_encoder.stages[: self.first_stage]:
+            for module in stage:
+                module.eval()
+        return self
+
+    def maps(self, inputs: Tensor) -> Tensor:
+        """Feature maps (n, 512, 7, 7) of inputs as :class:`StudyInputs` gives them."""
+        return self.network.image_encoder.through(inputs, self.first_stage, N_STAGES)
+
+    def forward(
+        self, inputs: Tensor, expression: Tensor, neighborhoods: Tensor, mask: Tensor
+    ) -> NH2STOutputs:
+        """All outputs of a training step, see :meth:`NH2ST.forward`."""
+        return self.network.outputs(self.maps(inputs), expression, neighborhoods, mask)
+
+
+class StudyInputs:
+    """Tiles, or what the stages that are not trained make of them, computed once and kept.
+
+    Parameters
+    ----------
+    study
+        The spots.
+    part
+        What takes the inputs.
+    settings
+        Of the augmentation.
+    looks
+        Looks that are kept, where something is kept: the tile as it is, and drawn ones.
+    seed
+        Of the kept looks.
+    device
+        Where inputs are wanted.
+    """
+
+    def __init__(
+        self,
+        study: StudyTiles,
+        part: TrainedPart,
+        settings: AugmentationSettings,
+        *,
+        looks: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.study = study
+        self._part = part
+        self._settings = settings
+        self._device = device
+        self._seed = seed
+        self._looks = looks if part.first_stage else 1
+        self._kept: list[Tensor] = []
+
+    @property
+    def n_to_keep(self) -> int:
+        """Passes of single tiles that :meth:`keep` makes."""
+        return self._looks * len(self.study) if self._part.first_stage else 0
+
+    def keep(self) -> Iterator[int]:
+        """Run what is not trained over all tiles; gives how many are done, now and then."""
+        if not self._part.first_stage:
+            return
+        encoder = self._part.network.image_encoder
+        done = 0
+        for look in range(self._looks):
+            # One a section, so that all tiles of a neighborhood look the same.
+            generator = torch.Generator().manual_seed(self._seed + look)
+            drawn = draw(self._settings, len(self.study.sections), generator)
+            kept: list[Tensor] = []
+            for rows in np.array_split(
+                np.arange(len(self.study)), -(-len(self.study) // _TILES_A_PASS)
+            ):
+                chosen = drawn[self.study.section_of(rows)] if look else None
+                with torch.no_grad():
+                    maps = encoder.through(self._pixels(rows, chosen), 0, self._part.first_stage)
+                # Half the memory; their range is far from float16's bounds.
+                kept.append(maps.to("cpu", torch.float16))
+                done += len(rows)
+                yield done
+            self._kept.append(torch.cat(kept))
+
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Inputs of a batch: every patch of it with a look of its own."""
+        patch = torch.from_numpy(batch.patch)
+        if not self._part.first_stage:
+            looks = draw(self._settings, batch.n_patches, generator)[patch]
+            return self._pixels(batch.rows, looks)
+        look = torch.randint(self._looks, (batch.n_patches,), generator=generator)[patch]
+        rows = torch.from_numpy(batch.rows)
+        inputs = torch.stack(
+            [self._kept[k][row] for k, row in zip(look.tolist(), rows.tolist(), strict=True)]
+        )
+        return inputs.to(self._device, torch.float32)
+
+    def plain(self, rows: NDArray[np.int64]) -> Tensor:
+        """Inputs as they are."""
+        if not self._part.first_stage:
+            return self._pixels(rows, None)
+        return self._kept[0][torch.from_numpy(rows)].to(self._device, torch.float32)
+
+    def _pixels(self, rows: NDArray[np.int64], looks: AugmentationDraw | None) -> Tensor:
+        tiles = self.study.tiles(rows).to(self._device)
+        if looks is not None:
+            tiles = augment(tiles, looks.to(self._device))
+        return normalize_tiles(tiles)

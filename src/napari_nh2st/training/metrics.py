@@ -1,0 +1,268 @@
+"""How well predictions fit what was measured, gene by gene and all in all."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+MEASURED = "measured"
+"""The layer of a prediction that holds what was measured at its spots."""
+
+INTERVAL = (2.5, 97.5)
+"""Percentiles of the resamples: a 95 % interval."""
+
+_SAME = 1e-7
+"""A standard deviation below this share of the mean is the rounding of float32."""
+
+_WEIGHTS_BYTES = 2**25
+"""Bound on the resamples that are drawn at once."""
+
+_GENES_AT_ONCE = 64
+
+
+def pearson(predicted: NDArray[np.floating], measured: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pearson correlation of each gene over the spots.
+
+    Parameters
+    ----------
+    predicted, measured
+        (spots, genes).
+
+    Returns
+    -------
+    ndarray
+        (genes,), NaN where one of the two does not vary or is NaN.
+    """
+    x, y = _standardized(predicted), _standardized(measured)
+    return np.asarray(np.clip(np.mean(x * y, axis=0), -1, 1))
+
+
+def gene_scores(
+    predictions: Sequence[AnnData],
+    baseline: NDArray[np.floating] | None,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score every gene on measured sections.
+
+    With several sections each score is the mean over them of the score within one: pooled spots
+    would reward a model for telling sections apart. The interval is over spots, resampled within
+    each section. Neighboring spots resemble each other, so that it is narrower than what another
+    section or donor would show.
+
+    Parameters
+    ----------
+    predictions
+        One for each section, all of the same genes: ``X`` predicted, ``layers["measured"]`` the
+        target, NaN throughout for a gene that was not measured. Targets are scaled to the sum of
+        the genes measured, so where one is missing the others are in another unit: such a
+        section counts for correlations and not for errors.
+    baseline
+        (genes,) what is predicted without looking, the mean of the training target; or (sections,
+        genes), where each section was left out of another training; None where it is not known.
+    bootstrap
+        Resamples; 0 for no interval. Memory is 8 bytes × resamples × genes.
+    seed
+        Of the resampling.
+
+    Returns
+    -------
+    DataFrame
+        One row a gene, in the panel's order: ``gene``, ``pcc``, ``pcc_low`` and ``pcc_high`` (95 %
+        interval), ``mse``, ``mae``, and ``mse_baseline``, ``mae_baseline`` of the baseline. NaN
+        where a score does not exist.
+    """
+    genes = predictions[0].var_names
+    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
+    baselines = np.broadcast_to(wanted, (len(predictions), len(genes)))
+    pcc, errors = [], []
+    for prediction, expected in zip(predictions, baselines, strict=True):
+        predicted, measured = _values(prediction)
+        pcc.append(pearson(predicted, measured))
+        off, off_baseline = predicted - measured, expected - measured
+        if np.isnan(measured).any():
+            errors.append(np.full((4, len(genes)), np.nan))
+        else:
+            each = (off**2, np.abs(off), off_baseline**2, np.abs(off_baseline))
+            errors.append(np.array([e.mean(0) for e in each]))
+    mse, mae, mse_baseline, mae_baseline = _mean(np.array(errors))
+    low, high = _interval(bootstrap_pcc(predictions, bootstrap, seed))
+    return pd.DataFrame(
+        {
+            "gene": genes.to_numpy(str),
+            "pcc": _mean(np.array(pcc)),
+            "pcc_low": low,
+            "pcc_high": high,
+            "mse": mse,
+            "mae": mae,
+            "mse_baseline": mse_baseline,
+            "mae_baseline": mae_baseline,
+        }
+    )
+
+
+def summarize(
+    scores: pd.DataFrame,
+    predictions: Sequence[AnnData],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The scores of all genes in a few numbers, ready for JSON.
+
+    Parameters
+    ----------
+    scores
+        From :func:`gene_scores`.
+    predictions, bootstrap, seed
+        As given there.
+
+    Returns
+    -------
+    dict
+        In this order, None for what does not exist:
+
+        - ``mean_pcc`` over all genes that have one, with its own interval over spots
+          (``mean_pcc_low``, ``mean_pcc_high``), and ``median_pcc``;
+        - ``top50_pcc``, ``top10_pcc``: means of the best genes. They are picked on the very
+          sections they are scored on, as in the published evaluation, hence optimistic
+          (``top_genes_picked_on`` says so). None where fewer genes have a correlation;
+        - ``mse``, ``mae``, ``mse_baseline``, ``mae_baseline``: means over the genes;
+        - ``better_than_mean``: share of the genes whose ``mse`` is below ``mse_baseline``;
+        - ``n_genes``, ``n_genes_without_pcc`` (prediction or target does not vary), ``n_spots``,
+          ``n_sections``.
+    """
+    pcc = np.sort(scores["pcc"].dropna().to_numpy())[::-1]
+    mean_low, mean_high = _interval(_mean(bootstrap_pcc(predictions, bootstrap, seed).T)[:, None])
+    known = scores[["mse", "mse_baseline"]].dropna()
+    summary = {
+        "mean_pcc": _mean(pcc),
+        "mean_pcc_low": mean_low[0],
+        "mean_pcc_high": mean_high[0],
+        "median_pcc": np.median(pcc) if len(pcc) else np.nan,
+        "top50_pcc": _mean(pcc[:50]) if len(pcc) >= 50 else np.nan,
+        "top10_pcc": _mean(pcc[:10]) if len(pcc) >= 10 else np.nan,
+        "top_genes_picked_on": "the evaluated sections themselves (optimistic)",
+        **{name: _mean(scores[name].to_numpy()) for name in scores.columns[4:]},
+        "better_than_mean": _mean((known["mse"] < known["mse_baseline"]).to_numpy(float)),
+        "n_genes": len(scores),
+        "n_genes_without_pcc": len(scores) - len(pcc),
+        "n_spots": sum(p.n_obs for p in predictions),
+        "n_sections": len(predictions),
+    }
+    return {name: _storable(value) for name, value in summary.items()}
+
+
+def bootstrap_pcc(
+    predictions: Sequence[AnnData], resamples: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """Correlations of each gene over resampled spots, as :func:`gene_scores` has them.
+
+    Parameters
+    ----------
+    predictions
+        One for each section.
+    resamples
+        Each draws as many spots from each section as it has, with replacement; all genes see the
+        same draws.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    ndarray
+        (resamples, genes) mean over the sections; NaN where a resample has nothing that varies.
+    """
+    shape = resamples, predictions[0].n_vars
+    total, count = np.zeros(shape), np.zeros(shape, np.uint16)
+    rng = np.random.default_rng(seed)
+    for predicted, measured in map(_values, predictions):
+        for rows, weights in _draws(resamples, len(predicted), rng):
+            for at in range(0, shape[1], _GENES_AT_ONCE):
+                genes = slice(at, at + _GENES_AT_ONCE)
+                pcc = _weighted_pearson(weights, predicted[:, genes], measured[:, genes])
+                known = np.isfinite(pcc)
+                total[rows, genes] += np.where(known, pcc, 0)
+                count[rows, genes] += known
+    total[count == 0] = np.nan
+    return np.divide(total, count, out=total, where=count > 0)
+
+
+def _draws(
+    resamples: int, spots: int, rng: np.random.Generator
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """How often each spot is in a resample: (some resamples, spots), a bounded number at once."""
+    at_once = max(1, _WEIGHTS_BYTES // (8 * spots))
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        drawn = rng.integers(spots, size=(rows, spots))
+        drawn += np.arange(rows)[:, None] * spots
+        times = np.bincount(drawn.ravel(), minlength=rows * spots).reshape(rows, spots)
+        yield slice(start, start + rows), times.astype(np.float64)
+
+
+def _weighted_pearson(
+    weights: NDArray[np.float64],
+    predicted: NDArray[np.floating],
+    measured: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Correlations where each spot counts several times: (resamples, spots) → (resamples, genes).
+
+    As matrix products: no resample is ever laid out.
+    """
+    # Around 0 and of unit size, sums of squares keep their digits.
+    x, y = _standardized(predicted), _standardized(measured)
+    n = weights.sum(1, keepdims=True)
+    mean_x, mean_y = weights @ x / n, weights @ y / n
+    variance_x = weights @ (x * x) / n - mean_x**2
+    variance_y = weights @ (y * y) / n - mean_y**2
+    covariance = weights @ (x * y) / n - mean_x * mean_y
+    varies = (variance_x > 1e-12) & (variance_y > 1e-12)
+    scale = np.sqrt(np.where(varies, variance_x * variance_y, np.nan))
+    return np.asarray(np.clip(covariance / scale, -1, 1))
+
+
+def _standardized(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean 0 and standard deviation 1 over the spots; NaN throughout where nothing varies."""
+    values = np.asarray(values, np.float64)
+    mean = values.mean(0)
+    centered = values - mean
+    deviation = np.sqrt(np.mean(centered**2, axis=0))
+    deviation[~(deviation > _SAME * np.abs(mean))] = np.nan
+    return np.asarray(centered / deviation)
+
+
+def _values(prediction: AnnData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(spots, genes) predicted and measured."""
+    return (
+        np.asarray(prediction.X, np.float64),
+        np.asarray(prediction.layers[MEASURED], np.float64),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> Any:
+    """Mean over the first axis of what is not NaN; NaN where nothing is left."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.nanmean(values, axis=0)
+
+
+def _interval(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, n) bounds of (resamples, n); NaN where there are none."""
+    if not len(resampled):
+        return np.full((2, resampled.shape[1]), np.nan)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        return np.asarray(np.nanpercentile(resampled, INTERVAL, axis=0))
+
+
+def _storable(value: Any) -> Any:
+    """Numbers that JSON knows."""
+    if isinstance(value, str | int):
+        return value
+    return float(value) if np.isfinite(value) else None

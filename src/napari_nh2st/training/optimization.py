@@ -1,0 +1,228 @@
+"""Steps of a training, on whatever devices Lightning Fabric runs them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel
+
+from napari_nh2st.inference.device import Placement
+from napari_nh2st.training.batches import Batch, epoch_batches
+from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart
+from napari_nh2st.training.objective import Losses, objective
+from napari_nh2st.training.settings import TrainSettings
+
+_PRECISIONS: dict[str, Any] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the current epoch: its number from 1, of how many, and its loss."""
+
+    number: int
+    of: int
+    loss: float
+
+
+class Optimization:
+    """A network, its optimizer, and how far they have come.
+
+    All random draws follow from the seed and the number of epoch and step: what is loaded from a
+    checkpoint goes on as if it had never been stored.
+
+    Parameters
+    ----------
+    part
+        What is trained.
+    study
+        Spots to train on.
+    settings
+        Of the training.
+    placement
+        Device and precision.
+    """
+
+    def __init__(
+        self,
+        part: TrainedPart,
+        study: StudyTiles,
+        settings: TrainSettings,
+        placement: Placement,
+    ) -> None:
+        self.settings = settings
+        self._study = study
+        self.fabric = _fabric(settings, placement)
+        # Joins the other processes, if there are any; each of them comes to here.
+        self.fabric.launch()
+        self._averaged = None
+        optimizer = torch.optim.AdamW(
+            [p for p in part.parameters() if p.requires_grad],
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        self._part = part
+        self._wrapped, self._optimizer = self.fabric.setup(part, optimizer)
+        if settings.averaging:
+            self._averaged = AveragedModel(part, avg_fn=self._running_mean, use_buffers=True)
+        self.epoch = 0
+        self._step = 0
+        self._sums = dict.fromkeys(Losses._fields, 0.0)
+        self._spots = 0
+        self._batches: list[Batch] | None = None
+        self._ended = dict(self._sums)
+
+    @property
+    def kept(self) -> TrainedPart:
+        """What is validated and kept: the running mean, or the network itself."""
+        if self._averaged is None:
+            return self._part
+        module = self._averaged.module
+        assert isinstance(module, TrainedPart)
+        return module
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    @property
+    def epoch_losses(self) -> dict[str, float]:
+        """Means over the spots of the epoch that has just ended."""
+        return self._ended
+
+    @property
+    def spots_done(self) -> int:
+        """Spots learned from, over all epochs."""
+        return self.epoch * len(self._study) + self._spots
+
+    @property
+    def spots_left(self) -> int:
+        """Spots still to be learned from, all epochs done."""
+        return self.settings.epochs * len(self._study) - self.spots_done
+
+    def steps(self, inputs: StudyInputs) -> Iterator[Step]:
+        """Do the rest of the current epoch."""
+        batches = self._epoch_batches()
+        world = self.fabric.world_size
+        self._wrapped.train()
+        while self._step < len(batches):
+            batch = batches[self._step + self.fabric.global_rank]
+            losses = self._do(batch, inputs, len(batches))
+            self._step += world
+            for name, value in losses._asdict().items():
+                self._sums[name] += float(value) * len(batch.rows)
+            self._spots += len(batch.rows) * world
+            yield Step(self._step // world, len(batches) // world, float(losses.total))
+        spots = self._spots / world
+        self._ended = {name: value / spots for name, value in self._sums.items()}
+        self.epoch += 1
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._step = self._spots = 0
+        self._sums = dict.fromkeys(Losses._fields, 0.0)
+        self._batches = None
+
+    def _epoch_batches(self) -> list[Batch]:
+        if self._batches is None:
+            s, study = self.settings, self._study
+            self._batches = epoch_batches(
+                study.centers,
+                study.neighborhoods,
+                study.mask,
+                batch_size=s.batch_size,
+                patch_spots=min(s.patch_spots, s.batch_size),
+                generator=np.random.default_rng((s.seed, self.epoch)),
+                multiple_of=self.fabric.world_size,
+            )
+        return self._batches
+
+    def _do(self, batch: Batch, inputs: StudyInputs, n_batches: int) -> Losses:
+        s = self.settings
+        rank = self.fabric.global_rank
+        seed = int(
+            np.random.SeedSequence((s.seed, self.epoch, self._step + rank)).generate_state(1)[0]
+        )
+        done = (self.epoch + self._step / n_batches) / s.epochs
+        for group in self._optimizer.param_groups:
+            group["lr"] = s.learning_rate * learning_rate_factor(done, s.warm_up)
+        device = self.fabric.device
+        target = self._study.target[torch.from_numpy(batch.rows)].to(device)
+        index = torch.from_numpy(batch.neighborhoods).to(device)
+        mask = torch.from_numpy(batch.mask).to(device)
+        # The caller's random state is left as it was; dropout draws from ours.
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            tensors = inputs.augmented(batch, torch.Generator().manual_seed(seed))
+            outputs = self._wrapped(tensors, target, index, mask)
+            losses = objective(outputs, target, s)
+            self._optimizer.zero_grad()
+            self.fabric.backward(losses.total)
+        if s.gradient_clip:
+            self.fabric.clip_gradients(
+                self._wrapped, self._optimizer, max_norm=s.gradient_clip, error_if_nonfinite=False
+            )
+        self._optimizer.step()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self._part)
+        return Losses(*(value.detach() for value in losses))
+
+    def _running_mean(
+        self, mean: torch.Tensor, new: torch.Tensor, steps: torch.Tensor | int
+    ) -> torch.Tensor:
+        if not mean.is_floating_point():
+            return new
+        # Early steps count less than the decay says: they are far from where it ends.
+        decay = min(self.settings.averaging, (1 + int(steps)) / (10 + int(steps)))
+        return torch.lerp(new, mean, decay)
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`load_state` needs to go on from here."""
+        return {
+            "network": self._part.state_dict(),
+            "averaged": None if self._averaged is None else self._averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self._step,
+            "spots": self._spots,
+            "sums": dict(self._sums),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state` was taken."""
+        self._part.load_state_dict(state["network"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state["averaged"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self._step, self._spots = state["epoch"], state["step"], state["spots"]
+        self._sums = dict(state["sums"])
+        self._batches = None
+
+
+def learning_rate_factor(done: float, warm_up: float) -> float:
+    """Factor after a share of the steps: up in a line from a hundredth, then down in a cosine."""
+    if done < warm_up:
+        return 0.01 + 0.99 * done / warm_up
+    return (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) / 2
+
+
+def _fabric(settings: TrainSettings, placement: Placement) -> Fabric:
+    device = placement.device
+    devices: Any = settings.devices
+    if device.type == "cuda" and settings.devices == 1:
+        devices = [device.index or 0]
+    return Fabric(
+        accelerator={"cuda": "cuda", "mps": "mps"}.get(device.type, "cpu"),
+        devices=devices,
+        strategy="ddp" if settings.devices > 1 else "auto",
+        precision=_PRECISIONS[placement.precision],
+    )

@@ -1,0 +1,90 @@
+"""What a trained model says of its training."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
+from napari_nh2st.model.folder import Model
+from napari_nh2st.model.network import NH2STHyperparameters
+from napari_nh2st.training.events import EpochDone
+from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.study import MeasuredSection
+
+
+def trained_config(
+    *,
+    name: str,
+    panel: tuple[str, ...],
+    hyperparameters: NH2STHyperparameters,
+    mpp: float,
+    settings: TrainSettings,
+    sections: Sequence[MeasuredSection],
+    validation: Sequence[str],
+    target_mean: NDArray[np.floating],
+    history: Sequence[EpochDone],
+    start: Model | None,
+) -> ModelConfig:
+    """The config of a model that has been trained.
+
+    Its ``training`` holds ``sections`` and ``donors`` it saw, the ``validation`` sections among
+    them, ``target_mean`` by gene (the baseline that an evaluation compares with), ``best_epoch``
+    of ``epochs`` with its ``validation_pcc``, the ``settings``, and the model it ``start``-ed
+    from.
+    """
+    donors = list(dict.fromkeys(section.donor for section in sections))
+    names = [section.name for section in sections]
+    seen = [section for section in sections if section.name not in set(validation)]
+    best = history[history[-1].best_epoch - 1] if history else None
+    epochs = history[-1].epoch if history else 0
+    n_spots = sum(section.spots.n_obs for section in seen)
+    summary = (
+        f"Trained on {len(seen)} section{_s(seen)} ({n_spots} spots) of {len(donors)} "
+        f"donor{_s(donors)}"
+        + (f", starting from {start.config.name}" if start is not None else "")
+        + (f"; the epoch was chosen on {', '.join(validation)}" if validation else "")
+        + "."
+    )
+    training = {
+        "trained": True,
+        "summary": summary,
+        "sections": names,
+        "donors": donors,
+        "validation": list(validation),
+        "epochs": epochs,
+        "best_epoch": best.epoch if best else 0,
+        "validation_pcc": best.validation_pcc if best else None,
+        "start": None if start is None else start.config.name,
+        "start_sha256": None if start is None else start.config.weights.get("sha256"),
+        "settings": settings.to_json(),
+        "target_mean": {
+            gene: round(float(value), 6) for gene, value in zip(panel, target_mean, strict=True)
+        },
+        "versions": {package: metadata.version(package) for package in ("napari-nh2st", "torch")},
+    }
+    shapes = asdict(hyperparameters)
+    for elsewhere in ("panel_size", "tile_px"):
+        del shapes[elsewhere]
+    hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
+    return ModelConfig(
+        name=name,
+        architecture="nh2st",
+        hyperparameters=shapes,
+        panel=panel,
+        target=PUBLISHED_TARGET,
+        tile_px=hyperparameters.tile_px,
+        mpp=float(mpp),
+        pitch_um=float(np.median([section.pitch_um for section in seen])),
+        neighborhood={
+            "size": hyperparameters.neighbors + 1,
+            "layout": "hexagonal" if hexagonal else "square",
+        },
+        training=training,
+    )
+
+
+def _s(things: Sequence[object]) -> str:
+    return "" if len(things) == 1 else "s"

@@ -1,0 +1,126 @@
+"""A training on disk: where it stands, and its best weights."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
+from napari_nh2st.training.events import EpochDone
+from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.study import MeasuredSection
+
+LAST, BEST, HISTORY = "last.pt", "best.pt", "history.csv"
+
+_FREE = ("device", "devices", "checkpoint_minutes")
+"""Settings that may change between a run and its continuation."""
+
+
+def run_identity(
+    sections: Sequence[MeasuredSection],
+    panel: Sequence[str],
+    settings: TrainSettings,
+    start_sha256: str | None,
+) -> str:
+    """A text that is another one where a run cannot go on with what an earlier one left."""
+    given = settings.to_json()
+    content = {
+        "settings": {name: value for name, value in given.items() if name not in _FREE},
+        "sections": [
+            [s.name, s.donor, s.spots.n_obs, float(s.spots.X.sum()), list(s.mpp)] for s in sections
+        ],
+        "panel": list(panel),
+        "start": start_sha256,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class RunFolder:
+    """The checkpoints of a run.
+
+    Parameters
+    ----------
+    folder
+        Made when first written to.
+    identity
+        From :func:`run_identity`.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        self._identity = identity
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Write where the run stands."""
+        self._write(LAST, state)
+
+    def save_best(self, epoch: int, weights: dict[str, Tensor]) -> None:
+        """Write the weights of the best epoch so far."""
+        self._write(BEST, {"epoch": epoch, "weights": weights})
+
+    def load_last(self) -> dict[str, Any] | None:
+        """Where an earlier run stopped; None if there was none.
+
+        Raises
+        ------
+        InputError
+            It was a run of other sections or settings, or its file is damaged.
+        """
+        return self._read(LAST)
+
+    def load_best(self) -> dict[str, Tensor]:
+        """The best weights so far.
+
+        Raises
+        ------
+        InputError
+            The file is missing or damaged.
+        """
+        state = self._read(BEST)
+        if state is None:
+            raise InputError(f"{self.folder / BEST} is missing; remove {LAST} to start again")
+        weights: dict[str, Tensor] = state["weights"]
+        return weights
+
+    def save_history(self, history: Sequence[EpochDone]) -> None:
+        """Write what every epoch came to, as a table."""
+        columns = list(asdict(history[0]))
+        lines = [",".join(columns)]
+        for epoch in history:
+            values = asdict(epoch).values()
+            lines.append(",".join("" if v is None else f"{v:.6g}" for v in values))
+        try:
+            (self.folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be written: {error.strerror}") from None
+
+    def remove(self) -> None:
+        """Remove the checkpoints: the run is over."""
+        for name in (LAST, BEST):
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, state: dict[str, Any]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be written: {error.strerror}") from None
+        write_checkpoint(self.folder / name, {"identity": self._identity} | state)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        if not path.exists():
+            return None
+        state = read_checkpoint(path)
+        if state.get("identity") != self._identity:
+            raise InputError(
+                f"{self.folder} holds a stopped run of other sections or settings; give the same "
+                "again to go on with it, or another folder"
+            )
+        return state

@@ -1,0 +1,220 @@
+"""What a training can be told."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import CONTEXTS, Context
+from napari_nh2st.spots.panel import PanelSettings
+from napari_nh2st.training.augmentation import AugmentationSettings
+
+TrainedEncoder = Literal["frozen", "last-stages", "whole"]
+"""What of the image encoder is trained: nothing, its last two stages, or all of it."""
+
+Validation = Literal["auto", "donor", "section", "none"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_MOST = 2**31
+# name: (least, most), both allowed
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "tile_px": (32, 2048),
+    "mpp": (0.01, 100),
+    "dim": (1, 65_536),
+    "depth": (1, 64),
+    "heads": (1, 256),
+    "mlp_ratio": (0.01, 64),
+    "dropout": (0, 0.99),
+    "hidden": (1, 65_536),
+    "hypergraph_hidden": (1, 65_536),
+    "neighbors": (1, 63),
+    "hyperedge_others": (0, 63),
+    "query_weight": (0, 1e6),
+    "neighbor_weight": (0, 1e6),
+    "mse_weight": (0, 1e6),
+    "temperature": (1e-4, 1e4),
+    "off_diagonal": (0, 1),
+    "epochs": (1, 1_000_000),
+    "patience": (1, 1_000_000),
+    "batch_size": (2, 65_536),
+    "patch_spots": (1, 65_536),
+    "learning_rate": (1e-9, 10),
+    "weight_decay": (0, 10),
+    "warm_up": (0, 0.9),
+    "gradient_clip": (0, 1e9),
+    "averaging": (0, 0.99999),
+    "frozen_looks": (1, 64),
+    "devices": (1, 1024),
+    "seed": (0, _MOST),
+    "checkpoint_minutes": (0, 1e6),
+}
+_SHAPES = (
+    "tile_px",
+    "dim",
+    "depth",
+    "heads",
+    "mlp_ratio",
+    "hidden",
+    "hypergraph_hidden",
+    "neighbors",
+    "hyperedge_others",
+)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that shapes a training, for Python, the command line and the widget alike.
+
+    Defaults are the published ones (Qu et al., MICCAI 2025) unless said otherwise. Those that are
+    None are the start model's, or without one the published.
+
+    Parameters
+    ----------
+    start
+        Model to start from: a bundled one's name, a folder, a Hub id; None to start from random
+        weights.
+    encoder_weights
+        File with a state dict of ResNet-18 for the image encoder, from ImageNet or from training
+        without labels; None for the start model's, or random ones.
+    encoder
+        What of the encoder is trained. ``"frozen"``: nothing, its feature maps are computed once
+        and kept; ``"last-stages"``: its last two stages, likewise; ``"whole"``.
+    panel
+        How genes are chosen. None: the start model's genes that all sections have, or without
+        one the 250 of the highest mean.
+    context
+        What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``.
+    tile_px, mpp
+        Side of a tile and its µm/px; without a start model 224 px at 0.5.
+    dim, depth, heads, mlp_ratio, hidden, hypergraph_hidden, neighbors, hyperedge_others
+        Shapes, see :class:`~napari_nh2st.model.network.NH2STHyperparameters`. A start model has
+        its own, which cannot be changed.
+    dropout
+        In the cross-attention.
+    query_weight, neighbor_weight, mse_weight
+        Of the three losses.
+    temperature, off_diagonal
+        Of both contrastive losses.
+    epochs
+        At most.
+    patience
+        Epochs without a better validation after which training ends.
+    batch_size
+        Spots. Published: 8, each with its neighborhood's nine tiles encoded; here neighborhoods
+        are found within the batch, which takes larger ones.
+    patch_spots
+        A batch is put together from patches of neighboring spots of about this many, from
+        different places and sections.
+    learning_rate
+        Of Adam.
+    weight_decay
+        Decoupled (AdamW); 0 is Adam.
+    warm_up
+        Share of all steps during which the learning rate rises to its value; after that it falls
+        along a cosine. Published: constant.
+    gradient_clip
+        Largest norm of the gradient; 0 for no bound. Published: none.
+    averaging
+        Decay per step of a running mean of the weights, which then is what is validated and kept;
+        0 for none (published).
+    augmentation
+        Looks of the tiles; all tiles of a patch take the same.
+    frozen_looks
+        With a frozen encoder or its last stages: looks whose feature maps are kept. The first is
+        the tile as it is.
+    validation
+        How sections are set aside to choose the epoch: one ``"donor"``, one ``"section"``,
+        ``"none"`` (all epochs are done, the last is kept); ``"auto"`` is by donor where there are
+        several, by section where one donor has several, else none. Never by spot.
+    validation_sections
+        Names those to set aside, instead of leaving the choice to the seed.
+    device, precision
+        As for a prediction. Weights are kept in float32 whatever the precision.
+    devices
+        GPUs (or CPU processes) of this machine to train on.
+    seed
+        Of weights, validation split, batches and looks.
+    checkpoint_minutes
+        Longest time between two checkpoints; there is one after every epoch as well.
+    """
+
+    start: str | None = None
+    encoder_weights: str | None = None
+    encoder: TrainedEncoder = "whole"
+    panel: PanelSettings | None = None
+    context: Context | None = None
+    tile_px: int | None = None
+    mpp: float | None = None
+    dim: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    mlp_ratio: float | None = None
+    hidden: int | None = None
+    hypergraph_hidden: int | None = None
+    neighbors: int | None = None
+    hyperedge_others: int | None = None
+    dropout: float | None = None
+    query_weight: float = 1.0
+    neighbor_weight: float = 0.5
+    mse_weight: float = 1.0
+    temperature: float = 0.05
+    off_diagonal: float = 0.1
+    epochs: int = 200
+    patience: int = 20
+    batch_size: int = 64
+    patch_spots: int = 16
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    warm_up: float = 0.05
+    gradient_clip: float = 1.0
+    averaging: float = 0.0
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    frozen_looks: int = 1
+    validation: Validation = "auto"
+    validation_sections: tuple[str, ...] = ()
+    device: str = "auto"
+    precision: Precision = "auto"
+    devices: int = 1
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and least <= value <= most):
+                raise InputError(f"{name} is {value}; it must be from {least:g} to {most:g}")
+        choices = (
+            ("context", CONTEXTS),
+            ("encoder", get_args(TrainedEncoder)),
+            ("validation", get_args(Validation)),
+            ("precision", get_args(Precision)),
+        )
+        for name, known in choices:
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+        if self.query_weight == self.neighbor_weight == self.mse_weight == 0:
+            raise InputError("all three losses have weight 0; there is nothing to train")
+        if self.tile_px is not None and self.tile_px % 32:
+            raise InputError(f"tile_px is {self.tile_px}; it must be a multiple of 32")
+        if self.validation_sections and self.validation == "none":
+            raise InputError("validation is none, but validation_sections names sections")
+        if self.encoder != "whole" and not (self.start or self.encoder_weights):
+            raise InputError(
+                f"encoder is {self.encoder}, but its weights would be random: give a start model "
+                "or encoder_weights, or train the whole encoder"
+            )
+
+    @property
+    def shapes(self) -> dict[str, Any]:
+        """Those of the network's hyperparameters that were given."""
+        return {name: value for name in _SHAPES if (value := getattr(self, name)) is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain values, those left at None left out."""
+        values = asdict(self)
+        if self.panel is not None:
+            values["panel"]["genes"] = list(self.panel.genes)
+        values["validation_sections"] = list(self.validation_sections)
+        return {f.name: values[f.name] for f in fields(self) if values[f.name] is not None}

@@ -1,0 +1,320 @@
+"""A model against measured sections: the network's own numbers, and a folder whole or not there."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.image import imread
+from numpy.typing import NDArray
+from scipy.stats import pearsonr
+
+from array_slides import textured, write_tiff
+from napari_nh2st.errors import InputError
+from napari_nh2st.model import PUBLISHED_TARGET
+from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.model.resnet import normalize_tiles
+from napari_nh2st.spots import Section, expression_target, spot_array
+from napari_nh2st.training import study
+from napari_nh2st.training.evaluation import (
+    Evaluation,
+    evaluate,
+    measured_genes,
+    predict_spots,
+    write_evaluation,
+)
+from napari_nh2st.training.figures import ranked_genes
+from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
+from small_models import PANEL, colour_model, small_config, small_model
+from spot_sections import drawn_spots
+
+EVALUATION = "napari_nh2st.training.evaluation"
+RGB = ("RED", "GREEN", "BLUE")
+
+
+def drawn_section(
+    folder: Path,
+    name: str = "S1",
+    genes: Sequence[str] = PANEL,
+    layout: str = "square",
+    seed: int = 0,
+) -> MeasuredSection:
+    """Spots 32 µm apart on a textured slide of 1 µm/px."""
+    slide = write_tiff(folder / f"slide{seed}.tif", textured(200, 240, seed))
+    spots = drawn_spots(layout, 6, 7, 32.0, (18.5, 20.0), tuple(genes), seed)
+    # As they come from a table: in no order over the tissue.
+    spots = spots[np.random.default_rng(seed).permutation(spots.n_obs)].copy()
+    section = Section(name, f"donor of {name}", slide, folder / "counts.h5ad")
+    return MeasuredSection(section, spots, (1.0, 1.0), 32.0, spot_array(spots).layout, ())
+
+
+def tiles_of(measured: MeasuredSection, model: Model) -> SectionTiles:
+    genes = measured_genes(model.config, measured)
+    return section_tiles(measured, genes, tile_px=model.config.tile_px, mpp=model.config.mpp)
+
+
+def colour_means(measured: MeasuredSection) -> NDArray[np.float64]:
+    """(spots, 3) mean colours of 32 px around each spot, white beyond the slide."""
+    pixels = np.pad(textured(200, 240), ((40, 40), (40, 40), (0, 0)), constant_values=255)
+    corners = np.rint(measured.centers - 16).astype(int) + 40
+    return np.array([pixels[y : y + 32, x : x + 32].mean((0, 1)) for y, x in corners])
+
+
+@pytest.mark.parametrize("layout", ["square", "hexagonal"])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_spots_are_predicted_as_the_plain_network_does(
+    tmp_path: Path, context: str, layout: str
+) -> None:
+    model = small_model(context)
+    measured = drawn_section(tmp_path, layout=layout)
+    tiles = tiles_of(measured, model)
+    done: list[tuple[str, int, int]] = []
+    prediction = predict_spots(
+        model,
+        measured,
+        tiles,
+        device="cpu",
+        precision="float32",
+        batch_size=5,
+        on_event=lambda *event: done.append(event),
+    )
+    with torch.inference_mode():
+        maps = model.network.encode(normalize_tiles(torch.from_numpy(tiles.tiles), torch.float32))
+        expected = model.network.predict(
+            maps, torch.from_numpy(tiles.neighborhoods), torch.from_numpy(tiles.mask)
+        ).numpy()
+    np.testing.assert_allclose(prediction.X, expected, atol=1e-4 * np.abs(expected).max())
+    assert np.abs(expected).std(0).min() > 0
+    assert done[-1] == ("S1", 42, 42)
+    assert [n for _, n, _ in done] == sorted({n for _, n, _ in done})
+
+
+@pytest.mark.usefixtures("mean_colour")
+def test_a_prediction_lies_where_its_spots_are(tmp_path: Path) -> None:
+    measured = drawn_section(tmp_path, genes=RGB)
+    model = colour_model(reliability={"RED": 0.5, "BLUE": None})
+    prediction = predict_spots(model, measured, tiles_of(measured, model), device="cpu")
+    np.testing.assert_allclose(prediction.X, colour_means(measured), rtol=1e-5)
+    np.testing.assert_array_equal(
+        prediction.layers["measured"], expression_target(measured.spots, RGB)
+    )
+    assert prediction.obs_names.tolist() == measured.spots.obs_names.tolist()
+    np.testing.assert_array_equal(prediction.obsm["spatial"], measured.spots.obsm["spatial"])
+    np.testing.assert_array_equal(
+        prediction.obs[["pxl_col_in_fullres", "pxl_row_in_fullres"]],
+        measured.spots.obsm["spatial"],
+    )
+    for name in ("array_row", "array_col"):
+        assert prediction.obs[name].tolist() == measured.spots.obs[name].tolist()
+    np.testing.assert_array_equal(prediction.var["reliability"], [0.5, np.nan, np.nan])
+    about = prediction.uns["nh2st"]
+    assert (about["section"], about["donor"]) == ("S1", "donor of S1")
+    assert about["model"]["name"] == "mean colour"
+    assert about["target"]["description"] == PUBLISHED_TARGET["description"]
+    picture = prediction.uns["spatial"]["slide0"]["images"]["hires"]
+    np.testing.assert_array_equal(picture, textured(200, 240))
+
+
+def test_a_prediction_names_the_very_weights(tmp_path: Path) -> None:
+    measured = drawn_section(tmp_path)
+    save_model_folder(small_model(), tmp_path / "model")
+    model = load_model_folder(tmp_path / "model")
+    prediction = predict_spots(model, measured, tiles_of(measured, model), device="cpu")
+    assert prediction.uns["nh2st"]["model"]["sha256"] == model.config.weights["sha256"]
+
+
+@pytest.mark.usefixtures("mean_colour")
+def test_scores_are_those_of_prediction_and_target(tmp_path: Path) -> None:
+    measured = drawn_section(tmp_path, genes=RGB)
+    target = expression_target(measured.spots, RGB).astype(np.float64)
+    mean = {"GREEN": 2.0, "RED": 3.0, "BLUE": 1.0, "not in the panel": 5.0}
+    model = colour_model(training={"trained": True, "summary": "-", "target_mean": mean})
+    evaluation = evaluate(model, [measured], device="cpu", bootstrap=20)
+    predicted = colour_means(measured)
+    scores = evaluation.scores.set_index("gene")
+    for column, gene in enumerate(RGB):
+        x, y = predicted[:, column], target[:, column]
+        assert scores.loc[gene, "pcc"] == pytest.approx(pearsonr(x, y).statistic, abs=1e-5)
+        assert scores.loc[gene, "mse"] == pytest.approx(np.mean((x - y) ** 2), rel=1e-5)
+        assert scores.loc[gene, "mse_baseline"] == pytest.approx(np.mean((mean[gene] - y) ** 2))
+    assert evaluation.summary["better_than_mean"] == 0
+    assert evaluation.summary["n_spots"] == 42
+    assert evaluation.section_summaries["S1"] == evaluation.summary
+    assert evaluation.notices == ()
+
+
+@pytest.mark.usefixtures("mean_colour")
+def test_a_baseline_may_stand_in_the_panels_order_or_be_missing(tmp_path: Path) -> None:
+    measured = drawn_section(tmp_path, genes=RGB)
+    training: dict[str, Any] = {"trained": True, "summary": "-"}
+
+    def evaluated(**more: Any) -> Evaluation:
+        model = colour_model(training=training | more)
+        return evaluate(model, [measured], device="cpu", bootstrap=0)
+
+    by_gene = evaluated(target_mean=dict(zip(RGB, (3.0, 2.0, 1.0), strict=True))).scores
+    pd.testing.assert_frame_equal(evaluated(target_mean=[3.0, 2.0, 1.0]).scores, by_gene)
+    without = evaluated()
+    assert without.scores["mse_baseline"].isna().all()
+    assert without.summary["mse_baseline"] is None
+    assert "no baseline" in without.notices[0]
+    with pytest.raises(InputError, match=r"target_mean has 2 values for 3 genes"):
+        evaluated(target_mean=[3.0, 2.0])
+
+
+def test_a_section_that_lacks_genes_is_scored_on_those_it_has(tmp_path: Path) -> None:
+    whole = drawn_section(tmp_path)
+    part = drawn_section(tmp_path, "S2", ("X", *PANEL[::-1][:3]), seed=1)
+    evaluation = evaluate(small_model(), [whole, part], device="cpu", bootstrap=20)
+    prediction = evaluation.predictions["S2"]
+    assert prediction.var_names.tolist() == list(PANEL)
+    assert np.isfinite(prediction.X).all()
+    measured = pd.DataFrame(prediction.layers["measured"], columns=list(PANEL))
+    assert measured[list(PANEL[:2])].isna().all(axis=None)
+    np.testing.assert_array_equal(
+        measured[list(PANEL[2:])], expression_target(part.spots, PANEL[2:])
+    )
+    assert any("S2 lacks 2 of the panel's 5 genes" in notice for notice in evaluation.notices)
+    assert evaluation.section_summaries["S2"]["n_genes_without_pcc"] == 2
+    assert evaluation.section_summaries["S2"]["mse"] is None
+    assert evaluation.summary["mse"] == evaluation.section_summaries["S1"]["mse"]
+
+
+def test_notices_tell_what_makes_the_numbers_less_than_they_seem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = replace(drawn_section(tmp_path), pitch_um=100.0, warnings=("S1: an odd µm/px",))
+    training = {"trained": True, "summary": "-", "sections": ["S0", "S1"], "target_mean": [1] * 5}
+    notices = evaluate(
+        small_model(training=training), [measured], device="cpu", bootstrap=0
+    ).notices
+    assert len(notices) == 3
+    assert "was trained on S1 (" in notices[0]
+    assert "spots are 100 µm apart, in training 32 µm" in notices[1]
+    assert notices[2] == "S1: an odd µm/px"
+
+    untrained = small_model(training={"trained": False, "summary": "-", "target_mean": [1] * 5})
+    read_tiles = study.read_tiles
+
+    def damaged(*args: Any, **named: Any) -> Any:
+        tiles, readable = read_tiles(*args, **named)
+        readable[[3, 7]] = False
+        return tiles, readable
+
+    monkeypatch.setattr(study, "read_tiles", damaged)
+    evaluation = evaluate(untrained, [drawn_section(tmp_path)], device="cpu", bootstrap=0)
+    assert "UNTRAINED" in evaluation.notices[0]
+    assert "2 of 42 spots are left out" in evaluation.notices[1]
+    left = np.delete(measured.spots.obs_names, [3, 7])
+    assert evaluation.predictions["S1"].obs_names.tolist() == left.tolist()
+
+
+def test_what_cannot_be_evaluated_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    measured = drawn_section(tmp_path)
+    model = small_model()
+    with pytest.raises(InputError, match="no section to evaluate on"):
+        evaluate(model, [])
+    with pytest.raises(InputError, match="S1 shares no gene with the model small"):
+        evaluate(model, [drawn_section(tmp_path, genes=("Actb", "Gapdh"))])
+    other = PUBLISHED_TARGET | {"transform": "log(1+v)", "description": "log1p"}
+    with pytest.raises(InputError, match=r"target\.transform 'log\(1\+v\)'"):
+        evaluate(replace(model, config=small_config(target=other)), [measured])
+    with pytest.raises(InputError, match="device 'tpu' is not there"):
+        evaluate(model, [measured], device="tpu")
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """Of two sections, one on a staggered array and with a name that is no file's."""
+    folder = tmp_path_factory.mktemp("study")
+    sections = [
+        drawn_section(folder),
+        drawn_section(folder, "left/2", PANEL[1:], "hexagonal", seed=1),
+    ]
+    return evaluate(small_model("average"), sections, device="cpu", bootstrap=30)
+
+
+def test_a_folder_holds_the_whole_evaluation(tmp_path: Path, evaluation: Evaluation) -> None:
+    folder = tmp_path / "new" / "evaluation"
+    write_evaluation(evaluation, folder)
+    assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
+        "gene_pcc.png",
+        "genes.csv",
+        "maps-S1.png",
+        "maps-left%2F2.png",
+        "predictions/S1.h5ad",
+        "predictions/left%2F2.h5ad",
+        "summary.json",
+    ]
+    assert [p.name for p in folder.parent.iterdir()] == ["evaluation"]
+    content = json.loads((folder / "summary.json").read_text("utf-8"))
+    assert content["summary"] == evaluation.summary
+    assert content["sections"] == evaluation.section_summaries
+    assert content["notices"] == list(evaluation.notices)
+    assert content["model"]["context"] == "average"
+    scores = pd.read_csv(folder / "genes.csv")
+    assert scores.columns[:7].tolist() == [
+        *("gene", "pcc", "pcc_low", "pcc_high", "mse", "mae", "mse_baseline")
+    ]
+    pd.testing.assert_frame_equal(scores, evaluation.scores, check_dtype=False)
+    stored = anndata.read_h5ad(folder / "predictions" / "left%2F2.h5ad")
+    expected = evaluation.predictions["left/2"]
+    np.testing.assert_array_equal(stored.X, expected.X)
+    np.testing.assert_array_equal(stored.layers["measured"], expected.layers["measured"])
+    for name in ("maps-S1.png", "gene_pcc.png"):
+        picture = imread(folder / name)
+        assert min(picture.shape[:2]) > 300
+        assert picture.std() > 0.02
+
+
+def test_one_section_has_its_maps_under_a_plain_name(
+    tmp_path: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{EVALUATION}.save_maps", lambda *given: given[-1].touch())
+    one = replace(evaluation, predictions={"S1": evaluation.predictions["S1"]})
+    write_evaluation(one, tmp_path / "out")
+    assert (tmp_path / "out" / "maps.png").exists()
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path, evaluation: Evaluation) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="exists already"):
+        write_evaluation(evaluation, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["save_gene_pcc", "write_anndata"])
+def test_a_failure_in_the_middle_leaves_nothing(
+    tmp_path: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: object) -> None:
+        error = OSError(28, "No space left on device")
+        if step == "write_anndata":
+            raise InputError("a draft cannot be written") from error
+        raise error
+
+    monkeypatch.setattr(f"{EVALUATION}.save_maps", lambda *given: given[-1].touch())
+    monkeypatch.setattr(f"{EVALUATION}.{step}", full)
+    with pytest.raises(InputError, match=r"out cannot be written: No space left on device$"):
+        write_evaluation(evaluation, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_show_genes_from_the_whole_ranking() -> None:
+    pcc = [0.1, np.nan, 0.9, 0.5, 0.3, 0.7]
+    scores = pd.DataFrame({"gene": list("ABCDEF"), "pcc": pcc})
+    assert ranked_genes(scores) == {
+        "C": "best of 5 genes",
+        "F": "upper quartile of 5 genes",
+        "D": "median of 5 genes",
+        "A": "worst of 5 genes",
+    }
+    assert list(ranked_genes(scores.iloc[:1])) == ["A"]
+    assert ranked_genes(scores.iloc[1:2]) == {}
