@@ -12,7 +12,6 @@ from napari_nh2st.training.events import (
     TrainStarted,
 )
 from napari_nh2st.training.fit import train, train_events
-from napari_nh2st.training.pretraining import Pretraining, PretrainSettings
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection, load_study
 
@@ -23,8 +22,6 @@ __all__ = [
     "Evaluation",
     "MeasuredSection",
     "Preparing",
-    "PretrainSettings",
-    "Pretraining",
     "StepDone",
     "TrainEvent",
     "TrainFinished",

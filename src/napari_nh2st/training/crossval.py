@@ -64,6 +64,7 @@ def cross_validate(
     leave: Leave = "donor",
     contexts: Sequence[Context] = (),
     final: bool = True,
+    fold_settings: Callable[[str, TrainSettings], TrainSettings] | None = None,
     on_event: Callable[[str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> CrossValidation:
@@ -89,6 +90,9 @@ def cross_validate(
         To compare; the settings' own by default.
     final
         Train on all sections in the end.
+    fold_settings
+        Changes the settings for a fold, told what is left out (``""`` for the last training):
+        for encoder weights that must not have seen what they are tested on.
     on_event
         Is told the events of each training, with what was left out (``""`` for the last).
     stop
@@ -110,6 +114,7 @@ def cross_validate(
     if (folder / MODEL_FOLDER).exists():
         raise InputError(f"{folder} holds a finished cross-validation; give another folder")
     settings = _with_panel(sections, settings)
+    of_fold = fold_settings or (lambda left_out, same: same)
     parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}
     baselines = []
     for left_out, tested in splits:
@@ -121,7 +126,7 @@ def cross_validate(
             if weights_of not in models:
                 models[weights_of] = _trained(
                     others,
-                    replace(settings, context=weights_of),
+                    of_fold(left_out, replace(settings, context=weights_of)),
                     folder / "folds" / quote(left_out, safe="") / weights_of,
                     partial(on_event or _unheard, left_out),
                     stop,
@@ -150,7 +155,7 @@ def cross_validate(
     trained_as: Context = "query" if best == "average" else best
     model = _trained(
         sections,
-        replace(settings, context=trained_as),
+        of_fold("", replace(settings, context=trained_as)),
         folder / "all" / trained_as,
         partial(on_event or _unheard, ""),
         stop,

@@ -235,8 +235,7 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
     if last is not None and run.state is not None:
         optimization.load_state(last["optimization"])
         history = [EpochDone(**epoch) for epoch in last["history"]]
-        if history:
-            best = run.state.load_best()
+        best = run.state.load_best() if history and aside is not None else None
     first = fabric.is_global_zero
     for event in _keep(inputs, aside):
         if first:
@@ -258,24 +257,30 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
     stored = time.monotonic()
     before = optimization.spots_done
     resumed = time.perf_counter()
+
+    def store() -> None:
+        nonlocal stored
+        if run.state is not None and first:
+            run.state.save(optimization.state(), history, best)
+            stored = time.monotonic()
+
     while optimization.epoch < settings.epochs:
-        if _is_over(history, settings, run.validation is not None):
+        if _is_over(history, settings, aside is not None):
             ended = "early"
             break
-        stopped = False
+        left = 0.0
         for step in optimization.steps(inputs):
             rate = (optimization.spots_done - before) / (time.perf_counter() - resumed)
             left = optimization.spots_left / rate
             if first:
                 yield StepDone(optimization.epoch + 1, step.number, step.of, step.loss, rate, left)
-            if run.state is not None and first and _is_due(stored, settings):
-                run.state.save_last(_state(optimization, history))
-                stored = time.monotonic()
-            if step.number < step.of and fabric.broadcast(stop()):
-                stopped = True
-                break
-        if stopped:
-            ended = "stopped"
+            if step.number < step.of:
+                if fabric.broadcast(stop()):
+                    ended = "stopped"
+                    break
+                if _is_due(stored, settings):
+                    store()
+        if ended == "stopped":
             break
         score = None
         # Scored once, with the first process' statistics of the norms, and told to the others.
@@ -285,23 +290,22 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
             score = fabric.broadcast(score)
         done = _epoch_done(optimization, history, score, left)
         history.append(done)
-        if done.best_epoch == done.epoch:
+        if aside is not None and done.best_epoch == done.epoch:
             best = _copied(optimization.kept.network.state_dict())
-            if run.state is not None and first:
-                run.state.save_best(done.epoch, best)
-        if run.state is not None and first:
-            # After the best weights: a kill in between does this epoch again.
-            run.state.save_last(_state(optimization, history))
-            run.state.save_history(history)
-            stored = time.monotonic()
+        if _is_due(stored, settings):
+            store()
         if first:
+            if run.state is not None:
+                run.state.save_history(history)
             yield done
         if optimization.epoch < settings.epochs and fabric.broadcast(stop()):
             ended = "stopped"
             break
+    if ended == "stopped":
+        store()
     if not first:
         return
-    if best is None:  # stopped in the first epoch
+    if best is None:  # nothing to choose an epoch by, or stopped in the first
         best = _copied(optimization.kept.network.state_dict())
     yield TrainFinished(
         _finish(run, best, history, ended),
@@ -359,10 +363,6 @@ def _epoch_done(
         best_epoch=best,
         seconds_left=seconds_left,
     )
-
-
-def _state(optimization: Optimization, history: Sequence[EpochDone]) -> dict[str, object]:
-    return {"optimization": optimization.state(), "history": [vars(epoch) for epoch in history]}
 
 
 def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:

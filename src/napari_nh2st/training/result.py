@@ -53,6 +53,7 @@ def trained_config(
         "summary": summary,
         "sections": names,
         "donors": donors,
+        "n_spots": n_spots,
         "validation": list(validation),
         "epochs": epochs,
         "best_epoch": best.epoch if best else 0,

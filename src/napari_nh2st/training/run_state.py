@@ -55,14 +55,30 @@ class RunFolder:
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         self._identity = identity
+        self._stored_best = 0
 
-    def save_last(self, state: dict[str, Any]) -> None:
-        """Write where the run stands."""
-        self._write(LAST, state)
+    def save(
+        self,
+        optimization: dict[str, Any],
+        history: Sequence[EpochDone],
+        best: dict[str, Tensor] | None,
+    ) -> None:
+        """Write where the run stands: its state, every epoch, and the best weights so far.
 
-    def save_best(self, epoch: int, weights: dict[str, Tensor]) -> None:
-        """Write the weights of the best epoch so far."""
-        self._write(BEST, {"epoch": epoch, "weights": weights})
+        Raises
+        ------
+        InputError
+            It cannot be written; what was there is unchanged.
+        """
+        epoch = history[-1].best_epoch if history else 0
+        # Before the state that speaks of them: a kill in between does some steps again, and
+        # comes to the same weights.
+        if best is not None and epoch != self._stored_best:
+            self._write(BEST, {"epoch": epoch, "weights": best})
+            self._stored_best = epoch
+        self._write(
+            LAST, {"optimization": optimization, "history": [vars(done) for done in history]}
+        )
 
     def load_last(self) -> dict[str, Any] | None:
         """Where an earlier run stopped; None if there was none.
@@ -85,6 +101,7 @@ class RunFolder:
         state = self._read(BEST)
         if state is None:
             raise InputError(f"{self.folder / BEST} is missing; remove {LAST} to start again")
+        self._stored_best = int(state["epoch"])
         weights: dict[str, Tensor] = state["weights"]
         return weights
 
@@ -96,6 +113,7 @@ class RunFolder:
             values = asdict(epoch).values()
             lines.append(",".join("" if v is None else f"{v:.6g}" for v in values))
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{self.folder} cannot be written: {error.strerror}") from None

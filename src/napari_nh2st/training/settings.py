@@ -136,7 +136,7 @@ class TrainSettings:
     seed
         Of weights, validation split, batches and looks.
     checkpoint_minutes
-        Longest time between two checkpoints; there is one after every epoch as well.
+        Time between two checkpoints: what a kill can cost.
     """
 
     start: str | None = None
@@ -177,7 +177,7 @@ class TrainSettings:
     precision: Precision = "auto"
     devices: int = 1
     seed: int = 0
-    checkpoint_minutes: float = 5.0
+    checkpoint_minutes: float = 2.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in _RANGES.items():
