@@ -33,6 +33,27 @@ def test_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> No
     assert len(report["comparisons"]) >= 4
 
 
+def test_training_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    small = (
+        "--tile-px 32 --dim 16 --panel 5 --spots 24 --rounds 1 --epochs 1 --parts steps finetuning"
+    )
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "train.py", *small.split(), "-o", output],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    report = json.loads(output.read_text("utf-8"))
+    assert len(report["steps"]) == 2
+    for name, result in report["steps"].items():
+        assert name in done.stdout
+        assert result["amounts"] == ([8] if "ten encodings" in name else [24])
+    assert {"maps", "epoch", "peak_mb"} <= set(report["finetuning"])
+    assert report["comparisons"][0]["wanted"] == 5
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_benchmark_slide_repeats_one_region_at_every_level(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -64,11 +64,13 @@ def _complain(text: str, code: int) -> int:
     return code
 
 
-def _print_json(content: Any) -> None:
+def print_json(content: Any) -> None:
+    """Print a result for programs."""
     print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def _print_table(rows: Sequence[tuple[str, str]]) -> None:
+def print_table(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names with their values beside them."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
@@ -85,7 +87,7 @@ def _info(args: Namespace) -> None:
             for level, downsample in zip(slide.levels, slide.downsamples, strict=True)
         ][:native]
         if args.json:
-            _print_json(
+            print_json(
                 {
                     "path": str(slide.path),
                     "vendor": slide.vendor,
@@ -111,7 +113,7 @@ def _info(args: Namespace) -> None:
             f"{level['width']} × {level['height']} px (1/{max(downsample):.4g})"
             for level, downsample in zip(levels, slide.downsamples, strict=False)
         ]
-        _print_table(
+        print_table(
             [
                 ("slide", str(slide.path)),
                 ("vendor", slide.vendor),
@@ -184,7 +186,7 @@ def _predict(args: Namespace) -> None:
         save_heatmap_figure(prediction, tuple(prediction.var_names[:4]), args.picture)
     failed = int((prediction.obs["status"] != "predicted").sum())
     if args.json:
-        _print_json(
+        print_json(
             {
                 "output": str(args.output),
                 "tiles": prediction.n_obs,
@@ -223,9 +225,9 @@ def _model_list(args: Namespace) -> None:
 
     configs = {name: read_config(folder) for name, folder in bundled_models().items()}
     if args.json:
-        _print_json({name: config.to_json() for name, config in configs.items()})
+        print_json({name: config.to_json() for name, config in configs.items()})
     elif configs:
-        _print_table(
+        print_table(
             [
                 (name, f"{len(c.panel)} genes, {c.mpp:g} µm/px, context {c.context}")
                 for name, c in configs.items()
@@ -244,7 +246,7 @@ def _model_info(args: Namespace) -> None:
 
     config = read_config(find_model(args.model))
     if args.json:
-        _print_json(config.to_json())
+        print_json(config.to_json())
     else:
         print(model_card(config), end="")
 
@@ -254,7 +256,7 @@ def _model_check(args: Namespace) -> None:
 
     config = load_model(args.model).config
     if args.json:
-        _print_json({"name": config.name, "ok": True, "trained": config.trained})
+        print_json({"name": config.name, "ok": True, "trained": config.trained})
     else:
         state = "trained" if config.trained else "UNTRAINED"
         print(f"{args.model}: good ({config.name}, {len(config.panel)} genes, {state})")
@@ -308,9 +310,15 @@ def _demo(args: Namespace) -> None:
     finally:
         report.close()
     if args.json:
-        _print_json({name: str(value) for name, value in vars(result).items()})
+        print_json({name: str(value) for name, value in vars(result).items()})
     else:
         print(f"Prediction: {result.prediction}\nPicture: {result.picture}")
+
+
+def _training(args: Namespace) -> None:
+    from napari_nh2st.cli.training import TRAINING_COMMANDS
+
+    TRAINING_COMMANDS[args.command](args)
 
 
 def read_genes(path: Path) -> tuple[str, ...]:
@@ -347,5 +355,8 @@ _COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "info": _info,
     "predict": _predict,
     "model": _model,
+    "train": _training,
+    "evaluate": _training,
+    "crossval": _training,
     "demo": _demo,
 }

@@ -1,6 +1,13 @@
 """The card of a model: what it is, for people."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from napari_nh2st.model.config import ModelConfig
+
+_SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
+_TOO_LONG = ("target_mean", "settings")
+"""What the config holds for programs: a value for every gene, and every setting."""
 
 
 def model_card(config: ModelConfig) -> str:
@@ -9,24 +16,17 @@ def model_card(config: ModelConfig) -> str:
     Parameters
     ----------
     config
-        The model's config; everything said comes from it.
+        The model's config; everything said comes from it. Of ``training``, ``intended_use`` and
+        ``limits`` (lists of sentences) and ``held_out`` (see
+        :func:`~napari_nh2st.training.crossval.with_held_out`) get sections of their own.
     """
-    known = sorted((v for v in (config.reliability or {}).values() if v is not None), reverse=True)
-    if known:
-        trust = (
-            f"Pearson correlation on held-out sections: mean {sum(known) / len(known):.2f} over "
-            f"{len(known)} genes, from {known[-1]:.2f} to {known[0]:.2f}."
-        )
-    else:
-        trust = "Not measured: no gene's held-out correlation is known."
     genes = ", ".join(config.panel[:12]) + (", …" if len(config.panel) > 12 else "")
-    training = "\n".join(
-        f"- {name}: {value}" for name, value in config.training.items() if name != "summary"
-    )
     headline = "" if config.trained else "**UNTRAINED. Its predictions mean nothing.**\n\n"
-    return f"""# {config.name}
+    training = config.training
+    parts = [
+        f"""# {config.name}
 
-{headline}{config.training["summary"]}
+{headline}{training["summary"]}
 
 | | |
 |---|---|
@@ -35,14 +35,114 @@ def model_card(config: ModelConfig) -> str:
 | value | {config.target["description"]} |
 | tile | {config.tile_px} px at {config.mpp:g} µm/px ({config.tile_um:g} µm) |
 | pitch in training | {config.pitch_um:g} µm, {config.neighborhood["layout"]} |
+""",
+        _sentences("Intended use", training.get("intended_use")),
+        _sentences("Limits", training.get("limits")),
+        f"## Reliability\n\n{_reliability(config)}\n",
+        _held_out(training.get("held_out")),
+        f"## Training\n\n{_facts(training)}\n",
+        "Research use only; not for diagnosis.\n",
+    ]
+    return "\n".join(part for part in parts if part)
 
-## Reliability
 
-{trust}
+def _reliability(config: ModelConfig) -> str:
+    known = sorted((v for v in (config.reliability or {}).values() if v is not None), reverse=True)
+    if not known:
+        return "Not measured: no gene's held-out correlation is known."
+    return (
+        f"Pearson correlation on held-out sections: mean {sum(known) / len(known):.2f} over "
+        f"{len(known)} genes, from {known[-1]:.2f} to {known[0]:.2f}."
+    )
 
-## Training
 
-{training}
+def _sentences(title: str, sentences: Any) -> str:
+    if isinstance(sentences, str):
+        sentences = [sentences]
+    if not sentences:
+        return ""
+    return f"## {title}\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
 
-Research use only; not for diagnosis.
-"""
+
+def _facts(training: Mapping[str, Any]) -> str:
+    held_out = "held_out" if _contexts(training.get("held_out")) else ""
+    facts = [
+        f"- {name}: {_in_words(value)}"
+        for name, value in training.items()
+        if name not in (*_SHOWN_ELSEWHERE, *_TOO_LONG, held_out) and value not in (None, "", [])
+    ]
+    there = [f"`{name}`" for name in _TOO_LONG if name in training]
+    if there:
+        facts.append(f"- in `config.json`: {', '.join(there)}")
+    return "\n".join(facts)
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case Mapping():
+            return ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items())
+        case list() | tuple():
+            return ", ".join(map(_in_words, value))
+    return str(value)
+
+
+def _held_out(held_out: Any) -> str:
+    """Tables of what the model, or its like, made of sections that it had not seen."""
+    contexts = _contexts(held_out)
+    if not contexts:
+        return ""
+    rows = []
+    for name, scores in contexts.items():
+        every = scores["all"]
+        low, high = every.get("mean_pcc_low"), every.get("mean_pcc_high")
+        interval = "" if None in (low, high) else f" ({low:.3f} to {high:.3f})"
+        cells = (
+            f"`{name}`",
+            _number(every.get("mean_pcc"), 3) + interval,
+            _number(every.get("top50_pcc"), 3),
+            _number(every.get("mse"), 4),
+            _number(every.get("mse_baseline"), 4),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    sections = dict.fromkeys(s for scores in contexts.values() for s in scores["sections"])
+    by_section = []
+    for section in sections:
+        each = (scores["sections"].get(section, {}) for scores in contexts.values())
+        cells = (section, *(_number(one.get("mean_pcc"), 3) for one in each))
+        by_section.append(f"| {' | '.join(cells)} |")
+    whole = "donors" if held_out.get("left_out") == "donor" else "sections"
+    lines = (
+        f"Whole {whole} were left out of training, and predicted by what had not seen them. The "
+        "interval is 95 % over spots; another donor can lie outside it. The top 50 genes are "
+        "picked on the same sections, which flatters them. The mean is that of each gene in "
+        "training.",
+        "",
+        "| context | mean PCC, all genes | top-50 genes | MSE | MSE of the mean |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"| left out: mean PCC | {' | '.join(f'`{name}`' for name in contexts)} |",
+        "|---" * (1 + len(contexts)) + "|",
+        *by_section,
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _contexts(held_out: Any) -> Mapping[str, Any]:
+    """The scores by context; empty where there are none, or of a form that we do not know."""
+    contexts = held_out.get("contexts") if isinstance(held_out, Mapping) else None
+    known = isinstance(contexts, Mapping) and all(
+        isinstance(scores, Mapping)
+        and isinstance(scores.get("all"), Mapping)
+        and isinstance(scores.get("sections"), Mapping)
+        for scores in contexts.values()
+    )
+    return contexts if known and contexts else {}
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "–"

@@ -11,9 +11,10 @@ from urllib.parse import quote
 import numpy as np
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
+from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.evaluation import (
     Evaluation,
@@ -101,7 +102,8 @@ def cross_validate(
     Raises
     ------
     InputError
-        There is one donor or section only, or the folder is of another run.
+        There is one donor or section only, the start model has seen a section, several devices
+        are asked for, or the folder is of another run.
     Stopped
         ``stop`` was true.
     """
@@ -111,6 +113,12 @@ def cross_validate(
         if context not in CONTEXTS:
             raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
     splits = folds(sections, leave)
+    if settings.devices > 1:
+        raise InputError(
+            f"devices is {settings.devices}; a cross-validation trains on one device, one fold "
+            "after another"
+        )
+    _check_not_seen(sections, settings)
     if (folder / MODEL_FOLDER).exists():
         raise InputError(f"{folder} holds a finished cross-validation; give another folder")
     settings = _with_panel(sections, settings)
@@ -230,6 +238,20 @@ def _unheard(left_out: str, event: TrainEvent) -> None:
 
 def _rounded(summary: dict[str, Any]) -> dict[str, Any]:
     return {k: round(v, 5) if isinstance(v, float) else v for k, v in summary.items()}
+
+
+def _check_not_seen(sections: Sequence[MeasuredSection], settings: TrainSettings) -> None:
+    """Refuse a start model that has learned from what it is to be tested on."""
+    if settings.start is None:
+        return
+    config = read_config(find_model(settings.start))
+    seen = set(config.training.get("sections", ()))
+    both = [section.name for section in sections if section.name in seen]
+    if both:
+        raise InputError(
+            f"the start model {config.name} was trained on {', '.join(both)}: scores on sections "
+            "that it has seen would say nothing. Start from another model, or without one"
+        )
 
 
 def _with_panel(sections: Sequence[MeasuredSection], settings: TrainSettings) -> TrainSettings:

@@ -1,5 +1,6 @@
 """Training on measured sections."""
 
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ from napari_nh2st.training.inputs import (
 )
 from napari_nh2st.training.optimization import Optimization
 from napari_nh2st.training.result import trained_config
-from napari_nh2st.training.run_state import RunFolder, run_identity
+from napari_nh2st.training.ridge import start_from_ridge
+from napari_nh2st.training.run_state import RunFolder, only_run_in, run_identity
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
 from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX, starting_network
@@ -52,6 +54,9 @@ def train(
 ) -> Model:
     """Train a model; see :func:`train_events`.
 
+    With several devices, the engine starts the running script again for each of the others; those
+    processes end here, so that what follows is done once.
+
     Returns
     -------
     Model
@@ -61,8 +66,8 @@ def train(
         if on_event is not None:
             on_event(event)
         if isinstance(event, TrainFinished):
-            model = event.model
-    return model
+            return event.model
+    raise SystemExit(0)
 
 
 def train_events(
@@ -107,8 +112,9 @@ def train_events(
     """
     settings = settings or TrainSettings()
     folder = None if folder is None else Path(folder)
-    run = yield from _prepare(sections, settings, folder, name)
-    yield from _run(run, stop or (lambda: False))
+    with only_run_in(folder):
+        run = yield from _prepare(sections, settings, folder, name)
+        yield from _run(run, stop or (lambda: False))
 
 
 @dataclass(eq=False)
@@ -240,6 +246,9 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
     for event in _keep(inputs, aside):
         if first:
             yield event
+    if last is None and settings.starts_from_ridge:
+        start_from_ridge(part, inputs)
+        optimization.forget_average()
     if first:
         yield TrainStarted(
             tuple(s.name for s in run.training.sections),
@@ -396,8 +405,6 @@ def _finish(run: _Run, best: dict[str, Tensor], history: Sequence[EpochDone], en
 @contextmanager
 def _logging_of_the_engine_off() -> Generator[None, None, None]:
     """Fabric greets on stderr; what it says our own events say."""
-    import logging
-
     logger = logging.getLogger("lightning_fabric.utilities.rank_zero")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -82,6 +82,7 @@ class TrainedPart(nn.Module):
         for stage in network.image_encoder.stages[:first_stage]:
             for module in stage:
                 module.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> "TrainedPart":
         """Put in training mode; stages that are not trained keep their norms' statistics."""

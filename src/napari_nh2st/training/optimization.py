@@ -1,6 +1,7 @@
 """Steps of a training, on whatever devices Lightning Fabric runs them."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ _PRECISIONS: dict[str, Any] = {
     "bfloat16": "bf16-mixed",
     "float16": "16-mixed",
 }
+
+
+_WARM_UP_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,11 @@ class Optimization:
             np.random.SeedSequence((s.seed, self.epoch, self._step + rank)).generate_state(1)[0]
         )
         done = (self.epoch + self._step / n_batches) / s.epochs
+        # Adam's first steps are as large as any: a short training warms up for some all the same.
+        least = min(_WARM_UP_STEPS / (n_batches * s.epochs), 0.5)
+        warm_up = max(s.warm_up, least) if s.warm_up else 0.0
         for group in self._optimizer.param_groups:
-            group["lr"] = s.learning_rate * learning_rate_factor(done, s.warm_up)
+            group["lr"] = s.learning_rate * learning_rate_factor(done, warm_up)
         device = self.fabric.device
         target = self._study.target[torch.from_numpy(batch.rows)].to(device)
         index = torch.from_numpy(batch.neighborhoods).to(device)
@@ -184,6 +191,11 @@ class Optimization:
         # Early steps count less than the decay says: they are far from where it ends.
         decay = min(self.settings.averaging, (1 + int(steps)) / (10 + int(steps)))
         return torch.lerp(new, mean, decay)
+
+    def forget_average(self) -> None:
+        """Let the running mean begin with the weights as they are now."""
+        if self._averaged is not None:
+            self._averaged.module.load_state_dict(self._part.state_dict())
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load_state` needs to go on from here."""
@@ -218,6 +230,9 @@ def learning_rate_factor(done: float, warm_up: float) -> float:
 def _fabric(settings: TrainSettings, placement: Placement) -> Fabric:
     device = placement.device
     devices: Any = settings.devices
+    if settings.devices > 1:
+        # Channels-last gradients are copied once more: slower by little, and nothing to act on.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     if device.type == "cuda" and settings.devices == 1:
         devices = [device.index or 0]
     return Fabric(

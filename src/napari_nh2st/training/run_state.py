@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
@@ -16,9 +18,9 @@ from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
-LAST, BEST, HISTORY = "last.pt", "best.pt", "history.csv"
+LAST, BEST, HISTORY, LOCK = "last.pt", "best.pt", "history.csv", "running.lock"
 
-_FREE = ("device", "devices", "checkpoint_minutes")
+_FREE = ("device", "checkpoint_minutes")
 """Settings that may change between a run and its continuation."""
 
 
@@ -142,3 +144,37 @@ class RunFolder:
                 "again to go on with it, or another folder"
             )
         return state
+
+
+@contextlib.contextmanager
+def only_run_in(folder: Path | None) -> Iterator[None]:
+    """Keep two runs from writing the same checkpoints.
+
+    Raises
+    ------
+    InputError
+        Another one is running in the folder, or it cannot be written to.
+    """
+    helps = int(os.environ.get("LOCAL_RANK", "0")) > 0  # the first process holds the lock
+    if folder is None or helps:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another training is running in {folder}; give another folder") from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # where nothing was written: refused before the first step

@@ -13,6 +13,9 @@ from napari_nh2st.training.augmentation import AugmentationSettings
 TrainedEncoder = Literal["frozen", "last-stages", "whole"]
 """What of the image encoder is trained: nothing, its last two stages, or all of it."""
 
+HeadStart = Literal["random", "ridge"]
+"""What the prediction head starts from, where there is no start model."""
+
 Validation = Literal["auto", "donor", "section", "none"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -80,6 +83,12 @@ class TrainSettings:
     encoder
         What of the encoder is trained. ``"frozen"``: nothing, its feature maps are computed once
         and kept; ``"last-stages"``: its last two stages, likewise; ``"whole"``.
+    head_start
+        ``"ridge"``: the prediction head starts from a ridge regression of the target on the
+        encoder's maps, see :mod:`napari_nh2st.training.ridge`; ``"random"``: from random weights
+        (published). None: ``"ridge"`` without a start model and with an encoder that is not
+        trained whole, where it is measured to be far better; else ``"random"``, which leaves a
+        start model's head as it is.
     panel
         How genes are chosen. None: the start model's genes that all sections have, or without
         one the 250 of the highest mean.
@@ -111,8 +120,8 @@ class TrainSettings:
     weight_decay
         Decoupled (AdamW); 0 is Adam.
     warm_up
-        Share of all steps during which the learning rate rises to its value; after that it falls
-        along a cosine. Published: constant.
+        Share of all steps (at least 20 of them) during which the learning rate rises to its value;
+        after that it falls along a cosine. 0 begins with its value. Published: constant.
     gradient_clip
         Largest norm of the gradient; 0 for no bound. Published: none.
     averaging
@@ -142,6 +151,7 @@ class TrainSettings:
     start: str | None = None
     encoder_weights: str | None = None
     encoder: TrainedEncoder = "whole"
+    head_start: HeadStart | None = None
     panel: PanelSettings | None = None
     context: Context | None = None
     tile_px: int | None = None
@@ -187,6 +197,7 @@ class TrainSettings:
         choices = (
             ("context", CONTEXTS),
             ("encoder", get_args(TrainedEncoder)),
+            ("head_start", get_args(HeadStart)),
             ("validation", get_args(Validation)),
             ("precision", get_args(Precision)),
         )
@@ -205,6 +216,13 @@ class TrainSettings:
                 f"encoder is {self.encoder}, but its weights would be random: give a start model "
                 "or encoder_weights, or train the whole encoder"
             )
+
+    @property
+    def starts_from_ridge(self) -> bool:
+        """Whether the prediction head starts from a ridge regression."""
+        if self.head_start is None:
+            return self.start is None and self.encoder != "whole"
+        return self.head_start == "ridge"
 
     @property
     def shapes(self) -> dict[str, Any]:

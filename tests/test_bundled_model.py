@@ -1,0 +1,72 @@
+"""The model that comes with the package: there without a network, and honest about itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_nh2st import PredictSettings, load_model, open_slide, predict
+from napari_nh2st.model import bundled_models, read_config
+from napari_nh2st.model.card import model_card
+from napari_nh2st.model.folder import Model
+from napari_nh2st.synthetic import write_synthetic_slide
+
+NAME = "her2-breast-demo"
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Model:
+    return load_model(NAME)
+
+
+def test_it_loads_by_name_and_is_small() -> None:
+    folder = bundled_models()[NAME]
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 50e6
+    assert {file.name for file in folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
+
+
+def test_every_gene_has_a_held_out_correlation_that_its_summary_agrees_with(
+    bundled: Model,
+) -> None:
+    config = bundled.config
+    assert len(config.panel) == 250
+    assert config.reliability is not None
+    assert set(config.reliability) == set(config.panel)
+    known = [value for value in config.reliability.values() if value is not None]
+    held_out = config.training["held_out"]["contexts"][config.context]["all"]
+    assert np.mean(known) == pytest.approx(held_out["mean_pcc"], abs=1e-3)
+    assert held_out["mse"] < held_out["mse_baseline"]
+
+
+def test_its_context_is_the_best_of_those_compared(bundled: Model) -> None:
+    compared = bundled.config.training["held_out"]["contexts"]
+    assert set(compared) == {"query", "average", "neighborhood"}
+    best = max(each["all"]["mean_pcc"] for each in compared.values())
+    assert compared[bundled.config.context]["all"]["mean_pcc"] > best - 0.01
+
+
+def test_its_card_says_what_it_is_and_what_it_is_not_for(bundled: Model) -> None:
+    card = (bundled_models()[NAME] / "README.md").read_text(encoding="utf-8")
+    assert card == model_card(read_config(bundled_models()[NAME]))
+    for text in ("demonstration", "one donor", "Not for diagnosis", "log10", "µm/px"):
+        assert text in card
+    assert str(Path.home()) not in card
+    assert "encoder.pt" not in (bundled_models()[NAME] / "config.json").read_text()
+
+
+def test_it_predicts_a_slide(bundled: Model, tmp_path: Path) -> None:
+    path = tmp_path / "slide.tiff"
+    write_synthetic_slide(path, seed=3, shape=(1600, 1600), mpp=1.0)
+    settings = PredictSettings(genes=("ERBB2", "IGKC"), device="cpu")
+    with open_slide(path) as slide:
+        prediction = predict(slide, bundled, settings)
+    assert prediction.n_obs > 10
+    assert np.isfinite(prediction.X).all()
+    # In the target's units: log10(1 + counts per 10,000 of the panel) is at most 4.
+    assert prediction.X.min() > -0.5
+    assert prediction.X.max() < 4.5
+    assert (prediction.var["reliability"] > -1).all()

@@ -1,0 +1,221 @@
+"""Cross-validation: what is scored was left out, and what is told of a gene is what came out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.folder import load_model_folder
+from napari_nh2st.spots import read_sections
+from napari_nh2st.synthetic import write_synthetic_study
+from napari_nh2st.tiles import neighborhoods
+from napari_nh2st.training import crossval
+from napari_nh2st.training.crossval import (
+    CrossValidation,
+    Stopped,
+    best_context,
+    cross_validate,
+    with_context,
+)
+from napari_nh2st.training.events import TrainEvent, TrainStarted
+from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.study import MeasuredSection, load_study
+from small_models import small_model
+
+SETTINGS = TrainSettings(
+    tile_px=32,
+    mpp=5.0,
+    dim=8,
+    heads=2,
+    hidden=8,
+    hypergraph_hidden=8,
+    epochs=1,
+    batch_size=32,
+    validation="none",
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def sections(tmp_path_factory: pytest.TempPathFactory) -> tuple[MeasuredSection, ...]:
+    """Three sections of two donors."""
+    folder = tmp_path_factory.mktemp("study")
+    table = write_synthetic_study(
+        folder, (1, 2, 3), donors=("A", "A", "B"), size_um=(1600, 1600), mpp=4.0
+    )
+    return load_study(read_sections(table), trust_positions=True)
+
+
+class Heard:
+    """Keeps what each training was left without, and on what it was done."""
+
+    def __init__(self) -> None:
+        self.trainings: list[tuple[str, tuple[str, ...]]] = []
+
+    def __call__(self, left_out: str, event: TrainEvent) -> None:
+        if isinstance(event, TrainStarted):
+            self.trainings.append((left_out, event.training))
+
+
+@pytest.fixture(scope="module")
+def done(
+    sections: tuple[MeasuredSection, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[CrossValidation, Heard, Path]:
+    heard = Heard()
+    folder = tmp_path_factory.mktemp("out") / "study"
+    result = cross_validate(
+        sections,
+        SETTINGS,
+        folder=folder,
+        leave="section",
+        contexts=("query", "average"),
+        on_event=heard,
+    )
+    return result, heard, folder
+
+
+def test_each_section_is_scored_by_a_model_that_has_not_seen_it(
+    done: tuple[CrossValidation, Heard, Path], sections: Sequence[MeasuredSection]
+) -> None:
+    result, heard, folder = done
+    names = {section.name for section in sections}
+    assert len(heard.trainings) == 4
+    for left_out, trained_on in heard.trainings:
+        assert set(trained_on) == names - {left_out}
+    for evaluation in result.evaluations.values():
+        assert set(evaluation.predictions) == names
+        assert not any("was trained on" in notice for notice in evaluation.notices)
+    fold = load_model_folder(folder / "folds" / sections[0].name / "query" / "model")
+    assert sections[0].name not in fold.config.training["sections"]
+
+
+def test_leaving_out_a_donor_leaves_out_all_its_sections(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    heard = Heard()
+    result = cross_validate(
+        sections, SETTINGS, folder=tmp_path / "out", leave="donor", final=False, on_event=heard
+    )
+    third = sections[2].name
+    assert heard.trainings == [("A", (third,)), ("B", (sections[0].name, sections[1].name))]
+    assert result.model is None
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_reliability_is_the_mean_held_out_correlation(
+    done: tuple[CrossValidation, Heard, Path],
+) -> None:
+    result, _, folder = done
+    model = load_model_folder(folder / "model")
+    predictions = result.evaluations[result.context].predictions.values()
+    assert model.config.context == result.context
+    for column, gene in enumerate(model.config.panel[:10]):
+        each = [
+            pearsonr(p.X[:, column], p.layers["measured"][:, column]).statistic for p in predictions
+        ]
+        assert model.config.reliability is not None
+        assert model.config.reliability[gene] == pytest.approx(np.mean(each), abs=1e-3)
+    held_out = json.loads((folder / "model" / "config.json").read_text())["training"]["held_out"]
+    for context, evaluation in result.evaluations.items():
+        told = held_out["contexts"][context]["all"]["mean_pcc"]
+        assert told == pytest.approx(evaluation.summary["mean_pcc"], abs=1e-4)
+
+
+def test_baselines_are_the_means_of_each_folds_own_training(
+    done: tuple[CrossValidation, Heard, Path], sections: Sequence[MeasuredSection]
+) -> None:
+    result, _, _ = done
+    evaluation = result.evaluations["query"]
+    targets = {name: p.layers["measured"] for name, p in evaluation.predictions.items()}
+    expected = []
+    for section in sections:
+        others = [targets[other.name] for other in sections if other.name != section.name]
+        expected.append(np.square(targets[section.name] - np.concatenate(others).mean(0)).mean(0))
+    assert evaluation.scores["mse_baseline"] == pytest.approx(np.mean(expected, axis=0), rel=1e-3)
+
+
+def test_average_is_the_mean_of_the_querys_predictions(
+    done: tuple[CrossValidation, Heard, Path], sections: Sequence[MeasuredSection]
+) -> None:
+    result, _, folder = done
+    assert not (folder / "folds" / sections[0].name / "average").exists()
+    for section in sections:
+        query = result.evaluations["query"].predictions[section.name]
+        average = result.evaluations["average"].predictions[section.name]
+        index, mask = neighborhoods(section.centers * np.asarray(section.mpp))
+        for spot in range(query.n_obs):
+            near = index[spot][mask[spot]]
+            np.testing.assert_allclose(average.X[spot], query.X[near].mean(0), atol=1e-4)
+
+
+def test_a_stopped_cross_validation_goes_on(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first, second = tmp_path / "out", Heard(), Heard()
+    with pytest.raises(Stopped, match="goes on from there"):
+        cross_validate(
+            sections,
+            SETTINGS,
+            folder=folder,
+            leave="section",
+            on_event=first,
+            stop=lambda: len(first.trainings) > 1,
+        )
+    result = cross_validate(sections, SETTINGS, folder=folder, leave="section", on_event=second)
+    # The first fold was finished, the second was not.
+    assert [left_out for left_out, _ in second.trainings] == [
+        sections[1].name,
+        sections[2].name,
+        "",
+    ]
+    assert result.model is not None
+    monkeypatch.setattr(crossval, "train_events", lambda *_, **__: pytest.fail("trained again"))
+    with pytest.raises(InputError, match="finished cross-validation"):
+        cross_validate(sections, SETTINGS, folder=folder, leave="section")
+
+
+def test_folds_of_other_settings_are_not_taken_over(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    cross_validate(sections, SETTINGS, folder=tmp_path, leave="donor", final=False)
+    with pytest.raises(InputError, match="trained with other settings"):
+        cross_validate(sections, replace(SETTINGS, seed=1), folder=tmp_path, leave="donor")
+
+
+def test_settings_may_differ_by_fold(sections: tuple[MeasuredSection, ...], tmp_path: Path) -> None:
+    asked = []
+
+    def fold(left_out: str, settings: TrainSettings) -> TrainSettings:
+        asked.append(left_out)
+        return replace(settings, seed=len(asked))
+
+    cross_validate(sections, SETTINGS, folder=tmp_path / "out", leave="donor", fold_settings=fold)
+    assert asked == ["A", "B", ""]
+    stored = load_model_folder(tmp_path / "out" / "folds" / "B" / "query" / "model")
+    assert stored.config.training["settings"]["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ({"query": 0.3, "average": 0.4, "neighborhood": 0.45}, "neighborhood"),
+        ({"query": 0.3, "average": 0.4, "neighborhood": 0.405}, "average"),
+        ({"query": 0.4, "average": 0.395, "neighborhood": 0.39}, "query"),
+        ({"neighborhood": -0.1}, "neighborhood"),
+    ],
+)
+def test_the_simpler_context_is_taken_unless_another_is_clearly_better(
+    scores: dict, best: str
+) -> None:
+    assert best_context(scores) == best
+
+
+def test_weights_serve_only_contexts_they_fit() -> None:
+    with pytest.raises(InputError, match="cannot serve neighborhood"):
+        with_context(small_model("query"), "neighborhood")
+    assert with_context(small_model("query"), "average").config.context == "average"
