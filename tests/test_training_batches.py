@@ -157,10 +157,6 @@ def test_spots_in_one_place_are_cut_all_the_same() -> None:
     assert max(map(len, cut)) <= 6
 
 
-@pytest.mark.xfail(
-    reason="a batch of a single spot: BatchNorm cannot train on a tile of 32 px, and contrastive "
-    "losses compare with nothing"
-)
 def test_no_batch_has_a_single_spot() -> None:
     for n in range(20, 60):
         batches = batches_of([array_of(1, n)], batch_size=2, patch_spots=2)

@@ -82,9 +82,6 @@ def test_an_interrupt_in_the_middle_leaves_what_was_there(
     assert is_of_epoch(path, 2)
 
 
-@pytest.mark.xfail(
-    reason="torch's writer raises 'enforce fail at inline_container.cc' upon the OSError"
-)
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
 def test_a_write_that_the_system_refuses_leaves_what_was_there(tmp_path: Path) -> None:
     """Not a stand-in: torch's own writer fails on its way, at a largest size of files."""
@@ -149,7 +146,6 @@ def message_of(path: Path) -> str | None:
     return None
 
 
-@pytest.mark.xfail(reason="torch's unpickler raises IndexError and others, which escape")
 def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     write_checkpoint(path, STATE)

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import pearsonr
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import load_model_folder
 from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
@@ -136,7 +137,9 @@ def test_baselines_are_the_means_of_each_folds_own_training(
     for section in sections:
         others = [targets[other.name] for other in sections if other.name != section.name]
         expected.append(np.square(targets[section.name] - np.concatenate(others).mean(0)).mean(0))
-    assert evaluation.scores["mse_baseline"] == pytest.approx(np.mean(expected, axis=0), rel=1e-3)
+    np.testing.assert_allclose(
+        evaluation.scores["mse_baseline"], np.mean(expected, axis=0), rtol=1e-3
+    )
 
 
 def test_average_is_the_mean_of_the_querys_predictions(
@@ -203,14 +206,16 @@ def test_settings_may_differ_by_fold(sections: tuple[MeasuredSection, ...], tmp_
 @pytest.mark.parametrize(
     ("scores", "best"),
     [
-        ({"query": 0.3, "average": 0.4, "neighborhood": 0.45}, "neighborhood"),
-        ({"query": 0.3, "average": 0.4, "neighborhood": 0.405}, "average"),
-        ({"query": 0.4, "average": 0.395, "neighborhood": 0.39}, "query"),
-        ({"neighborhood": -0.1}, "neighborhood"),
+        ({"query": (0.3, 5), "average": (0.4, 4), "neighborhood": (0.45, 4)}, "neighborhood"),
+        ({"query": (0.3, 5), "average": (0.4, 4), "neighborhood": (0.405, 4)}, "average"),
+        ({"query": (0.3, 5), "average": (0.4, 4), "neighborhood": (0.405, 3)}, "neighborhood"),
+        ({"query": (0.4, 4), "average": (0.395, 4), "neighborhood": (0.39, 4)}, "query"),
+        ({"query": (0.2, 1), "average": (0.4, 4)}, "average"),
+        ({"neighborhood": (-0.1, 4)}, "neighborhood"),
     ],
 )
 def test_the_simpler_context_is_taken_unless_another_is_clearly_better(
-    scores: dict, best: str
+    scores: dict[Context, tuple[float, float]], best: str
 ) -> None:
     assert best_context(scores) == best
 

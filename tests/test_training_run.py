@@ -531,7 +531,6 @@ class TestRefused:
         with pytest.raises(InputError, match=f"^{name} is "):
             TrainSettings(**{name: value})
 
-    @pytest.mark.xfail(reason="only ranges are checked", strict=True)
     @pytest.mark.parametrize(("name", "value"), [("epochs", 2.5), ("batch_size", 8.5)])
     def test_settings_that_count_are_whole(self, name: str, value: Any) -> None:
         with pytest.raises(InputError, match=f"^{name} is "):
@@ -588,12 +587,7 @@ on_event = lambda event: print(type(event).__name__, flush=True)
     "call",
     [
         "for event in train_events(study, settings, folder=folder / 'run'): on_event(event)",
-        pytest.param(
-            "train(study, settings, folder=folder / 'run', on_event=on_event)",
-            marks=pytest.mark.xfail(
-                reason="train() has no model to return in the second process", strict=True
-            ),
-        ),
+        "train(study, settings, folder=folder / 'run', on_event=on_event)",
     ],
 )
 def test_two_processes_train_one_model(tmp_path: Path, start: str, call: str) -> None:

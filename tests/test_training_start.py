@@ -241,7 +241,6 @@ class TestEncoderFile:
         with pytest.raises(InputError, match="cannot be read: No such file"):
             load_encoder_weights(network, tmp_path / "missing.pt")
 
-    @pytest.mark.xfail(reason="torch's unpickler raises IndexError and others, which escape")
     @pytest.mark.parametrize("content", [b"e\x80\x02.", b"}q\x00u", b"\x80\x02K\x01R."])
     def test_pickles_that_make_no_sense_are_refused_as_well(
         self, tmp_path: Path, content: bytes

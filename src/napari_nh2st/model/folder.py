@@ -162,6 +162,7 @@ def save_model_folder(
         save_file(
             {name: tensor.contiguous() for name, tensor in state.items()}, draft / WEIGHTS_FILE
         )
+        (draft / WEIGHTS_FILE).chmod(0o666 & ~_umask())  # not for its writer alone
         sha256 = file_sha256(draft / WEIGHTS_FILE)
         config = replace(model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256})
         # What is written can be read: a wrong field is refused here, and not when it is loaded.

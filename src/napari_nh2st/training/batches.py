@@ -112,11 +112,13 @@ def epoch_batches(
     wanted = max(multiple_of, wanted // multiple_of * multiple_of)
     if wanted > len(pieces):  # more processes than patches
         pieces = [pieces[k % len(pieces)] for k in range(wanted)]
+    # Dealt out like cards, so that the last batch is as large as the others.
+    hands = [pieces[number::wanted] for number in range(wanted)]
+    if multiple_of == 1:
+        hands = _without_single_spots(hands)
     slot = np.full(len(neighborhoods), -1)
     batches = []
-    # Dealt out like cards, so that the last batch is as large as the others.
-    for number in range(wanted):
-        parts = pieces[number::wanted]
+    for parts in hands:
         rows = np.concatenate(parts)
         patch = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         slot[rows] = np.arange(len(rows))
@@ -126,3 +128,18 @@ def epoch_batches(
         slot[rows] = -1
         batches.append(Batch(rows, patch, near, there))
     return batches
+
+
+def _without_single_spots(
+    hands: list[list[NDArray[np.int64]]],
+) -> list[list[NDArray[np.int64]]]:
+    """Join a batch of a single spot to another: it has nothing to be contrasted with."""
+    if min(sum(map(len, parts)) for parts in hands) > 1:
+        return hands
+    kept: list[list[NDArray[np.int64]]] = []
+    for hand in sorted(hands, key=lambda parts: sum(map(len, parts))):
+        if kept and sum(map(len, kept[-1])) < 2:
+            kept[-1] = kept[-1] + hand
+        else:
+            kept.append(hand)
+    return kept

@@ -36,12 +36,13 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
-        if isinstance(error, RuntimeError) and "writ" not in str(error):
+    except (OSError, RuntimeError) as error:
+        # What the system refuses makes torch's writer fail in words of its own.
+        refusal = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refusal, OSError):
             raise
-        reason = getattr(error, "strerror", None) or "writing failed; is the disk full?"
         raise InputError(
-            f"{path} cannot be written: {reason}. What was there is unchanged."
+            f"{path} cannot be written: {refusal.strerror}. What was there is unchanged."
         ) from error
     finally:
         if draft is not None:

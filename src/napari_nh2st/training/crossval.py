@@ -1,7 +1,7 @@
 """Cross-validation: each donor or section left out once."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,8 @@ from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import Leave, folds
 from napari_nh2st.training.study import MeasuredSection
 
-_CLEARLY = 0.01
-"""A context that needs more than another has to have a mean PCC higher by this."""
+_NEAR_PCC, _NEAR_MSE = 0.01, 1.02
+"""Scores so near to the best count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class CrossValidation:
     evaluations
         By context: every section predicted by the model that it was left out of.
     context
-        The one to take: of the highest mean PCC, or one that needs less and comes near.
+        The one to take, see :func:`best_context`.
     model
         Trained on all sections with that context, each gene's held-out PCC as its reliability;
         None where it was not asked for or the training was stopped.
@@ -155,7 +155,10 @@ def cross_validate(
         if not (folder / context).exists():
             write_evaluation(evaluation, folder / context)
     best = best_context(
-        {context: each.summary["mean_pcc"] or -1.0 for context, each in evaluations.items()}
+        {
+            context: (each.summary["mean_pcc"] or -1.0, each.summary["mse"] or 0.0)
+            for context, each in evaluations.items()
+        }
     )
     result = CrossValidation(evaluations, best, None)
     if not final:
@@ -179,10 +182,17 @@ def cross_validate(
     return replace(result, model=save_model_folder(model, folder / MODEL_FOLDER))
 
 
-def best_context(mean_pcc: dict[Context, float]) -> Context:
-    """The context of the highest mean PCC, or one that needs less and comes within 0.01 of it."""
-    highest = max(mean_pcc.values())
-    return next(c for c in CONTEXTS if c in mean_pcc and mean_pcc[c] > highest - _CLEARLY)
+def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
+    """Of contexts with their mean PCC and MSE, the simplest that is as good as the best.
+
+    Simple is what looks at less: ``"query"``, then ``"average"``, then ``"neighborhood"``. As good
+    is a PCC within 0.01 of the highest, and an MSE within 2 % of the lowest there is at such a
+    PCC.
+    """
+    highest = max(pcc for pcc, _ in scores.values())
+    near = {c: mse for c, (pcc, mse) in scores.items() if pcc > highest - _NEAR_PCC}
+    lowest = min(near.values())
+    return next(c for c in CONTEXTS if c in near and near[c] <= lowest * _NEAR_MSE)
 
 
 def with_context(model: Model, context: Context) -> Model:

@@ -52,6 +52,24 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, _MOST),
     "checkpoint_minutes": (0, 1e6),
 }
+_FRACTIONS = (
+    "mpp",
+    "mlp_ratio",
+    "dropout",
+    "query_weight",
+    "neighbor_weight",
+    "mse_weight",
+    "temperature",
+    "off_diagonal",
+    "learning_rate",
+    "weight_decay",
+    "warm_up",
+    "gradient_clip",
+    "averaging",
+    "checkpoint_minutes",
+)
+"""Of those with a range, the ones that need not be whole."""
+
 _SHAPES = (
     "tile_px",
     "dim",
@@ -194,6 +212,8 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and least <= value <= most):
                 raise InputError(f"{name} is {value}; it must be from {least:g} to {most:g}")
+            if value is not None and name not in _FRACTIONS and value != int(value):
+                raise InputError(f"{name} is {value}; it must be a whole number")
         choices = (
             ("context", CONTEXTS),
             ("encoder", get_args(TrainedEncoder)),
