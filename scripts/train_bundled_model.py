@@ -281,8 +281,11 @@ def bundle(work: Path, target: Path) -> None:
         "limits": [
             "Not for diagnosis, nor for any decision about a patient.",
             "Not for statements about other donors, organs, stains or scanners: it has seen one "
-            "tumour, and was tested on sections that lie within micrometres of those it was "
-            "trained on. Correlations on another donor will be lower.",
+            "tumour, and was tested on neighboring sections of it. Correlations on another donor "
+            "will be lower.",
+            "The held-out correlations are of expression that was left out. The encoder had seen "
+            "the images of all five sections before, without expression; the panel was chosen by "
+            "mean count on all five; and the recipe was settled on with these folds in view.",
             "Not for genes of low reliability, and not for absolute amounts of expression.",
         ],
     }
