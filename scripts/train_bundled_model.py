@@ -232,7 +232,7 @@ def train_encoder(work: Path, recipe: EncoderRecipe) -> None:
 
 
 def train_heads(work: Path) -> None:
-    """Train the network around each frozen encoder, score what was left out, keep the best."""
+    """Train the network around the frozen encoder, score what was left out, keep the best."""
     base = TrainSettings(
         encoder="frozen",
         encoder_weights=str(work / "encoder.pt"),

@@ -153,6 +153,9 @@ def save_model_folder(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in model.network.state_dict().items()
     }
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{folder} is not written: {name} has values that are not finite")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -180,7 +183,11 @@ def save_model_folder(
             # A folder cannot be replaced in one step: the old one waits in the draft's place.
             old = draft.with_name(f"{draft.name}.old")
             folder.replace(old)
-            draft.replace(folder)
+            try:
+                draft.replace(folder)
+            except OSError:
+                old.replace(folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             draft.replace(folder)

@@ -121,7 +121,8 @@ class NH2ST(nn.Module):
         Hyperedges come from the images alone, and serve the expression side too. Which node is
         most like which has no gradient.
         """
-        with torch.no_grad():
+        # Which similarity is larger is a matter of digits that lower precisions do not have.
+        with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
             # Of the distinct tiles once: neighborhoods share most of their pairs.
             unit = functional.normalize(maps.flatten(1).float(), dim=-1)
             similarity = unit @ unit.T

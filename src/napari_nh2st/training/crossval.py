@@ -25,8 +25,9 @@ from napari_nh2st.training.evaluation import (
 )
 from napari_nh2st.training.events import TrainEvent, TrainFinished
 from napari_nh2st.training.fit import MODEL_FOLDER, train_events
+from napari_nh2st.training.run_state import FREE
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.training.split import Leave, folds
+from napari_nh2st.training.split import Leave, folds, set_aside
 from napari_nh2st.training.study import MeasuredSection
 
 _NEAR_PCC, _NEAR_MSE = 0.01, 1.02
@@ -72,8 +73,9 @@ def cross_validate(
     """Train once for each donor or section left out, and score it on what was left out.
 
     The panel is chosen once, from all sections, so that every gene is scored in each fold: only
-    which genes are learned has seen the tested sections, nothing else has. ``"average"`` predicts
-    with the weights trained for ``"query"``.
+    which genes are learned has seen the tested sections, nothing else has (but for a file of
+    ``encoder_weights``, of which only you know). ``"average"`` predicts with the weights trained
+    for ``"query"``.
 
     Parameters
     ----------
@@ -123,6 +125,12 @@ def cross_validate(
         raise InputError(f"{folder} holds a finished cross-validation; give another folder")
     settings = _with_panel(sections, settings)
     of_fold = fold_settings or (lambda left_out, same: same)
+    for left_out, tested in splits:  # rather now than after hours of earlier folds
+        names = {section.name for section in tested}
+        try:
+            set_aside([s for s in sections if s.name not in names], of_fold(left_out, settings))
+        except InputError as error:
+            raise InputError(f"Without {left_out}: {error}") from None
     parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}
     baselines = []
     for left_out, tested in splits:
@@ -266,9 +274,11 @@ def _check_not_seen(sections: Sequence[MeasuredSection], settings: TrainSettings
 
 def _with_panel(sections: Sequence[MeasuredSection], settings: TrainSettings) -> TrainSettings:
     """The settings with the panel as a list, so that all folds learn the same genes."""
-    if settings.panel is None and settings.start is not None:
-        return settings  # the start model's
-    panel = choose_panel({s.name: s.spots for s in sections}, settings.panel)
+    wanted = settings.panel
+    if wanted is None and settings.start is not None:
+        start = read_config(find_model(settings.start))
+        wanted = PanelSettings(rule="given", genes=start.panel)
+    panel = choose_panel({s.name: s.spots for s in sections}, wanted)
     return replace(settings, panel=PanelSettings(rule="given", genes=panel.genes))
 
 
@@ -282,10 +292,12 @@ def _trained(
     """The model of a fold: trained now, or by an earlier run that was stopped later on."""
     if (folder / MODEL_FOLDER).exists() and not (folder / "last.pt").exists():
         model = load_model_folder(folder / MODEL_FOLDER)
-        if model.config.training.get("settings") != _as_stored(settings):
+        told = model.config.training
+        same = _comparable(told.get("settings", {})) == _comparable(settings.to_json())
+        if not same or told.get("own_sections") != [section.name for section in sections]:
             raise InputError(
-                f"{folder} holds a model trained with other settings; give the same again to go "
-                "on with the cross-validation, or another folder"
+                f"{folder} holds a model trained on other sections or settings; give the same "
+                "again to go on with the cross-validation, or another folder"
             )
         return model
     for event in train_events(sections, settings, folder=folder, stop=stop):
@@ -300,5 +312,7 @@ def _trained(
     raise Stopped("this process only helps the first one")  # with several devices
 
 
-def _as_stored(settings: TrainSettings) -> Any:
-    return json.loads(json.dumps(settings.to_json()))
+def _comparable(settings: Mapping[str, Any]) -> Any:
+    """Stored settings or those at hand, without what may change when a run goes on."""
+    kept = {name: value for name, value in settings.items() if name not in FREE}
+    return json.loads(json.dumps(kept))

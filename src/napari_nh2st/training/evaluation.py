@@ -148,6 +148,8 @@ def combine_evaluations(
     """
     predictions = {name: p for part in parts for name, p in part.predictions.items()}
     every = list(predictions.values())
+    if any(list(other.var_names) != list(every[0].var_names) for other in every):
+        raise ValueError("evaluations of different panels cannot be combined")
     scores = gene_scores(every, baselines, bootstrap=bootstrap, seed=seed)
     return Evaluation(
         predictions,

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.folder import Model, save_model_folder
+from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.events import (
@@ -248,7 +249,7 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
             yield event
     if last is None and settings.starts_from_ridge:
         start_from_ridge(part, inputs)
-        optimization.forget_average()
+        optimization.share()
     if first:
         yield TrainStarted(
             tuple(s.name for s in run.training.sections),
@@ -317,7 +318,7 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
     if best is None:  # nothing to choose an epoch by, or stopped in the first
         best = _copied(optimization.kept.network.state_dict())
     yield TrainFinished(
-        _finish(run, best, history, ended),
+        _finish(run, network.hyperparameters, best, history, ended),
         history[-1].best_epoch if history else 0,
         ended,
         tuple(history),
@@ -378,8 +379,14 @@ def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
-def _finish(run: _Run, best: dict[str, Tensor], history: Sequence[EpochDone], ended: str) -> Model:
-    network = starting_network(run.panel, run.baseline, run.settings, run.start)
+def _finish(
+    run: _Run,
+    hyperparameters: NH2STHyperparameters,
+    best: dict[str, Tensor],
+    history: Sequence[EpochDone],
+    ended: str,
+) -> Model:
+    network = NH2ST(hyperparameters)
     network.load_state_dict(best)
     config = trained_config(
         name=run.name,

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.training.batches import Batch, epoch_batches
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart
@@ -120,6 +121,11 @@ class Optimization:
         while self._step < len(batches):
             batch = batches[self._step + self.fabric.global_rank]
             losses = self._do(batch, inputs, len(batches))
+            if not math.isfinite(float(losses.total)):
+                raise InputError(
+                    f"the loss is no number any more (epoch {self.epoch + 1}, step "
+                    f"{self._step // world + 1}); lower the learning rate"
+                )
             self._step += world
             for name, value in losses._asdict().items():
                 self._sums[name] += float(value) * len(batch.rows)
@@ -192,10 +198,11 @@ class Optimization:
         decay = min(self.settings.averaging, (1 + int(steps)) / (10 + int(steps)))
         return torch.lerp(new, mean, decay)
 
-    def forget_average(self) -> None:
-        """Let the running mean begin with the weights as they are now."""
-        if self._averaged is not None:
-            self._averaged.module.load_state_dict(self._part.state_dict())
+    def share(self) -> None:
+        """Take the first process' weights, where each came to its own."""
+        if self.fabric.world_size > 1:
+            for tensor in (*self._part.parameters(), *self._part.buffers()):
+                torch.distributed.broadcast(tensor.data, 0)
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load_state` needs to go on from here."""
@@ -203,6 +210,7 @@ class Optimization:
             "network": self._part.state_dict(),
             "averaged": None if self._averaged is None else self._averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "epoch": self.epoch,
             "step": self._step,
             "spots": self._spots,
@@ -215,6 +223,7 @@ class Optimization:
         if self._averaged is not None:
             self._averaged.load_state_dict(state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch, self._step, self._spots = state["epoch"], state["step"], state["spots"]
         self._sums = dict(state["sums"])
         self._batches = None

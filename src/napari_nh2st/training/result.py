@@ -30,13 +30,15 @@ def trained_config(
 ) -> ModelConfig:
     """The config of a model that has been trained.
 
-    Its ``training`` holds ``sections`` and ``donors`` it saw, the ``validation`` sections among
-    them, ``target_mean`` by gene (the baseline that an evaluation compares with), ``best_epoch``
-    of ``epochs`` with its ``validation_pcc``, the ``settings``, and the model it ``start``-ed
-    from.
+    Its ``training`` holds ``sections`` and ``donors`` it saw, those of the start model and the
+    ``validation`` sections among them; ``own_sections`` of this training alone; ``target_mean``
+    by gene, the baseline that an evaluation compares with; ``best_epoch`` of ``epochs`` with its
+    ``validation_pcc``; the ``settings``; and the model that it ``start``-ed from.
     """
     donors = list(dict.fromkeys(section.donor for section in sections))
     names = [section.name for section in sections]
+    # What the start model has seen, this one has seen: a test on it would say nothing.
+    before = {} if start is None else start.config.training
     seen = [section for section in sections if section.name not in set(validation)]
     best = history[history[-1].best_epoch - 1] if history else None
     epochs = history[-1].epoch if history else 0
@@ -51,8 +53,9 @@ def trained_config(
     training = {
         "trained": True,
         "summary": summary,
-        "sections": names,
-        "donors": donors,
+        "sections": list(dict.fromkeys([*before.get("sections", ()), *names])),
+        "donors": list(dict.fromkeys([*before.get("donors", ()), *donors])),
+        "own_sections": names,
         "n_spots": n_spots,
         "validation": list(validation),
         "epochs": epochs,

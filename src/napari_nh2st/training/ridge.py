@@ -54,7 +54,6 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     was_training = part.training
     part.eval()
     own, around, target, group = _design(part, inputs)
-    part.train(was_training)
     blocks = [own] if around is None else [own, around]
     means = [block.mean(0) for block in blocks]
     for block, mean in zip(blocks, means, strict=True):
@@ -71,6 +70,7 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     factors = [torch.from_numpy((block.T @ (dual @ axes)).T).float() for block in blocks]
     shift = [mean @ factor.numpy().T for mean, factor in zip(means, factors, strict=True)]
     _fill(network, factors, axes, center - axes @ sum(shift), _largest(part, inputs, factors))
+    part.train(was_training)
     return penalty
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.folder import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.settings import TrainSettings
@@ -20,7 +21,7 @@ from napari_nh2st.training.study import MeasuredSection
 
 LAST, BEST, HISTORY, LOCK = "last.pt", "best.pt", "history.csv", "running.lock"
 
-_FREE = ("device", "checkpoint_minutes")
+FREE = ("device", "checkpoint_minutes")
 """Settings that may change between a run and its continuation."""
 
 
@@ -32,10 +33,22 @@ def run_identity(
 ) -> str:
     """A text that is another one where a run cannot go on with what an earlier one left."""
     given = settings.to_json()
+    if settings.encoder_weights is not None:
+        # Another file may have taken the place of the one that the run began with.
+        with contextlib.suppress(OSError):
+            given["encoder_weights"] = file_sha256(Path(settings.encoder_weights))
     content = {
-        "settings": {name: value for name, value in given.items() if name not in _FREE},
+        "settings": {name: value for name, value in given.items() if name not in FREE},
         "sections": [
-            [s.name, s.donor, s.spots.n_obs, float(s.spots.X.sum()), list(s.mpp)] for s in sections
+            [
+                s.name,
+                s.donor,
+                str(s.section.slide),
+                float(s.spots.X.sum()),
+                hashlib.sha256(s.centers.tobytes()).hexdigest(),
+                list(s.mpp),
+            ]
+            for s in sections
         ],
         "panel": list(panel),
         "start": start_sha256,
@@ -116,7 +129,9 @@ class RunFolder:
             lines.append(",".join("" if v is None else f"{v:.6g}" for v in values))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / HISTORY).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            draft = self.folder / f".{HISTORY}"
+            draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            draft.replace(self.folder / HISTORY)
         except OSError as error:
             raise InputError(f"{self.folder} cannot be written: {error.strerror}") from None
 

@@ -23,7 +23,7 @@ _MOST = 2**31
 # name: (least, most), both allowed
 _RANGES: Mapping[str, tuple[float, float]] = {
     "tile_px": (32, 2048),
-    "mpp": (0.01, 100),
+    "mpp": (0.02, 20),
     "dim": (1, 65_536),
     "depth": (1, 64),
     "heads": (1, 256),
@@ -32,7 +32,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "hidden": (1, 65_536),
     "hypergraph_hidden": (1, 65_536),
     "neighbors": (1, 63),
-    "hyperedge_others": (0, 63),
+    "hyperedge_others": (1, 63),
     "query_weight": (0, 1e6),
     "neighbor_weight": (0, 1e6),
     "mse_weight": (0, 1e6),
@@ -212,7 +212,7 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and least <= value <= most):
                 raise InputError(f"{name} is {value}; it must be from {least:g} to {most:g}")
-            if value is not None and name not in _FRACTIONS and value != int(value):
+            if value is not None and name not in _FRACTIONS and not isinstance(value, int):
                 raise InputError(f"{name} is {value}; it must be a whole number")
         choices = (
             ("context", CONTEXTS),
