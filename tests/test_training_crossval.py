@@ -186,7 +186,7 @@ def test_folds_of_other_settings_are_not_taken_over(
     sections: tuple[MeasuredSection, ...], tmp_path: Path
 ) -> None:
     cross_validate(sections, SETTINGS, folder=tmp_path, leave="donor", final=False)
-    with pytest.raises(InputError, match="trained with other settings"):
+    with pytest.raises(InputError, match="trained on other sections or settings"):
         cross_validate(sections, replace(SETTINGS, seed=1), folder=tmp_path, leave="donor")
 
 

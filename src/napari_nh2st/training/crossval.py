@@ -128,7 +128,7 @@ def cross_validate(
     for left_out, tested in splits:  # rather now than after hours of earlier folds
         names = {section.name for section in tested}
         try:
-            set_aside([s for s in sections if s.name not in names], of_fold(left_out, settings))
+            set_aside([s for s in sections if s.name not in names], settings)
         except InputError as error:
             raise InputError(f"Without {left_out}: {error}") from None
     parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}

@@ -152,6 +152,13 @@ def _prepare(
     notices = [notice] if notice else []
     notices += [warning for section in sections for warning in section.warnings]
     start = None if settings.start is None else load_model(settings.start)
+    seen = set() if start is None else set(start.config.training.get("sections", ()))
+    known = [section.name for section in aside if section.name in seen]
+    if start is not None and known:
+        notices.append(
+            f"The start model {start.config.name} was trained on {', '.join(known)}, which choose "
+            "the epoch here: their scores flatter."
+        )
     panel, panel_notice = _panel(in_training, settings, start)
     notices.append(panel_notice)
     missing = [s.name for s in aside if not set(panel) <= set(s.spots.var_names)]
