@@ -54,7 +54,8 @@ class Scores:
 def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[Context, Scores]:
     """Train an encoder once, and on its maps a head for each context."""
     folder = tmp_path_factory.mktemp("study")
-    sections = load_study(read_sections(write_synthetic_study(folder / "study", range(1, 6))))
+    table = write_synthetic_study(folder / "study", range(1, 6), size_um=(4500, 4500), mpp=4.0)
+    sections = load_study(read_sections(table))
     *training, unseen = sections
     train(training, SETTINGS, folder=folder / "whole")
     truth = anndata.read_h5ad(unseen.section.expression)

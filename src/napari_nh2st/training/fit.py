@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
@@ -393,7 +394,8 @@ def _finish(
     history: Sequence[EpochDone],
     ended: str,
 ) -> Model:
-    network = NH2ST(hyperparameters)
+    with torch.random.fork_rng(devices=[]):  # layers draw weights, though none of them stays
+        network = NH2ST(hyperparameters)
     network.load_state_dict(best)
     config = trained_config(
         name=run.name,
