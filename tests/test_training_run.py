@@ -22,7 +22,6 @@ from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.resnet import normalize_tiles
 from napari_nh2st.spots import Section, spot_array
 from napari_nh2st.training import fit
-from napari_nh2st.training.augmentation import AugmentationSettings
 from napari_nh2st.training.evaluation import predict_spots
 from napari_nh2st.training.events import (
     EpochDone,
@@ -33,7 +32,7 @@ from napari_nh2st.training.events import (
 )
 from napari_nh2st.training.fit import train, train_events
 from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
-from napari_nh2st.training.settings import TrainedEncoder, TrainSettings
+from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder, TrainSettings
 from napari_nh2st.training.start import starting_network
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 from napari_nh2st.training.validation import ValidationScore, predict_section

@@ -3,8 +3,9 @@
 Names are loaded when first used: importing the package imports neither torch nor napari.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from napari_nh2st.errors import InputError
@@ -29,23 +30,14 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "InputError": "errors",
-    "PredictSettings": "inference.settings",
-    "load_model": "model",
-    "open_slide": "slide",
-    "predict": "inference",
-    "predict_events": "inference",
-    "read_sections": "spots",
-    "TrainSettings": "training.settings",
-    "cross_validate": "training",
-    "evaluate": "training",
-    "load_study": "training",
-    "train": "training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "errors": ["InputError"],
+        "inference": ["PredictSettings", "predict", "predict_events"],
+        "model": ["load_model"],
+        "slide": ["open_slide"],
+        "spots": ["read_sections"],
+        "training": ["TrainSettings", "cross_validate", "evaluate", "load_study", "train"],
+    },
+)

@@ -1,9 +1,14 @@
-"""Prediction over a slide."""
+"""Prediction over a slide. Names are loaded when first used: the settings need no torch."""
 
-from napari_nh2st.inference.engine import predict, predict_events
-from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
-from napari_nh2st.inference.schedule import Focus
-from napari_nh2st.inference.settings import PredictSettings
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from napari_nh2st.inference.engine import predict, predict_events
+    from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+    from napari_nh2st.inference.schedule import Focus
+    from napari_nh2st.inference.settings import PredictSettings
 
 __all__ = [
     "Event",
@@ -15,3 +20,13 @@ __all__ = [
     "predict",
     "predict_events",
 ]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "engine": ["predict", "predict_events"],
+        "events": ["Event", "Finished", "Started", "TilesDone"],
+        "schedule": ["Focus"],
+        "settings": ["PredictSettings"],
+    },
+)

@@ -6,31 +6,7 @@ import torch
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
-from napari_nh2st.errors import InputError
-
-
-@dataclass(frozen=True)
-class AugmentationSettings:
-    """Which looks a tile may take.
-
-    Parameters
-    ----------
-    flips, quarter_turns
-        Mirror images, and turns by 90°: tissue has no upper side.
-    stain_jitter
-        Each of haematoxylin, eosin and the residual stain is multiplied by a factor drawn
-        uniformly from ``1 ± stain_jitter`` and moved by an optical density from
-        ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
-        jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
-    """
-
-    flips: bool = True
-    quarter_turns: bool = True
-    stain_jitter: float = 0.15
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.stain_jitter < 1:
-            raise InputError(f"stain_jitter is {self.stain_jitter}; it must be from 0 to below 1")
+from napari_nh2st.training.settings import AugmentationSettings
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """What a running training tells. The widget, the command line and the tests read the same."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_nh2st.model.folder import Model
+if TYPE_CHECKING:
+    from napari_nh2st.model.folder import Model
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class TrainFinished:
         Of this run.
     """
 
-    model: Model
+    model: "Model"
     best_epoch: int
     ended: str
     history: tuple[EpochDone, ...]

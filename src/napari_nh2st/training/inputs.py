@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from napari_nh2st.model.network import NH2ST, NH2STOutputs
 from napari_nh2st.model.resnet import N_STAGES, normalize_tiles
-from napari_nh2st.training.augmentation import AugmentationDraw, AugmentationSettings, augment, draw
+from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.batches import Batch
-from napari_nh2st.training.settings import TrainedEncoder
+from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
 FIRST_TRAINED_STAGE: dict[TrainedEncoder, int] = {"frozen": N_STAGES, "last-stages": 3, "whole": 0}
