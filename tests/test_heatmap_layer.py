@@ -51,7 +51,7 @@ def test_a_bright_square_is_bright_at_its_place(
         prediction = predict(slide, colour_model(), settings)
     viewer = ViewerModel()
     on_slide = slide_layer(viewer, path, mpp)
-    heatmap = Heatmap(viewer, on_slide, prediction, "RED")
+    heatmap = Heatmap.add(viewer, on_slide, prediction, "RED")
 
     assert np.nanmax(heatmap.layer.data) == pytest.approx(BRIGHT)
     # A slide's pixel k covers [k, k + 1); napari centers it on k.
@@ -74,7 +74,7 @@ def test_the_heatmap_follows_a_slide_layer_that_was_moved_and_turned(
     viewer = ViewerModel()
     on_slide = slide_layer(viewer, path, 1.0)
     on_slide.scale, on_slide.translate, on_slide.rotate = (0.25, 0.5), (1000, -50), 30
-    heatmap = Heatmap(viewer, on_slide, prediction, "RED")
+    heatmap = Heatmap.add(viewer, on_slide, prediction, "RED")
     expected = on_slide.data_to_world(np.subtract(center, 0.5))
     np.testing.assert_allclose(brightest_world_position(heatmap.layer), expected, atol=1e-3)
 
@@ -104,7 +104,7 @@ def heatmap(tmp_path: Path, mean_colour: type[MeanColour]) -> Heatmap:
         settings = PredictSettings(tissue_only=False, region=region)
         prediction = predict(slide, colour_model(), settings)
     viewer = ViewerModel()
-    return Heatmap(viewer, slide_layer(viewer, path, 1.0), prediction, "RED")
+    return Heatmap.add(viewer, slide_layer(viewer, path, 1.0), prediction, "RED")
 
 
 def test_where_there_is_no_tile_the_heatmap_is_transparent(heatmap: Heatmap) -> None:

@@ -52,6 +52,24 @@ def available_devices() -> dict[str, str]:
     return devices | {"cpu": f"{torch.get_num_threads()} threads"}
 
 
+def missing_devices() -> dict[str, str]:
+    """The kinds of devices that this machine or this torch lacks: torch's name → why."""
+    missing = {}
+    if not torch.cuda.is_available():
+        missing["cuda"] = (
+            "this build of torch is without CUDA"
+            if torch.version.cuda is None
+            else "no NVIDIA GPU was found, or its driver does not suit this build of torch"
+        )
+    if not torch.backends.mps.is_available():
+        missing["mps"] = (
+            "this macOS is too old for it"
+            if torch.backends.mps.is_built()
+            else "there is none but on Apple silicon"
+        )
+    return missing
+
+
 def place(
     device: str, precision: str, batch_size: int | None, reader_threads: int | None
 ) -> Placement:

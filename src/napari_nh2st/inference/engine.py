@@ -22,7 +22,7 @@ from napari_nh2st.inference.prediction import PREDICTED, new_prediction
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.schedule import Focus, Schedule
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.inference.store import ResultStore
+from napari_nh2st.inference.store import ResultStore, kept_store
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
@@ -103,6 +103,7 @@ def predict_events(
     overwrite: bool = False,
     tissue: TissueMask | None = None,
     focus: Focus | None = None,
+    kept: Path | str | None = None,
 ) -> Generator[Event, None, None]:
     """The same work as :func:`predict`, telling how it goes.
 
@@ -110,6 +111,10 @@ def predict_events(
 
     Parameters
     ----------
+    kept
+        A folder in which results stay, also when the run is over: a tile that a run with the same
+        slide, model and genes has computed is taken from there, whatever the region was. See
+        :func:`~napari_nh2st.inference.store.forget_oldest`.
     focus
         Where the user looks: the tiles there come first. May be moved while this runs.
 
@@ -142,9 +147,12 @@ def predict_events(
     }
     run = _Run(plan, prediction)
     store = None
-    if path is not None:
-        identity = plan.identity | {"precision": placement.precision}
+    identity = plan.identity | {"precision": placement.precision}
+    if kept is not None:
+        store = ResultStore(kept_store(Path(kept), identity), identity, len(plan.genes))
+    elif path is not None:
         store = ResultStore(path.with_name(path.name + ".partial.zarr"), identity, len(plan.genes))
+    if store is not None:
         run.take_over(*store.stored())
 
     started = time.perf_counter()
@@ -164,17 +172,18 @@ def predict_events(
         ):
             run.fill(tiles, values, failures)
             if store is not None:
-                store.append(tiles, values, failures)
+                store.append(*run.as_stored(tiles, values, failures))
             rate = (run.done - before) / (time.perf_counter() - started)
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
         if len(run.failures) == run.total:
             reason = next(iter(run.failures.values()))
             raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
-        if path is not None and store is not None:
+        if path is not None:
             run.write_status()
             write_anndata(prediction, path, overwrite)
-            store.remove()
+            if store is not None and kept is None:
+                store.remove()
     finally:
         run.write_status()
         if store is not None:
@@ -194,6 +203,8 @@ class _Run:
         self.is_done = np.zeros(self.total, bool)
         self.failures: dict[int, str] = {}
         self._neighborhoods = plan.neighborhoods
+        # In the store a tile goes by its place in the array, which is the same in every region.
+        self._place = plan.grid.array[:, 0] * plan.grid.array_shape[1] + plan.grid.array[:, 1]
 
     @property
     def done(self) -> int:
@@ -210,10 +221,21 @@ class _Run:
         self.is_done[tiles] = True
         self.failures |= failures
 
-    def take_over(
+    def as_stored(
         self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
+        """The same with the numbers that tiles have in the store."""
+        reasons = {int(self._place[tile]): why for tile, why in failures.items()}
+        return self._place[tiles], values, reasons
+
+    def take_over(
+        self, places: NDArray[np.int64], values: NDArray[np.float32], reasons: dict[int, str]
     ) -> None:
         """Fill in what an earlier run stored."""
+        row_of = {int(place): row for row, place in enumerate(self._place)}
+        rows = np.array([row_of.get(place, -1) for place in places.tolist()], np.int64)
+        tiles, values = rows[rows >= 0], values[rows >= 0]
+        failures = {row_of[place]: why for place, why in reasons.items() if place in row_of}
         # A tile that failed may have been on a disk that was away: it is tried again, and with it
         # those that did without it as their neighbor.
         again = np.isin(tiles, list(failures))

@@ -99,8 +99,7 @@ def plan_prediction(
         # The same weights predict otherwise in another context.
         "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
         "genes": list(genes),
-        "tiles": hashlib.sha256(tiles.centers.tobytes()).hexdigest(),
-        "rows": len(grid),
+        "tiles": _tiles_identity(tiles, around is not None),
     }
     return Plan(
         genes,
@@ -143,6 +142,18 @@ def _grids(
     number[order] = np.arange(len(order))
     wanted = order[: inside.sum()]
     return tiles.subset(wanted), tiles.subset(order), (number[index[order]], filled[order])
+
+
+def _tiles_identity(tiles: TileGrid, with_neighbors: bool) -> Any:
+    """What of the tiles changes the value of one of them.
+
+    A region does not: what was predicted in one is taken over into the next. Which other tiles
+    there are matters only to a model that looks at neighbors, and it looks at all the tissue's.
+    """
+    if not with_neighbors:
+        return [list(tiles.step_px), tiles.layout]
+    order = np.lexsort(tiles.array.T)
+    return hashlib.sha256(np.ascontiguousarray(tiles.centers[order]).tobytes()).hexdigest()
 
 
 def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tuple[str, ...]:

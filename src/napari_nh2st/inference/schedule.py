@@ -19,6 +19,10 @@ _COARSEST = 8
 _BLOCK_TILES = 4
 """Side of the blocks in which tiles are ordered where a prediction needs whole neighborhoods."""
 
+_MOST_WAITING_TILES = 4096
+"""Scattered blocks keep the tiles at their edges waiting for neighbors, encoded, in memory: of
+more tiles than this all blocks come in one sweep."""
+
 
 class Focus:
     """Where somebody looks: the rectangle whose tiles come first. May be moved while running.
@@ -58,8 +62,8 @@ class Schedule:
     order
         Within what is looked at, and within the rest.
     whole_neighborhoods
-        The prediction needs neighbors too: order compact blocks by distance from the focus
-        instead of every eighth tile first, whose neighborhoods would not be complete.
+        The prediction needs neighbors too: coarse to fine then orders compact blocks instead of
+        tiles, since the neighborhoods of every eighth tile would not be complete.
     focus
         What is looked at.
     strip_tiles
@@ -103,13 +107,15 @@ class Schedule:
         row, column = self._row, self._column
         keys: list[NDArray[np.int64]] = [column, row, column // self._strip_tiles]
         if self._coarse_to_fine:
+            powers: tuple[int, ...] = (2, 4, _COARSEST)
             if self._whole_neighborhoods:
-                keys = [column, row, column // _BLOCK_TILES, row // _BLOCK_TILES]
-            else:
-                stride = np.full(len(row), 1)
-                for power in (2, 4, _COARSEST):
-                    stride[(row % power == 0) & (column % power == 0)] = power
-                keys.append(-stride)
+                row, column = row // _BLOCK_TILES, column // _BLOCK_TILES
+                keys = [*keys[:2], column, row]
+                powers = (2, 4) if len(row) <= _MOST_WAITING_TILES else ()
+            stride = np.full(len(row), 1)
+            for power in powers:
+                stride[(row % power == 0) & (column % power == 0)] = power
+            keys.append(-stride)
         rank = np.empty(len(row), np.int64)
         rank[np.lexsort(keys)] = np.arange(len(row))
         return rank

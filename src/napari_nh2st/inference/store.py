@@ -1,5 +1,6 @@
 """Results kept on disk while they come, so that a stopped prediction goes on where it was."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -20,6 +21,40 @@ _ROWS_PER_CHUNK = 1024
 _SECONDS_BETWEEN_WRITES = 10.0
 _NO_TILE = -1
 _FORMAT = 1
+
+
+def kept_store(folder: Path, identity: dict[str, Any]) -> Path:
+    """Where in a folder of kept results those of one prediction lie."""
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return folder / f"{key[:32]}.zarr"
+
+
+def forget_oldest(folder: Path, most_bytes: float) -> None:
+    """Delete kept results, those not used for longest first, until the rest is small enough.
+
+    Parameters
+    ----------
+    folder
+        As given to :func:`~napari_nh2st.inference.predict_events` as ``kept``.
+    most_bytes
+        What all together may take.
+    """
+    used: list[tuple[float, int, Path]] = []
+    for store in folder.glob("*.zarr"):
+        files = [file.stat() for file in store.rglob("*") if file.is_file()]
+        latest = max((file.st_mtime for file in files), default=0.0)
+        used.append((latest, sum(file.st_size for file in files), store))
+    total = sum(size for _, size, _ in used)
+    for _, size, store in sorted(used):
+        if total <= most_bytes:
+            return
+        try:
+            with FileLock(store.with_suffix(".lock"), blocking=False):
+                shutil.rmtree(store, ignore_errors=True)
+        except Timeout:  # a run uses it
+            continue
+        total -= size
+        store.with_suffix(".lock").unlink(missing_ok=True)
 
 
 class ResultStore:

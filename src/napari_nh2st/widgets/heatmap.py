@@ -1,17 +1,21 @@
 """The layer that shows one gene of a prediction on its slide."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from anndata import AnnData
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 
 PREDICTION_KEY = "nh2st_prediction"
 """Key of a heatmap layer's metadata under which its AnnData lies."""
+
+_heatmaps: "WeakKeyDictionary[Layer, Heatmap]" = WeakKeyDictionary()
 
 
 class Heatmap:
@@ -19,27 +23,56 @@ class Heatmap:
 
     Parameters
     ----------
-    viewer
-        Gets the layer.
-    slide_layer
-        The slide's layer: the heatmap lies where its tiles are on it, whatever its transform.
+    layer
+        Shows ``gene`` of ``prediction`` where its tiles lie; see :meth:`add` for a new one and
+        :func:`heatmap_of` for one that is there.
     prediction
         May still fill up; :meth:`refresh` shows what has come.
     gene
         Shown first.
+    slide_name
+        Stands in the layer's name.
+
+    Attributes
+    ----------
+    shown
+        Emitted with the name of another gene when it is shown.
+    filled
+        Emitted when values have come, by whoever fills the prediction.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, slide_layer: Image, prediction: AnnData, gene: str
-    ) -> None:
+    shown = Signal(str)
+    filled = Signal()
+
+    def __init__(self, layer: Image, prediction: AnnData, gene: str, slide_name: str) -> None:
         self.prediction = prediction
         self.raster = HeatmapRaster.of(prediction)
         self.gene = gene
-        self._slide_name = slide_layer.name
+        self.layer = layer
+        self._slide_name = slide_name
         self._own_limits: list[float] | None = None
-        self.layer: Image = viewer.add_image(
-            self.raster.image(self._values()),
-            name=self._name(),
+        self._own_name = layer.name
+        _heatmaps[layer] = self
+
+    @classmethod
+    def add(
+        cls, viewer: ViewerModel, slide_layer: Image, prediction: AnnData, gene: str
+    ) -> "Heatmap":
+        """Add a layer to the viewer.
+
+        Parameters
+        ----------
+        viewer
+            Gets the layer.
+        slide_layer
+            The slide's layer: the heatmap lies where its tiles are on it, whatever its transform.
+        prediction, gene
+            As in the class.
+        """
+        raster = HeatmapRaster.of(prediction)
+        layer = viewer.add_image(
+            np.full(raster.shape, np.nan, np.float32),
+            name=layer_name(prediction, gene, slide_layer.name),
             colormap="magma",
             contrast_limits=(0.0, 1.0),
             opacity=0.7,
@@ -47,10 +80,15 @@ class Heatmap:
             interpolation2d="nearest",
             metadata={PREDICTION_KEY: prediction},
             units=slide_layer.units,
-            **_transform_onto(slide_layer, self.raster),
+            **_transform_onto(slide_layer, raster),
         )
-        self._own_name = self.layer.name  # napari numbers names that are taken
-        self.refresh()
+        # napari numbers names that are taken: the layer's is the one to compare with later.
+        heatmap = cls(layer, prediction, gene, slide_layer.name)
+        heatmap.refresh()
+        heatmap._show_colorbar()
+        return heatmap
+
+    def _show_colorbar(self) -> None:
         if hasattr(self.layer, "colorbar"):  # since napari 0.7
             self.layer.colorbar.visible = True
 
@@ -59,10 +97,11 @@ class Heatmap:
         if gene != self.gene:
             self.gene = gene
             if not self.renamed:
-                self.layer.name = self._name()
+                self.layer.name = layer_name(self.prediction, gene, self._slide_name)
                 self._own_name = self.layer.name
             self._own_limits = None
             self.refresh()
+            self.shown.emit(gene)
 
     def refresh(self) -> None:
         """Show the values that are there by now.
@@ -90,9 +129,26 @@ class Heatmap:
         column = self.prediction.var_names.get_loc(self.gene)
         return np.asarray(self.prediction.X[:, column])
 
-    def _name(self) -> str:
-        trained = bool(self.prediction.uns["nh2st"]["model"]["trained"])
-        return f"{self.gene} · {self._slide_name}" + ("" if trained else " · UNTRAINED")
+
+def heatmap_of(layer: Layer) -> Heatmap | None:
+    """The heatmap of a layer that shows a prediction; None for other layers.
+
+    A layer that came with a prediction from elsewhere, such as a file, gets one.
+    """
+    prediction = layer.metadata.get(PREDICTION_KEY)
+    if not isinstance(layer, Image) or not isinstance(prediction, AnnData):
+        return None
+    if layer not in _heatmaps:
+        gene, _, slide_name = layer.name.partition(" · ")
+        known = gene in prediction.var_names
+        return Heatmap(layer, prediction, gene if known else prediction.var_names[0], slide_name)
+    return _heatmaps[layer]
+
+
+def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:
+    """What a heatmap's layer is called; it says so where the model is untrained."""
+    trained = bool(prediction.uns["nh2st"]["model"]["trained"])
+    return f"{gene} · {slide_name}" + ("" if trained else " · UNTRAINED")
 
 
 def _wider(low: float, high: float, values: NDArray[np.float32]) -> tuple[float, float]:

@@ -230,7 +230,7 @@ class PredictWidget(QWidget):
         self.gene.blockSignals(False)
         if self._slide_layer in self.viewer.layers:
             self._remove_former_heatmap(self._slide_layer)
-            self.heatmap = Heatmap(self.viewer, self._slide_layer, event.prediction, shown)
+            self.heatmap = Heatmap.add(self.viewer, self._slide_layer, event.prediction, shown)
             self._heatmaps[self._slide_layer] = self.heatmap
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}")
         self._activity.total = event.total

@@ -1,0 +1,135 @@
+"""The child's side: ``python -m napari_nh2st.jobs.child [MODULE ...]`` runs jobs as it is told.
+
+Messages come pickled on the standard input and go out on the standard output. When the input
+ends, the parent is gone: the job is asked to stop, and the process ends.
+"""
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import IO, Any
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.jobs.messages import Event, Failed, Finished, Message, Run, Stop, Tell
+
+JOBS: Mapping[str, str] = {
+    "predict": "napari_nh2st.jobs.prediction:predict",
+    "devices": "napari_nh2st.jobs.prediction:devices",
+    "compare": "napari_nh2st.jobs.comparison:compare",
+    "train": "napari_nh2st.jobs.training:train",
+}
+"""Name → ``module:function``. A job takes an :class:`Inbox` and keywords, and yields events."""
+
+_NICENESS = 5
+"""Below the viewer's priority, so that this stays fluid on few cores."""
+
+_PATIENCE_S = 4.0
+"""How long a job may take to store what it has once the parent is gone."""
+
+
+class Inbox:
+    """What the job that runs is told."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._listener: Callable[[Any], None] | None = None
+        self._last: list[Any] = []
+
+    def stopped(self) -> bool:
+        """Whether the job is to end with what it has."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ask the job to end."""
+        self._stop.set()
+
+    def listen(self, listener: Callable[[Any], None]) -> None:
+        """Call this from now on, in another thread, with what the job is told."""
+        self._listener = listener
+        while self._last:
+            listener(self._last.pop())
+
+    def put(self, what: Any) -> None:
+        """Tell the job something; the last thing is kept until it listens."""
+        if self._listener is None:
+            self._last = [what]
+        else:
+            self._listener(what)
+
+
+Job = Callable[..., Iterator[Any]]
+
+
+def find_job(name: str) -> Job:
+    """The function of a job."""
+    module, function = JOBS[name].split(":")
+    job: Job = getattr(import_module(module), function)
+    return job
+
+
+def main(warm_up: list[str]) -> int:
+    """Run jobs until the input ends."""
+    # Ctrl-C in a terminal reaches this process too: the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    # Whatever a library prints must not get between the messages.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    waiting: queue.SimpleQueue[tuple[Run, Inbox] | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, waiting), daemon=True).start()
+    for module in warm_up:
+        with contextlib.suppress(Exception):  # the job that needs it will say so
+            import_module(module)
+    while (task := waiting.get()) is not None:
+        run, inbox = task
+        try:
+            for event in find_job(run.job)(inbox, **run.arguments):
+                _send(out, Event(event))
+        except InputError as error:
+            _send(out, Failed(str(error), True, ""))
+        except BrokenPipeError:
+            return 1
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            _send(out, Failed(text, False, traceback.format_exc()))
+        else:
+            _send(out, Finished())
+    return 0
+
+
+def _send(out: IO[bytes], message: Message) -> None:
+    pickle.dump(message, out, protocol=pickle.HIGHEST_PROTOCOL)
+    out.flush()
+
+
+def _listen(stream: IO[bytes], waiting: "queue.SimpleQueue[tuple[Run, Inbox] | None]") -> None:
+    inbox = Inbox()
+    try:
+        while True:
+            match pickle.load(stream):
+                case Run() as run:
+                    inbox = Inbox()
+                    waiting.put((run, inbox))
+                case Tell(what):
+                    inbox.put(what)
+                case Stop():
+                    inbox.stop()
+    except (EOFError, OSError, pickle.UnpicklingError):
+        inbox.stop()
+        waiting.put(None)
+        # A job that does not see that it shall stop must not outlive its parent.
+        timer = threading.Timer(_PATIENCE_S, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,148 @@
+"""Prediction as a job."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_nh2st.inference.events import Finished, Started, TilesDone
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.store import forget_oldest
+from napari_nh2st.jobs.child import Inbox
+from napari_nh2st.model.config import WEIGHTS_FILE
+from napari_nh2st.model.sources import find_model
+from napari_nh2st.slide import open_slide
+
+if TYPE_CHECKING:
+    from napari_nh2st.model.folder import Model
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A model is being loaded, and the tissue looked for."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of some tiles: what :class:`~napari_nh2st.inference.TilesDone` tells, without
+    the prediction, of which each side has its own.
+
+    Parameters
+    ----------
+    tiles
+        (m,) rows.
+    values
+        (m, genes) float32.
+    done, total, tiles_per_s, seconds_left
+        As there.
+    """
+
+    tiles: NDArray[np.int64]
+    values: NDArray[np.float32]
+    done: int
+    total: int
+    tiles_per_s: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """All tiles are done.
+
+    Parameters
+    ----------
+    status
+        (n,) of every tile, as in ``obs["status"]``.
+    n_failed, seconds
+        As in :class:`~napari_nh2st.inference.Finished`.
+    """
+
+    status: NDArray[np.object_]
+    n_failed: int
+    seconds: float
+
+
+def predict(
+    inbox: Inbox,
+    *,
+    slide: Path,
+    mpp: tuple[float, float] | None,
+    model: str,
+    settings: PredictSettings,
+    look_at: tuple[float, float, float, float] | None,
+    kept: Path | None,
+    most_kept_bytes: float = 4e9,
+) -> Iterator[Loading | Started | Values | Ended]:
+    """Predict a slide.
+
+    Parameters
+    ----------
+    inbox
+        A box (y0, x0, y1, x1) told to it is where the user looks now.
+    slide, mpp
+        Its path, and the µm/px (y, x) to take; None for its own.
+    model
+        Name, folder or Hub id.
+    settings
+        Of the prediction.
+    look_at
+        Where the user looks at first.
+    kept
+        See :func:`~napari_nh2st.inference.predict_events`; None keeps nothing.
+    most_kept_bytes
+        Of all that is kept there, the oldest goes beyond this.
+    """
+    from napari_nh2st.inference import Focus, predict_events
+
+    focus = Focus(look_at)
+    inbox.listen(focus.move)
+    yield Loading(model)
+    with open_slide(slide, mpp=mpp) as opened:
+        loaded = load(model)
+        if kept is not None:
+            forget_oldest(kept, most_kept_bytes)
+        if inbox.stopped():
+            return
+        events = predict_events(opened, loaded, settings, focus=focus, kept=kept)
+        with closing(events):
+            for event in events:
+                match event:
+                    case Started():
+                        yield event
+                    case TilesDone(prediction, tiles, done, total, rate, left):
+                        values = np.asarray(prediction.X[tiles])
+                        yield Values(tiles, values, done, total, rate, left)
+                    case Finished(prediction, n_failed, seconds):
+                        status = prediction.obs["status"].to_numpy(object)
+                        yield Ended(status, n_failed, seconds)
+                if inbox.stopped():
+                    return
+
+
+def devices(_inbox: Inbox) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """The devices of this machine, name → what it is, and those it lacks, name → why."""
+    from napari_nh2st.inference.device import available_devices, missing_devices
+
+    yield available_devices(), missing_devices()
+
+
+def load(name: str) -> "Model":
+    """Load a model, or take the one loaded last if it is the same."""
+    folder = find_model(name)
+    weights = folder / WEIGHTS_FILE
+    changed = weights.stat().st_mtime_ns if weights.is_file() else 0
+    return _loaded(name, folder, changed)
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, folder: Path, _changed: int) -> "Model":
+    from napari_nh2st.model.folder import load_model_folder
+
+    return load_model_folder(folder, name)

@@ -1,0 +1,92 @@
+"""Which of the viewer's predictions a widget is about."""
+
+from typing import Any
+
+from anndata import AnnData
+from napari.components import ViewerModel
+from psygnal import Signal
+from qtpy.QtWidgets import QComboBox
+
+from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
+
+
+class CurrentPrediction:
+    """The heatmap that is selected in the viewer, or else chosen in a picker.
+
+    Parameters
+    ----------
+    viewer
+        Its layers are followed, from :meth:`follow` to :meth:`close`.
+
+    Attributes
+    ----------
+    picker
+        Offers the heatmaps there are.
+    changed
+        Emitted when it is another heatmap, or none any more.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.picker = QComboBox()
+        self.picker.setToolTip("Heatmap to work on; selecting its layer chooses it too")
+        self._heatmaps: list[Heatmap] = []
+        self._heatmap: Heatmap | None = None
+        self._following = False
+        self.picker.activated.connect(self._on_picked)
+
+    @property
+    def heatmap(self) -> Heatmap | None:
+        """The heatmap; None while there is none."""
+        return self._heatmap
+
+    @property
+    def prediction(self) -> AnnData | None:
+        """Its prediction."""
+        return None if self._heatmap is None else self._heatmap.prediction
+
+    def follow(self) -> None:
+        """Follow the viewer from now on."""
+        if not self._following:
+            self._following = True
+            self.viewer.layers.events.inserted.connect(self._update)
+            self.viewer.layers.events.removed.connect(self._update)
+            self.viewer.layers.selection.events.active.connect(self._on_active)
+        self._update()
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        if self._following:
+            self._following = False
+            self.viewer.layers.events.inserted.disconnect(self._update)
+            self.viewer.layers.events.removed.disconnect(self._update)
+            self.viewer.layers.selection.events.active.disconnect(self._on_active)
+
+    def choose(self, heatmap: Heatmap) -> None:
+        """Make this the current one."""
+        if heatmap is not self._heatmap:
+            self._heatmap = heatmap
+            self._update()
+            self.changed.emit()
+
+    def _update(self, _event: Any = None) -> None:
+        self._heatmaps = [h for layer in self.viewer.layers if (h := heatmap_of(layer)) is not None]
+        if self._heatmap not in self._heatmaps:
+            self._heatmap = self._heatmaps[-1] if self._heatmaps else None
+            self.changed.emit()
+        self.picker.clear()
+        self.picker.addItems([heatmap.layer.name for heatmap in self._heatmaps])
+        if self._heatmap is not None:
+            self.picker.setCurrentIndex(self._heatmaps.index(self._heatmap))
+
+    def _on_active(self, _event: Any = None) -> None:
+        layer = self.viewer.layers.selection.active
+        heatmap = heatmap_of(layer) if layer is not None else None
+        if heatmap is not None:
+            self.choose(heatmap)
+
+    def _on_picked(self, index: int) -> None:
+        if 0 <= index < len(self._heatmaps):
+            self.choose(self._heatmaps[index])
