@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NH2ST_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widgets begin with their defaults, and leave the user's own settings alone."""
+    if find_spec("napari") is not None:
+        from napari_nh2st.widgets import remembered
+
+        monkeypatch.setattr(remembered, "plugin_section", lambda _section: None)
 
 
 @pytest.fixture

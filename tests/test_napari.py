@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from npe2 import PluginManifest
 from pytestqt.qtbot import QtBot
@@ -63,12 +64,12 @@ def test_open_predict_and_see_in_a_real_window(
     viewer = make_napari_viewer(show=True)
     (slide_layer,) = viewer.open(path, plugin="napari-nh2st")
     _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
-    widget.model.setCurrentText(str(folder))
+    widget.model.choose(str(folder))
     widget.slide.mpp.setValue(1.0)
     assert widget.slide.picker.value is slide_layer
 
     def done() -> None:
-        assert widget._control is None
+        assert not widget.is_running
 
     widget.start()
     qtbot.waitUntil(done, timeout=60_000)
@@ -106,13 +107,14 @@ def test_no_run_outlives_its_window(
     viewer = make_napari_viewer()
     viewer.open(write_tiff(tmp_path / "section.tif", stained_pixels()), plugin="napari-nh2st")
     dock, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
-    widget.model.setCurrentText(str(folder))
+    widget.model.choose(str(folder))
     widget.slide.mpp.setValue(1.0)
     widget.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
     widget.start()
-    control, worker = widget._control, widget._worker
+    run, worker = widget._run, widget._worker
+    child = psutil.Process(widget._jobs._process.pid)
     dock.close()  # napari's "hide"
-    assert not control.stopped
+    assert not run.stopped()
     connected = len(viewer.layers.events.inserted.callbacks)
     with qtbot.waitSignal(worker.finished, timeout=60_000):
         if how == "dock closed":
@@ -121,7 +123,8 @@ def test_no_run_outlives_its_window(
             viewer.add_image(np.zeros((4, 4)))
         else:
             viewer.close()
-        assert control.stopped
+        assert run.stopped() or how == "viewer closed"
+    child.wait(timeout=20)
 
 
 @pytest.mark.viewer

@@ -18,12 +18,15 @@ from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 import napari_nh2st.inference
 from array_slides import write_tiff
+from local_jobs import LocalJobs
+from napari_nh2st.cache import cache_folder
 from napari_nh2st.inference import PredictSettings
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.widgets import device_picker, export_button, slide_choice
+from napari_nh2st.widgets import export_button, slide_choice
 from napari_nh2st.widgets import predict as predict_module
 from napari_nh2st.widgets.predict import PredictWidget
+from napari_nh2st.widgets.region_choice import IN_VIEW
 from small_models import small_model
 
 
@@ -59,16 +62,19 @@ def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
 
 
 @pytest.fixture
-def widget(qtbot: QtBot, viewer: ViewerModel, model_folder: Path) -> PredictWidget:
+def widget(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, model_folder: Path
+) -> PredictWidget:
+    monkeypatch.setattr(predict_module, "new_jobs", LocalJobs)
     widget = PredictWidget(viewer)
     qtbot.addWidget(widget)
-    widget.model.setCurrentText(str(model_folder))
+    widget.model.choose(str(model_folder))
     return widget
 
 
 def finished(widget: PredictWidget) -> Callable[[], None]:
     def check() -> None:
-        assert widget._control is None
+        assert not widget.is_running
 
     return check
 
@@ -90,8 +96,8 @@ def test_every_control_reaches_the_settings(
 ) -> None:
     arrived: list[Any] = []
 
-    def remember(slide: Any, model: Any, settings: Any, focus: Any) -> Iterator[Any]:
-        arrived.extend([slide, model, settings, focus.read()[0]])
+    def remember(slide: Any, model: Any, settings: Any, focus: Any, kept: Any) -> Iterator[Any]:
+        arrived.extend([slide, model, settings, focus.read()[0], kept])
         yield from ()
 
     def closable(*args: Any, **kwargs: Any) -> Any:
@@ -104,21 +110,36 @@ def test_every_control_reaches_the_settings(
     widget.genes.line.setText("CD74, VIM")
     widget.pitch.setValue(48)
     widget.device.setCurrentText("cpu")
+    widget.min_tissue.setValue(0.6)
+    widget.all_tiles.setChecked(True)
+    widget.any_stain.setChecked(True)
+    widget.region.setCurrentText(IN_VIEW)
     widget.run.click()
     qtbot.waitUntil(finished(widget), timeout=20_000)
-    slide, model, settings, focus = arrived
+    slide, model, settings, focus, kept = arrived
     assert slide.path == slide_path
     assert slide.mpp == (0.8, 0.8)
     assert model.source == str(model_folder)
     assert settings == PredictSettings(
-        genes=("CD74", "VIM"), pitch_um=48, device="cpu", order="coarse-to-fine"
+        genes=("CD74", "VIM"),
+        region=[[(10, 20), (10, 220), (110, 220), (110, 20)]],
+        pitch_um=48,
+        min_tissue=0.6,
+        tissue_only=False,
+        device="cpu",
+        order="coarse-to-fine",
+        any_stain=True,
     )
-    assert focus is not None
-    assert len(focus) == 4
+    assert focus == (10, 20, 110, 220)
+    assert kept == cache_folder("predictions")
 
 
-def test_untouched_controls_mean_the_defaults(widget: PredictWidget) -> None:
-    assert PredictSettings(**widget.chosen_settings()) == PredictSettings(order="coarse-to-fine")
+def test_untouched_controls_mean_the_defaults(
+    viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    chosen = widget.chosen_settings(viewer.layers[0], None)
+    assert chosen == PredictSettings(order="coarse-to-fine")
 
 
 def test_a_run_fills_the_heatmap_and_leaves_a_prediction(
@@ -211,11 +232,11 @@ def test_a_wrong_model_is_a_notification(
     messages: dict[str, list[str]],
 ) -> None:
     open_in(viewer, slide_path)
-    widget.model.setCurrentText("no-such-model")
-    assert "no-such-model" in widget.model_note.text()
+    widget.model.choose("no-such-model")
+    assert "no-such-model" in widget.model.note.text()
     widget.start()
     assert "no-such-model" in messages["error"][0]
-    assert widget._control is None
+    assert not widget.is_running
 
 
 def test_what_fails_in_the_run_is_a_notification(
@@ -315,12 +336,12 @@ def test_out_of_its_dock_the_widget_stops_its_run_and_forgets_the_viewer(
     open_in(viewer, slide_path)
     widget.pitch.setValue(4)
     widget.start()
-    control = widget._control
-    assert control is not None
+    run = widget._run
+    assert run is not None
     dock.hide()
-    assert not control.stopped
+    assert not run.stopped()
     widget.setParent(None)
-    assert control.stopped
+    assert run.stopped()
     qtbot.waitUntil(finished(widget), timeout=60_000)
     open_in(viewer, slide_path)
     assert len(widget.slide.picker.choices) == 2, "the first layer, and none"
@@ -436,7 +457,7 @@ def test_an_unknown_gene_is_noted_with_the_nearest_before_any_run(
     assert note.isHidden()
     folder = tmp_path / "other"
     save_model_folder(small_model(panel=("A", "B", "VIM", "C", "D")), folder)
-    widget.model.setCurrentText(str(folder))
+    widget.model.choose(str(folder))
     assert note.text().startswith("CD74 is not in the model's panel")
 
 
@@ -455,22 +476,27 @@ def test_a_name_is_not_called_unknown_while_it_may_become_one(
     assert note.isHidden()
 
 
-def test_only_devices_that_are_there_are_offered(
+def test_devices_that_are_there_are_offered_and_the_others_say_why_not(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, widget: PredictWidget
 ) -> None:
-    monkeypatch.setattr(device_picker, "_devices", lambda: {"cuda:7": "a GPU", "cpu": "2 threads"})
+    there, missing = {"cuda:7": "a GPU", "cpu": "2 threads"}, {"mps": "this is no Apple"}
+    monkeypatch.setattr("napari_nh2st.inference.device.available_devices", lambda: there)
+    monkeypatch.setattr("napari_nh2st.inference.device.missing_devices", lambda: missing)
 
     def offered() -> list[str]:
         return [widget.device.itemText(i) for i in range(widget.device.count())]
 
     assert offered() == ["auto", "cpu"]
     widget.device.showPopup()
-    qtbot.waitUntil(lambda: offered() == ["auto", "cpu", "cuda:7"], timeout=10_000)
+    qtbot.waitUntil(lambda: offered() == ["auto", "cpu", "cuda:7", "mps"], timeout=10_000)
+    why = widget.device.itemData(3, Qt.ItemDataRole.ToolTipRole)
+    assert why == "not on this machine: this is no Apple"
+    assert not widget.device.model().item(3).isEnabled()
     widget.device.hidePopup()
 
 
 def test_the_model_note_says_untrained(widget: PredictWidget) -> None:
-    assert "UNTRAINED" in widget.model_note.text()
+    assert "UNTRAINED" in widget.model.note.text()
 
 
 def test_widgets_and_reader_import_without_torch() -> None:

@@ -1,18 +1,31 @@
-"""On which device a prediction runs."""
+"""On which device a prediction or a training runs."""
+
+from collections.abc import Callable
+from typing import Any
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
+from napari_nh2st.widgets.prediction_run import Jobs
+
+_WHAT = Qt.ItemDataRole.ToolTipRole
+
 
 class DevicePicker(QComboBox):
-    """ "auto", the CPU and, once it was opened, what else torch finds on this machine.
+    """ "auto", the CPU and, once it was opened, what else there is, and why the rest is not.
 
-    Finding out needs torch, which takes seconds to load: a thread does it, at the first opening.
+    Finding out needs torch: a child process does it, at the first opening.
+
+    Parameters
+    ----------
+    jobs
+        Gives what runs jobs; None where it is busy, and the list stays as it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Callable[[], Jobs | None]) -> None:
         super().__init__()
+        self._jobs = jobs
         self._asked = False
         self.addItems(["auto", "cpu"])
         self.setToolTip("auto takes a GPU where there is one")
@@ -20,23 +33,29 @@ class DevicePicker(QComboBox):
     def showPopup(self) -> None:  # Qt's name
         """Show the list; at first, ask for the devices as well."""
         super().showPopup()
-        if not self._asked:
+        jobs = self._jobs()
+        if not self._asked and jobs is not None:
             self._asked = True
-            create_worker(_devices, _connect={"returned": self._offer})
+            create_worker(
+                jobs.run, "devices", _connect={"yielded": self._offer}, _ignore_errors=True
+            )
 
-    def _offer(self, devices: dict[str, str]) -> None:
+    def _offer(self, found: tuple[dict[str, str], dict[str, str]]) -> None:
+        there, missing = found
         before = self.count()
-        for name, what in devices.items():
-            if self.findText(name) < 0:
-                self.addItem(name)
-            self.setItemData(self.findText(name), what, Qt.ItemDataRole.ToolTipRole)
+        for name, what in there.items():
+            self._add(name, what)
+        for name, why in missing.items():
+            self._add(name, f"not on this machine: {why}")
+            model: Any = self.model()
+            item = model.item(self.findText(name))
+            item.setEnabled(False)
         popup = self.view()
         if self.count() > before and popup is not None and popup.isVisible():
             self.hidePopup()  # its height is that of the shorter list
             super().showPopup()
 
-
-def _devices() -> dict[str, str]:
-    from napari_nh2st.inference.device import available_devices
-
-    return available_devices()
+    def _add(self, name: str, what: str) -> None:
+        if self.findText(name) < 0:
+            self.addItem(name)
+        self.setItemData(self.findText(name), what, _WHAT)

@@ -1,4 +1,4 @@
-"""The *Predict* widget: choose a slide and a model, run, watch, switch genes, export."""
+"""The *Predict* widget: choose a slide and a model, run, watch, stop, go on."""
 
 import time
 from pathlib import Path
@@ -9,39 +9,34 @@ from anndata import AnnData
 from napari.layers import Image
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QCoreApplication, QEvent, QTimer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QSearchableComboBox
+from qtpy.QtWidgets import QWidget
 
+from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
-from napari_nh2st.model import bundled_models, find_model, read_config
-from napari_nh2st.widgets.device_picker import DevicePicker
-from napari_nh2st.widgets.export_button import ExportButton
-from napari_nh2st.widgets.gene_field import GeneField
+from napari_nh2st.inference.events import Finished, Started, TilesDone
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.store import forget_oldest
+from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs.prediction import Loading
 from napari_nh2st.widgets.heatmap import Heatmap
-from napari_nh2st.widgets.number_box import number_box
-from napari_nh2st.widgets.slide_choice import SlideChoice
-from napari_nh2st.widgets.workers import RunControl, prediction_events
+from napari_nh2st.widgets.predict_controls import PredictControls
+from napari_nh2st.widgets.prediction_run import Box, Jobs, PredictionRun
+from napari_nh2st.widgets.remembered import Remembered
 
 if TYPE_CHECKING:
     import napari
 
 _SECONDS_BETWEEN_REFRESHES = 0.1
 _MS_BETWEEN_LOOKS = 300
+_WARM_UP = ("napari_nh2st.inference.engine", "napari_nh2st.model.folder")
+
+new_jobs = JobProcess
+"""Makes what runs predictions."""
 
 
-class PredictWidget(QWidget):
+class PredictWidget(PredictControls):
     """Predict expression over a slide layer and show it while it is computed.
 
     Parameters
@@ -51,99 +46,73 @@ class PredictWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = napari_viewer
+        super().__init__(napari_viewer, parent)
         self.prediction: AnnData | None = None
         self.heatmap: Heatmap | None = None
-        self._control: RunControl | None = None
+        self._jobs: Jobs | None = None
+        self._run: PredictionRun | None = None
         self._slide_layer: Image | None = None
         self._worker: Any = None
         self._activity: Any = None
         self._last_refresh = 0.0
-
         self._heatmaps: WeakKeyDictionary[Image, Heatmap] = WeakKeyDictionary()
+        self._stopped_choice: Any = None
+        self._remembered = Remembered("predict")
 
-        self.slide = SlideChoice(napari_viewer)
-        self.model = QComboBox()
-        self.model.setEditable(True)
-        self.model.addItems(list(bundled_models()))
-        self.model.setToolTip(
-            "A bundled model, a model folder, or Hugging Face owner/name@REVISION"
-        )
-        self.browse = QPushButton("Folder…")
-        self.browse.setToolTip("Choose a model folder")
-        self.model_note = QLabel()
-        self.model_note.setWordWrap(True)
-        self.device = DevicePicker()
-        self.genes = GeneField()
-        self.pitch = number_box(0.0, 1000.0, 1, " µm", "as in training")
-        self.pitch.setToolTip("Distance between tiles")
-        self.run = QPushButton("Run")
-        self.run.setToolTip("Predict the slide, what is in view first")
-        self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop after the batch under way; what is done stays")
-        self.bar = QProgressBar()
-        self.status = QLabel()
-        self.status.setWordWrap(True)
-        self.gene = QSearchableComboBox()
-        self.gene.setToolTip("Gene to show; type to search")
-        self.export = ExportButton()
-        self._lay_out()
-
-        self.model.currentTextChanged.connect(self._on_model_changed)
-        self.browse.clicked.connect(self._on_browse)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
         self.gene.currentTextChanged.connect(self._on_gene_chosen)
+        self.forget.clicked.connect(self.forget_kept)
+        self.reset.clicked.connect(self.reset_settings)
+        self.choice_changed.connect(self._name_run_button)
         self._look_timer = QTimer(self)
         self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
         self._look_timer.timeout.connect(self._look)
-        self.slide.follow()
-        # Not a method of the widget: Qt calls none of those once the widget is gone.
+        self.follow()
+        # Not methods of the widget: Qt calls none of those once the widget is gone.
         self.destroyed.connect(self.slide.close)
-        self._on_model_changed()
+        self.destroyed.connect(self.region.close_down)
+        self.restore(self._remembered.get)
         self._show_running(False)
-
-    # --- what was chosen ---
-
-    def chosen_settings(self) -> dict[str, Any]:
-        """Fields of :class:`~napari_nh2st.inference.PredictSettings`, as the controls say."""
-        return {
-            "genes": self.genes.names or None,
-            "pitch_um": self.pitch.value() or None,
-            "device": self.device.currentText(),
-            "order": "coarse-to-fine",
-        }
 
     # --- running ---
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a prediction runs."""
+        return self._run is not None
+
     def start(self) -> None:
         """Predict with what is chosen; problems are shown as notifications."""
-        if self._control is not None:
+        if self._run is not None:
             return
-        model = self.model.currentText().strip()
         try:
             slide = self.slide.chosen()
-            if not model:
-                raise InputError("Choose a model: a folder, or a Hugging Face owner/name@REVISION.")
-            find_model(model) if not _is_hub_id(model) else None
+            model = self.model.checked()
+            layer = self.slide.layer
+            assert layer is not None
+            settings = self.chosen_settings(layer, self._view_box())
         except InputError as error:
             show_error(str(error))
             return
-        self._slide_layer = self.slide.layer
-        assert self._slide_layer is not None
+        self._remembered.set(**self.to_remember())
+        self._slide_layer = layer
         self.slide.in_use = slide
-        self._control = RunControl()
-        self._show_running(True)
-        self.status.setText("Loading the model and looking for tissue …")
-        self._activity = progress(total=0, desc=f"Predicting {self._slide_layer.name}")
-        self._worker = create_worker(
-            prediction_events,
+        self._stopped_choice = (slide.path, slide.mpp, model, settings)
+        self._run = PredictionRun(
+            self._ready_jobs(),
             slide,
             model,
-            self.chosen_settings(),
+            settings,
             self._view_box(),
-            self._control,
+            cache_folder("predictions") if self.keep.isChecked() else None,
+            self.keep_gb.value() * 1e9,
+        )
+        self._show_running(True)
+        self.status.setText("Starting …")
+        self._activity = progress(total=0, desc=f"Predicting {layer.name}")
+        self._worker = create_worker(
+            self._run.events,
             _connect={
                 "yielded": self._on_event,
                 "errored": self._on_error,
@@ -151,19 +120,35 @@ class PredictWidget(QWidget):
             },
             _ignore_errors=True,
         )
-        self._stop_when_closed(self._control)
         self._look_timer.start()
 
     def stop(self) -> None:
         """Stop the run after the batch under way."""
-        if self._control is not None:
-            self._control.stop()
+        if self._run is not None:
+            self._run.stop()
             self.cancel.setEnabled(False)
             self.status.setText("Stopping …")
 
+    def forget_kept(self) -> None:
+        """Delete the results that were kept, so that the next run computes all tiles again."""
+        forget_oldest(cache_folder("predictions"), 0)
+        self._stopped_choice = None
+        self._name_run_button()
+        show_info("The kept results were deleted; heatmaps that are open stay.")
+
+    def reset_settings(self) -> None:
+        """All controls as they were at first."""
+        self._remembered.reset()
+        self.restore(lambda _name, default: default)
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """Have the child process load its libraries while the user still chooses."""
+        super().showEvent(event)
+        self._ready_jobs()
+
     def closeEvent(self, event: Any) -> None:  # Qt's name
         """Stop the run with the widget."""
-        self.stop()
+        self._end_jobs()
         super().closeEvent(event)
 
     def changeEvent(self, event: Any) -> None:  # Qt's name
@@ -174,23 +159,37 @@ class PredictWidget(QWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
-                self.slide.follow()
+                self.follow()
             else:
-                self.stop()
-                self.slide.close()
+                self._end_jobs()
+                self.close_down()
 
-    def _stop_when_closed(self, control: RunControl) -> None:
-        """Stop a run with the viewer, which destroys the widget, and with the application."""
-        application = QCoreApplication.instance()
-        assert application is not None
-        self.destroyed.connect(control.stop)
-        application.aboutToQuit.connect(control.stop)
-        self._worker.finished.connect(lambda: application.aboutToQuit.disconnect(control.stop))
+    def _ready_jobs(self) -> Jobs:
+        if self._jobs is None:
+            self._jobs = new_jobs(_WARM_UP)
+            # With the viewer, which destroys the widget, and with the application.
+            self.destroyed.connect(self._jobs.close)
+            application = QCoreApplication.instance()
+            assert application is not None
+            application.aboutToQuit.connect(self._jobs.close)
+        self._jobs.start()
+        return self._jobs
+
+    def idle_jobs(self) -> Jobs | None:
+        """What runs jobs, while it runs none."""
+        return None if self._run is not None else self._ready_jobs()
+
+    def _end_jobs(self) -> None:
+        if self._run is not None:
+            self._run.stop()
+        if self._jobs is not None:
+            self._jobs.close()
+            self._jobs = None
 
     def _on_event(self, event: Any) -> None:
-        from napari_nh2st.inference import Finished, Started, TilesDone
-
         match event:
+            case Loading():
+                self.status.setText("Loading the model and looking for tissue …")
             case Started():
                 self._on_started(event)
             case TilesDone():
@@ -204,7 +203,9 @@ class PredictWidget(QWidget):
                 # Last: napari's bar handles waiting events, the next of ours among them.
                 self._activity.update(event.done - self._activity.n)
             case Finished():
+                self._stopped_choice = None
                 self._refresh()
+                self.bar.setValue(self.bar.maximum())
                 failed = f", {event.n_failed} could not be read" if event.n_failed else ""
                 self.status.setText(
                     f"{event.prediction.n_obs:,} tiles in {_duration(event.seconds)}{failed}"
@@ -212,28 +213,24 @@ class PredictWidget(QWidget):
                 if event.n_failed:
                     show_warning(f"{event.n_failed} tiles could not be read and have no value.")
 
-    def _on_started(self, event: Any) -> None:
+    def _on_started(self, event: Started) -> None:
         assert self._slide_layer is not None
         self.prediction = event.prediction
         self.heatmap = None
         self.export.offer(event.prediction, self._slide_layer.name)
         self.bar.setRange(0, event.total)
         self.bar.setValue(event.done)
+        self._activity.total = event.total
         for notice in event.notices:
             show_warning(notice)
-        genes = list(event.prediction.var_names)
-        shown = self.gene.currentText() if self.gene.currentText() in genes else genes[0]
-        self.gene.blockSignals(True)
-        self.gene.clear()
-        self.gene.addItems(genes)
-        self.gene.setCurrentText(shown)
-        self.gene.blockSignals(False)
+        shown = self.offer_genes(event.prediction)
         if self._slide_layer in self.viewer.layers:
             self._remove_former_heatmap(self._slide_layer)
             self.heatmap = Heatmap.add(self.viewer, self._slide_layer, event.prediction, shown)
             self._heatmaps[self._slide_layer] = self.heatmap
-        self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}")
-        self._activity.total = event.total
+            self.heatmap.shown.connect(self.show_chosen_gene)
+        before = f"; {event.done:,} of them were computed before" if event.done else ""
+        self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}{before}")
 
     def _remove_former_heatmap(self, slide_layer: Image) -> None:
         """Remove what an earlier run shows on the slide, unless the user named it to keep it."""
@@ -243,14 +240,17 @@ class PredictWidget(QWidget):
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
-            show_error(str(error))
+            message = str(error)
+        elif isinstance(error, JobFailed):
+            message = f"The prediction failed: {error} What was done is kept: Run goes on."
         else:
-            show_error(f"The prediction failed: {type(error).__name__}: {error}")
-        self.status.setText(str(error))
+            message = f"The prediction failed: {type(error).__name__}: {error}"
+        show_error(message)
+        self.status.setText(message)
 
     def _on_finished(self) -> None:
-        stopped = self._control is not None and self._control.stopped
-        self._control = self._worker = None
+        stopped = self._run is not None and self._run.stopped()
+        self._run = self._worker = None
         self.slide.release()
         self._look_timer.stop()
         self._show_running(False)
@@ -261,24 +261,28 @@ class PredictWidget(QWidget):
             self._refresh()
             done, total = self.bar.value(), self.bar.maximum()
             self.status.setText(
-                f"Stopped at {done:,} of {total:,} tiles."
+                f"Stopped at {done:,} of {total:,} tiles; what is done is kept."
                 if done > 0
                 else "Stopped before the first tile."
             )
+            if self._jobs is not None:  # it may have been ended while it loaded
+                self._jobs.start()
+        self._name_run_button()
 
     def _refresh(self) -> None:
         self._last_refresh = time.monotonic()
         if self.heatmap is not None and self.heatmap.layer in self.viewer.layers:
             self.heatmap.refresh()
+            self.heatmap.filled.emit()
 
     def _look(self) -> None:
         box = self._view_box()
-        if self._control is not None and box is not None:
-            self._control.look_at(box)
+        if self._run is not None and box is not None:
+            self._run.look_at(box)
 
-    def _view_box(self) -> tuple[float, float, float, float] | None:
+    def _view_box(self) -> Box | None:
         """What of the slide is in view, (y0, x0, y1, x1) in full-resolution pixels."""
-        layer = self._slide_layer or self.slide.layer
+        layer = self._slide_layer if self.is_running else self.slide.layer
         if layer is None or layer not in self.viewer.layers:
             return None
         factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
@@ -287,70 +291,33 @@ class PredictWidget(QWidget):
 
     # --- what the controls do ---
 
-    def _on_model_changed(self) -> None:
-        name = self.model.currentText().strip()
-        note = "" if name else "No model is bundled with this version: choose a folder."
-        panel: tuple[str, ...] = ()
-        if name and not _is_hub_id(name):
-            try:
-                config = read_config(find_model(name))
-            except InputError as error:
-                note = str(error)
-            else:
-                panel = config.panel
-                note = f"{len(panel)} genes, {config.mpp:g} µm/px, context {config.context}"
-                if not config.trained:
-                    note = f"<b style='color:#d9534f'>UNTRAINED</b>: values mean nothing. {note}"
-        self.model_note.setText(note)
-        self.genes.set_panel(panel)
-
-    def _on_browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
-        if folder:
-            self.model.setCurrentText(folder)
-
     def _on_gene_chosen(self, gene: str) -> None:
         if self.heatmap is not None and gene in self.heatmap.prediction.var_names:
             self.heatmap.show(gene)
 
-    # --- appearance ---
+    def _current_choice(self) -> tuple[Path, Any, str, PredictSettings] | None:
+        try:
+            slide, layer = self.slide.chosen(), self.slide.layer
+            assert layer is not None
+            settings = self.chosen_settings(layer, self._view_box())
+            return slide.path, slide.mpp, self.model.text, settings
+        except InputError:
+            return None
+
+    def _name_run_button(self) -> None:
+        """*Continue* where the next run would go on with the one that was stopped."""
+        goes_on = self._stopped_choice is not None and self.keep.isChecked()
+        goes_on = goes_on and not self.is_running and self.bar.value() > 0
+        goes_on = goes_on and self._current_choice() == self._stopped_choice
+        self.run.setText("Continue" if goes_on else "Run")
 
     def _show_running(self, running: bool) -> None:
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
+        self.forget.setEnabled(not running)
         self.export.set_filling(running)
         if running:
             self.bar.setRange(0, 0)
-
-    def _lay_out(self) -> None:
-        model = QHBoxLayout()
-        model.addWidget(self.model, 1)
-        model.addWidget(self.browse)
-        form = QFormLayout()
-        form.addRow("Slide", self.slide.picker.native)
-        form.addRow("µm/px", self.slide.mpp)
-        form.addRow("Model", model)
-        form.addRow(self.model_note)
-        form.addRow("Device", self.device)
-        form.addRow("Genes", self.genes)
-        form.addRow("Pitch", self.pitch)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run)
-        buttons.addWidget(self.cancel)
-        shown = QFormLayout()
-        shown.addRow("Show gene", self.gene)
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addLayout(buttons)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.status)
-        layout.addLayout(shown)
-        layout.addWidget(self.export)
-        layout.addStretch()
-
-
-def _is_hub_id(name: str) -> bool:
-    return "@" in name and not Path(name).is_dir()
 
 
 def _duration(seconds: float) -> str:

@@ -67,6 +67,10 @@ class SlideChoice:
         layer = self.layer
         if layer is None:
             raise InputError("There is no image layer: open a slide first.")
+        selected = [la for la in self._image_layers() if la in self.viewer.layers.selection]
+        if len(selected) > 1:
+            names = " and ".join(repr(la.name) for la in selected[:3])
+            raise InputError(f"The slides {names} are selected: select the one to predict.")
         slide = self._slide_of(layer)
         if slide is None:
             raise InputError(
@@ -79,18 +83,20 @@ class SlideChoice:
                 f"Layer {layer.name!r} is {_size(finest.shape[-3:-1])}, but the slide "
                 f"{slide.path.name} is {_size(slide.shape)}: open the file with NH2ST."
             )
-        given = self.mpp.value()
-        if not given and slide.mpp is None:
+        if not self.mpp.value() and slide.mpp is None:
             raise InputError(f"The µm/px of {layer.name!r} is not recorded: give it above.")
-        if given and (slide.mpp is None or abs(given - slide.mpp[0]) > _SAME_MPP):
-            slide = copy.copy(slide)  # the same open file, read by another measure
-            slide.mpp, slide.mpp_source = (given, given), "given"
-        return slide
+        return self._as_measured(slide)
+
+    def peek(self) -> Slide | None:
+        """The slide of the picked layer as far as it can be told, with the µm/px given for it."""
+        slide = self._slide_of(self.layer) if self.layer is not None else None
+        return None if slide is None else self._as_measured(slide)
 
     def follow(self) -> None:
         """Offer the viewer's layers from now on."""
         if not self._following:
             self._following = True
+            self.viewer.layers.selection.events.active.connect(self._on_active)
             self.viewer.layers.events.inserted.connect(self._update)
             self.viewer.layers.events.removed.connect(self._update)
         self._update()
@@ -99,6 +105,7 @@ class SlideChoice:
         """Let go of the viewer, and of the files opened here that no run reads."""
         if self._following:
             self._following = False
+            self.viewer.layers.selection.events.active.disconnect(self._on_active)
             self.viewer.layers.events.inserted.disconnect(self._update)
             self.viewer.layers.events.removed.disconnect(self._update)
         self._close_unused(shown=[])
@@ -107,6 +114,19 @@ class SlideChoice:
         """The run is over: what it read may be closed."""
         self.in_use = None
         self._close_unused(self._image_layers() if self._following else [])
+
+    def _as_measured(self, slide: Slide) -> Slide:
+        given = self.mpp.value()
+        if given and (slide.mpp is None or abs(given - slide.mpp[0]) > _SAME_MPP):
+            slide = copy.copy(slide)  # the same open file, read by another measure
+            slide.mpp, slide.mpp_source = (given, given), "given"
+        return slide
+
+    def _on_active(self, _event: Any = None) -> None:
+        """The slide layer that is selected is the one picked."""
+        layer = self.viewer.layers.selection.active
+        if layer is not self.layer and layer in self._image_layers():
+            self.picker.value = layer
 
     def _image_layers(self) -> list[Image]:
         return [la for la in self.viewer.layers if isinstance(la, Image) and la.rgb]

@@ -1,0 +1,211 @@
+"""Comparison with measured expression as a job."""
+
+import threading
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.jobs.child import Inbox
+from napari_nh2st.slide import open_slide
+from napari_nh2st.spots import Section, check_section, read_spots, spot_array
+from napari_nh2st.spots.placement import Fix, apply_fix
+
+_LEAST_ON_TISSUE = 0.05
+"""Of the spots' area: with less, this is not the slide they were measured on."""
+
+_SPACE_RANGER_FOLDER = "outs"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Spots, slide and model are being read."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """Some of the spots are predicted.
+
+    Parameters
+    ----------
+    done, total
+        Spots.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What came out.
+
+    Parameters
+    ----------
+    prediction
+        Spots × the model's panel with ``layers["measured"]``, as
+        :func:`~napari_nh2st.training.spot_prediction.predict_spots` gives it.
+    scores
+        One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
+    summary
+        Over all genes, see :func:`~napari_nh2st.training.metrics.summarize`.
+    notices
+        What a reader of the numbers has to know.
+    """
+
+    prediction: AnnData
+    scores: pd.DataFrame
+    summary: dict[str, Any]
+    notices: tuple[str, ...]
+
+
+class _Stopped(Exception):
+    """The user wants no more of it."""
+
+
+def compare(
+    inbox: Inbox,
+    *,
+    slide: Path,
+    mpp: tuple[float, float] | None,
+    expression: Path,
+    positions: Path | None,
+    fix: Fix | None,
+    model: str,
+    device: str = "auto",
+    bootstrap: int = 1000,
+) -> Iterator[Reading | Predicting | Compared]:
+    """Predict a section at its spots and score it.
+
+    Parameters
+    ----------
+    inbox
+        Stops it between two batches.
+    slide, mpp
+        Its path, and the µm/px (y, x) to take; None for its own, or that of the spots' distance.
+    expression, positions
+        As :func:`~napari_nh2st.spots.read_spots` takes them.
+    fix
+        What is done to the positions first.
+    model
+        Name, folder or Hub id.
+    device
+        As in :class:`~napari_nh2st.inference.PredictSettings`.
+    bootstrap
+        Resamples of the intervals.
+
+    Raises
+    ------
+    InputError
+        Spots and slide, or spots and model, do not fit each other.
+    """
+    yield Reading(model)
+    from napari_nh2st.jobs.prediction import load
+    from napari_nh2st.training.evaluation import evaluate
+    from napari_nh2st.training.study import MeasuredSection
+
+    loaded = load(model)
+    name = section_name(slide, expression, loaded.config.training.get("sections", ()))
+    spots = read_spots(expression, positions)
+    with open_slide(slide, mpp=mpp) as opened:
+        if fix is not None:
+            spots = apply_fix(spots, fix, opened.shape)
+        # Where the user wants them is where they are: that was asked when they were loaded.
+        check = check_section(spots, opened, name=name, trust_positions=True)
+    if check.on_tissue < _LEAST_ON_TISSUE:
+        raise InputError(
+            f"{name}: {check.on_tissue:.0%} of the spots' area is tissue of {slide.name}; choose "
+            "the slide that they were measured on, or correct their positions"
+        )
+    array = spot_array(spots)
+    pitch_um = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
+    section = Section(name, "not known", slide, expression, positions)
+    measured = MeasuredSection(section, spots, check.mpp, pitch_um, array.layout, check.warnings)
+
+    told: SimpleQueue[Predicting | None] = SimpleQueue()
+    unwanted = threading.Event()
+
+    def tell(_name: str, done: int, total: int) -> None:
+        if inbox.stopped() or unwanted.is_set():
+            raise _Stopped
+        told.put(Predicting(done, total))
+
+    # Beside this thread, so that what it tells can be passed on while it works.
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(
+            evaluate, loaded, [measured], device=device, bootstrap=bootstrap, on_event=tell
+        )
+        work.add_done_callback(lambda _: told.put(None))
+        try:
+            while (event := told.get()) is not None:
+                yield event
+        finally:
+            unwanted.set()
+        try:
+            evaluation = work.result()
+        except _Stopped:
+            return
+    yield Compared(
+        evaluation.predictions[name], evaluation.scores, evaluation.summary, evaluation.notices
+    )
+
+
+def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator[Path]:
+    """Write a comparison as a folder of tables, figures and the prediction.
+
+    Parameters
+    ----------
+    compared
+        From :func:`compare`.
+    folder
+        See :func:`~napari_nh2st.training.evaluation.write_evaluation`.
+
+    Yields
+    ------
+    Path
+        The folder, once it is whole.
+
+    Raises
+    ------
+    InputError
+        The folder exists or cannot be written.
+    """
+    from napari_nh2st.training.evaluation import Evaluation, write_evaluation
+
+    name = str(compared.prediction.uns["nh2st"]["section"])
+    evaluation = Evaluation(
+        {name: compared.prediction},
+        compared.scores,
+        compared.summary,
+        {name: compared.summary},
+        compared.notices,
+    )
+    write_evaluation(evaluation, folder)
+    yield folder
+
+
+def section_name(slide: Path, expression: Path, trained_on: Collection[str] = ()) -> str:
+    """What a section is called that no table names: as its slide, else as its counts.
+
+    Parameters
+    ----------
+    slide, expression
+        Their paths.
+    trained_on
+        Names of sections: if one of the two is among them it is taken, so that a model that was
+        trained on this section is told from others.
+    """
+    source = expression.absolute()
+    if source.name == _SPACE_RANGER_FOLDER:
+        source = source.parent
+    names = slide.name.split(".")[0], source.name.split(".")[0]
+    return next((name for name in names if name in trained_on), names[0])

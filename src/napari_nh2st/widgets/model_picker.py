@@ -1,0 +1,164 @@
+"""Which model: bundled, a folder, or on the Hugging Face Hub; with its card one click away."""
+
+from pathlib import Path
+
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QTextBrowser,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.card import model_card
+from napari_nh2st.model.config import CARD_FILE, ModelConfig, read_config
+from napari_nh2st.model.sources import bundled_models, find_model
+
+
+class ModelPicker(QWidget):
+    """A line for the model, what it is in a few words, and its card.
+
+    Attributes
+    ----------
+    name
+        An editable list of the known models.
+    browse, card
+        Choose a folder; read the card.
+    note
+        The chosen model in a few words, or what is wrong with it.
+    chosen
+        Emitted with the config when another model is chosen; None where it is not known.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.config: ModelConfig | None = None
+        self.name = QComboBox()
+        self.name.setEditable(True)
+        self.name.addItems(list(bundled_models()))
+        self.name.setToolTip("A bundled model, a model folder, or Hugging Face owner/name@REVISION")
+        self.name.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.browse = QToolButton()
+        self.browse.setText("…")
+        self.browse.setToolTip("Choose a model folder")
+        self.card = QPushButton("Card")
+        self.card.setToolTip("What the model was trained on, its panel, and how far to trust it")
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        line = QHBoxLayout()
+        line.addWidget(self.name, 1)
+        line.addWidget(self.browse)
+        line.addWidget(self.card)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(line)
+        layout.addWidget(self.note)
+        self.name.currentTextChanged.connect(self._on_changed)
+        self.browse.clicked.connect(self._on_browse)
+        self.card.clicked.connect(self.show_card)
+        self._on_changed()
+
+    @property
+    def text(self) -> str:
+        """The name, folder or Hub id as it stands."""
+        return self.name.currentText().strip()
+
+    def choose(self, name: str) -> None:
+        """Take a model, and keep it in the list."""
+        if self.name.findText(name) < 0:
+            self.name.addItem(name)
+        self.name.setCurrentText(name)
+
+    def checked(self) -> str:
+        """The model's name, if it can be found.
+
+        Raises
+        ------
+        InputError
+            None is named, or there is no such model.
+        """
+        if not self.text:
+            raise InputError("Choose a model: a folder, or a Hugging Face owner/name@REVISION.")
+        if not is_hub_id(self.text):
+            read_config(find_model(self.text))
+        return self.text
+
+    def card_text(self) -> str:
+        """The card of the chosen model, as Markdown; why there is none, else."""
+        if self.config is None:
+            return f"**{self.text or 'No model'}**: {self.note.text()}"
+        card = find_model(self.text) / CARD_FILE
+        try:
+            return card.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return model_card(self.config)
+
+    def show_card(self) -> QDialog:
+        """Open the card in a window of its own."""
+        dialog = QDialog(self)
+        dialog.setWindowTitle(f"Model card: {self.text}")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.resize(720, 640)
+        text = QTextBrowser()
+        text.setOpenExternalLinks(True)
+        text.setMarkdown(self.card_text())
+        QVBoxLayout(dialog).addWidget(text)
+        dialog.show()
+        return dialog
+
+    def _on_changed(self) -> None:
+        self.config, note = None, "No model is bundled with this version: choose a folder."
+        if is_hub_id(self.text):
+            note = "Fetched from the Hugging Face Hub when it is run."
+        elif self.text:
+            try:
+                self.config = read_config(find_model(self.text))
+            except InputError as error:
+                note = str(error)
+            else:
+                note = _in_words(self.config)
+        line = self.name.lineEdit()
+        if line is not None and not line.hasFocus():
+            line.home(False)  # a long path is shown from its beginning
+        self.note.setText(note)
+        self.card.setEnabled(self.config is not None)
+        self.chosen.emit(self.config)
+
+    def _on_browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
+        if folder:
+            self.choose(folder)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is one of a model on the Hub, pinned to a revision."""
+    return "@" in name and not Path(name).is_dir()
+
+
+def _in_words(config: ModelConfig) -> str:
+    known = [v for v in (config.reliability or {}).values() if v is not None]
+    trust = f", mean held-out PCC {sum(known) / len(known):.2f}" if known else ""
+    note = f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {config.context}{trust}"
+    if _looks_like_mouse(config.panel):
+        note += "; its gene names are written as those of the mouse"
+    if not config.trained:
+        note = f"<b style='color:#d9534f'>UNTRAINED</b>: values mean nothing. {note}"
+    return note
+
+
+def _looks_like_mouse(panel: tuple[str, ...]) -> bool:
+    """Symbols of mouse genes begin with a capital and go on in small letters, human ones do not."""
+    mouse = sum(gene[:1].isupper() and gene[1:].islower() for gene in panel)
+    return 2 * mouse > len(panel)

@@ -1,0 +1,136 @@
+"""What is known of the picked slide: vendor, size, µm/px, tissue, and an unusual stain."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.qt.threading import create_worker
+from psygnal import Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.slide import Slide
+
+
+@dataclass(frozen=True)
+class TissueFacts:
+    """What takes a moment to find out about a slide.
+
+    Parameters
+    ----------
+    tissue
+        Share of the slide that is tissue; None where it is not looked for.
+    notice
+        A sentence where the stain is not what the model saw; None where it is, or where the model
+        does not say what it saw.
+    """
+
+    tissue: float | None
+    notice: str | None
+
+
+class SlideFacts(QWidget):
+    """Two lines about a slide: what it is, and what should be minded.
+
+    Attributes
+    ----------
+    facts, notice
+        The labels.
+    known
+        Emitted when tissue and stain of the slide shown are known.
+    """
+
+    known = Signal(TissueFacts)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.facts = QLabel()
+        self.facts.setToolTip("Vendor, size, where the µm/px is from, and the share of tissue")
+        self.notice = QLabel()
+        self.notice.setToolTip("What does not fit between the slide and the model")
+        # A mid tone that reads on both of napari's themes.
+        self.notice.setStyleSheet("color: #d98c2b")
+        for label in (self.facts, self.notice):
+            label.setWordWrap(True)
+        self.notice.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.facts)
+        layout.addWidget(self.notice)
+        self._asked: tuple[Any, ...] | None = None
+
+    def show_slide(self, slide: Slide | None, config: ModelConfig | None) -> None:
+        """Show what is known, and find out the rest in a thread."""
+        asked = None if slide is None else (slide.path, slide.mpp, id(config))
+        if asked == self._asked:
+            return
+        self._asked = asked
+        self._note([])
+        if slide is None:
+            self.facts.setText("")
+            return
+        self.facts.setText(_in_words(slide))
+        self._note(_differences(slide, config))
+        if slide.mpp is None or not slide.brightfield:
+            return
+
+        def show(found: TissueFacts) -> None:
+            if self._asked == asked:
+                self.facts.setText(f"{_in_words(slide)} · {found.tissue:.0%} tissue")
+                self._note([*_differences(slide, config), *([found.notice] * bool(found.notice))])
+                self.known.emit(found)
+
+        create_worker(tissue_facts, slide, config, _connect={"returned": show}, _ignore_errors=True)
+
+    def _note(self, notices: list[Any]) -> None:
+        self.notice.setText("\n".join(notices))
+        self.notice.setVisible(bool(notices))
+
+
+def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
+    """Look at the tissue of a slide and at its stain; reads coarse levels only."""
+    from napari_nh2st.analysis import profile_of, slide_stain, stain_distance, stain_notice
+    from napari_nh2st.tiles import find_tissue
+
+    try:
+        mask = find_tissue(slide)
+        share = float(np.mean(mask.tissue))
+        profile = profile_of(config) if config is not None else None
+        if profile is None or not share:
+            return TissueFacts(share, None)
+        descriptors = slide_stain(slide, mask)
+        distance = stain_distance(profile, descriptors)
+        return TissueFacts(share, stain_notice(distance, descriptors, profile))
+    except (InputError, OSError):  # whoever predicts it says what is wrong
+        return TissueFacts(float("nan"), None)
+
+
+def _in_words(slide: Slide) -> str:
+    height, width = slide.shape
+    words = [slide.vendor]
+    if slide.mpp is None:
+        words.append(f"{width:,} × {height:,} px, µm/px not recorded")
+    else:
+        um = (width * slide.mpp[1], height * slide.mpp[0])
+        words += [f"{um[0] / 1000:.3g} × {um[1] / 1000:.3g} mm", f"µm/px: {slide.mpp_source}"]
+    return " · ".join(words)
+
+
+def _differences(slide: Slide, config: ModelConfig | None) -> list[str]:
+    """What can be said without looking at the pixels."""
+    notices = []
+    if not slide.brightfield:
+        notices.append(f"This does not look like an H&E slide: {slide.brightfield_reason}.")
+    if slide.mpp is None:
+        notices.append("Its µm/px is not recorded: give it above (▾ offers usual values).")
+    elif not 0.1 <= slide.mpp[0] <= 2.5:
+        notices.append(
+            f"{slide.mpp[0]:g} µm/px is unusual for a scan (0.2 to 1): is it ten times off?"
+        )
+    elif config is not None and slide.mpp[0] / config.mpp > 1.5:
+        notices.append(
+            f"The slide is {slide.mpp[0] / config.mpp:.1f} times coarser than what the model saw "
+            f"({config.mpp:g} µm/px)."
+        )
+    return notices
