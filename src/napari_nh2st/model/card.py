@@ -6,8 +6,8 @@ from typing import Any
 from napari_nh2st.model.config import ModelConfig
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
-_TOO_LONG = ("target_mean", "settings")
-"""What the config holds for programs: a value for every gene, and every setting."""
+_TOO_LONG = ("target_mean", "settings", "stain")
+"""What the config holds for programs: a value for every gene, every setting, a covariance."""
 
 
 def model_card(config: ModelConfig) -> str:

@@ -7,9 +7,12 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
+from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.network import NH2STHyperparameters
+from napari_nh2st.slide import open_slide
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
@@ -33,7 +36,8 @@ def trained_config(
     Its ``training`` holds ``sections`` and ``donors`` it saw, those of the start model and the
     ``validation`` sections among them; ``own_sections`` of this training alone; ``target_mean``
     by gene, the baseline that an evaluation compares with; ``best_epoch`` of ``epochs`` with its
-    ``validation_pcc``; the ``settings``; and the model that it ``start``-ed from.
+    ``validation_pcc``; the ``settings``; the model that it ``start``-ed from; and the ``stain`` of
+    its sections, which slides are compared with.
     """
     donors = list(dict.fromkeys(section.donor for section in sections))
     names = [section.name for section in sections]
@@ -69,6 +73,9 @@ def trained_config(
         },
         "versions": {package: metadata.version(package) for package in ("napari-nh2st", "torch")},
     }
+    stain = stain_of(sections)
+    if stain is not None:
+        training["stain"] = stain.to_json()
     shapes = asdict(hyperparameters)
     for elsewhere in ("panel_size", "tile_px"):
         del shapes[elsewhere]
@@ -88,6 +95,18 @@ def trained_config(
         },
         training=training,
     )
+
+
+def stain_of(sections: Sequence[MeasuredSection]) -> StainProfile | None:
+    """The stain of the tissue under the spots; None where no section has any that can be read."""
+    described = []
+    for measured in sections:
+        try:
+            with open_slide(measured.section.slide, mpp=measured.mpp) as slide:
+                described.append(slide_stain(slide, centers=measured.centers))
+        except InputError:  # no tissue: what it looks like cannot be said, and training went well
+            continue
+    return fit_stain(described) if described else None
 
 
 def _s(things: Sequence[object]) -> str:

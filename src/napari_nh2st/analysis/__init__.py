@@ -1,0 +1,74 @@
+"""What can be asked of a prediction. Names are loaded when first used; none of them needs torch."""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from napari_nh2st.analysis.autocorrelation import moran
+    from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
+    from napari_nh2st.analysis.regions import compare_regions, region_statistics, tiles_in_region
+    from napari_nh2st.analysis.residuals import comparison_table, residual
+    from napari_nh2st.analysis.signatures import (
+        GeneMatch,
+        match_genes,
+        parse_genes,
+        read_gmt,
+        signature_score,
+    )
+    from napari_nh2st.analysis.stain import (
+        StainProfile,
+        fit_stain,
+        profile_of,
+        stain_distance,
+        stain_notice,
+        tile_descriptors,
+    )
+    from napari_nh2st.analysis.stain_fields import slide_stain
+    from napari_nh2st.analysis.values import predicted_tiles
+
+__all__ = [
+    "DomainSettings",
+    "Domains",
+    "GeneMatch",
+    "StainProfile",
+    "compare_regions",
+    "comparison_table",
+    "find_domains",
+    "fit_stain",
+    "match_genes",
+    "moran",
+    "parse_genes",
+    "predicted_tiles",
+    "profile_of",
+    "read_gmt",
+    "region_statistics",
+    "residual",
+    "signature_score",
+    "slide_stain",
+    "stain_distance",
+    "stain_notice",
+    "tile_descriptors",
+    "tiles_in_region",
+]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "autocorrelation": ["moran"],
+        "domains": ["DomainSettings", "Domains", "find_domains"],
+        "regions": ["compare_regions", "region_statistics", "tiles_in_region"],
+        "residuals": ["comparison_table", "residual"],
+        "signatures": ["GeneMatch", "match_genes", "parse_genes", "read_gmt", "signature_score"],
+        "stain": [
+            "StainProfile",
+            "fit_stain",
+            "profile_of",
+            "stain_distance",
+            "stain_notice",
+            "tile_descriptors",
+        ],
+        "stain_fields": ["slide_stain"],
+        "values": ["predicted_tiles"],
+    },
+)

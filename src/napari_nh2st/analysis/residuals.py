@@ -1,0 +1,98 @@
+"""A prediction against what was measured at the same places."""
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.analysis.values import predicted_tiles, standardized
+from napari_nh2st.errors import InputError
+
+_MEASURED = "measured"
+
+
+def residual(prediction: AnnData, *, standardize: bool = False) -> NDArray[np.float32]:
+    """Predicted minus measured.
+
+    Parameters
+    ----------
+    prediction
+        Spots × genes with ``layers["measured"]`` in the unit of ``X``.
+    standardize
+        Take both with mean 0 and standard deviation 1 over the spots that have both: what is left
+        is where the two disagree about high and low, whatever their units. Where one of them does
+        not vary it counts as 0.
+
+    Returns
+    -------
+    ndarray
+        (spots, genes) float32; NaN where there is no prediction or no measurement.
+
+    Raises
+    ------
+    InputError
+        There is no ``layers["measured"]``.
+    """
+    measured = _measured(prediction)
+    values = np.asarray(prediction.X, np.float32)
+    if not standardize:
+        return values - measured
+    result = np.full(values.shape, np.nan, np.float32)
+    known = ~(np.isnan(values) | np.isnan(measured))
+    # Genes known at the same spots together: most often all of them.
+    patterns, which = np.unique(known, axis=1, return_inverse=True)
+    for number, rows in enumerate(patterns.T):
+        here = np.ix_(rows, np.ravel(which) == number)
+        result[here] = standardized(values[here]) - standardized(measured[here])
+    return result
+
+
+def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Score every gene of one section against its measurement.
+
+    Parameters
+    ----------
+    prediction
+        Spots × genes with ``layers["measured"]``, NaN throughout for a gene that was not measured.
+        Spots without a prediction or without any measurement are left out.
+    bootstrap
+        Resamples for the interval; 0 for none.
+    seed
+        Of the resampling.
+
+    Returns
+    -------
+    DataFrame
+        One row a gene, in the prediction's order: ``gene``, ``pcc``, ``pcc_low``, ``pcc_high``
+        (95 % interval), ``mse``, ``mae``, all as
+        :func:`~napari_nh2st.training.metrics.gene_scores` has them; ``reliability``, the PCC on
+        the sections held out when the model was made; and ``n_spots``.
+
+    Raises
+    ------
+    InputError
+        There is no ``layers["measured"]``, or fewer than two spots have both.
+    """
+    # Not above: a widget that shows no scores needs none of it.
+    from napari_nh2st.training.metrics import gene_scores
+
+    known = predicted_tiles(prediction) & ~np.isnan(_measured(prediction)).all(1)
+    count = int(known.sum())
+    if count < 2:
+        raise InputError(
+            f"Prediction and measurement have too few spots in common: {count}, and scores need two"
+        )
+    scores = gene_scores([prediction[known]], None, bootstrap=bootstrap, seed=seed)
+    scores = scores.drop(columns=["mse_baseline", "mae_baseline"])
+    reliability = prediction.var.get("reliability")
+    scores["reliability"] = np.nan if reliability is None else reliability.to_numpy(np.float64)
+    scores["n_spots"] = count
+    return scores
+
+
+def _measured(prediction: AnnData) -> NDArray[np.float32]:
+    if _MEASURED not in prediction.layers:
+        raise InputError(
+            'The prediction has no layers["measured"]: load the spots measured on this slide first'
+        )
+    return np.asarray(prediction.layers[_MEASURED], np.float32)

@@ -1,0 +1,179 @@
+"""Lists of genes: read, matched with a panel, and scored."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.analysis.values import predicted_tiles, standardized
+from napari_nh2st.errors import InputError
+
+_SEPARATORS = re.compile(r"[,;\s]+")
+_QUOTES = "'\"`"
+
+_NEAREST = 3
+_ALIKE = 0.5
+"""Names offered for an unknown one, at most, and how alike they must be (difflib's ratio)."""
+
+_MOST_HINTS = 20
+"""Unknown names that nearest ones are looked for: a list for another panel has hundreds."""
+
+
+@dataclass(frozen=True)
+class GeneMatch:
+    """Which names of a list a panel has.
+
+    Parameters
+    ----------
+    found
+        Genes of the panel, in its spelling and the list's order, each once.
+    unknown
+        Every other name, with the genes of the panel that are spelled most alike (up to 3; none
+        for names after the 20th).
+    """
+
+    found: tuple[str, ...]
+    unknown: dict[str, tuple[str, ...]]
+
+
+def read_gmt(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
+    """Read the gene sets of a GMT file.
+
+    Parameters
+    ----------
+    path
+        One set a line, separated by tabs: its name, a description, its genes.
+
+    Returns
+    -------
+    dict
+        Genes by name of the set, both in the file's order; each gene once.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or has no set; or, with the line's number, a line has no tabs or
+        no gene, or a second set has the name of another.
+    """
+    path = Path(path).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    sets: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, *cells = (cell.strip() for cell in line.split("\t"))
+        genes = tuple(dict.fromkeys(cell for cell in cells[1:] if cell))
+        if not name or not genes:
+            raise InputError(
+                f"{path}, line {number}: a line of a GMT file is a name, a description and genes, "
+                "separated by tabs"
+            )
+        if name in sets:
+            raise InputError(f"{path}, line {number}: there is a set {name!r} above already")
+        sets[name] = genes
+    if not sets:
+        raise InputError(f"{path}: there is no gene set in it")
+    return sets
+
+
+def parse_genes(text: str) -> tuple[str, ...]:
+    """Gene names from pasted text.
+
+    Parameters
+    ----------
+    text
+        Names separated by commas, semicolons, spaces, tabs or new lines, with or without quotes.
+
+    Returns
+    -------
+    tuple of str
+        In the text's order, each once.
+    """
+    names = (name.strip(_QUOTES) for name in _SEPARATORS.split(text))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
+    """Find the genes of a list in a panel.
+
+    Parameters
+    ----------
+    names
+        As somebody wrote them. Capitals do not matter, unless the panel tells genes apart by them.
+    panel
+        The genes there are.
+
+    Examples
+    --------
+    >>> match_genes(["erbb2", "ESR", "erbb2"], ["ERBB2", "ESR1"])
+    GeneMatch(found=('ERBB2',), unknown={'ESR': ('ESR1',)})
+    """
+    exact = set(panel)
+    folded: dict[str, str] = {}
+    for gene in panel:
+        folded.setdefault(gene.casefold(), gene)
+    found: dict[str, None] = {}
+    unknown: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        if name in exact:
+            found[name] = None
+        elif name.casefold() in folded:
+            found[folded[name.casefold()]] = None
+        elif name not in unknown:
+            hint = len(unknown) < _MOST_HINTS
+            unknown[name] = _nearest(name, folded) if hint else ()
+    return GeneMatch(tuple(found), unknown)
+
+
+def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.float64]:
+    """Score a signature: the mean z-score of its genes.
+
+    Each gene is standardized over the predicted tiles, so that a score is relative to this
+    prediction: 0 is its mean, and scores of two slides do not compare.
+
+    Parameters
+    ----------
+    prediction
+        Tiles × genes.
+    genes
+        Of the prediction, as :func:`match_genes` finds them. A gene without variance counts as 0.
+
+    Returns
+    -------
+    ndarray
+        (tiles,) float64; NaN where nothing is predicted.
+
+    Raises
+    ------
+    InputError
+        There is no gene, or one that the prediction does not have.
+    """
+    wanted = list(dict.fromkeys(genes))
+    if not wanted:
+        raise InputError("The signature has no gene that is predicted; give at least one")
+    columns = prediction.var_names.get_indexer(wanted)
+    if (columns < 0).any():
+        missing = wanted[int(np.argmin(columns))]
+        raise InputError(
+            f"gene {missing!r} is not in the prediction; match_genes finds the nearest"
+        )
+    predicted = predicted_tiles(prediction)
+    scores = np.full(prediction.n_obs, np.nan)
+    values = np.asarray(prediction.X)[:, columns][predicted]
+    scores[predicted] = standardized(values).mean(1, dtype=np.float64)
+    return scores
+
+
+def _nearest(name: str, folded: dict[str, str]) -> tuple[str, ...]:
+    near = difflib.get_close_matches(name.casefold(), folded, n=_NEAREST, cutoff=_ALIKE)
+    return tuple(folded[gene] for gene in near)
