@@ -16,7 +16,7 @@ from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide, textured
 from napari_nh2st.errors import InputError
-from napari_nh2st.export import anndata_file, check_output, write_anndata
+from napari_nh2st.export import anndata_file, check_output, output, write_anndata
 from napari_nh2st.inference import PredictSettings, predict
 from small_models import small_model
 
@@ -201,6 +201,6 @@ def test_a_folder_that_cannot_be_written_to_is_refused(
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(anndata_file.tempfile, "TemporaryFile", denied)
+    monkeypatch.setattr(output.tempfile, "TemporaryFile", denied)
     with pytest.raises(InputError, match=r"out\.h5ad cannot be written: Permission denied"):
         check_output(tmp_path / "out.h5ad", overwrite=False)

@@ -1,4 +1,4 @@
-"""napari's way to open slides."""
+"""napari's way to open slides, exported predictions and measured spots."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ SLIDE_KEY = "nh2st_slide"
 def get_reader(
     path: str | os.PathLike[str] | Sequence[str],
 ) -> Callable[[str | Sequence[str]], list["LayerData"]] | None:
-    """napari's reader hook: takes single files, and folders that are OME-Zarr."""
+    """napari's reader hook: takes single files, and folders of OME-Zarr and AnnData."""
     if isinstance(path, list | tuple):
         if len(path) != 1:
             return None
@@ -27,7 +27,24 @@ def get_reader(
         (location / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
     ):
         return None
-    return lambda paths: read_slide(paths if isinstance(paths, str) else paths[0])
+    if location.suffix == ".h5ad" or location.is_dir():
+        from napari_nh2st._expression_reader import holds_expression, is_heatmap_image
+
+        if holds_expression(location):
+            return _read_expression
+        if is_heatmap_image(location):  # floating-point channels, no slide
+            return None
+    return _read_slide
+
+
+def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
+    return read_slide(paths if isinstance(paths, str) else paths[0])
+
+
+def _read_expression(paths: str | Sequence[str]) -> list["LayerData"]:
+    from napari_nh2st._expression_reader import read_expression
+
+    return read_expression(paths if isinstance(paths, str) else paths[0])
 
 
 def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["LayerData"]:
@@ -51,7 +68,11 @@ def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["
     InputError
         The file is no slide.
     """
-    slide = open_slide(path, mpp=mpp)
+    return [slide_layer(open_slide(path, mpp=mpp))]
+
+
+def slide_layer(slide: Slide) -> "LayerData":
+    """One image layer of an open slide, as :func:`read_slide` gives it."""
     levels = _viewer_levels(slide)
     attributes = {
         "name": slide.path.stem,
@@ -61,7 +82,7 @@ def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["
         "units": ("um", "um") if slide.mpp else ("pixel", "pixel"),
         "metadata": {SLIDE_KEY: slide},
     }
-    return [(levels if len(levels) > 1 else levels[0], attributes, "image")]
+    return levels if len(levels) > 1 else levels[0], attributes, "image"
 
 
 def _viewer_levels(slide: Slide) -> list[object]:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from napari_nh2st.cli.export import add_export_command
 from napari_nh2st.cli.training_arguments import LateParser, add_training_commands
 from napari_nh2st.model.config import CONTEXTS
 
@@ -18,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=LateParser)
     _info(commands.add_parser("info", help="what a slide is: levels, µm/px, associated images"))
     _predict(commands.add_parser("predict", help="predict expression over a slide"))
+    add_export_command(commands)
     _model(commands.add_parser("model", help="list, show, check or make models"))
     add_training_commands(commands)
     demo = commands.add_parser("demo", help="predict a sample slide and draw heatmaps")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.cli.arguments import parser
+from napari_nh2st.cli.export import export_prediction
 from napari_nh2st.errors import InputError, SegmentError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
@@ -354,6 +355,7 @@ _MODEL_COMMANDS: dict[str, Callable[[Namespace], None]] = {
 _COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "info": _info,
     "predict": _predict,
+    "export": export_prediction,
     "model": _model,
     "train": _training,
     "evaluate": _training,

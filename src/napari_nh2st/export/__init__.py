@@ -1,5 +1,17 @@
 """Predictions in the formats of other tools."""
 
-from napari_nh2st.export.anndata_file import check_output, write_anndata
+from napari_nh2st.export.anndata_file import check_output, read_anndata_file, write_anndata
+from napari_nh2st.export.formats import FORMATS, Format, export, format_of
+from napari_nh2st.export.table import prediction_table, write_table
 
-__all__ = ["check_output", "write_anndata"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "check_output",
+    "export",
+    "format_of",
+    "prediction_table",
+    "read_anndata_file",
+    "write_anndata",
+    "write_table",
+]

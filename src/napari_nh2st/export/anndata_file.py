@@ -1,18 +1,21 @@
-"""AnnData to disk: complete, or not at all."""
+"""AnnData to disk and back."""
 
 import io
-import shutil
-import tempfile
 from pathlib import Path
 
+import anndata
 import h5py
 import zarr
 from anndata import AnnData
 from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.export.output import check_place, whole_output
 
 SUFFIXES = (".h5ad", ".zarr")
+
+_TABLE = "tables/table"
+"""Where a SpatialData store of ours has its AnnData."""
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -26,26 +29,12 @@ def check_output(path: Path, overwrite: bool) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: the output must end in .h5ad or .zarr")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; give another name or allow overwriting")
-    if path.suffix == ".h5ad" and path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file")
-    if path.is_dir() and not _is_anndata(path):
-        raise InputError(f"{path} is not an AnnData store: it is not overwritten")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise InputError(f"{path}: there is no folder {folder}")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    is_ours = None if path.suffix == ".h5ad" else is_anndata_store
+    check_place(path, overwrite, is_ours=is_ours, kind="an AnnData store")
 
 
 def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
-    """Write .h5ad or .zarr beside its place first, then move it there.
-
-    What existed under the name stays as it is until the new one is whole.
+    """Write .h5ad or .zarr, complete or not at all.
 
     Raises
     ------
@@ -53,25 +42,38 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
         As :func:`check_output`, or writing failed, for example on a full disk.
     """
     check_output(path, overwrite)
-    folder: Path | None = None
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
-        draft = folder / path.name
+    with whole_output(path) as draft:
         if path.suffix == ".h5ad":
             draft.write_bytes(_as_hdf5(data))
         else:
             _write_zarr(data, draft)
-        if path.is_dir():  # a folder cannot be replaced in one step: keep the old one till the end
-            path.rename(folder / "old")
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if folder is not None:
-            old = folder / "old"
-            if old.exists() and not path.exists():
-                old.rename(path)
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_anndata_file(path: Path) -> AnnData:
+    """Read what was exported as AnnData, or as SpatialData by this package.
+
+    Parameters
+    ----------
+    path
+        ``.h5ad``, or the folder of an AnnData or SpatialData store.
+
+    Raises
+    ------
+    InputError
+        It is missing, or cannot be read.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder")
+    if path.is_dir() and not (is_anndata_store(path) or has_anndata_table(path)):
+        raise InputError(f"{path} holds no AnnData; give an .h5ad or an AnnData .zarr")
+    try:
+        if path.is_dir():
+            return anndata.read_zarr(path if is_anndata_store(path) else path / _TABLE)
+        return anndata.read_h5ad(path)
+    except Exception as error:
+        # anndata, h5py and zarr raise whatever they meet in a damaged file.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be read as AnnData ({reason})") from error
 
 
 def is_within(path: Path, other: Path) -> bool:
@@ -79,12 +81,21 @@ def is_within(path: Path, other: Path) -> bool:
     return path.resolve().is_relative_to(other.resolve())
 
 
-def _is_anndata(folder: Path) -> bool:
+def is_anndata_store(folder: Path) -> bool:
     """Whether a folder is what :func:`write_anndata` writes."""
     try:
         return bool(zarr.open_group(folder, mode="r").attrs.get("encoding-type") == "anndata")
     except Exception:  # no zarr group, or a damaged one: not ours to replace
         return False
+
+
+def has_anndata_table(folder: Path) -> bool:
+    """Whether a folder is a SpatialData store with the table that this package writes."""
+    try:
+        attributes = zarr.open_group(folder, mode="r").attrs
+    except Exception:
+        return False
+    return "spatialdata_attrs" in attributes and is_anndata_store(folder / _TABLE)
 
 
 def _as_hdf5(data: AnnData) -> memoryview:

@@ -1,22 +1,91 @@
-"""A picture of predicted heatmaps, drawn without a display."""
+"""A figure of slide and predicted heatmaps, drawn without a display."""
 
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
+from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.export.contents import (
+    chosen_genes,
+    gene_values,
+    is_on_grid,
+    is_trained,
+    slide_mpp,
+    value_name,
+)
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+from napari_nh2st.export.outlines import spot_diameter
+from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.spots import spot_picture
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 _LARGEST_BAR = 0.25
 """Share of the picture's width that a scale bar takes at most."""
+_PANEL_WIDTH = 4.2
+"""Inches."""
+_LABEL_WIDTH = 44
+"""Characters of a colorbar's label in one line."""
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    """How heatmaps are drawn.
+
+    Parameters
+    ----------
+    limits
+        Contrast limits (low, high) by gene.
+    percentiles
+        Of the values (low, high): the limits of genes that have none above.
+    colormap
+        A name that matplotlib knows, or a colormap of matplotlib.
+    opacity
+        Of the heatmap over the slide, from 0 to 1.
+    smooth
+        Interpolate between tiles.
+    dpi
+        Pixels per inch, of ``.png`` and of what is no line in the others.
+
+    Raises
+    ------
+    InputError
+        A value cannot be.
+    """
+
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    percentiles: tuple[float, float] = (1, 99)
+    colormap: "str | Colormap" = "magma"
+    opacity: float = 0.85
+    smooth: bool = False
+    dpi: int = 150
+
+    def __post_init__(self) -> None:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise InputError(f"Percentiles must rise between 0 and 100, not {low:g} to {high:g}.")
+        for gene, (low, high) in self.limits.items():
+            if not (np.isfinite([low, high]).all() and low < high):
+                raise InputError(
+                    f"The limits of {gene} must rise, not fall from {low:g} to {high:g}."
+                )
+        if not 0 <= self.opacity <= 1:
+            raise InputError(f"The opacity must be from 0 to 1, not {self.opacity:g}.")
+        if not 10 <= self.dpi <= 1200:
+            raise InputError(f"The resolution must be from 10 to 1200 dpi, not {self.dpi}.")
 
 
 def check_figure(path: Path, overwrite: bool) -> None:
-    """See beforehand that a picture can be written.
+    """See beforehand that a figure can be written.
 
     Raises
     ------
@@ -26,85 +95,126 @@ def check_figure(path: Path, overwrite: bool) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; give another name or allow overwriting")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.absolute().parent}")
+    check_place(path, overwrite)
 
 
-def save_heatmap_figure(prediction: AnnData, genes: tuple[str, ...], path: Path) -> None:
-    """Draw the slide and one heatmap per gene beside it.
+def save_heatmap_figure(
+    prediction: AnnData,
+    genes: Sequence[str],
+    path: Path,
+    settings: FigureSettings | None = None,
+) -> None:
+    """Draw the slide with a scale bar and, beside it, one heatmap with its colorbar per gene.
 
     Parameters
     ----------
     prediction
-        From :func:`~napari_nh2st.inference.predict`.
+        At tiles or spots.
     genes
         Which genes; up to about six fit well.
     path
         ``.png``, ``.svg`` or ``.pdf``; replaced if it exists.
+    settings
+        Contrast and colours.
 
     Raises
     ------
     InputError
-        The picture cannot be written.
+        There is no such gene or colormap, no picture of the slide is stored with the prediction,
+        or the figure cannot be written.
     """
+    check_figure(path, overwrite=True)
+    settings = settings or FigureSettings()
+    found = spot_picture(prediction)
+    if found is None:
+        raise InputError("There is no picture of the slide in the prediction to draw a figure of.")
+    figure = _figure(prediction, chosen_genes(prediction, genes), *found, settings)
+    with whole_output(path) as draft:
+        figure.savefig(draft, dpi=settings.dpi, bbox_inches="tight")
+
+
+def _figure(
+    prediction: AnnData,
+    genes: Sequence[str],
+    picture: NDArray[Any],
+    scale: float,
+    settings: FigureSettings,
+) -> Any:
+    """The figure; `scale` is the picture's pixels per full-resolution pixel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    (spatial,) = prediction.uns["spatial"].values()
-    image = spatial["images"]["hires"]
-    scale = float(spatial["scalefactors"]["tissue_hires_scalef"])
-    height, width = image.shape[:2]
-    panel_width = 4.2
-    panel_height = float(np.clip(panel_width * height / width, 2.2, 9))
-    figure = Figure((panel_width * (1 + len(genes)), panel_height + 0.9), layout="constrained")
+    height, width = picture.shape[:2]
+    panel_height = float(np.clip(_PANEL_WIDTH * height / width, 2.2, 9))
+    figure = Figure((_PANEL_WIDTH * (1 + len(genes)), panel_height + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 1 + len(genes), squeeze=False)[0]
-    provenance = prediction.uns["nh2st"]
-
-    axes[0].imshow(image, interpolation="antialiased")
-    axes[0].set_title(str(provenance["slide"]["name"]))
-    _scale_bar(axes[0], width, float(np.mean(provenance["slide"]["mpp"])) / scale)
-    raster = HeatmapRaster.of(prediction)
-    grey = image.mean(-1)
+    axes[0].imshow(picture, interpolation="antialiased")
+    axes[0].set_title(str(prediction.uns["nh2st"]["slide"]["name"]))
+    _scale_bar(axes[0], width, float(np.mean(slide_mpp(prediction))) / scale)
+    grey = picture[..., :3].mean(-1)
+    white = 255 if picture.dtype.kind in "iu" else 1
+    label = textwrap.fill(value_name(prediction), _LABEL_WIDTH)
     for axis, gene in zip(axes[1:], genes, strict=True):
-        values = np.asarray(prediction[:, gene].X, np.float32).ravel()
-        low, high = robust_limits(values)
-        axis.imshow(grey, cmap="gray", vmin=0, vmax=255, alpha=0.5)
-        heat = axis.imshow(
+        axis.imshow(grey, cmap="gray", vmin=0, vmax=white, alpha=0.5)
+        heat = _draw_heatmap(axis, prediction, gene, scale, settings)
+        axis.set_xlim(-0.5, width - 0.5)
+        axis.set_ylim(height - 0.5, -0.5)
+        axis.set_title(_title(prediction, gene))
+        figure.colorbar(heat, ax=axis, fraction=0.05).set_label(label, fontsize=8)
+    for axis in axes:
+        axis.set_axis_off()
+    if not is_trained(prediction):
+        figure.suptitle("UNTRAINED model: these values mean nothing", color="firebrick")
+    return figure
+
+
+def _draw_heatmap(
+    axis: Any, prediction: AnnData, gene: str, scale: float, settings: FigureSettings
+) -> Any:
+    """Draw one gene, tiles as an image and spots as circles; what a colorbar describes."""
+    from matplotlib import colormaps
+    from matplotlib.collections import EllipseCollection
+
+    if isinstance(settings.colormap, str) and settings.colormap not in colormaps:
+        raise InputError(f"There is no colormap {settings.colormap!r} in matplotlib.")
+    values = gene_values(prediction, gene)
+    low, high = settings.limits.get(gene) or robust_limits(values, settings.percentiles)
+    if is_on_grid(prediction):
+        raster = HeatmapRaster.of(prediction)
+        return axis.imshow(
             np.ma.masked_invalid(raster.image(values)),
             extent=_extent(raster, scale),
             vmin=low,
             vmax=high,
-            cmap="magma",
-            interpolation="nearest",
-            alpha=0.85,
+            cmap=settings.colormap,
+            interpolation="bilinear" if settings.smooth else "nearest",
+            alpha=settings.opacity,
         )
-        axis.set_xlim(-0.5, width - 0.5)
-        axis.set_ylim(height - 0.5, -0.5)
-        reliability = float(prediction.var.loc[gene, "reliability"])
-        known = f"held-out PCC {reliability:.2f}" if np.isfinite(reliability) else "PCC not known"
-        axis.set_title(f"{gene} ({known})")
-        figure.colorbar(heat, ax=axis, fraction=0.05)
-    for axis in axes:
-        axis.set_axis_off()
-    trained = bool(provenance["model"]["trained"])
-    caption = str(provenance["target"]["description"])
-    figure.suptitle(
-        caption if trained else f"UNTRAINED model: these values mean nothing — {caption}",
-        color="black" if trained else "firebrick",
-        fontsize=10,
+    known = np.isfinite(values)
+    size = np.full(int(known.sum()), spot_diameter(prediction) * scale)
+    # A picture's pixel centers lie on whole numbers, its first edge at -0.5.
+    spots = EllipseCollection(
+        size,
+        size,
+        np.zeros_like(size),
+        units="xy",
+        offsets=np.asarray(prediction.obsm["spatial"])[known] * scale - 0.5,
+        transOffset=axis.transData,
+        array=values[known],
+        cmap=settings.colormap,
+        alpha=settings.opacity,
     )
-    # Whole or not at all: what was there stays until the picture is complete.
-    draft = path.with_name(f".{path.stem}.draft{path.suffix}")
-    try:
-        figure.savefig(draft, dpi=110)
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    spots.set_clim(low, high)
+    return axis.add_collection(spots)
+
+
+def _title(prediction: AnnData, gene: str) -> str:
+    reliability = np.nan
+    if "reliability" in prediction.var:
+        reliability = float(prediction.var.loc[gene, "reliability"])
+    known = f"held-out PCC {reliability:.2f}" if np.isfinite(reliability) else "PCC not known"
+    return f"{gene} ({known})"
 
 
 def _extent(raster: HeatmapRaster, scale: float) -> tuple[float, float, float, float]:

@@ -54,6 +54,22 @@ class HeatmapRaster:
             width,
         )
 
+    def placement(
+        self, mpp: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scale and translation in µm of the raster over its slide.
+
+        Both have their pixel k's center at k times the scale, plus the translation: as in napari
+        and in OME-Zarr. The slide's first pixel lies at 0, although its center is at 0.5 in the
+        pixels of :attr:`center`: hence the half pixel.
+
+        Parameters
+        ----------
+        mpp
+            (2,) µm per full-resolution pixel, (y, x).
+        """
+        return np.multiply(self.step, mpp), np.subtract(self.center, 0.5) * mpp
+
     def image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """(n,) values of the tiles → image, NaN where there is no tile."""
         image = np.full(self.shape, np.nan, np.float32)

@@ -117,6 +117,7 @@ def _provenance(
         "step_px_fullres": np.array(grid.step_px),
         "slide": {
             "name": slide.path.name,
+            "path": str(slide.path.absolute()),
             "fingerprint": slide.fingerprint,
             "vendor": slide.vendor,
             "shape": np.array(slide.shape),

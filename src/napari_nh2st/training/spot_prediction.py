@@ -17,7 +17,7 @@ from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.prediction import PREDICTED
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
-from napari_nh2st.slide import open_slide
+from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.slide.overview import slide_overview
 from napari_nh2st.training.metrics import MEASURED
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
@@ -87,8 +87,9 @@ def predict_spots(
     )
     prediction = AnnData(values, obs=obs, var=var, obsm={"spatial": xy}, layers={MEASURED: target})
     library = measured.section.slide.stem
-    prediction.uns["spatial"] = {library: _spatial(measured, config.tile_um)}
-    prediction.uns["nh2st"] = _provenance(model, measured, placement)
+    with open_slide(measured.section.slide, mpp=measured.mpp) as slide:
+        prediction.uns["spatial"] = {library: _spatial(slide, measured, config.tile_um)}
+        prediction.uns["nh2st"] = _provenance(slide, model, measured, placement)
     return prediction
 
 
@@ -141,11 +142,10 @@ def _predict_tiles(
     return values
 
 
-def _spatial(measured: MeasuredSection, tile_um: float) -> dict[str, Any]:
+def _spatial(slide: Slide, measured: MeasuredSection, tile_um: float) -> dict[str, Any]:
     """A picture of the tissue and scale factors in Space Ranger's form."""
-    with open_slide(measured.section.slide, mpp=measured.mpp) as slide:
-        picture = slide_overview(slide, np.ceil(max(slide.shape) / _PICTURE_SIDE))
-        scale = picture.shape[0] / slide.shape[0]
+    picture = slide_overview(slide, np.ceil(max(slide.shape) / _PICTURE_SIDE))
+    scale = picture.shape[0] / slide.shape[0]
     diameter_um = min(tile_um, measured.pitch_um)
     return {
         "images": {"hires": picture},
@@ -157,7 +157,9 @@ def _spatial(measured: MeasuredSection, tile_um: float) -> dict[str, Any]:
     }
 
 
-def _provenance(model: Model, measured: MeasuredSection, placement: Placement) -> dict[str, Any]:
+def _provenance(
+    slide: Slide, model: Model, measured: MeasuredSection, placement: Placement
+) -> dict[str, Any]:
     config = model.config
     return {
         "model": {
@@ -175,7 +177,13 @@ def _provenance(model: Model, measured: MeasuredSection, placement: Placement) -
         "donor": measured.donor,
         "pitch_um": measured.pitch_um,
         "layout": measured.layout,
-        "slide": {"name": measured.section.slide.name, "mpp": np.array(measured.mpp)},
+        "slide": {
+            "name": slide.path.name,
+            "path": str(slide.path.absolute()),
+            "fingerprint": slide.fingerprint,
+            "shape": np.array(slide.shape),
+            "mpp": np.array(measured.mpp),
+        },
         "run": {"device": str(placement.device), "precision": placement.precision},
         "versions": {
             "napari-nh2st": metadata.version("napari-nh2st"),

@@ -1,5 +1,6 @@
 """*Export…*: asks for a file and writes the prediction there, in a thread."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from anndata import AnnData
@@ -8,7 +9,14 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import SUFFIXES, write_anndata
+from napari_nh2st.export import FORMATS, Format, export, format_of
+from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
+from napari_nh2st.export.figure import FigureSettings
+
+Figure = tuple[FigureSettings, tuple[str, ...]]
+"""How a figure is drawn, and the genes in it."""
+
+_FILTERS = {f"{known.title} (*{known.suffix})": known for known in FORMATS}
 
 
 class ExportButton(QPushButton):
@@ -24,40 +32,68 @@ class ExportButton(QPushButton):
         super().__init__("Export…", parent)
         self._prediction: AnnData | None = None
         self._name = ""
+        self._figure: Callable[[], Figure] | None = None
         self._filling = self._writing = False
-        self.setToolTip("Write the prediction as AnnData (.h5ad or .zarr)")
+        self.setToolTip(
+            "Write the prediction as AnnData, SpatialData, GeoJSON for QuPath, CSV, OME-Zarr, or "
+            "what is shown as a figure"
+        )
         self.clicked.connect(self._ask)
         self._enable()
 
     def offer(self, prediction: AnnData, name: str) -> None:
         """Export this prediction from now on, by default under this name."""
         self._prediction, self._name = prediction, name
+        self._enable()
 
     def set_filling(self, filling: bool) -> None:
         """Whether a run fills the prediction: it is not exported meanwhile."""
         self._filling = filling
         self._enable()
 
-    def write(self, path: Path, overwrite: bool = False) -> None:
+    def set_figure(self, figure: Callable[[], Figure] | None) -> None:
+        """Ask this for genes and contrast when a figure is exported; None for the best gene.
+
+        Parameters
+        ----------
+        figure
+            Called in the viewer's thread, each time; gives how to draw, and the genes.
+        """
+        self._figure = figure
+
+    def write(self, path: Path, overwrite: bool = False, format: str | None = None) -> None:
         """Write the prediction in a thread; how it ended is a notification.
 
         Parameters
         ----------
         path
-            Ends in .h5ad or .zarr.
+            Its name's end tells the format; see :func:`~napari_nh2st.export.export`.
         overwrite
             The user has agreed that what is there is replaced.
+        format
+            Name of the format, where the file's name does not tell it.
         """
         if self._prediction is None:
             show_error("There is no prediction to export yet.")
             return
+        settings, genes = None, None
+        try:
+            is_figure = format_of(path, format).suffix in FIGURE_SUFFIXES
+            if is_figure and self._figure is not None:
+                settings, genes = self._figure()
+        except InputError as error:
+            show_error(str(error))
+            return
         self._writing = True
         self._enable()
         create_worker(
-            write_anndata,
+            export,
             self._prediction,
             path,
-            overwrite,
+            format=format,
+            genes=genes,
+            figure=settings,
+            overwrite=overwrite,
             _connect={
                 "returned": lambda _: show_info(f"Wrote {path}"),
                 "errored": _show_failure,
@@ -76,16 +112,31 @@ class ExportButton(QPushButton):
     def _ask(self) -> None:
         dialog = QFileDialog(self, "Export the prediction")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilter("AnnData (*.h5ad *.zarr)")
-        dialog.setDefaultSuffix("h5ad")  # added before it asks about an existing file
-        dialog.selectFile(f"{self._name}.h5ad")
+        dialog.setNameFilters(list(_FILTERS))
+        _add_suffix_of(dialog)
+        dialog.filterSelected.connect(lambda _: _add_suffix_of(dialog))
+        dialog.selectFile(f"{self._name}{_chosen(dialog).suffix}")
         if not dialog.exec():
             return
-        path = Path(dialog.selectedFiles()[0])
-        if path.suffix in SUFFIXES:
-            self.write(path, overwrite=True)
-        else:  # a name it did not ask about
-            self.write(path.with_name(path.name + ".h5ad"))
+        path, chosen = Path(dialog.selectedFiles()[0]), _chosen(dialog)
+        try:
+            by_name = format_of(path)
+        except InputError:  # a name it did not ask about
+            self.write(path.with_name(path.name + chosen.suffix), format=chosen.name)
+            return
+        # What was chosen in the dialog says more than ".zarr" does.
+        closer = chosen.accepts(path) and len(chosen.suffix) > len(by_name.suffix)
+        # It asks about files only.
+        self.write(path, not path.is_dir(), (chosen if closer else by_name).name)
+
+
+def _chosen(dialog: QFileDialog) -> Format:
+    return _FILTERS[dialog.selectedNameFilter()]
+
+
+def _add_suffix_of(dialog: QFileDialog) -> None:
+    """Let the dialog add the suffix, so that it asks about the file that will be written."""
+    dialog.setDefaultSuffix(_chosen(dialog).suffix[1:])
 
 
 def _show_failure(error: Exception) -> None:

@@ -1,0 +1,292 @@
+"""AnnData as napari layers: predictions with their slide, and measured spots."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_nh2st._reader import slide_layer
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.anndata_file import (
+    has_anndata_table,
+    is_anndata_store,
+    read_anndata_file,
+)
+from napari_nh2st.export.contents import (
+    best_gene,
+    check_prediction,
+    gene_values,
+    is_on_grid,
+    is_trained,
+    slide_mpp,
+)
+from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+from napari_nh2st.export.ome_zarr import is_heatmap_image
+from napari_nh2st.export.outlines import spot_diameter
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.spots import spot_array, spot_picture
+from napari_nh2st.spots.anndata_files import spots_of
+from napari_nh2st.spots.assembly import Source
+from napari_nh2st.spots.checks import pitch_of
+
+if TYPE_CHECKING:
+    from napari.types import LayerData
+
+__all__ = ["SPOTS_KEY", "holds_expression", "is_heatmap_image", "read_expression"]
+
+SPOTS_KEY = "nh2st_spots"
+"""Key of a points layer's metadata under which the AnnData of measured spots lies."""
+
+_MEASURED = "measured"
+_MOST_FEATURES = 500
+"""Genes of measured spots that become features: a table of all would be too large."""
+
+
+def holds_expression(path: Path) -> bool:
+    """Whether a file or folder is AnnData, or a SpatialData store that this package wrote."""
+    if path.suffix == ".h5ad":
+        return not path.is_dir()
+    return path.is_dir() and (is_anndata_store(path) or has_anndata_table(path))
+
+
+def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
+    """Open an exported prediction, or measured spots.
+
+    Parameters
+    ----------
+    path
+        ``.h5ad`` or AnnData ``.zarr``; a SpatialData store if this package wrote it.
+
+    Returns
+    -------
+    list of LayerData
+        First the slide: its own file, where it lies beside `path` or where it was predicted, else
+        the picture stored with the values. Then
+
+        - of a prediction at tiles, the heatmap of its most reliable gene;
+        - of a prediction at spots, points, the measured ones (hidden) below the predicted;
+        - of measured spots, points with their total counts.
+
+        The AnnData is in the layers' metadata, under
+        :data:`~napari_nh2st.widgets.heatmap.PREDICTION_KEY` or :data:`SPOTS_KEY`; values are
+        ``features`` of points. In µm, where µm/px is known.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds neither.
+    """
+    place = Path(path).expanduser().absolute()
+    data = read_anndata_file(place)
+    if "nh2st" not in data.uns:
+        return _measured_layers(data, place)
+    try:
+        check_prediction(data)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    shown = _slide_layers(data, place)
+    return shown + ([_heatmap_layer(data)] if is_on_grid(data) else _spot_layers(data))
+
+
+# --- the slide ---
+
+
+def _slide_layers(prediction: AnnData, path: Path) -> list["LayerData"]:
+    """The slide, or else its picture with a notice, or nothing if there is none either."""
+    from napari.utils.notifications import show_info
+
+    slide, reason = _find_slide(prediction, path)
+    if slide is not None:
+        return [slide_layer(slide)]
+    layers = _picture_layers(prediction, _slide_stem(prediction), slide_mpp(prediction), "um")
+    instead = "its stored picture is shown" if layers else "the values are shown without it"
+    show_info(f"{reason}: {instead}.")
+    return layers
+
+
+def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
+    """The slide that was predicted, or why it was not found."""
+    notes = prediction.uns["nh2st"]["slide"]
+    name = Path(str(notes["name"])).name
+    places = [path.parent / name]
+    if notes.get("path"):
+        places.append(Path(str(notes["path"])))
+    reason = f"The slide {name} is not beside {path.name}"
+    for place in dict.fromkeys(places):
+        if not place.exists():
+            continue
+        try:
+            slide = open_slide(place)
+        except InputError as error:
+            reason = str(error).rstrip(".")
+            continue
+        if _is_the_slide(slide, prediction):
+            y, x = slide_mpp(prediction).tolist()
+            if slide.mpp != (y, x):  # what the values were predicted with counts
+                slide.mpp, slide.mpp_source = (y, x), "given"
+            return slide, ""
+        slide.close()
+        reason = f"{place} is not the slide that was predicted"
+    return None, reason
+
+
+def _is_the_slide(slide: Slide, prediction: AnnData) -> bool:
+    """By its fingerprint; where none was recorded, by its size, known from the picture."""
+    fingerprint = prediction.uns["nh2st"]["slide"].get("fingerprint")
+    if fingerprint is not None:
+        return bool(slide.fingerprint == fingerprint)
+    found = spot_picture(prediction)
+    if found is None:
+        return False
+    picture, scale = found
+    # What is left over at the lower and right edge is not in the picture.
+    return bool(np.all(np.abs(np.multiply(slide.shape, scale) - picture.shape[:2]) < 2))
+
+
+def _picture_layers(
+    data: AnnData, name: str, um_per_px: NDArray[np.float64], unit: str
+) -> list["LayerData"]:
+    found = spot_picture(data)
+    if found is None:
+        return []
+    picture, scale = found
+    attributes = {
+        "name": f"{name} (picture)",
+        "rgb": picture.ndim == 3,
+        "scale": um_per_px / scale,
+        # The center of its pixel k is at (k + 0.5) / scale full-resolution pixels, which a slide's
+        # layer shows half a pixel further up and left.
+        "translate": (0.5 / scale - 0.5) * um_per_px,
+        "units": (unit, unit),
+    }
+    return [(picture, attributes, "image")]
+
+
+def _slide_stem(prediction: AnnData) -> str:
+    return Path(str(prediction.uns["nh2st"]["slide"]["name"])).stem
+
+
+# --- values ---
+
+
+def _heatmap_layer(prediction: AnnData) -> "LayerData":
+    from napari_nh2st.widgets.heatmap import PREDICTION_KEY, layer_name
+
+    gene = best_gene(prediction)
+    values = gene_values(prediction, gene)
+    raster = HeatmapRaster.of(prediction)
+    scale, translate = raster.placement(slide_mpp(prediction))
+    attributes = {
+        "name": layer_name(prediction, gene, _slide_stem(prediction)),
+        "colormap": "magma",
+        "contrast_limits": robust_limits(values),
+        "opacity": 0.7,
+        "blending": "translucent_no_depth",
+        "interpolation2d": "nearest",
+        "scale": scale,
+        "translate": translate,
+        "units": ("um", "um"),
+        "metadata": {PREDICTION_KEY: prediction},
+    }
+    return raster.image(values), attributes, "image"
+
+
+def _spot_layers(prediction: AnnData) -> list["LayerData"]:
+    """Points of the predicted values and, below them, of the measured ones if there are any."""
+    from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+
+    tables = {"predicted": pd.DataFrame(prediction.X, columns=prediction.var_names)}
+    candidates = prediction
+    if _MEASURED in prediction.layers:
+        measured = np.asarray(prediction.layers[_MEASURED], np.float32)
+        tables = {_MEASURED: pd.DataFrame(measured, columns=prediction.var_names)} | tables
+        known = np.isfinite(measured).any(0)
+        candidates = prediction[:, known] if known.any() else prediction
+    gene = best_gene(candidates)
+    # One scale for both, so that a colour means one value.
+    limits = robust_limits(np.concatenate([table[gene].to_numpy() for table in tables.values()]))
+    mpp = slide_mpp(prediction)
+    untrained = "" if is_trained(prediction) else " · UNTRAINED"
+    layers = []
+    for kind, table in tables.items():
+        attributes = _points(prediction, table, gene, limits, mpp, "um") | {
+            "name": f"{kind} · {_slide_stem(prediction)}{untrained if kind != _MEASURED else ''}",
+            "visible": kind != _MEASURED,
+            "metadata": {PREDICTION_KEY: prediction},
+        }
+        layers.append((_centers(prediction, mpp), attributes, "points"))
+    return layers
+
+
+def _measured_layers(data: AnnData, path: Path) -> list["LayerData"]:
+    """Points of raw counts, their total first."""
+    spots = spots_of(data, Source(path, "AnnData"))
+    mpp, unit = _um_per_px(spots)
+    total = np.asarray(spots.X.sum(0)).ravel()  # of each gene
+    most = np.sort(np.argsort(-total, kind="stable")[:_MOST_FEATURES])
+    counts = pd.DataFrame(spots.X[:, most].toarray(), columns=spots.var_names[most])
+    counts.insert(0, "total counts", np.asarray(spots.X.sum(1), np.float32).ravel())
+    limits = robust_limits(counts["total counts"].to_numpy())
+    attributes = _points(spots, counts, "total counts", limits, mpp, unit) | {
+        "name": path.stem,
+        "metadata": {SPOTS_KEY: spots},
+    }
+    return [
+        *_picture_layers(spots, path.stem, mpp, unit),
+        (_centers(spots, mpp), attributes, "points"),
+    ]
+
+
+def _points(
+    data: AnnData,
+    features: pd.DataFrame,
+    shown: str,
+    limits: tuple[float, float],
+    um_per_px: NDArray[np.float64],
+    unit: str,
+) -> dict[str, Any]:
+    return {
+        "features": features,
+        "face_color": shown,
+        "face_colormap": "magma",
+        "face_contrast_limits": limits,
+        "border_width": 0,
+        "size": _diameter(data) * float(np.mean(um_per_px)),
+        "opacity": 0.8,
+        "units": (unit, unit),
+    }
+
+
+def _centers(data: AnnData, um_per_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2) (y, x) where a slide's layer shows these full-resolution pixels."""
+    pixels = np.asarray(data.obsm["spatial"], np.float64)[:, ::-1]
+    centers: NDArray[np.float64] = (pixels - 0.5) * um_per_px
+    return centers
+
+
+def _diameter(data: AnnData) -> float:
+    """In full-resolution pixels; where it is not recorded, about half of the spots' distance."""
+    try:
+        return spot_diameter(data)
+    except InputError:
+        pixels = np.asarray(data.obsm["spatial"], np.float64)
+        if len(pixels) < 2:
+            return 10.0
+        return float(np.median(cKDTree(pixels).query(pixels, k=2)[0][:, 1])) * 0.55
+
+
+def _um_per_px(spots: AnnData) -> tuple[NDArray[np.float64], str]:
+    """µm per full-resolution pixel by the spots' known distance, else pixels; with the unit."""
+    try:
+        array = spot_array(spots)
+        pitch = pitch_of(spots, array)
+    except InputError:  # they lie on no array
+        pitch = None
+    if pitch is None:
+        return np.ones(2), "pixel"
+    return np.full(2, pitch / array.pitch_px), "um"

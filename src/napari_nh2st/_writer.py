@@ -1,0 +1,46 @@
+"""napari's way to save predictions."""
+
+from typing import Any
+
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export import export
+
+
+def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """napari's writer hook: save the prediction that a layer shows, all of its genes.
+
+    Parameters
+    ----------
+    path
+        Its name's end tells the format; see :func:`~napari_nh2st.export.export`. A file that is
+        there is replaced: napari has asked. Of folders, only those that this program wrote.
+    data
+        Of the layer. What is saved is not this one image or these points, but the AnnData in
+        the layer's metadata.
+    meta
+        Attributes of the layer.
+
+    Returns
+    -------
+    list of str
+        The path.
+
+    Raises
+    ------
+    InputError
+        The layer shows no prediction, or cannot be written.
+    """
+    from napari_nh2st._expression_reader import SPOTS_KEY
+    from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+
+    metadata = meta.get("metadata", {})
+    values = metadata.get(PREDICTION_KEY, metadata.get(SPOTS_KEY))
+    if not isinstance(values, AnnData):
+        raise InputError(
+            f"Layer {meta.get('name', '')!r} shows no prediction of NH2ST: select the heatmap, or "
+            "choose another type of file to save this layer as it is."
+        )
+    export(values, path, overwrite=True)
+    return [path]

@@ -1,0 +1,82 @@
+"""``nh2st export``: a prediction in another format."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_nh2st.cli.training_arguments import LateParser
+
+FORMAT_NAMES = ("h5ad", "zarr", "spatialdata", "geojson", "csv", "ome-zarr", "png", "svg", "pdf")
+"""Those of :data:`napari_nh2st.export.FORMATS`, here so that ``--help`` imports nothing."""
+
+
+def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
+    """Add ``export`` to the commands of ``nh2st``.
+
+    Parameters
+    ----------
+    commands
+        What ``ArgumentParser.add_subparsers`` gave.
+    """
+    command = commands.add_parser("export", help="write a prediction in another tool's format")
+    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="file to write: .h5ad, .zarr, .spatialdata.zarr, .geojson (for QuPath), .csv, "
+        ".ome.zarr, .png, .svg or .pdf",
+    )
+    command.add_argument(
+        "--format", choices=FORMAT_NAMES, help="where the name of the output does not tell it"
+    )
+    genes = command.add_mutually_exclusive_group()
+    genes.add_argument(
+        "--genes", metavar="A,B", help="which (default: all; in a figure the most reliable one)"
+    )
+    genes.add_argument("--genes-file", type=Path, metavar="F", help="one gene per line")
+    command.add_argument(
+        "--domains", metavar="COLUMN", help="column of obs by which GeoJSON's tiles are classified"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def export_prediction(args: argparse.Namespace) -> None:
+    """Run ``nh2st export``.
+
+    Raises
+    ------
+    InputError
+        The prediction cannot be read, or as :func:`~napari_nh2st.export.export`.
+    """
+    from napari_nh2st.cli.main import print_json, read_genes
+    from napari_nh2st.export import export, format_of, read_anndata_file
+
+    chosen = format_of(args.output, args.format)  # before a large file is read
+    genes = read_genes(args.genes_file) if args.genes_file else None
+    if args.genes is not None:
+        genes = tuple(name.strip() for name in args.genes.split(",") if name.strip())
+    prediction = read_anndata_file(args.prediction)
+    export(
+        prediction,
+        args.output,
+        format=chosen.name,
+        genes=genes,
+        domains=args.domains,
+        overwrite=args.overwrite,
+    )
+    if args.json:
+        print_json(
+            {
+                "output": str(args.output),
+                "format": chosen.name,
+                "tiles": prediction.n_obs,
+                "genes": None if genes is None else list(genes),
+            }
+        )
+    else:
+        print(f"{args.output}: {chosen.title}, {prediction.n_obs} tiles")

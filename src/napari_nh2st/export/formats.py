@@ -1,0 +1,192 @@
+"""Every format a prediction can be exported to, and the function that does it."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.anndata_file import write_anndata
+from napari_nh2st.export.contents import best_gene, check_prediction, chosen_genes
+
+if TYPE_CHECKING:
+    from napari_nh2st.export.figure import FigureSettings
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of a writer; each heeds what it can."""
+
+    genes: tuple[str, ...] | None
+    domains: str | None
+    figure: "FigureSettings | None"
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of exported files.
+
+    Parameters
+    ----------
+    name
+        As given to :func:`export`.
+    suffix
+        The end of a file's name by which the format is known.
+    title
+        As shown in file dialogs.
+    write
+        Writes it.
+    """
+
+    name: str
+    suffix: str
+    title: str
+    write: Callable[[AnnData, Path, _Request], None]
+
+    def accepts(self, path: Path) -> bool:
+        """Whether a file may be named so if the format is said explicitly."""
+        return path.name.endswith(f".{self.suffix.rpartition('.')[2]}")
+
+
+def _anndata(prediction: AnnData, path: Path, request: _Request) -> None:
+    if request.genes is not None:
+        prediction = prediction[:, list(chosen_genes(prediction, request.genes))].copy()
+    write_anndata(prediction, path, request.overwrite)
+
+
+def _spatialdata(prediction: AnnData, path: Path, request: _Request) -> None:
+    from napari_nh2st.export.spatialdata_store import write_spatialdata
+
+    check_prediction(prediction)
+    write_spatialdata(prediction, path, genes=request.genes, overwrite=request.overwrite)
+
+
+def _geojson(prediction: AnnData, path: Path, request: _Request) -> None:
+    from napari_nh2st.export.geojson import write_geojson
+
+    check_prediction(prediction)
+    write_geojson(
+        prediction,
+        path,
+        genes=request.genes,
+        domains=request.domains,
+        overwrite=request.overwrite,
+    )
+
+
+def _csv(prediction: AnnData, path: Path, request: _Request) -> None:
+    from napari_nh2st.export.table import prediction_table, write_table
+
+    check_prediction(prediction)
+    write_table(prediction_table(prediction, request.genes), path, request.overwrite)
+
+
+def _ome_zarr(prediction: AnnData, path: Path, request: _Request) -> None:
+    from napari_nh2st.export.ome_zarr import write_ome_zarr
+
+    check_prediction(prediction)
+    write_ome_zarr(prediction, path, genes=request.genes, overwrite=request.overwrite)
+
+
+def _figure(prediction: AnnData, path: Path, request: _Request) -> None:
+    from napari_nh2st.export.figure import check_figure, save_heatmap_figure
+
+    check_prediction(prediction)
+    check_figure(path, request.overwrite)
+    genes = request.genes if request.genes is not None else (best_gene(prediction),)
+    save_heatmap_figure(prediction, genes, path, request.figure)
+
+
+FORMATS = (
+    Format("h5ad", ".h5ad", "AnnData", _anndata),
+    Format("zarr", ".zarr", "AnnData", _anndata),
+    Format("spatialdata", ".spatialdata.zarr", "SpatialData", _spatialdata),
+    Format("geojson", ".geojson", "GeoJSON for QuPath", _geojson),
+    Format("csv", ".csv", "Table of tiles", _csv),
+    Format("ome-zarr", ".ome.zarr", "OME-Zarr heatmaps", _ome_zarr),
+    Format("png", ".png", "Figure", _figure),
+    Format("svg", ".svg", "Figure", _figure),
+    Format("pdf", ".pdf", "Figure", _figure),
+)
+"""All formats, in the order in which they are offered."""
+
+
+def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
+    """The format of a file to export.
+
+    Parameters
+    ----------
+    path
+        Its name's end tells the format: ``.spatialdata.zarr`` and ``.ome.zarr`` before ``.zarr``.
+    name
+        The format's name, which wins.
+
+    Raises
+    ------
+    InputError
+        There is no such format, or the file's name does not fit it.
+    """
+    path = Path(path)
+    if name is not None:
+        for known in FORMATS:
+            if known.name == name:
+                if not known.accepts(path):
+                    raise InputError(f"{path}: a file of format {name} ends in {known.suffix}")
+                return known
+        known_names = ", ".join(known.name for known in FORMATS)
+        raise InputError(f"There is no format {name!r}; there are {known_names}.")
+    fitting = [known for known in FORMATS if path.name.endswith(known.suffix)]
+    if not fitting:
+        suffixes = ", ".join(known.suffix for known in FORMATS)
+        raise InputError(f"{path}: the name must end in one of {suffixes}")
+    return max(fitting, key=lambda known: len(known.suffix))
+
+
+def export(
+    prediction: AnnData,
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    genes: Sequence[str] | None = None,
+    domains: str | None = None,
+    figure: "FigureSettings | None" = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a prediction for other tools: complete, or not at all.
+
+    Parameters
+    ----------
+    prediction
+        From :func:`~napari_nh2st.inference.predict`, at tiles, or at spots.
+    path
+        File to write. Its name's end tells the format: ``.h5ad`` and ``.zarr`` (AnnData),
+        ``.spatialdata.zarr``, ``.geojson`` (for QuPath), ``.csv``, ``.ome.zarr`` (heatmaps),
+        ``.png``, ``.svg`` and ``.pdf`` (figures).
+    format
+        Name of a format in :data:`FORMATS`, where the file's name does not tell it.
+    genes
+        Which, in this order. None for all, or for the most reliable one in a figure.
+    domains
+        Column of ``obs`` by which GeoJSON's tiles are classified.
+    figure
+        How a figure is drawn.
+    overwrite
+        What is there may be replaced; folders only if this program wrote them.
+
+    Raises
+    ------
+    InputError
+        The format is not known, the AnnData is no prediction, a gene is not in it, something is
+        there already, or writing failed, for example on a full disk.
+
+    Examples
+    --------
+    >>> export(prediction, "tiles.geojson", genes=("ERBB2", "CD74"))  # doctest: +SKIP
+    """
+    place = Path(path).expanduser()
+    chosen = None if genes is None else tuple(genes)
+    format_of(place, format).write(prediction, place, _Request(chosen, domains, figure, overwrite))

@@ -1,0 +1,115 @@
+"""Tiles as GeoJSON, for QuPath."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.contents import chosen_genes, origin
+from napari_nh2st.export.outlines import tile_outlines
+from napari_nh2st.export.output import check_place, whole_output
+
+
+def write_geojson(
+    prediction: AnnData,
+    path: Path,
+    *,
+    genes: Sequence[str] | None = None,
+    domains: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write one feature per tile, as QuPath imports them by *File › Import objects*.
+
+    A feature is a tile object of QuPath (``objectType``) named as in ``obs_names``, whose
+    measurements are its genes. Its id depends on slide and tile alone. What is not predicted
+    has no measurement; its status is in the metadata.
+
+    Parameters
+    ----------
+    prediction
+        At tiles or spots.
+    path
+        File to write. Coordinates are full-resolution pixels of the slide.
+    genes
+        Measurements, in this order; all if None, which makes large files.
+    domains
+        Column of ``obs`` that becomes the tiles' classification; colours are those of
+        ``uns[f"{domains}_colors"]`` where scanpy or this package left some.
+    overwrite
+        A file that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        There is no such gene or column, or the file may not or cannot be written.
+    """
+    names = chosen_genes(prediction, genes)
+    classes = None if domains is None else _classes(prediction, domains)
+    outlines = tile_outlines(prediction)
+    check_place(path, overwrite)
+    head = json.dumps({"type": "FeatureCollection", "nh2st": origin(prediction)})
+    with whole_output(path) as draft, draft.open("w", encoding="utf-8") as file:
+        file.write(head[:-1] + ', "features": [')
+        for number, feature in enumerate(_features(prediction, names, outlines, classes)):
+            file.write(",\n" if number else "\n")
+            file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
+        file.write("\n]}\n")
+
+
+def _features(
+    prediction: AnnData,
+    genes: tuple[str, ...],
+    outlines: NDArray[np.float64],
+    classes: list[dict[str, Any] | None] | None,
+) -> Iterator[dict[str, Any]]:
+    columns = prediction.var_names.get_indexer(list(genes))
+    slide = _slide_id(prediction)
+    status = prediction.obs["status"].astype(str) if "status" in prediction.obs else None
+    for row, name in enumerate(prediction.obs_names.astype(str)):
+        values = prediction.X[row, columns]
+        known = np.flatnonzero(np.isfinite(values))
+        properties: dict[str, Any] = {"objectType": "tile", "name": name}
+        if classes is not None and (label := classes[row]) is not None:
+            properties["classification"] = label
+        if known.size:
+            # The shortest number that a float32 can be told by, not the 17 digits of a double.
+            properties["measurements"] = {genes[k]: float(str(values[k])) for k in known}
+        elif status is not None:
+            properties["metadata"] = {"status": status.iloc[row]}
+        yield {
+            "type": "Feature",
+            "id": str(uuid5(slide, name)),
+            "geometry": {"type": "Polygon", "coordinates": [outlines[row].round(3).tolist()]},
+            "properties": properties,
+        }
+
+
+def _slide_id(prediction: AnnData) -> UUID:
+    notes = prediction.uns["nh2st"]["slide"]
+    return uuid5(NAMESPACE_URL, f"nh2st:{notes.get('fingerprint', notes['name'])}")
+
+
+def _classes(prediction: AnnData, column: str) -> list[dict[str, Any] | None]:
+    """QuPath's classification of each tile; None where it belongs to no domain."""
+    if column not in prediction.obs:
+        raise InputError(
+            f"There are no domains {column!r} in the prediction: obs has "
+            f"{', '.join(map(str, prediction.obs.columns))}."
+        )
+    labels = pd.Categorical(prediction.obs[column])
+    described: list[dict[str, Any]] = [{"name": str(label)} for label in labels.categories]
+    colors = prediction.uns.get(f"{column}_colors", ())
+    if len(colors) == len(described):
+        described = [
+            entry | {"color": [round(255 * part) for part in to_rgb(str(color))]}
+            for entry, color in zip(described, colors, strict=True)
+        ]
+    return [described[code] if code >= 0 else None for code in labels.codes]

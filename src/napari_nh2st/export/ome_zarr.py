@@ -1,0 +1,132 @@
+"""Heatmaps as OME-Zarr: one image, a channel per gene, that lies right over the slide."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.contents import (
+    best_gene,
+    chosen_genes,
+    gene_values,
+    is_on_grid,
+    origin,
+    slide_mpp,
+)
+from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+from napari_nh2st.export.output import check_place, whole_output
+
+_COLORS = ("FFFFFF", "FF00FF", "00FFFF", "FFFF00", "FF8000", "00FF80")
+_MARK = "nh2st"
+"""Attribute by which our own images are told from slides, which are never overwritten."""
+
+
+def write_ome_zarr(
+    prediction: AnnData,
+    path: Path,
+    *,
+    genes: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an image of one pixel per tile (two of a hexagonal array), as OME-NGFF 0.4.
+
+    The array is float32 (channel, y, x), NaN where there is no value. Scale and translation are
+    in µm, pixel centers at whole numbers, as in an OME-Zarr slide whose scale is its µm/px: the
+    two lie over each other. Channels are labelled with their genes and have robust windows; the
+    most reliable gene is the active one.
+
+    Parameters
+    ----------
+    prediction
+        At the tiles of a grid.
+    path
+        Folder to write.
+    genes
+        Channels, in this order; all if None.
+    overwrite
+        A heatmap written by this function is replaced; nothing else ever is.
+
+    Raises
+    ------
+    InputError
+        The prediction is at spots, there is no such gene, or the folder may not or cannot be
+        written.
+    """
+    if not is_on_grid(prediction):
+        raise InputError(
+            "Values at measured spots are no image: choose AnnData, SpatialData, GeoJSON or CSV."
+        )
+    names = chosen_genes(prediction, genes)
+    check_place(path, overwrite, is_ours=is_heatmap_image, kind="a heatmap of this program")
+    raster = HeatmapRaster.of(prediction)
+    shown = best_gene(prediction[:, list(names)])
+    channels = []
+    with whole_output(path) as draft:
+        group = zarr.open_group(draft, mode="w", zarr_format=2)
+        array = group.create_array(
+            "0",
+            shape=(len(names), *raster.shape),
+            chunks=(1, *(min(side, 1024) for side in raster.shape)),
+            dtype="float32",
+            fill_value=np.nan,
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+        )
+        for number, gene in enumerate(names):
+            values = gene_values(prediction, gene)
+            array[number] = raster.image(values)
+            channels.append(_channel(gene, values, _COLORS[number % len(_COLORS)], gene == shown))
+        group.attrs.update(_attributes(prediction, raster, channels))
+
+
+def _channel(gene: str, values: Any, color: str, active: bool) -> dict[str, Any]:
+    start, end = robust_limits(values)
+    known = values[np.isfinite(values)]
+    return {
+        "label": gene,
+        "color": color,
+        "active": active,
+        "window": {
+            "min": min(start, float(known.min(initial=start))),
+            "max": max(end, float(known.max(initial=end))),
+            "start": start,
+            "end": end,
+        },
+    }
+
+
+def _attributes(
+    prediction: AnnData, raster: HeatmapRaster, channels: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Metadata after OME-NGFF 0.4, https://ngff.openmicroscopy.org/0.4."""
+    scale, translate = raster.placement(slide_mpp(prediction))
+    space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+    transformations = [
+        {"type": "scale", "scale": [1.0, *scale.tolist()]},
+        {"type": "translation", "translation": [0.0, *translate.tolist()]},
+    ]
+    name = f"{Path(origin(prediction)['slide']).stem} heatmaps"
+    return {
+        "multiscales": [
+            {
+                "version": "0.4",
+                "name": name,
+                "axes": [{"name": "c", "type": "channel"}, *space],
+                "datasets": [{"path": "0", "coordinateTransformations": transformations}],
+            }
+        ],
+        "omero": {"version": "0.4", "name": name, "channels": channels},
+        _MARK: origin(prediction),
+    }
+
+
+def is_heatmap_image(folder: Path) -> bool:
+    """Whether a folder is what :func:`write_ome_zarr` writes."""
+    try:
+        attributes = zarr.open_group(folder, mode="r").attrs
+    except Exception:  # no zarr group, or a damaged one
+        return False
+    return "multiscales" in attributes and _MARK in attributes

@@ -1,0 +1,71 @@
+"""The squares of a prediction's tiles, as polygons."""
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.contents import is_on_grid, slide_mpp
+
+
+def tile_outlines(prediction: AnnData) -> NDArray[np.float64]:
+    """One rectangle per tile or spot.
+
+    A tile's own square; where tiles overlap, its share of the grid, so that no two outlines do.
+    At a spot, the square around it. On slides whose µm/px differ along y and x, a square of
+    tissue is no square of pixels.
+
+    Parameters
+    ----------
+    prediction
+        At tiles or spots.
+
+    Returns
+    -------
+    ndarray
+        (n, 5, 2) closed rings, (x, y) in full-resolution pixels.
+
+    Raises
+    ------
+    InputError
+        The size of the spots is not recorded.
+    """
+    center = np.asarray(prediction.obsm["spatial"], np.float64)
+    half = tile_sides(prediction)[::-1] / 2
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)])
+    return center[:, None] + corners * half
+
+
+def tile_sides(prediction: AnnData) -> NDArray[np.float64]:
+    """(2,) height and width of the outlines in full-resolution pixels.
+
+    Raises
+    ------
+    InputError
+        The size of the spots is not recorded.
+    """
+    notes = prediction.uns["nh2st"]
+    if not is_on_grid(prediction):
+        return np.full(2, spot_diameter(prediction))
+    tile = notes["tile_px"] * notes["mpp"] / slide_mpp(prediction)
+    # Neighbors of a hexagonal array are two columns apart.
+    columns = 2 if notes["layout"] == "hexagonal" else 1
+    sides: NDArray[np.float64] = np.minimum(tile, notes["step_px_fullres"] * np.array([1, columns]))
+    return sides
+
+
+def spot_diameter(data: AnnData) -> float:
+    """Diameter of a spot in full-resolution pixels, as Space Ranger and scanpy note it.
+
+    Raises
+    ------
+    InputError
+        It is not recorded.
+    """
+    for section in data.uns.get("spatial", {}).values():
+        diameter = section.get("scalefactors", {}).get("spot_diameter_fullres")
+        if diameter is not None:
+            return float(diameter)
+    raise InputError(
+        "The size of the spots is not recorded: uns['spatial'] has no spot_diameter_fullres."
+    )

@@ -1,0 +1,72 @@
+"""Values and other results as CSV."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.contents import chosen_genes, slide_mpp
+from napari_nh2st.export.output import check_place, whole_output
+
+
+def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row per tile: where it is, and its genes.
+
+    Parameters
+    ----------
+    prediction
+        At tiles or spots.
+    genes
+        Which, in this order; all if None.
+
+    Returns
+    -------
+    DataFrame
+        Index ``tile``; columns ``array_row`` and ``array_col`` where there is an array, ``x_px``
+        and ``y_px`` of the center in full-resolution pixels, ``x_um`` and ``y_um`` in µm from the
+        slide's corner, ``status``, then one per gene; NaN where a tile has no value.
+
+    Raises
+    ------
+    InputError
+        A gene was not predicted.
+    """
+    names = chosen_genes(prediction, genes)
+    x, y = np.asarray(prediction.obsm["spatial"], np.float64).T
+    mpp_y, mpp_x = slide_mpp(prediction)
+    obs = prediction.obs
+    where = {name: obs[name].to_numpy() for name in ("array_row", "array_col") if name in obs}
+    where |= {"x_px": x, "y_px": y, "x_um": x * mpp_x, "y_um": y * mpp_y}
+    if "status" in obs:
+        where["status"] = obs["status"].astype(str).to_numpy()
+    index = pd.Index(obs.index.astype(str), name="tile")
+    columns = prediction.var_names.get_indexer(list(names))
+    values = pd.DataFrame(prediction.X[:, columns], index=index, columns=list(names))
+    return pd.concat([pd.DataFrame(where, index=index), values], axis=1)
+
+
+def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> None:
+    """Write a table as CSV with its index, numbers to eight digits; complete or not at all.
+
+    Parameters
+    ----------
+    table
+        Of tiles, of regions, of genes.
+    path
+        Ends in .csv.
+    overwrite
+        A file that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        The name does not end in .csv, or the file may not or cannot be written.
+    """
+    if path.suffix != ".csv":
+        raise InputError(f"{path}: a table must end in .csv")
+    check_place(path, overwrite)
+    with whole_output(path) as draft:
+        table.to_csv(draft, float_format="%.8g")

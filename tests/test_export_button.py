@@ -1,0 +1,188 @@
+"""*Export…*: what is chosen in the dialog reaches the core."""
+
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pytest
+from anndata import AnnData
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QFileDialog
+
+from array_slides import ArrayLevel, array_slide, textured
+from drawn_predictions import drawn_prediction
+from napari_nh2st.errors import InputError
+from napari_nh2st.export import FORMATS, write_anndata
+from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.widgets import export_button
+from napari_nh2st.widgets.export_button import ExportButton
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {"error": [], "info": []}
+    for kind, texts in shown.items():
+        monkeypatch.setattr(export_button, f"show_{kind}", texts.append)
+    return shown
+
+
+@pytest.fixture(scope="module")
+def prediction() -> AnnData:
+    return drawn_prediction(array_slide(ArrayLevel(textured(300, 420)), path="section.tif"))
+
+
+@pytest.fixture
+def button(qtbot: QtBot, prediction: AnnData) -> ExportButton:
+    button = ExportButton()
+    qtbot.addWidget(button)
+    button.offer(prediction, "section")
+    return button
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What arrived in the core."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def remember(prediction: AnnData, path: Path, **options: Any) -> None:
+        calls.append((path.name, options))
+
+    monkeypatch.setattr(export_button, "export", remember)
+    return calls
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, folder: Path, format: str, typed: str) -> list[str]:
+    """Choose a format in the dialog and type a name; gives the names that the dialog offered."""
+    offered: list[str] = []
+
+    def accept(dialog: QFileDialog) -> int:
+        dialog.setOption(QFileDialog.Option.DontUseNativeDialog)
+        offered.extend(dialog.nameFilters())
+        (chosen,) = (f for f in dialog.nameFilters() if f.endswith(f"(*{format})"))
+        dialog.selectNameFilter(chosen)
+        dialog.filterSelected.emit(chosen)  # as when a user does it
+        dialog.setDirectory(str(folder))
+        dialog.selectFile(str(folder / typed))
+        return 1
+
+    monkeypatch.setattr(QFileDialog, "exec", accept)
+    return offered
+
+
+def test_every_format_is_offered(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    button: ExportButton,
+    exported: list[Any],
+    messages: dict[str, list[str]],
+) -> None:
+    offered = answer(monkeypatch, tmp_path, ".csv", "a")
+    button.click()
+    qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
+    assert len(offered) == len(FORMATS)
+    for known, shown in zip(FORMATS, offered, strict=True):
+        assert shown == f"{known.title} (*{known.suffix})"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed", "written", "format", "overwrite"),
+    [
+        (".geojson", "a", "a.geojson", "geojson", True),
+        (".spatialdata.zarr", "a", "a.spatialdata.zarr", "spatialdata", True),
+        (".spatialdata.zarr", "a.zarr", "a.zarr", "spatialdata", True),
+        (".zarr", "a.ome.zarr", "a.ome.zarr", "ome-zarr", True),
+        (".h5ad", "a.png", "a.png", "png", True),
+        # Names that the dialog could not know will be written, and did not ask about:
+        (".csv", "a.txt", "a.txt.csv", "csv", False),
+    ],
+)
+def test_the_chosen_format_and_the_typed_name_reach_the_core(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    button: ExportButton,
+    exported: list[tuple[str, dict[str, Any]]],
+    messages: dict[str, list[str]],
+    chosen: str,
+    typed: str,
+    written: str,
+    format: str,
+    overwrite: bool,
+) -> None:
+    answer(monkeypatch, tmp_path, chosen, typed)
+    button.click()
+    qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
+    ((name, options),) = exported
+    assert (name, options["format"], options["overwrite"]) == (written, format, overwrite)
+    assert options["genes"] is None
+    assert options["figure"] is None
+    assert messages == {"error": [], "info": [f"Wrote {tmp_path / written}"]}
+
+
+def test_a_figure_shows_the_genes_and_the_contrast_of_now(
+    qtbot: QtBot,
+    tmp_path: Path,
+    button: ExportButton,
+    exported: list[tuple[str, dict[str, Any]]],
+    messages: dict[str, list[str]],
+) -> None:
+    settings = [FigureSettings(limits={"VIM": (0, 1)}), FigureSettings(limits={"VIM": (0, 2)})]
+    waiting = list(settings)
+    button.set_figure(lambda: (waiting.pop(0), ("VIM", "CD74")))
+    for number, name in enumerate(("a.png", "b.svg", "c.csv"), 1):
+        button.write(tmp_path / name)
+        qtbot.waitUntil(lambda n=number: len(messages["info"]) == n, timeout=20_000)
+    genes = [options["genes"] for _, options in exported]
+    assert genes == [("VIM", "CD74"), ("VIM", "CD74"), None]
+    assert [options["figure"] for _, options in exported] == [*settings, None]
+
+
+def test_what_is_wrong_is_a_sentence_and_the_button_stays_of_use(
+    qtbot: QtBot, tmp_path: Path, button: ExportButton, messages: dict[str, list[str]]
+) -> None:
+    def nothing_is_shown() -> Any:
+        raise InputError("No gene is shown.")
+
+    button.write(tmp_path / "a.loom")
+    assert "must end in one of .h5ad" in messages["error"].pop()
+    button.set_figure(nothing_is_shown)
+    button.write(tmp_path / "a.png")
+    assert messages["error"].pop() == "No gene is shown."
+    button.write(tmp_path / "no" / "a.csv")
+    assert not button.isEnabled()
+    qtbot.waitUntil(button.isEnabled, timeout=20_000)
+    assert "there is no folder" in messages["error"].pop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_is_not_replaced_since_the_dialog_does_not_ask_about_folders(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    button: ExportButton,
+    messages: dict[str, list[str]],
+) -> None:
+    write_anndata(AnnData(np.ones((2, 2), np.float32)), tmp_path / "a.zarr")
+    monkeypatch.setattr(QFileDialog, "selectedFiles", lambda _: [str(tmp_path / "a.zarr")])
+    answer(monkeypatch, tmp_path, ".zarr", "a.zarr")
+    button.click()
+    qtbot.waitUntil(lambda: bool(messages["error"]), timeout=20_000)
+    assert "exists already" in messages["error"][0]
+    assert anndata.read_zarr(tmp_path / "a.zarr").shape == (2, 2)
+
+
+def test_it_is_disabled_without_a_prediction_and_while_one_fills(
+    qtbot: QtBot, prediction: AnnData, messages: dict[str, list[str]]
+) -> None:
+    button = ExportButton()
+    qtbot.addWidget(button)
+    assert not button.isEnabled()
+    button.write(Path("a.csv"))
+    assert messages["error"] == ["There is no prediction to export yet."]
+    button.set_filling(True)
+    button.offer(prediction, "section")
+    assert not button.isEnabled()
+    button.set_filling(False)
+    assert button.isEnabled()

@@ -1,0 +1,117 @@
+"""``nh2st export``: the core with other words, and exit codes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import anndata
+import pandas as pd
+import pytest
+
+from array_slides import ArrayLevel, array_slide, textured
+from drawn_predictions import drawn_prediction
+from napari_nh2st.cli import main
+from napari_nh2st.export import write_anndata
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def nh2st_export(capsys: pytest.CaptureFixture[str], predicted: Path) -> Callable[..., Result]:
+    def run(*arguments: object, prediction: Path = predicted) -> Result:
+        try:
+            code = main(["export", str(prediction), *map(str, arguments)])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    slide = array_slide(ArrayLevel(textured(300, 420)), path="section.tif")
+    path = tmp_path_factory.mktemp("prediction") / "section.h5ad"
+    write_anndata(drawn_prediction(slide), path)
+    return path
+
+
+def test_every_option_reaches_the_file(
+    tmp_path: Path, nh2st_export: Callable[..., Result], predicted: Path
+) -> None:
+    result = nh2st_export(
+        "-o", tmp_path / "out.geojson", "--genes", "VIM, CD74", "--domains", "status"
+    )
+    assert result.code == 0
+    assert result.out == f"{tmp_path / 'out.geojson'}: GeoJSON for QuPath, 35 tiles\n"
+    first = json.loads((tmp_path / "out.geojson").read_text())["features"][0]["properties"]
+    assert list(first["measurements"]) == ["VIM", "CD74"]
+    assert first["classification"] == {"name": "predicted"}
+
+
+def test_json_tells_programs_what_was_written(
+    tmp_path: Path, nh2st_export: Callable[..., Result]
+) -> None:
+    genes = tmp_path / "genes.txt"
+    genes.write_text("ERBB2\n")
+    output = tmp_path / "out.csv"
+    result = nh2st_export("-o", output, "--genes-file", genes, "--json")
+    told = json.loads(result.out)
+    assert told == {"output": str(output), "format": "csv", "tiles": 35, "genes": ["ERBB2"]}
+    assert "ERBB2" in pd.read_csv(output).columns
+
+
+def test_a_store_is_exported_as_a_file_is(
+    tmp_path: Path, nh2st_export: Callable[..., Result], predicted: Path
+) -> None:
+    assert nh2st_export("-o", tmp_path / "a.zarr").code == 0
+    assert nh2st_export("-o", tmp_path / "b.h5ad", prediction=tmp_path / "a.zarr").code == 0
+    found, expected = anndata.read_h5ad(tmp_path / "b.h5ad"), anndata.read_h5ad(predicted)
+    assert (found.X == expected.X).sum() == (expected.X == expected.X).sum()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "out.loom"], "the name must end in one of .h5ad"),
+        (["-o", "there.csv"], "exists already"),
+        (["-o", "out.csv", "--genes", "VIN"], "Did you mean VIM"),
+        (["-o", "out.csv", "--genes-file", "no.txt"], "no.txt cannot be read"),
+        (["-o", "out.geojson", "--domains", "domain"], "no domains 'domain'"),
+        (["-o", "out.csv", "--format", "loom"], "invalid choice"),
+        (["-o", "no/out.csv"], "there is no folder"),
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence_and_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nh2st_export: Callable[..., Result],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.csv").write_text("precious")
+    result = nh2st_export(*arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.csv"]
+    assert Path("there.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89HDF\r\n\x1a\nbroken"])
+def test_a_prediction_that_cannot_be_read_is_named(
+    tmp_path: Path, nh2st_export: Callable[..., Result], content: bytes | None
+) -> None:
+    path = tmp_path / "broken.h5ad"
+    if content is not None:
+        path.write_bytes(content)
+    result = nh2st_export("-o", tmp_path / "out.csv", prediction=path)
+    assert result.code == 2
+    assert str(path) in result.err
+    assert "no such file" in result.err if content is None else "cannot be read" in result.err
