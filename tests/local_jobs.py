@@ -16,6 +16,7 @@ class LocalJobs:
     def __init__(self, warm_up: tuple[str, ...] = ()) -> None:
         self.inbox = Inbox()
         self.runs: list[tuple[str, dict[str, Any]]] = []
+        self.events: list[list[Any]] = []
         self.closed = False
 
     @property
@@ -29,7 +30,9 @@ class LocalJobs:
         self.inbox = Inbox()
         arguments = pickle.loads(pickle.dumps(arguments))
         self.runs.append((job, arguments))
+        self.events.append([])
         for event in find_job(job)(self.inbox, **arguments):
+            self.events[-1].append(event)
             yield pickle.loads(pickle.dumps(event))
 
     def tell(self, what: Any) -> None:

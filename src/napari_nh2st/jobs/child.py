@@ -27,7 +27,7 @@ JOBS: Mapping[str, str] = {
 }
 """Name → ``module:function``. A job takes an :class:`Inbox` and keywords, and yields events."""
 
-_NICENESS = 5
+_NICENESS = 10
 """Below the viewer's priority, so that this stays fluid on few cores."""
 
 _PATIENCE_S = 4.0

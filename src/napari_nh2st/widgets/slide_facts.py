@@ -99,7 +99,7 @@ def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
         profile = profile_of(config) if config is not None else None
         if profile is None or not share:
             return TissueFacts(share, None)
-        descriptors = slide_stain(slide, mask)
+        descriptors = slide_stain(slide, mask, mpp=profile.mpp)
         distance = stain_distance(profile, descriptors)
         return TissueFacts(share, stain_notice(distance, descriptors, profile))
     except (InputError, OSError):  # whoever predicts it says what is wrong

@@ -1,0 +1,253 @@
+"""Measures how napari feels with the plugin; needs a display, see README.md.
+
+Usage: ``xvfb-run -a python benchmarks/interactive.py [-o results.json] [--rounds 3]``
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from predict import Comparison
+
+LONGEST_S = 600
+
+
+def main() -> None:
+    """Measure, print the tables and write them as JSON."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="nh2st-benchmark-") as folder:
+        # The user's settings stay as they are. napari reads this when it is imported.
+        os.environ["NAPARI_CONFIG"] = str(Path(folder) / "settings.yaml")
+        report = measure(options)
+    options.output.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(f"written to {options.output}")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All parts, in one viewer."""
+    import napari
+
+    from napari_nh2st.sample_data import synthetic_slide_path
+
+    slide = synthetic_slide_path()  # drawn before anything is timed
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 800)
+    rounds: dict[str, list[float]] = {}
+
+    opening = [_open(viewer, slide) for _ in range(options.rounds)]
+    rounds["open the sample slide until it is drawn, s"] = opening
+    _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
+    widget.keep.setChecked(False)
+    widget.pitch.setValue(options.pitch_um)
+    _wait(lambda: _is_warm(widget))
+
+    resting = [_gaps(lambda: False, viewer, options.seconds) for _ in range(options.rounds)]
+    first, whole, running = [], [], []
+    for _ in range(options.rounds + 1):  # the first time loads the model
+        seconds, gaps = _predict(viewer, widget)
+        first.append(seconds[0])
+        whole.append(seconds[1])
+        running.append(gaps)
+    rounds["Run until the first values are seen, model loaded, s"] = first[1:]
+    rounds["the same at the first Run, model not loaded, s"] = first[:1]
+    rounds["the whole slide, panning all the while, s"] = whole[1:]
+    for name, gaps in (("panning alone", resting), ("panning while predicting", running[1:])):
+        rounds[f"longest gap of the event loop, {name}, ms"] = [1e3 * max(g) for g in gaps]
+        rounds[f"99 % of the gaps are shorter, {name}, ms"] = [
+            1e3 * float(np.percentile(g, 99)) for g in gaps
+        ]
+
+    switches, bare = _switch_genes(viewer, options.tiles, options.genes)
+    rounds[f"switch the gene, {options.tiles:,} tiles × {options.genes} genes, ms"] = switches
+    rounds["set the data of such a layer, no more, ms"] = bare
+    viewer.close()
+
+    print(f"{'In napari':<62}{'median':>9}{'over the rounds':>21}")
+    for name, values in rounds.items():
+        spread = f"{min(values):.2f} to {max(values):.2f}"
+        print(f"{name:<62}{median(values):>9.2f}{spread:>21}")
+    pan, predict = (
+        rounds[f"longest gap of the event loop, {name}, ms"]
+        for name in ("panning alone", "panning while predicting")
+    )
+    comparisons = [
+        Comparison("first values, s", first[1:], 1.0, at_most=True),
+        Comparison("gene switch, ms", switches, 50.0, at_most=True),
+        Comparison("gene switch : set the data", [median(switches) / median(bare)], 3, True),
+        Comparison("longest gap while predicting, ms", predict, 200.0, at_most=True),
+        Comparison(
+            "longest gap, predicting : alone",
+            [one / other for one, other in zip(predict, pan, strict=True)],
+            2,
+            at_most=True,
+        ),
+    ]
+    print(f"\n{'Ratios and bounds':<56}{'median':>8}{'over the rounds':>18}{'wanted':>8}")
+    for comparison in comparisons:
+        print(comparison)
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    print(f"\n{machine}; load average {load:.1f} before")
+    return {
+        "machine": machine,
+        "versions": {name: metadata.version(name) for name in ("napari-nh2st", "napari", "torch")},
+        "options": vars(options) | {"output": str(options.output)},
+        "load_average_before": load,
+        "rounds": rounds,
+        "comparisons": [
+            asdict(c) | {"measured": c.measured, "verdict": c.verdict} for c in comparisons
+        ],
+    }
+
+
+def _open(viewer: Any, slide: Path) -> float:
+    """Seconds from asking for the slide to its being drawn; the last one stays open."""
+    viewer.layers.clear()
+    started = time.perf_counter()
+    viewer.open(slide, plugin="napari-nh2st")
+    viewer.screenshot(canvas_only=True, flash=False)  # waits until it is drawn
+    return time.perf_counter() - started
+
+
+def _is_warm(widget: Any) -> bool:
+    """Whether the child process has loaded its libraries: it sleeps, waiting for a job."""
+    import psutil
+
+    process = psutil.Process(widget.idle_jobs()._process.pid)
+    return process.status() == psutil.STATUS_SLEEPING and process.cpu_times().user > 1
+
+
+def _predict(viewer: Any, widget: Any) -> tuple[tuple[float, float], list[float]]:
+    """Seconds to the first values and to the last, and the gaps of the event loop meanwhile."""
+    started = time.perf_counter()
+    first = math.nan
+    former = widget.heatmap
+    widget.start()
+
+    def done() -> bool:
+        nonlocal first
+        heatmap = widget.heatmap
+        new = heatmap is not None and heatmap is not former
+        if math.isnan(first) and new and np.isfinite(heatmap.layer.data).any():
+            first = time.perf_counter() - started
+        return not widget.is_running
+
+    gaps = _gaps(done, viewer, LONGEST_S)
+    return (first, time.perf_counter() - started), gaps
+
+
+def _gaps(done: Callable[[], bool], viewer: Any, seconds: float) -> list[float]:
+    """Pan until something is done; how long the event loop was away each time, in seconds."""
+    from qtpy.QtCore import Qt, QTimer
+
+    gaps: list[float] = []
+    last = time.perf_counter()
+
+    def tick() -> None:
+        nonlocal last
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+
+    clock = QTimer()
+    clock.setTimerType(Qt.TimerType.PreciseTimer)
+    clock.timeout.connect(tick)
+    clock.start(2)
+    camera = getattr(viewer, "scene", viewer).camera
+    middle, extent = np.array(camera.center), np.ptp(viewer.layers[0].extent.world, axis=0)[-2]
+    pan = QTimer()
+    pan.timeout.connect(
+        lambda: setattr(
+            camera,
+            "center",
+            (middle[0], middle[1] + 0.1 * extent * math.sin(3 * time.perf_counter()), middle[2]),
+        )
+    )
+    pan.start(33)
+    _wait(done, seconds)
+    clock.stop()
+    pan.stop()
+    camera.center = middle
+    return gaps
+
+
+def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], list[float]]:
+    """Milliseconds to show another gene, and to set a layer's data, with what Qt draws then."""
+    from qtpy.QtWidgets import QApplication
+
+    from napari_nh2st._reader import SLIDE_KEY
+    from napari_nh2st.widgets.heatmap import Heatmap
+
+    layer = viewer.layers[0]
+    prediction = drawn_prediction(layer.metadata[SLIDE_KEY], tiles, genes)
+    heatmap = Heatmap.add(viewer, layer, prediction, prediction.var_names[0])
+    images = [heatmap.raster.image(np.asarray(prediction.X[:, k])) for k in range(2)]
+    switches, bare = [], []
+    for number in range(1, 21):
+        started = time.perf_counter()
+        heatmap.show(prediction.var_names[number % genes])
+        QApplication.processEvents()
+        switches.append(1e3 * (time.perf_counter() - started))
+        _wait(lambda: False, 0.05)
+        started = time.perf_counter()
+        heatmap.layer.data = images[number % 2]
+        QApplication.processEvents()
+        bare.append(1e3 * (time.perf_counter() - started))
+        _wait(lambda: False, 0.05)
+    return switches, bare
+
+
+def drawn_prediction(slide: Any, tiles: int, genes: int) -> Any:
+    """A prediction of random numbers on a square of tiles."""
+    from napari_nh2st.inference.prediction import new_prediction
+    from napari_nh2st.inference.settings import PredictSettings
+    from napari_nh2st.model.config import untrained_config
+    from napari_nh2st.tiles import TileGrid
+
+    side = round(math.sqrt(tiles))
+    array = np.stack(np.meshgrid(range(side), range(side), indexing="ij"), -1).reshape(-1, 2)
+    step = (slide.shape[0] / side, slide.shape[1] / side)
+    pitch = step[0] * slide.mpp[0]
+    grid = TileGrid(array, (array + 0.5) * step, step, pitch, step, "square", (side, side))
+    panel = tuple(f"gene-{number}" for number in range(genes))
+    config = untrained_config("random", panel)
+    prediction = new_prediction(slide, grid, config, panel, PredictSettings())
+    random = np.random.default_rng(0)
+    prediction.X[:] = random.normal(size=prediction.shape).astype(np.float32)
+    return prediction
+
+
+def _wait(done: Callable[[], bool], seconds: float = LONGEST_S) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    end = time.perf_counter() + seconds
+    while not done() and time.perf_counter() < end:
+        QApplication.processEvents()
+        time.sleep(0.0005)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("interactive.json"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pitch-um", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of panning alone")
+    parser.add_argument("--tiles", type=int, default=100_000)
+    parser.add_argument("--genes", type=int, default=250)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

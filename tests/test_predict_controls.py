@@ -1,0 +1,332 @@
+"""What the Predict widget's controls show and choose."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from pytestqt.qtbot import QtBot
+
+from array_slides import write_tiff
+from local_jobs import LocalJobs
+from napari_nh2st._reader import read_slide
+from napari_nh2st.cache import cache_folder
+from napari_nh2st.jobs.prediction import Values
+from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.widgets import predict as predict_module
+from napari_nh2st.widgets import predict_controls, remembered
+from napari_nh2st.widgets.predict import PredictWidget
+from napari_nh2st.widgets.region_choice import IN_VIEW, WHOLE, polygons_on_slide
+from small_models import small_model
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model_folder(small_model(), folder)
+    return folder
+
+
+@pytest.fixture
+def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
+    viewer = ViewerModel()
+    yield viewer
+    viewer.layers.clear()
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
+    for kind, texts in shown.items():
+        for module in (predict_module, predict_controls):
+            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
+    return shown
+
+
+@pytest.fixture
+def widget(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, model_folder: Path
+) -> PredictWidget:
+    monkeypatch.setattr(predict_module, "new_jobs", LocalJobs)
+    widget = PredictWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.model.choose(str(model_folder))
+    return widget
+
+
+@pytest.fixture
+def slide_layer(viewer: ViewerModel, tmp_path: Path) -> Image:
+    return open_slide_layer(viewer, tmp_path / "section.tif")
+
+
+def open_slide_layer(viewer: ViewerModel, path: Path, **attributes: Any) -> Image:
+    pixels = np.full((512, 640, 3), 245, np.uint8)
+    random = np.random.default_rng(0)
+    pixels[100:400, 120:520] = random.normal((190, 90, 150), 25, (300, 400, 3)).clip(0, 255)
+    ((data, found, _),) = read_slide(write_tiff(path, pixels), mpp=2.0)
+    return viewer.add_image(data, **(found | attributes))
+
+
+def run(qtbot: QtBot, widget: PredictWidget) -> None:
+    widget.start()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+
+
+def test_the_slide_that_is_selected_is_the_one_predicted(
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_layer: Image,
+    tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    other = open_slide_layer(viewer, tmp_path / "other.tif")
+    assert widget.slide.layer is other
+    viewer.layers.selection.active = slide_layer
+    assert widget.slide.layer is slide_layer
+    viewer.add_points(np.zeros((1, 2)))
+    assert widget.slide.layer is slide_layer, "another kind of layer changes nothing"
+    viewer.layers.selection = {slide_layer, other}
+    widget.start()
+    assert "'section' and 'other' are selected" in messages["error"][0]
+    assert not widget.is_running
+
+
+@pytest.mark.parametrize("turn", [0.0, 30.0])
+def test_a_shape_on_the_slide_is_a_region_in_its_pixels(
+    viewer: ViewerModel, tmp_path: Path, turn: float
+) -> None:
+    layer = open_slide_layer(
+        viewer, tmp_path / "section.tif", scale=(2.0, 3.0), translate=(50, -20), rotate=turn
+    )
+    corners = np.array([[0.0, 0.0], [0.0, 600.0], [400.0, 600.0], [400.0, 0.0]])  # px, from edges
+    world = [layer.data_to_world(corner - 0.5) for corner in corners]
+    shapes = viewer.add_shapes([np.array(world)], shape_type="polygon", scale=(1, 1))
+    (polygon,) = polygons_on_slide(shapes, layer)
+    np.testing.assert_allclose(polygon, corners, atol=1e-3)
+
+
+def test_an_ellipse_is_a_region_and_a_line_is_none(viewer: ViewerModel, tmp_path: Path) -> None:
+    layer = open_slide_layer(viewer, tmp_path / "section.tif", scale=(1, 1))
+    shapes = viewer.add_shapes(
+        [np.array([[10, 20], [10, 120], [50, 120], [50, 20]])], shape_type="ellipse"
+    )
+    shapes.add_lines([np.array([[0, 0], [5, 5]])])
+    (polygon,) = polygons_on_slide(shapes, layer)
+    y, x = polygon.T - 0.5
+    np.testing.assert_allclose(((y - 30) / 20) ** 2 + ((x - 70) / 50) ** 2, 1, atol=1e-6)
+
+
+def test_only_tiles_in_the_chosen_shapes_are_predicted(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
+) -> None:
+    # In world units, 2 µm a pixel.
+    viewer.add_shapes([np.array([[300, 300], [300, 600], [600, 600], [600, 300]])], name="tumour")
+    widget.region.showPopup()
+    widget.region.setCurrentText("tumour")
+    widget.pitch.setValue(32)
+    run(qtbot, widget)
+    assert widget.prediction is not None
+    y, x = widget.prediction.obs[["pxl_row_in_fullres", "pxl_col_in_fullres"]].to_numpy().T
+    assert y.min() >= 150
+    assert x.min() >= 150
+    assert y.max() <= 301
+    assert x.max() <= 301
+    assert widget.prediction.n_obs == pytest.approx((300 / 32) ** 2, rel=0.25)
+
+
+def test_a_region_outside_the_tissue_is_a_sentence(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_layer: Image,
+    messages: dict[str, list[str]],
+) -> None:
+    viewer.add_shapes([np.array([[0, 0], [0, 100], [100, 100], [100, 0]])], name="glass")
+    widget.region.setCurrentText("glass")
+    run(qtbot, widget)
+    (message,) = messages["error"]
+    assert "in the region" in message
+    empty = viewer.add_shapes(name="nothing drawn")
+    widget.region.setCurrentText(empty.name)
+    widget.start()
+    assert "has no shape with an area" in messages["error"][1]
+
+
+def test_a_region_layer_that_goes_away_leaves_the_whole_slide(
+    viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
+) -> None:
+    layer = viewer.add_shapes([np.eye(4)[:, :2] * 99], name="tumour")
+    widget.region.setCurrentText("tumour")
+    viewer.layers.remove(layer)
+    assert widget.region.currentText() == WHOLE
+    assert [widget.region.itemText(i) for i in range(widget.region.count())] == [WHOLE, IN_VIEW]
+
+
+def test_a_stopped_run_is_continued_and_computes_no_tile_again(
+    qtbot: QtBot,
+    widget: PredictWidget,
+    slide_layer: Image,
+) -> None:
+    widget.pitch.setValue(8)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=60_000)
+    widget.stop()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    done = widget.bar.value()
+    assert 0 < done < widget.bar.maximum()
+    assert widget.run.text() == "Continue"
+    widget.pitch.setValue(16)
+    assert widget.run.text() == "Run", "it would be another prediction"
+    widget.pitch.setValue(8)
+    assert widget.run.text() == "Continue"
+    run(qtbot, widget)
+    assert widget.run.text() == "Run"
+    assert widget.prediction is not None
+    assert np.isfinite(widget.prediction.X).all()
+    computed = [
+        tile
+        for events in widget._jobs.events
+        for event in events
+        if isinstance(event, Values)
+        for tile in event.tiles.tolist()
+    ]
+    assert sorted(computed) == list(range(widget.prediction.n_obs)), "each tile once, in both runs"
+
+
+def test_forgetting_what_was_kept_empties_its_folder(
+    qtbot: QtBot, widget: PredictWidget, slide_layer: Image, messages: dict[str, list[str]]
+) -> None:
+    widget.pitch.setValue(100)
+    run(qtbot, widget)
+    assert list(cache_folder("predictions").glob("*.zarr"))
+    widget.forget.click()
+    assert not list(cache_folder("predictions").glob("*"))
+    assert "deleted" in messages["info"][0]
+
+
+def test_without_keeping_nothing_is_written(
+    qtbot: QtBot, widget: PredictWidget, slide_layer: Image
+) -> None:
+    widget.keep.setChecked(False)
+    widget.pitch.setValue(100)
+    run(qtbot, widget)
+    assert widget.prediction is not None
+    assert not list(cache_folder("predictions").glob("*"))
+
+
+def test_a_moved_slide_is_a_sentence(
+    qtbot: QtBot,
+    widget: PredictWidget,
+    slide_layer: Image,
+    tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    (tmp_path / "section.tif").rename(tmp_path / "elsewhere.tif")
+    run(qtbot, widget)
+    (message,) = messages["error"]
+    assert "section.tif" in message
+    assert widget.run.isEnabled()
+
+
+def test_the_card_tells_what_the_model_is(
+    qtbot: QtBot, widget: PredictWidget, model_folder: Path
+) -> None:
+    assert widget.model.card_text() == (model_folder / "README.md").read_text()
+    dialog = widget.model.show_card()
+    qtbot.addWidget(dialog)
+    assert dialog.isVisible()
+    (model_folder / "README.md").rename(model_folder / "gone")
+    try:
+        assert widget.model.config.name in widget.model.card_text(), "made from the config"
+    finally:
+        (model_folder / "gone").rename(model_folder / "README.md")
+
+
+def test_mouse_genes_are_pointed_out(widget: PredictWidget, tmp_path: Path) -> None:
+    assert "mouse" not in widget.model.note.text()
+    save_model_folder(small_model(panel=("Actb", "Gapdh", "Mbp", "Plp1", "Nrgn")), tmp_path / "m")
+    widget.model.choose(str(tmp_path / "m"))
+    assert "mouse" in widget.model.note.text()
+
+
+def test_usual_resolutions_are_offered(widget: PredictWidget, slide_layer: Image) -> None:
+    menu = widget.usual_mpp.menu()
+    names = [action.text() for action in menu.actions()]
+    assert names[1] == "0.5 µm/px, 20× scan"
+    menu.actions()[1].trigger()
+    assert widget.slide.mpp.value() == 0.5
+    assert widget.slide.chosen().mpp == (0.5, 0.5)
+
+
+def test_an_unlikely_resolution_is_noticed(widget: PredictWidget, slide_layer: Image) -> None:
+    widget.slide.mpp.setValue(5.0)
+    assert "ten times off" in widget.facts.notice.text()
+    widget.slide.mpp.setValue(1.0)
+    assert "ten times off" not in widget.facts.notice.text()
+
+
+def test_a_tile_and_its_neighborhood_are_drawn_to_scale(
+    viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
+) -> None:
+    config = widget.model.config
+    widget.pitch.setValue(90)
+    widget.to_scale.setChecked(True)
+    layer = widget.preview.layer
+    assert layer is viewer.layers[-1]
+    squares = [np.ptp(square, axis=0) for square in layer.data]
+    assert len(squares) == 9
+    np.testing.assert_allclose(squares, config.tile_um, rtol=1e-6)  # the world is in µm
+    centers = np.array([square.mean(0) for square in layer.data])
+    np.testing.assert_allclose(np.abs(centers - centers[0]).max(0), (90, 90))
+    widget.to_scale.setChecked(False)
+    assert layer not in viewer.layers
+
+
+def test_settings_are_remembered_and_can_be_reset(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_layer: Image,
+    model_folder: Path,
+) -> None:
+    class Section:
+        model, device, pitch_um, min_tissue, keep, keep_gb = "", "auto", 0.0, 0.25, True, 4.0
+
+    section = Section()
+    monkeypatch.setattr(remembered, "plugin_section", lambda _name: section)
+    widget.pitch.setValue(100)
+    widget.device.setCurrentText("cpu")
+    widget.keep_gb.setValue(2.5)
+    run(qtbot, widget)
+    assert vars(section) == {
+        "model": str(model_folder),
+        "device": "cpu",
+        "pitch_um": 100.0,
+        "keep_gb": 2.5,
+    }
+    another = PredictWidget(viewer)
+    qtbot.addWidget(another)
+    assert another.model.text == str(model_folder)
+    assert another.device.currentText() == "cpu"
+    assert (another.pitch.value(), another.keep_gb.value()) == (100, 2.5)
+    another.reset.click()
+    assert another.model.text == "her2-breast-demo"
+    assert another.device.currentText() == "auto"
+    assert (another.pitch.value(), another.keep_gb.value()) == (0, 4)
+
+
+def test_every_control_says_what_it_does(widget: PredictWidget) -> None:
+    from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
+
+    controls = [
+        child
+        for kind in (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit)
+        for child in widget.findChildren(kind)
+        if not child.objectName().startswith("qt_") and child.parent().toolTip() == ""
+    ]
+    silent = [child for child in controls if not child.toolTip()]
+    assert not [f"{type(child).__name__} {getattr(child, 'text', str)()}" for child in silent]
