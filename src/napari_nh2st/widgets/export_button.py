@@ -12,9 +12,10 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.widgets.named_domains import COLUMN
 
-Figure = tuple[FigureSettings, tuple[str, ...]]
-"""How a figure is drawn, and the genes in it."""
+Figure = tuple[FigureSettings, tuple[str, ...] | None]
+"""How a figure is drawn, and the genes in it; None for the best."""
 
 _FILTERS = {f"{known.title} (*{known.suffix})": known for known in FORMATS}
 
@@ -76,7 +77,8 @@ class ExportButton(QPushButton):
         if self._prediction is None:
             show_error("There is no prediction to export yet.")
             return
-        settings, genes = None, None
+        settings: FigureSettings | None = None
+        genes: tuple[str, ...] | None = None
         try:
             is_figure = format_of(path, format).suffix in FIGURE_SUFFIXES
             if is_figure and self._figure is not None:
@@ -93,6 +95,7 @@ class ExportButton(QPushButton):
             format=format,
             genes=genes,
             figure=settings,
+            domains=COLUMN if COLUMN in self._prediction.obs else None,
             overwrite=overwrite,
             _connect={
                 "returned": lambda _: show_info(f"Wrote {path}"),

@@ -1,5 +1,6 @@
 """Which model: bundled, a folder, or on the Hugging Face Hub; with its card one click away."""
 
+import contextlib
 from pathlib import Path
 
 from psygnal import Signal
@@ -20,7 +21,8 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import CARD_FILE, ModelConfig, read_config
-from napari_nh2st.model.sources import bundled_models, find_model
+from napari_nh2st.model.sources import find_model
+from napari_nh2st.widgets.known_models import known_models, model_news, remember_model
 
 
 class ModelPicker(QWidget):
@@ -45,7 +47,8 @@ class ModelPicker(QWidget):
         self.config: ModelConfig | None = None
         self.name = QComboBox()
         self.name.setEditable(True)
-        self.name.addItems(list(bundled_models()))
+        self.name.addItems(known_models())
+        model_news.model_added.connect(self._on_model_added)
         self.name.setToolTip("A bundled model, a model folder, or Hugging Face owner/name@REVISION")
         self.name.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -140,6 +143,14 @@ class ModelPicker(QWidget):
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
         if folder:
             self.choose(folder)
+            if self.config is not None:
+                remember_model(Path(folder))
+
+    def _on_model_added(self, folder: str) -> None:
+        # Qt may have deleted the widget while Python still has it.
+        with contextlib.suppress(RuntimeError):
+            if self.name.findText(folder) < 0:
+                self.name.addItem(folder)
 
 
 def is_hub_id(name: str) -> bool:

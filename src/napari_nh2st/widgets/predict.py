@@ -20,10 +20,12 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.predict_controls import PredictControls
 from napari_nh2st.widgets.prediction_run import Box, Jobs, PredictionRun
 from napari_nh2st.widgets.remembered import Remembered
+from napari_nh2st.widgets.shown_figure import shown_figure
 
 if TYPE_CHECKING:
     import napari
@@ -65,6 +67,7 @@ class PredictWidget(PredictControls):
         self.forget.clicked.connect(self.forget_kept)
         self.reset.clicked.connect(self.reset_settings)
         self.choice_changed.connect(self._name_run_button)
+        self.export.set_figure(lambda: shown_figure(self.heatmap))
         self._look_timer = QTimer(self)
         self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
         self._look_timer.timeout.connect(self._look)
@@ -196,7 +199,7 @@ class PredictWidget(PredictControls):
                 self.bar.setValue(event.done)
                 self.status.setText(
                     f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
-                    f"{_duration(event.seconds_left)} left"
+                    f"{duration(event.seconds_left)} left"
                 )
                 if time.monotonic() - self._last_refresh > _SECONDS_BETWEEN_REFRESHES:
                     self._refresh()
@@ -208,7 +211,7 @@ class PredictWidget(PredictControls):
                 self.bar.setValue(self.bar.maximum())
                 failed = f", {event.n_failed} could not be read" if event.n_failed else ""
                 self.status.setText(
-                    f"{event.prediction.n_obs:,} tiles in {_duration(event.seconds)}{failed}"
+                    f"{event.prediction.n_obs:,} tiles in {duration(event.seconds)}{failed}"
                 )
                 if event.n_failed:
                     show_warning(f"{event.n_failed} tiles could not be read and have no value.")
@@ -216,7 +219,6 @@ class PredictWidget(PredictControls):
     def _on_started(self, event: Started) -> None:
         assert self._slide_layer is not None
         self.prediction = event.prediction
-        self.heatmap = None
         self.export.offer(event.prediction, self._slide_layer.name)
         self.bar.setRange(0, event.total)
         self.bar.setValue(event.done)
@@ -224,6 +226,7 @@ class PredictWidget(PredictControls):
         for notice in event.notices:
             show_warning(notice)
         shown = self.offer_genes(event.prediction)
+        self.heatmap = None
         if self._slide_layer in self.viewer.layers:
             self._remove_former_heatmap(self._slide_layer)
             self.heatmap = Heatmap.add(self.viewer, self._slide_layer, event.prediction, shown)
@@ -318,11 +321,3 @@ class PredictWidget(PredictControls):
         self.export.set_filling(running)
         if running:
             self.bar.setRange(0, 0)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
