@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         tile_descriptors,
     )
     from napari_nh2st.analysis.stain_fields import slide_stain
+    from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
     from napari_nh2st.analysis.values import predicted_tiles
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "fit_stain",
     "match_genes",
     "moran",
+    "neighborhood_of",
     "parse_genes",
     "predicted_tiles",
     "profile_of",
@@ -50,6 +52,7 @@ __all__ = [
     "stain_notice",
     "tile_descriptors",
     "tiles_in_region",
+    "top_genes",
 ]
 
 __getattr__, __dir__, _ = lazy_loader.attach(
@@ -69,6 +72,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "tile_descriptors",
         ],
         "stain_fields": ["slide_stain"],
+        "tile_profile": ["neighborhood_of", "top_genes"],
         "values": ["predicted_tiles"],
     },
 )

@@ -63,6 +63,8 @@ class CurrentPrediction:
             self.viewer.layers.events.inserted.disconnect(self._update)
             self.viewer.layers.events.removed.disconnect(self._update)
             self.viewer.layers.selection.events.active.disconnect(self._on_active)
+            for heatmap in self._heatmaps:
+                heatmap.layer.events.name.disconnect(self._show_names)
 
     def choose(self, heatmap: Heatmap) -> None:
         """Make this the current one."""
@@ -73,6 +75,9 @@ class CurrentPrediction:
 
     def _update(self, _event: Any = None) -> None:
         self._heatmaps = [h for layer in self.viewer.layers if (h := heatmap_of(layer)) is not None]
+        for heatmap in self._heatmaps:  # a layer is called after the gene it shows
+            heatmap.layer.events.name.disconnect(self._show_names)
+            heatmap.layer.events.name.connect(self._show_names)
         if self._heatmap not in self._heatmaps:
             self._heatmap = self._heatmaps[-1] if self._heatmaps else None
             self.changed.emit()
@@ -80,6 +85,10 @@ class CurrentPrediction:
         self.picker.addItems([heatmap.layer.name for heatmap in self._heatmaps])
         if self._heatmap is not None:
             self.picker.setCurrentIndex(self._heatmaps.index(self._heatmap))
+
+    def _show_names(self, _event: Any = None) -> None:
+        for row, heatmap in enumerate(self._heatmaps[: self.picker.count()]):
+            self.picker.setItemText(row, heatmap.layer.name)
 
     def _on_active(self, _event: Any = None) -> None:
         layer = self.viewer.layers.selection.active

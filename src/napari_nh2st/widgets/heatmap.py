@@ -1,7 +1,7 @@
 """The layer that shows one gene of a prediction on its slide."""
 
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import numpy as np
 from anndata import AnnData
@@ -10,12 +10,16 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+from napari_nh2st.export.heatmap import HeatmapRaster
+from napari_nh2st.widgets.gene_values import TileImage
 
 PREDICTION_KEY = "nh2st_prediction"
 """Key of a heatmap layer's metadata under which its AnnData lies."""
 
-_heatmaps: "WeakKeyDictionary[Layer, Heatmap]" = WeakKeyDictionary()
+_UNTRAINED = " · UNTRAINED"
+
+_heatmaps: "WeakSet[Heatmap]" = WeakSet()
+"""Those that somebody holds: a layer must not be kept by its heatmap after it was removed."""
 
 
 class Heatmap:
@@ -35,6 +39,8 @@ class Heatmap:
 
     Attributes
     ----------
+    image
+        Puts the values into the layer, and holds the rule for its contrast limits.
     shown
         Emitted with the name of another gene when it is shown.
     filled
@@ -49,10 +55,11 @@ class Heatmap:
         self.raster = HeatmapRaster.of(prediction)
         self.gene = gene
         self.layer = layer
-        self._slide_name = slide_name
-        self._own_limits: list[float] | None = None
+        self.slide_name = slide_name
+        self.image = TileImage(layer, self.raster)
+        self.image.values = self.values_of(gene)
         self._own_name = layer.name
-        _heatmaps[layer] = self
+        _heatmaps.add(self)
 
     @classmethod
     def add(
@@ -70,7 +77,7 @@ class Heatmap:
             As in the class.
         """
         raster = HeatmapRaster.of(prediction)
-        layer = viewer.add_image(
+        layer = Image(
             np.full(raster.shape, np.nan, np.float32),
             name=layer_name(prediction, gene, slide_layer.name),
             colormap="magma",
@@ -82,10 +89,13 @@ class Heatmap:
             units=slide_layer.units,
             **_transform_onto(slide_layer, raster),
         )
-        # napari numbers names that are taken: the layer's is the one to compare with later.
+        # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
         heatmap = cls(layer, prediction, gene, slide_layer.name)
         heatmap.refresh()
         heatmap._show_colorbar()
+        viewer.add_layer(layer)
+        # napari numbers names that are taken: the layer's is the one to compare with later.
+        heatmap._own_name = layer.name
         return heatmap
 
     def _show_colorbar(self) -> None:
@@ -97,9 +107,9 @@ class Heatmap:
         if gene != self.gene:
             self.gene = gene
             if not self.renamed:
-                self.layer.name = layer_name(self.prediction, gene, self._slide_name)
+                self.layer.name = layer_name(self.prediction, gene, self.slide_name)
                 self._own_name = self.layer.name
-            self._own_limits = None
+            self.image.follow_values()
             self.refresh()
             self.shown.emit(gene)
 
@@ -109,25 +119,17 @@ class Heatmap:
         The contrast limits follow the values until the user sets them, and again from the next
         gene on.
         """
-        values = self._values()
-        self.layer.data = self.raster.image(values)
-        limits = self.layer.contrast_limits
-        follow = self._own_limits is None or limits == self._own_limits
-        low, high = robust_limits(values) if follow else limits
-        # napari refuses limits outside the range of its slider: move that first.
-        self.layer.contrast_limits_range = _wider(low, high, values)
-        self.layer.contrast_limits = (low, high)
-        if follow:
-            self._own_limits = self.layer.contrast_limits
+        self.image.show(self.values_of(self.gene))
 
     @property
     def renamed(self) -> bool:
         """Whether the user gave the layer a name of their own."""
         return bool(self.layer.name != self._own_name)
 
-    def _values(self) -> NDArray[np.float32]:
-        column = self.prediction.var_names.get_loc(self.gene)
-        return np.asarray(self.prediction.X[:, column])
+    def values_of(self, gene: str) -> NDArray[np.float32]:
+        """(n,) values of a gene, NaN where there is none yet."""
+        column = self.prediction.var_names.get_loc(gene)
+        return np.ascontiguousarray(self.prediction.X[:, column])
 
 
 def heatmap_of(layer: Layer) -> Heatmap | None:
@@ -138,22 +140,21 @@ def heatmap_of(layer: Layer) -> Heatmap | None:
     prediction = layer.metadata.get(PREDICTION_KEY)
     if not isinstance(layer, Image) or not isinstance(prediction, AnnData):
         return None
-    if layer not in _heatmaps:
-        gene, _, slide_name = layer.name.partition(" · ")
+    # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
+    heatmap = next((known for known in _heatmaps if known.layer == layer), None)
+    if heatmap is None:
+        gene, _, slide_name = layer.name.removesuffix(_UNTRAINED).partition(" · ")
         known = gene in prediction.var_names
-        return Heatmap(layer, prediction, gene if known else prediction.var_names[0], slide_name)
-    return _heatmaps[layer]
+        heatmap = Heatmap(layer, prediction, gene if known else prediction.var_names[0], slide_name)
+        if not known:
+            heatmap._own_name = ""  # the user's own
+    return heatmap
 
 
 def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:
     """What a heatmap's layer is called; it says so where the model is untrained."""
     trained = bool(prediction.uns["nh2st"]["model"]["trained"])
-    return f"{gene} · {slide_name}" + ("" if trained else " · UNTRAINED")
-
-
-def _wider(low: float, high: float, values: NDArray[np.float32]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    return (min(low, float(known.min(initial=low))), max(high, float(known.max(initial=high))))
+    return f"{gene} · {slide_name}" + ("" if trained else _UNTRAINED)
 
 
 def _transform_onto(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.picked_tile import MARKER_KEY
 from napari_nh2st.widgets.prediction_run import Box
+from napari_nh2st.widgets.tile_positions import unit_factors
 
 WHOLE = "whole slide"
 IN_VIEW = "what is in view now"
@@ -85,7 +87,11 @@ class RegionChoice(QComboBox):
         super().showPopup()
 
     def _layers(self) -> list[Shapes]:
-        return [layer for layer in self.viewer.layers if isinstance(layer, Shapes)]
+        return [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, Shapes) and not layer.metadata.get(MARKER_KEY)
+        ]
 
     def _update(self, _event: Any = None) -> None:
         chosen = self.currentText()
@@ -104,8 +110,9 @@ def polygons_on_slide(shapes: Shapes, slide_layer: Image) -> tuple[NDArray[np.fl
     Lines and paths have no area and are left out; of ellipses the outline as it is drawn is taken.
     """
     polygons = []
+    factors = unit_factors(shapes.units, slide_layer.units)
     for corners in shape_outlines(shapes):
-        world = [shapes.data_to_world(corner) for corner in corners]
+        world = [np.array(shapes.data_to_world(corner)[-2:]) * factors for corner in corners]
         # napari's pixel k has its center at k, a slide's at k + 0.5.
         polygons.append(np.array([slide_layer.world_to_data(w)[-2:] for w in world]) + 0.5)
     return tuple(polygons)

@@ -6,6 +6,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 
+from napari_nh2st.widgets.picked_tile import MARKER_KEY
+
 _NAME = "tile and neighborhood"
 
 
@@ -59,6 +61,7 @@ class ScalePreview:
             edge_color=["yellow"] + ["cyan"] * 8,
             face_color="transparent",
             name=_NAME,
+            metadata={MARKER_KEY: True},
             units=slide_layer.units,
         )
         self.viewer.layers.selection.active = slide_layer

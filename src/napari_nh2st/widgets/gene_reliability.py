@@ -1,0 +1,77 @@
+"""How far a gene's map can be trusted, in words and as a badge."""
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+
+THRESHOLD = 0.2
+"""Held-out PCC from which a gene counts as reliable, until the user moves it."""
+
+_GOOD = 0.5
+# Mid tones, readable on light and on dark; the number always stands beside them.
+_COLORS = {"good": "#2e9e6b", "fair": "#d08a1d", "poor": "#d0504a", "unknown": "#8c8c8c"}
+GREYED = QColor("#8c8c8c")
+
+
+def is_reliable(pcc: float, threshold: float) -> bool:
+    """Whether the held-out PCC is known and reaches the threshold."""
+    return bool(pcc >= threshold)
+
+
+def reliability_number(pcc: float) -> str:
+    """The held-out PCC with two decimals, or "unknown"."""
+    return "unknown" if np.isnan(pcc) else _rounded(pcc, 2)
+
+
+def reliability_reason(pcc: float, threshold: float) -> str:
+    """What the held-out PCC means for a gene's map.
+
+    Parameters
+    ----------
+    pcc
+        Pearson correlation of prediction and measurement on held-out sections; NaN where unknown.
+    threshold
+        A gene below it is not reliable.
+    """
+    if np.isnan(pcc):
+        return "reliability unknown: the model has no held-out PCC for this gene"
+    if not is_reliable(pcc, threshold):
+        # 0.198 is not said to be 0.20 and below 0.20.
+        decimals = 2 if _rounded(pcc, 2) != _rounded(threshold, 2) else 4
+        return (
+            f"held-out PCC {_rounded(pcc, decimals)} is below {threshold:.2f}: on sections that "
+            "the model had not seen, this gene's map hardly agreed with the measured one"
+        )
+    return f"held-out PCC {_rounded(pcc, 2)}"
+
+
+def badge_color(pcc: float, threshold: float) -> str:
+    """The badge's color, as #rrggbb."""
+    if np.isnan(pcc):
+        return _COLORS["unknown"]
+    if not is_reliable(pcc, threshold):
+        return _COLORS["poor"]
+    return _COLORS["good" if pcc >= _GOOD else "fair"]
+
+
+def badge_text(gene: str, pcc: float, threshold: float) -> str:
+    """A line of rich text with a gene's name, badge and reliability."""
+    dot = f"<span style='color:{badge_color(pcc, threshold)}'>●</span>"
+    return f"{dot} <b>{gene}</b> — {reliability_reason(pcc, threshold)}"
+
+
+def dot_icon(color: str, side: int = 24) -> QIcon:
+    """A round dot of a color."""
+    pixmap = QPixmap(side, side)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setBrush(QColor(color))
+    painter.setPen(QColor("#808080"))
+    painter.drawEllipse(2, 2, side - 4, side - 4)
+    painter.end()
+    return QIcon(pixmap)
+
+
+def _rounded(number: float, decimals: int) -> str:
+    return f"{round(number, decimals) + 0.0:.{decimals}f}"  # no -0.00

@@ -1,0 +1,97 @@
+"""An image layer with one value per tile: its values and limits change, nothing else does."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+
+LimitsRule = Callable[[NDArray[np.floating]], tuple[float, float]]
+"""(n,) values of the tiles → contrast limits, low below high."""
+
+
+class TileImage:
+    """Puts values of tiles into a layer; the limits follow them until the user sets them.
+
+    Parameters
+    ----------
+    layer
+        Of the raster's shape.
+    raster
+        Where the tiles lie.
+    limits
+        Contrast limits of values.
+
+    Attributes
+    ----------
+    values
+        (n,) shown last; empty before the first.
+    """
+
+    def __init__(
+        self, layer: Image, raster: HeatmapRaster, limits: LimitsRule = robust_limits
+    ) -> None:
+        self.layer = layer
+        self.raster = raster
+        self.limits = limits
+        self.values: NDArray[np.floating] = np.empty(0)
+        self._own_limits: list[float] | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the limits follow the values: the user has not set any."""
+        return self._own_limits is None or self.layer.contrast_limits == self._own_limits
+
+    def show(self, values: NDArray[np.floating]) -> None:
+        """Show (n,) values of the tiles; NaN is transparent."""
+        follows = self.follows
+        self.values = values
+        self.layer.data = self.raster.image(values)
+        if follows:
+            self.set_limits(*self.limits(values))
+        else:
+            self.set_limits(*self.layer.contrast_limits, follow=False)
+
+    def follow_values(self) -> None:
+        """Let the limits follow the values again, from the next that are shown on."""
+        self._own_limits = None
+
+    def renew_limits(self) -> None:
+        """Take the limits from the values that are there."""
+        self.set_limits(*self.limits(self.values))
+
+    def set_limits(self, low: float, high: float, *, follow: bool = True) -> None:
+        """Set the contrast limits, and the slider's range as wide as the values need.
+
+        Parameters
+        ----------
+        low, high
+            Limits.
+        follow
+            Those of the values: the next values bring others.
+        """
+        layer = self.layer
+        # NaN is skipped, also where nothing else is there.
+        least = float(np.fmin.reduce(self.values, initial=low))
+        most = float(np.fmax.reduce(self.values, initial=high))
+        changes = layer.contrast_limits != [low, high]
+        # napari refuses limits outside the range of its slider: move that first. It then clips
+        # the former limits; drawing a colorbar with those, too, would take twice the time.
+        with layer.events.contrast_limits.blocker() if changes else nullcontext():
+            layer.contrast_limits_range = (least, most)
+        if changes or layer.contrast_limits != [low, high]:
+            layer.contrast_limits = (low, high)
+        if follow:
+            self._own_limits = layer.contrast_limits
+
+
+def placement_of(layer: Image) -> dict[str, Any]:
+    """Where a layer lies, as arguments for another that is to lie there too."""
+    return {
+        name: getattr(layer, name)
+        for name in ("scale", "translate", "rotate", "shear", "affine", "units")
+    }

@@ -1,0 +1,96 @@
+"""Models that were trained or chosen before, and trainings that were not finished.
+
+They are remembered in one small file, for all sessions of this user.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import platformdirs
+from psygnal import Signal
+
+from napari_nh2st.model.config import CONFIG_FILE
+from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.training.record import is_unfinished
+
+_FILE = "known-models.json"
+_MOST = 50
+
+
+class ModelNews:
+    """Tells every widget that lists models of a new one.
+
+    Attributes
+    ----------
+    model_added
+        Emitted with the folder.
+    """
+
+    model_added = Signal(str)
+
+
+model_news = ModelNews()
+
+
+def known_models() -> list[str]:
+    """Names of the bundled models, then folders that were trained or chosen, the latest first.
+
+    Folders that are no longer there are left out.
+    """
+    folders = [f for f in _read("models") if (Path(f) / CONFIG_FILE).is_file()]
+    return [*bundled_models(), *folders]
+
+
+def remember_model(folder: Path) -> None:
+    """Keep a model folder for :func:`known_models`, and tell of it."""
+    _keep("models", folder)
+    model_news.model_added.emit(str(folder.absolute()))
+
+
+def remember_run(folder: Path) -> None:
+    """Keep the folder of a training that begins, for :func:`unfinished_runs`."""
+    _keep("runs", folder)
+
+
+def unfinished_runs() -> list[Path]:
+    """Folders of trainings that were stopped or killed and can go on, the latest first."""
+    return [Path(folder) for folder in _read("runs") if is_unfinished(Path(folder))]
+
+
+def models_folder() -> Path:
+    """Where trained models go unless another place is chosen; not made."""
+    return platformdirs.user_data_path("napari-nh2st", appauthor=False) / "nh2st-models"
+
+
+def _file() -> Path:
+    # Whoever keeps the cache elsewhere, as tests do, wants this there as well.
+    base = os.environ.get("NH2ST_CACHE") or platformdirs.user_config_dir("napari-nh2st", False)
+    return Path(base) / _FILE
+
+
+def _content() -> dict[str, list[str]]:
+    try:
+        content = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read(kind: str) -> list[str]:
+    kept = _content().get(kind, [])
+    return [str(folder) for folder in kept] if isinstance(kept, list) else []
+
+
+def _keep(kind: str, folder: Path) -> None:
+    name = str(folder.absolute())
+    content = _content()
+    content[kind] = [name, *(other for other in _read(kind) if other != name)][:_MOST]
+    path = _file()
+    # What is remembered is a convenience: a training must not fail over it.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)

@@ -1,0 +1,92 @@
+"""The frames around a tile and its neighborhood in the viewer."""
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Shapes
+from numpy.typing import NDArray
+
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.tile_positions import transform_of
+
+MARKER_KEY = "nh2st_marker"
+"""Key of the metadata of layers that mark something and are no regions."""
+
+LAYER_NAME = "picked tile"
+
+_COLOR = "#17b6c9"
+_EDGE, _THIN_EDGE = 0.14, 0.05
+"""Widths in tiles."""
+
+
+class PickedTile:
+    """One Shapes layer: the tile's frame, then thinner those of its neighborhood.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layer when there is something to mark.
+
+    Attributes
+    ----------
+    layer
+        None while nothing is marked.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Shapes | None = None
+
+    def mark(self, heatmap: Heatmap, tiles: NDArray[np.int64]) -> None:
+        """Frame tiles, the first one as that which was picked.
+
+        Parameters
+        ----------
+        heatmap
+            The tiles lie where it shows them.
+        tiles
+            (n,) rows of its prediction.
+        """
+        frames = _frames(heatmap, tiles)
+        widths = [_EDGE] + [_THIN_EDGE] * (len(frames) - 1)
+        if self.layer is None or self.layer not in self.viewer.layers:
+            self._add(frames, widths, transform_of(heatmap.layer))
+            return
+        self.layer.data = frames
+        self.layer.edge_width = widths
+        self.layer.edge_color = _COLOR
+        self.layer.face_color = "transparent"
+        for name, value in transform_of(heatmap.layer).items():
+            setattr(self.layer, name, value)
+
+    def clear(self) -> None:
+        """Remove the layer."""
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
+
+    def _add(self, frames: Any, widths: list[float], transform: dict[str, Any]) -> None:
+        selected = set(self.viewer.layers.selection)
+        active = self.viewer.layers.selection.active
+        self.layer = self.viewer.add_shapes(
+            frames,
+            shape_type="rectangle",
+            edge_color=_COLOR,
+            edge_width=widths,
+            face_color="transparent",
+            name=LAYER_NAME,
+            metadata={MARKER_KEY: True},
+            **transform,
+        )
+        # napari selects what is added; the user goes on with what was selected.
+        self.viewer.layers.selection = selected
+        self.viewer.layers.selection.active = active
+
+
+def _frames(heatmap: Heatmap, tiles: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    """Corners (4, 2) of each tile as the heatmap draws it, in its data coordinates."""
+    raster = heatmap.raster
+    # napari's pixel k reaches from k - 0.5 to k + 0.5.
+    unit = np.array([[0, 0], [0, raster.width], [1, raster.width], [1, 0]]) - 0.5
+    return [np.add(unit, (raster.rows[tile], raster.columns[tile])) for tile in tiles]

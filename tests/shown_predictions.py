@@ -1,0 +1,51 @@
+"""A slide and its prediction in a viewer model, as widgets find them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from drawn_predictions import drawn_prediction, slide_file
+from napari_nh2st._reader import SLIDE_KEY, read_slide
+from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.heatmap import Heatmap
+
+
+@dataclass
+class Shown:
+    viewer: ViewerModel
+    current: CurrentPrediction
+    slide: Slide
+    slide_layer: Image
+    prediction: AnnData
+    heatmap: Heatmap
+
+
+def show_prediction(path: Path, gene: str = "CD74", **drawn: Any) -> Shown:
+    """Draw a slide and a prediction of 32 µm tiles, 1 µm/px, and show them.
+
+    `drawn` are arguments of drawn_prediction, and ``place``, attributes of the slide's layer.
+    """
+    viewer = ViewerModel()
+    ((data, attributes, _),) = read_slide(slide_file(path / "section.tif"), mpp=1.0)
+    slide_layer = viewer.add_image(data, **attributes)
+    for name, value in drawn.pop("place", {}).items():
+        setattr(slide_layer, name, value)
+    slide = slide_layer.metadata[SLIDE_KEY]
+    prediction = drawn_prediction(slide, **drawn)
+    heatmap = Heatmap.add(viewer, slide_layer, prediction, gene)
+    current = CurrentPrediction(viewer)
+    current.follow()
+    return Shown(viewer, current, slide, slide_layer, prediction, heatmap)
+
+
+PLACES: dict[str, dict[str, Any]] = {
+    "as opened": {},
+    "moved and stretched": {"scale": (0.25, 0.5), "translate": (1000, -50)},
+    "turned": {"scale": (0.5, 0.5), "translate": (-30, 700), "rotate": 30},
+    "sheared": {"affine": [[0.9, 0.2, 5], [-0.1, 1.1, -8], [0, 0, 1]]},
+}

@@ -1,0 +1,346 @@
+"""Pins, composites, signatures and display: exactly what arrives in the layers."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+from scipy.stats import zscore
+
+from gene_predictions import add_heatmap, as_image, gene_prediction
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.gene_display import DisplaySettings
+from napari_nh2st.widgets.gene_layers import GENE_KEY
+from napari_nh2st.widgets.gene_session import GeneSession
+from napari_nh2st.widgets.gene_signatures import SIGNATURE_KEY, Signature, symmetric_limits
+from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
+
+
+@pytest.fixture
+def viewer(qtbot: QtBot) -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def heatmap(viewer: ViewerModel) -> Heatmap:
+    return add_heatmap(viewer, gene_prediction())
+
+
+@pytest.fixture
+def session(qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap) -> Iterator[GeneSession]:
+    current = CurrentPrediction(viewer)
+    qtbot.addWidget(current.picker)
+    session = GeneSession(viewer, current)
+    current.follow()
+    session.follow()
+    yield session
+    session.close()
+    current.close()
+
+
+def values(heatmap: Heatmap, gene: str) -> np.ndarray:
+    return np.asarray(heatmap.prediction[:, gene].X).ravel()
+
+
+def percentiles(numbers: np.ndarray, low: float = 1, high: float = 99) -> list[float]:
+    return [float(np.nanpercentile(numbers, q)) for q in (low, high)]
+
+
+# --- pins ---
+
+
+def test_a_pinned_gene_is_a_layer_of_its_own_where_the_heatmap_lies(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    heatmap.layer.rotate, heatmap.layer.translate = 10, (3, 4)
+    layer = session.pins.pin("GRB7").layer
+    assert layer.name == "GRB7 · C6 · pinned"
+    np.testing.assert_array_equal(layer.data, as_image(values(heatmap, "GRB7")))
+    np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, "GRB7")))
+    assert (layer.colormap.name, layer.blending, layer.visible) == ("red", "additive", True)
+    assert layer.colorbar.visible
+    assert layer.units == heatmap.layer.units
+    corner = (2, 5)
+    np.testing.assert_allclose(layer.data_to_world(corner), heatmap.layer.data_to_world(corner))
+    assert (layer.colormap.map([np.nan])[:, 3] == 0).all(), "NaN is not transparent"
+
+
+def test_a_pinned_gene_stays_and_is_not_taken_for_the_heatmap(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    pin = session.pins.pin("ERBB2")
+    heatmap.show("CD74")
+    np.testing.assert_array_equal(pin.layer.data, as_image(values(heatmap, "ERBB2")))
+    assert pin.layer.metadata[GENE_KEY] == "ERBB2"
+    assert heatmap_of(pin.layer) is None
+    viewer.layers.selection.active = pin.layer
+    assert session.heatmap is heatmap
+
+
+def test_pins_take_the_next_free_colormap_and_a_gene_is_pinned_once(
+    viewer: ViewerModel, session: GeneSession
+) -> None:
+    pins = [session.pins.pin(gene) for gene in ("ERBB2", "GRB7", "KRT19")]
+    assert [pin.layer.colormap.name for pin in pins] == ["red", "green", "blue"]
+    assert session.pins.pin("GRB7") is pins[1]
+    session.pins.unpin(pins[0])
+    assert pins[0].layer not in viewer.layers
+    assert [pin.gene for pin in session.pins.pins] == ["GRB7", "KRT19"]
+    assert session.pins.pin("CD74").layer.colormap.name == "red"
+    assert session.pins.pin("ERBB2").layer.colormap.name == "yellow", "it can be pinned again"
+
+
+def test_a_layer_that_the_user_removes_is_no_longer_pinned(
+    viewer: ViewerModel, session: GeneSession
+) -> None:
+    changes: list[bool] = []
+    pin = session.pins.pin("ERBB2")
+    session.pins.changed.connect(lambda: changes.append(True))
+    viewer.layers.remove(pin.layer)
+    assert session.pins.pins == []
+    assert changes == [True]
+
+
+def test_pins_fill_up_with_the_prediction(
+    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    heatmap.prediction.X[20:] = np.nan
+    layer = session.pins.pin("ERBB2").layer
+    assert np.isfinite(layer.data).sum() == 20
+    heatmap.prediction.X[20:] = 7
+    heatmap.filled.emit()
+    qtbot.waitUntil(lambda: bool((layer.data == 7).any()), timeout=5000)
+    np.testing.assert_array_equal(layer.data, as_image(values(heatmap, "ERBB2")))
+    np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, "ERBB2")))
+
+
+def test_pins_move_to_the_heatmap_that_replaces_theirs(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    session.pins.pin("ERBB2")
+    session.pins.pin("KRT19").layer.colormap = "cyan"
+    prediction = gene_prediction()[:, ["KRT19", "CD74"]].copy()
+    prediction.X[:] += 1
+    viewer.layers.remove(heatmap.layer)
+    new = add_heatmap(viewer, prediction, "CD74")
+    assert session.heatmap is new
+    (pin,) = session.pins.pins
+    assert (pin.gene, pin.layer.colormap.name) == ("KRT19", "cyan")
+    np.testing.assert_array_equal(pin.layer.data, as_image(values(new, "KRT19")))
+
+
+# --- composites ---
+
+
+def test_a_composite_shows_its_genes_alone_on_black_until_it_is_undone(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    labels = viewer.add_labels(np.zeros((6, 8), int))
+    hidden = session.pins.pin("CD74").layer
+    hidden.visible = False
+    genes = ("GRB7", "ERBB2", "KRT19", "ESR1")
+    session.pins.compose(genes)
+    shown = [layer for layer in viewer.layers if layer.visible and layer is not labels]
+    assert [layer.metadata[GENE_KEY] for layer in shown] == list(genes)
+    assert [layer.colormap.name for layer in shown] == ["red", "green", "blue", "yellow"]
+    assert {layer.blending for layer in shown} == {"additive"}
+    assert labels.visible
+    for layer, gene in zip(shown, genes, strict=True):
+        np.testing.assert_array_equal(layer.data, as_image(values(heatmap, gene)))
+        np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, gene)))
+    session.pins.compose(("CD74",))
+    composed = [pin.gene for pin in session.pins.pins if pin.in_composite]
+    assert composed == ["CD74"], "a second composite replaces the first"
+    assert not heatmap.layer.visible
+    session.pins.undo_composite()
+    assert not session.pins.has_composite
+    assert heatmap.layer.visible
+    assert viewer.layers["C6"].visible
+    assert not hidden.visible, "it was not the composite that hid it"
+
+
+def test_removing_the_layers_of_a_composite_undoes_it(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    session.pins.compose(("ERBB2", "GRB7"))
+    for pin in list(session.pins.pins):
+        assert not heatmap.layer.visible
+        viewer.layers.remove(pin.layer)
+    assert heatmap.layer.visible
+
+
+@pytest.mark.parametrize("genes", [(), ("ERBB2", "CD74", "KRT19", "ESR1", "GRB7")])
+def test_a_composite_is_of_one_to_four_genes(session: GeneSession, genes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="1 to 4"):
+        session.pins.compose(genes)
+
+
+# --- signatures ---
+
+SIGNATURE = Signature("HER2", ("ERBB2", "GRB7"), listed=3)
+
+
+def signature_layers(viewer: ViewerModel) -> list[str]:
+    return [layer.name for layer in viewer.layers if SIGNATURE_KEY in layer.metadata]
+
+
+def test_a_signature_is_the_mean_z_score_around_zero(
+    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    session.signatures.show(heatmap, SIGNATURE)
+    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    layer = viewer.layers[-1]
+    assert layer.name == "signature HER2 (2 of 3) · C6"
+    expected = zscore(heatmap.prediction[:, list(SIGNATURE.genes)].X.astype(float)).mean(1)
+    np.testing.assert_allclose(layer.data, as_image(expected), atol=1e-5)
+    reach = np.abs(percentiles(expected)).max()
+    np.testing.assert_allclose(layer.contrast_limits, [-reach, reach], rtol=1e-4)
+    assert layer.colormap.name == "PiYG"
+    assert layer.metadata[SIGNATURE_KEY] == {"name": "HER2", "genes": ["ERBB2", "GRB7"]}
+    assert heatmap_of(layer) is None
+    assert not heatmap.layer.visible, "mixed colors mean nothing"
+    session.show("CD74")
+    assert heatmap.layer.visible
+    assert not layer.visible
+
+
+def test_a_signature_follows_the_prediction_and_replaces_one_of_its_name(
+    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    session.signatures.work.seconds = 0
+    heatmap.prediction.X[20:] = np.nan
+    session.signatures.show(heatmap, SIGNATURE)
+    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    layer = viewer.layers[-1]
+    assert np.isfinite(layer.data).sum() == 20
+    heatmap.prediction.X[20:] = np.arange(5)
+    heatmap.filled.emit()
+    qtbot.waitUntil(lambda: bool(np.isfinite(layer.data).sum() == 47), timeout=10_000)
+    session.signatures.show(heatmap, Signature("HER2", ("GRB7",), listed=1))
+    new_name = "signature HER2 (1 of 1) · C6"
+    qtbot.waitUntil(lambda: signature_layers(viewer) == [new_name], timeout=10_000)
+
+
+def test_a_signature_that_is_removed_does_not_come_back(
+    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    session.signatures.work.seconds = 0
+    session.signatures.show(heatmap, SIGNATURE)
+    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    session.signatures.refresh(heatmap)
+    viewer.layers.remove(viewer.layers[-1])
+    qtbot.waitUntil(lambda: session.signatures.work.is_idle, timeout=10_000)
+    assert signature_layers(viewer) == []
+    assert heatmap.layer.visible
+
+
+@pytest.mark.parametrize("numbers", [[], [0.0], [np.nan], [-3.0, 1.0]])
+def test_symmetric_limits_are_limits_around_zero(numbers: list[float]) -> None:
+    low, high = symmetric_limits(np.array(numbers))
+    assert low == -high
+    assert high > 0
+
+
+# --- display ---
+
+
+def test_the_display_settings_arrive_in_the_layers(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    pin = session.pins.pin("GRB7")
+    settings = DisplaySettings(percentiles=(10, 80), smooth=True, opacity=0.35, colormap="viridis")
+    session.display.apply(settings)
+    assert session.display.settings == settings
+    layer = heatmap.layer
+    assert (layer.opacity, layer.colormap.name) == (0.35, "viridis")
+    assert layer.interpolation2d == pin.layer.interpolation2d == "linear"
+    limits = partial(percentiles, low=10, high=80)
+    np.testing.assert_allclose(layer.contrast_limits, limits(values(heatmap, "ERBB2")))
+    np.testing.assert_allclose(pin.layer.contrast_limits, limits(values(heatmap, "GRB7")))
+    heatmap.show("CD74")
+    np.testing.assert_allclose(layer.contrast_limits, limits(values(heatmap, "CD74")))
+    assert session.pins.pin("KRT19").layer.interpolation2d == "linear"
+    session.display.reset()
+    assert (layer.opacity, layer.colormap.name, layer.interpolation2d) == (0.7, "magma", "nearest")
+    np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, "CD74")))
+
+
+def test_shared_limits_are_the_same_for_heatmap_and_pins(
+    heatmap: Heatmap, session: GeneSession
+) -> None:
+    pin = session.pins.pin("GRB7")
+    session.display.apply(DisplaySettings(shared=True))
+
+    def expected(*genes: str) -> list[float]:
+        lows, highs = zip(*(percentiles(values(heatmap, gene)) for gene in genes), strict=True)
+        return [min(lows), max(highs)]
+
+    for layer in (heatmap.layer, pin.layer):
+        np.testing.assert_allclose(layer.contrast_limits, expected("ERBB2", "GRB7"))
+    heatmap.show("ESR1")
+    for layer in (heatmap.layer, pin.layer):
+        np.testing.assert_allclose(layer.contrast_limits, expected("ESR1", "GRB7"))
+    third = session.pins.pin("CD74")
+    for layer in (heatmap.layer, pin.layer, third.layer):
+        np.testing.assert_allclose(layer.contrast_limits, expected("ESR1", "GRB7", "CD74"))
+    session.display.apply(DisplaySettings(shared=False))
+    np.testing.assert_allclose(pin.layer.contrast_limits, expected("GRB7"))
+
+
+def test_limits_set_by_hand_stay_until_the_display_is_reset(
+    heatmap: Heatmap, session: GeneSession
+) -> None:
+    pin = session.pins.pin("GRB7")
+    pin.layer.contrast_limits = (13, 14)
+    pin.refresh()
+    assert pin.layer.contrast_limits == [13, 14]
+    session.display.reset()
+    np.testing.assert_allclose(pin.layer.contrast_limits, percentiles(values(heatmap, "GRB7")))
+
+
+def test_the_settings_follow_what_is_changed_in_napari(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    heard: list[DisplaySettings] = []
+    session.display.changed.connect(heard.append)
+    heatmap.layer.opacity = 0.2
+    heatmap.layer.colormap = "gray"
+    heatmap.layer.interpolation2d = "cubic"
+    expected = DisplaySettings(opacity=0.2, colormap="gray", smooth=True)
+    assert session.display.settings == heard[-1] == expected
+    session.display.apply(DisplaySettings(opacity=0.9, colormap="gray", smooth=True))
+    assert heatmap.layer.interpolation2d == "cubic", "another way of smoothing stays"
+    other = add_heatmap(viewer, gene_prediction(), slide="D1")
+    session.current.choose(other)
+    assert session.display.settings == DisplaySettings()
+    assert heatmap.layer.opacity == 0.9
+
+
+def test_one_switch_of_the_gene_draws_limits_and_data_once(
+    heatmap: Heatmap, session: GeneSession
+) -> None:
+    drawn: list[str] = []
+    heatmap.layer.events.contrast_limits.connect(lambda: drawn.append("limits"))
+    heatmap.layer.events.set_data.connect(lambda: drawn.append("data"))
+    for gene in ("GRB7", "CD74", "ESR1"):
+        drawn.clear()
+        heatmap.show(gene)
+        assert sorted(drawn) == ["data", "limits"]
+        low, high = heatmap.layer.contrast_limits_range
+        assert (low, high) == (values(heatmap, gene).min(), values(heatmap, gene).max())
+
+
+def test_a_closed_session_lets_go(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    heard: list[str] = []
+    session.shown.connect(heard.append)
+    session.close()
+    heatmap.show("GRB7")
+    heatmap.filled.emit()
+    heatmap.layer.opacity = 0.1
+    assert heard == []
+    assert session.display.settings == DisplaySettings()
+    assert len(heatmap.shown) == len(heatmap.filled) == 0

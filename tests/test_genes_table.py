@@ -1,0 +1,168 @@
+"""The table of genes: what stands in it, in which order, and what is left out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+
+from gene_predictions import RELIABILITY, gene_prediction
+from napari_nh2st.widgets.gene_reliability import (
+    GREYED,
+    badge_color,
+    badge_text,
+    reliability_reason,
+)
+from napari_nh2st.widgets.gene_statistics import gene_statistics
+from napari_nh2st.widgets.gene_table import GENE, MEAN, MORAN, GeneTable
+from napari_nh2st.widgets.gene_table import RELIABILITY as PCC
+
+ROLE = Qt.ItemDataRole
+
+
+@pytest.fixture
+def table(qtbot: QtBot) -> GeneTable:
+    table = GeneTable()
+    qtbot.addWidget(table)
+    table.set_genes(list(RELIABILITY), list(RELIABILITY.values()))
+    return table
+
+
+def cell(table: GeneTable, gene: str, column: int, role: ROLE = ROLE.DisplayRole) -> object:
+    row = table.genes.row_of(gene)
+    assert row is not None
+    return table.genes.index(row, column).data(role)
+
+
+def test_the_most_reliable_come_first_then_by_name_and_the_unknown_last(table: GeneTable) -> None:
+    assert table.shown_genes == ["ERBB2", "GRB7", "KRT19", "CD74", "ESR1"]
+
+
+@pytest.mark.parametrize("order", list(Qt.SortOrder))
+@pytest.mark.parametrize("column", [PCC, MEAN, MORAN])
+def test_what_is_unknown_is_last_in_either_order(
+    table: GeneTable, column: int, order: Qt.SortOrder
+) -> None:
+    statistics = pd.DataFrame(
+        {"mean": [3.0, 1.0, 2.0, np.nan, 5.0], "morans_i": [0.5, 0.1, 0.2, np.nan, 0.9]},
+        index=list(RELIABILITY),
+    )
+    table.genes.set_statistics(statistics)
+    table.sortByColumn(column, order)
+    known = [gene for gene in RELIABILITY if gene != "ESR1"]
+    numbers = RELIABILITY if column == PCC else statistics.iloc[:, column - MEAN].to_dict()
+    sign = 1 if order == Qt.SortOrder.AscendingOrder else -1
+    assert table.shown_genes == [*sorted(known, key=lambda g: (sign * numbers[g], g)), "ESR1"]
+
+
+def test_names_sort_by_name(table: GeneTable) -> None:
+    table.sortByColumn(GENE, Qt.SortOrder.AscendingOrder)
+    assert table.shown_genes == sorted(RELIABILITY)
+
+
+def test_the_cells_show_numbers_and_the_unknown_in_words(table: GeneTable) -> None:
+    assert cell(table, "ERBB2", PCC) == "0.71"
+    assert cell(table, "ESR1", PCC) == "unknown"
+    assert cell(table, "ERBB2", MEAN) == "…"
+    table.genes.set_statistics(
+        pd.DataFrame({"mean": 1.2345, "morans_i": 0.678}, index=list(RELIABILITY))
+    )
+    assert cell(table, "ERBB2", MEAN) == "1.23"
+    assert cell(table, "ERBB2", MORAN) == "0.68"
+
+
+def test_genes_below_the_threshold_are_greyed_and_say_why(table: GeneTable) -> None:
+    assert cell(table, "ERBB2", GENE, ROLE.ForegroundRole) is None
+    assert cell(table, "CD74", GENE, ROLE.ForegroundRole) == GREYED
+    tooltip = cell(table, "CD74", GENE, ROLE.ToolTipRole)
+    assert "CD74: held-out PCC 0.11 is below 0.20" in str(tooltip)
+    table.set_threshold(0.5)
+    assert cell(table, "KRT19", GENE, ROLE.ForegroundRole) == GREYED
+    assert "is below 0.50" in str(cell(table, "KRT19", GENE, ROLE.ToolTipRole))
+    table.set_threshold(0.1)
+    assert cell(table, "CD74", GENE, ROLE.ForegroundRole) is None
+
+
+def test_only_reliable_leaves_out_what_is_below_the_threshold_or_unknown(table: GeneTable) -> None:
+    table.set_only_reliable(True)
+    assert set(table.shown_genes) == {"ERBB2", "GRB7", "KRT19"}
+    table.set_threshold(0.5)
+    assert set(table.shown_genes) == {"ERBB2", "GRB7"}
+    table.set_only_reliable(False)
+    assert set(table.shown_genes) == set(RELIABILITY)
+
+
+def test_a_search_finds_part_of_a_name_or_the_genes_of_a_list(table: GeneTable) -> None:
+    table.search("rb")
+    assert set(table.shown_genes) == {"ERBB2", "GRB7"}
+    table.search("", frozenset({"CD74", "ESR1"}))
+    assert set(table.shown_genes) == {"CD74", "ESR1"}
+    table.search("krt", frozenset({"CD74"}))
+    assert set(table.shown_genes) == {"CD74", "KRT19"}
+    table.search("")
+    assert set(table.shown_genes) == set(RELIABILITY)
+
+
+def test_leaving_the_current_gene_out_chooses_no_other(table: GeneTable) -> None:
+    chosen: list[str] = []
+    table.chosen.connect(chosen.append)
+    table.go_to("ERBB2")
+    table.search("KRT")
+    table.set_only_reliable(True)
+    table.set_genes(["A", "B"], [0.5, 0.6])
+    assert chosen == []
+
+
+def test_stepping_follows_the_order_of_the_table_and_stops_at_its_ends(table: GeneTable) -> None:
+    chosen: list[str] = []
+    table.chosen.connect(chosen.append)
+    table.sortByColumn(GENE, Qt.SortOrder.AscendingOrder)
+    table.go_to("KRT19")
+    table.step(-1)
+    table.step(-1)
+    table.step(1)
+    assert chosen == ["GRB7", "ESR1", "GRB7"]
+    table.go_to("KRT19")
+    table.step(1)
+    assert chosen == ["GRB7", "ESR1", "GRB7"], "there is none below the last"
+    table.search("CD74")
+    table.go_to("KRT19")  # it is left out
+    assert table.selected_genes == []
+    table.step(1)
+    assert chosen[-1] == "CD74"
+
+
+def test_the_statistics_are_of_the_predicted_tiles() -> None:
+    prediction = gene_prediction()
+    prediction.X[10:20] = np.nan
+    table = gene_statistics(prediction)
+    there = np.delete(np.asarray(prediction.X, np.float64), slice(10, 20), axis=0)
+    np.testing.assert_allclose(table["mean"], there.mean(0))
+    assert list(table.index) == list(RELIABILITY)
+    assert table["morans_i"]["KRT19"] > 0.6
+    assert table["morans_i"]["ERBB2"] < 0.3
+
+
+def test_without_values_there_are_no_statistics() -> None:
+    assert gene_statistics(gene_prediction(filled=False)).isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("pcc", "words"),
+    [
+        (0.71, "held-out PCC 0.71"),
+        (0.11, "held-out PCC 0.11 is below 0.20: "),
+        (0.1982, "held-out PCC 0.1982 is below 0.20: "),
+        (-0.001, "held-out PCC 0.00 is below 0.20: "),
+        (np.nan, "reliability unknown: "),
+    ],
+)
+def test_the_badge_says_how_far_to_trust_a_gene(pcc: float, words: str) -> None:
+    assert reliability_reason(pcc, 0.2).startswith(words)
+    assert words in badge_text("ERBB2", pcc, 0.2)
+    assert badge_color(pcc, 0.2) in badge_text("ERBB2", pcc, 0.2)
+
+
+def test_badges_differ_between_good_poor_and_unknown() -> None:
+    assert len({badge_color(pcc, 0.2) for pcc in (0.6, 0.3, 0.1, np.nan)}) == 4
+    assert badge_color(0.3, 0.4) == badge_color(0.1, 0.4)

@@ -1,0 +1,374 @@
+"""The Genes dock: what the user does reaches the viewer, and the other way round."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QItemSelectionModel, Qt
+from qtpy.QtWidgets import QDockWidget, QWidget
+
+from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
+from napari_nh2st.widgets import gene_pins, gene_signature_panel, gene_statistics, gene_tab
+from napari_nh2st.widgets.gene_display import DisplaySettings
+from napari_nh2st.widgets.gene_layers import GENE_KEY
+from napari_nh2st.widgets.gene_signatures import Signature
+from napari_nh2st.widgets.gene_table import MEAN, MORAN
+from napari_nh2st.widgets.genes import GenesWidget
+from napari_nh2st.widgets.heatmap import Heatmap
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
+    for kind, texts in shown.items():
+        for module in (gene_pins, gene_signature_panel, gene_statistics, gene_tab):
+            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
+    return shown
+
+
+@pytest.fixture
+def viewer(qtbot: QtBot) -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def widget(qtbot: QtBot, viewer: ViewerModel) -> Iterator[GenesWidget]:
+    widget = GenesWidget(viewer)
+    qtbot.addWidget(widget)
+    yield widget
+    widget.close_down()
+
+
+@pytest.fixture
+def heatmap(viewer: ViewerModel, widget: GenesWidget) -> Heatmap:
+    return add_heatmap(viewer, gene_prediction())
+
+
+def select(widget: GenesWidget, *genes: str) -> None:
+    table = widget.genes.table
+    table.clearSelection()
+    for gene in genes:
+        row = table.shown_genes.index(gene)
+        flags = QItemSelectionModel.SelectionFlag
+        table.selectionModel().select(table.filter.index(row, 0), flags.Select | flags.Rows)
+
+
+def pinned(viewer: ViewerModel) -> list[str]:
+    return [la.metadata[GENE_KEY] for la in viewer.layers if GENE_KEY in la.metadata]
+
+
+def test_the_dock_has_its_tabs_and_every_control_a_tooltip(widget: GenesWidget) -> None:
+    titles = [widget.tabText(index) for index in range(widget.count())]
+    assert titles == ["Genes", "Tile", "Domains", "Regions"]
+    tab = widget.genes
+    for panel in (tab, tab.pins, tab.signature, tab.display):
+        for name, control in vars(panel).items():
+            composed = name in ("pins", "signature", "display") or name.endswith("_section")
+            if isinstance(control, QWidget) and not composed:
+                assert control.toolTip(), name
+
+
+def test_without_a_prediction_there_is_a_hint_and_nothing_breaks(
+    widget: GenesWidget, messages: dict[str, list[str]]
+) -> None:
+    tab = widget.genes
+    assert "No prediction yet" in tab.header.text()
+    widget.next_gene()
+    tab.search.setText("ERBB2")
+    tab.search.returnPressed.emit()
+    for button in (tab.pins.pin, tab.pins.compose, tab.signature.show_layer, tab.display.reset):
+        button.click()
+    tab.display.opacity.setValue(10)
+    assert len(messages["warning"]) == 3
+
+
+def test_a_prediction_fills_the_table_and_the_header(
+    qtbot: QtBot, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    tab = widget.genes
+    assert set(tab.table.shown_genes) == set(RELIABILITY)
+    assert "ERBB2" in tab.header.text()
+    assert "held-out PCC 0.71" in tab.header.text()
+    assert VALUE_NAME in tab.value_name.text()
+    assert tab.table.selected_genes == ["ERBB2"]
+    qtbot.waitUntil(lambda: widget.session.statistics is not None, timeout=10_000)
+    row = tab.table.genes.row_of("KRT19")
+    mean = float(heatmap.prediction[:, "KRT19"].X.mean())
+    assert tab.table.genes.index(row, MEAN).data() == f"{mean:.3g}"
+    assert float(tab.table.genes.index(row, MORAN).data()) > 0.6
+
+
+def test_going_to_a_row_shows_its_gene(widget: GenesWidget, heatmap: Heatmap) -> None:
+    layer = heatmap.layer
+    widget.genes.table.selectRow(widget.genes.table.shown_genes.index("CD74"))
+    assert heatmap.gene == "CD74"
+    assert heatmap.layer is layer
+    np.testing.assert_array_equal(layer.data, as_image(heatmap.prediction[:, "CD74"].X.ravel()))
+    assert "below 0.20" in widget.genes.header.text(), "it says that the gene is not reliable"
+    widget.genes.threshold.setValue(0.1)
+    assert "below" not in widget.genes.header.text()
+
+
+def test_a_gene_shown_elsewhere_is_the_tables_current_one(
+    widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    heatmap.show("GRB7")
+    assert widget.genes.table.selected_genes == ["GRB7"]
+    assert "GRB7" in widget.genes.header.text()
+
+
+def test_stepping_shows_the_next_gene_of_those_that_are_listed(
+    widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    widget.genes.only_reliable.setChecked(True)
+    first, second, third = widget.genes.table.shown_genes
+    heatmap.show(first)
+    widget.next_gene()
+    assert heatmap.gene == second
+    widget.next_gene()
+    widget.next_gene()
+    assert heatmap.gene == third
+    widget.previous_gene()
+    assert heatmap.gene == second
+
+
+def test_keys_step_and_pin_but_are_letters_in_the_search_line(
+    qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    widget.show()
+    qtbot.waitExposed(widget)
+    widget.activateWindow()
+    table = widget.genes.table
+    order = table.shown_genes
+    heatmap.show(order[0])
+    table.setFocus()
+    qtbot.waitUntil(table.hasFocus, timeout=5000)
+    shown = []
+    ctrl = Qt.KeyboardModifier.ControlModifier
+    for key, modifier in (
+        (Qt.Key.Key_N, Qt.KeyboardModifier.NoModifier),
+        (Qt.Key.Key_Down, ctrl),
+        (Qt.Key.Key_P, Qt.KeyboardModifier.NoModifier),
+        (Qt.Key.Key_Down, Qt.KeyboardModifier.NoModifier),
+        (Qt.Key.Key_Up, ctrl),
+    ):
+        qtbot.keyClick(table, key, modifier)
+        shown.append(heatmap.gene)
+    assert shown == [order[1], order[2], order[1], order[2], order[1]]
+    qtbot.keyClick(table, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
+    assert pinned(viewer) == [order[1]]
+    widget.genes.search.setFocus()
+    qtbot.keyClicks(widget.genes.search, "np")
+    assert widget.genes.search.text() == "np"
+    assert heatmap.gene == order[1]
+
+
+def test_searching_narrows_the_table_and_enter_shows_the_first(
+    qtbot: QtBot, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    tab = widget.genes
+    heatmap.show("CD74")
+    qtbot.keyClicks(tab.search, "krt")
+    assert tab.table.shown_genes == ["KRT19"]
+    assert heatmap.gene == "CD74", "typing shows nothing yet"
+    qtbot.keyClick(tab.search, Qt.Key.Key_Return)
+    assert heatmap.gene == "KRT19"
+    tab.search.clear()
+    assert set(tab.table.shown_genes) == set(RELIABILITY)
+    assert tab.table.selected_genes == ["KRT19"]
+    assert tab.count.text() == "5 of 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "note"),
+    [
+        ("erbb2, CD74\nGRB7", {"ERBB2", "CD74", "GRB7"}, ""),
+        ("ERBB2, KRT91, CD74", {"ERBB2", "CD74"}, "Not in the panel: KRT91 (nearest KRT19)"),
+        ("ERBB2, KR", {"ERBB2", "KRT19"}, ""),
+        ("ERBB3", set(), "Not in the panel: ERBB3 (nearest ERBB2)"),
+    ],
+)
+def test_a_pasted_list_is_shown_and_what_is_unknown_is_said(
+    widget: GenesWidget, heatmap: Heatmap, text: str, shown: set[str], note: str
+) -> None:
+    widget.genes.search.setText(text)
+    assert set(widget.genes.table.shown_genes) == shown
+    assert widget.genes.search_note.text() == note
+    assert widget.genes.search_note.isHidden() == (not note)
+
+
+def test_the_buttons_pin_unpin_compose_and_undo(
+    viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap, messages: dict[str, list[str]]
+) -> None:
+    panel = widget.genes.pins
+    select(widget, "KRT19", "CD74")
+    panel.pin.click()
+    assert pinned(viewer) == ["KRT19", "CD74"]
+    assert [panel.list.item(row).text() for row in range(2)] == ["KRT19 · C6", "CD74 · C6"]
+    panel.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert [la.visible for la in viewer.layers if GENE_KEY in la.metadata] == [False, True]
+    viewer.layers[-1].visible = False
+    assert panel.list.item(1).checkState() == Qt.CheckState.Unchecked
+    panel.list.item(0).setSelected(True)
+    panel.unpin.click()
+    assert pinned(viewer) == ["CD74"]
+    select(widget, *RELIABILITY)
+    panel.compose.click()
+    assert "one to 4 genes, and 5 are selected" in messages["warning"][0]
+    select(widget, "ERBB2", "KRT19")
+    panel.compose.click()
+    assert pinned(viewer) == ["CD74", "ERBB2", "KRT19"]
+    assert not heatmap.layer.visible
+    panel.undo.click()
+    assert pinned(viewer) == ["CD74"]
+    assert heatmap.layer.visible
+    assert not panel.undo.isEnabled()
+
+
+def test_a_double_click_pins(viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap) -> None:
+    table = widget.genes.table
+    row = table.shown_genes.index("GRB7")
+    table.doubleClicked.emit(table.filter.index(row, 2))
+    assert pinned(viewer) == ["GRB7"]
+
+
+def test_a_pasted_signature_says_what_it_found_and_is_shown(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    widget: GenesWidget,
+    heatmap: Heatmap,
+    messages: dict[str, list[str]],
+) -> None:
+    panel = widget.genes.signature
+    arrived: list[tuple[Heatmap, Signature]] = []
+    monkeypatch.setattr(widget.session.signatures, "show", lambda *what: arrived.append(what))
+    panel.genes.setPlainText("grb7; ERBB2\nESR2 QQQQQ")
+    assert panel.note.text() == "2 of 4 genes found; not found: ESR2 (nearest ESR1), QQQQQ"
+    panel.name.setText("HER2")
+    panel.show_layer.click()
+    assert arrived == [(heatmap, Signature("HER2", ("GRB7", "ERBB2"), 4))]
+    panel.genes.setPlainText("QQQQQ")
+    panel.show_layer.click()
+    panel.genes.setPlainText("")
+    panel.show_layer.click()
+    assert len(arrived) == 1
+    assert "none of these 1 genes" in messages["warning"][0]
+    assert "paste names" in messages["warning"][1]
+
+
+def test_a_gmt_file_offers_its_sets(
+    tmp_path: Path, widget: GenesWidget, heatmap: Heatmap, messages: dict[str, list[str]]
+) -> None:
+    path = tmp_path / "sets.gmt"
+    path.write_text("LUMINAL\tna\tESR1\tKRT19\nHER2\tna\tERBB2\tGRB7\n")
+    panel = widget.genes.signature
+    panel.open_gmt(path)
+    assert [panel.sets.itemText(i) for i in range(panel.sets.count())] == ["LUMINAL", "HER2"]
+    assert (panel.name.text(), panel.genes.toPlainText()) == ("LUMINAL", "ESR1, KRT19")
+    panel.sets.textActivated.emit("HER2")
+    assert (panel.name.text(), panel.genes.toPlainText()) == ("HER2", "ERBB2, GRB7")
+    panel.open_gmt(tmp_path / "missing.gmt")
+    assert "missing.gmt" in messages["error"][0]
+    assert panel.genes.toPlainText() == "ERBB2, GRB7", "nothing is lost"
+
+
+def test_every_display_control_reaches_the_settings(widget: GenesWidget, heatmap: Heatmap) -> None:
+    panel = widget.genes.display
+    panel.low.setValue(5)
+    panel.high.setValue(90.5)
+    panel.opacity.setValue(40)
+    for choice, index in ((panel.limits, 1), (panel.surface, 1), (panel.colormap, 1)):
+        choice.setCurrentIndex(index)
+        choice.activated.emit(index)
+    expected = DisplaySettings(
+        percentiles=(5, 90.5), shared=True, smooth=True, opacity=0.4, colormap="viridis"
+    )
+    assert widget.session.display.settings == panel.settings() == expected
+    panel.reset.click()
+    assert widget.session.display.settings == panel.settings() == DisplaySettings()
+
+
+def test_the_display_controls_follow_napari(widget: GenesWidget, heatmap: Heatmap) -> None:
+    panel = widget.genes.display
+    heatmap.layer.colormap = "turbo"
+    heatmap.layer.opacity = 0.333
+    assert panel.colormap.currentText() == "turbo"
+    panel.surface.setCurrentIndex(1)
+    panel.surface.activated.emit(1)
+    assert heatmap.layer.opacity == 0.333, "the slider is too coarse for it, and was not moved"
+    assert heatmap.layer.interpolation2d == "linear"
+
+
+def test_statistics_are_computed_again_when_values_have_come(
+    qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget
+) -> None:
+    widget.session._work.seconds = 0
+    prediction = gene_prediction(filled=False)
+    heatmap = add_heatmap(viewer, prediction)
+    qtbot.waitUntil(lambda: widget.session.statistics is not None, timeout=10_000)
+    assert widget.session.statistics is not None
+    assert widget.session.statistics["mean"].isna().all()
+    prediction.X[:] = 2.5
+    heatmap.filled.emit()
+    qtbot.waitUntil(lambda: bool((widget.session.statistics["mean"] == 2.5).all()), timeout=10_000)
+
+
+def test_requests_that_come_too_fast_are_one(qtbot: QtBot) -> None:
+    calls: list[int] = []
+    work = gene_statistics.RepeatedWork(calls.append, seconds=3600)
+    work.request(1)
+    qtbot.waitUntil(lambda: work.is_idle)
+    for number in (2, 3, 4):
+        work.request(number)
+    assert calls == [1]
+    work.request(5, now=True)
+    qtbot.waitUntil(lambda: work.is_idle)
+    assert calls == [1, 5]
+    work.close()
+
+
+def test_work_that_fails_is_a_message(qtbot: QtBot, messages: dict[str, list[str]]) -> None:
+    def fail() -> None:
+        raise MemoryError("too large")
+
+    work = gene_statistics.RepeatedWork(fail, seconds=0)
+    work.request()
+    qtbot.waitUntil(lambda: work.is_idle)
+    assert "MemoryError: too large" in messages["error"][0]
+
+
+def test_another_prediction_has_its_own_genes(
+    viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    other = add_heatmap(viewer, gene_prediction()[:, ["KRT19", "CD74"]].copy(), "CD74", "D1")
+    widget.current.choose(other)
+    assert set(widget.genes.table.shown_genes) == {"KRT19", "CD74"}
+    assert widget.genes.table.selected_genes == ["CD74"]
+    widget.next_gene()
+    heatmap.show("GRB7")
+    assert "GRB7" not in widget.genes.header.text()
+    viewer.layers.remove(other.layer)
+    assert "GRB7" in widget.genes.header.text()
+
+
+def test_a_widget_out_of_its_dock_lets_go_and_follows_again_in_another(
+    qtbot: QtBot, viewer: ViewerModel
+) -> None:
+    dock = QDockWidget()
+    qtbot.addWidget(dock)
+    widget = GenesWidget(viewer, dock)
+    dock.setWidget(widget)
+    heatmap = add_heatmap(viewer, gene_prediction())
+    assert widget.session.heatmap is heatmap
+    widget.setParent(None)
+    assert widget.session.heatmap is None
+    heatmap.show("CD74")
+    assert "CD74" not in widget.genes.header.text()
+    dock.setWidget(widget)
+    assert widget.session.heatmap is heatmap
+    assert "CD74" in widget.genes.header.text()
+    widget.close_down()
+    assert len(heatmap.shown) == len(heatmap.filled) == 0

@@ -1,0 +1,401 @@
+"""The regions panel: what is drawn reaches the analysis in the slide's pixels, and is shown."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.layers import Shapes
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_nh2st.analysis.regions import compare_regions, region_statistics
+from napari_nh2st.widgets import regions_panel, small_table
+from napari_nh2st.widgets.picked_tile import MARKER_KEY
+from napari_nh2st.widgets.region_polygons import polygons_in_pixels
+from napari_nh2st.widgets.regions_panel import ALL_REGIONS, NOT_INDEPENDENT, RegionsPanel
+from shown_predictions import PLACES, Shown, show_prediction
+
+LEFT = np.array([[10.0, 10], [10, 150], [200, 150], [200, 10]])
+RIGHT = np.array([[40.0, 200], [40, 400], [230, 330]])
+BESIDE = np.array([[5000.0, 5000], [5000, 5100], [5100, 5100]])
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
+    for kind, texts in shown.items():
+        for module in (regions_panel, small_table):
+            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
+    return shown
+
+
+@pytest.fixture
+def shown(qtbot: QtBot, tmp_path: Path) -> Iterator[Shown]:
+    shown = show_prediction(tmp_path, place=PLACES["turned"])
+    yield shown
+    shown.current.close()
+    shown.viewer.layers.clear()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, shown: Shown) -> Iterator[RegionsPanel]:
+    panel = RegionsPanel(shown.current)
+    qtbot.addWidget(panel)
+    panel.follow()
+    yield panel
+    panel.close_down()
+    qtbot.waitUntil(lambda: panel._measuring is None and panel._comparing is None)
+
+
+def draw(shown: Shown, *polygons: np.ndarray, **attributes: Any) -> Shapes:
+    """A Shapes layer whose shapes have these corners in full-resolution pixels of the slide."""
+    corners = [
+        # A slide's pixel k covers [k, k + 1); napari centers it on k.
+        np.array([shown.slide_layer.data_to_world(point - 0.5) for point in polygon])
+        for polygon in polygons
+    ]
+    attributes = {"shape_type": "polygon", "units": shown.slide_layer.units} | attributes
+    return shown.viewer.add_shapes(corners, **attributes)
+
+
+def shows(panel: RegionsPanel, *names: str) -> Callable[[], None]:
+    def check() -> None:
+        assert list(panel.polygons) == list(names)
+        assert panel._measuring is None
+
+    return check
+
+
+# --- polygons in pixels ---
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_corners_drawn_on_the_slide_are_its_pixels(
+    qtbot: QtBot, tmp_path: Path, place: dict[str, Any]
+) -> None:
+    shown = show_prediction(tmp_path, place=place)
+    polygons = polygons_in_pixels(draw(shown, LEFT, RIGHT), shown.heatmap)
+    assert list(polygons) == ["region 1", "region 2"]
+    np.testing.assert_allclose(polygons["region 1"], LEFT, atol=1e-2)
+    np.testing.assert_allclose(polygons["region 2"], RIGHT, atol=1e-2)
+
+
+def test_the_shapes_layer_may_have_a_transform_and_units_of_its_own(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    shown = show_prediction(tmp_path)
+    layer = shown.viewer.add_shapes(
+        [np.array([[0.0, 0], [0, 10], [10, 10]])],
+        shape_type="polygon",
+        scale=(2000, 4000),
+        translate=(64_000, 32_000),
+        units=("nm", "nm"),
+    )
+    expected = np.array([[64.0, 32], [64, 72], [84, 72]]) + 0.5  # 1 µm/px
+    np.testing.assert_allclose(polygons_in_pixels(layer, shown.heatmap)["region 1"], expected)
+
+
+def test_an_ellipse_is_its_outline_and_a_line_is_no_region(qtbot: QtBot, tmp_path: Path) -> None:
+    shown = show_prediction(tmp_path)
+    layer = shown.viewer.add_shapes(units=("um", "um"), ndim=2)
+    layer.add_paths([np.array([[0.0, 0], [50, 50], [90, 10]])])
+    layer.add_ellipses([np.array([[50.0, 60], [50, 260], [150, 260], [150, 60]])])
+    layer.add_lines([np.array([[0.0, 0], [50, 50]])])
+    layer.add_rectangles([np.array([[10.0, 20], [30, 60]])])
+    polygons = polygons_in_pixels(layer, shown.heatmap)
+    assert list(polygons) == ["region 2", "region 4"], "numbered as the layer's shapes are"
+    outline = polygons["region 2"]
+    y, x = (outline - (100.5, 160.5)).T
+    np.testing.assert_allclose((y / 50) ** 2 + (x / 100) ** 2, 1, rtol=1e-5)
+    assert area(outline) == pytest.approx(np.pi * 50 * 100, rel=0.005)
+    assert area(polygons["region 4"]) == pytest.approx(20 * 40)
+
+
+def area(polygon: np.ndarray) -> float:
+    y, x = polygon.T
+    return float(abs(np.dot(y, np.roll(x, 1)) - np.dot(x, np.roll(y, 1))) / 2)
+
+
+def test_names_are_the_layers_each_once(qtbot: QtBot, tmp_path: Path) -> None:
+    shown = show_prediction(tmp_path)
+    names = ["tumor", "", None, "tumor", " region 2 "]
+    layer = draw(shown, *[LEFT] * 5, features=pd.DataFrame({"name": names}))
+    assert list(polygons_in_pixels(layer, shown.heatmap)) == [
+        "tumor", "region 3", "region 4", "tumor (2)", "region 2",
+    ]  # fmt: skip
+
+
+# --- the table ---
+
+
+def test_the_drawn_polygons_reach_the_analysis(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived: list[Any] = []
+
+    def remember(prediction: Any, polygons: Any) -> pd.DataFrame:
+        arrived.append((prediction, polygons))
+        return region_statistics(prediction, polygons)
+
+    monkeypatch.setattr(regions_panel, "region_statistics", remember)
+    draw(shown, LEFT, RIGHT, features=pd.DataFrame({"name": ["gland", "stroma"]}))
+    qtbot.waitUntil(shows(panel, "gland", "stroma"))
+    ((prediction, polygons),) = arrived
+    assert prediction is shown.prediction
+    np.testing.assert_allclose(polygons["gland"], LEFT, atol=1e-2)
+    np.testing.assert_allclose(polygons["stroma"], RIGHT, atol=1e-2)
+
+
+def test_the_table_is_what_the_analysis_says_with_the_reliability(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    draw(shown, LEFT, RIGHT)
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    expected = region_statistics(shown.prediction, {"region 1": LEFT, "region 2": RIGHT})
+    table = panel.table.table
+    pd.testing.assert_frame_equal(table[expected.columns], expected)
+    known = shown.prediction.var["reliability"].to_dict()
+    np.testing.assert_array_equal(table["reliability"], [known[gene] for gene in table["gene"]])
+    # A naive count: tiles with values whose center lies in the rectangle.
+    x, y = shown.prediction.obsm["spatial"].T
+    inside = (y > 10) & (y < 200) & (x > 10) & (x < 150)
+    assert panel.region_list.item(0, 1).text() == str(inside.sum())
+
+
+def test_the_table_can_show_one_region(qtbot: QtBot, shown: Shown, panel: RegionsPanel) -> None:
+    layer = draw(shown, LEFT, RIGHT)
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    choose(panel.filter, "region 2")
+    assert set(panel.table.table["region"]) == {"region 2"}
+    layer.add_polygons([LEFT])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2", "region 3"))
+    assert set(panel.table.table["region"]) == {"region 2"}, "the choice stays"
+    choose(panel.filter, ALL_REGIONS)
+    assert set(panel.table.table["region"]) == {"region 1", "region 2", "region 3"}
+
+
+def choose(box: Any, words: str) -> None:
+    box.setCurrentText(words)
+    box.activated.emit(box.currentIndex())
+
+
+def test_the_table_follows_what_is_drawn_moved_and_removed(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    layer = draw(shown, LEFT)
+    qtbot.waitUntil(shows(panel, "region 1"))
+    layer.add_polygons([np.array([[700.0, 0], [720, 20], [700, 20]])])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    layer.translate = (1000, 1000)
+    qtbot.waitUntil(lambda: panel.region_list.item(0, 1).text() == "0")
+    layer.translate = (0, 0)
+    qtbot.waitUntil(lambda: panel.region_list.item(0, 1).text() != "0")
+    layer.selected_data = {1}
+    layer.remove_selected()
+    qtbot.waitUntil(shows(panel, "region 1"))
+    shown.viewer.layers.remove(layer)
+    qtbot.waitUntil(shows(panel))
+    assert not len(panel.table.table)
+    assert "region layer" in panel.notice.text()
+
+
+def test_values_that_come_later_are_counted(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    whole = np.array([[0.0, 0], [0, 1000], [1000, 1000], [1000, 0]])
+    draw(shown, whole)
+    n = shown.prediction.n_obs
+    qtbot.waitUntil(shows(panel, "region 1"))
+    assert panel.region_list.item(0, 1).text() == str(n - 2)
+    shown.prediction.X[-2:] = 1
+    shown.heatmap.filled.emit()
+    qtbot.waitUntil(lambda: panel.region_list.item(0, 1).text() == str(n))
+
+
+def test_a_region_outside_the_tissue_is_a_sentence_and_a_row_of_no_tiles(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    layer = draw(shown, LEFT, BESIDE)
+    layer.add_lines([np.array([[0.0, 0], [50, 50]])])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    assert panel.region_list.item(1, 0).text() == "region 2"
+    assert panel.region_list.item(1, 1).text() == "0"
+    assert panel.notice.text() == (
+        "1 line has no area and is no region. No predicted tile lies in region 2."
+    )
+
+
+def test_a_name_typed_in_the_list_goes_to_the_layer(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    layer = draw(shown, LEFT, RIGHT)
+    layer.add_lines([np.array([[0.0, 0], [50, 50]])])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    panel.region_list.item(1, 0).setText("stroma")
+    qtbot.waitUntil(shows(panel, "region 1", "stroma"))
+    assert layer.features["name"].tolist() == ["region 1", "stroma", ""]
+    assert panel.first.findText("stroma") >= 0
+
+
+def test_a_new_region_layer_lies_on_the_slide_ready_to_draw(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    panel.new_layer.click()
+    layer = panel.regions.layer
+    assert layer in shown.viewer.layers
+    assert shown.viewer.layers.selection.active is layer
+    assert layer.mode == "add_polygon"
+    assert layer.units == shown.slide_layer.units
+    for point in ((0, 0), (40, 7)):
+        np.testing.assert_allclose(
+            layer.data_to_world(point), shown.slide_layer.data_to_world(point)
+        )
+    layer.add_polygons([LEFT - 0.5])
+    layer.add_polygons([RIGHT - 0.5])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    np.testing.assert_allclose(panel.polygons["region 2"], RIGHT, atol=1e-3)
+    assert layer.features["name"].tolist() == ["region 1", "region 2"]
+    layer.selected_data = {0}
+    layer.remove_selected()
+    qtbot.waitUntil(shows(panel, "region 2"))
+
+
+def test_layers_that_only_mark_something_are_not_offered(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    first = draw(shown, LEFT, name="mine")
+    draw(shown, RIGHT, name="picked tile", metadata={MARKER_KEY: True})
+    second = draw(shown, RIGHT, name="more")
+    names = [panel.regions.picker.itemText(k) for k in range(panel.regions.picker.count())]
+    assert names == ["mine", "more"]
+    assert panel.regions.layer is first, "the layer in use stays"
+    panel.regions.picker.activated.emit(1)
+    assert panel.regions.layer is second
+    qtbot.waitUntil(shows(panel, "region 1"))
+    np.testing.assert_allclose(panel.polygons["region 1"], RIGHT, atol=1e-2)
+
+
+# --- comparing ---
+
+
+def test_two_regions_are_compared_as_drawn(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived: list[Any] = []
+
+    def remember(*arguments: Any) -> pd.DataFrame:
+        arrived.append(arguments)
+        return compare_regions(*arguments)
+
+    monkeypatch.setattr(regions_panel, "compare_regions", remember)
+    draw(shown, BESIDE, RIGHT, LEFT)
+    qtbot.waitUntil(shows(panel, "region 1", "region 2", "region 3"))
+    panel.first.setCurrentText("region 3")
+    panel.second.setCurrentText("region 2")
+    panel.compare.click()
+    qtbot.waitUntil(lambda: len(panel.comparison.table) > 0)
+    ((prediction, first, second),) = arrived
+    assert prediction is shown.prediction
+    np.testing.assert_allclose(first, LEFT, atol=1e-2)
+    np.testing.assert_allclose(second, RIGHT, atol=1e-2)
+    expected = compare_regions(shown.prediction, LEFT, RIGHT)
+    table = panel.comparison.table
+    pd.testing.assert_frame_equal(table[expected.columns], expected)
+    assert (np.diff(table["effect"].abs()) <= 0).all()
+    assert panel.compared.text() == "First: region 3; second: region 2."
+    assert "not independent" in NOT_INDEPENDENT
+    assert panel.warning.text() == NOT_INDEPENDENT
+    panel.comparison.view.doubleClicked.emit(panel.comparison.model.index(4, 0))
+    assert shown.heatmap.gene == table["gene"][4]
+
+
+def test_when_the_regions_change_the_comparison_says_so(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    layer = draw(shown, LEFT, RIGHT)
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    panel.compare.click()
+    qtbot.waitUntil(lambda: "First: region 1" in panel.compared.text())
+    layer.add_polygons([BESIDE])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2", "region 3"))
+    assert "First: region 1" in panel.compared.text(), "neither of the two has changed"
+    layer.translate = (1, 0)
+    qtbot.waitUntil(lambda: "compare again" in panel.compared.text())
+
+
+def test_what_cannot_be_compared_is_a_sentence(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel, messages: dict[str, list[str]]
+) -> None:
+    assert not panel.compare.isEnabled()
+    draw(shown, LEFT, BESIDE)
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    panel.compare.click()
+    qtbot.waitUntil(lambda: len(messages["error"]) == 1)
+    assert "second region" in messages["error"][0]
+    panel.second.setCurrentText("region 1")
+    qtbot.waitUntil(panel.compare.isEnabled)
+    panel.compare.click()
+    assert messages["info"] == ["Choose two different regions to compare."]
+
+
+# --- copy and CSV ---
+
+
+def test_what_is_saved_and_copied_is_the_table_as_sorted(
+    qtbot: QtBot,
+    shown: Shown,
+    panel: RegionsPanel,
+    messages: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:
+    draw(shown, LEFT, RIGHT)
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    columns = list(panel.table.table.columns)
+    panel.table.view.sortByColumn(columns.index("mean"), Qt.SortOrder.DescendingOrder)
+    expected = region_statistics(shown.prediction, {"region 1": LEFT, "region 2": RIGHT})
+    expected = expected.sort_values("mean", ascending=False, ignore_index=True)
+    path = tmp_path / "regions.csv"
+    panel.table.save_csv(path)
+    assert messages["info"] == [f"Wrote {path}"]
+    pd.testing.assert_frame_equal(pd.read_csv(path)[expected.columns], expected, rtol=1e-6)
+
+    panel.table.copy_button.click()
+    copied = pd.read_csv(io.StringIO(QApplication.clipboard().text()), sep="\t")
+    pd.testing.assert_frame_equal(copied[expected.columns], expected)
+    panel.table.view.selectRow(3)
+    panel.table.copy()
+    copied = pd.read_csv(io.StringIO(QApplication.clipboard().text()), sep="\t")
+    pd.testing.assert_frame_equal(
+        copied[expected.columns], expected.iloc[[3]].reset_index(drop=True)
+    )
+
+
+def test_a_csv_that_cannot_be_written_is_a_sentence(
+    qtbot: QtBot,
+    shown: Shown,
+    panel: RegionsPanel,
+    messages: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:
+    panel.table.save_csv(tmp_path / "empty.csv")
+    assert "nothing to save" in messages["error"][0]
+    draw(shown, LEFT)
+    qtbot.waitUntil(shows(panel, "region 1"))
+    panel.table.save_csv(tmp_path / "no such folder" / "regions.csv")
+    assert "no folder" in messages["error"][1]
+
+
+def test_a_closed_panel_follows_nothing(qtbot: QtBot, shown: Shown, panel: RegionsPanel) -> None:
+    layer = draw(shown, LEFT)
+    qtbot.waitUntil(shows(panel, "region 1"))
+    panel.close_down()
+    layer.add_polygons([RIGHT])
+    assert not panel._timer.isActive()
+    panel.follow()
+    assert panel._timer.isActive()
+    assert panel.regions.layer is layer

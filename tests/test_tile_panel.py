@@ -1,0 +1,352 @@
+"""The tile panel: a click picks the tile under it, and what is shown is that tile's."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Shapes
+from pytestqt.qtbot import QtBot
+
+from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
+from napari_nh2st.widgets.tile_panel import TilePanel
+from napari_nh2st.widgets.tile_pictures import cells_around, read_tiles
+from napari_nh2st.widgets.tile_positions import tile_at
+from shown_predictions import PLACES, Shown, show_prediction
+
+
+@pytest.fixture
+def open_panel(qtbot: QtBot, tmp_path: Path) -> Iterator[Callable[..., tuple[Shown, TilePanel]]]:
+    opened: list[tuple[Shown, TilePanel]] = []
+
+    def open_one(**drawn: Any) -> tuple[Shown, TilePanel]:
+        shown = show_prediction(tmp_path, **drawn)
+        panel = TilePanel(shown.current)
+        qtbot.addWidget(panel)
+        panel.follow()
+        panel.show()
+        opened.append((shown, panel))
+        return shown, panel
+
+    yield open_one
+    for shown, panel in opened:
+        panel.close_down()
+        shown.current.close()
+        shown.viewer.layers.clear()
+
+
+def click(shown: Shown, position: Any, moved: float = 0.0, **event: Any) -> None:
+    """Press, move on the screen by `moved` pixels, release: as napari runs its callbacks."""
+    mouse = SimpleNamespace(type="mouse_press", pos=(100.0, 100.0), position=tuple(position))
+    mouse.button, mouse.modifiers = event.get("button", 1), event.get("modifiers", ())
+    running = []
+    for callback in shown.viewer.mouse_drag_callbacks:
+        generator = callback(shown.viewer, mouse)
+        if next(generator, "nothing") != "nothing":
+            running.append(generator)
+    if moved:
+        mouse.type, mouse.pos = "mouse_move", (100.0 + moved, 100.0)
+        for generator in running:
+            next(generator, None)
+    mouse.type = "mouse_release"
+    for generator in running:
+        next(generator, None)
+
+
+def world_center(shown: Shown, tile: int, away: tuple[float, float] = (0, 0)) -> Any:
+    x, y = shown.prediction.obsm["spatial"][tile]
+    # A slide's pixel k covers [k, k + 1); napari centers it on k.
+    return shown.slide_layer.data_to_world((y + away[0] - 0.5, x + away[1] - 0.5))
+
+
+def looked_up(panel: TilePanel) -> Callable[[], None]:
+    def check() -> None:
+        assert panel.pictures.isVisible() or panel.pictures_notice.isVisible()
+
+    return check
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("layout", ["square", "hexagonal"])
+def test_the_tile_under_the_mouse_is_found_wherever_the_slide_lies(
+    qtbot: QtBot, tmp_path: Path, place: dict[str, Any], layout: str
+) -> None:
+    shown = show_prediction(tmp_path, place=place, layout=layout)
+    height, width = shown.heatmap.raster.step
+    half = np.array([height, width * shown.heatmap.raster.width]) / 2 - 0.1
+    for tile in range(0, shown.prediction.n_obs, 11):
+        for sign in ((0, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+            position = world_center(shown, tile, tuple(half * sign))
+            assert tile_at(shown.heatmap, position) == tile
+    outside = shown.slide_layer.data_to_world((-40.0, 50.0))
+    assert tile_at(shown.heatmap, outside) is None
+
+
+def test_a_click_in_a_viewer_of_other_units_finds_the_tile(qtbot: QtBot, tmp_path: Path) -> None:
+    shown = show_prediction(tmp_path)
+    shown.viewer.add_points([[5.0, 5.0]], units=("nm", "nm"))
+    nm = np.array(world_center(shown, 17)) * 1000
+    assert tile_at(shown.heatmap, nm, shown.viewer.layers.extent.units) == 17
+
+
+def test_a_click_shows_the_tile(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel(place=PLACES["turned"])
+    click(shown, world_center(shown, 45, (3.0, -5.0)), moved=2)
+    assert panel.tile == 45
+    qtbot.waitUntil(looked_up(panel))
+    row, column = shown.prediction.obs[["array_row", "array_col"]].iloc[45]
+    x, y = shown.prediction.obsm["spatial"][45]
+    assert f"Tile {row} × {column}" in panel.summary.text()
+    assert f"x {x:,.0f} µm, y {y:,.0f} µm" in panel.summary.text()
+    assert panel.genes.table.equals(top_genes(shown.prediction, 45, 10))
+    reliability = panel.genes.table["reliability"]
+    for place, known in enumerate(reliability):
+        assert panel.genes.model.is_unreliable(place) == (known < 0.2)
+    assert (reliability < 0.2).any()
+    panel.set_threshold(-0.5)
+    assert not any(map(panel.genes.model.is_unreliable, range(len(reliability))))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"moved": 30}, {"button": 2}, {"modifiers": ("Alt",)}],
+    ids=["a drag", "another button", "a zoom"],
+)
+def test_other_uses_of_the_mouse_pick_nothing(
+    open_panel: Callable[..., tuple[Shown, TilePanel]], event: dict[str, Any]
+) -> None:
+    shown, panel = open_panel()
+    click(shown, world_center(shown, 20), **event)
+    assert panel.tile is None
+
+
+def test_while_a_region_is_drawn_or_the_panel_is_hidden_clicks_pick_nothing(
+    open_panel: Callable[..., tuple[Shown, TilePanel]],
+) -> None:
+    shown, panel = open_panel()
+    layer = shown.viewer.add_shapes(ndim=2)
+    layer.mode = "add_polygon"
+    click(shown, world_center(shown, 20))
+    assert panel.tile is None
+    layer.mode = "pan_zoom"
+    panel.hide()
+    click(shown, world_center(shown, 20))
+    assert panel.tile is None
+    panel.show()
+    click(shown, world_center(shown, 20))
+    assert panel.tile == 20
+
+
+def test_a_click_beside_the_tiles_keeps_the_picked_one(
+    open_panel: Callable[..., tuple[Shown, TilePanel]],
+) -> None:
+    shown, panel = open_panel()
+    panel.pick(3)
+    click(shown, (-500.0, -500.0))
+    assert panel.tile == 3
+
+
+@pytest.mark.parametrize("layout", ["square", "hexagonal"])
+def test_frames_lie_around_the_tile_and_its_neighborhood(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]], layout: str
+) -> None:
+    shown, panel = open_panel(place=PLACES["turned"], layout=layout)
+    active = shown.viewer.layers.selection.active
+    panel.pick(40)
+    qtbot.waitUntil(looked_up(panel))
+    layer = shown.viewer.layers["picked tile"]
+    assert isinstance(layer, Shapes)
+    assert shown.viewer.layers.selection.active is active
+    neighborhood = neighborhood_of(shown.prediction, 40)
+    assert len(layer.data) == len(neighborhood) == 9
+    for frame, tile in zip(layer.data, neighborhood, strict=True):
+        world = np.mean([layer.data_to_world(corner) for corner in frame], axis=0)
+        np.testing.assert_allclose(world, world_center(shown, tile), atol=1e-3)
+    width = shown.heatmap.raster.width
+    np.testing.assert_allclose(np.ptp(layer.data[0], axis=0), (1, width))
+    assert layer.edge_width[0] > layer.edge_width[1]
+
+
+def test_the_frames_layer_is_updated_in_place_and_removed_with_the_panel(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    panel.pick(40)
+    qtbot.waitUntil(looked_up(panel))
+    layer = shown.viewer.layers["picked tile"]
+    before = np.array(layer.data[0])
+    panel.pick(41)
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data[0], before))
+    assert shown.viewer.layers["picked tile"] is layer
+    np.testing.assert_allclose(layer.data[0] - before, [[0, 1]] * 4)
+    callbacks = len(shown.viewer.mouse_drag_callbacks)
+    panel.close_down()
+    assert layer not in shown.viewer.layers
+    assert len(shown.viewer.mouse_drag_callbacks) == callbacks - 1
+    panel.follow()
+    click(shown, world_center(shown, 7))
+    assert panel.tile == 7
+
+
+def test_escape_clears_from_the_viewer_and_from_the_panel(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    for clear in (lambda: press_escape(shown), panel.clear_button.click):
+        panel.pick(40)
+        qtbot.waitUntil(looked_up(panel))
+        clear()
+        assert panel.tile is None
+        assert "picked tile" not in shown.viewer.layers
+        assert not len(panel.genes.table)
+        assert not panel.pictures.isVisible()
+    assert "Escape" not in map(str, shown.heatmap.layer.keymap)
+
+
+def press_escape(shown: Shown) -> None:
+    keys = {str(key): action for key, action in shown.heatmap.layer.keymap.items()}
+    keys["Escape"](shown.heatmap.layer)
+
+
+def test_pictures_are_the_slide_at_the_tiles(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    columns = int(shown.prediction.obs["array_col"].max()) + 1
+    tile = 3 * columns + 4
+    found = read_tiles(
+        shown.slide,
+        shown.prediction.obsm["spatial"][[tile, tile + 1]][:, ::-1],
+        np.array([32.0, 32.0]),
+    )
+    pixels = np.asarray(shown.slide.dask_levels()[0])
+    np.testing.assert_array_equal(found[0], pixels[96:128, 128:160])
+    np.testing.assert_array_equal(found[1], pixels[96:128, 160:192])
+
+    panel.pick(tile)
+    qtbot.waitUntil(panel.pictures.isVisible)
+    for (row, column), label in panel.pictures.labels.items():
+        words = f"Tile {3 + row - 1} × {4 + column - 1}"
+        assert label.toolTip().split(",")[0] == words
+        y, x = (32 * (3 + row - 1) + 16, 32 * (4 + column - 1) + 16)
+        shown_color = label.pixmap().toImage().pixelColor(72, 72)
+        expected = pixels[y - 1 : y + 1, x - 1 : x + 1].reshape(-1, 3)
+        color = [shown_color.red(), shown_color.green(), shown_color.blue()]
+        assert (expected.min(0) - 8 <= color).all()
+        assert (color <= expected.max(0) + 8).all()
+
+
+def test_neighbors_keep_their_directions() -> None:
+    steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+    for order in (steps, steps[::-1]):
+        cells = cells_around(60.0 * np.array(order))
+        assert cells == [(dy + 1, dx + 1) for dy, dx in order]
+    # At a right edge nothing lies to the right: the nearest go where there is room.
+    cells = cells_around(np.array([[-1.0, 0], [1, 0], [0, -1], [-1, -1], [1, -1]]))
+    assert cells == [(0, 1), (2, 1), (1, 0), (0, 0), (2, 0)]
+    assert cells_around(np.zeros((0, 2))) == []
+
+
+def test_without_its_slide_it_says_so_and_shows_the_rest(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    shown.viewer.layers.remove(shown.slide_layer)
+    panel.pick(12)
+    qtbot.waitUntil(panel.pictures_notice.isVisible)
+    assert "Open the slide section.tif" in panel.pictures_notice.text()
+    assert not panel.pictures.isVisible()
+    assert len(panel.genes.table)
+
+
+def test_another_slide_is_not_taken_for_it(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    shown.prediction.uns["nh2st"]["slide"]["fingerprint"] = "of another file"
+    panel.pick(12)
+    qtbot.waitUntil(panel.pictures_notice.isVisible)
+    assert "Open the slide" in panel.pictures_notice.text()
+
+
+def test_a_slide_that_cannot_be_read_any_more_is_a_sentence(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    assert shown.slide.fingerprint
+    shown.slide.downsamples = ()
+    panel.pick(12)
+    qtbot.waitUntil(panel.pictures_notice.isVisible)
+    assert "cannot be read" in panel.pictures_notice.text()
+
+
+def test_the_histogram_is_of_the_shown_gene_with_a_line_at_the_tile(
+    open_panel: Callable[..., tuple[Shown, TilePanel]],
+) -> None:
+    shown, panel = open_panel(gene="CD74")
+    panel.pick(30)
+    for gene in ("CD74", "VIM"):
+        shown.heatmap.show(gene)
+        values = shown.prediction[:, gene].X[:, 0].astype(float)
+        known = values[np.isfinite(values)]
+        assert gene in panel.gene_title.text()
+        assert panel.histogram.marked == pytest.approx(values[30])
+        assert panel.histogram.counts.sum() == len(known)
+        counts, edges = np.histogram(known, 40)
+        np.testing.assert_array_equal(panel.histogram.counts, counts)
+        np.testing.assert_allclose(panel.histogram.edges, edges)
+        panel.histogram.grab()  # it can be drawn
+
+
+def test_the_histogram_of_equal_values_and_of_none_can_be_drawn(
+    open_panel: Callable[..., tuple[Shown, TilePanel]],
+) -> None:
+    _, panel = open_panel()
+    for values, marked in ((np.full(5, 2.0), 2.0), (np.zeros(0), None), (np.array([np.nan]), 1.0)):
+        panel.histogram.show_values(values, marked)
+        panel.histogram.grab()
+
+
+def test_a_tile_that_was_pending_shows_its_values_when_they_come(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    last = shown.prediction.n_obs - 2
+    panel.pick(last)
+    qtbot.waitUntil(looked_up(panel))
+    assert "No values: pending" in panel.summary.text()
+    assert not len(panel.genes.table)
+    assert panel.histogram.marked is None
+    shown.prediction.X[last] = 1.5
+    shown.heatmap.filled.emit()
+    qtbot.waitUntil(lambda: len(panel.genes.table) > 0)
+    assert panel.histogram.marked == 1.5
+    assert "No values" not in panel.summary.text()
+
+
+def test_a_double_click_on_a_gene_shows_it(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel(gene="CD74")
+    panel.pick(30)
+    qtbot.waitUntil(looked_up(panel))
+    place = panel.genes.table["gene"].tolist().index("VIM")
+    panel.genes.view.doubleClicked.emit(panel.genes.model.index(place, 0))
+    assert shown.heatmap.gene == "VIM"
+
+
+def test_when_the_heatmap_goes_the_tile_goes(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    panel.pick(30)
+    qtbot.waitUntil(looked_up(panel))
+    shown.viewer.layers.remove(shown.heatmap.layer)
+    assert panel.tile is None
+    assert "picked tile" not in shown.viewer.layers
+    panel.pick(30)  # nothing to be about
+    assert panel.tile is None
