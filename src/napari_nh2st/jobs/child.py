@@ -23,6 +23,7 @@ JOBS: Mapping[str, str] = {
     "predict": "napari_nh2st.jobs.prediction:predict",
     "devices": "napari_nh2st.jobs.prediction:devices",
     "compare": "napari_nh2st.jobs.comparison:compare",
+    "report": "napari_nh2st.jobs.comparison:write_report",
     "train": "napari_nh2st.jobs.training:train",
 }
 """Name → ``module:function``. A job takes an :class:`Inbox` and keywords, and yields events."""

@@ -213,6 +213,8 @@ def _check_early(
     if settings.start is not None:
         config = read_config(find_model(settings.start))
         check_not_seen(settings.start, config, held_out, "or start from another model")
+    if settings.encoder_weights is not None and not Path(settings.encoder_weights).is_file():
+        raise InputError(f"There is no file {settings.encoder_weights} with encoder weights.")
     set_aside(trained, settings)
 
 

@@ -118,11 +118,11 @@ def orient_on(
     pitch_px
         Distance between spots; a spot is taken as a square of half of it.
     """
-    x, y = np.asarray(positions, np.float64).T
-    height, width = shape
     on_tissue = {
-        name: max(_share(mask, turned, pitch_px / 2) for turned in turn(x, y, width, height))
-        for name, turn in ORIENTATIONS.items()
+        name: max(
+            share_on_tissue(place, mask, pitch_px) for place in places(positions, name, shape)
+        )
+        for name in ORIENTATIONS
     }
     given = on_tissue[AS_THEY_ARE]
     best = max(on_tissue, key=lambda name: on_tissue[name])
@@ -134,6 +134,44 @@ def orient_on(
     return Orientation(on_tissue, best if clear else None)
 
 
-def _share(mask: TissueMask, centers: tuple[_Coordinate, _Coordinate], side: float) -> float:
-    x, y = centers
-    return float(mask.fraction(np.column_stack([y, x]) - side / 2, (side, side)).mean())
+def places(
+    positions: ArrayLike, orientation: str, shape: tuple[int, int]
+) -> tuple[NDArray[np.float64], ...]:
+    """Where an orientation puts spots on a slide.
+
+    Parameters
+    ----------
+    positions
+        (n, 2) (x, y) in full-resolution pixels.
+    orientation
+        Key of :data:`ORIENTATIONS`.
+    shape
+        (height, width) of the slide.
+
+    Returns
+    -------
+    tuple of ndarray
+        One or two of (n, 2) (x, y): two where mirroring before swapping and after it may differ.
+    """
+    x, y = np.asarray(positions, np.float64).T
+    height, width = shape
+    return tuple(
+        np.column_stack(turned) for turned in ORIENTATIONS[orientation](x, y, width, height)
+    )
+
+
+def share_on_tissue(positions: ArrayLike, mask: TissueMask, pitch_px: float) -> float:
+    """Share of the spots' area that is tissue.
+
+    Parameters
+    ----------
+    positions
+        (n, 2) (x, y) in full-resolution pixels.
+    mask
+        Tissue of the slide.
+    pitch_px
+        Distance between spots; a spot is taken as a square of half of it.
+    """
+    side = pitch_px / 2
+    corners = np.asarray(positions, np.float64)[:, ::-1] - side / 2
+    return float(mask.fraction(corners, (side, side)).mean())

@@ -2,9 +2,10 @@
 
 import csv
 import difflib
+import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -89,6 +90,60 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
         row_of[section.section_id] = where.rsplit(", ", 1)[-1]
         sections.append(section)
     return tuple(sections)
+
+
+def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) -> None:
+    """Write a sections table that :func:`read_sections` reads.
+
+    Parameters
+    ----------
+    sections
+        At least one.
+    path
+        CSV; replaced if it is there. Files below its folder are named relative to it, so that
+        the folder can be moved; others by their whole path.
+
+    Raises
+    ------
+    InputError
+        There is no section, two have one name, or the file cannot be written.
+    """
+    path = Path(path).expanduser().absolute()
+    if not sections:
+        raise InputError(f"{path} is not written: there is no section")
+    names = [section.section_id for section in sections]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path} is not written: {name!r} is the name of two sections")
+
+    def told(file: Path | None) -> str:
+        if file is None:
+            return ""
+        file = Path(os.path.normpath(file.absolute()))
+        return (
+            file.relative_to(path.parent).as_posix() if path.parent in file.parents else str(file)
+        )
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for section in sections:
+        writer.writerow(
+            (
+                section.section_id,
+                section.donor_id,
+                told(section.slide),
+                told(section.expression),
+                told(section.positions),
+                "" if section.mpp is None else repr(float(section.mpp)),
+            )
+        )
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(text.getvalue(), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _csv(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:

@@ -28,7 +28,12 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.domain_layer import domain_layer, draw_domains, name_domains, show_gene_again
+from napari_nh2st.widgets.domain_layer import (
+    domain_layer,
+    draw_domains,
+    name_domains,
+    show_gene_again,
+)
 from napari_nh2st.widgets.domain_legend import DomainLegend
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.named_domains import NamedDomains

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
@@ -63,11 +64,13 @@ class ModelPicker(QWidget):
         line = QHBoxLayout()
         line.addWidget(self.name, 1)
         line.addWidget(self.browse)
-        line.addWidget(self.card)
+        below = QHBoxLayout()
+        below.addWidget(self.note, 1)
+        below.addWidget(self.card, 0, Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(line)
-        layout.addWidget(self.note)
+        layout.addLayout(below)
         self.name.currentTextChanged.connect(self._on_changed)
         self.browse.clicked.connect(self._on_browse)
         self.card.clicked.connect(self.show_card)
@@ -121,6 +124,15 @@ class ModelPicker(QWidget):
         dialog.show()
         return dialog
 
+    def resizeEvent(self, event: Any) -> None:  # Qt's name
+        """Give the note the height that its lines need at this width."""
+        super().resizeEvent(event)
+        self._fit_note()
+
+    def _fit_note(self) -> None:
+        # Qt asks forms for the height at a width that their rows do not have yet.
+        self.note.setMinimumHeight(self.note.heightForWidth(max(self.note.width(), 160)))
+
     def _on_changed(self) -> None:
         self.config, note = None, "No model is bundled with this version: choose a folder."
         if is_hub_id(self.text):
@@ -136,6 +148,7 @@ class ModelPicker(QWidget):
         if line is not None and not line.hasFocus():
             line.home(False)  # a long path is shown from its beginning
         self.note.setText(note)
+        self._fit_note()
         self.card.setEnabled(self.config is not None)
         self.chosen.emit(self.config)
 

@@ -169,12 +169,12 @@ class PredictWidget(PredictControls):
 
     def _ready_jobs(self) -> Jobs:
         if self._jobs is None:
-            self._jobs = new_jobs(_WARM_UP)
+            self._jobs = jobs = new_jobs(_WARM_UP)
             # With the viewer, which destroys the widget, and with the application.
-            self.destroyed.connect(self._jobs.close)
+            self.destroyed.connect(lambda: jobs.close())
             application = QCoreApplication.instance()
             assert application is not None
-            application.aboutToQuit.connect(self._jobs.close)
+            application.aboutToQuit.connect(lambda: jobs.close())
         self._jobs.start()
         return self._jobs
 

@@ -27,6 +27,8 @@ from napari_nh2st.widgets.gene_reliability import GREYED, THRESHOLD, reliability
 
 _EMPTY = "–"
 
+_ROWS_FOR_WIDTHS = 50
+
 
 class FrameModel(QAbstractTableModel):
     """A DataFrame as Qt's tables want it; its index is not shown.
@@ -202,6 +204,10 @@ class SmallTable(QWidget):
         if same and had_rows:
             bar.setValue(at)
         else:
+            # The first rows tell the widths: reading all of a long table takes seconds.
+            header = self.view.horizontalHeader()
+            assert header is not None
+            header.setResizeContentsPrecision(_ROWS_FOR_WIDTHS)
             self.view.resizeColumnsToContents()
         if not same:
             self._columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)

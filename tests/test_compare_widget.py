@@ -1,0 +1,644 @@
+"""The Compare widget: ST is laid where it belongs, the job gets what was chosen, results show."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Points
+from napari.utils.colormaps import ensure_colormap
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QDockWidget
+
+from array_slides import write_tiff
+from compared_sections import MPP, DrawnSection, write_model, write_section
+from drawn_predictions import drawn_prediction
+from local_jobs import LocalJobs
+from napari_nh2st._reader import read_slide
+from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.jobs import child
+from napari_nh2st.jobs.comparison import Predicting
+from napari_nh2st.slide import open_slide
+from napari_nh2st.spots import expression_target
+from napari_nh2st.spots.placement import Fix
+from napari_nh2st.widgets import compare as compare_module
+from napari_nh2st.widgets import compare_scatter, measured_on_slide
+from napari_nh2st.widgets.compare import CompareWidget
+from napari_nh2st.widgets.heatmap import Heatmap
+from small_models import PANEL
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    reliability = {"VIM": 0.5, "CD74": 0.1}
+    return write_model(tmp_path_factory.mktemp("models") / "small", reliability=reliability)
+
+
+@pytest.fixture
+def section(tmp_path: Path) -> DrawnSection:
+    return write_section(tmp_path)
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
+    for kind, texts in shown.items():
+        for module in (compare_module, measured_on_slide):
+            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
+    return shown
+
+
+@pytest.fixture
+def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
+    viewer = ViewerModel()
+    yield viewer
+    viewer.layers.clear()
+
+
+@pytest.fixture
+def widget(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    model: Path,
+    messages: dict[str, list[str]],
+) -> CompareWidget:
+    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    monkeypatch.setitem(child.JOBS, "report", "napari_nh2st.jobs.comparison:write_report")  # type: ignore[arg-type]
+    widget = CompareWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.model.choose(str(model))
+    return widget
+
+
+def open_slide_of(viewer: ViewerModel, section: DrawnSection, mpp: float | None = MPP) -> Image:
+    ((data, attributes, _),) = read_slide(section.slide, mpp=mpp)
+    return viewer.add_image(data, **attributes)
+
+
+def load(qtbot: QtBot, widget: CompareWidget, section: DrawnSection) -> None:
+    widget.load(section.expression)
+    qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+
+
+def run(qtbot: QtBot, widget: CompareWidget) -> None:
+    widget.run.click()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+
+
+@pytest.fixture
+def loaded(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection
+) -> CompareWidget:
+    open_slide_of(viewer, section)
+    load(qtbot, widget, section)
+    return widget
+
+
+@pytest.fixture
+def done(qtbot: QtBot, loaded: CompareWidget, messages: dict[str, list[str]]) -> CompareWidget:
+    run(qtbot, loaded)
+    assert messages["error"] == []
+    assert loaded.compared is not None
+    return loaded
+
+
+def points(viewer: ViewerModel) -> dict[str, Points]:
+    """The points layers by what they show."""
+    found = [layer for layer in viewer.layers if isinstance(layer, Points)]
+    return {layer.name.partition(" · ")[0]: layer for layer in found}
+
+
+def grid_of(viewer: ViewerModel) -> Any:
+    """Which has moved into the canvas with napari 0.9."""
+    return getattr(viewer, "canvas", viewer).grid
+
+
+def jobs_of(widget: CompareWidget) -> LocalJobs:
+    jobs = widget._runner.ready()
+    assert isinstance(jobs, LocalJobs)
+    return jobs
+
+
+# Measured ST
+
+
+def test_what_was_measured_is_shown_at_once_where_it_lies(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection
+) -> None:
+    slide = open_slide_of(viewer, section)
+    slide.translate, slide.rotate = (300, -20), 30
+    load(qtbot, widget, section)
+    layer = points(viewer)["measured"]
+    x, y = section.spots.obsm["spatial"].T
+    for number in (0, 17, 41):
+        # A slide's pixel k covers [k, k + 1); napari centers it on k.
+        expected = slide.data_to_world((y[number] - 0.5, x[number] - 0.5))
+        np.testing.assert_allclose(layer.data_to_world(layer.data[number]), expected)
+    np.testing.assert_allclose(layer.size, 0.55 * 32)
+    pd.testing.assert_frame_equal(
+        layer.features,
+        pd.DataFrame(expression_target(section.spots, PANEL), columns=list(PANEL)),
+        check_dtype=False,
+    )
+    assert "42 spots × 5 genes" in widget.source.summary.text()
+    assert layer.name == "measured · VIM", "the most reliable gene first"
+    assert not widget.kinds["predicted"].isEnabled()
+
+
+def test_without_the_slides_resolution_the_spots_tell_it(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection
+) -> None:
+    open_slide_of(viewer, section, mpp=None)
+    load(qtbot, widget, section)
+    assert "6.25 µm/px by the spots' distance" in widget.source.summary.text()
+    run(qtbot, widget)
+    ((_, arguments),) = jobs_of(widget).runs
+    assert arguments["mpp"] is None
+    assert widget.compared is not None
+
+
+def test_another_models_panel_shows_its_genes(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, tmp_path: Path
+) -> None:
+    section = write_section(tmp_path, genes=("VIM", "X", "ERBB2"))
+    open_slide_of(viewer, section)
+    load(qtbot, widget, section)
+    assert points(viewer)["measured"].features.columns.tolist() == ["ERBB2", "VIM"]
+    widget.section.set_panel(("X",))
+    qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+    assert points(viewer)["measured"].features.columns.tolist() == ["X"]
+    assert widget.genes.gene == "X"
+
+
+def test_counts_and_positions_are_told_apart_when_both_are_dropped(
+    widget: CompareWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, positions = tmp_path / "counts.tsv", tmp_path / "selection.tsv"
+    counts.write_text("\tA\tB\n1x1\t3\t4\n")
+    positions.write_text("x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n")
+    chosen: list[tuple[Path, Path | None]] = []
+    widget.source.chosen.disconnect()
+    widget.source.chosen.connect(lambda *both: chosen.append(both))
+    widget.source.take([positions, counts])
+    monkeypatch.setattr(widget.source, "_ask_positions", lambda _path: positions)
+    widget.source.take([counts])
+    assert chosen == [(counts, positions)] * 2
+    monkeypatch.setattr(widget.source, "_ask_positions", lambda _path: None)
+    widget.source.take([counts])
+    assert len(chosen) == 2, "cancelled"
+
+
+def test_positions_alone_are_not_enough(
+    widget: CompareWidget, tmp_path: Path, messages: dict[str, list[str]]
+) -> None:
+    positions = tmp_path / "selection.tsv"
+    positions.write_text("x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n")
+    widget.source.take([positions])
+    assert "Give the table of counts as well" in messages["error"][0]
+
+
+def test_st_that_cannot_be_used_leaves_what_is_there(
+    qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, messages: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    before = loaded.section.measured
+    loaded.load(write_section(tmp_path, "S2", normalized=True).expression)
+    qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
+    (message,) = messages["error"]
+    assert "normalized already" in message
+    assert loaded.section.measured is before
+    assert "S1.h5ad" in loaded.source.summary.text()
+    assert "measured" in points(viewer)
+
+
+def test_without_a_slide_it_says_so(
+    widget: CompareWidget, section: DrawnSection, messages: dict[str, list[str]]
+) -> None:
+    widget.load(section.expression)
+    assert messages["error"] == ["There is no image layer: open a slide first."]
+    widget.run.click()
+    assert "Measured ST is needed" in messages["error"][1]
+
+
+def test_st_of_another_slide_is_a_warning_and_refused(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection,
+    messages: dict[str, list[str]], tmp_path: Path,
+) -> None:  # fmt: skip
+    glass = write_tiff(tmp_path / "glass.tif", np.full((200, 240, 3), 245, np.uint8))
+    open_slide_of(viewer, section._replace(slide=glass))
+    load(qtbot, widget, section)
+    assert "is glass the slide they were measured on?" in messages["warning"][0]
+    run(qtbot, widget)
+    assert "tissue of glass.tif" in messages["error"][0]
+    assert widget.run.isEnabled()
+
+
+def test_a_model_of_another_species_is_refused_before_it_runs(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:  # fmt: skip
+    section = write_section(tmp_path, genes=("Erbb2", "Epcam", "Vim"))
+    open_slide_of(viewer, section)
+    load(qtbot, widget, section)
+    assert "shares no gene with the model" in messages["warning"][0]
+    assert points(viewer)["measured"].features.columns.tolist() == ["Erbb2", "Epcam", "Vim"]
+    run(qtbot, widget)
+    assert "shares no gene with the model" in messages["error"][0]
+    assert jobs_of(widget).runs == []
+
+
+def test_removing_the_st_removes_its_layers(viewer: ViewerModel, done: CompareWidget) -> None:
+    done.beside.setChecked(True)
+    done.source.clear.click()
+    assert [layer.name for layer in viewer.layers] == ["S1"]
+    assert not grid_of(viewer).enabled
+    assert done.compared is None
+    assert done.summary.text() == ""
+
+
+def test_with_its_slide_the_st_goes(viewer: ViewerModel, loaded: CompareWidget) -> None:
+    viewer.layers.remove(viewer.layers["S1"])
+    assert points(viewer) == {}
+    assert loaded.section.measured is None
+
+
+def test_the_st_follows_to_another_slide(
+    qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, tmp_path: Path
+) -> None:
+    other = open_slide_of(viewer, write_section(tmp_path, "S2"))
+    loaded.slide.picker.value = other
+    qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
+    assert loaded.section.slide_layer is other
+    assert len(points(viewer)) == 1
+
+
+# Where it lies
+
+
+@pytest.fixture
+def misplaced(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, tmp_path: Path
+) -> CompareWidget:
+    section = write_section(tmp_path, factor=4.0)
+    open_slide_of(viewer, section)
+    load(qtbot, widget, section)
+    return widget
+
+
+def in_place(layer: Points) -> bool:
+    """Whether the first spot lies where it was drawn, (x, y) = (18.5, 20)."""
+    return bool(np.allclose(layer.data[0], (19.5, 18.0)))
+
+
+def test_a_fix_is_offered_previewed_made_and_undone(
+    viewer: ViewerModel, misplaced: CompareWidget
+) -> None:
+    box = misplaced.fix_box
+    assert "an image 4 × smaller" in box.text.text()
+    assert not box.isHidden()
+    assert not in_place(points(viewer)["measured"])
+    assert in_place(points(viewer)["proposed places"])
+    box.fix.click()
+    assert in_place(points(viewer)["measured"])
+    np.testing.assert_allclose(points(viewer)["measured"].size, 0.55 * 32)
+    assert "proposed places" not in points(viewer)
+    assert box.undo.isVisibleTo(box)
+    box.undo.click()
+    assert not in_place(points(viewer)["measured"])
+    np.testing.assert_allclose(points(viewer)["measured"].size, 0.55 * 8)
+    assert in_place(points(viewer)["proposed places"])
+    box.keep.click()
+    assert not in_place(points(viewer)["measured"])
+    assert "proposed places" not in points(viewer)
+
+
+def test_nothing_is_compared_before_the_choice(
+    misplaced: CompareWidget, messages: dict[str, list[str]]
+) -> None:
+    misplaced.run.click()
+    assert "choose “Fix it” or “Keep as it is”" in messages["error"][0]
+    assert not misplaced.is_running
+
+
+def test_the_fix_reaches_the_job_and_undoing_it_takes_the_results_away(
+    qtbot: QtBot, viewer: ViewerModel, misplaced: CompareWidget
+) -> None:
+    misplaced.fix_box.fix.click()
+    run(qtbot, misplaced)
+    ((_, arguments),) = jobs_of(misplaced).runs
+    assert arguments["fix"] == Fix(factor=4.0)
+    assert all(in_place(layer) for layer in points(viewer).values())
+    misplaced.fix_box.undo.click()
+    assert misplaced.compared is None
+    assert set(points(viewer)) == {"measured", "proposed places"}
+    assert not misplaced.export.isVisibleTo(misplaced)
+
+
+def test_spots_that_are_right_offer_nothing(loaded: CompareWidget) -> None:
+    assert loaded.fix_box.isHidden()
+    assert not loaded.fix_box.is_open
+
+
+# Comparing
+
+
+def test_what_is_chosen_reaches_the_job(
+    qtbot: QtBot, loaded: CompareWidget, section: DrawnSection, model: Path
+) -> None:
+    loaded.slide.mpp.setValue(6.0)
+    loaded.device.setCurrentText("cpu")
+    run(qtbot, loaded)
+    assert jobs_of(loaded).runs == [
+        (
+            "compare",
+            {
+                "slide": section.slide,
+                "mpp": (6.0, 6.0),
+                "expression": section.expression,
+                "positions": None,
+                "fix": None,
+                "model": str(model),
+                "device": "cpu",
+            },
+        )
+    ]
+
+
+def test_measured_and_predicted_have_one_scale_and_the_residual_is_symmetric(
+    viewer: ViewerModel, done: CompareWidget
+) -> None:
+    assert done.compared is not None
+    layers = points(viewer)
+    gene = layers["predicted"].name.partition(" · ")[2]
+    prediction = done.compared.prediction
+    predicted = prediction[:, gene].X.ravel()
+    measured = prediction[:, gene].layers["measured"].ravel()
+    np.testing.assert_array_equal(layers["predicted"].features[gene], predicted)
+    np.testing.assert_array_equal(layers["measured"].features[gene], measured)
+    np.testing.assert_allclose(layers["residual"].features[gene], predicted - measured, atol=1e-6)
+    same = robust_limits(np.concatenate([measured, predicted]))
+    for name in ("measured", "predicted"):
+        layers[name].visible = True
+        assert layers[name].face_contrast_limits == pytest.approx(same)
+        assert layers[name].face_colormap.name == "magma"
+    low, high = layers["residual"].face_contrast_limits
+    assert -low == high == pytest.approx(np.percentile(np.abs(predicted - measured), 99))
+    assert [name for name, layer in layers.items() if layer.visible] == ["measured", "predicted"]
+
+
+def test_another_gene_changes_the_colours_of_the_same_layers(
+    viewer: ViewerModel, done: CompareWidget
+) -> None:
+    before = points(viewer)
+    rows = done.genes.table.table["gene"].tolist()
+    done.genes.table.view.selectRow(rows.index("CD74"))
+    after = points(viewer)
+    assert {name: id(layer) for name, layer in after.items()} == {
+        name: id(layer) for name, layer in before.items()
+    }
+    assert {layer.name for layer in after.values()} == {
+        f"{kind} · CD74" for kind in ("measured", "predicted", "residual")
+    }
+    for kind in ("predicted", "measured"):
+        done.kinds[kind].click()
+        layer = after[kind]
+        low, high = layer.face_contrast_limits
+        shares = (layer.features["CD74"].to_numpy() - low) / (high - low)
+        np.testing.assert_allclose(
+            layer.face_color, ensure_colormap("magma").map(np.clip(shares, 0, 1)), atol=0.01
+        )
+    assert "CD74 · " in done.scatter.axes.get_title()
+    offsets = np.asarray(done.scatter._spots.get_offsets())
+    np.testing.assert_allclose(offsets[:, 0], after["measured"].features["CD74"])
+    np.testing.assert_allclose(offsets[:, 1], after["predicted"].features["CD74"])
+
+
+def test_the_table_has_the_scores_best_first_and_finds_genes(done: CompareWidget) -> None:
+    assert done.compared is not None
+    scores = done.compared.scores.set_index("gene")
+    table = done.genes.table.table.set_index("gene")
+    assert table["PCC"].is_monotonic_decreasing
+    np.testing.assert_array_equal(table["PCC"], scores.loc[table.index, "pcc"])
+    np.testing.assert_array_equal(table["low"], scores.loc[table.index, "pcc_low"])
+    assert table.loc["VIM", "reliability"] == 0.5
+    assert np.isnan(table.loc["ERBB2", "reliability"])
+    done.genes.search.setText("cd7")
+    view = done.genes.table.view
+    shown = [g for row, g in enumerate(table.index) if not view.isRowHidden(row)]
+    assert shown == ["CD74"]
+    done.genes.table.model.sort(0)
+    genes = done.genes.table.table["gene"].tolist()
+    assert genes == sorted(PANEL)
+    assert [g for row, g in enumerate(genes) if not view.isRowHidden(row)] == ["CD74"]
+
+
+def test_the_summary_tells_the_mean_with_its_interval(done: CompareWidget) -> None:
+    assert done.compared is not None
+    summary = done.compared.summary
+    for key in ("mean_pcc", "mean_pcc_low", "mean_pcc_high"):
+        assert f"{summary[key]:.2f}".replace("-", "−") in done.summary.text()
+    assert "over 5 genes, 42 spots, with small" in done.summary.text()
+    assert "no baseline" in done.notices.text()
+
+
+def test_a_section_that_lacks_genes_has_residuals_in_standard_units(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, tmp_path: Path
+) -> None:
+    section = write_section(tmp_path, genes=PANEL[:3])
+    open_slide_of(viewer, section)
+    load(qtbot, widget, section)
+    run(qtbot, widget)
+    assert "standardized values" in widget.notices.text()
+    layers = points(viewer)
+    standard = [
+        (layers[kind].features["CD74"] - layers[kind].features["CD74"].mean())
+        / layers[kind].features["CD74"].std(ddof=0)
+        for kind in ("predicted", "measured")
+    ]
+    np.testing.assert_allclose(
+        layers["residual"].features["CD74"], standard[0] - standard[1], atol=1e-4
+    )
+    widget.show_gene("VIM")
+    assert "no PCC" in widget.scatter.axes.get_title()
+
+
+def test_one_kind_is_shown_at_a_time_and_its_scale_with_it(
+    viewer: ViewerModel, done: CompareWidget
+) -> None:
+    for kind, button in done.kinds.items():
+        button.click()
+        shown = [name for name, layer in points(viewer).items() if layer.visible]
+        assert shown == [kind]
+        assert done.scale.limits == tuple(points(viewer)[kind].face_contrast_limits)
+
+
+def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
+    viewer: ViewerModel, done: CompareWidget
+) -> None:
+    other = viewer.add_image(np.zeros((4, 4)), name="other")
+    viewer.layers.move(viewer.layers.index(other), 0)
+    before = [(layer.name, layer.visible) for layer in viewer.layers]
+    done.beside.click()
+    assert grid_of(viewer).enabled
+    gene = done.genes.gene
+    assert (grid_of(viewer).stride, grid_of(viewer).shape) == (2, (1, 2))
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["S1", f"measured · {gene}", "S1 (beside)", f"predicted · {gene}"]
+    assert all(layer.visible for layer in viewer.layers[:4]), "each two share a place"
+    assert done.section.slide_layer is viewer.layers["S1"]
+    done.kinds["residual"].click()
+    assert points(viewer)["residual"].visible
+    assert not points(viewer)["predicted"].visible
+    done.kinds["predicted"].click()
+    done.beside.click()
+    assert [(layer.name, layer.visible) for layer in viewer.layers] == before
+    assert not grid_of(viewer).enabled
+    assert not done.section.is_reading, "the other slide is the same one"
+
+
+def test_a_second_run_keeps_the_layers_as_the_user_made_them(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget
+) -> None:
+    before = points(viewer)
+    before["predicted"].opacity = 0.4
+    run(qtbot, done)
+    assert {k: id(v) for k, v in points(viewer).items()} == {k: id(v) for k, v in before.items()}
+    assert points(viewer)["predicted"].opacity == 0.4
+
+
+def test_layers_that_the_user_deletes_are_missed_by_nothing(
+    viewer: ViewerModel, done: CompareWidget, messages: dict[str, list[str]]
+) -> None:
+    viewer.layers.remove(points(viewer)["predicted"])
+    done.show_gene("CD74")
+    done.kinds["residual"].click()
+    done.beside.click()
+    assert not grid_of(viewer).enabled
+    assert points(viewer)["residual"].visible
+    assert messages["error"] == []
+
+
+# Stopping and ending
+
+
+def test_cancel_stops_it_and_keeps_the_measured(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, loaded: CompareWidget
+) -> None:
+    def endless(jobs: LocalJobs, _job: str, **_arguments: object) -> Iterator[object]:
+        while not jobs.inbox.stopped():
+            yield Predicting(1, 42)
+
+    monkeypatch.setattr(LocalJobs, "run", endless)
+    loaded.run.click()
+    qtbot.waitUntil(lambda: loaded.bar.value() == 1, timeout=20_000)
+    assert not loaded.source.clear.isEnabled()
+    loaded.cancel.click()
+    qtbot.waitUntil(lambda: not loaded.is_running, timeout=20_000)
+    assert loaded.status.text() == "Stopped."
+    assert set(points(viewer)) == {"measured"}
+    assert loaded.run.isEnabled()
+    assert loaded.source.clear.isEnabled()
+
+
+def test_out_of_its_dock_it_ends_its_jobs_and_forgets_the_viewer(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, tmp_path: Path
+) -> None:
+    dock = QDockWidget()
+    dock.setWidget(done)
+    jobs = jobs_of(done)
+    done.beside.setChecked(True)
+    done.setParent(None)
+    assert jobs.closed
+    assert not grid_of(viewer).enabled
+    assert "measured" in points(viewer), "what is shown may be looked at further"
+    other = open_slide_of(viewer, write_section(tmp_path, "S2"))
+    assert other not in done.slide.picker.choices
+    dark = done.scatter.figure.get_facecolor()
+    viewer.theme = "light"
+    assert done.scatter.figure.get_facecolor() == dark
+    dock.setWidget(done)
+    assert other in done.slide.picker.choices
+    assert jobs_of(done) is not jobs
+    done.setParent(None)  # qtbot deletes it
+
+
+def test_the_report_and_the_table_are_written(
+    qtbot: QtBot, done: CompareWidget, tmp_path: Path, messages: dict[str, list[str]]
+) -> None:
+    folder = tmp_path / "report"
+    done.write_report(folder)
+    assert not done.run.isEnabled()
+    qtbot.waitUntil(lambda: not done.is_running, timeout=60_000)
+    assert messages["info"] == [f"Wrote {folder}"]
+    assert (folder / "summary.json").exists()
+    done.write_report(folder)
+    qtbot.waitUntil(lambda: not done.is_running, timeout=60_000)
+    assert "exists already" in messages["error"][0]
+
+
+def test_the_scatter_is_saved_and_not_over_what_is_there(
+    monkeypatch: pytest.MonkeyPatch, done: CompareWidget, tmp_path: Path
+) -> None:
+    texts: list[str] = []
+    for kind in ("error", "info"):
+        monkeypatch.setattr(compare_scatter, f"show_{kind}", texts.append)
+    path = tmp_path / "gene.svg"
+    done.scatter.save(path)
+    assert path.read_text().startswith("<?xml")
+    done.scatter.save(path)
+    done.scatter.save(tmp_path / "gene.xyz")
+    assert texts[0] == f"Wrote {path}"
+    assert "exists already" in texts[1]
+    assert "must end in" in texts[2]
+
+
+def test_the_plot_takes_the_colours_of_the_theme(
+    viewer: ViewerModel, widget: CompareWidget
+) -> None:
+    colours = []
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        colours.append(widget.scatter.figure.get_facecolor())
+    dark, light = (sum(colour[:3]) for colour in colours)
+    assert dark < 1 < light
+
+
+def test_the_model_of_the_current_prediction_is_offered_until_another_is_chosen(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, section: DrawnSection,
+    model: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    # Of a folder the path is the name by which it is found.
+    monkeypatch.setattr(compare_module, "bundled_models", lambda: {str(model): model})
+    widget = CompareWidget(viewer)
+    qtbot.addWidget(widget)
+    first = widget.model.text
+    assert first != str(model)
+    layer = open_slide_of(viewer, section)
+    with open_slide(section.slide, mpp=1.0) as slide:
+        prediction = drawn_prediction(slide)
+    prediction.uns["nh2st"]["model"]["name"] = str(model)
+    Heatmap.add(viewer, layer, prediction, "VIM")
+    assert widget.model.text == str(model)
+    widget.model.choose(first)
+    Heatmap.add(viewer, layer, prediction, "CD74")
+    assert widget.model.text == first
+
+
+def test_what_comes_after_the_widget_is_gone_disturbs_nobody(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, section: DrawnSection
+) -> None:
+    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    widget = CompareWidget(viewer)
+    open_slide_of(viewer, section)
+    load(qtbot, widget, section)
+    runner, jobs = widget._runner, jobs_of(widget)
+    widget.start()
+    with qtbot.waitSignal(widget.destroyed):
+        widget.deleteLater()
+    assert jobs.closed
+    qtbot.waitUntil(lambda: not runner.is_running, timeout=20_000)

@@ -1,0 +1,188 @@
+"""Spots in the wrong place: noticed, named, and brought back to where they belong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anndata import AnnData
+
+from array_slides import ArrayLevel, array_slide
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.spots import read_spots
+from napari_nh2st.spots.orientation import ORIENTATIONS, places
+from napari_nh2st.spots.placement import Fix, apply_fix, on_tissue, propose_fix
+from napari_nh2st.synthetic import write_synthetic_section
+from spot_sections import drawn_spots, her2st, mob
+
+MPP = 10.0
+
+
+def l_shaped() -> Slide:
+    """Tissue that lies differently in each orientation, on a slide that is not square."""
+    pixels = np.full((400, 480, 3), 245, np.uint8)
+    ink = np.random.default_rng(0).normal((190, 110, 170), 12, pixels.shape)
+    for tissue in (np.s_[30:330, 40:140], np.s_[250:330, 40:300]):
+        pixels[tissue] = np.clip(ink[tissue], 0, 255)
+    return array_slide(ArrayLevel(pixels), mpp=MPP)
+
+
+@pytest.fixture(scope="module")
+def section() -> tuple[AnnData, Slide]:
+    """Spots on all of the L, 20 px and 200 µm apart."""
+    slide = l_shaped()
+    spots = drawn_spots(rows=20, columns=24, pitch_px=20, origin=(10, 10))
+    spots.uns["nh2st_spots"] = {"report": "drawn: spots"}
+    x, y = spots.obsm["spatial"].astype(int).T
+    stained = slide.levels[0].read(0, 0, *slide.shape)[y, x].min(1) < 200
+    return spots[stained].copy(), slide
+
+
+def misplaced(spots: AnnData, turn: str, factor: float, slide: Slide, place: int = 0) -> AnnData:
+    """As a file might have them: turned, then in pixels of an image `factor` × smaller."""
+    wrong = spots.copy()
+    where = places(spots.obsm["spatial"], turn, slide.shape)
+    wrong.obsm["spatial"] = where[min(place, len(where) - 1)] / factor
+    return wrong
+
+
+def without_mpp(slide: Slide) -> Slide:
+    return array_slide(ArrayLevel(slide.levels[0].read(0, 0, *slide.shape)), mpp=None)
+
+
+def test_spots_where_they_belong_are_left_alone(section: tuple[AnnData, Slide]) -> None:
+    spots, slide = section
+    assert propose_fix(spots, slide) is None
+    assert propose_fix(spots, without_mpp(slide)) is None
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.25, 1.0, 4.0])
+@pytest.mark.parametrize("turn", list(ORIENTATIONS))
+def test_every_turn_and_scale_is_brought_back(
+    section: tuple[AnnData, Slide], turn: str, factor: float
+) -> None:
+    spots, slide = section
+    for place in range(len(places(spots.obsm["spatial"], turn, slide.shape))):
+        wrong = misplaced(spots, turn, factor, slide, place)
+        proposal = propose_fix(wrong, slide)
+        if turn == "as they are" and factor == 1:
+            assert proposal is None
+            continue
+        assert proposal is not None
+        fixed = apply_fix(wrong, proposal.fix, slide.shape)
+        assert np.abs(fixed.obsm["spatial"] - spots.obsm["spatial"]).max() < 1
+        assert proposal.fix.factor == factor
+
+
+@pytest.mark.parametrize(("turn", "factor"), [("with x mirrored", 0.1), ("with y mirrored", 4.0)])
+def test_where_the_resolution_is_not_known_the_tissue_tells_the_scale(
+    section: tuple[AnnData, Slide], turn: str, factor: float
+) -> None:
+    spots, slide = section
+    wrong = misplaced(spots, turn, factor, slide)
+    proposal = propose_fix(wrong, without_mpp(slide))
+    assert proposal is not None
+    fixed = apply_fix(wrong, proposal.fix, slide.shape)
+    assert np.abs(fixed.obsm["spatial"] - spots.obsm["spatial"]).max() < 1
+
+
+@pytest.mark.parametrize("wrong_by", [0.1, 0.5, 2.0, 10.0])
+def test_a_wrong_resolution_of_the_slide_moves_no_spot(
+    section: tuple[AnnData, Slide], wrong_by: float
+) -> None:
+    spots, slide = section
+    pixels = slide.levels[0].read(0, 0, *slide.shape)
+    assert propose_fix(spots, array_slide(ArrayLevel(pixels), mpp=MPP * wrong_by)) is None
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.25, 4.0])
+def test_a_synthetic_section_of_another_scale_is_brought_back(
+    tmp_path_factory: pytest.TempPathFactory, factor: float
+) -> None:
+    folder = tmp_path_factory.mktemp("synthetic")
+    written = write_synthetic_section(folder, 7, size_um=(2400, 2000), mpp=4.0)
+    spots = read_spots(written.expression)
+    with open_slide(written.slide) as slide:
+        assert propose_fix(spots, slide) is None
+        proposal = propose_fix(misplaced(spots, "as they are", factor, slide), slide)
+    assert proposal is not None
+    assert proposal.fix == Fix(factor=factor)
+
+
+def test_a_scale_recorded_in_the_file_is_taken_exactly(section: tuple[AnnData, Slide]) -> None:
+    spots, slide = section
+    scale = 0.0873
+    wrong = misplaced(spots, "as they are", 1 / scale, slide)
+    wrong.uns["spatial"] = {"A": {"scalefactors": {"tissue_hires_scalef": scale}}}
+    proposal = propose_fix(wrong, slide)
+    assert proposal is not None
+    assert proposal.fix == Fix(factor=1 / scale)
+    del wrong.uns["spatial"]
+    estimated = propose_fix(wrong, slide)
+    assert estimated is not None
+    assert estimated.fix.factor == pytest.approx(1 / scale, rel=0.02)
+
+
+def test_the_reasons_name_distances_and_spots_beyond_the_slide(
+    section: tuple[AnnData, Slide],
+) -> None:
+    spots, slide = section
+    wrong = misplaced(spots, "with x and y swapped", 0.25, slide)
+    proposal = propose_fix(wrong, slide)
+    assert proposal is not None
+    height, width = slide.shape
+    x, y = wrong.obsm["spatial"].T
+    beyond = int(((x < 0) | (y < 0) | (x >= width) | (y >= height)).sum())
+    scale, outside, turned = proposal.reasons
+    assert "80 px apart, 800 µm at the slide's 10 µm/px" in scale
+    assert "200 µm apart" in scale
+    assert "an image 4 × larger than the slide" in scale
+    assert outside == f"{beyond} of {spots.n_obs} spots lie beyond the slide."
+    assert turned.startswith("Multiplied by 0.25, but otherwise as they are, ")
+    assert "with x and y swapped it would be" in turned
+
+
+def test_a_fix_makes_a_copy_that_says_so(section: tuple[AnnData, Slide]) -> None:
+    spots, slide = section
+    before = spots.obsm["spatial"].copy()
+    fixed = apply_fix(spots, Fix("with y mirrored", 0.5), slide.shape)
+    expected = np.column_stack([before[:, 0] / 2, slide.shape[0] - before[:, 1] / 2])
+    np.testing.assert_allclose(fixed.obsm["spatial"], expected)
+    np.testing.assert_allclose(
+        fixed.obs[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(), expected
+    )
+    np.testing.assert_array_equal(spots.obsm["spatial"], before)
+    assert "fix" not in spots.uns["nh2st_spots"]
+    assert fixed.uns["nh2st_spots"]["fix"]["factor"] == 0.5
+    report = fixed.uns["nh2st_spots"]["report"]
+    assert report.endswith("positions multiplied by 0.5, then taken with y mirrored")
+    assert (fixed.X != spots.X).nnz == 0
+
+
+def test_an_impossible_fix_is_refused() -> None:
+    for wrong in ({"orientation": "sideways"}, {"factor": 0.0}, {"factor": np.nan}, {"place": 2}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Fix(**wrong)
+
+
+def test_too_few_spots_tell_nothing() -> None:
+    slide = array_slide(ArrayLevel(np.full((300, 300, 3), 245, np.uint8)), mpp=1.0)
+    assert propose_fix(drawn_spots(rows=3, columns=4), slide) is None
+
+
+def test_bare_glass_proposes_nothing() -> None:
+    slide = array_slide(ArrayLevel(np.full((400, 460, 3), 245, np.uint8)), mpp=5.0)
+    for factor in (1.0, 4.0):
+        spots = drawn_spots()
+        spots.obsm["spatial"] /= factor
+        assert propose_fix(spots, slide) is None
+        assert on_tissue(spots, slide) == 0
+
+
+@pytest.mark.parametrize("name", ["C2", "C6", "MOB3"])
+def test_real_sections_are_left_alone(test_data: Path, name: str) -> None:
+    if name.startswith("MOB"):
+        spots, path = mob(test_data, int(name[-1])), test_data / "mob" / f"{name}.jpg"
+    else:
+        spots, path = her2st(test_data, name), test_data / "her2st" / "images" / f"{name}.jpg"
+    with open_slide(path) as slide:
+        assert propose_fix(spots, slide) is None
