@@ -1,57 +1,124 @@
-"""Make the pictures of the documentation from the real application.
+"""Make the pictures of README and docs from the real application.
 
     xvfb-run -a -s "-screen 0 1400x900x24" python scripts/screenshots.py
 
-Opens napari with the synthetic sample slide, predicts it with an untrained model, and writes
-``docs/images/predict-running.png`` and ``docs/images/predict.png``.
+Draws three synthetic sections, whose genes follow a known programme, trains on two of them in the
+*Train* dock with the bundled model's encoder, predicts the third, and explores and compares it.
+Takes some minutes. Pictures go to ``docs/images``; the user's settings and cache are not touched.
 """
 
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-
-import napari
-from PIL import Image
-from qtpy.QtWidgets import QApplication
-
-from napari_nh2st.model.config import untrained_config
-from napari_nh2st.model.folder import new_model, save_model_folder
+from typing import Any
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-LONGEST_RUN_S = 600
+LONGEST_S = 900
+EPOCHS = 12
+PITCH_UM = 80.0
+NOTIFICATION_S = 6
+"""How long napari's notifications stay."""
 
 
 def main() -> int:
-    """Make the pictures; 1 if the prediction does not end in time."""
+    """Make the pictures; 1 if something does not end in time."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "untrained-demo"
-        config = untrained_config("untrained-demo", ("gene-1", "gene-2", "gene-3"), pitch_um=80)
-        save_model_folder(new_model(config, seed=0), folder)
-
-        viewer = napari.Viewer()
-        viewer.window.resize(1280, 800)
-        viewer.open_sample("napari-nh2st", "synthetic")
-        _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
-        viewer.scale_bar.visible = True
-        widget.model.setCurrentText(str(folder))
-        wait(lambda: False, seconds=1)
-        viewer.fit_to_view()
-        widget.start()
-        wait(lambda: 0 < widget.bar.maximum() * 0.45 < widget.bar.value(), LONGEST_RUN_S)
-        picture(viewer, "predict-running.png")
-        done = wait(lambda: widget._control is None, LONGEST_RUN_S)
-        widget.gene.setCurrentText("gene-2")
-        wait(lambda: False, seconds=6)  # until the notifications have gone
-        picture(viewer, "predict.png")
-        viewer.close()
-    return 0 if done else 1
+        # napari reads this when it is imported.
+        os.environ["NAPARI_CONFIG"] = str(Path(temporary) / "settings.yaml")
+        os.environ["NH2ST_CACHE"] = str(Path(temporary) / "cache")
+        return 0 if make_pictures(Path(temporary)) else 1
 
 
-def wait(condition: object, seconds: float) -> bool:
+def make_pictures(folder: Path) -> bool:
+    """Train, predict, explore and compare, with a picture of each."""
+    import napari
+    import numpy as np
+
+    from napari_nh2st.spots import read_sections
+    from napari_nh2st.synthetic import write_synthetic_study
+
+    sections = read_sections(write_synthetic_study(folder / "study", (0, 1, 2)))
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 800)
+
+    train = dock(viewer, "Train")
+    train.sections.show_sections(sections, held_out=(sections[2].section_id,), validated=())
+    train.settings.panel.show_value("mean")
+    train.settings.n_genes.show_value(100)
+    train.settings.epochs.show_value(EPOCHS)
+    train.name.setText("synthetic")
+    train.folder.show_value(str(folder / "synthetic"))
+    checked = wait(lambda: all(train.sections.model.state(k) for k in range(3)))
+    viewer.open(sections[2].slide, plugin="napari-nh2st")
+    viewer.scale_bar.visible = True
+    train.start()
+    trained = checked and wait(lambda: not train.is_running)
+    if not trained or train.model_folder is None:
+        print(train.status.text(), file=sys.stderr)
+        return False
+    wait(lambda: False, NOTIFICATION_S)
+    bar = train.scroll_area.verticalScrollBar()
+    bar.setValue(bar.maximum())
+    picture(viewer, "train.png")
+
+    predict = dock(viewer, "Predict")
+    predict.model.choose(str(train.model_folder))
+    predict.pitch.setValue(PITCH_UM)
+    viewer.fit_to_view()
+    wait(lambda: False, 2)
+    predict.start()
+    wait(lambda: 0 < predict.bar.maximum() * 0.45 < predict.bar.value())
+    picture(viewer, "predict-running.png")
+    if not wait(lambda: not predict.is_running):
+        return False
+
+    genes = dock(viewer, "Genes")
+    wait(lambda: genes.session.statistics is not None)
+    wait(lambda: False, NOTIFICATION_S)
+    picture(viewer, "genes.png")
+    genes.setCurrentWidget(genes.tile)
+    highest = int(np.nanargmax(predict.heatmap.values_of(predict.heatmap.gene)))
+    genes.tile.pick(highest)
+    wait(lambda: False, 2)
+    picture(viewer, "tile.png")
+    genes.tile.clear()
+    genes.setCurrentWidget(genes.domains)
+    genes.domains.n_domains.setValue(4)
+    genes.domains.run.click()
+    wait(lambda: "domain" in predict.prediction.obs)
+    wait(lambda: False, 2)
+    picture(viewer, "domains.png")
+
+    compare = dock(viewer, "Compare")
+    viewer.layers.selection.active = viewer.layers[0]
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = False
+    compare.load(sections[2].expression)
+    wait(lambda: compare.section.measured is not None and not compare.section.is_reading)
+    compare.model.choose(str(train.model_folder))
+    compare.start()
+    compared = wait(lambda: not compare.is_running) and compare.compared is not None
+    wait(lambda: False, NOTIFICATION_S)
+    picture(viewer, "compare.png")
+    viewer.close()
+    return compared
+
+
+def dock(viewer: Any, name: str) -> Any:
+    """Open one of the plugin's docks, beside those that are open."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", name, tabify=True)
+    wait(lambda: False, 0.5)
+    return widget
+
+
+def wait(condition: Callable[[], bool], seconds: float = LONGEST_S) -> bool:
     """Let the application run until a condition holds or the time is over."""
-    assert callable(condition)
+    from qtpy.QtWidgets import QApplication
+
     end = time.monotonic() + seconds
     while not condition():
         QApplication.processEvents()
@@ -61,8 +128,10 @@ def wait(condition: object, seconds: float) -> bool:
     return True
 
 
-def picture(viewer: napari.Viewer, name: str) -> None:
+def picture(viewer: Any, name: str) -> None:
     """Write the whole window, in 256 colours: a third of the size, and no eye sees it."""
+    from PIL import Image
+
     pixels = viewer.screenshot(canvas_only=False, flash=False)
     Image.fromarray(pixels[..., :3].copy()).quantize(256).save(IMAGES / name, optimize=True)
     print(IMAGES / name)

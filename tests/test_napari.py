@@ -30,7 +30,10 @@ def test_the_manifest_names_functions_that_are_there() -> None:
     manifest = PluginManifest.from_distribution("napari-nh2st")
     manifest.validate_imports()
     assert {sample.key for sample in manifest.contributions.sample_data} == {"real", "synthetic"}
-    assert [widget.display_name for widget in manifest.contributions.widgets] == ["Predict"]
+    names = [widget.display_name for widget in manifest.contributions.widgets]
+    assert names == ["Predict", "Genes", "Compare", "Train"]
+    in_menu = [item.command for item in manifest.contributions.menus["napari/layers/visualize"]]
+    assert in_menu == [widget.command for widget in manifest.contributions.widgets]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "a folder"])

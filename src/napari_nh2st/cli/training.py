@@ -1,6 +1,5 @@
 """``nh2st train``, ``evaluate`` and ``crossval``."""
 
-import json
 import os
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -9,12 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from napari_nh2st.cli.held_out import (
-    TEST_FOLDER,
-    check_not_seen,
-    score_held_out,
-    write_reliability,
-)
+from napari_nh2st.cli.held_out import score_held_out
 from napari_nh2st.cli.main import print_json
 from napari_nh2st.cli.score_tables import fold_table, print_evaluation, print_rows, score_row
 from napari_nh2st.cli.training_arguments import train_settings
@@ -22,8 +16,7 @@ from napari_nh2st.cli.training_progress import StopRequest, TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
-from napari_nh2st.model.config import CONFIG_FILE
-from napari_nh2st.model.folder import Model, load_model_folder
+from napari_nh2st.model.folder import Model
 from napari_nh2st.spots import Section, read_sections
 from napari_nh2st.training import (
     MeasuredSection,
@@ -39,7 +32,13 @@ from napari_nh2st.training import (
 )
 from napari_nh2st.training.crossval import Stopped
 from napari_nh2st.training.fit import MODEL_FOLDER
-from napari_nh2st.training.run_state import LAST
+from napari_nh2st.training.held_out import (
+    TEST_FOLDER,
+    check_not_seen,
+    check_panel,
+    trained_earlier,
+    write_reliability,
+)
 from napari_nh2st.training.split import folds, set_aside
 
 
@@ -79,7 +78,7 @@ def _train(args: Namespace) -> None:
         study = _load(sections, args, watched.report)
         training = [section for section in study if section.name not in tested]
         test = [section for section in study if section.name in tested]
-        model = _trained_earlier(folder, settings, training) if test else None
+        model = trained_earlier(folder, settings, training) if test else None
         if model is not None:
             watched.report.line(
                 f"{folder / MODEL_FOLDER} is trained; the test is still to be done."
@@ -114,9 +113,7 @@ def _run_training(
         watched.report(event)
         if isinstance(event, TrainStarted):
             # Now that the panel is known, and not after hours of training.
-            for section in test:
-                if not set(event.panel) & set(section.spots.var_names):
-                    raise InputError(f"test section {section.name} has no gene of the panel")
+            check_panel(event.panel, test)
         if isinstance(event, TrainFinished):
             return event
     return None
@@ -150,24 +147,6 @@ def _tell_trained(
         rows = [score_row(summary, name) for name, summary in scores.items()]
         print_rows([score_row(None, "test"), *rows])
         print(f"{args.output / TEST_FOLDER}: scores, figures and predictions")
-
-
-def _trained_earlier(
-    folder: Path, settings: TrainSettings, training: Sequence[MeasuredSection]
-) -> Model | None:
-    """The model of a run that was killed after training and before its test was written."""
-    model = folder / MODEL_FOLDER
-    if (
-        not (model / CONFIG_FILE).is_file()
-        or (folder / LAST).exists()
-        or (folder / TEST_FOLDER).exists()
-    ):
-        return None
-    told = read_config(model).training
-    same = told.get("settings") == json.loads(json.dumps(settings.to_json()))
-    if not same or told.get("sections") != [section.name for section in training]:
-        return None
-    return load_model_folder(model)
 
 
 def _evaluate(args: Namespace) -> None:

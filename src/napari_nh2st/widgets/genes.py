@@ -11,6 +11,7 @@ from napari_nh2st.widgets.domains_panel import DomainsPanel
 from napari_nh2st.widgets.gene_session import GeneSession
 from napari_nh2st.widgets.gene_tab import GenesTab
 from napari_nh2st.widgets.regions_panel import RegionsPanel
+from napari_nh2st.widgets.remembered import Remembered
 from napari_nh2st.widgets.tile_panel import TilePanel
 
 if TYPE_CHECKING:
@@ -55,7 +56,14 @@ class GenesWidget(QTabWidget):
         self.addTab(self.domains, "Domains")
         self.addTab(self.regions, "Regions")
         self.setDocumentMode(True)
+        self._remembered = Remembered("genes")
+        threshold = self._remembered.get("reliable_from", self.genes.threshold.value())
+        self.genes.threshold.setValue(float(threshold))
+        self.genes.only_reliable.setChecked(bool(self._remembered.get("only_reliable", False)))
         self.genes.threshold.valueChanged.connect(self._set_threshold)
+        self.genes.only_reliable.toggled.connect(
+            lambda only: self._remembered.set(only_reliable=bool(only))
+        )
         self._set_threshold(self.genes.threshold.value())
         self.follow()
         # Not methods of the widget: Qt calls none of those once the widget is gone.
@@ -71,7 +79,8 @@ class GenesWidget(QTabWidget):
         self.genes.previous_gene()
 
     def _set_threshold(self, threshold: float) -> None:
-        """What is not reliable is grey in every tab."""
+        """What is not reliable is grey in every tab, and in the next session."""
+        self._remembered.set(reliable_from=round(threshold, 3))
         for panel in (self.tile, self.domains, self.regions):
             panel.set_threshold(threshold)
 

@@ -26,6 +26,9 @@ _SPOT = 0.55
 _PROPOSED = "#e69f00"
 """Reads on H&E, and on both of napari's themes."""
 
+SPOTS_PATH_KEY, POSITIONS_PATH_KEY = "nh2st_spots_path", "nh2st_positions_path"
+"""Keys of a layer's metadata under which lies where its spots were read from."""
+
 
 class MeasuredLayers:
     """Points layers over a slide layer, one for each kind of value.
@@ -39,6 +42,8 @@ class MeasuredLayers:
         Gets the layers.
     slide_layer
         Spots lie where they are on it, whatever its transform.
+    metadata
+        Of every layer, for example where the spots were read from.
 
     Attributes
     ----------
@@ -52,9 +57,12 @@ class MeasuredLayers:
         (low, high) of each kind's colours; measured and predicted have the same.
     """
 
-    def __init__(self, viewer: ViewerModel, slide_layer: Image) -> None:
+    def __init__(
+        self, viewer: ViewerModel, slide_layer: Image, metadata: Mapping[str, Any] | None = None
+    ) -> None:
         self.viewer = viewer
         self.slide_layer = slide_layer
+        self._metadata = dict(metadata or {})
         self.layers: dict[Kind, Points] = {}
         self.gene = ""
         self.kind: Kind = "measured"
@@ -201,6 +209,7 @@ class MeasuredLayers:
             border_width=0,
             size=_SPOT * pitch_px,
             visible=kind == self.kind,
+            metadata=dict(self._metadata),
             **self._transform(),
         )
         self.layers[kind], self._colored[kind] = layer, self.gene

@@ -24,7 +24,11 @@ from napari_nh2st.widgets.compare_source import (
     shares_no_gene,
     target_of,
 )
-from napari_nh2st.widgets.measured_layers import MeasuredLayers
+from napari_nh2st.widgets.measured_layers import (
+    POSITIONS_PATH_KEY,
+    SPOTS_PATH_KEY,
+    MeasuredLayers,
+)
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 _LEAST_ON_TISSUE = 0.05
@@ -252,7 +256,10 @@ class MeasuredOnSlide:
         self.measured, self.target = measured, target
         self._slide_layer, self._slide_shape = layer, slide.shape
         self._mpp_is_known = slide.mpp is not None
-        self.layers = MeasuredLayers(self.viewer, layer)
+        paths = {SPOTS_PATH_KEY: measured.expression, POSITIONS_PATH_KEY: measured.positions}
+        self.layers = MeasuredLayers(
+            self.viewer, layer, {key: str(path) for key, path in paths.items() if path is not None}
+        )
         self._tell()
         self.loaded.emit()
         self._fix_box.offer(measured.proposal)

@@ -1,0 +1,137 @@
+"""What a run was asked for, written into its folder, so that it can be gone on with later.
+
+Nothing here needs torch: a viewer reads it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots import PanelSettings, Section
+from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
+
+RECORD = "run.json"
+
+_CHECKPOINT = "last.pt"
+"""As ``napari_nh2st.training.run_state.LAST``, which needs torch."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A training as it was asked for.
+
+    Parameters
+    ----------
+    sections
+        All of them, in the order given.
+    settings
+        Of the training.
+    name
+        Of the model; None for the folder's.
+    held_out
+        Names of the sections that only test.
+    trust_positions
+        As in :func:`~napari_nh2st.training.load_study`.
+    """
+
+    sections: tuple[Section, ...]
+    settings: TrainSettings
+    name: str | None = None
+    held_out: tuple[str, ...] = ()
+    trust_positions: bool = False
+
+    def goes_on_with(self, other: "RunRecord") -> bool:
+        """Whether this is the same run as another, so that it can go on with what that left.
+
+        What only tests may differ, and the device.
+        """
+        return self._what_trains() == other._what_trains()
+
+    def _what_trains(self) -> tuple[tuple[Section, ...], TrainSettings]:
+        trained = tuple(s for s in self.sections if s.section_id not in self.held_out)
+        return trained, replace(self.settings, device="auto", checkpoint_minutes=0)
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder of the run.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
+        """
+        content = {
+            "sections": [
+                {name: _plain(value) for name, value in asdict(section).items()}
+                for section in self.sections
+            ],
+            "settings": self.settings.to_json(),
+            "name": self.name,
+            "held_out": list(self.held_out),
+            "trust_positions": self.trust_positions,
+        }
+        draft = folder / f".{RECORD}"
+        try:
+            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            draft.replace(folder / RECORD)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def read_record(folder: Path) -> RunRecord:
+    """What the run in a folder was asked for.
+
+    Raises
+    ------
+    InputError
+        The folder has no record, or it cannot be understood.
+    """
+    path = folder / RECORD
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return RunRecord(
+            tuple(_section(section) for section in content["sections"]),
+            _settings(content["settings"]),
+            content["name"],
+            tuple(content["held_out"]),
+            bool(content["trust_positions"]),
+        )
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} does not tell what the run was asked for: {error}") from None
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run in the folder was stopped or killed, and can be gone on with."""
+    return (folder / _CHECKPOINT).is_file()
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _section(values: Mapping[str, Any]) -> Section:
+    positions = values["positions"]
+    return Section(
+        values["section_id"],
+        values["donor_id"],
+        Path(values["slide"]),
+        Path(values["expression"]),
+        None if positions is None else Path(positions),
+        values["mpp"],
+    )
+
+
+def _settings(values: dict[str, Any]) -> TrainSettings:
+    known = {field.name for field in fields(TrainSettings)}
+    given = {name: value for name, value in values.items() if name in known}
+    if "panel" in given:
+        panel = dict(given["panel"])
+        given["panel"] = PanelSettings(**(panel | {"genes": tuple(panel["genes"])}))
+    if "augmentation" in given:
+        given["augmentation"] = AugmentationSettings(**given["augmentation"])
+    given["validation_sections"] = tuple(given.get("validation_sections", ()))
+    return TrainSettings(**given)

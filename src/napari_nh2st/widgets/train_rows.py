@@ -1,0 +1,231 @@
+"""The sections of a training as the user puts them together, row by row, with undo."""
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from napari_nh2st.spots import Section
+from napari_nh2st.spots.st_tables import is_table
+
+Role = Literal["train", "validate", "hold out", "leave out"]
+"""What a section is for: to learn from, to choose the epoch, to test, or nothing."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_ALIKE = 0.6
+_MOST_UNDO = 100
+# Endings of names that say what a file is and not of which section.
+_KIND_WORDS = re.compile(
+    r"(selection|stdata|spot_data|spots?|counts?|alignment|positions?|table|image|tissue|he)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class SectionRow:
+    """A section that may still lack something.
+
+    Parameters
+    ----------
+    role
+        What it is for.
+    name, donor
+        As in :class:`~napari_nh2st.spots.Section`; empty while not given.
+    slide, expression, positions, mpp
+        Likewise; None while not given.
+    """
+
+    role: Role = "train"
+    name: str = ""
+    donor: str = ""
+    slide: Path | None = None
+    expression: Path | None = None
+    positions: Path | None = None
+    mpp: float | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What has to be given, in words."""
+        needed = [
+            what
+            for what, value in (
+                ("name", self.name),
+                ("slide", self.slide),
+                ("ST", self.expression),
+                ("donor", self.donor),
+            )
+            if not value
+        ]
+        if self.expression is not None and is_table(self.expression) and self.positions is None:
+            needed.append("positions")
+        return tuple(needed)
+
+    @property
+    def section(self) -> Section | None:
+        """The section; None while something is missing."""
+        if self.missing or self.slide is None or self.expression is None:
+            return None
+        return Section(self.name, self.donor, self.slide, self.expression, self.positions, self.mpp)
+
+
+def row_of(section: Section, role: Role = "train") -> SectionRow:
+    """The row of a section that is complete."""
+    return SectionRow(
+        role,
+        section.section_id,
+        section.donor_id,
+        section.slide,
+        section.expression,
+        section.positions,
+        section.mpp,
+    )
+
+
+class SectionRows:
+    """The rows, and what they were before each change."""
+
+    def __init__(self) -> None:
+        self._rows: tuple[SectionRow, ...] = ()
+        self._before: list[tuple[SectionRow, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> SectionRow:
+        return self._rows[number]
+
+    @property
+    def all(self) -> tuple[SectionRow, ...]:
+        """All rows, in order."""
+        return self._rows
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to undo."""
+        return bool(self._before)
+
+    def set(self, rows: Sequence[SectionRow]) -> None:
+        """Take other rows instead."""
+        if tuple(rows) != self._rows:
+            self._before = [*self._before, self._rows][-_MOST_UNDO:]
+            self._rows = tuple(rows)
+
+    def undo(self) -> None:
+        """As it was before the last change."""
+        if self._before:
+            self._rows = self._before.pop()
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Remove rows."""
+        self.set([row for k, row in enumerate(self._rows) if k not in set(numbers)])
+
+    def change(self, numbers: Sequence[int], **values: object) -> None:
+        """Give fields of rows other values."""
+        chosen = set(numbers)
+        self.set(
+            [
+                replace(row, **values) if k in chosen else row  # type: ignore[arg-type]
+                for k, row in enumerate(self._rows)
+            ]
+        )
+
+    def add_slide(self, path: Path, mpp: float | None = None) -> None:
+        """Add a row for a slide, or fill one that waits for its slide."""
+        free = [k for k, row in enumerate(self._rows) if row.slide is None]
+        place = _best(path, [(k, self._rows[k]) for k in free])
+        if place is None:
+            name = self._free_name(short_name(path))
+            self.set([*self._rows, SectionRow(name=name, slide=path, mpp=mpp)])
+        else:
+            row = self._rows[place]
+            name = row.name or self._free_name(short_name(path))
+            self.change([place], slide=path, name=name, mpp=row.mpp or mpp)
+
+    def add_expression(self, path: Path) -> None:
+        """Give measured spots to the row they seem to belong to; a new one if none waits."""
+        place = self._waiting(path, "expression")
+        if place is None:
+            name = self._free_name(short_name(path))
+            self.set([*self._rows, SectionRow(name=name, expression=path)])
+        else:
+            self.change([place], expression=path)
+
+    def add_positions(self, path: Path) -> None:
+        """Give a table of positions to the row it seems to belong to; a new one if none waits."""
+        place = self._waiting(path, "positions")
+        if place is None:
+            name = self._free_name(short_name(path))
+            self.set([*self._rows, SectionRow(name=name, positions=path)])
+        else:
+            self.change([place], positions=path)
+
+    def add_sections(self, sections: Sequence[Section]) -> None:
+        """Add complete sections; those that are there already, with the same files, are not."""
+        there = {(row.slide, row.expression) for row in self._rows}
+        new = [row_of(s) for s in sections if (s.slide, s.expression) not in there]
+        self.set([*self._rows, *new])
+
+    def twice(self, number: int) -> bool:
+        """Whether another row has the same name."""
+        name = self._rows[number].name
+        return bool(name) and sum(row.name == name for row in self._rows) > 1
+
+    def _waiting(self, path: Path, field: str) -> int | None:
+        """The row of the most similar name that waits for a file, or else the first."""
+        waiting = [
+            (k, row)
+            for k, row in enumerate(self._rows)
+            if getattr(row, field) is None and (field == "expression" or _takes_positions(row))
+        ]
+        best = _best(path, waiting)
+        if best is not None:
+            return best
+        return waiting[0][0] if waiting else None
+
+    def _free_name(self, name: str) -> str:
+        names = {row.name for row in self._rows}
+        number, free = 1, name
+        while free in names:
+            number += 1
+            free = f"{name}-{number}"
+        return free
+
+
+def short_name(path: Path) -> str:
+    """A section's name from that of its file: without endings and words for what it holds."""
+    if path.name in ("outs", "filtered_feature_bc_matrix.h5", "tissue_positions_list.csv"):
+        path = path.parent if path.parent.name != "outs" else path.parent.parent
+    base = path.name.split(".")[0]
+    words = [word for word in re.split(r"[_\-\s]+", base) if word]
+    telling = [word for word in words if not _KIND_WORDS.fullmatch(word)]
+    return "-".join(telling) or base or os.fspath(path)
+
+
+def _takes_positions(row: SectionRow) -> bool:
+    return row.expression is None or is_table(row.expression)
+
+
+def _best(path: Path, rows: Sequence[tuple[int, SectionRow]]) -> int | None:
+    """Of the rows, the one named most like a file; None where none is named like it."""
+    wanted = short_name(path).casefold()
+    scored = []
+    for number, row in rows:
+        names = {row.name, *(short_name(p) for p in (row.slide, row.expression) if p)}
+        alike = max(_likeness(wanted, name.casefold()) for name in names)
+        scored.append((alike, -number))
+    if not scored or max(scored)[0] < _ALIKE:
+        return None
+    return -max(scored)[1]
+
+
+def _likeness(one: str, other: str) -> float:
+    """1 for the same, 0 for nothing in common; other numbers are other sections."""
+    if one == other:
+        return 1.0
+    if re.findall(r"\d+", one) != re.findall(r"\d+", other):
+        return 0.0
+    return difflib.SequenceMatcher(None, one, other).ratio()

@@ -1,0 +1,251 @@
+"""The controls of Train: each reaches the settings, and untouched ones mean the defaults."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model import bundled_models
+from napari_nh2st.spots import PanelSettings
+from napari_nh2st.training import AugmentationSettings, TrainSettings
+from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.known_models import remember_model
+from napari_nh2st.widgets.train_settings import NOT_OFFERED, TrainSettingsForm
+from train_studies import start_model
+
+BUNDLED = next(iter(bundled_models()))
+DEFAULT = TrainSettings(start=BUNDLED, encoder="frozen")
+
+NUMBERS: dict[str, float] = {
+    "patience": 7,
+    "batch_size": 12,
+    "patch_spots": 5,
+    "learning_rate": 2.5e-5,
+    "weight_decay": 0.01,
+    "warm_up": 0.1,
+    "gradient_clip": 0.0,
+    "averaging": 0.999,
+    "seed": 42,
+    "checkpoint_minutes": 0.5,
+    "query_weight": 0.3,
+    "neighbor_weight": 0.0,
+    "mse_weight": 2.0,
+    "temperature": 0.07,
+    "off_diagonal": 0.2,
+    "frozen_looks": 4,
+    "tile_px": 96,
+    "mpp": 0.75,
+    "dim": 64,
+    "depth": 2,
+    "heads": 4,
+    "mlp_ratio": 1.5,
+    "hidden": 32,
+    "hypergraph_hidden": 48,
+    "neighbors": 5,
+    "hyperedge_others": 2,
+    "dropout": 0.1,
+}
+
+
+@pytest.fixture
+def form(qtbot: QtBot) -> Iterator[TrainSettingsForm]:
+    form = TrainSettingsForm(DevicePicker(lambda: None))
+    qtbot.addWidget(form)
+    yield form
+    form.close_down()
+
+
+def pick(box: Any, value: Any) -> None:
+    """As a user does it."""
+    index = box.findData(value)
+    assert index >= 0
+    box.setCurrentIndex(index)
+
+
+def test_untouched_controls_mean_the_defaults(form: TrainSettingsForm) -> None:
+    assert form.chosen() == DEFAULT
+
+
+@pytest.mark.parametrize(("name", "value"), NUMBERS.items())
+def test_a_typed_number_arrives(form: TrainSettingsForm, name: str, value: float) -> None:
+    form.more[name].setText(str(value))
+    assert form.chosen() == replace(DEFAULT, **{name: value})
+    form.more[name].clear()
+    assert form.chosen() == DEFAULT
+
+
+CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = {
+    "epochs": (lambda f: f.epochs.setText("3"), replace(DEFAULT, epochs=3)),
+    "last stages": (
+        lambda f: pick(f.encoder, "last-stages"),
+        replace(DEFAULT, encoder="last-stages"),
+    ),
+    "whole encoder": (lambda f: pick(f.encoder, "whole"), replace(DEFAULT, encoder="whole")),
+    "no start": (lambda f: f.from_random.setChecked(True), TrainSettings()),
+    "context": (lambda f: pick(f.context, "average"), replace(DEFAULT, context="average")),
+    "validation": (lambda f: pick(f.validation, "none"), replace(DEFAULT, validation="none")),
+    "validated": (
+        lambda f: f.set_validated(("A", "B")),
+        replace(DEFAULT, validation_sections=("A", "B")),
+    ),
+    "device": (lambda f: f.device.setCurrentText("cpu"), replace(DEFAULT, device="cpu")),
+    "precision": (
+        lambda f: pick(f.more["precision"], "bfloat16"),
+        replace(DEFAULT, precision="bfloat16"),
+    ),
+    "head": (lambda f: pick(f.more["head_start"], "ridge"), replace(DEFAULT, head_start="ridge")),
+    "panel by mean": (lambda f: pick(f.panel, "mean"), replace(DEFAULT, panel=PanelSettings())),
+    "panel of given genes": (
+        lambda f: (pick(f.panel, "given"), f.genes.setPlainText("VIM, CD74\nEPCAM VIM")),
+        replace(DEFAULT, panel=PanelSettings("given", genes=("VIM", "CD74", "EPCAM"))),
+    ),
+    "panel, all of it": (
+        lambda f: (
+            pick(f.panel, "spatial"),
+            f.n_genes.setText("30"),
+            f.more["leave_out_ribosomal"].setChecked(True),
+            f.more["leave_out_mitochondrial"].setChecked(True),
+        ),
+        replace(DEFAULT, panel=PanelSettings("spatial", 30, (), True, True)),
+    ),
+    "looks": (
+        lambda f: (
+            f.more["flips"].setChecked(False),
+            f.more["quarter_turns"].setChecked(False),
+            f.more["stain_jitter"].setText("0"),
+        ),
+        replace(DEFAULT, augmentation=AugmentationSettings(False, False, 0)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("choose", "expected"), CHOICES.values(), ids=CHOICES)
+def test_a_choice_arrives_and_is_shown_again(
+    form: TrainSettingsForm,
+    choose: Callable[[TrainSettingsForm], None],
+    expected: TrainSettings,
+) -> None:
+    choose(form)
+    assert form.chosen() == expected
+    form.show_settings(None)
+    form.set_validated(())
+    assert form.chosen() == DEFAULT
+    form.show_settings(expected)
+    form.set_validated(expected.validation_sections)
+    assert form.chosen() == expected
+
+
+def test_a_start_model_and_encoder_weights_arrive_with_their_whole_path(
+    form: TrainSettingsForm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_model(tmp_path / "small")
+    monkeypatch.chdir(tmp_path)
+    form.start.choose("small")
+    assert form.chosen() == replace(DEFAULT, start=str(tmp_path / "small"))
+    form.more["encoder_weights"].line.setText("resnet.pt")
+    assert form.chosen().encoder_weights == str(tmp_path / "resnet.pt")
+
+
+def test_every_setting_has_its_control(form: TrainSettingsForm) -> None:
+    main = {"start", "encoder", "context", "epochs", "validation", "panel", "device"}
+    inside = {"augmentation", "validation_sections"}
+    offered = main | inside | set(form.more) | set(NOT_OFFERED)
+    inner = {f.name for kind in (AugmentationSettings, PanelSettings) for f in fields(kind)}
+    assert offered - inner == {field.name for field in fields(TrainSettings)}
+    tips = [c.toolTip() for c in (*form.more.values(), form.encoder, form.validation, form.epochs)]
+    assert all(tips)
+
+
+def test_the_encoder_follows_the_start_until_it_is_chosen(form: TrainSettingsForm) -> None:
+    form.from_random.setChecked(True)
+    assert form.encoder.value() == "whole"
+    form.more["encoder_weights"].line.setText("resnet.pt")
+    assert form.encoder.value() == "frozen"
+    form.from_random.setChecked(False)
+    pick(form.encoder, "last-stages")
+    form.from_random.setChecked(True)
+    assert form.encoder.value() == "last-stages"
+
+
+@pytest.mark.parametrize(
+    ("choose", "said"),
+    [
+        (lambda f: f.epochs.setText("many"), "epochs is 'many': give a whole number"),
+        (lambda f: f.epochs.setText("2.5"), "epochs is '2.5': give a whole number"),
+        (lambda f: f.epochs.setText("0"), "epochs is 0; it must be from 1"),
+        (lambda f: f.more["learning_rate"].setText("fast"), "learning rate is 'fast': give a num"),
+        (lambda f: f.more["tile_px"].setText("40"), "multiple of 32"),
+        (lambda f: pick(f.panel, "given"), "No genes are given"),
+        (lambda f: f.start.name.setCurrentText("no-such-model"), "no model no-such-model"),
+        (
+            lambda f: (f.from_random.setChecked(True), pick(f.encoder, "frozen")),
+            "weights would be random",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(
+    form: TrainSettingsForm, choose: Callable[[TrainSettingsForm], None], said: str
+) -> None:
+    choose(form)
+    with pytest.raises(InputError, match=said):
+        form.chosen()
+
+
+def test_genes_are_read_from_a_file(
+    form: TrainSettingsForm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "genes.txt").write_text("VIM\nCD74\n")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (f"{tmp_path}/genes.txt", ""))
+    pick(form.panel, "given")
+    form.genes_file.click()
+    assert form.chosen().panel == PanelSettings("given", genes=("VIM", "CD74"))
+
+
+def test_only_what_matters_for_the_panel_is_shown(form: TrainSettingsForm) -> None:
+    shown = []
+    for rule in (None, "mean", "given"):
+        pick(form.panel, rule)
+        shown.append((form.n_genes.isHidden(), form.genes.parentWidget().isHidden()))
+    assert shown == [(True, True), (False, True), (True, False)]
+
+
+def test_defaults_come_back(form: TrainSettingsForm) -> None:
+    form.more["seed"].setText("3")
+    form.epochs.setText("4")
+    form.from_random.setChecked(True)
+    form.trust_positions.setChecked(True)
+    form.reset.click()
+    assert form.chosen() == DEFAULT
+    assert not form.trust_positions.isChecked()
+
+
+def test_a_model_that_is_trained_elsewhere_is_offered(
+    form: TrainSettingsForm, tmp_path: Path
+) -> None:
+    folder = start_model(tmp_path / "mine")
+    remember_model(Path(folder))
+    assert form.start.name.findText(folder) >= 0
+    assert form.chosen() == DEFAULT
+
+
+def test_the_wheel_over_a_list_changes_nothing(qtbot: QtBot, form: TrainSettingsForm) -> None:
+    pick(form.validation, "section")
+    down = QWheelEvent(
+        QPointF(5, 5),
+        QPointF(5, 5),
+        QPoint(0, -120),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(form.validation, down)
+    assert form.validation.value() == "section"

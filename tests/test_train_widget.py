@@ -1,0 +1,501 @@
+"""The Train widget: what reaches the job, what it shows of it, and how a run ends."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget
+
+from local_jobs import LocalJobs
+from napari_nh2st.errors import InputError
+from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.spots import Section
+from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
+from napari_nh2st.training.record import RunRecord
+from napari_nh2st.training.run_state import LAST
+from napari_nh2st.widgets import train as train_module
+from napari_nh2st.widgets import train_controls
+from napari_nh2st.widgets.duration import duration
+from napari_nh2st.widgets.known_models import known_models, remember_run
+from napari_nh2st.widgets.train import TrainWidget
+from napari_nh2st.widgets.train_curves import curves_figure, curves_picture
+from train_studies import drawn_study, start_model
+
+
+class ToldJobs(LocalJobs):
+    """Tells what it is given to tell, and remembers what was asked of it."""
+
+    script: Sequence[Any] = ()
+
+    def __init__(self, warm_up: tuple[str, ...] = ()) -> None:
+        super().__init__(warm_up)
+        self.is_stopped = self.is_killed = False
+        made.append(self)
+
+    def run(self, job: str, **arguments: Any) -> Iterator[Any]:
+        self.runs.append((job, arguments))
+        for event in self.script:
+            if isinstance(event, Exception):
+                raise event
+            if callable(event):
+                event(self)
+            else:
+                yield event
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+made: list[ToldJobs] = []
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Section, ...]:
+    return drawn_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return start_model(tmp_path_factory.mktemp("models") / "start")
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    shown: dict[str, list[str]] = {"error": [], "info": []}
+    for kind, texts in shown.items():
+        monkeypatch.setattr(train_module, f"show_{kind}", texts.append)
+    return shown
+
+
+@pytest.fixture
+def widget(
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: dict[str, list[str]],
+    study: tuple[Section, ...],
+) -> TrainWidget:
+    """With the three sections, the last held out, and jobs that tell nothing."""
+    made.clear()
+    monkeypatch.setattr(train_module, "new_jobs", ToldJobs)
+    monkeypatch.setattr(ToldJobs, "script", ())
+    monkeypatch.setattr(train_controls, "models_folder", lambda: tmp_path / "models")
+    widget = TrainWidget(ViewerModel())
+
+    def wait_for_threads(widget: TrainWidget) -> None:
+        finish(qtbot, widget)
+        qtbot.waitUntil(lambda: widget.curves.is_idle, timeout=20_000)
+
+    qtbot.addWidget(widget, before_close_func=wait_for_threads)
+    widget.sections.show_sections(study, ("S2",), ())
+    qtbot.waitUntil(lambda: not widget.sections.checks.is_busy, timeout=20_000)
+    return widget
+
+
+def finish(qtbot: QtBot, widget: TrainWidget, timeout: int = 60_000) -> None:
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=timeout)
+
+
+def epoch(number: int, **changed: Any) -> EpochDone:
+    done = EpochDone(number, 3, 3.0, 2.0, 1.0, 0.05, 1e-4, 0.1 * number, 0.04, 0.05, number, 9.0)
+    return replace(done, **changed)
+
+
+def scores(when: Any, pcc: Sequence[float]) -> HeldOut:
+    summary = {"mean_pcc": float(np.nanmean(pcc)), "n_genes": len(pcc), "n_sections": 1}
+    summary |= {"mse": 0.04, "mse_baseline": 0.05}
+    table = pd.DataFrame({"gene": list("ABC"), "pcc": pcc})
+    return HeldOut(when, summary, table, ())
+
+
+STARTED = TrainStarted(
+    ("S0", "S1"), (), ("A", "B", "C"), 60, 1000, "cpu", "float32", 0, 3, ("Hm.",)
+)
+
+
+def test_what_is_chosen_is_what_arrives(
+    qtbot: QtBot, widget: TrainWidget, study: tuple[Section, ...], start: str, tmp_path: Path
+) -> None:
+    widget.settings.start.choose(start)
+    widget.settings.epochs.setText("5")
+    widget.settings.trust_positions.setChecked(True)
+    qtbot.waitUntil(lambda: not widget.sections.checks.is_busy, timeout=20_000)
+    widget.sections.model.setData(widget.sections.model.index(1, 0), "validate")
+    widget.name.setText("mine: 2")
+    widget.train.click()
+    finish(qtbot, widget)
+    ((job, arguments),) = made[-1].runs
+    assert job == "train"
+    assert arguments == {
+        "sections": study,
+        "settings": TrainSettings(
+            start=start, encoder="frozen", epochs=5, validation_sections=("S1",)
+        ),
+        "folder": tmp_path / "models" / "mine- 2",
+        "name": "mine: 2",
+        "held_out": ("S2",),
+        "trust_positions": True,
+    }
+    assert widget.chosen_settings() == arguments["settings"]
+
+
+def test_untouched_controls_mean_a_new_folder_and_its_name(
+    qtbot: QtBot, widget: TrainWidget, tmp_path: Path
+) -> None:
+    (tmp_path / "models" / "model-1").mkdir(parents=True)
+    widget.take_next_name()
+    widget.train.click()
+    finish(qtbot, widget)
+    arguments = made[-1].runs[0][1]
+    assert arguments["folder"] == tmp_path / "models" / "model-2"
+    assert arguments["name"] is None
+    assert not arguments["trust_positions"]
+
+
+def test_a_folder_that_was_typed_gets_the_run(
+    qtbot: QtBot, widget: TrainWidget, tmp_path: Path
+) -> None:
+    widget.folder.line.setText(str(tmp_path / "elsewhere"))
+    widget.train.click()
+    finish(qtbot, widget)
+    assert made[-1].runs[0][1]["folder"] == tmp_path / "elsewhere"
+
+
+def test_the_course_of_a_training_is_shown(
+    qtbot: QtBot,
+    widget: TrainWidget,
+    messages: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    model = start_model(tmp_path / "trained")
+    events = (
+        Reading("S1", 1, 3),
+        Preparing("computing feature maps", 10, 60),
+        STARTED,
+        scores("before", [0.1, 0.2, np.nan]),
+        StepDone(2, 1, 4, 2.5, 33.0, 125.0),
+        epoch(1),
+        epoch(2),
+        Notice("Oh."),
+        Scoring("after", "S2", 5, 30),
+        Trained(Path(model), 2, "early", 200.0),
+        scores("after", [0.3, 0.1, 0.4]),
+    )
+    seen: list[tuple[str, int, int]] = []
+    on_event = widget._on_event
+
+    def remember(event: Any) -> None:
+        on_event(event)
+        seen.append((widget.status.text(), widget.bar.value(), widget.bar.maximum()))
+
+    monkeypatch.setattr(widget, "_on_event", remember)
+    monkeypatch.setattr(ToldJobs, "script", events)
+    widget.start()
+    assert not widget.train.isEnabled()
+    assert widget.stop_button.isEnabled()
+    assert not widget.sections.isEnabled()
+    finish(qtbot, widget)
+    assert seen[0] == ("Reading S1 …", 1, 3)
+    assert seen[1] == ("Computing feature maps: 10 of 60", 10, 60)
+    assert seen[2][0] == "60 spots of S0, S1, 3 genes, on cpu in float32"
+    assert seen[4] == (
+        "Epoch 2 of 3, step 1 of 4, 33 spots/s, at most 2 min 05 s left",
+        1250,
+        3000,
+    )
+    assert seen[8] == ("Scoring the new model on S2: 5 of 30 spots", 5, 30)
+    assert widget.notes.text() == "Hm.\nOh."
+    assert messages["error"] == []
+    assert messages["info"] == [
+        "Training model-1: ended early after 3 min 20 s: validation got no better"
+    ]
+    assert [e.epoch for e in widget.curves.epochs] == [1, 2]
+    assert widget.status.text() == (
+        "Ended early after 3 min 20 s: validation got no better; epoch 2 is kept. "
+        f"The model is in {model}"
+    )
+    assert widget.scores.sentence.text() == (
+        "Mean PCC over 3 genes on 1 held-out section: 0.150 → 0.267; 1 of 2 genes are better. "
+        "MSE 0.040, of predicting each gene's mean 0.050."
+    )
+    assert model in known_models()
+    assert widget.train.isEnabled()
+    assert made[-1].closed
+
+
+def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_path: Path) -> None:
+    widget.scores.show_scores(scores("before", [0.1, 0.2, np.nan]))
+    assert widget.scores.sentence.text().startswith(
+        "Mean PCC over 3 genes on 1 held-out section: 0.150 before the training. MSE"
+    )
+    widget.scores.show_scores(scores("after", [0.3, 0.1, 0.4]))
+    expected = pd.DataFrame(
+        {
+            "gene": ["A", "B", "C"],
+            "before": [0.1, 0.2, np.nan],
+            "after": [0.3, 0.1, 0.4],
+            "difference": [0.2, -0.1, np.nan],
+        }
+    )
+    pd.testing.assert_frame_equal(widget.scores.table, expected)
+    widget.scores.genes.view.sortByColumn(2, Qt.SortOrder.DescendingOrder)
+    widget.scores.genes.save_csv(tmp_path / "scores.csv")
+    saved = pd.read_csv(tmp_path / "scores.csv")
+    pd.testing.assert_frame_equal(saved, expected.iloc[[2, 0, 1]].reset_index(drop=True))
+
+
+def test_without_a_start_model_there_are_no_scores_before(widget: TrainWidget) -> None:
+    assert widget.scores.isHidden()
+    widget.scores.show_scores(scores("after", [0.3, 0.1, 0.4]))
+    assert list(widget.scores.table) == ["gene", "after"]
+    assert "0.267. MSE" in widget.scores.sentence.text()
+
+
+def test_stop_asks_and_a_second_press_ends_at_once(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for(what: str) -> Callable[[ToldJobs], None]:
+        def wait(jobs: ToldJobs) -> None:
+            deadline = time.monotonic() + 20
+            while not getattr(jobs, what) and time.monotonic() < deadline:
+                time.sleep(0.005)
+
+        return wait
+
+    events = (STARTED, wait_for("is_stopped"), wait_for("is_killed"), JobFailed("was ended"))
+    monkeypatch.setattr(ToldJobs, "script", events)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.status.text().startswith("60 spots"), timeout=20_000)
+    widget.stop_button.click()
+    assert (made[-1].is_stopped, made[-1].is_killed) == (True, False)
+    assert widget.stop_button.text() == "Abort"
+    assert "best so far is kept" in widget.status.text()
+    widget.stop_button.click()
+    finish(qtbot, widget)
+    assert made[-1].is_killed
+    assert widget.status.text() == "Aborted before the first checkpoint."
+    assert widget.stop_button.text() == "Stop"
+
+
+def test_a_crash_is_a_message_and_resume_is_offered(
+    qtbot: QtBot,
+    widget: TrainWidget,
+    study: tuple[Section, ...],
+    messages: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "models" / "model-1"
+
+    def leave_a_checkpoint(_: ToldJobs) -> None:
+        folder.mkdir(parents=True)
+        (folder / LAST).touch()
+        RunRecord(study, widget.chosen_settings(), None, ("S2",)).write(folder)
+
+    crash = JobFailed("The process that did the work was ended by signal 9")
+    monkeypatch.setattr(ToldJobs, "script", (STARTED, leave_a_checkpoint, crash))
+    widget.start()
+    finish(qtbot, widget)
+    (error,) = messages["error"]
+    assert error.startswith("The training failed. The process that did the work was ended by sig")
+    assert str(folder) in error
+    assert widget.train.text() == "Resume"
+    monkeypatch.setattr(ToldJobs, "script", ())
+    widget.train.click()
+    finish(qtbot, widget)
+    assert made[-1].runs[0][1]["folder"] == folder
+    # Other settings are another training.
+    widget.settings.epochs.setText("7")
+    widget.train.click()
+    assert not widget.is_running
+    assert "unfinished training of other sections or settings" in messages["error"][-1]
+    assert not widget.offer.isHidden()
+
+
+def test_an_unfinished_training_is_offered_to_the_next_session(
+    qtbot: QtBot, widget: TrainWidget, study: tuple[Section, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cut short"
+    folder.mkdir()
+    settings = replace(widget.chosen_settings(), seed=5, validation_sections=("S1",))
+    record = RunRecord(study, settings, "mine", ("S2",), True)
+    record.write(folder)
+    (folder / LAST).touch()
+    remember_run(folder)
+    other = TrainWidget(ViewerModel())
+    qtbot.addWidget(other)
+    assert not other.offer.isHidden()
+    assert "cut short" in other.unfinished.text()
+    other.take_over.click()
+    assert other.offer.isHidden()
+    assert other.train.text() == "Resume"
+    qtbot.waitUntil(lambda: not other.sections.checks.is_busy, timeout=20_000)
+    other.train.click()
+    finish(qtbot, other)
+    _, arguments = made[-1].runs[0]
+    assert arguments["folder"] == folder
+    assert RunRecord(**{k: v for k, v in arguments.items() if k != "folder"}) == record
+
+
+def test_resumed_curves_begin_where_the_run_began(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from napari_nh2st.training.run_state import RunFolder
+
+    folder = tmp_path / "run"
+    RunFolder(folder, "").save_history([epoch(1), epoch(2, validation_pcc=None)])
+    widget.folder.show_value(str(folder))
+    monkeypatch.setattr(ToldJobs, "script", (replace(STARTED, epoch=1), epoch(2), epoch(3)))
+    widget.start()
+    finish(qtbot, widget)
+    assert widget.curves.epochs == [epoch(1), epoch(2), epoch(3)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda w: w.sections.model.update(lambda: w.sections.rows.set([])), "no section to train"),
+        (lambda w: w.settings.epochs.setText("x"), "epochs is 'x'"),
+    ],
+)
+def test_what_is_missing_is_said_and_nothing_runs(
+    widget: TrainWidget,
+    messages: dict[str, list[str]],
+    spoil: Callable[[TrainWidget], None],
+    said: str,
+) -> None:
+    spoil(widget)
+    widget.train.click()
+    assert not widget.is_running
+    assert said in messages["error"][0]
+    assert made == []
+
+
+def test_what_the_training_refuses_is_shown_and_the_choice_stays(
+    qtbot: QtBot,
+    widget: TrainWidget,
+    messages: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(ToldJobs, "script", (InputError("The panel is empty."),))
+    widget.folder.show_value(str(tmp_path / "mine"))
+    widget.start()
+    finish(qtbot, widget)
+    assert messages["error"] == ["The panel is empty."]
+    assert widget.status.text() == "The panel is empty."
+    assert widget.folder.value() == str(tmp_path / "mine")
+    assert widget.predict.isHidden()
+
+
+def test_one_button_predicts_with_the_new_model(
+    qtbot: QtBot,
+    widget: TrainWidget,
+    start: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ToldJobs, "script", (STARTED, Trained(Path(start), 1, "stopped", 2.0)))
+    wanted: list[str] = []
+    widget.predict_with.connect(wanted.append)
+    assert widget.predict.isHidden()
+    widget.start()
+    finish(qtbot, widget)
+    assert not widget.predict.isHidden()
+    widget.predict.click()
+    assert wanted == [start]
+
+
+def test_curves_are_those_of_the_epochs() -> None:
+    epochs = [epoch(k, loss=3.0 / k, validation_mse=0.04 * k) for k in (1, 2, 3)]
+    figure = curves_figure(epochs, (360, 360), text="#ffffff")
+    drawn = {
+        line.get_gid(): line.get_xydata().tolist() for axes in figure.axes for line in axes.lines
+    }
+    assert drawn["loss"] == [[1, 3.0], [2, 1.5], [3, 1.0]]
+    assert drawn["query_loss"] == [[1, 2.0], [2, 2.0], [3, 2.0]]
+    assert drawn["neighbor_loss"] == [[1, 1.0], [2, 1.0], [3, 1.0]]
+    assert drawn["mse"] == [[1, 0.05], [2, 0.05], [3, 0.05]]
+    assert drawn["validation_pcc"] == [[k, 0.1 * k] for k in (1, 2, 3)]
+    assert drawn["validation_mse"] == [[k, 0.04 * k] for k in (1, 2, 3)]
+    assert drawn["baseline_mse"] == [[1, 0.05], [2, 0.05], [3, 0.05]]
+    assert curves_picture(epochs, (360, 300), 2.0, "#ffffff").shape == (600, 720, 4)
+
+
+def test_without_validation_only_the_losses_are_drawn() -> None:
+    none = {"validation_pcc": None, "validation_mse": None, "baseline_mse": None}
+    (axes,) = curves_figure([epoch(1, **none)], (360, 360), text="#000000").axes
+    assert axes.get_title(loc="left") == "Losses"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")],
+)
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_closing_the_widget_ends_what_runs(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(jobs: ToldJobs) -> None:
+        deadline = time.monotonic() + 20
+        while not jobs.closed and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    monkeypatch.setattr(ToldJobs, "script", (wait,))
+    widget.start()
+    widget.close()
+    finish(qtbot, widget)
+    assert made[-1].closed
+
+
+def test_closing_in_the_middle_leaves_a_checkpoint_and_no_process(
+    qtbot: QtBot,
+    widget: TrainWidget,
+    study: tuple[Section, ...],
+    start: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    processes: list[JobProcess] = []
+
+    def real_jobs() -> JobProcess:
+        processes.append(JobProcess())
+        return processes[-1]
+
+    monkeypatch.setattr(train_module, "new_jobs", real_jobs)
+    dock = QDockWidget()
+    dock.setWidget(widget)
+    widget.settings.start.choose(start)
+    widget.settings.epochs.setText("100000")
+    widget.settings.more["batch_size"].setText("20")
+    widget.settings.more["checkpoint_minutes"].setText("1000")
+    pick = widget.settings.validation
+    pick.setCurrentIndex(pick.findData("none"))
+    widget.train.click()
+    qtbot.waitUntil(lambda: len(widget.curves.epochs) > 2 or not widget.is_running, timeout=60_000)
+    assert widget.is_running, widget.status.text()
+    child = psutil.Process(processes[0]._process.pid)
+    assert child.is_running()
+    widget.setParent(None)  # as napari's × does
+    qtbot.waitUntil(lambda: not child.is_running(), timeout=20_000)
+    finish(qtbot, widget)
+    assert (tmp_path / "models" / "model-1" / LAST).is_file()
+    other = TrainWidget(ViewerModel())
+    qtbot.addWidget(other)
+    assert "model-1" in other.unfinished.text()
