@@ -24,9 +24,10 @@ from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.placement import Fix
-from napari_nh2st.widgets import compare as compare_module
-from napari_nh2st.widgets import compare_scatter, measured_on_slide
-from napari_nh2st.widgets.compare import CompareWidget
+from napari_nh2st.widgets.compare import on_slide as measured_on_slide
+from napari_nh2st.widgets.compare import scatter as compare_scatter
+from napari_nh2st.widgets.compare import widget as compare_module
+from napari_nh2st.widgets.compare.widget import CompareWidget
 from napari_nh2st.widgets.heatmap import Heatmap
 from small_models import PANEL
 

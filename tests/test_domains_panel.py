@@ -16,9 +16,9 @@ from skimage.color import rgb2lab
 from napari_nh2st.analysis.domains import Domains, DomainSettings
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
-from napari_nh2st.widgets import domains_panel
-from napari_nh2st.widgets.domain_colors import DOMAIN_COLORS
-from napari_nh2st.widgets.domains_panel import DomainsPanel
+from napari_nh2st.widgets.domains import panel as domains_panel
+from napari_nh2st.widgets.domains.colors import DOMAIN_COLORS
+from napari_nh2st.widgets.domains.panel import DomainsPanel
 from shown_predictions import PLACES, Shown, show_prediction
 
 GENES = ("ERBB2", "EPCAM", "CD74", "COL1A1", "VIM")

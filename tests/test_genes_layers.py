@@ -11,10 +11,10 @@ from scipy.stats import zscore
 
 from gene_predictions import add_heatmap, as_image, gene_prediction
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.gene_display import DisplaySettings
-from napari_nh2st.widgets.gene_layers import GENE_KEY
-from napari_nh2st.widgets.gene_session import GeneSession
-from napari_nh2st.widgets.gene_signatures import SIGNATURE_KEY, Signature, symmetric_limits
+from napari_nh2st.widgets.genes.display import DisplaySettings
+from napari_nh2st.widgets.genes.layers import GENE_KEY
+from napari_nh2st.widgets.genes.session import GeneSession
+from napari_nh2st.widgets.genes.signatures import SIGNATURE_KEY, Signature, symmetric_limits
 from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
 
 

@@ -7,15 +7,15 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from gene_predictions import RELIABILITY, gene_prediction
-from napari_nh2st.widgets.gene_reliability import (
+from napari_nh2st.widgets.genes.statistics import gene_statistics
+from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
+from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
+from napari_nh2st.widgets.reliability import (
     GREYED,
     badge_color,
     badge_text,
     reliability_reason,
 )
-from napari_nh2st.widgets.gene_statistics import gene_statistics
-from napari_nh2st.widgets.gene_table import GENE, MEAN, MORAN, GeneTable
-from napari_nh2st.widgets.gene_table import RELIABILITY as PCC
 
 ROLE = Qt.ItemDataRole
 

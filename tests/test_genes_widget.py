@@ -11,12 +11,15 @@ from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
-from napari_nh2st.widgets import gene_pins, gene_signature_panel, gene_statistics, gene_tab
-from napari_nh2st.widgets.gene_display import DisplaySettings
-from napari_nh2st.widgets.gene_layers import GENE_KEY
-from napari_nh2st.widgets.gene_signatures import Signature
-from napari_nh2st.widgets.gene_table import MEAN, MORAN
-from napari_nh2st.widgets.genes import GenesWidget
+from napari_nh2st.widgets.genes import pins as gene_pins
+from napari_nh2st.widgets.genes import signature_panel as gene_signature_panel
+from napari_nh2st.widgets.genes import statistics as gene_statistics
+from napari_nh2st.widgets.genes import tab as gene_tab
+from napari_nh2st.widgets.genes.display import DisplaySettings
+from napari_nh2st.widgets.genes.layers import GENE_KEY
+from napari_nh2st.widgets.genes.signatures import Signature
+from napari_nh2st.widgets.genes.table import MEAN, MORAN
+from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.heatmap import Heatmap
 
 

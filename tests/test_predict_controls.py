@@ -16,10 +16,11 @@ from napari_nh2st._reader import read_slide
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.jobs.prediction import Values
 from napari_nh2st.model.folder import save_model_folder
-from napari_nh2st.widgets import predict as predict_module
-from napari_nh2st.widgets import predict_controls, remembered
-from napari_nh2st.widgets.predict import PredictWidget
-from napari_nh2st.widgets.region_choice import IN_VIEW, WHOLE, polygons_on_slide
+from napari_nh2st.widgets import remembered
+from napari_nh2st.widgets.predict import controls as predict_controls
+from napari_nh2st.widgets.predict import widget as predict_module
+from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE, polygons_on_slide
+from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 
 

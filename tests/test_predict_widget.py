@@ -24,9 +24,9 @@ from napari_nh2st.inference import PredictSettings
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import export_button, slide_choice
-from napari_nh2st.widgets import predict as predict_module
-from napari_nh2st.widgets.predict import PredictWidget
-from napari_nh2st.widgets.region_choice import IN_VIEW
+from napari_nh2st.widgets.predict import widget as predict_module
+from napari_nh2st.widgets.predict.region_choice import IN_VIEW
+from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 
 
@@ -502,6 +502,6 @@ def test_the_model_note_says_untrained(widget: PredictWidget) -> None:
 def test_widgets_and_reader_import_without_torch() -> None:
     code = (
         "import sys, napari, napari_nh2st, napari_nh2st._reader, napari_nh2st.sample_data, "
-        "napari_nh2st.widgets.predict; sys.exit('torch' in sys.modules)"
+        "napari_nh2st.widgets.predict.widget; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

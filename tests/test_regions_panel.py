@@ -14,10 +14,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
-from napari_nh2st.widgets import regions_panel, small_table
-from napari_nh2st.widgets.picked_tile import MARKER_KEY
-from napari_nh2st.widgets.region_polygons import polygons_in_pixels
-from napari_nh2st.widgets.regions_panel import ALL_REGIONS, NOT_INDEPENDENT, RegionsPanel
+from napari_nh2st.widgets import small_table
+from napari_nh2st.widgets.regions import panel as regions_panel
+from napari_nh2st.widgets.regions.panel import ALL_REGIONS, NOT_INDEPENDENT, RegionsPanel
+from napari_nh2st.widgets.regions.polygons import polygons_in_pixels
+from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 from shown_predictions import PLACES, Shown, show_prediction
 
 LEFT = np.array([[10.0, 10], [10, 150], [200, 150], [200, 10]])

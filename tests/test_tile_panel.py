@@ -11,9 +11,9 @@ from napari.layers import Shapes
 from pytestqt.qtbot import QtBot
 
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
-from napari_nh2st.widgets.tile_panel import TilePanel
-from napari_nh2st.widgets.tile_pictures import cells_around, read_tiles
 from napari_nh2st.widgets.tile_positions import tile_at
+from napari_nh2st.widgets.tiles.panel import TilePanel
+from napari_nh2st.widgets.tiles.pictures import cells_around, read_tiles
 from shown_predictions import PLACES, Shown, show_prediction
 
 

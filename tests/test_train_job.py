@@ -212,7 +212,7 @@ def test_what_cannot_work_is_refused_before_anything_is_read(
 
 def test_what_the_viewer_imports_of_it_needs_no_torch() -> None:
     code = (
-        "import sys, napari_nh2st.widgets.train\n"
+        "import sys, napari_nh2st.widgets.train.widget\n"
         "print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
     )
     result = subprocess.run(

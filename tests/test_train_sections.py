@@ -15,12 +15,13 @@ from qtpy.QtWidgets import QFileDialog
 from napari_nh2st._reader import read_slide
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots import Section, read_sections, write_sections
-from napari_nh2st.widgets import train_check, train_sections
-from napari_nh2st.widgets.train_check import Found, Measured
-from napari_nh2st.widgets.train_files import kind_of
-from napari_nh2st.widgets.train_rows import ROLES, SectionRow, SectionRows, short_name
-from napari_nh2st.widgets.train_sections import POSITIONS_PATH_KEY, SPOTS_PATH_KEY, SectionsTable
-from napari_nh2st.widgets.train_sections_model import DONOR, EXPRESSION, MPP, NAME, ROLE, STATUS
+from napari_nh2st.widgets.train import check as train_check
+from napari_nh2st.widgets.train import sections as train_sections
+from napari_nh2st.widgets.train.check import Found, Measured
+from napari_nh2st.widgets.train.files import kind_of
+from napari_nh2st.widgets.train.rows import ROLES, SectionRow, SectionRows, short_name
+from napari_nh2st.widgets.train.sections import POSITIONS_PATH_KEY, SPOTS_PATH_KEY, SectionsTable
+from napari_nh2st.widgets.train.sections_model import DONOR, EXPRESSION, MPP, NAME, ROLE, STATUS
 from train_studies import drawn_study
 
 DISPLAY, TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole

@@ -17,7 +17,7 @@ from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training import AugmentationSettings, TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.known_models import remember_model
-from napari_nh2st.widgets.train_settings import NOT_OFFERED, TrainSettingsForm
+from napari_nh2st.widgets.train.settings_form import NOT_OFFERED, TrainSettingsForm
 from train_studies import start_model
 
 BUNDLED = next(iter(bundled_models()))

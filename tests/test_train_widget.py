@@ -23,12 +23,12 @@ from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
 from napari_nh2st.training.record import RunRecord
 from napari_nh2st.training.run_state import LAST
-from napari_nh2st.widgets import train as train_module
-from napari_nh2st.widgets import train_controls
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.known_models import known_models, remember_run
-from napari_nh2st.widgets.train import TrainWidget
-from napari_nh2st.widgets.train_curves import curves_figure, curves_picture
+from napari_nh2st.widgets.train import controls as train_controls
+from napari_nh2st.widgets.train import widget as train_module
+from napari_nh2st.widgets.train.curves import curves_figure, curves_picture
+from napari_nh2st.widgets.train.widget import TrainWidget
 from train_studies import drawn_study, start_model
 
 

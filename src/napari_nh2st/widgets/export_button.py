@@ -12,7 +12,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
-from napari_nh2st.widgets.named_domains import COLUMN
+from napari_nh2st.widgets.domains.named_domains import COLUMN
 
 Figure = tuple[FigureSettings, tuple[str, ...] | None]
 """How a figure is drawn, and the genes in it; None for the best."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_nh2st.export.heatmap import HeatmapRaster
-from napari_nh2st.widgets.gene_values import TileImage
+from napari_nh2st.widgets.tile_image import TileImage
 
 PREDICTION_KEY = "nh2st_prediction"
 """Key of a heatmap layer's metadata under which its AnnData lies."""

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
-from napari_nh2st.widgets.gene_reliability import GREYED, THRESHOLD, reliability_reason
+from napari_nh2st.widgets.reliability import GREYED, THRESHOLD, reliability_reason
 
 _EMPTY = "–"
 

@@ -1,0 +1,1 @@
+"""The *Compare* dock: measured ST on its slide, beside what a model predicts."""

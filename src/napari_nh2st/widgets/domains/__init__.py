@@ -1,0 +1,1 @@
+"""The *Domains* tab: clusters of tiles, named and drawn."""

@@ -1,0 +1,95 @@
+"""Domains of a prediction with their names, as they stand in its ``obs``."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.analysis.domains import Domains
+from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.domains.colors import domain_color
+
+COLUMN = "domain"
+"""Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
+
+_COLORS = f"{COLUMN}_colors"
+_SHOWN_MARKERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class NamedDomains:
+    """What the tiles of a prediction belong to.
+
+    Parameters
+    ----------
+    labels
+        (tiles,) int64, from 1; 0 where there is none.
+    names
+        Of 1, 2 and so on, each once.
+    markers
+        As :class:`~napari_nh2st.analysis.Domains` has them; empty where they are not known.
+    """
+
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    markers: pd.DataFrame
+
+    @classmethod
+    def found(cls, domains: Domains) -> "NamedDomains":
+        """Fresh domains, named by their number."""
+        names = tuple(f"domain {number}" for number in range(1, domains.n + 1))
+        return cls(domains.labels, names, domains.markers)
+
+    @classmethod
+    def of(cls, prediction: AnnData) -> "NamedDomains | None":
+        """The domains in a prediction's ``obs``; None if there are none."""
+        if COLUMN not in prediction.obs:
+            return None
+        column = pd.Categorical(prediction.obs[COLUMN])
+        labels = column.codes.astype(np.int64) + 1
+        names = tuple(map(str, column.categories))
+        return cls(labels, names, pd.DataFrame(columns=["domain", "gene", "score"]))
+
+    def renamed(self, number: int, name: str) -> "NamedDomains":
+        """With another name for one domain.
+
+        Raises
+        ------
+        InputError
+            The name is empty, or that of another domain.
+        """
+        name = name.strip()
+        if not name:
+            raise InputError("A domain needs a name: type at least one letter.")
+        if name in self.names and self.names.index(name) != number - 1:
+            raise InputError(f"Another domain is called {name!r} already: choose another name.")
+        names = (*self.names[: number - 1], name, *self.names[number:])
+        return replace(self, names=names)
+
+    def write(self, prediction: AnnData) -> None:
+        """Put them into ``obs["domain"]``, a categorical, and their colours into ``uns``."""
+        prediction.obs[COLUMN] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
+        colors = [domain_color(number) for number in range(1, len(self.names) + 1)]
+        prediction.uns[_COLORS] = np.array(colors, object)
+
+    def legend(self) -> pd.DataFrame:
+        """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``."""
+        tiles = np.bincount(self.labels, minlength=len(self.names) + 1)[1:]
+        return pd.DataFrame(
+            {
+                "domain": self.names,
+                "tiles": tiles,
+                "share": 100 * tiles / max(1, tiles.sum()),
+                "markers": [
+                    ", ".join(self.markers_of(number)["gene"].head(_SHOWN_MARKERS))
+                    for number in range(1, len(self.names) + 1)
+                ],
+            }
+        )
+
+    def markers_of(self, number: int) -> pd.DataFrame:
+        """Genes of one domain, the highest score first."""
+        own = self.markers[self.markers["domain"] == number]
+        return own.drop(columns="domain").reset_index(drop=True)

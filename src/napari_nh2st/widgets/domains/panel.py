@@ -1,0 +1,389 @@
+"""Spatial domains of the current prediction: found, drawn, named."""
+
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QCoreApplication
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
+from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.domains.layer import (
+    domain_layer,
+    draw_domains,
+    name_domains,
+    show_gene_again,
+)
+from napari_nh2st.widgets.domains.legend import DomainLegend
+from napari_nh2st.widgets.domains.named_domains import NamedDomains
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.small_table import SmallTable, with_reliability
+
+_METHODS = {"k-means": "kmeans", "Leiden": "leiden"}
+
+
+@dataclass
+class _Kept:
+    """The domains of one prediction, and those before them."""
+
+    prediction: "weakref.ref[AnnData]"
+    now: NamedDomains | None
+    former: NamedDomains | None = None
+
+
+class DomainsPanel(QWidget):
+    """Group the tiles into domains, and say which genes mark each.
+
+    Parameters
+    ----------
+    current
+        Whose prediction it is about; its owner follows the viewer.
+    parent
+        Of the widget.
+
+    Attributes
+    ----------
+    method, n_domains, only_reliable, least_reliability, smoothness, seed
+        What becomes the settings.
+    run, cancel, bar, notice
+        Of the search.
+    legend
+        The domains there are.
+    markers
+        Genes of the chosen one.
+    show_layer, restore
+        Draw them again; take back the last search.
+    """
+
+    def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.current = current
+        self.viewer = current.viewer
+        self._kept: list[_Kept] = []
+        self._following = False
+        self._heard: Heatmap | None = None
+        self._stop: threading.Event | None = None
+        self._running: tuple[Heatmap, Any] | None = None
+        self._make_controls()
+        self._lay_out()
+        self._enable()
+
+    # --- what was chosen ---
+
+    def chosen_settings(self) -> DomainSettings:
+        """The settings, as the controls say."""
+        return DomainSettings(
+            method=self.method.currentData(),
+            n_domains=self.n_domains.value(),
+            spatial_weight=round(self.smoothness.value(), 2),
+            min_reliability=(
+                round(self.least_reliability.value(), 2) if self.only_reliable.isChecked() else None
+            ),
+            seed=self.seed.value(),
+        )
+
+    # --- following ---
+
+    def follow(self) -> None:
+        """Follow the current prediction from now on."""
+        if not self._following:
+            self._following = True
+            self.current.changed.connect(self._on_changed)
+        self._on_changed()
+
+    def close_down(self) -> None:
+        """Stop the search and let go of the viewer; the layers stay."""
+        if self._following:
+            self._following = False
+            self.current.changed.disconnect(self._on_changed)
+        self._listen_to(None)
+        self.stop()
+
+    def _on_changed(self) -> None:
+        self._listen_to(self.current.heatmap)
+        self._show()
+
+    def _listen_to(self, heatmap: Heatmap | None) -> None:
+        if self._heard is not None:
+            self._heard.shown.disconnect(self._on_gene_shown)
+        self._heard = heatmap
+        if heatmap is not None:
+            heatmap.shown.connect(self._on_gene_shown)
+
+    def _on_gene_shown(self, _gene: str) -> None:
+        if self._heard is not None:
+            show_gene_again(self.viewer, self._heard)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Grey the genes whose reliability is below this."""
+        self.markers.reliable_from = threshold
+
+    # --- finding ---
+
+    def start(self) -> None:
+        """Find domains with what is chosen; problems are shown as notifications."""
+        heatmap = self.current.heatmap
+        if self._running is not None:
+            return
+        if heatmap is None:
+            show_error("There is no prediction yet: predict a slide, or open a prediction.")
+            return
+        self.notice.hide()
+        self._stop = threading.Event()
+        worker = create_worker(
+            find_domains,
+            heatmap.prediction,
+            self.chosen_settings(),
+            self._stop,
+            _start_thread=False,
+            _ignore_errors=True,
+        )
+        worker.returned.connect(self._on_found)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._running = heatmap, worker
+        self._stop_when_closed(self._stop, worker)
+        self._enable()
+        worker.start()
+
+    def stop(self) -> None:
+        """Stop the search; the former domains stay."""
+        if self._stop is not None:
+            self._stop.set()
+            self.cancel.setEnabled(False)
+
+    def _stop_when_closed(self, stop: threading.Event, worker: Any) -> None:
+        """Stop with the viewer, which destroys the widget, and with the application."""
+        application = QCoreApplication.instance()
+        assert application is not None
+        self.destroyed.connect(stop.set)
+        application.aboutToQuit.connect(stop.set)
+        worker.finished.connect(lambda: application.aboutToQuit.disconnect(stop.set))
+
+    def _on_found(self, domains: Domains | None) -> None:
+        if domains is None or self._running is None or self._stop is None or self._stop.is_set():
+            return
+        heatmap, _ = self._running
+        if domains.notice:
+            self._say(domains.notice)
+        kept = self._kept_of(heatmap.prediction)
+        if kept.now is not None:
+            kept.former = kept.now
+        self._put(heatmap, kept, NamedDomains.found(domains))
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, InputError):
+            show_error(str(error))
+        else:
+            show_error(f"Domains could not be found: {type(error).__name__}: {error}")
+        self._say(str(error))
+
+    def _on_finished(self) -> None:
+        self._running = self._stop = None
+        self._enable()
+
+    # --- what there is ---
+
+    def restore_former(self) -> None:
+        """Exchange the domains with those before the last search."""
+        heatmap = self.current.heatmap
+        if heatmap is None:
+            return
+        kept = self._kept_of(heatmap.prediction)
+        if kept.former is not None:
+            former, kept.former = kept.former, kept.now
+            self.notice.hide()
+            self._put(heatmap, kept, former)
+
+    def draw(self) -> None:
+        """Show the domains in the viewer."""
+        heatmap = self.current.heatmap
+        domains = None if heatmap is None else self._kept_of(heatmap.prediction).now
+        if heatmap is not None and domains is not None:
+            draw_domains(self.viewer, heatmap, domains)
+
+    def _put(self, heatmap: Heatmap, kept: _Kept, domains: NamedDomains) -> None:
+        """Make these the domains of a prediction, in its table, its layer and here."""
+        kept.now = domains
+        domains.write(heatmap.prediction)
+        if heatmap.layer in self.viewer.layers:
+            draw_domains(self.viewer, heatmap, domains)
+        self._show()
+
+    def _kept_of(self, prediction: AnnData) -> _Kept:
+        self._kept = [kept for kept in self._kept if kept.prediction() is not None]
+        for kept in self._kept:
+            if kept.prediction() is prediction:
+                return kept
+        kept = _Kept(weakref.ref(prediction), NamedDomains.of(prediction))
+        self._kept.append(kept)
+        return kept
+
+    def _show(self) -> None:
+        prediction = self.current.prediction
+        domains = None if prediction is None else self._kept_of(prediction).now
+        if domains is None:
+            self.legend.show_legend(pd.DataFrame(columns=["domain", "tiles", "share", "markers"]))
+        else:
+            self.legend.show_legend(domains.legend())
+        self._enable()
+
+    def _on_domain_picked(self, number: int) -> None:
+        prediction = self.current.prediction
+        domains = None if prediction is None else self._kept_of(prediction).now
+        if prediction is None or domains is None or not 1 <= number <= len(domains.names):
+            self.markers_title.setText("Marker genes")
+            self.markers.show_table(self.markers.table.iloc[:0])
+            return
+        table = domains.markers_of(number)
+        self.markers_title.setText(f"Marker genes of {domains.names[number - 1]}")
+        self.markers.show_table(with_reliability(table, prediction))
+
+    def _on_renamed(self, number: int, name: str) -> None:
+        heatmap = self.current.heatmap
+        kept = None if heatmap is None else self._kept_of(heatmap.prediction)
+        if heatmap is None or kept is None or kept.now is None:
+            return
+        try:
+            kept.now = kept.now.renamed(number, name)
+        except InputError as error:
+            show_warning(str(error))
+        else:
+            kept.now.write(heatmap.prediction)
+            layer = domain_layer(self.viewer, heatmap)
+            if layer is not None:
+                name_domains(layer, kept.now.names)
+        self._show()
+
+    def _on_gene_chosen(self, gene: str) -> None:
+        if self.current.heatmap is not None:
+            self.current.heatmap.show(gene)
+            show_gene_again(self.viewer, self.current.heatmap)  # also where it was shown already
+
+    # --- appearance ---
+
+    def _say(self, words: str) -> None:
+        self.notice.setText(words)
+        self.notice.show()
+
+    def _enable(self) -> None:
+        running = self._running is not None
+        prediction = self.current.prediction
+        kept = None if prediction is None else self._kept_of(prediction)
+        self.run.setEnabled(prediction is not None and not running)
+        self.cancel.setEnabled(running)
+        self.bar.setVisible(running)
+        self.show_layer.setEnabled(kept is not None and kept.now is not None)
+        self.restore.setEnabled(kept is not None and kept.former is not None and not running)
+
+    def _make_controls(self) -> None:
+        defaults = DomainSettings()
+        self.method = QComboBox()
+        for words, method in _METHODS.items():
+            self.method.addItem(words, method)
+        self.method.setToolTip(
+            "k-means is quick; Leiden finds communities of alike tiles, of any shape"
+        )
+        self.n_domains = QSpinBox()
+        self.n_domains.setRange(2, 30)
+        self.n_domains.setValue(defaults.n_domains)
+        self.n_domains.setToolTip("How many domains to find")
+        self.only_reliable = QCheckBox("reliable from")
+        self.only_reliable.setChecked(True)
+        self.only_reliable.setToolTip("Leave out genes that the model predicts badly")
+        self.least_reliability = QDoubleSpinBox()
+        self.least_reliability.setRange(-1, 1)
+        self.least_reliability.setSingleStep(0.05)
+        self.least_reliability.setValue(defaults.min_reliability or 0.0)
+        self.least_reliability.setToolTip("Least correlation on held-out sections")
+        self.only_reliable.toggled.connect(self.least_reliability.setEnabled)
+        self.smoothness = QDoubleSpinBox()
+        self.smoothness.setRange(0, 1)
+        self.smoothness.setSingleStep(0.1)
+        self.smoothness.setValue(defaults.spatial_weight)
+        self.smoothness.setToolTip("0: each tile by itself; 1: by its neighbors alone")
+        self.seed = QSpinBox()
+        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setValue(defaults.seed)
+        self.seed.setToolTip("Another seed is another random start")
+        self.run = QPushButton("Find domains")
+        self.run.setToolTip("Group the predicted tiles; former domains can be restored")
+        self.run.clicked.connect(self.start)
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop the search; the former domains stay")
+        self.cancel.clicked.connect(self.stop)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 0)
+        self.bar.setToolTip("Finding domains")
+        self.notice = QLabel()
+        self.notice.setWordWrap(True)
+        self.notice.setToolTip("What to mind about these domains")
+        # A mid tone that reads on both of napari's themes.
+        self.notice.setStyleSheet("color: #d98c2b")
+        self.notice.hide()
+        self.legend = DomainLegend()
+        self.legend.setMinimumHeight(170)
+        self.legend.picked.connect(self._on_domain_picked)
+        self.legend.renamed.connect(self._on_renamed)
+        self.show_layer = QPushButton("Show on the slide")
+        self.show_layer.setToolTip("Draw the domains in the viewer, again if need be")
+        self.show_layer.clicked.connect(self.draw)
+        self.restore = QPushButton("Restore the former domains")
+        self.restore.setToolTip("Take the last search back; once more to have it again")
+        self.restore.clicked.connect(self.restore_former)
+        self.markers_title = QLabel("Marker genes")
+        self.markers = SmallTable("markers")
+        self.markers.view.setMinimumHeight(170)
+        self.markers.gene_chosen.connect(self._on_gene_chosen)
+
+    def _lay_out(self) -> None:
+        genes = QHBoxLayout()
+        genes.addWidget(self.only_reliable)
+        genes.addWidget(self.least_reliability, 1)
+        form = QFormLayout()
+        form.addRow("Method", self.method)
+        form.addRow("Domains", self.n_domains)
+        form.addRow("Only genes", genes)
+        form.addRow("Smoothness", self.smoothness)
+        form.addRow("Seed", self.seed)
+        running = QHBoxLayout()
+        running.addWidget(self.run)
+        running.addWidget(self.cancel)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addLayout(form)
+        column.addLayout(running)
+        column.addWidget(self.bar)
+        column.addWidget(self.notice)
+        column.addWidget(self.legend)
+        column.addWidget(self.show_layer)
+        column.addWidget(self.restore)
+        column.addWidget(self.markers_title)
+        column.addWidget(self.markers)
+        area = QScrollArea()
+        area.setWidget(content)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)

@@ -1,0 +1,170 @@
+"""How genes are drawn: contrast, grid or smoothed, opacity, colormap."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.genes.layers import GeneLayers
+from napari_nh2st.widgets.genes.limits import PERCENTILES, ContrastLimits
+from napari_nh2st.widgets.genes.signatures import SignatureLayers
+from napari_nh2st.widgets.heatmap import Heatmap
+
+COLORMAPS = ("magma", "viridis", "plasma", "inferno", "cividis", "gray")
+"""Perceptually uniform: equal steps of the value look equal."""
+
+
+@dataclass(frozen=True)
+class DisplaySettings:
+    """How the genes of a prediction are drawn.
+
+    Parameters
+    ----------
+    percentiles
+        Of a layer's values that its contrast limits are.
+    shared
+        Whether the heatmap and all pinned genes have the same limits.
+    smooth
+        Interpolate between tiles, instead of one square per tile.
+    opacity
+        Of the heatmap, from 0 to 1.
+    colormap
+        Of the heatmap, by napari's name.
+    """
+
+    percentiles: tuple[float, float] = PERCENTILES
+    shared: bool = False
+    smooth: bool = False
+    opacity: float = 0.7
+    colormap: str = "magma"
+
+    @property
+    def interpolation(self) -> str:
+        """napari's name for grid or smoothed."""
+        return "linear" if self.smooth else "nearest"
+
+
+class GeneDisplay:
+    """Draws the current heatmap, the pinned genes and the signatures as the settings say.
+
+    Colormap, opacity and interpolation belong to the heatmap's layer: where another heatmap
+    becomes the current one, or the user changes them in napari, the settings follow.
+
+    Parameters
+    ----------
+    current
+        The heatmap.
+    limits
+        Rules the contrast.
+    pins, signatures
+        The other layers.
+
+    Attributes
+    ----------
+    settings
+        As they are now; change them with :meth:`apply`.
+    changed
+        Emitted with the settings when they have changed.
+    """
+
+    changed = Signal(object)
+
+    def __init__(
+        self,
+        current: CurrentPrediction,
+        limits: ContrastLimits,
+        pins: GeneLayers,
+        signatures: SignatureLayers,
+    ) -> None:
+        self.settings = DisplaySettings()
+        self._current = current
+        self._limits = limits
+        self._pins = pins
+        self._signatures = signatures
+        self._heatmap: Heatmap | None = None
+        self._applying = False
+
+    def apply(self, settings: DisplaySettings) -> None:
+        """Draw like this from now on."""
+        former, self.settings = self.settings, settings
+        if (settings.percentiles, settings.shared) != (former.percentiles, former.shared):
+            self._limits.set(settings.percentiles, settings.shared)
+        if settings.percentiles != former.percentiles:
+            self._signatures.set_percentiles(settings.percentiles)
+        others = [pin.layer for pin in self._pins.pins]
+        others += [image.layer for image in self._signatures.images]
+        for layer in others:
+            _interpolate(layer, settings)
+        if self._heatmap is not None:
+            self._applying = True
+            try:
+                _draw(self._heatmap.layer, settings)
+            finally:
+                self._applying = False
+        if settings != former:
+            self._announce()
+
+    def reset(self) -> None:
+        """Draw as in the beginning; limits set by hand are given up too."""
+        self.apply(DisplaySettings())
+        self._limits.set(self.settings.percentiles, self.settings.shared)
+        self._signatures.set_percentiles(self.settings.percentiles)
+
+    def update(self) -> None:
+        """Turn to the heatmap that is the current one now."""
+        heatmap = self._current.heatmap
+        if heatmap is self._heatmap:
+            return
+        self.close()
+        self._heatmap = heatmap
+        if heatmap is not None:
+            self._limits.join(heatmap.image)
+            for event in self._events(heatmap):
+                event.connect(self._on_layer)
+            self._on_layer()
+
+    def close(self) -> None:
+        """Let go of the heatmap."""
+        if self._heatmap is not None:
+            self._limits.leave(self._heatmap.image)
+            for event in self._events(self._heatmap):
+                event.disconnect(self._on_layer)
+        self._heatmap = None
+
+    @staticmethod
+    def _events(heatmap: Heatmap) -> tuple[Any, ...]:
+        events = heatmap.layer.events
+        return events.opacity, events.colormap, events.interpolation2d
+
+    def _on_layer(self, _event: Any = None) -> None:
+        if self._applying or self._heatmap is None:
+            return
+        layer = self._heatmap.layer
+        drawn = replace(
+            self.settings,
+            smooth=layer.interpolation2d != "nearest",
+            opacity=float(layer.opacity),
+            colormap=str(layer.colormap.name),
+        )
+        if drawn != self.settings:
+            self.settings = drawn
+            self._announce()
+
+    def _announce(self) -> None:
+        self._pins.interpolation = self.settings.interpolation
+        self._signatures.interpolation = self.settings.interpolation
+        self.changed.emit(self.settings)
+
+
+def _draw(layer: Image, settings: DisplaySettings) -> None:
+    _interpolate(layer, settings)
+    layer.opacity = settings.opacity
+    layer.colormap = settings.colormap
+
+
+def _interpolate(layer: Image, settings: DisplaySettings) -> None:
+    """Another way of smoothing, chosen in napari's controls, stays."""
+    if settings.smooth != (layer.interpolation2d != "nearest"):
+        layer.interpolation2d = settings.interpolation

@@ -1,0 +1,254 @@
+"""The *Genes* tab: a prediction's genes to search, show, pin, score and draw."""
+
+from collections.abc import Callable
+
+from anndata import AnnData
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]  # qtpy re-exports
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_nh2st.analysis import match_genes, parse_genes
+from napari_nh2st.widgets.genes.display_panel import DisplayPanel
+from napari_nh2st.widgets.genes.pins import PinsPanel
+from napari_nh2st.widgets.genes.session import GeneSession
+from napari_nh2st.widgets.genes.signature_panel import SignaturePanel, unknown_text
+from napari_nh2st.widgets.genes.table import GeneTable
+from napari_nh2st.widgets.reliability import THRESHOLD, badge_text
+
+_NO_PREDICTION = "No prediction yet: run Predict, or open one."
+_MIN_TABLE_HEIGHT = 220
+_MIN_CHARACTERS = 20
+
+
+class GenesTab(QScrollArea):
+    """Shows the genes of the current prediction.
+
+    Parameters
+    ----------
+    session
+        What it shows in the viewer; whoever made it calls its ``follow`` and ``close``.
+    """
+
+    def __init__(self, session: GeneSession, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.header = QLabel()
+        self.header.setWordWrap(True)
+        self.header.setToolTip("Gene that is shown, and how far its map can be trusted")
+        self.value_name = QLabel()
+        self.value_name.setWordWrap(True)
+        self.value_name.setToolTip("What the values and the colorbar show")
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search, or paste a list of genes")
+        self.search.setClearButtonEnabled(True)
+        self.search.setToolTip("Part of a gene's name, or names of genes; Enter shows the first")
+        self.search_note = QLabel()
+        self.search_note.setWordWrap(True)
+        self.search_note.setToolTip("Names that the panel does not have")
+        self.threshold = QDoubleSpinBox()
+        self.threshold.setRange(-1.0, 1.0)
+        self.threshold.setSingleStep(0.05)
+        self.threshold.setValue(THRESHOLD)
+        self.threshold.setToolTip("Genes with a lower held-out PCC are greyed")
+        self.only_reliable = QCheckBox("only reliable")
+        self.only_reliable.setToolTip("Hide genes below that, and those of unknown reliability")
+        self.table = GeneTable()
+        self.table.setMinimumHeight(_MIN_TABLE_HEIGHT)
+        self.pins = PinsPanel(session.pins, self.table)
+        self.signature = SignaturePanel(session)
+        self.display = DisplayPanel(session.display)
+        self._lay_out()
+        self._connect()
+        self._on_heatmap()
+
+    @property
+    def prediction(self) -> AnnData | None:
+        """The current prediction."""
+        heatmap = self.session.heatmap
+        return None if heatmap is None else heatmap.prediction
+
+    # --- stepping ---
+
+    def next_gene(self) -> None:
+        """Show the gene below in the table."""
+        self.table.step(1)
+
+    def previous_gene(self) -> None:
+        """Show the gene above in the table."""
+        self.table.step(-1)
+
+    # --- what the viewer does ---
+
+    def _on_heatmap(self) -> None:
+        heatmap = self.session.heatmap
+        if heatmap is None:
+            self.table.set_genes((), ())
+            self.value_name.setText("")
+        else:
+            prediction = heatmap.prediction
+            self.table.set_genes(prediction.var_names, prediction.var["reliability"])
+            described = prediction.uns["nh2st"]["target"].get("description", "not recorded")
+            self.value_name.setText(f"Value: {described}")
+        self._on_statistics()
+        self._on_search()
+        self.signature.check()
+        self._show_gene()
+
+    def _show_gene(self, _gene: str = "") -> None:
+        """The shown gene's row and badge."""
+        heatmap = self.session.heatmap
+        if heatmap is None:
+            self.header.setText(_NO_PREDICTION)
+            return
+        self.table.go_to(heatmap.gene)
+        reliability = float(heatmap.prediction.var["reliability"][heatmap.gene])
+        self.header.setText(badge_text(heatmap.gene, reliability, self.threshold.value()))
+
+    def _on_statistics(self) -> None:
+        if self.session.statistics is not None:
+            self.table.genes.set_statistics(self.session.statistics)
+
+    # --- what the user does ---
+
+    def _on_search(self) -> None:
+        names = parse_genes(self.search.text())
+        panel = self.table.genes.genes
+        text, note = "", ""
+        listed: frozenset[str] | None = None
+        if len(names) > 1:
+            match = match_genes(names, panel)
+            unknown = dict(match.unknown)
+            # The last name may be under way: it is searched for as long as a gene contains it.
+            if names[-1] in unknown and _in_any(names[-1], panel):
+                text = names[-1]
+                del unknown[text]
+            listed = frozenset(match.found)
+            note = f"Not in the panel: {unknown_text(unknown)}" if unknown else ""
+        elif names:
+            text = names[0]
+            if panel and not _in_any(text, panel):
+                note = f"Not in the panel: {unknown_text(match_genes(names, panel).unknown)}"
+        self.table.search(text, listed)
+        self.search_note.setText(note)
+        self._after_filter()
+
+    def _on_enter(self) -> None:
+        shown = self.table.shown_genes
+        if shown:
+            self.session.show(shown[0])
+        else:
+            show_info("No gene of the prediction has this name.")
+
+    def _on_threshold(self) -> None:
+        self.table.set_threshold(self.threshold.value())
+        self._after_filter()
+
+    def _on_only_reliable(self, only: bool) -> None:
+        self.table.set_only_reliable(only)
+        self._after_filter()
+
+    def _after_filter(self) -> None:
+        self._show_gene()
+        shown, there = self.table.filter.rowCount(), len(self.table.genes.genes)
+        self.count.setText(f"{shown} of {there}" if there else "")
+        self.search_note.setVisible(bool(self.search_note.text()))
+
+    def _offer_menu(self, where: QPoint) -> None:
+        menu = QMenu(self)
+        menu.addAction("Pin", self.pins.pin_selected)
+        menu.addAction("Composite", self.pins.compose_selected)
+        menu.addAction("Use as signature", self._take_as_signature)
+        viewport = self.table.viewport()
+        assert viewport is not None
+        menu.exec(viewport.mapToGlobal(where))
+
+    def _take_as_signature(self) -> None:
+        self.signature.genes.setPlainText(", ".join(self.table.selected_genes))
+        self.signature_section.expand(animate=False)
+
+    # --- construction ---
+
+    def _connect(self) -> None:
+        session = self.session
+        session.heatmap_changed.connect(self._on_heatmap)
+        session.shown.connect(self._show_gene)
+        session.statistics_changed.connect(self._on_statistics)
+        session.pins.changed.connect(self.pins.update_list)
+        session.pins.visibility_changed.connect(self.pins.update_boxes)
+        session.display.changed.connect(self.display.show_settings)
+        self.table.chosen.connect(session.show)
+        self.table.pin_wanted.connect(session.pins.pin)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._offer_menu)
+        self.search.textChanged.connect(self._on_search)
+        self.search.returnPressed.connect(self._on_enter)
+        self.threshold.valueChanged.connect(self._on_threshold)
+        self.only_reliable.toggled.connect(self._on_only_reliable)
+        self._bind("Next gene", self.next_gene, "N", "Ctrl+Down")
+        self._bind("Previous gene", self.previous_gene, "P", "Ctrl+Up")
+        self._bind("Pin", self.pins.pin_selected, "Shift+P")
+
+    def _bind(self, title: str, method: Callable[[], None], *keys: str) -> None:
+        """Keys that work wherever the focus is in the tab, but for text that is typed."""
+        action = QAction(title, self)
+        action.setShortcuts([QKeySequence(key) for key in keys])
+        action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        action.triggered.connect(method)
+        self.addAction(action)
+
+    def _lay_out(self) -> None:
+        self.count = QLabel()
+        self.count.setToolTip("Genes in the table")
+        reliable = QHBoxLayout()
+        reliable.addWidget(QLabel("reliable from"))
+        reliable.addWidget(self.threshold)
+        reliable.addWidget(self.only_reliable)
+        reliable.addStretch()
+        search = QHBoxLayout()
+        search.addWidget(self.search, 1)
+        search.addWidget(self.count)
+        picker = self.session.current.picker
+        picker.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        picker.setMinimumContentsLength(_MIN_CHARACTERS)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.addWidget(picker)
+        layout.addWidget(self.header)
+        layout.addLayout(search)
+        layout.addWidget(self.search_note)
+        layout.addLayout(reliable)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.value_name)
+        layout.addWidget(self.pins)
+        self.signature_section = _section("Signature", self.signature)
+        self.display_section = _section("Display", self.display)
+        layout.addWidget(self.signature_section)
+        layout.addWidget(self.display_section)
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+
+def _in_any(part: str, panel: tuple[str, ...]) -> bool:
+    return any(part.casefold() in gene.casefold() for gene in panel)
+
+
+def _section(title: str, content: QWidget) -> QCollapsible:
+    section = QCollapsible(title)
+    section.setDuration(0)
+    section.addWidget(content)
+    return section

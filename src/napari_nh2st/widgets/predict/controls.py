@@ -1,0 +1,345 @@
+"""The controls of the *Predict* widget, and the settings that they stand for."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from anndata import AnnData
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_info
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible, QSearchableComboBox
+
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.export_button import ExportButton
+from napari_nh2st.widgets.model_picker import ModelPicker
+from napari_nh2st.widgets.number_box import number_box
+from napari_nh2st.widgets.predict.gene_field import GeneField
+from napari_nh2st.widgets.predict.region_choice import RegionChoice
+from napari_nh2st.widgets.predict.run import Box, Jobs
+from napari_nh2st.widgets.predict.scale_preview import ScalePreview
+from napari_nh2st.widgets.predict.slide_facts import SlideFacts
+from napari_nh2st.widgets.slide_choice import SlideChoice
+
+if TYPE_CHECKING:
+    import napari
+
+USUAL_MPP = {"40× scan": 0.25, "20× scan": 0.5, "10× scan": 1.0, "5× picture": 2.0}
+"""What scanners usually write, in µm/px."""
+
+_DEFAULT_PITCH = 0.0
+"""As in training."""
+
+
+class PredictControls(QWidget):
+    """Everything that can be chosen for a prediction, laid out.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer it is docked in.
+
+    Attributes
+    ----------
+    choice_changed
+        Emitted when anything is chosen that shapes the next run.
+    """
+
+    choice_changed = Signal()
+
+    def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.slide = SlideChoice(napari_viewer)
+        self.facts = SlideFacts()
+        self.usual_mpp = QToolButton()
+        self.usual_mpp.setText("▾")
+        self.usual_mpp.setToolTip("Usual values of µm/px")
+        self.model = ModelPicker()
+        self.device = DevicePicker(self.idle_jobs)
+        self.region = RegionChoice(napari_viewer)
+        self.preview = ScalePreview(napari_viewer)
+        self.to_scale = QCheckBox("Show tile and neighborhood to scale")
+        self.to_scale.setToolTip(
+            "Draw a tile and its 3 × 3 neighborhood in the middle of the view: what the model "
+            "sees at once"
+        )
+        self.genes = GeneField()
+        self.pitch = number_box(0.0, 1000.0, 1, " µm", "as in training")
+        self.pitch.setToolTip("Distance between tiles; smaller is a finer heatmap and takes longer")
+        self.min_tissue = number_box(0.0, 1.0, 2, "", "any")
+        self.min_tissue.setValue(PredictSettings().min_tissue)
+        self.min_tissue.setSingleStep(0.05)
+        self.min_tissue.setToolTip("Share of a tile that has to be tissue")
+        self.all_tiles = QCheckBox("All tiles, glass too")
+        self.all_tiles.setToolTip("Do not look for tissue")
+        self.any_stain = QCheckBox("Allow slides that are not H&E")
+        self.any_stain.setToolTip("Predict what the model was not made for, such as fluorescence")
+        self.keep = QCheckBox("Keep results")
+        self.keep.setChecked(True)
+        self.keep.setToolTip(
+            "Keep what was computed on this machine, so that it is never computed again"
+        )
+        self.keep_gb = number_box(0.1, 1000.0, 1, " GB", "")
+        self.keep_gb.setValue(4.0)
+        self.keep_gb.setToolTip("Beyond this, results that were not used for longest are deleted")
+        self.forget = QPushButton("Forget kept results")
+        self.forget.setToolTip("Delete what was kept: the next run computes all tiles again")
+        self.reset = QPushButton("Reset settings")
+        self.reset.setToolTip("All settings of this widget as they were at first")
+        self.run = QPushButton("Run")
+        self.run.setToolTip("Predict the slide, what is in view first (F5)")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop after the batch under way; what is done stays (Shift+F5)")
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Tiles done")
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.gene = QSearchableComboBox()
+        self.gene.setToolTip("Gene to show; type to search. The Genes widget has more")
+        self.open_genes = QPushButton("Genes…")
+        self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
+        self.export = ExportButton()
+        self._lay_out()
+        self._connect()
+
+    def idle_jobs(self) -> Jobs | None:
+        """What runs jobs, while it runs none."""
+        raise NotImplementedError
+
+    # --- what was chosen ---
+
+    def chosen_settings(self, layer: Image, view: Box | None) -> PredictSettings:
+        """The settings that the controls stand for.
+
+        Parameters
+        ----------
+        layer
+            Shows the slide.
+        view
+            What of it is in view.
+
+        Raises
+        ------
+        InputError
+            The region has no area, or a setting cannot be used.
+        """
+        return PredictSettings(
+            genes=self.genes.names or None,
+            region=self.region.polygons(layer, view),
+            pitch_um=self.pitch.value() or None,
+            min_tissue=self.min_tissue.value(),
+            tissue_only=not self.all_tiles.isChecked(),
+            device=self.device.currentText(),
+            order="coarse-to-fine",
+            any_stain=self.any_stain.isChecked(),
+        )
+
+    def to_remember(self) -> dict[str, Any]:
+        """What the next session shall begin with."""
+        return {
+            "model": self.model.text,
+            "device": self.device.currentText(),
+            "pitch_um": self.pitch.value(),
+            "min_tissue": self.min_tissue.value(),
+            "keep": self.keep.isChecked(),
+            "keep_gb": self.keep_gb.value(),
+        }
+
+    def restore(self, get: Callable[[str, Any], Any]) -> None:
+        """Set the controls; ``get`` gives a value by its name, or the default it is handed."""
+        defaults = PredictSettings()
+        bundled = next(iter(bundled_models()), "")
+        model = str(get("model", bundled)) or bundled
+        self.model.choose(model)
+        if self.model.config is None and bundled:  # a folder that is not there any more
+            self.model.choose(bundled)
+        device = str(get("device", defaults.device))
+        if self.device.findText(device) < 0:
+            self.device.addItem(device)
+        self.device.setCurrentText(device)
+        self.pitch.setValue(float(get("pitch_um", _DEFAULT_PITCH)))
+        self.min_tissue.setValue(float(get("min_tissue", defaults.min_tissue)))
+        self.keep.setChecked(bool(get("keep", True)))
+        self.keep_gb.setValue(float(get("keep_gb", 4.0)))
+        self.all_tiles.setChecked(False)
+        self.any_stain.setChecked(False)
+        self.genes.line.clear()
+
+    # --- what is shown ---
+
+    def follow(self) -> None:
+        """Offer the viewer's layers from now on."""
+        self.slide.follow()
+        self.region.follow()
+        self._on_slide()
+
+    def close_down(self) -> None:
+        """Let go of the viewer."""
+        self.preview.hide()
+        self.slide.close()
+        self.region.close_down()
+
+    def offer_genes(self, prediction: AnnData) -> str:
+        """List a prediction's genes, best first; gives the one to show, the one shown if it can."""
+        order = prediction.var["reliability"].sort_values(ascending=False, kind="stable").index
+        genes = list(order)
+        shown = self.gene.currentText() if self.gene.currentText() in genes else genes[0]
+        self.gene.blockSignals(True)
+        self.gene.clear()
+        self.gene.addItems(genes)
+        for row, gene in enumerate(genes):
+            known = float(prediction.var.loc[gene, "reliability"])
+            words = f"held-out PCC {known:.2f}" if known == known else "reliability not known"
+            self.gene.setItemData(row, words, Qt.ItemDataRole.ToolTipRole)
+        self.gene.setCurrentText(shown)
+        self.gene.blockSignals(False)
+        return str(shown)
+
+    def show_chosen_gene(self, gene: str) -> None:
+        """The gene was switched elsewhere."""
+        self.gene.blockSignals(True)
+        self.gene.setCurrentText(gene)
+        self.gene.blockSignals(False)
+
+    def _on_slide(self, _value: Any = None) -> None:
+        slide = self.slide.peek()
+        self.facts.show_slide(slide, self.model.config)
+        if self.to_scale.isChecked():
+            self._show_to_scale(True)
+        self.choice_changed.emit()
+
+    def _on_model(self, config: Any) -> None:
+        self.genes.set_panel(config.panel if config is not None else ())
+        self._on_slide()
+
+    def _show_to_scale(self, wanted: bool) -> None:
+        layer, slide, config = self.slide.layer, self.slide.peek(), self.model.config
+        if not wanted:
+            self.preview.hide()
+        elif layer is None or slide is None or slide.mpp is None or config is None:
+            show_info("A slide with its µm/px and a model are needed to draw a tile to scale.")
+            self.to_scale.setChecked(False)
+        else:
+            # The camera has moved into the scene with napari 0.9.
+            camera = getattr(self.viewer, "scene", self.viewer).camera
+            center = layer.world_to_data(camera.center[-2:])[-2:]
+            inside = all(0 <= c < side for c, side in zip(center, slide.shape, strict=True))
+            middle = center if inside else [side / 2 for side in slide.shape]
+            pitch = self.pitch.value() or config.pitch_um
+            self.preview.show(layer, slide.mpp, middle, config.tile_um, pitch)
+
+    def _open_genes(self) -> None:
+        window = getattr(self.viewer, "window", None)
+        if window is None:
+            return
+        try:
+            window.add_plugin_dock_widget("napari-nh2st", "Genes", tabify=True)
+        except Exception as error:  # napari's own, when a dock cannot be made
+            show_error(f"The Genes widget could not be opened: {error}")
+
+    # --- appearance ---
+
+    def _connect(self) -> None:
+        menu = QMenu(self.usual_mpp)
+        for name, value in USUAL_MPP.items():
+            action = menu.addAction(f"{value:g} µm/px, {name}")
+            assert action is not None
+            action.triggered.connect(lambda _checked, v=value: self.slide.mpp.setValue(v))
+        self.usual_mpp.setMenu(menu)
+        self.usual_mpp.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.slide.picker.changed.connect(self._on_slide)
+        self.slide.mpp.valueChanged.connect(self._on_slide)
+        self.model.chosen.connect(self._on_model)
+        self.to_scale.toggled.connect(self._show_to_scale)
+        self.open_genes.clicked.connect(self._open_genes)
+        for signal in (
+            self.region.currentTextChanged,
+            self.device.currentTextChanged,
+            self.genes.line.textChanged,
+            self.pitch.valueChanged,
+            self.min_tissue.valueChanged,
+            self.all_tiles.toggled,
+            self.any_stain.toggled,
+            self.keep.toggled,
+        ):
+            signal.connect(lambda *_: self.choice_changed.emit())
+        for key, button in (("F5", self.run), ("Shift+F5", self.cancel)):
+            button.setShortcut(QKeySequence(key))
+        self._on_model(self.model.config)
+
+    def _lay_out(self) -> None:
+        mpp = QHBoxLayout()
+        mpp.addWidget(self.slide.mpp, 1)
+        mpp.addWidget(self.usual_mpp)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Slide", self.slide.picker.native)
+        form.addRow("µm/px", mpp)
+        form.addRow(self.facts)
+        form.addRow("Model", self.model)
+        form.addRow("Where", self.region)
+        form.addRow("", self.to_scale)
+        more = QFormLayout()
+        more.addRow("Genes", self.genes)
+        more.addRow("Pitch", self.pitch)
+        more.addRow("Tissue", self.min_tissue)
+        more.addRow("", self.all_tiles)
+        more.addRow("", self.any_stain)
+        more.addRow("Device", self.device)
+        kept = QHBoxLayout()
+        kept.addWidget(self.keep)
+        kept.addWidget(self.keep_gb)
+        more.addRow("", kept)
+        more.addRow(self.forget)
+        more.addRow(self.reset)
+        page = QWidget()
+        page.setLayout(more)
+        self.more = QCollapsible("More")
+        self.more.setToolTip("Genes, pitch, tissue, device, kept results")
+        self.more.addWidget(page)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run)
+        buttons.addWidget(self.cancel)
+        shown = QHBoxLayout()
+        shown.addWidget(QLabel("Show gene"))
+        shown.addWidget(self.gene, 1)
+        shown.addWidget(self.open_genes)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.addLayout(form)
+        layout.addWidget(self.more)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
+        layout.addLayout(shown)
+        layout.addWidget(self.export)
+        layout.addStretch()
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(content)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.setMinimumWidth(340)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)

@@ -1,0 +1,134 @@
+"""Where on the slide: all of it, what is in view, or the polygons of a Shapes layer."""
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QComboBox
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.predict.run import Box
+from napari_nh2st.widgets.tile_positions import unit_factors
+from napari_nh2st.widgets.tiles.picked import MARKER_KEY
+
+WHOLE = "whole slide"
+IN_VIEW = "what is in view now"
+
+
+class RegionChoice(QComboBox):
+    """Offers the whole slide, the view, and each Shapes layer.
+
+    Parameters
+    ----------
+    viewer
+        Its Shapes layers are offered, from :meth:`follow` to :meth:`close_down`.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self._following = False
+        self.setToolTip("Where to predict: draw polygons in a Shapes layer to take only those")
+        self.addItems([WHOLE, IN_VIEW])
+
+    def polygons(self, slide_layer: Image, view: Box | None) -> tuple[NDArray[np.float64], ...]:
+        """What was chosen: polygons, each (n, 2) corners (y, x) in full-resolution pixels.
+
+        Parameters
+        ----------
+        slide_layer
+            Shows the slide.
+        view
+            What of it is in view.
+
+        Returns
+        -------
+        tuple of ndarray
+            Empty for the whole slide.
+
+        Raises
+        ------
+        InputError
+            The slide is not in view, or the layer has no shape with an area.
+        """
+        if self.currentText() == WHOLE:
+            return ()
+        if self.currentText() == IN_VIEW:
+            if view is None:
+                raise InputError("No part of the slide is in view: move to it, or take all of it.")
+            y0, x0, y1, x1 = view
+            return (np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]]),)
+        (layer,) = (la for la in self._layers() if la.name == self.currentText())
+        polygons = polygons_on_slide(layer, slide_layer)
+        if not polygons:
+            raise InputError(f"Layer {layer.name!r} has no shape with an area: draw a polygon.")
+        return polygons
+
+    def follow(self) -> None:
+        """Offer the viewer's Shapes layers from now on."""
+        if not self._following:
+            self._following = True
+            self.viewer.layers.events.inserted.connect(self._update)
+            self.viewer.layers.events.removed.connect(self._update)
+        self._update()
+
+    def close_down(self) -> None:
+        """Let go of the viewer."""
+        if self._following:
+            self._following = False
+            self.viewer.layers.events.inserted.disconnect(self._update)
+            self.viewer.layers.events.removed.disconnect(self._update)
+
+    def showPopup(self) -> None:  # Qt's name
+        """Show the list, with the names that layers have by now."""
+        self._update()
+        super().showPopup()
+
+    def _layers(self) -> list[Shapes]:
+        return [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, Shapes) and not layer.metadata.get(MARKER_KEY)
+        ]
+
+    def _update(self, _event: Any = None) -> None:
+        chosen = self.currentText()
+        self.blockSignals(True)
+        self.clear()
+        self.addItems([WHOLE, IN_VIEW, *(layer.name for layer in self._layers())])
+        self.setCurrentText(chosen if self.findText(chosen) >= 0 else WHOLE)
+        self.blockSignals(False)
+        if self.currentText() != chosen:
+            self.currentTextChanged.emit(self.currentText())
+
+
+def polygons_on_slide(shapes: Shapes, slide_layer: Image) -> tuple[NDArray[np.float64], ...]:
+    """The shapes of a layer as polygons (y, x) in full-resolution pixels of a slide.
+
+    Lines and paths have no area and are left out; of ellipses the outline as it is drawn is taken.
+    """
+    polygons = []
+    factors = unit_factors(shapes.units, slide_layer.units)
+    for corners in shape_outlines(shapes):
+        world = [np.array(shapes.data_to_world(corner)[-2:]) * factors for corner in corners]
+        # napari's pixel k has its center at k, a slide's at k + 0.5.
+        polygons.append(np.array([slide_layer.world_to_data(w)[-2:] for w in world]) + 0.5)
+    return tuple(polygons)
+
+
+def shape_outlines(shapes: Shapes) -> list[NDArray[np.float64]]:
+    """Corners (n, 2) of each shape with an area, in the layer's own coordinates."""
+    outlines = []
+    for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
+        if kind in ("line", "path"):
+            continue
+        points = np.asarray(corners, float)[:, -2:]
+        if kind == "ellipse":  # given by the corners of the box around it
+            center = points.mean(0)
+            along, across = (points[1] - points[0]) / 2, (points[3] - points[0]) / 2
+            angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)[:, None]
+            points = center + np.cos(angle) * along + np.sin(angle) * across
+        outlines.append(points)
+    return outlines

@@ -1,0 +1,323 @@
+"""The *Predict* widget: choose a slide and a model, run, watch, stop, go on."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from anndata import AnnData
+from napari.layers import Image
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QCoreApplication, QEvent, QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_nh2st.cache import cache_folder
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.events import Finished, Started, TilesDone
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.store import forget_oldest
+from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.widgets.duration import duration
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.predict.controls import PredictControls
+from napari_nh2st.widgets.predict.run import Box, Jobs, PredictionRun
+from napari_nh2st.widgets.remembered import Remembered
+from napari_nh2st.widgets.shown_figure import shown_figure
+
+if TYPE_CHECKING:
+    import napari
+
+_SECONDS_BETWEEN_REFRESHES = 0.1
+_MS_BETWEEN_LOOKS = 300
+_WARM_UP = ("napari_nh2st.inference.engine", "napari_nh2st.model.folder")
+
+new_jobs = JobProcess
+"""Makes what runs predictions."""
+
+
+class PredictWidget(PredictControls):
+    """Predict expression over a slide layer and show it while it is computed.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent)
+        self.prediction: AnnData | None = None
+        self.heatmap: Heatmap | None = None
+        self._jobs: Jobs | None = None
+        self._run: PredictionRun | None = None
+        self._slide_layer: Image | None = None
+        self._worker: Any = None
+        self._activity: Any = None
+        self._last_refresh = 0.0
+        self._heatmaps: WeakKeyDictionary[Image, Heatmap] = WeakKeyDictionary()
+        self._stopped_choice: Any = None
+        self._remembered = Remembered("predict")
+
+        self.run.clicked.connect(self.start)
+        self.cancel.clicked.connect(self.stop)
+        self.gene.currentTextChanged.connect(self._on_gene_chosen)
+        self.forget.clicked.connect(self.forget_kept)
+        self.reset.clicked.connect(self.reset_settings)
+        self.choice_changed.connect(self._name_run_button)
+        self.export.set_figure(lambda: shown_figure(self.heatmap))
+        self._look_timer = QTimer(self)
+        self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
+        self._look_timer.timeout.connect(self._look)
+        self.follow()
+        # Not methods of the widget: Qt calls none of those once the widget is gone.
+        self.destroyed.connect(self.slide.close)
+        self.destroyed.connect(self.region.close_down)
+        self.restore(self._remembered.get)
+        self._show_running(False)
+
+    # --- running ---
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a prediction runs."""
+        return self._run is not None
+
+    def start(self) -> None:
+        """Predict with what is chosen; problems are shown as notifications."""
+        if self._run is not None:
+            return
+        try:
+            slide = self.slide.chosen()
+            model = self.model.checked()
+            layer = self.slide.layer
+            assert layer is not None
+            settings = self.chosen_settings(layer, self._view_box())
+        except InputError as error:
+            show_error(str(error))
+            return
+        self._remembered.set(**self.to_remember())
+        self._slide_layer = layer
+        self.slide.in_use = slide
+        self._stopped_choice = (slide.path, slide.mpp, model, settings)
+        self._run = PredictionRun(
+            self._ready_jobs(),
+            slide,
+            model,
+            settings,
+            self._view_box(),
+            cache_folder("predictions") if self.keep.isChecked() else None,
+            self.keep_gb.value() * 1e9,
+        )
+        self._show_running(True)
+        self.status.setText("Starting …")
+        self._activity = progress(total=0, desc=f"Predicting {layer.name}")
+        self._worker = create_worker(
+            self._run.events,
+            _connect={
+                "yielded": self._on_event,
+                "errored": self._on_error,
+                "finished": [self._on_finished, self._activity.close],
+            },
+            _ignore_errors=True,
+        )
+        self._look_timer.start()
+
+    def stop(self) -> None:
+        """Stop the run after the batch under way."""
+        if self._run is not None:
+            self._run.stop()
+            self.cancel.setEnabled(False)
+            self.status.setText("Stopping …")
+
+    def forget_kept(self) -> None:
+        """Delete the results that were kept, so that the next run computes all tiles again."""
+        forget_oldest(cache_folder("predictions"), 0)
+        self._stopped_choice = None
+        self._name_run_button()
+        show_info("The kept results were deleted; heatmaps that are open stay.")
+
+    def reset_settings(self) -> None:
+        """All controls as they were at first."""
+        self._remembered.reset()
+        self.restore(lambda _name, default: default)
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """Have the child process load its libraries while the user still chooses."""
+        super().showEvent(event)
+        self._ready_jobs()
+
+    def closeEvent(self, event: Any) -> None:  # Qt's name
+        """Stop the run with the widget."""
+        self._end_jobs()
+        super().closeEvent(event)
+
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """Stop the run when the widget is taken out of its dock, as napari's × does.
+
+        A dock that is hidden, floating or behind another tab keeps its widget and its run.
+        """
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self.follow()
+            else:
+                self._end_jobs()
+                self.close_down()
+
+    def _ready_jobs(self) -> Jobs:
+        if self._jobs is None:
+            self._jobs = jobs = new_jobs(_WARM_UP)
+            # With the viewer, which destroys the widget, and with the application.
+            self.destroyed.connect(lambda: jobs.close())
+            application = QCoreApplication.instance()
+            assert application is not None
+            application.aboutToQuit.connect(lambda: jobs.close())
+        self._jobs.start()
+        return self._jobs
+
+    def idle_jobs(self) -> Jobs | None:
+        """What runs jobs, while it runs none."""
+        return None if self._run is not None else self._ready_jobs()
+
+    def _end_jobs(self) -> None:
+        if self._run is not None:
+            self._run.stop()
+        if self._jobs is not None:
+            self._jobs.close()
+            self._jobs = None
+
+    def _on_event(self, event: Any) -> None:
+        match event:
+            case Loading():
+                self.status.setText("Loading the model and looking for tissue …")
+            case Started():
+                self._on_started(event)
+            case TilesDone():
+                self.bar.setValue(event.done)
+                self.status.setText(
+                    f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
+                    f"{duration(event.seconds_left)} left"
+                )
+                if time.monotonic() - self._last_refresh > _SECONDS_BETWEEN_REFRESHES:
+                    self._refresh()
+                # Last: napari's bar handles waiting events, the next of ours among them.
+                self._activity.update(event.done - self._activity.n)
+            case Finished():
+                self._stopped_choice = None
+                self._refresh()
+                self.bar.setValue(self.bar.maximum())
+                failed = f", {event.n_failed} could not be read" if event.n_failed else ""
+                self.status.setText(
+                    f"{event.prediction.n_obs:,} tiles in {duration(event.seconds)}{failed}"
+                )
+                if event.n_failed:
+                    show_warning(f"{event.n_failed} tiles could not be read and have no value.")
+
+    def _on_started(self, event: Started) -> None:
+        assert self._slide_layer is not None
+        self.prediction = event.prediction
+        self.export.offer(event.prediction, self._slide_layer.name)
+        self.bar.setRange(0, event.total)
+        self.bar.setValue(event.done)
+        self._activity.total = event.total
+        for notice in event.notices:
+            show_warning(notice)
+        shown = self.offer_genes(event.prediction)
+        self.heatmap = None
+        if self._slide_layer in self.viewer.layers:
+            self._remove_former_heatmap(self._slide_layer)
+            self.heatmap = Heatmap.add(self.viewer, self._slide_layer, event.prediction, shown)
+            self._heatmaps[self._slide_layer] = self.heatmap
+            self.heatmap.shown.connect(self.show_chosen_gene)
+        before = f"; {event.done:,} of them were computed before" if event.done else ""
+        self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}{before}")
+
+    def _remove_former_heatmap(self, slide_layer: Image) -> None:
+        """Remove what an earlier run shows on the slide, unless the user named it to keep it."""
+        former = self._heatmaps.pop(slide_layer, None)
+        if former is not None and former.layer in self.viewer.layers and not former.renamed:
+            self.viewer.layers.remove(former.layer)
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, InputError):
+            message = str(error)
+        elif isinstance(error, JobFailed):
+            message = f"The prediction failed: {error} What was done is kept: Run goes on."
+        else:
+            message = f"The prediction failed: {type(error).__name__}: {error}"
+        show_error(message)
+        self.status.setText(message)
+
+    def _on_finished(self) -> None:
+        stopped = self._run is not None and self._run.stopped()
+        self._run = self._worker = None
+        self.slide.release()
+        self._look_timer.stop()
+        self._show_running(False)
+        if self.bar.maximum() == 0:  # neither tiles nor their number came
+            self.bar.setRange(0, 1)
+            self.bar.reset()
+        if stopped:
+            self._refresh()
+            done, total = self.bar.value(), self.bar.maximum()
+            self.status.setText(
+                f"Stopped at {done:,} of {total:,} tiles; what is done is kept."
+                if done > 0
+                else "Stopped before the first tile."
+            )
+            if self._jobs is not None:  # it may have been ended while it loaded
+                self._jobs.start()
+        self._name_run_button()
+
+    def _refresh(self) -> None:
+        self._last_refresh = time.monotonic()
+        if self.heatmap is not None and self.heatmap.layer in self.viewer.layers:
+            self.heatmap.refresh()
+            self.heatmap.filled.emit()
+
+    def _look(self) -> None:
+        box = self._view_box()
+        if self._run is not None and box is not None:
+            self._run.look_at(box)
+
+    def _view_box(self) -> Box | None:
+        """What of the slide is in view, (y0, x0, y1, x1) in full-resolution pixels."""
+        layer = self._slide_layer if self.is_running else self.slide.layer
+        if layer is None or layer not in self.viewer.layers:
+            return None
+        factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
+        (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:] * factor
+        return (float(y0), float(x0), float(y1), float(x1)) if y1 > y0 and x1 > x0 else None
+
+    # --- what the controls do ---
+
+    def _on_gene_chosen(self, gene: str) -> None:
+        if self.heatmap is not None and gene in self.heatmap.prediction.var_names:
+            self.heatmap.show(gene)
+
+    def _current_choice(self) -> tuple[Path, Any, str, PredictSettings] | None:
+        try:
+            slide, layer = self.slide.chosen(), self.slide.layer
+            assert layer is not None
+            settings = self.chosen_settings(layer, self._view_box())
+            return slide.path, slide.mpp, self.model.text, settings
+        except InputError:
+            return None
+
+    def _name_run_button(self) -> None:
+        """*Continue* where the next run would go on with the one that was stopped."""
+        goes_on = self._stopped_choice is not None and self.keep.isChecked()
+        goes_on = goes_on and not self.is_running and self.bar.value() > 0
+        goes_on = goes_on and self._current_choice() == self._stopped_choice
+        self.run.setText("Continue" if goes_on else "Run")
+
+    def _show_running(self, running: bool) -> None:
+        self.run.setEnabled(not running)
+        self.cancel.setEnabled(running)
+        self.forget.setEnabled(not running)
+        self.export.set_filling(running)
+        if running:
+            self.bar.setRange(0, 0)

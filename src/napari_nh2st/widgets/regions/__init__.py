@@ -1,0 +1,1 @@
+"""The *Regions* tab: what the prediction says of drawn polygons."""

@@ -1,0 +1,142 @@
+"""Which Shapes layer has the regions, and a new one to draw them in."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+from psygnal import Signal
+from qtpy.QtWidgets import QComboBox
+
+from napari_nh2st._reader import SLIDE_KEY
+from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.regions.polygons import NAME_FEATURE
+from napari_nh2st.widgets.tile_positions import transform_of
+from napari_nh2st.widgets.tiles.picked import MARKER_KEY
+
+NAMED_KEY = "nh2st_named_regions"
+"""Key of the metadata of layers whose regions are named as they are drawn."""
+
+_COLOR = "#e8c400"
+_EDGE = 0.12
+"""Width of an outline in steps of the tiles."""
+
+
+class RegionLayers:
+    """A picker of the viewer's Shapes layers that says when the chosen one changes.
+
+    Parameters
+    ----------
+    viewer
+        Its layers are offered, from :meth:`follow` to :meth:`close_down`.
+
+    Attributes
+    ----------
+    picker
+        Offers the layers.
+    changed
+        Emitted when it is another layer, or when its shapes, names or place changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.picker = QComboBox()
+        self.picker.setToolTip("Shapes layer whose polygons are the regions")
+        self.picker.activated.connect(self._on_picked)
+        self.layer: Shapes | None = None
+        self._layers: list[Shapes] = []
+        self._following = False
+
+    def follow(self) -> None:
+        """Offer the viewer's Shapes layers from now on."""
+        if not self._following:
+            self._following = True
+            self.viewer.layers.events.inserted.connect(self._update)
+            self.viewer.layers.events.removed.connect(self._update)
+        self._update()
+
+    def close_down(self) -> None:
+        """Let go of the viewer and of the layer."""
+        if self._following:
+            self._following = False
+            self.viewer.layers.events.inserted.disconnect(self._update)
+            self.viewer.layers.events.removed.disconnect(self._update)
+        self._choose(None)
+
+    def add(self, heatmap: Heatmap) -> Shapes:
+        """Add a layer in the slide's pixels, choose it, and take up the polygon tool."""
+        slide_layer = _slide_layer(self.viewer, heatmap)
+        step = min(heatmap.raster.step)
+        if slide_layer is not None:
+            transform = transform_of(slide_layer)
+        else:
+            transform = {"units": heatmap.layer.units}
+            step = float(heatmap.prediction.uns["nh2st"]["pitch_um"])
+        layer = self.viewer.add_shapes(
+            name="regions",
+            ndim=2,
+            edge_color=_COLOR,
+            face_color="transparent",
+            opacity=1.0,
+            edge_width=_EDGE * step,
+            features=pd.DataFrame({NAME_FEATURE: pd.Series([], dtype=object)}),
+            feature_defaults={NAME_FEATURE: ""},
+            text={"string": "{" + NAME_FEATURE + "}", "color": _COLOR, "size": 10},
+            metadata={NAMED_KEY: True},
+            **transform,
+        )
+        layer.current_edge_width = _EDGE * step
+        self._choose(layer)
+        self.viewer.layers.selection.active = layer
+        layer.mode = "add_polygon"
+        return layer
+
+    def _choose(self, layer: Shapes | None) -> None:
+        if layer is not self.layer:
+            for event in _events(self.layer):
+                event.disconnect(self._on_edited)
+            self.layer = layer
+            for event in _events(layer):
+                event.connect(self._on_edited)
+            self.changed.emit()
+        if layer in self._layers:
+            self.picker.setCurrentIndex(self._layers.index(layer))
+
+    def _update(self, _event: Any = None) -> None:
+        self._layers = [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, Shapes) and not layer.metadata.get(MARKER_KEY)
+        ]
+        self.picker.clear()
+        self.picker.addItems([layer.name for layer in self._layers])
+        last = self._layers[-1] if self._layers else None
+        self._choose(self.layer if self.layer in self._layers else last)
+
+    def _on_picked(self, index: int) -> None:
+        if 0 <= index < len(self._layers):
+            self._choose(self._layers[index])
+
+    def _on_edited(self, _event: Any = None) -> None:
+        self.changed.emit()
+
+
+def _events(layer: Shapes | None) -> list[Any]:
+    """The layer's events after which its regions may be others."""
+    if layer is None:
+        return []
+    names = ("data", "features", "scale", "translate", "rotate", "shear", "affine", "units")
+    return [getattr(layer.events, name) for name in names]
+
+
+def _slide_layer(viewer: ViewerModel, heatmap: Heatmap) -> Image | None:
+    notes = heatmap.prediction.uns["nh2st"]["slide"]
+    for layer in viewer.layers:
+        slide = layer.metadata.get(SLIDE_KEY)
+        if isinstance(slide, Slide) and slide.path.name == Path(str(notes["name"])).name:
+            return layer
+    return None

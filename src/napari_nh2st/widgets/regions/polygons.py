@@ -1,0 +1,99 @@
+"""The shapes of a layer as regions of the slide that a heatmap lies on."""
+
+from collections.abc import Container
+
+import numpy as np
+import pandas as pd
+from napari.layers import Shapes
+from numpy.typing import NDArray
+
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.predict.region_choice import shape_outlines
+from napari_nh2st.widgets.tile_positions import in_full_resolution, unit_factors
+
+NAME_FEATURE = "name"
+"""Column of a Shapes layer's features that names its regions."""
+
+_WITHOUT_AREA = ("line", "path")
+
+
+def polygons_in_pixels(shapes: Shapes, heatmap: Heatmap) -> dict[str, NDArray[np.float64]]:
+    """The shapes of a layer as polygons on the slide.
+
+    Parameters
+    ----------
+    shapes
+        Lines and paths have no area and are left out, see :func:`with_area`; of ellipses the
+        outline is taken. Whatever transform the layer has is followed.
+    heatmap
+        Lies on the slide, whatever transform that has.
+
+    Returns
+    -------
+    dict
+        By name (see :func:`region_names`), (n, 2) corners (y, x) in full-resolution pixels, in
+        the layer's order.
+    """
+    factors = unit_factors(shapes.units, heatmap.layer.units)
+    polygons = {}
+    for name, corners in zip(region_names(shapes), shape_outlines(shapes), strict=True):
+        world = [np.array(shapes.data_to_world(corner)[-2:]) * factors for corner in corners]
+        cells = np.array([heatmap.layer.world_to_data(place)[-2:] for place in world])
+        polygons[name] = in_full_resolution(heatmap, cells)
+    return polygons
+
+
+def with_area(shapes: Shapes) -> list[int]:
+    """Numbers of the shapes that are regions: not those of lines and paths."""
+    kinds = [str(kind) for kind in shapes.shape_type]
+    return [number for number, kind in enumerate(kinds) if kind not in _WITHOUT_AREA]
+
+
+def region_names(shapes: Shapes) -> list[str]:
+    """A name of its own for each shape that is a region.
+
+    That of ``features["name"]`` where there is one, with a number where another region before
+    has it; else ``region 1`` for the first shape, ``region 2`` for the second, or the next number
+    that is free.
+    """
+    numbers = with_area(shapes)
+    given = [_given(shapes, number) for number in numbers]
+    names: list[str] = []
+    for number, name in zip(numbers, given, strict=True):
+        if name:
+            names.append(_next(f"{name} ({{}})", 2, names) if name in names else name)
+        else:
+            names.append(_next("region {}", number + 1, {*given, *names}))
+    return names
+
+
+def name_region(shapes: Shapes, place: int, name: str) -> None:
+    """Name the region at a place among :func:`region_names`, in the layer's features."""
+    names = region_names(shapes)
+    names[place] = name
+    keep_names(shapes, names)
+
+
+def keep_names(shapes: Shapes, names: list[str]) -> None:
+    """Put names of regions into the layer's features, where they are not there yet."""
+    features = shapes.features.copy()
+    column = [""] * len(features) if NAME_FEATURE not in features else list(features[NAME_FEATURE])
+    before = list(column)
+    for number, name in zip(with_area(shapes), names, strict=True):
+        column[number] = name
+    if NAME_FEATURE not in features or column != before:
+        features[NAME_FEATURE] = pd.Series(column, dtype=object, index=features.index)
+        shapes.features = features
+
+
+def _given(shapes: Shapes, number: int) -> str:
+    column = shapes.features.get(NAME_FEATURE)
+    value = None if column is None else column.iloc[number]
+    return "" if value is None or pd.isna(value) else str(value).strip()
+
+
+def _next(pattern: str, number: int, taken: Container[str]) -> str:
+    """The pattern with the first number from this one that is free."""
+    while pattern.format(number) in taken:
+        number += 1
+    return pattern.format(number)

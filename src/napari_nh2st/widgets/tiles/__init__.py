@@ -1,0 +1,1 @@
+"""The *Tile* tab: what is known of the tile that was clicked."""

@@ -1,0 +1,323 @@
+"""What is predicted for the tile that was clicked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_nh2st._reader import SLIDE_KEY
+from napari_nh2st.export.contents import gene_values
+from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.small_table import SmallTable
+from napari_nh2st.widgets.tile_positions import tile_at, tile_side
+from napari_nh2st.widgets.tiles.histogram import Histogram
+from napari_nh2st.widgets.tiles.lookup import TileFacts, TileView, look_up, tile_name
+from napari_nh2st.widgets.tiles.picked import PickedTile
+from napari_nh2st.widgets.tiles.pictures import TilePictures
+
+_HINT = "Click a tile in the viewer."
+_CLICK_PX = 4
+"""Screen pixels that the mouse may move between press and release."""
+_MS_BETWEEN_REFRESHES = 500
+_ESCAPE = "Escape"
+
+
+class TilePanel(QWidget):
+    """The top genes, the neighborhood and the place in the distribution of a clicked tile.
+
+    Clicks count while the panel is visible and no layer's tool is in use.
+
+    Parameters
+    ----------
+    current
+        Whose prediction it is about; its owner follows the viewer.
+    parent
+        Of the widget.
+
+    Attributes
+    ----------
+    tile
+        Row of the picked tile in the prediction; None if there is none.
+    genes
+        Table of the genes that are highest there, compared with the section.
+    pictures
+        Of the tile and its neighborhood.
+    histogram
+        Of the shown gene.
+    picked
+        Frames in the viewer.
+    """
+
+    def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.current = current
+        self.viewer = current.viewer
+        self.tile: int | None = None
+        self.picked = PickedTile(current.viewer)
+        self._heatmap: Heatmap | None = None
+        self._following = False
+        self._request = 0
+        self._worker: Any = None
+        self._with_escape: list[Image] = []
+
+        self.summary = QLabel(_HINT)
+        self.summary.setWordWrap(True)
+        self.summary.setToolTip("The tile: row × column in the array of tiles")
+        self.clear_button = QPushButton("Clear")
+        self.clear_button.setToolTip("Forget the tile and remove its frame (Escape)")
+        self.clear_button.clicked.connect(self.clear)
+        self.genes = SmallTable("tile")
+        self.genes.view.setMinimumHeight(264)
+        self.genes.gene_chosen.connect(self._show_gene)
+        self.gene_title = QLabel()
+        self.histogram = Histogram()
+        self.histogram.setToolTip("Values of the shown gene over the section; the line is the tile")
+        self.pictures = TilePictures()
+        self.pictures_notice = QLabel()
+        self.pictures_notice.setWordWrap(True)
+        escape = self.addAction("Clear")
+        assert escape is not None
+        escape.setShortcut(QKeySequence(_ESCAPE))
+        escape.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        escape.triggered.connect(self.clear)
+        self._refresh_timer = QTimer(self)
+        self._refresh_timer.setSingleShot(True)
+        self._refresh_timer.setInterval(_MS_BETWEEN_REFRESHES)
+        self._refresh_timer.timeout.connect(self._refresh)
+        self._lay_out()
+        self._show_nothing()
+
+    # --- following ---
+
+    def follow(self) -> None:
+        """Take clicks in the viewer, and follow the shown gene, from now on."""
+        if not self._following:
+            self._following = True
+            self.viewer.mouse_drag_callbacks.append(self._on_press)
+            self.current.changed.connect(self._on_changed)
+        self._on_changed()
+
+    def close_down(self) -> None:
+        """Let go of the viewer and remove what marks the tile."""
+        if self._following:
+            self._following = False
+            self.viewer.mouse_drag_callbacks.remove(self._on_press)
+            self.current.changed.disconnect(self._on_changed)
+        self._take(None)
+        self.clear()
+
+    def _on_changed(self) -> None:
+        self._take(self.current.heatmap)
+
+    def _take(self, heatmap: Heatmap | None) -> None:
+        """Be about this heatmap; the tile stays picked if it is one of the same prediction."""
+        former, self._heatmap = self._heatmap, heatmap
+        if former is heatmap:
+            return
+        if former is not None:
+            former.shown.disconnect(self._on_shown)
+            former.filled.disconnect(self._on_filled)
+        if heatmap is not None:
+            heatmap.shown.connect(self._on_shown)
+            heatmap.filled.connect(self._on_filled)
+        if former is None or heatmap is None or former.prediction is not heatmap.prediction:
+            self.clear()
+        self._show_histogram()
+
+    def set_threshold(self, threshold: float) -> None:
+        """Grey the genes whose reliability is below this."""
+        self.genes.reliable_from = threshold
+
+    # --- picking ---
+
+    def pick(self, tile: int) -> None:
+        """Show a tile of the current prediction, and frame it when its neighborhood is known.
+
+        Parameters
+        ----------
+        tile
+            Row of the prediction.
+        """
+        heatmap = self._heatmap
+        if heatmap is None:
+            return
+        self._stop()
+        self.tile = tile
+        self._request += 1
+        self.clear_button.setEnabled(True)
+        self.summary.setText(_summary(heatmap, tile))
+        self._show_histogram()
+        slides = [la.metadata.get(SLIDE_KEY) for la in self.viewer.layers]
+        self._worker = create_worker(
+            look_up,
+            self._request,
+            heatmap.prediction,
+            tile,
+            tile_side(heatmap),
+            [slide for slide in slides if isinstance(slide, Slide)],
+            _connect={"yielded": self._on_found, "errored": self._on_error},
+            _ignore_errors=True,
+        )
+        self._bind_escape()
+
+    def clear(self) -> None:
+        """Forget the tile."""
+        self._stop()
+        self._request += 1  # what is still on its way is not shown
+        self.tile = None
+        self.picked.clear()
+        self._unbind_escape()
+        self._show_nothing()
+
+    def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
+        """napari's mouse callback: press, moves, release."""
+        if not self._takes_clicks(event):
+            return
+        start = np.array(event.pos)
+        farthest = 0.0
+        yield
+        while event.type == "mouse_move":
+            farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
+            yield
+        end = np.array(event.pos)
+        if max(farthest, float(np.abs(end - start).max())) > _CLICK_PX or self._heatmap is None:
+            return
+        tile = tile_at(self._heatmap, event.position, self.viewer.layers.extent.units)
+        if tile is not None:
+            self.pick(tile)
+
+    def _takes_clicks(self, event: Any) -> bool:
+        """Whether a press may become the picking of a tile, and is not for another tool."""
+        if not self.isVisible() or self._heatmap is None or not self._heatmap.layer.visible:
+            return False
+        active = self.viewer.layers.selection.active
+        no_tool = active is None or str(active.mode) == "pan_zoom"
+        plain = event.button == 1 and not event.modifiers
+        return bool(no_tool and plain and self.viewer.dims.ndisplay == 2)
+
+    def _on_found(self, found: TileFacts | TileView) -> None:
+        if found.request != self._request or self._heatmap is None:
+            return
+        if isinstance(found, TileFacts):
+            self.genes.show_table(found.genes)
+            self.picked.mark(self._heatmap, found.neighborhood)
+        else:
+            self.pictures.show_pictures(found.pictures)
+            self.pictures.setVisible(bool(found.pictures))
+            self.pictures_notice.setText(found.notice)
+            self.pictures_notice.setVisible(bool(found.notice))
+
+    def _on_error(self, error: Exception) -> None:
+        show_error(f"The tile could not be looked up: {type(error).__name__}: {error}")
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+            self._worker = None
+
+    # --- what is shown ---
+
+    def _show_gene(self, gene: str) -> None:
+        if self._heatmap is not None:
+            self._heatmap.show(gene)
+
+    def _on_shown(self, _gene: str) -> None:
+        self._show_histogram()
+
+    def _on_filled(self) -> None:
+        if not self._refresh_timer.isActive():
+            self._refresh_timer.start()
+
+    def _refresh(self) -> None:
+        """Show what has come; the tile itself again if it had no value so far."""
+        if self.tile is not None and not len(self.genes.table):
+            self.pick(self.tile)
+        else:
+            self._show_histogram()
+
+    def _show_histogram(self) -> None:
+        heatmap = self._heatmap
+        if heatmap is None:
+            self.gene_title.setText("")
+            self.histogram.show_values(np.zeros(0))
+            return
+        values = gene_values(heatmap.prediction, heatmap.gene)
+        self.gene_title.setText(f"{heatmap.gene} over the section")
+        self.histogram.show_values(values, None if self.tile is None else float(values[self.tile]))
+
+    def _show_nothing(self) -> None:
+        self.summary.setText(_HINT)
+        self.clear_button.setEnabled(False)
+        self.genes.show_table(self.genes.table.iloc[:0])
+        self.pictures.show_pictures([])
+        self.pictures.hide()
+        self.pictures_notice.hide()
+        self._show_histogram()
+
+    def _bind_escape(self) -> None:
+        """Let Escape clear from the viewer too, while an image is the active layer.
+
+        Other layers use the key themselves, to end a drawing.
+        """
+        self._unbind_escape()
+        assert self._heatmap is not None
+        layers = {self._heatmap.layer, self.viewer.layers.selection.active}
+        for layer in layers:
+            if isinstance(layer, Image):
+                layer.bind_key(_ESCAPE, lambda _layer: self.clear(), overwrite=True)
+                self._with_escape.append(layer)
+
+    def _unbind_escape(self) -> None:
+        for layer in self._with_escape:
+            layer.bind_key(_ESCAPE, None)
+        self._with_escape = []
+
+    def _lay_out(self) -> None:
+        first = QHBoxLayout()
+        first.addWidget(self.summary, 1)
+        first.addWidget(self.clear_button)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addLayout(first)
+        column.addWidget(self.genes)
+        column.addWidget(self.gene_title)
+        column.addWidget(self.histogram)
+        column.addWidget(self.pictures)
+        column.addWidget(self.pictures_notice)
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidget(content)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+
+
+def _summary(heatmap: Heatmap, tile: int) -> str:
+    prediction = heatmap.prediction
+    x, y = np.asarray(prediction.obsm["spatial"][tile], np.float64)
+    mpp_y, mpp_x = np.asarray(prediction.uns["nh2st"]["slide"]["mpp"], np.float64)
+    words = (
+        f"<b>Tile {tile_name(prediction, tile)}</b> (row × column), "
+        f"center at x {x * mpp_x:,.0f} µm, y {y * mpp_y:,.0f} µm"
+    )
+    status = str(prediction.obs["status"].iat[tile]) if "status" in prediction.obs else ""
+    if np.isnan(prediction.X[tile]).any():
+        words += f"<br>No values: {status or 'not predicted'}"
+    return words

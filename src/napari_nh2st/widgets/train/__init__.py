@@ -1,0 +1,1 @@
+"""The *Train* dock: sections, settings, curves and scores of a training."""

@@ -1,0 +1,79 @@
+"""One training in a child process, as the viewer holds it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from napari_nh2st.jobs import JobFailed
+from napari_nh2st.jobs.training import TrainingEvent
+from napari_nh2st.training.record import RunRecord
+from napari_nh2st.widgets.predict.run import Jobs
+
+
+class TrainingRun:
+    """Runs a training elsewhere.
+
+    Parameters
+    ----------
+    jobs
+        Runs it, and is closed in the end: the process gives the GPU's memory back.
+    record
+        What is asked for.
+    folder
+        Gets the run.
+    """
+
+    def __init__(self, jobs: Jobs, record: RunRecord, folder: Path) -> None:
+        self.record = record
+        self.folder = folder
+        self._jobs = jobs
+        self.is_stopping = False
+        self.is_aborted = False
+
+    def stop(self) -> None:
+        """End after the step under way, with the best so far."""
+        self.is_stopping = True
+        self._jobs.stop()
+
+    def abort(self) -> None:
+        """End at once, with the last checkpoint."""
+        self.is_aborted = True
+        self._jobs.kill()
+
+    def close(self) -> None:
+        """End with the viewer: the checkpoint is written, and the process goes."""
+        self._jobs.close()
+
+    def events(self) -> Iterator[TrainingEvent]:
+        """Run it, in the thread that asks for the events.
+
+        Raises
+        ------
+        InputError
+            As :func:`~napari_nh2st.jobs.training.train`.
+        JobFailed
+            It failed otherwise.
+        """
+        events = self._jobs.run(
+            "train",
+            sections=self.record.sections,
+            settings=self.record.settings,
+            folder=self.folder,
+            name=self.record.name,
+            held_out=self.record.held_out,
+            trust_positions=self.record.trust_positions,
+        )
+        try:
+            for event in events:  # noqa: UP028  # it is not to be closed with this generator
+                yield event  # type: ignore[misc]
+        except GeneratorExit:
+            # napari ends its threads when it quits. The process ends as well, but not before it
+            # has stored where it stands; until then what it tells has to be taken from it.
+            self._jobs.close()
+            for _ in events:
+                pass
+            raise
+        except JobFailed:
+            if not self.is_aborted:
+                raise
+        finally:
+            self._jobs.close()

@@ -1,0 +1,392 @@
+"""The *Train* widget: sections, settings, a run that can be watched, stopped and resumed."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from napari.utils.notifications import show_error, show_info
+from psygnal import Signal
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QWidget
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
+from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
+from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.widgets.duration import duration
+from napari_nh2st.widgets.known_models import remember_model, remember_run, unfinished_runs
+from napari_nh2st.widgets.predict.run import Jobs
+from napari_nh2st.widgets.train.controls import TrainControls
+from napari_nh2st.widgets.train.curves import epochs_of
+from napari_nh2st.widgets.train.run import TrainingRun
+
+if TYPE_CHECKING:
+    import napari
+
+_PARTS = 1000
+"""Of an epoch, for the bar."""
+
+new_jobs = JobProcess
+"""Makes what runs trainings."""
+
+
+class TrainWidget(TrainControls):
+    """Train or fine-tune a model on measured sections, in a process of its own.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer it is docked in.
+
+    Attributes
+    ----------
+    model_folder
+        Of the model that was trained last; None before.
+    predict_with
+        Emitted with that folder when the user wants to predict with it.
+    """
+
+    predict_with = Signal(str)
+
+    def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
+        self._run: TrainingRun | None = None
+        self._device_jobs: Jobs | None = None
+        super().__init__(napari_viewer, parent)
+        self.model_folder: Path | None = None
+        self._worker: Any = None
+        self._activity: Any = None
+        self._offered: Path | None = None
+
+        self.train.clicked.connect(self.start)
+        self.stop_button.clicked.connect(self.stop)
+        self.predict.clicked.connect(self._on_predict)
+        self.take_over.clicked.connect(self._on_take_over)
+        self.dismiss.clicked.connect(lambda: self._offer(None))
+        self.sections.changed.connect(self._on_sections)
+        self.settings.changed.connect(self._show_what_starts)
+        self.settings.trust_positions.toggled.connect(self.sections.set_trust_positions)
+        self.name.textChanged.connect(self._show_what_starts)
+        self.folder.changed.connect(self._show_what_starts)
+        self.predict_with.connect(self._open_predict)
+        self._offer(next(iter(unfinished_runs()), None))
+        self._show_running(False)
+        self._show_what_starts()
+
+    # --- what was chosen ---
+
+    def chosen_settings(self) -> TrainSettings:
+        """The settings as the controls say.
+
+        Raises
+        ------
+        InputError
+            Something typed cannot be used.
+        """
+        return self.settings.chosen()
+
+    # --- running ---
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a training runs."""
+        return self._run is not None
+
+    def start(self) -> None:
+        """Train with what is chosen; problems are shown as notifications."""
+        if self._run is not None:
+            return
+        folder = self.chosen_folder()
+        try:
+            record = self.chosen_record()
+            self._check_folder(folder, record)
+        except InputError as error:
+            show_error(str(error))
+            return
+        jobs = new_jobs()
+        self._run = TrainingRun(jobs, record, folder)
+        self._close_with_viewer(jobs)
+        self._end_device_jobs()
+        remember_run(folder)
+        self._offer(None)
+        self.scores.clear()
+        self.model_folder = None
+        self._show_running(True)
+        self.status.setText("Starting …")
+        name = record.name or folder.name
+        self._activity = progress(total=0, desc=f"Training {name}")
+        self._worker = create_worker(
+            self._run.events,
+            _connect={
+                "yielded": self._on_event,
+                "errored": self._on_error,
+                "finished": [self._on_finished, self._activity.close],
+            },
+            _ignore_errors=True,
+        )
+
+    def stop(self) -> None:
+        """Stop after the step under way, keeping the best; pressed again, end at once."""
+        run = self._run
+        if run is None:
+            return
+        if not run.is_stopping:
+            run.stop()
+            self.status.setText("Stopping after this step; the best so far is kept …")
+            self.stop_button.setText("Abort")
+            self.stop_button.setToolTip("End at once; the last checkpoint stays")
+        elif not run.is_aborted:
+            run.abort()
+            self.stop_button.setEnabled(False)
+
+    def closeEvent(self, event: Any) -> None:  # Qt's name
+        """End the training with the widget; its checkpoint stays."""
+        self._close_down()
+        super().closeEvent(event)
+
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """End the training when the widget is taken out of its dock, as napari's × does."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._close_down()
+
+    def idle_jobs(self) -> Jobs | None:
+        """What tells which devices there are; None while a training runs."""
+        if self._run is not None:
+            return None
+        if self._device_jobs is None:
+            self._device_jobs = new_jobs()
+            self._close_with_viewer(self._device_jobs)
+        return self._device_jobs
+
+    def _check_folder(self, folder: Path, record: RunRecord) -> None:
+        """Refuse what the training would refuse only after it has read everything."""
+        try:
+            same = record.goes_on_with(read_record(folder))
+        except InputError:  # there is none, or it was begun elsewhere: the training will see
+            return
+        if is_unfinished(folder) and not same:
+            self._offer(folder)
+            raise InputError(
+                f"{folder} holds an unfinished training of other sections or settings: take "
+                "them over (above) to resume it, or give another folder."
+            )
+
+    def _close_with_viewer(self, jobs: Jobs) -> None:
+        """End a process with the viewer, which destroys the widget, and with the application."""
+        application = QCoreApplication.instance()
+        assert application is not None
+        # Without the signal's argument, which is no patience.
+        self.destroyed.connect(lambda *_: jobs.close())
+        application.aboutToQuit.connect(lambda: jobs.close())
+
+    def _close_down(self) -> None:
+        if self._run is not None:
+            self._run.close()
+        self._end_device_jobs()
+        self.sections.close_down()
+        self.settings.close_down()
+
+    def _end_device_jobs(self) -> None:
+        if self._device_jobs is not None:
+            self._device_jobs.close()
+            self._device_jobs = None
+
+    # --- what it tells ---
+
+    def _on_event(self, event: Any) -> None:
+        match event:
+            case Reading():
+                self._show_progress(event.done, event.total, f"Reading {event.section} …")
+            case Preparing():
+                what = f"{event.what[0].upper()}{event.what[1:]}: {event.done:,} of {event.total:,}"
+                self._show_progress(event.done, event.total, what)
+            case TrainStarted():
+                self._on_started(event)
+            case StepDone():
+                done = (event.epoch - 1) * _PARTS + _PARTS * event.step // event.steps
+                self._show_progress(done, self.bar_epochs * _PARTS)
+                if self._run is not None and not self._run.is_stopping:
+                    self.status.setText(
+                        f"Epoch {event.epoch} of {self.bar_epochs}, step {event.step} of "
+                        f"{event.steps}, {event.spots_per_s:.0f} spots/s, at most "
+                        f"{duration(event.seconds_left)} left"
+                    )
+            case EpochDone():
+                self.curves.add(event)
+                # napari's bar handles waiting events, the next of ours among them.
+                self._activity.update(event.epoch - self._activity.n)
+            case Scoring():
+                by = "the start model" if event.when == "before" else "the new model"
+                text = f"Scoring {by} on {event.section}: {event.done:,} of {event.total:,} spots"
+                self._show_progress(event.done, event.total, text)
+            case HeldOut():
+                self.scores.show_scores(event)
+                self._note(*event.notices)
+            case Notice():
+                self._note(event.text)
+            case Trained():
+                self._on_trained(event)
+
+    def _on_started(self, event: TrainStarted) -> None:
+        self.bar_epochs = event.epochs
+        self._activity.total = event.epochs
+        self._note(*event.notices)
+        self.curves.clear_epochs()
+        self.curves.show()
+        if event.epoch and self._run is not None:
+            self.curves.add(*_earlier_epochs(self._run.folder, event.epoch))
+        validated = f", validated on {', '.join(event.validation)}" if event.validation else ""
+        self._show_progress(
+            event.epoch * _PARTS,
+            event.epochs * _PARTS,
+            f"{event.n_spots:,} spots of {', '.join(event.training)}, {len(event.panel)} genes"
+            f"{validated}, on {event.device} in {event.precision}",
+        )
+
+    def _on_trained(self, event: Trained) -> None:
+        self.model_folder = event.folder
+        remember_model(event.folder)
+        how = {
+            "all epochs": f"All epochs are done in {duration(event.seconds)}",
+            "early": f"Ended early after {duration(event.seconds)}: validation got no better",
+            "stopped": "Stopped",
+        }.get(event.ended, "Trained in an earlier run")
+        kept = f"epoch {event.best_epoch} is kept" if event.best_epoch else "nothing was learned"
+        self._ending = f"{how}; {kept}. The model is in {event.folder}"
+        self.status.setText(self._ending)
+        name = self._run.record.name or self._run.folder.name if self._run else ""
+        show_info(f"Training {name}: {how[0].lower()}{how[1:]}")
+
+    def _note(self, *sentences: str) -> None:
+        """Keep what the user should read below the status: notifications would pass by."""
+        there = self.notes.text().splitlines()
+        self.notes.setText("\n".join(dict.fromkeys([*there, *sentences])))
+        self.notes.setVisible(bool(self.notes.text()))
+
+    def _on_error(self, error: Exception) -> None:
+        assert self._run is not None
+        if isinstance(error, InputError):
+            text = str(error)
+        elif isinstance(error, JobFailed):
+            text = f"The training failed. {error}"
+        else:
+            text = f"The training failed: {type(error).__name__}: {error}"
+        if is_unfinished(self._run.folder):
+            text += f" It can be resumed from its last checkpoint in {self._run.folder}."
+        show_error(text)
+        self._ending = text
+
+    def _on_finished(self) -> None:
+        run, self._run, self._worker = self._run, None, None
+        assert run is not None
+        resumable = is_unfinished(run.folder)
+        if run.is_aborted and not self._ending:
+            self._ending = (
+                "Aborted; Resume goes on from the last checkpoint."
+                if resumable
+                else "Aborted before the first checkpoint."
+            )
+        elif not self._ending:
+            self._ending = "Stopped before the first step."
+        self.status.setText(self._ending)
+        if self.bar.maximum() == 0:
+            self.bar.setRange(0, 1)
+            self.bar.reset()
+        if resumable:  # the next press of the button is to find it, wherever it was put
+            self.folder.show_value(str(run.folder))
+        elif self.model_folder is not None:  # its folder is taken now
+            self.folder.show_value(None)
+            self.name.clear()
+            self.take_next_name()
+        self._show_running(False)
+        self._show_what_starts()
+
+    # --- what the controls do ---
+
+    def _on_sections(self) -> None:
+        self.settings.set_validated(self.sections.names("validate"))
+        self._show_what_starts()
+
+    def _show_what_starts(self) -> None:
+        """*Resume* where the next run would go on with one that was not finished."""
+        self.refresh_place()
+        folder = self.chosen_folder()
+        resumes = is_unfinished(folder)
+        self.train.setText("Resume" if resumes else "Train")
+        self.train.setToolTip(
+            f"Go on with the unfinished training in {folder}"
+            if resumes
+            else f"Train with these sections and settings; the model goes into {folder}"
+        )
+
+    def _offer(self, folder: Path | None) -> None:
+        """Offer to go on with a training of an earlier session."""
+        self._offered = folder
+        self.offer.setVisible(folder is not None)
+        if folder is not None:
+            self.unfinished.setText(f"A training in {folder.name} was not finished.")
+            self.unfinished.setToolTip(str(folder))
+
+    def _on_take_over(self) -> None:
+        if self._offered is None:
+            return
+        folder = self._offered
+        try:
+            record = read_record(folder)
+        except InputError as error:
+            show_error(str(error))
+            return
+        self.show_record(record, folder)
+        self._offer(None)
+
+    def _on_predict(self) -> None:
+        if self.model_folder is not None:
+            self.predict_with.emit(str(self.model_folder))
+
+    def _open_predict(self, folder: str) -> None:
+        window = getattr(self.viewer, "window", None)
+        if window is None:
+            return
+        dock, widget = window.add_plugin_dock_widget("napari-nh2st", "Predict")
+        widget.model.choose(folder)
+        dock.show()
+        dock.raise_()
+
+    # --- appearance ---
+
+    def _show_progress(self, done: int, total: int, text: str = "") -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        if text and self._run is not None and not self._run.is_stopping:
+            self.status.setText(text)
+
+    def _show_running(self, running: bool) -> None:
+        self.train.setEnabled(not running)
+        self.sections.setEnabled(not running)
+        self.settings.setEnabled(not running)
+        self.name.setEnabled(not running)
+        self.folder.setEnabled(not running)
+        self.stop_button.setEnabled(running)
+        self.stop_button.setText("Stop")
+        self.stop_button.setToolTip("Stop after the step under way and keep the best so far")
+        self.predict.setVisible(not running and self.model_folder is not None)
+        if running:
+            self.notes.clear()
+            self.notes.hide()
+            self._ending = ""
+            self.bar_epochs = 1
+            self.bar.setRange(0, 0)
+
+
+def _earlier_epochs(folder: Path, done: int) -> list[EpochDone]:
+    """What the earlier runs told of their epochs."""
+    try:
+        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+            epochs = epochs_of(list(csv.DictReader(file)))
+    except (OSError, ValueError, TypeError):
+        return []
+    return [epoch for epoch in epochs if epoch.epoch <= done]
