@@ -12,12 +12,13 @@ import pytest
 from array_slides import write_tiff
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
-from napari_nh2st.inference.events import Started
+from napari_nh2st.inference.events import Finished, Started
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Ended, Values
 from napari_nh2st.model import load_model
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
+from napari_nh2st.widgets.predict.run import PredictionRun
 from small_models import small_model
 
 
@@ -111,6 +112,21 @@ def test_a_job_that_is_stopped_ends_and_the_next_one_runs(
             jobs.stop()
     assert 0 < done < 1000
     assert any(isinstance(e, Ended) for e in predicted(jobs, slide_path, model_folder))
+
+
+def test_runs_of_a_widget_share_one_process(
+    jobs: JobProcess, slide_path: Path, model_folder: Path
+) -> None:
+    settings = PredictSettings(order="coarse-to-fine", pitch_um=64)
+    jobs.start()
+    process = jobs._process
+    for _ in range(2):
+        with open_slide(slide_path, mpp=1.0) as slide:
+            run = PredictionRun(jobs, slide, str(model_folder), settings, None, None)
+            events = list(run.events())
+        assert isinstance(events[-1], Finished)
+        assert jobs._process is process
+        assert jobs.is_alive, "loading torch and the model again would take seconds"
 
 
 def test_a_killed_child_is_a_sentence_and_the_next_job_starts_another(

@@ -28,7 +28,7 @@ JOBS: Mapping[str, str] = {
 }
 """Name → ``module:function``. A job takes an :class:`Inbox` and keywords, and yields events."""
 
-_NICENESS = 10
+_NICENESS = 5
 """Below the viewer's priority, so that this stays fluid on few cores."""
 
 _PATIENCE_S = 4.0

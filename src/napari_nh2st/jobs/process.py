@@ -65,6 +65,9 @@ class JobProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
+                # Threads that wait for each other sleep: spinning, they would take the cores
+                # that the viewer draws with.
+                env={"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ),
                 # Below the viewer's priority, so that this stays fluid on few cores.
                 creationflags=_windows_flags(),
             )

@@ -59,6 +59,7 @@ class Heatmap:
         self.image = TileImage(layer, self.raster)
         self.image.values = self.values_of(gene)
         self._own_name = layer.name
+        self._has_colorbar = False
         _heatmaps.add(self)
 
     @classmethod
@@ -92,7 +93,6 @@ class Heatmap:
         # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
         heatmap = cls(layer, prediction, gene, slide_layer.name)
         heatmap.refresh()
-        heatmap._show_colorbar()
         viewer.add_layer(layer)
         # napari numbers names that are taken: the layer's is the one to compare with later.
         heatmap._own_name = layer.name
@@ -119,7 +119,12 @@ class Heatmap:
         The contrast limits follow the values until the user sets them, and again from the next
         gene on.
         """
-        self.image.show(self.values_of(self.gene))
+        values = self.values_of(self.gene)
+        self.image.show(values)
+        # With the first values, not with the layer: making it takes napari a tenth of a second.
+        if not self._has_colorbar and np.isfinite(values).any():
+            self._has_colorbar = True
+            self._show_colorbar()
 
     @property
     def renamed(self) -> bool:

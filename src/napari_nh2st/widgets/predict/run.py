@@ -106,6 +106,7 @@ class PredictionRun:
             It failed otherwise.
         """
         prediction: AnnData | None = None
+        finished = False
         if self.stopped():
             return
         try:
@@ -131,12 +132,12 @@ class PredictionRun:
                         )
                     case Ended() if prediction is not None:
                         prediction.obs["status"] = event.status
+                        finished = True
                         yield Finished(prediction, event.n_failed, event.seconds)
-                        return
         except JobFailed:
             if not self.stopped():
                 raise
-        if prediction is not None:
+        if prediction is not None and not finished:
             mark_predicted(prediction)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from anndata import AnnData
 from napari.layers import Image
 from napari.qt.threading import create_worker
@@ -30,7 +31,7 @@ from napari_nh2st.widgets.shown_figure import shown_figure
 if TYPE_CHECKING:
     import napari
 
-_SECONDS_BETWEEN_REFRESHES = 0.1
+_SECONDS_BETWEEN_REFRESHES = 0.25
 _MS_BETWEEN_LOOKS = 300
 _WARM_UP = ("napari_nh2st.inference.engine", "napari_nh2st.model.folder")
 
@@ -196,15 +197,9 @@ class PredictWidget(PredictControls):
             case Started():
                 self._on_started(event)
             case TilesDone():
-                self.bar.setValue(event.done)
-                self.status.setText(
-                    f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
-                    f"{duration(event.seconds_left)} left"
-                )
+                # Each of these makes Qt paint the whole window again.
                 if time.monotonic() - self._last_refresh > _SECONDS_BETWEEN_REFRESHES:
-                    self._refresh()
-                # Last: napari's bar handles waiting events, the next of ours among them.
-                self._activity.update(event.done - self._activity.n)
+                    self._show_progress(event)
             case Finished():
                 self._stopped_choice = None
                 self._refresh()
@@ -223,8 +218,8 @@ class PredictWidget(PredictControls):
         self.bar.setRange(0, event.total)
         self.bar.setValue(event.done)
         self._activity.total = event.total
-        for notice in event.notices:
-            show_warning(notice)
+        # After the layer is there: a notification takes its time to be drawn as well.
+        QTimer.singleShot(0, lambda: [show_warning(notice) for notice in event.notices])
         shown = self.offer_genes(event.prediction)
         self.heatmap = None
         if self._slide_layer in self.viewer.layers:
@@ -235,11 +230,27 @@ class PredictWidget(PredictControls):
         before = f"; {event.done:,} of them were computed before" if event.done else ""
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}{before}")
 
+    def _show_progress(self, event: TilesDone) -> None:
+        self.bar.setValue(event.done)
+        self.status.setText(
+            f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
+            f"{duration(event.seconds_left)} left"
+        )
+        self._refresh()
+        # Last: napari's bar handles waiting events, the next of ours among them.
+        self._activity.update(event.done - self._activity.n)
+
     def _remove_former_heatmap(self, slide_layer: Image) -> None:
         """Remove what an earlier run shows on the slide, unless the user named it to keep it."""
         former = self._heatmaps.pop(slide_layer, None)
         if former is not None and former.layer in self.viewer.layers and not former.renamed:
-            self.viewer.layers.remove(former.layer)
+            former.layer.visible = False
+            # By itself: napari collects garbage then, and the new layer comes first.
+            QTimer.singleShot(0, lambda: self._remove(former.layer))
+
+    def _remove(self, layer: Image) -> None:
+        if layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
@@ -262,6 +273,8 @@ class PredictWidget(PredictControls):
             self.bar.reset()
         if stopped:
             self._refresh()
+            if self.prediction is not None and self.bar.maximum() > 1:
+                self.bar.setValue(int(np.isfinite(self.prediction.X).any(1).sum()))
             done, total = self.bar.value(), self.bar.maximum()
             self.status.setText(
                 f"Stopped at {done:,} of {total:,} tiles; what is done is kept."
