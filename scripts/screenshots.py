@@ -54,7 +54,9 @@ def make_pictures(folder: Path) -> bool:
     train.folder.show_value(str(folder / "synthetic"))
     checked = wait(lambda: all(train.sections.model.state(k) for k in range(3)))
     viewer.open(sections[2].slide, plugin="napari-nh2st")
-    viewer.scale_bar.visible = True
+    # The scale bar has moved into the canvas with napari 0.9.
+    overlays = viewer.canvas.overlays if hasattr(viewer, "canvas") else viewer
+    overlays.scale_bar.visible = True
     train.start()
     trained = checked and wait(lambda: not train.is_running)
     if not trained or train.model_folder is None:
@@ -97,9 +99,9 @@ def make_pictures(folder: Path) -> bool:
     viewer.layers.selection.active = viewer.layers[0]
     for layer in list(viewer.layers)[1:]:
         layer.visible = False
+    compare.model.choose(str(train.model_folder))
     compare.load(sections[2].expression)
     wait(lambda: compare.section.measured is not None and not compare.section.is_reading)
-    compare.model.choose(str(train.model_folder))
     compare.start()
     compared = wait(lambda: not compare.is_running) and compare.compared is not None
     wait(lambda: False, NOTIFICATION_S)
