@@ -113,14 +113,19 @@ class Heatmap:
             self.refresh()
             self.shown.emit(gene)
 
-    def refresh(self) -> None:
+    def refresh(self, *, filling: bool = False) -> None:
         """Show the values that are there by now.
 
         The contrast limits follow the values until the user sets them, and again from the next
         gene on.
+
+        Parameters
+        ----------
+        filling
+            More values will come soon: see :meth:`TileImage.show`.
         """
         values = self.values_of(self.gene)
-        self.image.show(values)
+        self.image.show(values, filling=filling)
         # With the first values, not with the layer: making it takes napari a tenth of a second.
         if not self._has_colorbar and np.isfinite(values).any():
             self._has_colorbar = True

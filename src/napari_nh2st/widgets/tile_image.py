@@ -13,6 +13,9 @@ from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 LimitsRule = Callable[[NDArray[np.floating]], tuple[float, float]]
 """(n,) values of the tiles → contrast limits, low below high."""
 
+_SMALL_CHANGE = 0.1
+"""Share of the range of contrast limits that nobody sees while a heatmap fills."""
+
 
 class TileImage:
     """Puts values of tiles into a layer; the limits follow them until the user sets them.
@@ -46,15 +49,33 @@ class TileImage:
         """Whether the limits follow the values: the user has not set any."""
         return self._own_limits is None or self.layer.contrast_limits == self._own_limits
 
-    def show(self, values: NDArray[np.floating]) -> None:
-        """Show (n,) values of the tiles; NaN is transparent."""
+    def show(self, values: NDArray[np.floating], *, filling: bool = False) -> None:
+        """Show (n,) values of the tiles; NaN is transparent.
+
+        Parameters
+        ----------
+        values
+            Of all tiles.
+        filling
+            More will come soon: limits that hardly change stay as they are, since napari makes
+            the colorbar anew for every change.
+        """
         follows = self.follows
         self.values = values
         self.layer.data = self.raster.image(values)
         if follows:
-            self.set_limits(*self.limits(values))
+            limits = self.limits(values)
+            if not (filling and self._are_near(limits)):
+                self.set_limits(*limits)
         else:
             self.set_limits(*self.layer.contrast_limits, follow=False)
+
+    def _are_near(self, limits: tuple[float, float]) -> bool:
+        """Whether limits are those of the layer, give or take a small part of their range."""
+        if self._own_limits is None:
+            return False
+        span = limits[1] - limits[0]
+        return bool(np.abs(np.subtract(limits, self._own_limits)).max() < _SMALL_CHANGE * span)
 
     def follow_values(self) -> None:
         """Let the limits follow the values again, from the next that are shown on."""

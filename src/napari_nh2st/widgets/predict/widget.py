@@ -236,9 +236,13 @@ class PredictWidget(PredictControls):
             f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
             f"{duration(event.seconds_left)} left"
         )
-        self._refresh()
-        # Last: napari's bar handles waiting events, the next of ours among them.
-        self._activity.update(event.done - self._activity.n)
+        self._refresh(filling=True)
+        # By itself: napari's bar lets Qt paint at once.
+        QTimer.singleShot(0, lambda: self._show_activity(event.done))
+
+    def _show_activity(self, done: int) -> None:
+        if self.is_running:
+            self._activity.update(done - self._activity.n)
 
     def _remove_former_heatmap(self, slide_layer: Image) -> None:
         """Remove what an earlier run shows on the slide, unless the user named it to keep it."""
@@ -285,10 +289,10 @@ class PredictWidget(PredictControls):
                 self._jobs.start()
         self._name_run_button()
 
-    def _refresh(self) -> None:
+    def _refresh(self, filling: bool = False) -> None:
         self._last_refresh = time.monotonic()
         if self.heatmap is not None and self.heatmap.layer in self.viewer.layers:
-            self.heatmap.refresh()
+            self.heatmap.refresh(filling=filling)
             self.heatmap.filled.emit()
 
     def _look(self) -> None:
