@@ -37,7 +37,9 @@ def prediction() -> AnnData:
 
 
 def small() -> AnnData:
-    return AnnData(np.arange(6, dtype=np.float32).reshape(3, 2))
+    return AnnData(
+        np.arange(6, dtype=np.float32).reshape(3, 2), uns={"nh2st": {"model": {"name": "m"}}}
+    )
 
 
 def assert_equal_nested(found: Any, expected: Any) -> None:
@@ -190,9 +192,15 @@ def test_a_folder_that_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "slide.zarr"
     folder.mkdir()
     (folder / "picture").touch()
-    with pytest.raises(InputError, match="is not an AnnData store: it is not overwritten"):
+    refused = "is not a prediction that NH2ST wrote: it is not overwritten"
+    with pytest.raises(InputError, match=refused):
         write_anndata(small(), folder, overwrite=True)
     assert (folder / "picture").exists()
+    measured = tmp_path / "measured.zarr"
+    AnnData(np.ones((4, 2), np.float32)).write_zarr(measured)
+    with pytest.raises(InputError, match=refused):
+        write_anndata(small(), measured, overwrite=True)
+    assert read(measured).n_obs == 4
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from array_slides import write_tiff
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.inference.events import Finished, Started
 from napari_nh2st.jobs import JobFailed, JobProcess
-from napari_nh2st.jobs.prediction import Ended, Values
+from napari_nh2st.jobs.prediction import Ended, Values, load
 from napari_nh2st.model import load_model
+from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.predict.run import PredictionRun
@@ -163,3 +165,22 @@ def test_the_viewers_side_never_imports_torch() -> None:
         "from napari_nh2st import PredictSettings, TrainSettings; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_kept_model_is_prepared_once_for_the_same_genes(model_folder: Path) -> None:
+    model = load(str(model_folder))
+    assert load(str(model_folder)) is model
+    device = torch.device("cpu")
+
+    def prepared(genes: list[int]) -> object:
+        return model.architecture.prepare(model.network, genes, device, torch.float32)
+
+    first = prepared([0, 2])
+    assert prepared([0, 2]) is first
+    tiles = torch.rand(2, 3, model.config.tile_px, model.config.tile_px)
+    others = prepared([1])
+    expected = ARCHITECTURES[model.config.architecture].prepare(
+        model.network, [1], device, torch.float32
+    )
+    for ours, theirs in zip(others.encode(tiles), expected.encode(tiles), strict=True):
+        torch.testing.assert_close(ours, theirs)

@@ -18,6 +18,7 @@ from napari_nh2st.jobs.prediction import Values
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.predict import controls as predict_controls
+from napari_nh2st.widgets.predict import slide_facts
 from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE, polygons_on_slide
 from napari_nh2st.widgets.predict.widget import PredictWidget
@@ -166,6 +167,37 @@ def test_a_region_layer_that_goes_away_leaves_the_whole_slide(
     assert [widget.region.itemText(i) for i in range(widget.region.count())] == [WHOLE, IN_VIEW]
 
 
+def test_a_region_layer_is_known_by_itself_and_not_by_its_name(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
+) -> None:
+    square = np.array([[300, 300], [300, 600], [600, 600], [600, 300]])
+    layer = viewer.add_shapes([square], name="tumour")
+    widget.region.setCurrentText("tumour")
+    layer.name = WHOLE
+    assert widget.region.currentText() == WHOLE
+    assert widget.region.currentData() == layer
+    chosen = widget.chosen_settings(slide_layer, None)
+    np.testing.assert_allclose(chosen.region[0], square / 2 + 0.5)
+    widget.region.setCurrentIndex(0)
+    assert widget.chosen_settings(slide_layer, None).region == ()
+
+
+def test_turning_the_resolution_looks_at_the_slide_once(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, widget: PredictWidget, slide_layer: Image
+) -> None:
+    looked: list[Any] = []
+
+    def look(slide: Any, _config: Any) -> Any:
+        looked.append(slide.mpp)
+        return slide_facts.TissueFacts(0.5, None)
+
+    monkeypatch.setattr(slide_facts, "tissue_facts", look)
+    for step in range(20):
+        widget.slide.mpp.setValue(0.5 + step / 100)
+    qtbot.waitUntil(lambda: "50% tissue" in widget.facts.facts.text(), timeout=20_000)
+    assert looked == [(0.69, 0.69)]
+
+
 def test_a_stopped_run_is_continued_and_computes_no_tile_again(
     qtbot: QtBot,
     widget: PredictWidget,
@@ -204,8 +236,9 @@ def test_forgetting_what_was_kept_empties_its_folder(
     run(qtbot, widget)
     assert list(cache_folder("predictions").glob("*.zarr"))
     widget.forget.click()
+    qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
     assert not list(cache_folder("predictions").glob("*"))
-    assert "deleted" in messages["info"][0]
+    assert "deleted;" in messages["info"][0]
 
 
 def test_without_keeping_nothing_is_written(
@@ -282,6 +315,10 @@ def test_a_tile_and_its_neighborhood_are_drawn_to_scale(
     np.testing.assert_allclose(squares, config.tile_um, rtol=1e-6)  # the world is in µm
     centers = np.array([square.mean(0) for square in layer.data])
     np.testing.assert_allclose(np.abs(centers - centers[0]).max(0), (90, 90))
+    widget.pitch.setValue(300)
+    centers = np.array([square.mean(0) for square in widget.preview.layer.data])
+    np.testing.assert_allclose(np.abs(centers - centers[0]).max(0), (300, 300))
+    layer = widget.preview.layer
     widget.to_scale.setChecked(False)
     assert layer not in viewer.layers
 

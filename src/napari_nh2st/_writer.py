@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
+from napari_nh2st.inference.prediction import PENDING
 
 
 def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -32,6 +33,8 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     InputError
         The layer shows no prediction, or cannot be written.
     """
+    from napari.utils.notifications import show_warning
+
     from napari_nh2st._expression_reader import SPOTS_KEY
     from napari_nh2st.widgets.heatmap import PREDICTION_KEY
 
@@ -41,6 +44,11 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         raise InputError(
             f"Layer {meta.get('name', '')!r} shows no prediction of NH2ST: select the heatmap, or "
             "choose another type of file to save this layer as it is."
+        )
+    missing = int((values.obs["status"] == PENDING).sum()) if "status" in values.obs else 0
+    if missing:
+        show_warning(
+            f"{missing:,} of {values.n_obs:,} tiles are not predicted yet: they are saved empty."
         )
     export(values, path, overwrite=True)
     return [path]

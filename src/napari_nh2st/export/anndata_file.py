@@ -29,8 +29,8 @@ def check_output(path: Path, overwrite: bool) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: the output must end in .h5ad or .zarr")
-    is_ours = None if path.suffix == ".h5ad" else is_anndata_store
-    check_place(path, overwrite, is_ours=is_ours, kind="an AnnData store")
+    is_ours = None if path.suffix == ".h5ad" else _is_ours
+    check_place(path, overwrite, is_ours=is_ours, kind="a prediction that NH2ST wrote")
 
 
 def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
@@ -82,10 +82,18 @@ def is_within(path: Path, other: Path) -> bool:
 
 
 def is_anndata_store(folder: Path) -> bool:
-    """Whether a folder is what :func:`write_anndata` writes."""
+    """Whether a folder holds an AnnData, whoever wrote it."""
     try:
         return bool(zarr.open_group(folder, mode="r").attrs.get("encoding-type") == "anndata")
-    except Exception:  # no zarr group, or a damaged one: not ours to replace
+    except Exception:  # no zarr group, or a damaged one
+        return False
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds a prediction: measured data of the user are never replaced."""
+    try:
+        return is_anndata_store(folder) and "uns/nh2st" in zarr.open_group(folder, mode="r")
+    except Exception:
         return False
 
 

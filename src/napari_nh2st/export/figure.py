@@ -151,7 +151,7 @@ def _figure(
     axes = figure.subplots(1, 1 + len(genes), squeeze=False)[0]
     axes[0].imshow(picture, interpolation="antialiased")
     axes[0].set_title(str(prediction.uns["nh2st"]["slide"]["name"]))
-    _scale_bar(axes[0], width, float(np.mean(slide_mpp(prediction))) / scale)
+    _scale_bar(axes[0], width, float(slide_mpp(prediction)[1]) / scale)
     grey = picture[..., :3].mean(-1)
     white = 255 if picture.dtype.kind in "iu" else 1
     label = textwrap.fill(value_name(prediction), _LABEL_WIDTH)

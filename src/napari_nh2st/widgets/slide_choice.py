@@ -46,7 +46,7 @@ class SlideChoice:
         self.mpp.setToolTip("µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25")
         self.in_use: Slide | None = None
         self._given: WeakKeyDictionary[Image, float] = WeakKeyDictionary()
-        self._opened: dict[Path, Slide] = {}
+        self._opened: dict[Path, Slide | None] = {}
         self._following = False
         self.picker.changed.connect(self._show_mpp)
         self.mpp.valueChanged.connect(self._keep_mpp)
@@ -166,15 +166,17 @@ class SlideChoice:
             try:
                 self._opened[path] = open_slide(path)
             except InputError:
-                return None
+                self._opened[path] = None  # no slide: not to be asked again
         return self._opened[path]
 
     def _close_unused(self, shown: list[Image]) -> None:
         sources = {_source(layer) for layer in shown}
         for path, slide in list(self._opened.items()):
-            read = self.in_use is not None and self.in_use.path == slide.path
+            read = self.in_use is not None and slide is not None and self.in_use.path == slide.path
             if path not in sources and not read:
-                self._opened.pop(path).close()
+                self._opened.pop(path)
+                if slide is not None:
+                    slide.close()
 
 
 def _source(layer: Image) -> Path | None:

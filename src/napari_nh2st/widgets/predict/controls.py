@@ -268,6 +268,7 @@ class PredictControls(QWidget):
         self.usual_mpp.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.slide.picker.changed.connect(self._on_slide)
         self.slide.mpp.valueChanged.connect(self._on_slide)
+        self.pitch.valueChanged.connect(self._on_slide)
         self.model.chosen.connect(self._on_model)
         self.to_scale.toggled.connect(self._show_to_scale)
         self.open_genes.clicked.connect(self._open_genes)

@@ -31,7 +31,8 @@ class RegionChoice(QComboBox):
         self.viewer = viewer
         self._following = False
         self.setToolTip("Where to predict: draw polygons in a Shapes layer to take only those")
-        self.addItems([WHOLE, IN_VIEW])
+        for words in (WHOLE, IN_VIEW):
+            self.addItem(words, words)
 
     def polygons(self, slide_layer: Image, view: Box | None) -> tuple[NDArray[np.float64], ...]:
         """What was chosen: polygons, each (n, 2) corners (y, x) in full-resolution pixels.
@@ -53,17 +54,17 @@ class RegionChoice(QComboBox):
         InputError
             The slide is not in view, or the layer has no shape with an area.
         """
-        if self.currentText() == WHOLE:
+        chosen = self.currentData()
+        if chosen == WHOLE:
             return ()
-        if self.currentText() == IN_VIEW:
+        if chosen == IN_VIEW:
             if view is None:
                 raise InputError("No part of the slide is in view: move to it, or take all of it.")
             y0, x0, y1, x1 = view
             return (np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]]),)
-        (layer,) = (la for la in self._layers() if la.name == self.currentText())
-        polygons = polygons_on_slide(layer, slide_layer)
+        polygons = polygons_on_slide(chosen, slide_layer)
         if not polygons:
-            raise InputError(f"Layer {layer.name!r} has no shape with an area: draw a polygon.")
+            raise InputError(f"Layer {chosen.name!r} has no shape with an area: draw a polygon.")
         return polygons
 
     def follow(self) -> None:
@@ -80,6 +81,8 @@ class RegionChoice(QComboBox):
             self._following = False
             self.viewer.layers.events.inserted.disconnect(self._update)
             self.viewer.layers.events.removed.disconnect(self._update)
+            for layer in self._layers():
+                layer.events.name.disconnect(self._update)
 
     def showPopup(self) -> None:  # Qt's name
         """Show the list, with the names that layers have by now."""
@@ -94,13 +97,21 @@ class RegionChoice(QComboBox):
         ]
 
     def _update(self, _event: Any = None) -> None:
-        chosen = self.currentText()
+        chosen = self.currentData()
+        layers = self._layers()
         self.blockSignals(True)
         self.clear()
-        self.addItems([WHOLE, IN_VIEW, *(layer.name for layer in self._layers())])
-        self.setCurrentText(chosen if self.findText(chosen) >= 0 else WHOLE)
+        for words in (WHOLE, IN_VIEW):
+            self.addItem(words, words)
+        for layer in layers:
+            layer.events.name.disconnect(self._update)
+            layer.events.name.connect(self._update)
+            self.addItem(layer.name, layer)
+        # By what they are, not by their names, which the user may change.
+        kept = [row for row in range(self.count()) if self.itemData(row) == chosen]
+        self.setCurrentIndex(kept[0] if kept else 0)
         self.blockSignals(False)
-        if self.currentText() != chosen:
+        if not kept:
             self.currentTextChanged.emit(self.currentText())
 
 

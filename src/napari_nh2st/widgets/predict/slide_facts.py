@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 from napari.qt.threading import create_worker
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
+
+_MS_BEFORE_LOOKING = 300
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class TissueFacts:
     Parameters
     ----------
     tissue
-        Share of the slide that is tissue; None where it is not looked for.
+        Share of the slide that is tissue; None where it could not be told.
     notice
         A sentence where the stain is not what the model saw; None where it is, or where the model
         does not say what it saw.
@@ -58,26 +61,38 @@ class SlideFacts(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.facts)
         layout.addWidget(self.notice)
+        self._slide: Slide | None = None
+        self._config: ModelConfig | None = None
         self._asked: tuple[Any, ...] | None = None
+        # A box of numbers that is turned gives many values: the last one is looked at.
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_MS_BEFORE_LOOKING)
+        self._timer.timeout.connect(self._look)
 
     def show_slide(self, slide: Slide | None, config: ModelConfig | None) -> None:
         """Show what is known, and find out the rest in a thread."""
-        asked = None if slide is None else (slide.path, slide.mpp, id(config))
-        if asked == self._asked:
-            return
-        self._asked = asked
-        self._note([])
+        asked = None if slide is None else (slide.path, slide.mpp, _stain_of(config))
+        self._slide, self._config = slide, config
         if slide is None:
             self.facts.setText("")
-            return
-        self.facts.setText(_in_words(slide))
-        self._note(_differences(slide, config))
-        if slide.mpp is None or not slide.brightfield:
+            self._note([])
+        elif asked != self._asked:
+            self.facts.setText(_in_words(slide))
+            self._note(_differences(slide, config))
+            if slide.mpp is not None and slide.brightfield:
+                self._timer.start()
+        self._asked = asked
+
+    def _look(self) -> None:
+        slide, config, asked = self._slide, self._config, self._asked
+        if slide is None:
             return
 
         def show(found: TissueFacts) -> None:
             if self._asked == asked:
-                self.facts.setText(f"{_in_words(slide)} · {found.tissue:.0%} tissue")
+                tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
+                self.facts.setText(_in_words(slide) + tissue)
                 self._note([*_differences(slide, config), *([found.notice] * bool(found.notice))])
                 self.known.emit(found)
 
@@ -103,7 +118,12 @@ def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
         distance = stain_distance(profile, descriptors)
         return TissueFacts(share, stain_notice(distance, descriptors, profile))
     except (InputError, OSError):  # whoever predicts it says what is wrong
-        return TissueFacts(float("nan"), None)
+        return TissueFacts(None, None)
+
+
+def _stain_of(config: ModelConfig | None) -> Any:
+    """What of a model the notice depends on."""
+    return None if config is None else (config.name, config.mpp, config.weights.get("sha256"))
 
 
 def _in_words(slide: Slide) -> str:

@@ -135,10 +135,17 @@ class PredictWidget(PredictControls):
 
     def forget_kept(self) -> None:
         """Delete the results that were kept, so that the next run computes all tiles again."""
-        forget_oldest(cache_folder("predictions"), 0)
-        self._stopped_choice = None
-        self._name_run_button()
-        show_info("The kept results were deleted; heatmaps that are open stay.")
+        self.forget.setEnabled(False)
+
+        def tell() -> None:
+            self.forget.setEnabled(not self.is_running)
+            self._stopped_choice = None
+            self._name_run_button()
+            left = any(cache_folder("predictions").glob("*.zarr"))
+            busy = " but for those that another napari uses" if left else ""
+            show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
+
+        create_worker(forget_oldest, cache_folder("predictions"), 0, _connect={"finished": tell})
 
     def reset_settings(self) -> None:
         """All controls as they were at first."""
@@ -259,10 +266,13 @@ class PredictWidget(PredictControls):
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
             message = str(error)
-        elif isinstance(error, JobFailed):
-            message = f"The prediction failed: {error} What was done is kept: Run goes on."
         else:
-            message = f"The prediction failed: {type(error).__name__}: {error}"
+            what = (
+                str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
+            )
+            message = f"The prediction failed: {what.rstrip('.')}."
+            if self.keep.isChecked() and self.bar.value() > 0:
+                message += " What was done is kept: Run goes on from there."
         show_error(message)
         self.status.setText(message)
 

@@ -1,0 +1,39 @@
+"""A model that stays ready to predict from one run to the next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import torch
+from torch import nn
+
+from napari_nh2st.model.architectures import ARCHITECTURES, Architecture, Predictor
+from napari_nh2st.model.folder import Model
+
+
+@dataclass(frozen=True)
+class KeptModel(Model):
+    """A loaded model whose prepared form is kept as well: making it takes half a second.
+
+    Only where nobody changes the network, as in a process that does nothing but predict.
+    """
+
+    @property
+    def architecture(self) -> Architecture:
+        """That of the model, which gives what it prepared last where the same is asked for."""
+        return self._keeping
+
+    @cached_property
+    def _keeping(self) -> Architecture:
+        own = ARCHITECTURES[self.config.architecture]
+
+        @lru_cache(maxsize=1)
+        def prepared(genes: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Predictor:
+            return own.prepare(self.network, genes, device, dtype)
+
+        def prepare(
+            _network: nn.Module, genes: Sequence[int], device: torch.device, dtype: torch.dtype
+        ) -> Predictor:
+            return prepared(tuple(genes), device, dtype)
+
+        return replace(own, prepare=prepare)
