@@ -18,8 +18,9 @@ _START = {
     "start": "start from this model: bundled name, folder, or Hub id (default: random weights)",
     "encoder_weights": "file with a ResNet-18's state dict, for the image encoder",
     "encoder": "how much of the image encoder is trained",
-    "head_start": "what the prediction head starts from (default: ridge without a start model and "
-    "with an encoder that is not trained whole, else random, or the start model's head)",
+    "head_start": "what the prediction head starts from; random keeps a start model's for genes "
+    "that it knows (default: random; with an encoder that is not trained whole ridge, unless the "
+    "start model knows the whole panel)",
 }
 _PANEL = {
     "n_genes": "of the panel",
@@ -31,7 +32,8 @@ _COURSE = {
     "epochs": "at most",
     "patience": "epochs without a better validation after which training ends",
     "batch_size": "spots in a step",
-    "learning_rate": "of Adam",
+    "learning_rate": "of Adam (default: 2e-5 where the prediction head starts from ridge or a "
+    "start model that knows half of the panel, else 5e-4)",
     "validation": "what is set aside to choose the epoch, never spots of a section that trains; "
     "auto: a donor, of one donor a section, of one section none",
     "validation_sections": "set these aside, instead of leaving it to the seed",
@@ -57,7 +59,8 @@ _NETWORK = {
 _OBJECTIVE = {
     "query_weight": "of the contrastive loss of spots",
     "neighbor_weight": "of the contrastive loss of neighborhoods",
-    "mse_weight": "of the mean squared error",
+    "mse_weight": "of the mean squared error (default: 200 where the prediction head starts from "
+    "ridge; where from a start model, that one's; else 1)",
     "temperature": "of both contrastive losses",
     "off_diagonal": "factor on the similarities of what does not belong together",
 }

@@ -1,6 +1,5 @@
 """Cross-validation: each donor or section left out once."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +15,7 @@ from napari_nh2st.model.folder import Model, load_model_folder, save_model_folde
 from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import PanelSettings, choose_panel
+from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.evaluation import (
     Evaluation,
     combine_evaluations,
@@ -293,7 +293,7 @@ def _trained(
     if (folder / MODEL_FOLDER).exists() and not (folder / "last.pt").exists():
         model = load_model_folder(folder / MODEL_FOLDER)
         told = model.config.training
-        same = _comparable(told.get("settings", {})) == _comparable(settings.to_json())
+        same = same_settings(told.get("settings", {}), settings, model.config.panel, FREE)
         if not same or told.get("own_sections") != [section.name for section in sections]:
             raise InputError(
                 f"{folder} holds a model trained on other sections or settings; give the same "
@@ -310,9 +310,3 @@ def _trained(
                 )
             return event.model
     raise Stopped("this process only helps the first one")  # with several devices
-
-
-def _comparable(settings: Mapping[str, Any]) -> Any:
-    """Stored settings or those at hand, without what may change when a run goes on."""
-    kept = {name: value for name, value in settings.items() if name not in FREE}
-    return json.loads(json.dumps(kept))

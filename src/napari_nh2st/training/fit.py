@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.spots import PanelSettings, choose_panel
+from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, start_notice
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -37,7 +38,12 @@ from napari_nh2st.training.ridge import start_from_ridge
 from napari_nh2st.training.run_state import RunFolder, only_run_in, run_identity
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
-from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX, starting_network
+from napari_nh2st.training.start import (
+    DEFAULT_MPP,
+    DEFAULT_TILE_PX,
+    center_predictions,
+    starting_network,
+)
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 from napari_nh2st.training.validation import ValidationScore, validate
 
@@ -124,7 +130,7 @@ class _Run:
     """A training whose sections are read."""
 
     sections: Sequence[MeasuredSection]
-    settings: TrainSettings
+    settings: ResolvedSettings
     name: str
     panel: tuple[str, ...]
     start: Model | None
@@ -162,13 +168,18 @@ def _prepare(
         )
     panel, panel_notice = _panel(in_training, settings, start)
     notices.append(panel_notice)
+    before = start.config if start else None
+    resolved = resolved_settings(settings, before, panel)
+    notices += start_notice(resolved, before, panel)
     missing = [s.name for s in aside if not set(panel) <= set(s.spots.var_names)]
     if missing:
         raise InputError(f"validation section {missing[0]} lacks genes of the panel; leave it out")
     sha256 = None if start is None else str(start.config.weights.get("sha256"))
     state = None
     if folder is not None:
-        state = RunFolder(folder, run_identity(sections, panel, settings, sha256))
+        # What the head starts from follows from the rest, and is no more asked when going on.
+        asked = replace(resolved, head_start=settings.head_start)
+        state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
         if (folder / MODEL_FOLDER).exists() and state.load_last() is None:
             raise InputError(f"{folder} holds a trained model already; give another folder")
     tile_px = settings.tile_px or (start.config.tile_px if start else DEFAULT_TILE_PX)
@@ -194,7 +205,7 @@ def _prepare(
     validation = StudyTiles([tiles[section.name] for section in aside]) if aside else None
     return _Run(
         sections=sections,
-        settings=settings,
+        settings=resolved,
         name=name or (folder.resolve().name if folder else "trained"),
         panel=panel,
         start=start,
@@ -255,8 +266,11 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
     for event in _keep(inputs, aside):
         if first:
             yield event
-    if last is None and settings.starts_from_ridge:
+    if last is None and settings.head_start == "ridge":
         start_from_ridge(part, inputs)
+        optimization.share()
+    elif last is None and run.start is not None:
+        center_predictions(part, inputs)
         optimization.share()
     if first:
         yield TrainStarted(

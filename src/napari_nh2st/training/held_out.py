@@ -1,6 +1,5 @@
 """Scores on sections that a model has not seen, and what they make of its reliability."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, ModelC
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.training.crossval import with_held_out
+from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.evaluation import Evaluation, evaluate
 from napari_nh2st.training.fit import MODEL_FOLDER
 from napari_nh2st.training.metrics import summarize
@@ -164,8 +164,9 @@ def trained_earlier(
         or (folder / TEST_FOLDER).exists()
     ):
         return None
-    told = read_config(model).training
-    same = told.get("settings") == json.loads(json.dumps(settings.to_json()))
+    config = read_config(model)
+    told = config.training
+    same = same_settings(told.get("settings", {}), settings, config.panel)
     if not same or told.get("own_sections") != [section.name for section in training]:
         return None
     return load_model_folder(model)

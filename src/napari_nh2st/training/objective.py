@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from napari_nh2st.model.losses import contrastive_loss
 from napari_nh2st.model.network import NH2STOutputs
-from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.defaults import ResolvedSettings
 
 
 class Losses(NamedTuple):
@@ -19,7 +19,7 @@ class Losses(NamedTuple):
     mse: Tensor
 
 
-def objective(outputs: NH2STOutputs, target: Tensor, settings: TrainSettings) -> Losses:
+def objective(outputs: NH2STOutputs, target: Tensor, settings: ResolvedSettings) -> Losses:
     """``w_q · query contrastive + w_n · neighbor contrastive + w_m · MSE`` (Qu et al. 2025).
 
     Parameters

@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.training.batches import Batch, epoch_batches
+from napari_nh2st.training.defaults import ResolvedSettings
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart
 from napari_nh2st.training.objective import Losses, objective
-from napari_nh2st.training.settings import TrainSettings
 
 _PRECISIONS: dict[str, Any] = {
     "float32": "32-true",
@@ -59,7 +59,7 @@ class Optimization:
         self,
         part: TrainedPart,
         study: StudyTiles,
-        settings: TrainSettings,
+        settings: ResolvedSettings,
         placement: Placement,
     ) -> None:
         self.settings = settings
@@ -236,7 +236,7 @@ def learning_rate_factor(done: float, warm_up: float) -> float:
     return (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up))) / 2
 
 
-def _fabric(settings: TrainSettings, placement: Placement) -> Fabric:
+def _fabric(settings: ResolvedSettings, placement: Placement) -> Fabric:
     device = placement.device
     devices: Any = settings.devices
     if settings.devices > 1:

@@ -13,8 +13,8 @@ from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.network import NH2STHyperparameters
 from napari_nh2st.slide import open_slide
+from napari_nh2st.training.defaults import ResolvedSettings
 from napari_nh2st.training.events import EpochDone
-from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
 
@@ -24,7 +24,7 @@ def trained_config(
     panel: tuple[str, ...],
     hyperparameters: NH2STHyperparameters,
     mpp: float,
-    settings: TrainSettings,
+    settings: ResolvedSettings,
     sections: Sequence[MeasuredSection],
     validation: Sequence[str],
     target_mean: NDArray[np.floating],

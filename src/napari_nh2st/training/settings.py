@@ -13,7 +13,7 @@ TrainedEncoder = Literal["frozen", "last-stages", "whole"]
 """What of the image encoder is trained: nothing, its last two stages, or all of it."""
 
 HeadStart = Literal["random", "ridge"]
-"""What the prediction head starts from, where there is no start model."""
+"""What the prediction head starts from, where it does not keep a start model's."""
 
 Validation = Literal["auto", "donor", "section", "none"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -111,7 +111,8 @@ class TrainSettings:
     """Everything that shapes a training, for Python, the command line and the widget alike.
 
     Defaults are the published ones (Qu et al., MICCAI 2025) unless said otherwise. Those that are
-    None are the start model's, or without one the published.
+    None are the start model's, or without one the published. A few depend on what the prediction
+    head starts from, and say so.
 
     Parameters
     ----------
@@ -127,9 +128,10 @@ class TrainSettings:
     head_start
         ``"ridge"``: the prediction head starts from a ridge regression of the target on the
         encoder's maps, see :mod:`napari_nh2st.training.ridge`; ``"random"``: from random weights
-        (published). None: ``"ridge"`` without a start model and with an encoder that is not
-        trained whole, where it is measured to be far better; else ``"random"``, which leaves a
-        start model's head as it is.
+        (published), but for the genes that a start model knows. None: with an encoder that is not
+        trained whole, ``"ridge"`` unless a start model's head can predict every gene of the panel
+        as it is: it knows them all, and neither encoder nor context take from it what it reads;
+        else ``"random"``.
     panel
         How genes are chosen. None: the start model's genes that all sections have, or without
         one the 250 of the highest mean.
@@ -142,8 +144,12 @@ class TrainSettings:
         its own, which cannot be changed.
     dropout
         In the cross-attention.
-    query_weight, neighbor_weight, mse_weight
-        Of the three losses.
+    query_weight, neighbor_weight
+        Of the two contrastive losses.
+    mse_weight
+        Of the squared error. None: 200 where the head starts from ridge, at which the contrastive
+        losses hardly move it; where it starts from a start model's (see ``learning_rate``), what
+        that one was trained with; else 1 (published).
     temperature, off_diagonal
         Of both contrastive losses.
     epochs
@@ -157,7 +163,9 @@ class TrainSettings:
         A batch is put together from patches of neighboring spots of about this many, from
         different places and sections.
     learning_rate
-        Of Adam.
+        Of Adam. None: 2e-5 where the prediction head starts from something learned, which larger
+        ones take it away from: a ridge regression, or a start model that knows at least half of
+        the panel; else 5e-4 (published).
     weight_decay
         Decoupled (AdamW); 0 is Adam.
     warm_up
@@ -208,14 +216,14 @@ class TrainSettings:
     dropout: float | None = None
     query_weight: float = 1.0
     neighbor_weight: float = 0.5
-    mse_weight: float = 1.0
+    mse_weight: float | None = None
     temperature: float = 0.05
     off_diagonal: float = 0.1
     epochs: int = 200
     patience: int = 20
     batch_size: int = 64
     patch_spots: int = 16
-    learning_rate: float = 5e-4
+    learning_rate: float | None = None
     weight_decay: float = 0.0
     warm_up: float = 0.05
     gradient_clip: float = 1.0
@@ -259,13 +267,6 @@ class TrainSettings:
                 f"encoder is {self.encoder}, but its weights would be random: give a start model "
                 "or encoder_weights, or train the whole encoder"
             )
-
-    @property
-    def starts_from_ridge(self) -> bool:
-        """Whether the prediction head starts from a ridge regression."""
-        if self.head_start is None:
-            return self.start is None and self.encoder != "whole"
-        return self.head_start == "ridge"
 
     @property
     def shapes(self) -> dict[str, Any]:

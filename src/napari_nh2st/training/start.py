@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
+from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.validation import predict_section
 
 DEFAULT_TILE_PX = 224
 DEFAULT_MPP = 0.5
@@ -57,6 +59,30 @@ def starting_network(
     if settings.encoder_weights is not None:
         load_encoder_weights(network, Path(settings.encoder_weights))
     return network
+
+
+@torch.no_grad()
+def center_predictions(part: TrainedPart, inputs: StudyInputs) -> None:
+    """Move each gene's predictions by a constant, so that their mean is that of the target.
+
+    Those of a start model are off on other slides, and most where the panel is not its own, since
+    targets are scaled to the sum of the panel. The first steps would spend themselves on it.
+
+    Parameters
+    ----------
+    part
+        The network; the bias of its last layer is changed.
+    inputs
+        Of the training sections.
+    """
+    study = inputs.study
+    predicted = np.concatenate(
+        [predict_section(part, inputs, number) for number in range(len(study.sections))]
+    )
+    off = study.target.numpy().mean(0, dtype=np.float64) - predicted.mean(0, dtype=np.float64)
+    last = part.network.decoder[-1]
+    assert isinstance(last, nn.Linear)
+    last.bias.add_(torch.from_numpy(off).to(last.bias))
 
 
 def load_encoder_weights(network: NH2ST, path: Path) -> None:

@@ -15,7 +15,9 @@ MORE: tuple[tuple[str, type, dict[str, tuple[str, str]]], ...] = (
             "head_start": (
                 "Head",
                 "What the prediction head starts from: ridge regression on the encoder's maps, or "
-                "random weights, which leaves a start model's head as it is",
+                "random weights, but for the genes that a start model knows. Left as it is: with "
+                "an encoder that is not trained whole ridge, unless the start model knows the "
+                "whole panel",
             ),
         },
     ),
@@ -40,7 +42,11 @@ MORE: tuple[tuple[str, type, dict[str, tuple[str, str]]], ...] = (
                 "Patch",
                 "Neighboring spots that go into a batch together",
             ),
-            "learning_rate": ("Learning rate", "Of Adam"),
+            "learning_rate": (
+                "Learning rate",
+                "Of Adam. Left empty: 2e-5 where the prediction head starts from ridge or a start "
+                "model that knows half of the panel, else 5e-4",
+            ),
             "weight_decay": ("Weight decay", "Decoupled (AdamW); 0 is Adam"),
             "warm_up": ("Warm-up", "Share of the steps during which the learning rate rises"),
             "gradient_clip": ("Gradient clip", "Largest norm of the gradient; 0 for no bound"),
@@ -63,7 +69,11 @@ MORE: tuple[tuple[str, type, dict[str, tuple[str, str]]], ...] = (
         {
             "query_weight": ("Query", "Weight of the contrastive loss of spots"),
             "neighbor_weight": ("Neighbor", "Weight of the contrastive loss of neighborhoods"),
-            "mse_weight": ("MSE", "Weight of the mean squared error"),
+            "mse_weight": (
+                "MSE",
+                "Weight of the mean squared error. Left empty: 200 where the prediction head "
+                "starts from ridge; where from a start model, that one's; else 1",
+            ),
             "temperature": ("Temperature", "Of both contrastive losses"),
             "off_diagonal": (
                 "Off diagonal",
@@ -107,6 +117,8 @@ MORE: tuple[tuple[str, type, dict[str, tuple[str, str]]], ...] = (
 
 PUBLISHED = {
     "head_start": "as it fits",
+    "learning_rate": "2e-5, or 5e-4 from random",
+    "mse_weight": "start model's, 200, or 1",
     "tile_px": "start model's, or 224",
     "mpp": "start model's, or 0.5",
 }

@@ -1,0 +1,159 @@
+"""What a training does where its settings leave it open, once its start and panel are known.
+
+A head that has learned something is near where it ends. The published learning rate takes it far
+from there, and with the published weights so does any other: the error of a good prediction is
+some hundredths, the contrastive losses beside it are around 1 and move what they share with it.
+Nothing here needs torch.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from napari_nh2st.model.config import ModelConfig, read_config
+from napari_nh2st.model.sources import find_model
+from napari_nh2st.training.settings import TrainSettings
+
+PUBLISHED_LEARNING_RATE = 5e-4
+PUBLISHED_MSE_WEIGHT = 1.0
+
+FINE_LEARNING_RATE = 2e-5
+"""Where the head starts from something learned."""
+
+RIDGE_MSE_WEIGHT = 200.0
+"""Where the head starts from a ridge regression: the contrastive losses hardly move it."""
+
+_MOST = 0.5
+"""Share of the panel's genes whose rows a start model fills, for its head to count as learned."""
+
+
+@dataclass(frozen=True)
+class ResolvedSettings(TrainSettings):
+    """Settings that say all that steps need: no ``learning_rate`` or ``mse_weight`` of None.
+
+    ``head_start`` is ``"ridge"`` where the head starts from one, and else as it was given.
+    """
+
+    learning_rate: float = PUBLISHED_LEARNING_RATE
+    mse_weight: float = PUBLISHED_MSE_WEIGHT
+
+
+def resolved_settings(
+    settings: TrainSettings, start: ModelConfig | None, panel: Sequence[str]
+) -> ResolvedSettings:
+    """Decide what the settings leave open; what they say stays.
+
+    The rules are those of :class:`~napari_nh2st.training.TrainSettings`.
+
+    Parameters
+    ----------
+    settings
+        As given.
+    start
+        Config of the start model; None without one.
+    panel
+        Genes to learn.
+
+    Raises
+    ------
+    InputError
+        The start model was trained without the squared error, and the other losses have
+        weight 0.
+    """
+    filled = filled_by_start(settings, start, panel)
+    head_start = settings.head_start
+    if head_start is None and settings.encoder != "whole" and filled < 1:
+        head_start = "ridge"
+    learning_rate, mse_weight = PUBLISHED_LEARNING_RATE, PUBLISHED_MSE_WEIGHT
+    if head_start == "ridge":
+        mse_weight = RIDGE_MSE_WEIGHT
+        # On random maps a regression finds little, and the encoder has all to learn.
+        if start is not None or settings.encoder_weights is not None:
+            learning_rate = FINE_LEARNING_RATE
+    elif start is not None and filled >= _MOST:
+        learning_rate, mse_weight = FINE_LEARNING_RATE, _recorded_mse_weight(start)
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    values["head_start"] = head_start
+    for name, value in (("learning_rate", learning_rate), ("mse_weight", mse_weight)):
+        if values[name] is None:
+            values[name] = value
+    return ResolvedSettings(**values)
+
+
+def filled_by_start(
+    settings: TrainSettings, start: ModelConfig | None, panel: Sequence[str]
+) -> float:
+    """Share of the panel, from 0 to 1, that the start model's head can predict as it is.
+
+    None of it where the head has lost what it reads: with another encoder, or with a context that
+    leaves out the neighbor branch it learned with.
+    """
+    if start is None or not start.trained or settings.encoder_weights is not None:
+        return 0.0
+    if start.context == "neighborhood" != (settings.context or start.context):
+        return 0.0
+    known = set(start.panel)
+    return sum(gene in known for gene in panel) / len(panel)
+
+
+def start_notice(
+    settings: ResolvedSettings, start: ModelConfig | None, panel: Sequence[str]
+) -> list[str]:
+    """What the prediction head starts from, and how far it may go; nothing of random weights."""
+    if settings.head_start == "ridge":
+        head = "a ridge regression"
+    elif start is not None and (filled := filled_by_start(settings, start, panel)):
+        head = f"{start.name}, for {round(filled * len(panel))} of {len(panel)} genes"
+    else:
+        return []
+    return [
+        f"The prediction head starts from {head}: learning rate {settings.learning_rate:g}, "
+        f"weight of the squared error {settings.mse_weight:g}."
+    ]
+
+
+def same_settings(
+    recorded: Mapping[str, Any],
+    settings: TrainSettings,
+    panel: Sequence[str],
+    free: Sequence[str] = (),
+) -> bool:
+    """Whether a model was trained with these settings, but for those that are ``free``.
+
+    Parameters
+    ----------
+    recorded
+        The model's ``training["settings"]``.
+    settings
+        As given.
+    panel
+        Of the model.
+    free
+        Names of settings that may differ.
+
+    Raises
+    ------
+    InputError
+        The start model is not there any more.
+    """
+    start = None if settings.start is None else read_config(find_model(settings.start))
+    asked = resolved_settings(settings, start, panel).to_json()
+    # As it is read back from a file: tuples are lists there.
+    plain = {name: _plain(value) for name, value in asked.items() if name not in free}
+    return plain == {name: _plain(v) for name, v in recorded.items() if name not in free}
+
+
+def _recorded_mse_weight(start: ModelConfig) -> float:
+    settings = start.training.get("settings")
+    weight = settings.get("mse_weight") if isinstance(settings, Mapping) else None
+    # A config is a file that anybody may have edited. Trained without it, its head knows nothing.
+    if isinstance(weight, int | float) and math.isfinite(weight) and weight > 0:
+        return float(weight)
+    return PUBLISHED_MSE_WEIGHT
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
