@@ -1,7 +1,8 @@
 """Jobs run in the tests' own process, so that what arrives in the core can be looked at."""
 
 import pickle
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from napari_nh2st.jobs.child import Inbox, find_job
@@ -26,8 +27,10 @@ class LocalJobs:
     def start(self) -> None:
         pass
 
-    def run(self, job: str, **arguments: Any) -> Iterator[Any]:
-        self.inbox = Inbox()
+    def job(self, name: str, /, **arguments: Any) -> "LocalJob":
+        return LocalJob(self, name, arguments)
+
+    def run(self, job: str, /, **arguments: Any) -> Iterator[Any]:
         arguments = pickle.loads(pickle.dumps(arguments))
         self.runs.append((job, arguments))
         self.events.append([])
@@ -46,3 +49,38 @@ class LocalJobs:
         self.inbox.stop()
 
     kill = close
+
+
+class LocalJob:
+    """As :class:`~napari_nh2st.jobs.Job`: what it is asked goes to the jobs once it has begun."""
+
+    def __init__(self, jobs: LocalJobs, name: str, arguments: dict[str, Any]) -> None:
+        self._jobs = jobs
+        self._name = name
+        self._arguments = arguments
+        self._lock = threading.Lock()
+        self._is_begun = self._is_unwanted = False
+
+    def events(self) -> Iterator[Any]:
+        with self._lock:
+            if self._is_unwanted:
+                return
+            self._is_begun = True
+            self._jobs.inbox = Inbox()
+        yield from self._jobs.run(self._name, **self._arguments)
+
+    def tell(self, what: Any) -> None:
+        if self._is_begun:
+            self._jobs.tell(what)
+
+    def stop(self) -> None:
+        self._end(self._jobs.stop)
+
+    def kill(self) -> None:
+        self._end(self._jobs.kill)
+
+    def _end(self, end: Callable[[], None]) -> None:
+        with self._lock:
+            self._is_unwanted = True
+            if self._is_begun:
+                end()

@@ -25,12 +25,14 @@ class Shown:
     heatmap: Heatmap
 
 
-def show_prediction(path: Path, gene: str = "CD74", **drawn: Any) -> Shown:
+def show_prediction(
+    path: Path, gene: str = "CD74", viewer: ViewerModel | None = None, **drawn: Any
+) -> Shown:
     """Draw a slide and a prediction of 32 µm tiles, 1 µm/px, and show them.
 
     `drawn` are arguments of drawn_prediction, and ``place``, attributes of the slide's layer.
     """
-    viewer = ViewerModel()
+    viewer = ViewerModel() if viewer is None else viewer
     ((data, attributes, _),) = read_slide(slide_file(path / "section.tif"), mpp=1.0)
     slide_layer = viewer.add_image(data, **attributes)
     for name, value in drawn.pop("place", {}).items():

@@ -1,5 +1,6 @@
 """The Compare widget: ST is laid where it belongs, the job gets what was chosen, results show."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,19 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
+from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.colormaps import ensure_colormap
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QDockWidget
 
 from array_slides import write_tiff
 from compared_sections import MPP, DrawnSection, write_model, write_section
 from drawn_predictions import drawn_prediction
-from local_jobs import LocalJobs
+from local_jobs import LocalJob, LocalJobs
 from napari_nh2st._reader import read_slide
 from napari_nh2st.export.heatmap import robust_limits
-from napari_nh2st.jobs import child
+from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
@@ -53,10 +56,16 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
+def viewer(qtbot: QtBot, request: pytest.FixtureRequest) -> Iterator[ViewerModel]:
     viewer = ViewerModel()
-    yield viewer
+    yield request.param(viewer) if hasattr(request, "param") else viewer
     viewer.layers.clear()
+
+
+in_both_viewers = pytest.mark.parametrize(
+    "viewer", [lambda viewer: viewer, PublicOnlyProxy], ids=["plain", "proxy"], indirect=True
+)
+"""A dock gets a proxy, in which the same layer is not always the same object."""
 
 
 @pytest.fixture
@@ -127,6 +136,7 @@ def jobs_of(widget: CompareWidget) -> LocalJobs:
 # Measured ST
 
 
+@in_both_viewers
 def test_what_was_measured_is_shown_at_once_where_it_lies(
     qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection
 ) -> None:
@@ -173,6 +183,33 @@ def test_another_models_panel_shows_its_genes(
     qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
     assert points(viewer)["measured"].features.columns.tolist() == ["X"]
     assert widget.genes.gene == "X"
+
+
+def test_a_model_chosen_while_st_is_read_has_its_genes_shown(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, tmp_path: Path
+) -> None:
+    section = write_section(tmp_path, genes=("VIM", "X", "ERBB2"))
+    open_slide_of(viewer, section)
+    widget.load(section.expression)
+    widget.section.set_panel(("X",))
+    qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+    assert widget.section.measured is not None
+    assert points(viewer)["measured"].features.columns.tolist() == ["X"]
+
+
+def test_a_target_that_cannot_be_computed_is_told_and_the_former_stays(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, loaded: CompareWidget,
+    messages: dict[str, list[str]],
+) -> None:  # fmt: skip
+    def fail(*_: object) -> None:
+        raise ValueError("no memory")
+
+    before = points(viewer)["measured"].features.columns.tolist()
+    monkeypatch.setattr(measured_on_slide, "target_of", fail)
+    loaded.section.set_panel(("VIM",))
+    qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
+    assert messages["error"] == ["S1.h5ad cannot be shown for this model: no memory"]
+    assert points(viewer)["measured"].features.columns.tolist() == before
 
 
 def test_counts_and_positions_are_told_apart_when_both_are_dropped(
@@ -252,6 +289,7 @@ def test_a_model_of_another_species_is_refused_before_it_runs(
     assert jobs_of(widget).runs == []
 
 
+@in_both_viewers
 def test_removing_the_st_removes_its_layers(viewer: ViewerModel, done: CompareWidget) -> None:
     done.beside.setChecked(True)
     done.source.clear.click()
@@ -261,19 +299,21 @@ def test_removing_the_st_removes_its_layers(viewer: ViewerModel, done: CompareWi
     assert done.summary.text() == ""
 
 
+@in_both_viewers
 def test_with_its_slide_the_st_goes(viewer: ViewerModel, loaded: CompareWidget) -> None:
     viewer.layers.remove(viewer.layers["S1"])
     assert points(viewer) == {}
     assert loaded.section.measured is None
 
 
+@in_both_viewers
 def test_the_st_follows_to_another_slide(
     qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, tmp_path: Path
 ) -> None:
     other = open_slide_of(viewer, write_section(tmp_path, "S2"))
     loaded.slide.picker.value = other
     qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
-    assert loaded.section.slide_layer is other
+    assert loaded.section.slide_layer == other
     assert len(points(viewer)) == 1
 
 
@@ -295,6 +335,7 @@ def in_place(layer: Points) -> bool:
     return bool(np.allclose(layer.data[0], (19.5, 18.0)))
 
 
+@in_both_viewers
 def test_a_fix_is_offered_previewed_made_and_undone(
     viewer: ViewerModel, misplaced: CompareWidget
 ) -> None:
@@ -337,6 +378,34 @@ def test_the_fix_reaches_the_job_and_undoing_it_takes_the_results_away(
     assert misplaced.compared is None
     assert set(points(viewer)) == {"measured", "proposed places"}
     assert not misplaced.export.isVisibleTo(misplaced)
+
+
+@in_both_viewers
+def test_leaving_the_resolution_as_it_is_reads_nothing_and_keeps_the_fix(
+    viewer: ViewerModel, misplaced: CompareWidget
+) -> None:
+    misplaced.fix_box.fix.click()
+    misplaced.slide.mpp.editingFinished.emit()  # as Qt does whenever the box is left
+    assert not misplaced.section.is_reading
+    assert in_place(points(viewer)["measured"])
+
+
+@in_both_viewers
+@pytest.mark.parametrize("choice", ["fix", "keep"])
+def test_the_choice_stays_when_the_same_is_proposed_again(
+    qtbot: QtBot, viewer: ViewerModel, misplaced: CompareWidget, choice: str
+) -> None:
+    getattr(misplaced.fix_box, choice).click()
+    misplaced.slide.mpp.setValue(MPP * 1.01)
+    misplaced.slide.mpp.editingFinished.emit()
+    assert misplaced.section.is_reading
+    qtbot.waitUntil(lambda: not misplaced.section.is_reading, timeout=30_000)
+    assert misplaced.section.fix == (Fix(factor=4.0) if choice == "fix" else None)
+    assert in_place(points(viewer)["measured"]) == (choice == "fix")
+    assert "proposed places" not in points(viewer)
+    assert misplaced.fix_box.undo.isVisibleTo(misplaced.fix_box)
+    misplaced.fix_box.undo.click()
+    assert misplaced.fix_box.is_open
 
 
 def test_spots_that_are_right_offer_nothing(loaded: CompareWidget) -> None:
@@ -391,6 +460,7 @@ def test_measured_and_predicted_have_one_scale_and_the_residual_is_symmetric(
     assert [name for name, layer in layers.items() if layer.visible] == ["measured", "predicted"]
 
 
+@in_both_viewers
 def test_another_gene_changes_the_colours_of_the_same_layers(
     viewer: ViewerModel, done: CompareWidget
 ) -> None:
@@ -463,10 +533,16 @@ def test_a_section_that_lacks_genes_has_residuals_in_standard_units(
     np.testing.assert_allclose(
         layers["residual"].features["CD74"], standard[0] - standard[1], atol=1e-4
     )
+    widget.kinds["residual"].click()
+    assert "standardized" in widget.unit.text()
+    assert "log10" not in widget.unit.text()
+    widget.kinds["predicted"].click()
+    assert "log10" in widget.unit.text()
     widget.show_gene("VIM")
     assert "no PCC" in widget.scatter.axes.get_title()
 
 
+@in_both_viewers
 def test_one_kind_is_shown_at_a_time_and_its_scale_with_it(
     viewer: ViewerModel, done: CompareWidget
 ) -> None:
@@ -477,6 +553,7 @@ def test_one_kind_is_shown_at_a_time_and_its_scale_with_it(
         assert done.scale.limits == tuple(points(viewer)[kind].face_contrast_limits)
 
 
+@in_both_viewers
 def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
     viewer: ViewerModel, done: CompareWidget
 ) -> None:
@@ -490,7 +567,7 @@ def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
     shown = [layer.name for layer in viewer.layers if layer.visible]
     assert shown == ["S1", f"measured · {gene}", "S1 (beside)", f"predicted · {gene}"]
     assert all(layer.visible for layer in viewer.layers[:4]), "each two share a place"
-    assert done.section.slide_layer is viewer.layers["S1"]
+    assert done.section.slide_layer == viewer.layers["S1"]
     done.kinds["residual"].click()
     assert points(viewer)["residual"].visible
     assert not points(viewer)["predicted"].visible
@@ -501,6 +578,7 @@ def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
     assert not done.section.is_reading, "the other slide is the same one"
 
 
+@in_both_viewers
 def test_a_second_run_keeps_the_layers_as_the_user_made_them(
     qtbot: QtBot, viewer: ViewerModel, done: CompareWidget
 ) -> None:
@@ -511,6 +589,7 @@ def test_a_second_run_keeps_the_layers_as_the_user_made_them(
     assert points(viewer)["predicted"].opacity == 0.4
 
 
+@in_both_viewers
 def test_layers_that_the_user_deletes_are_missed_by_nothing(
     viewer: ViewerModel, done: CompareWidget, messages: dict[str, list[str]]
 ) -> None:
@@ -523,7 +602,93 @@ def test_layers_that_the_user_deletes_are_missed_by_nothing(
     assert messages["error"] == []
 
 
+@in_both_viewers
+def test_results_stay_when_the_slide_was_taken_away_while_it_ran(
+    qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:  # fmt: skip
+    loaded.run.click()
+    viewer.layers.remove(viewer.layers["S1"])
+    qtbot.waitUntil(lambda: not loaded.is_running, timeout=60_000)
+    assert loaded.compared is not None
+    assert points(viewer) == {}
+    assert "results are shown without layers" in loaded.status.text()
+    assert "Mean PCC" in loaded.summary.text()
+    loaded.show_gene("CD74")
+    assert "CD74 · " in loaded.scatter.axes.get_title()
+    loaded.genes.table.view.selectRow(loaded.genes.table.table["gene"].tolist().index("VIM"))
+    assert "VIM · " in loaded.scatter.axes.get_title()
+    for part in (loaded.genes, loaded.scatter, loaded.export, loaded.report):
+        assert part.isVisibleTo(loaded)
+    assert not any(button.isEnabled() for button in loaded.kinds.values())
+    other = open_slide_of(viewer, write_section(tmp_path, "S2"))
+    assert loaded.slide.layer == other
+    assert loaded.compared is not None, "another slide takes no results away"
+    loaded.write_report(tmp_path / "report")
+    qtbot.waitUntil(lambda: not loaded.is_running, timeout=60_000)
+    assert (tmp_path / "report" / "summary.json").exists()
+    assert messages["error"] == []
+    loaded.source.clear.click()
+    assert loaded.compared is None
+
+
+def test_devices_are_asked_for_again_where_the_process_was_ended(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, widget: CompareWidget
+) -> None:
+    asked: list[str] = []
+
+    def run(_jobs: LocalJobs, name: str) -> Iterator[object]:
+        asked.append(name)
+        if len(asked) == 1:
+            raise JobFailed("was ended by signal 9")
+        yield {"cpu": "2 cores", "cuda:0": "a GPU"}, {"mps": "no Apple"}
+
+    monkeypatch.setattr(LocalJobs, "run", run)
+    picker = widget.device
+    for count in (2, 4, 4):  # "auto" and "cpu" at first
+        picker.showPopup()
+        qtbot.waitUntil(lambda: picker._worker is None, timeout=20_000)
+        assert picker.count() == count
+    picker.hidePopup()
+    assert asked == ["devices", "devices"]
+
+
 # Stopping and ending
+
+
+def test_cancel_at_once_begins_nothing(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, loaded: CompareWidget
+) -> None:
+    begin = threading.Event()
+    events = LocalJob.events
+
+    def late(job: LocalJob) -> Iterator[object]:
+        begin.wait(20)
+        yield from events(job)
+
+    monkeypatch.setattr(LocalJob, "events", late)
+    loaded.run.click()
+    loaded.cancel.click()
+    begin.set()
+    qtbot.waitUntil(lambda: not loaded.is_running, timeout=20_000)
+    assert jobs_of(loaded).runs == []
+    assert loaded.status.text() == "Stopped."
+
+
+def test_processes_that_are_closed_are_forgotten_by_the_application(
+    viewer: ViewerModel, widget: CompareWidget
+) -> None:
+    closed: list[object] = []
+    jobs = jobs_of(widget)
+    widget._runner.close()
+    assert jobs.closed
+    jobs.close = lambda *_: closed.append(jobs)  # type: ignore[method-assign]
+    application = QCoreApplication.instance()
+    assert application is not None
+    jobs_of(widget)
+    application.aboutToQuit.emit()
+    assert closed == []
+    assert jobs_of(widget).closed
 
 
 def test_cancel_stops_it_and_keeps_the_measured(
@@ -565,6 +730,19 @@ def test_out_of_its_dock_it_ends_its_jobs_and_forgets_the_viewer(
     assert other in done.slide.picker.choices
     assert jobs_of(done) is not jobs
     done.setParent(None)  # qtbot deletes it
+
+
+def test_no_report_is_written_while_other_st_is_read(
+    qtbot: QtBot, done: CompareWidget, section: DrawnSection, tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:  # fmt: skip
+    done.load(section.expression)
+    done.write_report(tmp_path / "report")
+    assert "still being read" in messages["error"][0]
+    assert not done.is_running
+    qtbot.waitUntil(lambda: not done.section.is_reading, timeout=30_000)
+    assert done.section.measured is not None
+    assert done.compared is None
 
 
 def test_the_report_and_the_table_are_written(

@@ -13,13 +13,17 @@ from napari.layers import Labels
 from pytestqt.qtbot import QtBot
 from skimage.color import rgb2lab
 
+from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.domains import Domains, DomainSettings
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.colors import DOMAIN_COLORS
+from napari_nh2st.widgets.domains.layer import DOMAINS_KEY, move_domains
+from napari_nh2st.widgets.domains.named_domains import carry_domains
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from shown_predictions import PLACES, Shown, show_prediction
+from viewers import VIEWERS
 
 GENES = ("ERBB2", "EPCAM", "CD74", "COL1A1", "VIM")
 
@@ -75,9 +79,9 @@ def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
     return fake
 
 
-@pytest.fixture
-def shown(qtbot: QtBot, tmp_path: Path) -> Iterator[Shown]:
-    shown = show_prediction(tmp_path, place=PLACES["turned"])
+@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
+def shown(qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shown]:
+    shown = show_prediction(tmp_path, viewer=request.param(), place=PLACES["turned"])
     yield shown
     shown.current.close()
     shown.viewer.layers.clear()
@@ -156,7 +160,7 @@ def test_the_domains_are_drawn_where_the_tiles_are(
     assert layer.colormap.map(0)[3] == 0
     colors = [hex_of(layer.colormap.map(label)) for label in range(1, 5)]
     assert colors == list(DOMAIN_COLORS[:4])
-    assert shown.viewer.layers.selection.active is active
+    assert shown.viewer.layers.selection.active == active
 
 
 def hex_of(color: Any) -> str:
@@ -246,7 +250,7 @@ def test_a_second_search_changes_the_layer_in_place(
     run(qtbot, panel, 3)
     layer = domains_layer(shown)
     run(qtbot, panel, 5)
-    assert domains_layer(shown) is layer
+    assert domains_layer(shown) == layer
     assert layer.data.max() == 5
     assert hex_of(layer.colormap.map(5)) == DOMAIN_COLORS[4]
 
@@ -260,7 +264,7 @@ def test_a_layer_that_the_user_renamed_is_kept(
     run(qtbot, panel, 5)
     layers = [layer for layer in shown.viewer.layers if isinstance(layer, Labels)]
     assert [layer.data.max() for layer in layers] == [3, 5]
-    assert layers[0] is kept
+    assert layers[0] == kept
 
 
 def test_the_former_domains_can_be_restored_with_their_names(
@@ -348,6 +352,80 @@ def test_a_result_belongs_to_the_prediction_it_was_searched_in(
     assert panel.legend.rowCount() == 0
     shown.viewer.layers.selection.active = shown.heatmap.layer
     assert panel.legend.rowCount() == 3
+
+
+def another_run(shown: Shown, pitch_um: float = 32.0, model: str = "") -> AnnData:
+    """What a run gives first: no values yet; with fewer tiles."""
+    prediction = drawn_prediction(shown.slide, pitch_um=pitch_um)
+    prediction = prediction[prediction.obs["array_row"] > 1].copy()
+    prediction.X[:] = np.nan
+    if model:
+        prediction.uns["nh2st"]["model"]["name"] = model
+    return prediction
+
+
+def replace_prediction(shown: Shown, prediction: AnnData) -> None:
+    former = shown.heatmap.prediction
+    carry_domains(former, prediction)
+    shown.heatmap.take(prediction, shown.slide_layer)
+    move_domains(shown.viewer, shown.heatmap, former)
+
+
+def test_another_run_keeps_the_domains_of_the_tiles_it_has_too(
+    qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
+) -> None:
+    run(qtbot, panel, 3)
+    panel.legend.item(0, 0).setText("tumor")
+    layer, before = domains_layer(shown), shown.prediction.obs["domain"]
+    prediction = another_run(shown)
+    replace_prediction(shown, prediction)
+    after = prediction.obs["domain"]
+    assert list(after.cat.categories) == ["tumor", "domain 2", "domain 3"]
+    assert after.astype(str).to_dict() == before[after.index].astype(str).to_dict()
+    assert list(prediction.uns["domain_colors"]) == list(DOMAIN_COLORS[:3])
+    assert domains_layer(shown) == layer
+    assert layer.data.shape == shown.heatmap.layer.data.shape
+    assert (layer.data > 0).sum() == after.notna().sum()
+    np.testing.assert_allclose(
+        layer.data_to_world((2, 3)), shown.heatmap.layer.data_to_world((2, 3))
+    )
+    assert shown.heatmap.layer.visible, "what comes is to be seen"
+    assert not layer.visible
+    assert panel.legend.item(0, 0).text() == "tumor"
+    assert panel.markers.table["gene"].tolist() == list(np.roll(GENES, 1))
+    panel.show_layer.click()
+    assert domains_layer(shown) == layer
+    assert layer.visible
+
+
+@pytest.mark.parametrize("how", [{"pitch_um": 40.0}, {"model": "another"}], ids=str)
+def test_domains_of_other_tiles_or_another_model_are_not_kept(
+    qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis, how: dict[str, Any]
+) -> None:
+    run(qtbot, panel, 3)
+    layer = domains_layer(shown)
+    drawn = layer.data.copy()
+    prediction = another_run(shown, **how)
+    replace_prediction(shown, prediction)
+    assert "domain" not in prediction.obs
+    assert panel.legend.rowCount() == 0
+    assert DOMAINS_KEY not in layer.metadata
+    run(qtbot, panel, 2)
+    np.testing.assert_array_equal(layer.data, drawn), "it is the user's own now"
+    assert sum(isinstance(la, Labels) for la in shown.viewer.layers) == 2
+
+
+def test_a_search_in_a_prediction_that_was_replaced_ends_and_says_so(
+    qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
+) -> None:
+    analysis.go_on.clear()
+    panel.run.click()
+    qtbot.waitUntil(lambda: len(analysis.arrived) == 1)
+    prediction = another_run(shown)
+    replace_prediction(shown, prediction)
+    qtbot.waitUntil(finished(panel))
+    assert "domain" not in prediction.obs
+    assert "Another prediction" in panel.notice.text()
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,26 @@ from functools import partial
 
 import numpy as np
 import pytest
+from anndata import AnnData
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from scipy.stats import zscore
 
 from gene_predictions import add_heatmap, as_image, gene_prediction
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.genes import session as session_module
 from napari_nh2st.widgets.genes.display import DisplaySettings
 from napari_nh2st.widgets.genes.layers import GENE_KEY
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signatures import SIGNATURE_KEY, Signature, symmetric_limits
 from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
+from viewers import VIEWERS
 
 
-@pytest.fixture
-def viewer(qtbot: QtBot) -> ViewerModel:
-    return ViewerModel()
+@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
+def viewer(qtbot: QtBot, request: pytest.FixtureRequest) -> ViewerModel:
+    made: ViewerModel = request.param()
+    return made
 
 
 @pytest.fixture
@@ -131,6 +135,100 @@ def test_pins_move_to_the_heatmap_that_replaces_theirs(
     np.testing.assert_array_equal(pin.layer.data, as_image(values(new, "KRT19")))
 
 
+def other_prediction(gene: str = "KRT19") -> AnnData:
+    """Two genes of the panel on the left half of the tiles, of another model."""
+    prediction = gene_prediction()
+    left = prediction.obs["array_col"].to_numpy() < 4
+    prediction = prediction[left, [gene, "CD74"]].copy()
+    prediction.uns["nh2st"]["model"] = {"name": "another", "trained": True}
+    prediction.X[:] += 1
+    return prediction
+
+
+def test_pins_move_when_their_heatmap_is_removed_after_another_came(
+    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    layer = session.pins.pin("KRT19").layer
+    session.pins.pin("ERBB2")
+    new = add_heatmap(viewer, other_prediction(), "CD74")
+    viewer.layers.remove(heatmap.layer)
+    qtbot.waitUntil(lambda: len(session.pins.pins) == 1)
+    (pin,) = session.pins.pins
+    assert (pin.source, pin.layer) == (new, layer)
+    np.testing.assert_array_equal(layer.data, new.raster.image(values(new, "KRT19")))
+
+
+def test_pins_and_signatures_show_the_prediction_that_their_heatmap_takes(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    heatmap: Heatmap,
+    session: GeneSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(session_module, "show_info", said.append)
+    session.signatures.work.seconds = 0
+    kept, lost = session.pins.pin("KRT19").layer, session.pins.pin("GRB7").layer
+    kept.colormap, kept.opacity, kept.contrast_limits = "cyan", 0.4, (2, 3)
+    genes = ("KRT19", "ERBB2")
+    session.signatures.show(heatmap, Signature("kept", genes, listed=2))
+    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    signature = viewer.layers[-1]
+    session.signatures.show(heatmap, Signature("lost", ("GRB7",), listed=1))
+    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 2, timeout=10_000)
+    heatmap.take(other_prediction(), viewer.layers["C6"])
+    assert lost not in viewer.layers
+    assert [pin.layer for pin in session.pins.pins] == [kept]
+    np.testing.assert_array_equal(kept.data, heatmap.raster.image(values(heatmap, "KRT19")))
+    assert (kept.colormap.name, kept.opacity) == ("cyan", 0.4)
+    np.testing.assert_allclose(kept.contrast_limits, percentiles(values(heatmap, "KRT19")))
+    assert said == ["Not in the new prediction, and no longer shown: GRB7, lost."]
+    assert signature_layers(viewer) == ["signature kept (1 of 2) · C6"]
+    expected = zscore(values(heatmap, "KRT19").astype(float))
+    qtbot.waitUntil(lambda: bool(np.isfinite(signature.data).any()), timeout=10_000)
+    np.testing.assert_allclose(signature.data, heatmap.raster.image(expected), atol=1e-5)
+    assert signature.metadata[SIGNATURE_KEY] == {"name": "kept", "genes": ["KRT19"]}
+    for layer in (kept, signature):
+        corner = layer.data_to_world((2, 3))
+        np.testing.assert_allclose(corner, heatmap.layer.data_to_world((2, 3)))
+
+
+def test_limits_of_a_pin_stay_with_the_values_of_the_same_model(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    layer = session.pins.pin("KRT19").layer
+    layer.contrast_limits = (2, 3)
+    heatmap.take(gene_prediction(filled=False), viewer.layers["C6"])
+    assert layer.contrast_limits == [2, 3]
+
+
+def test_a_session_that_slept_catches_up(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    kept, removed = session.pins.pin("KRT19").layer, session.pins.pin("CD74").layer
+    session.pins.pin("ERBB2")
+    session.close()
+    heatmap.take(other_prediction(), viewer.layers["C6"])
+    viewer.layers.remove(removed)
+    session.follow()
+    assert [pin.layer for pin in session.pins.pins] == [kept]
+    np.testing.assert_array_equal(kept.data, heatmap.raster.image(values(heatmap, "KRT19")))
+
+
+def test_unpinning_what_is_no_longer_there_does_nothing(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    pin = session.pins.pin("KRT19")
+    viewer.layers.remove(pin.layer)
+    session.pins.unpin(pin)
+    session.pins.compose(("ERBB2", "GRB7"))
+    for _ in range(2):
+        session.pins.undo_composite()
+    assert [la.name for la in viewer.layers] == ["C6", heatmap.layer.name]
+    assert heatmap.layer.visible
+    assert viewer.layers["C6"].visible
+
+
 # --- composites ---
 
 
@@ -142,7 +240,7 @@ def test_a_composite_shows_its_genes_alone_on_black_until_it_is_undone(
     hidden.visible = False
     genes = ("GRB7", "ERBB2", "KRT19", "ESR1")
     session.pins.compose(genes)
-    shown = [layer for layer in viewer.layers if layer.visible and layer is not labels]
+    shown = [layer for layer in viewer.layers if layer.visible and layer != labels]
     assert [layer.metadata[GENE_KEY] for layer in shown] == list(genes)
     assert [layer.colormap.name for layer in shown] == ["red", "green", "blue", "yellow"]
     assert {layer.blending for layer in shown} == {"additive"}

@@ -1,5 +1,7 @@
 """The Genes dock: what the user does reaches the viewer, and the other way round."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from napari_nh2st.widgets.genes.signatures import Signature
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.heatmap import Heatmap
+from viewers import VIEWERS
 
 
 @pytest.fixture
@@ -32,9 +35,10 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return shown
 
 
-@pytest.fixture
-def viewer(qtbot: QtBot) -> ViewerModel:
-    return ViewerModel()
+@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
+def viewer(qtbot: QtBot, request: pytest.FixtureRequest) -> ViewerModel:
+    made: ViewerModel = request.param()
+    return made
 
 
 @pytest.fixture
@@ -375,3 +379,27 @@ def test_a_widget_out_of_its_dock_lets_go_and_follows_again_in_another(
     assert "CD74" in widget.genes.header.text()
     widget.close_down()
     assert len(heatmap.shown) == len(heatmap.filled) == 0
+
+
+def test_a_prediction_that_was_replaced_is_let_go(
+    qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    session = widget.session
+    qtbot.waitUntil(lambda: session.statistics is not None, timeout=10_000)
+    session.pins.pin("KRT19")
+    session.signatures.show(heatmap, Signature("two", ("KRT19", "CD74"), 2))
+    qtbot.waitUntil(lambda: len(session.signatures.images) == 1, timeout=10_000)
+    former = weakref.ref(heatmap.prediction)
+    prediction = gene_prediction()[:, ["KRT19", "CD74"]].copy()
+    heatmap.take(prediction, viewer.layers["C6"])
+    assert set(widget.genes.table.shown_genes) == {"KRT19", "CD74"}
+    assert "KRT19" in widget.genes.header.text()
+    qtbot.waitUntil(lambda: session.statistics is not None, timeout=10_000)
+    assert set(session.statistics.index) == {"KRT19", "CD74"}
+    qtbot.waitUntil(lambda: session.signatures.work.is_idle, timeout=10_000)
+
+    def is_gone() -> bool:
+        gc.collect()
+        return former() is None
+
+    qtbot.waitUntil(is_gone, timeout=10_000)

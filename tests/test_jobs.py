@@ -1,8 +1,11 @@
 """Jobs in a child process: events come, errors are sentences, and nothing is left behind."""
 
+import logging
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +14,23 @@ import pytest
 import torch
 
 from array_slides import write_tiff
+from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.inference.events import Finished, Started
-from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs import Job, JobFailed, JobProcess
+from napari_nh2st.jobs.messages import Run, Stop
 from napari_nh2st.jobs.prediction import Ended, Values, load
+from napari_nh2st.jobs.process import _Child
 from napari_nh2st.model import load_model
 from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
+from napari_nh2st.training import TrainSettings
+from napari_nh2st.training.record import RunRecord
 from napari_nh2st.widgets.predict.run import PredictionRun
+from napari_nh2st.widgets.train.run import TrainingRun
+from process_jobs import OnlyHere
 from small_models import small_model
 
 
@@ -56,6 +66,30 @@ def predicted(jobs: JobProcess, slide: Path, model: Path, **given: object) -> It
         "kept": None,
     }
     return jobs.run("predict", **(arguments | given))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobProcess]:
+    """Knows the jobs of :mod:`process_jobs`, and none that needs torch."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    jobs = JobProcess(("process_jobs",))
+    yield jobs
+    jobs.close()
+
+
+def in_thread(job: Job) -> tuple[threading.Thread, list[object]]:
+    """Run a job beside this thread; its events, and what it raised, come into the list."""
+    events: list[object] = []
+
+    def work() -> None:
+        try:
+            events.extend(job.events())
+        except Exception as error:
+            events.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, events
 
 
 def test_a_child_predicts_what_the_same_process_would(
@@ -106,12 +140,16 @@ def test_a_job_that_is_stopped_ends_and_the_next_one_runs(
     jobs: JobProcess, slide_path: Path, model_folder: Path
 ) -> None:
     many = PredictSettings(order="coarse-to-fine", pitch_um=4)
+    job = jobs.job(
+        "predict", slide=slide_path, mpp=(1.0, 1.0), model=str(model_folder), settings=many,
+        look_at=None, kept=None,
+    )  # fmt: skip
     done = 0
-    for event in predicted(jobs, slide_path, model_folder, settings=many):
+    for event in job.events():
         if isinstance(event, Values):
             done = event.done
             assert event.total > 1000
-            jobs.stop()
+            job.stop()
     assert 0 < done < 1000
     assert any(isinstance(e, Ended) for e in predicted(jobs, slide_path, model_folder))
 
@@ -177,10 +215,176 @@ def test_a_kept_model_is_prepared_once_for_the_same_genes(model_folder: Path) ->
 
     first = prepared([0, 2])
     assert prepared([0, 2]) is first
-    tiles = torch.rand(2, 3, model.config.tile_px, model.config.tile_px)
+    shape = (2, model.config.tile_px, model.config.tile_px, 3)
+    tiles = torch.randint(256, shape, dtype=torch.uint8)
     others = prepared([1])
     expected = ARCHITECTURES[model.config.architecture].prepare(
         model.network, [1], device, torch.float32
     )
     for ours, theirs in zip(others.encode(tiles), expected.encode(tiles), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+# Whose turn it is, and who is meant
+
+
+def test_jobs_take_turns_and_each_gets_its_own_events(told: JobProcess) -> None:
+    jobs = [told.job("echo", first=f"job {number}") for number in range(20)]
+    running = [in_thread(job) for job in jobs]
+    for job in jobs:
+        job.tell("end")
+    for number, (thread, events) in enumerate(running):
+        thread.join(30)
+        assert events == [f"job {number}"]
+    assert told.is_alive
+
+
+def test_what_is_asked_of_a_job_that_waits_reaches_that_one(told: JobProcess) -> None:
+    first, second = told.job("echo", first="a"), told.job("echo", first="b")
+    events = first.events()
+    assert next(events) == "a"
+    thread, others = in_thread(second)
+    second.tell("end")
+    first.tell("and on")
+    assert next(events) == "a and on"
+    first.tell("end")
+    assert list(events) == []
+    thread.join(30)
+    assert others == ["b"]
+
+
+@pytest.mark.parametrize("end", [Job.stop, Job.kill])
+def test_a_job_that_waits_ends_at_once_and_the_other_runs_on(
+    told: JobProcess, end: Callable[[Job], None]
+) -> None:
+    first, second = told.job("echo", first="a"), told.job("echo", first="b")
+    events = first.events()
+    next(events)
+    thread, others = in_thread(second)
+    end(second)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert others == []
+    first.tell("x")
+    assert next(events) == "a x"
+    first.tell("end")
+    assert list(events) == []
+
+
+def test_a_job_stopped_before_it_was_begun_never_begins(told: JobProcess) -> None:
+    job = told.job("echo", first="a")
+    job.tell("end")
+    job.stop()
+    assert list(job.events()) == []
+    assert not told.is_alive, "nothing was to be done"
+
+
+def test_a_stop_while_the_job_is_sent_follows_it(
+    told: JobProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = told.job("echo", first="a")
+    write = _Child.write
+    sent: list[bytes] = []
+
+    def stop_first(child: _Child, data: bytes) -> None:
+        if not sent:
+            job.stop()
+        sent.append(data)
+        write(child, data)
+
+    monkeypatch.setattr(_Child, "write", stop_first)
+    events = job.events()
+    assert next(events) == "a"
+    job.tell("wake up")  # if the stop came after it looked
+    assert list(events)[-1] == "a stopped"
+    assert isinstance(pickle.loads(sent[0]), Run)
+    assert isinstance(pickle.loads(sent[1]), Stop)
+
+
+def test_a_stop_after_its_job_has_ended_stops_no_other(told: JobProcess) -> None:
+    former = told.job("echo", first="a")
+    former.tell("end")
+    assert list(former.events()) == ["a"]
+    job = told.job("echo", first="b")
+    events = job.events()
+    next(events)
+    former.stop()
+    job.tell("x")
+    assert next(events) == "b x"
+    job.tell("end")
+    assert list(events) == []
+
+
+def test_events_that_nobody_takes_any_more_leave_the_turn_to_the_next(told: JobProcess) -> None:
+    events = told.job("echo", first="a").events()
+    next(events)
+    events.close()
+    job = told.job("echo", first="b")
+    job.tell("end")
+    assert list(job.events()) == ["b"]
+
+
+def test_closing_ends_the_job_that_runs_and_those_that_wait(told: JobProcess) -> None:
+    events = told.job("echo", first="a").events()
+    next(events)
+    thread, others = in_thread(told.job("echo", first="b"))
+    told.close(patience_s=0.1)
+    assert set(events) <= {"a stopped"}, "where it still looked"
+    thread.join(30)
+    assert others == []
+
+
+# What cannot be told
+
+
+def test_an_event_that_cannot_be_sent_is_a_failure_and_the_next_job_runs(
+    told: JobProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = told.run("unpicklable")
+    assert next(events) == "before"
+    with caplog.at_level(logging.ERROR), pytest.raises(JobFailed, match="lambda"):
+        next(events)
+    assert "Traceback" in caplog.text, "for whoever reports it"
+    assert told.is_alive
+    job = told.job("echo", first="b")
+    job.tell("end")
+    assert list(job.events()) == ["b"]
+
+
+def test_arguments_that_the_child_cannot_read_are_a_failure(told: JobProcess) -> None:
+    with pytest.raises(JobFailed, match="ended with code 1: RuntimeError: not in this process"):
+        list(told.run("echo", first=OnlyHere()))
+    job = told.job("echo", first="b")
+    job.tell("end")
+    assert list(job.events()) == ["b"]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_process_that_has_ended_leaves_no_file_open(told: JobProcess, closed: bool) -> None:
+    job = told.job("echo", first="a")
+    events = job.events()
+    next(events)
+    former = told._process
+    assert former is not None
+    if closed:
+        told.close()
+        assert set(events) <= {"a stopped"}, "where it still looked"
+        former.process.wait(30)
+        told._see_it_end(former, 0)  # as its thread does
+    else:
+        job.kill()
+        with pytest.raises(JobFailed):
+            next(events)
+        told.start()
+        assert told._process is not former
+    files = former.process.stdin, former.process.stdout, former._errors
+    assert all(file is not None and file.closed for file in files)
+
+
+def test_a_training_stopped_before_it_begins_never_begins(tmp_path: Path) -> None:
+    jobs = LocalJobs()
+    run = TrainingRun(jobs, RunRecord((), TrainSettings(), "mine", (), False), tmp_path / "mine")
+    run.stop()
+    assert list(run.events()) == []
+    assert jobs.runs == []
+    assert jobs.closed, "its process gives the memory back"

@@ -1,7 +1,9 @@
 """The Predict widget: what is chosen reaches the core, and what comes back is shown."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from napari_nh2st.inference import PredictSettings
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import export_button, slide_choice
+from napari_nh2st.widgets.heatmap import PREDICTION_KEY
 from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW
 from napari_nh2st.widgets.predict.widget import PredictWidget
@@ -254,8 +257,8 @@ def test_what_fails_in_the_run_is_a_notification(
     assert widget.run.isEnabled()
 
 
-def run(qtbot: QtBot, widget: PredictWidget) -> None:
-    widget.pitch.setValue(100)  # few tiles
+def run(qtbot: QtBot, widget: PredictWidget, pitch_um: float = 100) -> None:
+    widget.pitch.setValue(pitch_um)  # few tiles
     widget.start()
     qtbot.waitUntil(finished(widget), timeout=60_000)
 
@@ -313,13 +316,33 @@ def test_a_run_stopped_before_its_first_tile_says_so(
     assert widget.bar.maximum() > 0
 
 
-def test_a_new_run_replaces_the_heatmap_of_the_former_unless_it_was_renamed(
+def test_a_new_run_is_shown_in_the_layer_of_the_former_unless_it_was_renamed(
     qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
 ) -> None:
     open_in(viewer, slide_path)
-    for _ in range(2):
-        run(qtbot, widget)
+    predictions = []
+    for pitch_um in (100, 60):
+        run(qtbot, widget, pitch_um)
         assert len(viewer.layers) == 2
+        assert widget.prediction is not None
+        predictions.append(weakref.ref(widget.prediction))
+        heatmap = viewer.layers[1]
+        if len(predictions) == 1:
+            first = heatmap
+            first.contrast_limits, first.opacity, first.colormap = (0, 9), 0.3, "viridis"
+            widget.gene.setCurrentText("EPCAM")
+            first.contrast_limits = (0, 9)
+    assert heatmap is first
+    assert widget.heatmap is not None
+    assert heatmap.metadata[PREDICTION_KEY] is widget.heatmap.prediction is widget.prediction
+    assert np.isfinite(heatmap.data).sum() == widget.prediction.n_obs
+    assert (heatmap.opacity, heatmap.colormap.name) == (0.3, "viridis")
+    assert heatmap.contrast_limits == [0, 9]
+    assert widget.gene.currentText() == "EPCAM"
+    assert "EPCAM" in heatmap.name
+    widget._jobs.events.clear()  # those of the tests
+    gc.collect()
+    assert predictions[0]() is None, "it is kept in memory"
     viewer.layers[1].name = "to keep"
     widget.gene.setCurrentText("VIM")
     assert viewer.layers[1].name == "to keep"

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
 from napari_nh2st.widgets import small_table
 from napari_nh2st.widgets.regions import panel as regions_panel
@@ -20,6 +21,7 @@ from napari_nh2st.widgets.regions.panel import ALL_REGIONS, NOT_INDEPENDENT, Reg
 from napari_nh2st.widgets.regions.polygons import polygons_in_pixels
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 from shown_predictions import PLACES, Shown, show_prediction
+from viewers import VIEWERS
 
 LEFT = np.array([[10.0, 10], [10, 150], [200, 150], [200, 10]])
 RIGHT = np.array([[40.0, 200], [40, 400], [230, 330]])
@@ -35,9 +37,9 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return shown
 
 
-@pytest.fixture
-def shown(qtbot: QtBot, tmp_path: Path) -> Iterator[Shown]:
-    shown = show_prediction(tmp_path, place=PLACES["turned"])
+@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
+def shown(qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shown]:
+    shown = show_prediction(tmp_path, viewer=request.param(), place=PLACES["turned"])
     yield shown
     shown.current.close()
     shown.viewer.layers.clear()
@@ -50,7 +52,7 @@ def panel(qtbot: QtBot, shown: Shown) -> Iterator[RegionsPanel]:
     panel.follow()
     yield panel
     panel.close_down()
-    qtbot.waitUntil(lambda: panel._measuring is None and panel._comparing is None)
+    qtbot.waitUntil(lambda: panel._measuring is None and panel._comparing is None, timeout=20_000)
 
 
 def draw(shown: Shown, *polygons: np.ndarray, **attributes: Any) -> Shapes:
@@ -249,7 +251,7 @@ def test_a_new_region_layer_lies_on_the_slide_ready_to_draw(
     panel.new_layer.click()
     layer = panel.regions.layer
     assert layer in shown.viewer.layers
-    assert shown.viewer.layers.selection.active is layer
+    assert shown.viewer.layers.selection.active == layer
     assert layer.mode == "add_polygon"
     assert layer.units == shown.slide_layer.units
     for point in ((0, 0), (40, 7)):
@@ -274,9 +276,9 @@ def test_layers_that_only_mark_something_are_not_offered(
     second = draw(shown, RIGHT, name="more")
     names = [panel.regions.picker.itemText(k) for k in range(panel.regions.picker.count())]
     assert names == ["mine", "more"]
-    assert panel.regions.layer is first, "the layer in use stays"
+    assert panel.regions.layer == first, "the layer in use stays"
     panel.regions.picker.activated.emit(1)
-    assert panel.regions.layer is second
+    assert panel.regions.layer == second
     qtbot.waitUntil(shows(panel, "region 1"))
     np.testing.assert_allclose(panel.polygons["region 1"], RIGHT, atol=1e-2)
 
@@ -399,4 +401,18 @@ def test_a_closed_panel_follows_nothing(qtbot: QtBot, shown: Shown, panel: Regio
     assert not panel._timer.isActive()
     panel.follow()
     assert panel._timer.isActive()
-    assert panel.regions.layer is layer
+    assert panel.regions.layer == layer
+
+
+def test_the_regions_are_measured_again_in_another_prediction(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    draw(shown, LEFT)
+    qtbot.waitUntil(shows(panel, "region 1"), timeout=20_000)
+    prediction = drawn_prediction(shown.slide)
+    prediction = prediction[prediction.obs["array_row"] < 4].copy()
+    shown.heatmap.take(prediction, shown.slide_layer)
+    expected = region_statistics(prediction, panel.polygons)["mean"].to_numpy()
+    qtbot.waitUntil(
+        lambda: np.array_equal(panel.table.table["mean"].to_numpy(), expected), timeout=20_000
+    )

@@ -10,19 +10,23 @@ import pytest
 from napari.layers import Shapes
 from pytestqt.qtbot import QtBot
 
+from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
 from napari_nh2st.widgets.tile_positions import tile_at
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from napari_nh2st.widgets.tiles.pictures import cells_around, read_tiles
 from shown_predictions import PLACES, Shown, show_prediction
+from viewers import VIEWERS
 
 
-@pytest.fixture
-def open_panel(qtbot: QtBot, tmp_path: Path) -> Iterator[Callable[..., tuple[Shown, TilePanel]]]:
+@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
+def open_panel(
+    qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., tuple[Shown, TilePanel]]]:
     opened: list[tuple[Shown, TilePanel]] = []
 
     def open_one(**drawn: Any) -> tuple[Shown, TilePanel]:
-        shown = show_prediction(tmp_path, **drawn)
+        shown = show_prediction(tmp_path, viewer=request.param(), **drawn)
         panel = TilePanel(shown.current)
         qtbot.addWidget(panel)
         panel.follow()
@@ -160,7 +164,7 @@ def test_frames_lie_around_the_tile_and_its_neighborhood(
     qtbot.waitUntil(looked_up(panel))
     layer = shown.viewer.layers["picked tile"]
     assert isinstance(layer, Shapes)
-    assert shown.viewer.layers.selection.active is active
+    assert shown.viewer.layers.selection.active == active
     neighborhood = neighborhood_of(shown.prediction, 40)
     assert len(layer.data) == len(neighborhood) == 9
     for frame, tile in zip(layer.data, neighborhood, strict=True):
@@ -181,7 +185,7 @@ def test_the_frames_layer_is_updated_in_place_and_removed_with_the_panel(
     before = np.array(layer.data[0])
     panel.pick(41)
     qtbot.waitUntil(lambda: not np.array_equal(layer.data[0], before))
-    assert shown.viewer.layers["picked tile"] is layer
+    assert shown.viewer.layers["picked tile"] == layer
     np.testing.assert_allclose(layer.data[0] - before, [[0, 1]] * 4)
     callbacks = len(shown.viewer.mouse_drag_callbacks)
     panel.close_down()
@@ -350,3 +354,17 @@ def test_when_the_heatmap_goes_the_tile_goes(
     assert "picked tile" not in shown.viewer.layers
     panel.pick(30)  # nothing to be about
     assert panel.tile is None
+
+
+def test_the_tile_of_a_prediction_that_was_replaced_is_forgotten(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    panel.pick(20)
+    qtbot.waitUntil(looked_up(panel))
+    shown.heatmap.take(drawn_prediction(shown.slide, pitch_um=64.0), shown.slide_layer)
+    assert panel.tile is None
+    assert "picked tile" not in shown.viewer.layers
+    x, y = shown.heatmap.prediction.obsm["spatial"][3]
+    click(shown, shown.slide_layer.data_to_world((y - 0.5, x - 0.5)))
+    assert panel.tile == 3

@@ -4,6 +4,6 @@ The viewer's process never imports torch: importing it alone would stop the view
 second, and the memory of a GPU only comes back with the end of the process that took it.
 """
 
-from napari_nh2st.jobs.process import JobFailed, JobProcess
+from napari_nh2st.jobs.process import Job, JobFailed, JobProcess
 
-__all__ = ["JobFailed", "JobProcess"]
+__all__ = ["Job", "JobFailed", "JobProcess"]

@@ -67,6 +67,9 @@ class Inbox:
 
 Job = Callable[..., Iterator[Any]]
 
+_Waiting = queue.SimpleQueue[tuple[Run, Inbox] | int]
+"""Jobs, and in the end the code to exit with."""
+
 
 def find_job(name: str) -> Job:
     """The function of a job."""
@@ -84,12 +87,12 @@ def main(warm_up: list[str]) -> int:
     # Whatever a library prints must not get between the messages.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    waiting: queue.SimpleQueue[tuple[Run, Inbox] | None] = queue.SimpleQueue()
+    waiting: _Waiting = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, waiting), daemon=True).start()
     for module in warm_up:
         with contextlib.suppress(Exception):  # the job that needs it will say so
             import_module(module)
-    while (task := waiting.get()) is not None:
+    while not isinstance(task := waiting.get(), int):
         run, inbox = task
         try:
             for event in find_job(run.job)(inbox, **run.arguments):
@@ -103,16 +106,23 @@ def main(warm_up: list[str]) -> int:
             _send(out, Failed(text, False, traceback.format_exc()))
         else:
             _send(out, Finished())
-    return 0
+    return task
 
 
 def _send(out: IO[bytes], message: Message) -> None:
-    pickle.dump(message, out, protocol=pickle.HIGHEST_PROTOCOL)
+    # Whole or not at all: what cannot be pickled is not to leave half a message.
+    out.write(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
     out.flush()
 
 
-def _listen(stream: IO[bytes], waiting: "queue.SimpleQueue[tuple[Run, Inbox] | None]") -> None:
+def _listen(stream: IO[bytes], waiting: "_Waiting") -> None:
+    """Pass on what the parent sends; in the end, the exit code.
+
+    What is for a job comes after its :class:`~napari_nh2st.jobs.messages.Run` and before the
+    next: the parent sees to that.
+    """
     inbox = Inbox()
+    code = 0
     try:
         while True:
             match pickle.load(stream):
@@ -123,13 +133,17 @@ def _listen(stream: IO[bytes], waiting: "queue.SimpleQueue[tuple[Run, Inbox] | N
                     inbox.put(what)
                 case Stop():
                     inbox.stop()
-    except (EOFError, OSError, pickle.UnpicklingError):
-        inbox.stop()
-        waiting.put(None)
-        # A job that does not see that it shall stop must not outlive its parent.
-        timer = threading.Timer(_PATIENCE_S, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
+    except (EOFError, OSError, pickle.UnpicklingError):  # the parent is gone
+        pass
+    except Exception:  # where the next message begins is not known any more
+        traceback.print_exc()
+        code = 1
+    inbox.stop()
+    waiting.put(code)
+    # A job that does not see that it shall stop must not outlive its parent.
+    timer = threading.Timer(_PATIENCE_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a viewer and its child process say to each other, as pickles through pipes."""
+"""What a viewer and its child process say to each other, as pickles through pipes.
+
+One job runs at a time: what follows a :class:`Run` is about that job, until the next.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -107,5 +107,5 @@ def normalize_tiles(tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     """
     mean = torch.tensor(IMAGENET_MEAN, device=tiles.device)
     std = torch.tensor(IMAGENET_STD, device=tiles.device)
-    scaled = tiles.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
+    scaled = (tiles.to(torch.float32) * (1 / (255 * std))).sub_(mean / std)
     return scaled.to(dtype).permute(0, 3, 1, 2)

@@ -23,10 +23,14 @@ class CurrentPrediction:
     picker
         Offers the heatmaps there are.
     changed
-        Emitted when it is another heatmap, or none any more.
+        Emitted when it is another heatmap, or none any more, or when it shows another prediction.
+    replaced
+        Emitted with a heatmap, the current one or not, and its former prediction when it shows
+        another; before ``changed``.
     """
 
     changed = Signal()
+    replaced = Signal(object, object)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -63,8 +67,7 @@ class CurrentPrediction:
             self.viewer.layers.events.inserted.disconnect(self._update)
             self.viewer.layers.events.removed.disconnect(self._update)
             self.viewer.layers.selection.events.active.disconnect(self._on_active)
-            for heatmap in self._heatmaps:
-                heatmap.layer.events.name.disconnect(self._show_names)
+            self._let_go()
 
     def choose(self, heatmap: Heatmap) -> None:
         """Make this the current one."""
@@ -74,10 +77,11 @@ class CurrentPrediction:
             self.changed.emit()
 
     def _update(self, _event: Any = None) -> None:
+        self._let_go()
         self._heatmaps = [h for layer in self.viewer.layers if (h := heatmap_of(layer)) is not None]
-        for heatmap in self._heatmaps:  # a layer is called after the gene it shows
-            heatmap.layer.events.name.disconnect(self._show_names)
-            heatmap.layer.events.name.connect(self._show_names)
+        for heatmap in self._heatmaps:
+            heatmap.layer.events.name.connect(self._show_names)  # called after the gene it shows
+            heatmap.replaced.connect(self._on_replaced)
         if self._heatmap not in self._heatmaps:
             self._heatmap = self._heatmaps[-1] if self._heatmaps else None
             self.changed.emit()
@@ -85,6 +89,16 @@ class CurrentPrediction:
         self.picker.addItems([heatmap.layer.name for heatmap in self._heatmaps])
         if self._heatmap is not None:
             self.picker.setCurrentIndex(self._heatmaps.index(self._heatmap))
+
+    def _let_go(self) -> None:
+        for heatmap in self._heatmaps:
+            heatmap.layer.events.name.disconnect(self._show_names)
+            heatmap.replaced.disconnect(self._on_replaced, missing_ok=True)
+
+    def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
+        self.replaced.emit(heatmap, former)
+        if heatmap is self._heatmap:
+            self.changed.emit()
 
     def _show_names(self, _event: Any = None) -> None:
         for row, heatmap in enumerate(self._heatmaps[: self.picker.count()]):

@@ -15,7 +15,8 @@ _WHAT = Qt.ItemDataRole.ToolTipRole
 class DevicePicker(QComboBox):
     """ "auto", the CPU and, once it was opened, what else there is, and why the rest is not.
 
-    Finding out needs torch: a child process does it, at the first opening.
+    Finding out needs torch: a child process does it, at the first opening, or at the next if that
+    process was ended.
 
     Parameters
     ----------
@@ -27,6 +28,7 @@ class DevicePicker(QComboBox):
         super().__init__()
         self._jobs = jobs
         self._asked = False
+        self._worker: Any = None
         self.addItems(["auto", "cpu"])
         self.setToolTip("auto takes a GPU where there is one")
 
@@ -34,13 +36,24 @@ class DevicePicker(QComboBox):
         """Show the list; at first, ask for the devices as well."""
         super().showPopup()
         jobs = self._jobs()
-        if not self._asked and jobs is not None:
-            self._asked = True
-            create_worker(
-                jobs.run, "devices", _connect={"yielded": self._offer}, _ignore_errors=True
+        if not self._asked and self._worker is None and jobs is not None:
+            self._worker = create_worker(
+                jobs.run,
+                "devices",
+                _connect={
+                    "yielded": self._offer,
+                    # Silently: the next opening asks again.
+                    "errored": self._on_ended,
+                    "finished": self._on_ended,
+                },
+                _ignore_errors=True,
             )
 
+    def _on_ended(self, _error: Any = None) -> None:
+        self._worker = None
+
     def _offer(self, found: tuple[dict[str, str], dict[str, str]]) -> None:
+        self._asked = True
         there, missing = found
         before = self.count()
         for name, what in there.items():

@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_nh2st.export.heatmap import HeatmapRaster
-from napari_nh2st.widgets.tile_image import TileImage
+from napari_nh2st.widgets.tile_image import TileImage, place
 
 PREDICTION_KEY = "nh2st_prediction"
 """Key of a heatmap layer's metadata under which its AnnData lies."""
 
 _UNTRAINED = " · UNTRAINED"
+_UNMOVED: dict[str, Any] = {
+    "scale": (1, 1),
+    "translate": (0, 0),
+    "rotate": 0,
+    "shear": (0,),
+    "affine": np.eye(3),
+}
 
 _heatmaps: "WeakSet[Heatmap]" = WeakSet()
 """Those that somebody holds: a layer must not be kept by its heatmap after it was removed."""
@@ -45,10 +52,13 @@ class Heatmap:
         Emitted with the name of another gene when it is shown.
     filled
         Emitted when values have come, by whoever fills the prediction.
+    replaced
+        Emitted with the heatmap itself and the former prediction when it shows another.
     """
 
     shown = Signal(str)
     filled = Signal()
+    replaced = Signal(object, object)
 
     def __init__(self, layer: Image, prediction: AnnData, gene: str, slide_name: str) -> None:
         self.prediction = prediction
@@ -113,6 +123,38 @@ class Heatmap:
             self.refresh()
             self.shown.emit(gene)
 
+    def take(self, prediction: AnnData, slide_layer: Image) -> None:
+        """Show another prediction of the slide in the same layer, which keeps its appearance.
+
+        The gene stays if the other prediction has it, else its most reliable one is shown; limits
+        that the user set stay with the gene, as long as the values are of the same model.
+
+        Parameters
+        ----------
+        prediction
+            As in the class; its tiles may lie elsewhere.
+        slide_layer
+            As in :meth:`add`.
+        """
+        former, self.prediction = self.prediction, prediction
+        renamed, gene = self.renamed, self.gene
+        if gene not in prediction.var_names:
+            self.gene = str(prediction.var["reliability"].sort_values(ascending=False).index[0])
+        if gene != self.gene or not of_same_model(former, prediction):
+            self.image.follow_values()
+        self.raster = self.image.raster = HeatmapRaster.of(prediction)
+        self.slide_name = slide_layer.name
+        self.layer.metadata[PREDICTION_KEY] = prediction
+        self.refresh()
+        place(self.layer, _UNMOVED | _transform_onto(slide_layer, self.raster))
+        self.layer.units = slide_layer.units
+        if not renamed:
+            self.layer.name = layer_name(prediction, self.gene, self.slide_name)
+            self._own_name = self.layer.name
+        self.replaced.emit(self, former)
+        if gene != self.gene:
+            self.shown.emit(self.gene)
+
     def refresh(self, *, filling: bool = False) -> None:
         """Show the values that are there by now.
 
@@ -159,6 +201,13 @@ def heatmap_of(layer: Layer) -> Heatmap | None:
         if not known:
             heatmap._own_name = ""  # the user's own
     return heatmap
+
+
+def of_same_model(one: AnnData, other: AnnData) -> bool:
+    """Whether two predictions were made with the same model: their values can be compared."""
+    models = [prediction.uns["nh2st"]["model"] for prediction in (one, other)]
+    first, second = ((str(model["name"]), str(model.get("sha256"))) for model in models)
+    return first == second
 
 
 def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:

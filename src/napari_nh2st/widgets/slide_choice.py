@@ -125,7 +125,7 @@ class SlideChoice:
     def _on_active(self, _event: Any = None) -> None:
         """The slide layer that is selected is the one picked."""
         layer = self.viewer.layers.selection.active
-        if layer is not self.layer and layer in self._image_layers():
+        if layer != self.layer and layer in self._image_layers():
             self.picker.value = layer
 
     def _image_layers(self) -> list[Image]:

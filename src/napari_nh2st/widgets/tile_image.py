@@ -110,6 +110,12 @@ class TileImage:
             self._own_limits = layer.contrast_limits
 
 
+def place(layer: Image, placement: dict[str, Any]) -> None:
+    """Move a layer to where another lies, see :func:`placement_of`."""
+    for name, value in placement.items():
+        setattr(layer, name, value)
+
+
 def placement_of(layer: Image) -> dict[str, Any]:
     """Where a layer lies, as arguments for another that is to lie there too."""
     return {

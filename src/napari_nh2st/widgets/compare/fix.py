@@ -27,6 +27,7 @@ class FixBox(QFrame):
         # Orange of middle tone: seen on napari's light theme and on its dark one.
         self.setStyleSheet("#nh2st-fix { border: 2px solid #d98e04; border-radius: 5px; }")
         self._proposal: Proposal | None = None
+        self._choice: bool | None = None
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.fix = QPushButton("Fix it")
@@ -47,19 +48,39 @@ class FixBox(QFrame):
         self.offer(None)
 
     @property
+    def choice(self) -> bool | None:
+        """Whether what is proposed was chosen; None while there is no proposal, or no choice."""
+        return None if self._proposal is None else self._choice
+
+    @property
     def is_open(self) -> bool:
         """Whether a proposal waits for the user's choice."""
-        return self._proposal is not None and not self.fix.isHidden()
+        return self._proposal is not None and self._choice is None
 
-    def offer(self, proposal: Proposal | None) -> None:
-        """Show a proposal; None for nothing to say."""
-        self._proposal = proposal
+    def offer(self, proposal: Proposal | None, choice: bool | None = None) -> None:
+        """Show a proposal; None for nothing to say.
+
+        Parameters
+        ----------
+        proposal
+            What seems wrong.
+        choice
+            What the user has chosen already, if anything.
+        """
+        self._proposal, self._choice = proposal, choice
         self.setVisible(proposal is not None)
         if proposal is None:
             return
-        reasons = " ".join(proposal.reasons)
-        self.text.setText(f"{reasons} Shall positions be {proposal.fix.in_words()}?")
-        self._show_buttons(choosing=True)
+        if choice is None:
+            reasons = " ".join(proposal.reasons)
+            self.text.setText(f"{reasons} Shall positions be {proposal.fix.in_words()}?")
+        elif choice:
+            self.text.setText(f"Positions are {proposal.fix.in_words()}.")
+        else:
+            self.text.setText("Positions are kept as read.")
+        self.fix.setVisible(choice is None)
+        self.keep.setVisible(choice is None)
+        self.undo.setVisible(choice is not None)
 
     def set_enabled(self, enabled: bool) -> None:
         """Whether a choice can be made: not while a comparison runs."""
@@ -67,21 +88,10 @@ class FixBox(QFrame):
             button.setEnabled(enabled)
 
     def _choose(self, fixed: bool) -> None:
-        if self._proposal is None:
-            return
-        self.text.setText(
-            f"Positions are {self._proposal.fix.in_words()}."
-            if fixed
-            else "Positions are kept as read."
-        )
-        self._show_buttons(choosing=False)
-        self.changed.emit(fixed)
+        if self._proposal is not None:
+            self.offer(self._proposal, fixed)
+            self.changed.emit(fixed)
 
     def _on_undo(self) -> None:
         self.offer(self._proposal)
         self.changed.emit(False)
-
-    def _show_buttons(self, *, choosing: bool) -> None:
-        self.fix.setVisible(choosing)
-        self.keep.setVisible(choosing)
-        self.undo.setVisible(not choosing)

@@ -1,6 +1,6 @@
 """Measured ST on a slide layer: read in a thread, shown, moved where it belongs, taken away."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,10 @@ class MeasuredOnSlide:
         self._fix_box = fix_box
         self._slide_layer: Image | None = None
         self._slide_shape = (0, 0)
-        self._mpp_is_known = False
-        self._fixed = False
+        self._mpp: tuple[float, float] | None = None  # it was read by
+        self._asked_mpp: tuple[float, float] | None = None
         self._reader: Any = None
+        self._is_loading = False
         source.chosen.connect(self.load)
         source.cleared.connect(self.remove)
         source.refused.connect(_tell_refused)
@@ -113,7 +114,7 @@ class MeasuredOnSlide:
     def fix(self) -> Fix | None:
         """What was done to the positions in the file; None for nothing."""
         proposal = self.measured.proposal if self.measured is not None else None
-        return proposal.fix if proposal is not None and self._fixed else None
+        return proposal.fix if proposal is not None and self._fix_box.choice else None
 
     @property
     def places(self) -> NDArray[np.float64]:
@@ -163,46 +164,43 @@ class MeasuredOnSlide:
             return
         layer, panel = self._slide.layer, self.panel
         self._slide.in_use = slide
+        self._asked_mpp = slide.mpp
         self._source.summary.setText(f"Reading {expression.name} …")
 
         def read() -> tuple[MeasuredST, pd.DataFrame]:
             measured = read_measured(expression, positions, slide)
             return measured, target_of(measured.spots, panel)
 
-        reader: Any = create_worker(
-            read,
-            _connect={
-                "returned": lambda result: self._on_read(reader, layer, slide, *result),
-                "errored": lambda error: self._on_unread(reader, expression, error),
-            },
-            _start_thread=False,
-            _ignore_errors=True,
-        )
-        self._reader = reader
-        reader.start()
+        def on_read(result: tuple[MeasuredST, pd.DataFrame]) -> None:
+            self._on_read(layer, slide, *result)
+            if panel != self.panel:  # another model was chosen meanwhile
+                self._renew_target()
+
+        self._is_loading = True
+        self._work(read, on_read, f"{expression.name} cannot be read")
 
     def reload(self) -> None:
         """Look again where it lies: the slide, or its µm/px, is another."""
         if self.measured is not None:
             self.load(self.measured.expression, self.measured.positions)
 
+    def follow_mpp(self) -> None:
+        """Look again where it lies if the chosen slide's µm/px is not the one it was read by."""
+        slide = self._slide.peek()
+        if slide is not None and slide.mpp != self._asked_mpp:
+            self.reload()
+
     def remove(self) -> None:
         """Take the ST and its layers away."""
         if self.locked:
             show_error(self.locked)
-            return
-        self._reader = None
-        if self.layers is not None:
-            self.layers.remove()
-        self.measured = self.layers = self._slide_layer = None
-        self._fixed = False
-        self._fix_box.offer(None)
-        self._tell()
-        self.removed.emit()
+        else:
+            self._take_away()
 
     def abandon(self) -> None:
         """Nothing that is still read arrives."""
         self._reader = None
+        self._is_loading = False
 
     def close(self) -> None:
         """Nothing that is still read arrives; what only this widget can take away goes."""
@@ -224,45 +222,84 @@ class MeasuredOnSlide:
     def set_panel(self, panel: Sequence[str]) -> None:
         """Compute the target of another model's genes, in a thread."""
         self.panel = tuple(panel)
-        if self.measured is None:
-            return
+        if self.measured is not None and not self._is_loading:
+            self._renew_target()
+
+    # --- inside ---
+
+    def _renew_target(self) -> None:
+        if self.measured is not None:
+            spots, panel = self.measured.spots, self.panel
+            problem = f"{self.measured.expression.name} cannot be shown for this model"
+            self._work(lambda: target_of(spots, panel), self._on_target, problem)
+
+    def _work(self, work: Callable[[], Any], on_done: Callable[[Any], None], problem: str) -> None:
+        """Do something in a thread; what was begun before arrives no more.
+
+        Parameters
+        ----------
+        work
+            Is done in the thread.
+        on_done
+            Gets what it returns.
+        problem
+            What to say, before the error, of one that is not for the user as it stands.
+        """
+
+        def is_wanted() -> bool:
+            if reader is not self._reader:
+                if not self.is_reading:
+                    self._slide.release()
+                return False
+            self.abandon()
+            self._slide.release()
+            return True
+
+        def returned(result: Any) -> None:
+            if is_wanted():
+                on_done(result)
+
+        def errored(error: Exception) -> None:
+            if is_wanted():
+                show_error(str(error) if isinstance(error, InputError) else f"{problem}: {error}")
+                self._asked_mpp = self._mpp
+                self._tell()
+
         reader: Any = create_worker(
-            target_of,
-            self.measured.spots,
-            self.panel,
-            _connect={"returned": lambda target: self._on_target(reader, target)},
+            work,
+            _connect={"returned": returned, "errored": errored},
             _start_thread=False,
             _ignore_errors=True,
         )
         self._reader = reader
         reader.start()
 
-    # --- inside ---
+    def _take_away(self) -> None:
+        self.abandon()
+        if self.layers is not None:
+            self.layers.remove()
+        self.measured = self.layers = self._slide_layer = None
+        self._fix_box.offer(None)
+        self._tell()
+        self.removed.emit()
 
     def _on_read(
-        self,
-        reader: Any,
-        layer: Image,
-        slide: Slide,
-        measured: MeasuredST,
-        target: pd.DataFrame,
+        self, layer: Image, slide: Slide, measured: MeasuredST, target: pd.DataFrame
     ) -> None:
-        if reader is not self._reader:  # other ST was chosen meanwhile, or this taken away
-            return
-        self._slide.release()
-        self.remove()
+        choice = self._choice_for(measured, layer)
+        self._take_away()
         if layer not in self.viewer.layers:
             return
         self.measured, self.target = measured, target
         self._slide_layer, self._slide_shape = layer, slide.shape
-        self._mpp_is_known = slide.mpp is not None
+        self._mpp = slide.mpp
         paths = {SPOTS_PATH_KEY: measured.expression, POSITIONS_PATH_KEY: measured.positions}
         self.layers = MeasuredLayers(
             self.viewer, layer, {key: str(path) for key, path in paths.items() if path is not None}
         )
+        self._fix_box.offer(measured.proposal, choice)
         self._tell()
         self.loaded.emit()
-        self._fix_box.offer(measured.proposal)
         self._show_proposed()
         if measured.proposal is None and measured.on_tissue < _LEAST_ON_TISSUE:
             show_warning(
@@ -272,24 +309,24 @@ class MeasuredOnSlide:
         if problem := shares_no_gene(measured.spots, self.panel):
             show_warning(f"{problem} Its own genes with the most counts are shown.")
 
-    def _on_unread(self, reader: Any, expression: Path, error: Exception) -> None:
-        if reader is not self._reader:
-            return
-        self._reader = None
-        self._slide.release()
-        known = isinstance(error, InputError)
-        show_error(str(error) if known else f"{expression.name} cannot be read: {error}")
-        self._tell()
+    def _choice_for(self, measured: MeasuredST, layer: Image) -> bool | None:
+        """What the user chose when the same was proposed for the same ST on the same slide."""
+        former = self.measured
+        if former is None or former.proposal is None or measured.proposal is None:
+            return None
+        same = (
+            layer == self._slide_layer
+            and (former.expression, former.positions) == (measured.expression, measured.positions)
+            and former.proposal.fix == measured.proposal.fix
+        )
+        return self._fix_box.choice if same else None
 
-    def _on_target(self, reader: Any, target: pd.DataFrame) -> None:
-        if reader is self._reader:
-            self._reader = None
-            self.target = target
-            self.loaded.emit()
+    def _on_target(self, target: pd.DataFrame) -> None:
+        self.target = target
+        self.loaded.emit()
 
-    def _on_fix(self, fixed: bool) -> None:
+    def _on_fix(self, _fixed: bool) -> None:
         if self.layers is not None:
-            self._fixed = fixed
             self.layers.move(self.places, self.pitch_px)
             self._show_proposed()
             self._tell()
@@ -302,7 +339,7 @@ class MeasuredOnSlide:
             self._source.summary.setText(_NOTHING)
             return
         text = f"{measured.report}. On {self._slide_layer.name}."
-        if measured.pitch_um is not None and not self._mpp_is_known:
+        if measured.pitch_um is not None and self._mpp is None:
             text += f" {measured.pitch_um / self.pitch_px:.3g} µm/px by the spots' distance."
         self._source.summary.setText(text)
 

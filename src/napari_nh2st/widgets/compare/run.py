@@ -10,7 +10,7 @@ from qtpy.QtCore import QCoreApplication, QObject
 
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.comparison import Predicting
-from napari_nh2st.widgets.predict.run import Jobs
+from napari_nh2st.widgets.predict.run import Job, Jobs
 
 
 class ComparisonRun:
@@ -44,6 +44,8 @@ class ComparisonRun:
         self._widget = widget
         self._new_jobs = new_jobs
         self._jobs: Jobs | None = None
+        self._end_jobs: Callable[..., None] | None = None
+        self._job: Job | None = None
         self._worker: Any = None
         self._activity: Any = None
         self._loading = False
@@ -61,10 +63,8 @@ class ComparisonRun:
         if self._jobs is None:
             jobs = self._jobs = self._new_jobs()
             # With the viewer, which destroys the widget, and with the application.
-            self._widget.destroyed.connect(lambda: jobs.close())
-            application = QCoreApplication.instance()
-            assert application is not None
-            application.aboutToQuit.connect(jobs.close)
+            self._end_jobs = _ending(jobs)
+            self._widget.destroyed.connect(self._end_jobs)
         self._jobs.start()
         return self._jobs
 
@@ -72,10 +72,9 @@ class ComparisonRun:
         """Run a job; the description stands in napari's activity dock."""
         self.was_stopped, self._loading = False, True
         self._activity = progress(total=0, desc=description)
+        self._job = self.ready().job(job, **arguments)
         self._worker = create_worker(
-            self.ready().run,
-            job,
-            **arguments,
+            self._job.events,
             _connect={
                 "yielded": self._on_event,
                 "errored": self._on_error,
@@ -86,20 +85,21 @@ class ComparisonRun:
 
     def stop(self) -> None:
         """Stop the job after the batch under way; at once while it still loads."""
-        if self._worker is None or self._jobs is None:
+        if self._job is None:
             return
         self.was_stopped = True
         if self._loading:  # importing torch and reading weights cannot be interrupted otherwise
-            self._jobs.kill()
+            self._job.kill()
         else:
-            self._jobs.stop()
+            self._job.stop()
 
     def close(self) -> None:
         """Stop, and end the process; :meth:`start` would begin another."""
         self.stop()
-        if self._jobs is not None:
-            self._jobs.close()
-            self._jobs = None
+        if self._jobs is not None and self._end_jobs is not None:
+            self._widget.destroyed.disconnect(self._end_jobs)
+            self._end_jobs()
+            self._jobs = self._end_jobs = None
 
     def _on_gone(self) -> None:
         self._gone = self.was_stopped = True
@@ -124,9 +124,25 @@ class ComparisonRun:
             self.failed.emit(error)
 
     def _on_finished(self) -> None:
-        self._worker = None
+        self._worker = self._job = None
         if self._gone:
             return
         if self.was_stopped and self._jobs is not None:  # it may have been ended while it loaded
             self._jobs.start()
         self.finished.emit()
+
+
+def _ending(jobs: Jobs) -> Callable[..., None]:
+    """What closes jobs, to be called once; until then, the application does so when it quits."""
+    application = QCoreApplication.instance()
+    assert application is not None
+
+    def close() -> None:
+        jobs.close()
+
+    def end(*_of_the_signal: object) -> None:
+        application.aboutToQuit.disconnect(close)
+        jobs.close()
+
+    application.aboutToQuit.connect(close)
+    return end

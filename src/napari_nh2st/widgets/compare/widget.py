@@ -9,19 +9,18 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_nh2st.analysis import residual
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobProcess
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
-from napari_nh2st.model.config import PUBLISHED_TARGET
 from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.widgets.compare.controls import CompareControls
 from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide
+from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.compare.run import ComparisonRun
 from napari_nh2st.widgets.compare.source import shares_no_gene
 from napari_nh2st.widgets.compare.table import comparison_columns
-from napari_nh2st.widgets.compare.words import gene_in_words, summary_in_words
+from napari_nh2st.widgets.compare.words import unit_in_words
 from napari_nh2st.widgets.predict.run import Jobs
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ class CompareWidget(CompareControls):
         self._runner = ComparisonRun(self, lambda: new_jobs(_WARM_UP))
         self.section = MeasuredOnSlide(napari_viewer, self.slide, self.source, self.fix_box)
         self.compared: Compared | None = None
+        self._results: ComparisonResults | None = None
         self._own_model = self.model.text
 
         self.section.loaded.connect(self._on_loaded)
@@ -133,7 +133,7 @@ class CompareWidget(CompareControls):
     def _on_mpp(self) -> None:
         """Another µm/px may tell another scale of the positions."""
         if self.compared is None and not self._runner.is_running:
-            self.section.reload()
+            self.section.follow_mpp()
 
     # --- the model ---
 
@@ -219,6 +219,9 @@ class CompareWidget(CompareControls):
         if self.compared is None or self._runner.is_running:
             show_error("There is no comparison to write yet.")
             return
+        if self.section.is_reading:
+            show_error("Measured ST is still being read: write the report once it is there.")
+            return
         arguments = {"compared": self.compared, "folder": folder}
         self.section.locked = "The report is being written: wait for it."
         self.status.setText(f"Writing {folder} …")
@@ -241,38 +244,28 @@ class CompareWidget(CompareControls):
                 show_info(f"Wrote {event}")
 
     def _on_compared(self, compared: Compared) -> None:
-        layers = self.section.layers
-        if layers is None or self.section.slide_layer is None:
-            return
+        if self.section.slide_layer is None:  # it was taken away meanwhile, and its ST goes with it
+            self.section.locked = ""
+            self.section.remove()
+            self.status.setText(
+                "The slide is not in the viewer any more: results are shown without layers."
+            )
         self.compared = compared
-        prediction = compared.prediction
-        genes = prediction.var_names
-        measured = np.asarray(prediction.layers["measured"])
-        # A section that lacks genes is scaled over the others: its values are in another unit.
-        lacks = bool(np.isnan(measured).all(0).any())
-        values: dict[Kind, Any] = {
-            "measured": measured,
-            "predicted": np.asarray(prediction.X),
-            "residual": residual(prediction, standardize=lacks),
-        }
-        layers.kind = "predicted"
-        layers.set_values(
-            {kind: pd.DataFrame(table, columns=genes) for kind, table in values.items()},
-            np.asarray(prediction.obsm["spatial"]),
-            self.section.pitch_px,
+        self._results = results = ComparisonResults(compared)
+        gene = self.genes.gene
+        if (layers := self.section.layers) is not None:
+            layers.kind = "predicted"
+            layers.set_values(results.values, results.positions, self.section.pitch_px)
+            gene = layers.gene
+        self.genes.show_table(results.table)
+        self.genes.choose(
+            gene if gene in results.values["measured"] else results.table["gene"].iloc[0]
         )
-        reliability = prediction.var["reliability"]
-        self.genes.show_table(comparison_columns(list(genes), reliability, compared.scores))
-        self.genes.choose(layers.gene)
-        about = prediction.uns["nh2st"]
-        self.summary.setText(summary_in_words(compared.summary, str(about["model"]["name"])))
-        notices = list(compared.notices)
-        if lacks:
-            notices.append("The residual is that of standardized values.")
-        self.notices.setText("\n".join(f"⚠ {notice}" for notice in notices))
+        self.summary.setText(results.summary)
+        self.notices.setText("\n".join(f"⚠ {notice}" for notice in results.notices))
         for notice in compared.notices:
             show_warning(notice)
-        self.export.offer(prediction, f"{about['section']}-compared")
+        self.export.offer(compared.prediction, results.name)
         self._show_gene()
 
     def _on_error(self, error: Exception) -> None:
@@ -297,6 +290,7 @@ class CompareWidget(CompareControls):
         """Show a gene in all layers and in the plot."""
         if self.section.layers is not None:
             self.section.layers.show_gene(gene)
+        if self.section.layers is not None or self._results is not None:
             self.genes.choose(gene)
             self._show_gene()
 
@@ -313,27 +307,22 @@ class CompareWidget(CompareControls):
 
     def _show_gene(self) -> None:
         self._show_colors()
-        if self.compared is None or self.section.layers is None:
-            return
-        gene = self.section.layers.gene
-        prediction = self.compared.prediction
-        column = prediction.var_names.get_loc(gene)
-        self.scatter.show_gene(
-            gene,
-            np.asarray(prediction.layers["measured"][:, column]),
-            np.asarray(prediction.X[:, column]),
-            gene_in_words(gene, self.compared.scores),
-        )
+        if self._results is not None:
+            gene = self.genes.gene
+            self.scatter.show_gene(gene, *self._results.of_gene(gene))
 
     def _show_colors(self) -> None:
         layers = self.section.layers
-        assert layers is not None
+        if layers is None:
+            return
         self.kinds[layers.kind].setChecked(True)
         self.scale.show_limits(COLORMAPS[layers.kind], layers.limits[layers.kind])
-        self.unit.setText(f"{layers.gene}: {PUBLISHED_TARGET['description']}")
+        standardized = self._results is not None and self._results.is_standardized
+        unit = unit_in_words(layers.kind, standardized=standardized)
+        self.unit.setText(f"{layers.gene}: {unit}")
 
     def _forget_results(self) -> None:
-        self.compared = None
+        self.compared = self._results = None
         self.summary.setText("")
         self.notices.setText("")
         self.beside.setChecked(False)
@@ -344,16 +333,16 @@ class CompareWidget(CompareControls):
         done = self.compared is not None
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
-        self.source.clear.setEnabled(there and not running)
+        self.source.clear.setEnabled((there or done) and not running)
         self.fix_box.set_enabled(not running)
         for kind, button in self.kinds.items():
-            button.setEnabled(done or (there and kind == "measured"))
-        self.beside.setEnabled(done)
+            button.setEnabled(there and (done or kind == "measured"))
+        self.beside.setEnabled(there and done)
         self.report.setEnabled(done and not running)
         for part, wanted in (
             (self.scale, there),
             (self.unit, there),
-            (self.genes, there),
+            (self.genes, there or done),
             (self.scatter, done),
             (self.export, done),
             (self.report, done),

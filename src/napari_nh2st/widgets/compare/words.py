@@ -4,6 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from napari_nh2st.model.config import PUBLISHED_TARGET
+from napari_nh2st.widgets.compare.layers import Kind
+
 
 def summary_in_words(summary: dict[str, Any], model: str) -> str:
     """The mean over all genes, and how many are better than a constant.
@@ -37,6 +40,25 @@ def gene_in_words(gene: str, scores: pd.DataFrame) -> str:
     if pd.isna(row["pcc"]):
         return f"{gene} · no PCC"
     return f"{gene} · PCC {_number(row['pcc'])}{_interval(row['pcc_low'], row['pcc_high'])}"
+
+
+def unit_in_words(kind: Kind, *, standardized: bool = False) -> str:
+    """What a kind of values is counted in.
+
+    Parameters
+    ----------
+    kind
+        Of the layer.
+    standardized
+        Whether the residual is that of standardized values.
+    """
+    if kind == "residual" and standardized:
+        return (
+            "predicted minus measured, each standardized over the spots (mean 0, standard "
+            "deviation 1)"
+        )
+    unit = str(PUBLISHED_TARGET["description"])
+    return f"predicted minus measured, in {unit}" if kind == "residual" else unit
 
 
 def _interval(low: float | None, high: float | None) -> str:

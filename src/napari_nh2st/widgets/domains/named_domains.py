@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.domains.colors import domain_color
+from napari_nh2st.widgets.heatmap import of_same_model
 
 COLUMN = "domain"
 """Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
@@ -52,6 +53,14 @@ class NamedDomains:
         names = tuple(map(str, column.categories))
         return cls(labels, names, pd.DataFrame(columns=["domain", "gene", "score"]))
 
+    def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
+        """With the labels of a former prediction's tiles for those at the same places."""
+        places = list(zip(former.obs["array_row"], former.obs["array_col"], strict=True))
+        known = dict(zip(places, self.labels.tolist(), strict=True))
+        rows_columns = zip(prediction.obs["array_row"], prediction.obs["array_col"], strict=True)
+        labels = np.array([known.get(place, 0) for place in rows_columns], np.int64)
+        return replace(self, labels=labels)
+
     def renamed(self, number: int, name: str) -> "NamedDomains":
         """With another name for one domain.
 
@@ -93,3 +102,21 @@ class NamedDomains:
         """Genes of one domain, the highest score first."""
         own = self.markers[self.markers["domain"] == number]
         return own.drop(columns="domain").reset_index(drop=True)
+
+
+def carry_domains(former: AnnData, prediction: AnnData) -> None:
+    """Give a prediction the domains of a former one, tile by tile.
+
+    Nothing is given where the tiles lie elsewhere, or the values are of another model.
+    """
+    domains = NamedDomains.of(former)
+    one, other = (each.uns["nh2st"] for each in (former, prediction))
+    if domains is None or not (
+        "step_px_fullres" in one
+        and "step_px_fullres" in other
+        and np.allclose(one["step_px_fullres"], other["step_px_fullres"])
+        and one["layout"] == other["layout"]
+        and of_same_model(former, prediction)
+    ):
+        return
+    domains.carried_to(prediction, former).write(prediction)

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -83,7 +83,7 @@ class DomainsPanel(QWidget):
         self._following = False
         self._heard: Heatmap | None = None
         self._stop: threading.Event | None = None
-        self._running: tuple[Heatmap, Any] | None = None
+        self._running: tuple[Heatmap, AnnData] | None = None
         self._make_controls()
         self._lay_out()
         self._enable()
@@ -109,6 +109,7 @@ class DomainsPanel(QWidget):
         if not self._following:
             self._following = True
             self.current.changed.connect(self._on_changed)
+            self.current.replaced.connect(self._on_replaced)
         self._on_changed()
 
     def close_down(self) -> None:
@@ -116,8 +117,19 @@ class DomainsPanel(QWidget):
         if self._following:
             self._following = False
             self.current.changed.disconnect(self._on_changed)
+            self.current.replaced.disconnect(self._on_replaced)
         self._listen_to(None)
         self.stop()
+
+    def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
+        """Keep the marker genes of domains that came along, and end a search in what is gone."""
+        before = self._kept_of(former).now
+        kept = self._kept_of(heatmap.prediction)
+        if before is not None and kept.now is not None and kept.now.names == before.names:
+            kept.now = replace(kept.now, markers=before.markers)
+        if self._running is not None and self._running[1] is former:
+            self.stop()
+            self._say("Another prediction has come during the search: find its domains again.")
 
     def _on_changed(self) -> None:
         self._listen_to(self.current.heatmap)
@@ -161,7 +173,7 @@ class DomainsPanel(QWidget):
         worker.returned.connect(self._on_found)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
-        self._running = heatmap, worker
+        self._running = heatmap, heatmap.prediction
         self._stop_when_closed(self._stop, worker)
         self._enable()
         worker.start()
@@ -183,7 +195,9 @@ class DomainsPanel(QWidget):
     def _on_found(self, domains: Domains | None) -> None:
         if domains is None or self._running is None or self._stop is None or self._stop.is_set():
             return
-        heatmap, _ = self._running
+        heatmap, prediction = self._running
+        if prediction is not heatmap.prediction:  # it came while this panel did not follow
+            return
         if domains.notice:
             self._say(domains.notice)
         kept = self._kept_of(heatmap.prediction)

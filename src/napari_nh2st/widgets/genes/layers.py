@@ -1,17 +1,19 @@
 """Layers of single genes beside the heatmap: pinned ones, and composites of up to four."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.genes.limits import ContrastLimits
-from napari_nh2st.widgets.heatmap import Heatmap, layer_name
-from napari_nh2st.widgets.tile_image import TileImage, placement_of
+from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, layer_name, of_same_model
+from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
 GENE_KEY = "nh2st_gene"
 """Key of a pinned layer's metadata under which its gene's name lies."""
@@ -44,12 +46,15 @@ class Pin:
         Its layer.
     in_composite
         It came with a composite and goes with it.
+    own_name
+        What the layer is called until the user renames it.
     """
 
     gene: str
     source: Heatmap
     image: TileImage
     in_composite: bool = False
+    own_name: str = ""
 
     @property
     def layer(self) -> Image:
@@ -100,10 +105,15 @@ class GeneLayers:
     # --- the viewer ---
 
     def follow(self) -> None:
-        """Notice removed layers from now on."""
+        """Notice removed layers from now on, and catch up with what happened before."""
         if not self._following:
             self._following = True
             self.viewer.layers.events.removed.connect(self._on_removed)
+            for pin in list(self.pins):
+                if pin.layer not in self.viewer.layers:
+                    self._forget(pin)
+                elif pin.image.raster is not pin.source.raster:
+                    self._move([pin], pin.source)
 
     def close(self) -> None:
         """Let go of the viewer; the layers stay."""
@@ -136,7 +146,8 @@ class GeneLayers:
 
     def unpin(self, pin: Pin) -> None:
         """Remove a pinned gene's layer."""
-        self.viewer.layers.remove(pin.layer)
+        if pin.layer in self.viewer.layers:
+            self.viewer.layers.remove(pin.layer)
 
     def refresh(self, source: Heatmap) -> None:
         """Show the values that have come in a heatmap's prediction."""
@@ -144,22 +155,65 @@ class GeneLayers:
             if pin.source is source:
                 pin.refresh()
 
-    def move_to(self, heatmap: Heatmap) -> None:
-        """Take the pins of a slide whose heatmap was replaced over to the new one.
+    def take(self, heatmap: Heatmap, former: AnnData) -> list[str]:
+        """Show the other prediction that a heatmap has taken, in the same layers.
 
-        A run on the same slide replaces it. Genes that the new prediction lacks are unpinned, and
-        a composite goes.
+        Parameters
+        ----------
+        heatmap
+            With its new prediction.
+        former
+            The one before.
+
+        Returns
+        -------
+        list of str
+            Genes that the new prediction lacks; they are unpinned.
         """
-        for pin in list(self.pins):
-            replaced = pin.source is not heatmap and pin.source.layer not in self.viewer.layers
-            if not replaced or pin.source.slide_name != heatmap.slide_name:
+        pins = [pin for pin in self.pins if pin.source is heatmap]
+        return self._move(pins, heatmap, keep_limits=of_same_model(former, heatmap.prediction))
+
+    def move_to(self, heatmap: Heatmap) -> list[str]:
+        """Take the pins of a slide whose heatmap was removed over to another one of it.
+
+        A composite goes. The return is that of :meth:`take`.
+        """
+        orphans = [
+            pin
+            for pin in self.pins
+            if pin.source.slide_name == heatmap.slide_name
+            and pin.source.layer not in self.viewer.layers
+        ]
+        lost = []
+        for pin in orphans:
+            if pin.in_composite:
+                self.unpin(pin)
+            else:
+                same = of_same_model(pin.source.prediction, heatmap.prediction)
+                lost += self._move([pin], heatmap, keep_limits=same)
+        return lost
+
+    def _move(self, pins: Sequence[Pin], heatmap: Heatmap, keep_limits: bool = False) -> list[str]:
+        lost = []
+        for pin in pins:
+            if pin.gene not in heatmap.prediction.var_names:
+                lost.append(pin.gene)
+                self.unpin(pin)
                 continue
-            colormap, visible = pin.layer.colormap, pin.layer.visible
-            self.viewer.layers.remove(pin.layer)
-            if pin.gene in heatmap.prediction.var_names and not pin.in_composite:
-                self._add(pin.gene, colormap, in_composite=False, source=heatmap)
-                self.pins[-1].layer.visible = visible
-                self.changed.emit()
+            image, layer = pin.image, pin.layer
+            if not keep_limits:
+                image.follow_values()
+            if layer.name == pin.own_name:
+                layer.name = _pin_name(pin.gene, heatmap, pin.in_composite)
+                pin = replace(pin, own_name=layer.name)
+            moved = replace(pin, source=heatmap)
+            self.pins = [moved if each.image is image else each for each in self.pins]
+            image.raster = heatmap.raster
+            moved.refresh()
+            place(layer, placement_of(heatmap.layer))
+        if pins:
+            self.changed.emit()
+        return lost
 
     # --- composites ---
 
@@ -196,21 +250,19 @@ class GeneLayers:
     def undo_composite(self) -> None:
         """Remove the composite; what it hid is shown again."""
         self._remove_composite()
+        self._show_hidden()
 
     # --- layers ---
 
-    def _add(
-        self, gene: str, colormap: Any, in_composite: bool, source: Heatmap | None = None
-    ) -> Pin:
-        source = source or self.current.heatmap
+    def _add(self, gene: str, colormap: Any, in_composite: bool) -> Pin:
+        source = self.current.heatmap
         if source is None:
             raise ValueError("there is no prediction to show a gene of")
         values = source.values_of(gene)
-        ending = "composite" if in_composite else "pinned"
         selected = set(self.viewer.layers.selection)
         layer = self.viewer.add_image(
             source.raster.image(values),
-            name=f"{layer_name(source.prediction, gene, source.slide_name)} · {ending}",
+            name=_pin_name(gene, source, in_composite),
             colormap=colormap,
             contrast_limits=(0.0, 1.0),
             blending="additive",
@@ -226,13 +278,13 @@ class GeneLayers:
         if hasattr(layer, "colorbar"):  # since napari 0.7
             layer.colorbar.visible = True
         layer.events.visible.connect(self._on_visible)
-        pin = Pin(gene, source, image, in_composite)
+        pin = Pin(gene, source, image, in_composite, own_name=layer.name)
         self.pins.append(pin)
         return pin
 
     def _remove_composite(self) -> None:
         for pin in [pin for pin in self.pins if pin.in_composite]:
-            self.viewer.layers.remove(pin.layer)
+            self.unpin(pin)
 
     def _show_hidden(self) -> None:
         for layer in self._hidden_by_composite:
@@ -241,13 +293,32 @@ class GeneLayers:
         self._hidden_by_composite = []
 
     def _on_removed(self, event: Any) -> None:
-        for pin in [pin for pin in self.pins if pin.layer is event.value]:
-            self.pins.remove(pin)
-            pin.layer.events.visible.disconnect(self._on_visible)
-            self.limits.leave(pin.image)
-            if pin.in_composite and not self.has_composite:
-                self._show_hidden()
-            self.changed.emit()
+        # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
+        for pin in [pin for pin in self.pins if pin.layer == event.value]:
+            self._forget(pin)
+        if any(pin.source.layer == event.value for pin in self.pins):
+            # By itself: several layers may be under way.
+            QTimer.singleShot(0, self._move_orphans)
+
+    def _forget(self, pin: Pin) -> None:
+        self.pins.remove(pin)
+        pin.layer.events.visible.disconnect(self._on_visible)
+        self.limits.leave(pin.image)
+        if pin.in_composite and not self.has_composite:
+            self._show_hidden()
+        self.changed.emit()
+
+    def _move_orphans(self) -> None:
+        """Take pins whose heatmap was removed over to one of the same slide that is still there."""
+        if self._following:
+            heatmaps = [heatmap_of(layer) for layer in self.viewer.layers]
+            for heatmap in reversed([each for each in heatmaps if each is not None]):
+                self.move_to(heatmap)
 
     def _on_visible(self, _event: Any = None) -> None:
         self.visibility_changed.emit()
+
+
+def _pin_name(gene: str, source: Heatmap, in_composite: bool) -> str:
+    ending = "composite" if in_composite else "pinned"
+    return f"{layer_name(source.prediction, gene, source.slide_name)} · {ending}"

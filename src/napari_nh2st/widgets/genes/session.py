@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 from napari.components import ViewerModel
+from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
@@ -40,7 +41,8 @@ class GeneSession:
     statistics
         Of the current prediction's genes, see :func:`gene_statistics`; None until computed.
     heatmap_changed
-        Emitted when another heatmap is the current one, or none any more.
+        Emitted when another heatmap is the current one, or none any more, or when it shows another
+        prediction.
     shown
         Emitted with the gene when the current heatmap shows another.
     statistics_changed
@@ -59,6 +61,7 @@ class GeneSession:
         self.display = GeneDisplay(current, self.limits, self.pins, self.signatures)
         self.statistics: pd.DataFrame | None = None
         self._heatmap: Heatmap | None = None
+        self._prediction: AnnData | None = None
         self._following = False
         self._work = RepeatedWork(_statistics_of, _SECONDS_BETWEEN_STATISTICS)
         self._work.done.connect(self._on_statistics)
@@ -84,6 +87,7 @@ class GeneSession:
             self._following = True
             self.pins.follow()
             self.signatures.follow()
+            self.current.replaced.connect(self._on_replaced)
             self.current.changed.connect(self._on_current)
         self._on_current()
 
@@ -91,6 +95,7 @@ class GeneSession:
         """Let go of both, and stop computing; the layers stay."""
         if self._following:
             self._following = False
+            self.current.replaced.disconnect(self._on_replaced)
             self.current.changed.disconnect(self._on_current)
         self._let_go()
         self.display.close()
@@ -104,19 +109,22 @@ class GeneSession:
         if self._heatmap is not None:
             self._heatmap.shown.disconnect(self._on_shown)
             self._heatmap.filled.disconnect(self._on_filled)
-        self._heatmap = None
+        self._heatmap = self._prediction = None
+
+    def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
+        _say_lost(self.pins.take(heatmap, former) + self.signatures.take(heatmap))
 
     def _on_current(self) -> None:
-        if self.current.heatmap is self._heatmap:
+        heatmap = self.current.heatmap
+        if heatmap is self._heatmap and self.current.prediction is self._prediction:
             return
         self._let_go()
-        self._heatmap = heatmap = self.current.heatmap
+        self._heatmap, self._prediction = heatmap, self.current.prediction
         self.statistics = None
         if heatmap is not None:
             heatmap.shown.connect(self._on_shown)
             heatmap.filled.connect(self._on_filled)
-            self.pins.move_to(heatmap)
-            self.signatures.move_to(heatmap)
+            _say_lost(self.pins.move_to(heatmap) + self.signatures.move_to(heatmap))
             self._refresh()
             self._work.request(heatmap.prediction, now=True)
         self.display.update()
@@ -141,6 +149,11 @@ class GeneSession:
         if self._heatmap is not None and prediction is self._heatmap.prediction:
             self.statistics = statistics
             self.statistics_changed.emit()
+
+
+def _say_lost(names: list[str]) -> None:
+    if names:
+        show_info(f"Not in the new prediction, and no longer shown: {', '.join(names)}.")
 
 
 def _statistics_of(prediction: AnnData) -> tuple[AnnData, Any]:

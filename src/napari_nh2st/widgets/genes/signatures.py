@@ -6,15 +6,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 from napari.components import ViewerModel
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from napari_nh2st.analysis import signature_score
 from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.widgets.genes.limits import PERCENTILES
 from napari_nh2st.widgets.genes.statistics import RepeatedWork
-from napari_nh2st.widgets.heatmap import Heatmap
-from napari_nh2st.widgets.tile_image import TileImage, placement_of
+from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
+from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
 SIGNATURE_KEY = "nh2st_signature"
 """Key of a signature layer's metadata under which its name and its genes lie."""
@@ -52,6 +54,11 @@ class _Shown:
     signature: Signature
     source: Heatmap
     image: TileImage
+    own_name: str
+
+
+_Wanted = tuple[Heatmap, AnnData, Signature]
+"""The prediction is the one that the heatmap has when the score is asked for."""
 
 
 class SignatureLayers:
@@ -80,10 +87,15 @@ class SignatureLayers:
         return [shown.image for shown in self._shown]
 
     def follow(self) -> None:
-        """Notice removed layers from now on."""
+        """Notice removed layers from now on, and catch up with what happened before."""
         if not self._following:
             self._following = True
             self.viewer.layers.events.removed.connect(self._on_removed)
+            for shown in list(self._shown):
+                if shown.image.layer not in self.viewer.layers:
+                    self._forget(shown)
+            for source in {s.source for s in self._shown if s.image.raster is not s.source.raster}:
+                self.take(source)
 
     def close(self) -> None:
         """Let go of the viewer, and stop computing; the layers stay."""
@@ -119,16 +131,56 @@ class SignatureLayers:
         if wanted := self._wanted_of(source):
             self.work.request(wanted)
 
-    def move_to(self, heatmap: Heatmap) -> None:
-        """Take the signatures of a slide whose heatmap was replaced over to the new one."""
+    def take(self, heatmap: Heatmap) -> list[str]:
+        """Score the other prediction that a heatmap has taken, in the same layers.
+
+        Returns
+        -------
+        list of str
+            Names of the signatures that it has no gene of; their layers are removed.
+        """
+        lost = []
+        for shown in [each for each in self._shown if each.source is heatmap]:
+            signature = _restricted(shown.signature, heatmap)
+            if signature is None:
+                lost.append(shown.signature.name)
+                self._remove(shown)
+                continue
+            image, layer = shown.image, shown.image.layer
+            own_name = shown.own_name
+            if layer.name == own_name:
+                layer.name = _layer_name(signature, heatmap)
+                own_name = layer.name
+            layer.metadata[SIGNATURE_KEY] = _metadata(signature)
+            moved = replace(shown, signature=signature, own_name=own_name)
+            self._shown = [moved if each is shown else each for each in self._shown]
+            image.raster = heatmap.raster
+            image.follow_values()
+            image.show(np.full(heatmap.prediction.n_obs, np.nan))  # until the score comes
+            place(layer, placement_of(heatmap.layer))
+        new = [(source, _restricted(signature, source)) for source, signature in self._new]
+        self._new = [(source, signature) for source, signature in new if signature is not None]
+        if wanted := self._wanted_of(heatmap):
+            self.work.request(wanted, now=True)
+        return lost
+
+    def move_to(self, heatmap: Heatmap) -> list[str]:
+        """Take the signatures of a slide whose heatmap was removed over to another one of it.
+
+        The return is that of :meth:`take`.
+        """
+        lost = []
         for shown in list(self._shown):
             replaced = shown.source.layer not in self.viewer.layers
             if not replaced or shown.source.slide_name != heatmap.slide_name:
                 continue
-            self.viewer.layers.remove(shown.image.layer)
-            genes = tuple(g for g in shown.signature.genes if g in heatmap.prediction.var_names)
-            if genes:
-                self.show(heatmap, replace(shown.signature, genes=genes))
+            self._remove(shown)
+            signature = _restricted(shown.signature, heatmap)
+            if signature is not None:
+                self.show(heatmap, signature)
+            else:
+                lost.append(shown.signature.name)
+        return lost
 
     def set_percentiles(self, percentiles: tuple[float, float]) -> None:
         """Take the limits from other percentiles, also where they were set by hand."""
@@ -137,13 +189,16 @@ class SignatureLayers:
             image.limits = partial(symmetric_limits, percentiles=percentiles)
             image.renew_limits()
 
-    def _wanted_of(self, source: Heatmap) -> list[tuple[Heatmap, Signature]]:
+    def _wanted_of(self, source: Heatmap) -> list[_Wanted]:
         """What is shown of a prediction, and all that is new: a request replaces one that waits."""
         shown = [(s.source, s.signature) for s in self._shown if s.source is source]
-        return shown + self._new
+        wanted = dict.fromkeys(shown + self._new)
+        return [(source, source.prediction, signature) for source, signature in wanted]
 
-    def _show_scores(self, scores: list[tuple[Heatmap, Signature, NDArray[np.float64]]]) -> None:
-        for source, signature, values in scores:
+    def _show_scores(self, scores: list[tuple[_Wanted, NDArray[np.float64]]]) -> None:
+        for (source, prediction, signature), values in scores:
+            if prediction is not source.prediction:
+                continue  # replaced meanwhile; that of the new one is asked for
             shown = [
                 each
                 for each in self._shown
@@ -153,7 +208,7 @@ class SignatureLayers:
                 shown[0].image.show(values)
             elif (source, signature) in self._new and source.layer in self.viewer.layers:
                 for former in shown:
-                    self.viewer.layers.remove(former.image.layer)
+                    self._remove(former)
                 self._add(source, signature, values)
             self._new = [new for new in self._new if new != (source, signature)]
 
@@ -161,15 +216,13 @@ class SignatureLayers:
         selected = set(self.viewer.layers.selection)
         layer = self.viewer.add_image(
             source.raster.image(values),
-            name=f"signature {signature.title} · {source.slide_name}",
+            name=_layer_name(signature, source),
             colormap=COLORMAP,
             contrast_limits=(-1.0, 1.0),
             opacity=source.layer.opacity,
             blending="translucent_no_depth",
             interpolation2d=self.interpolation,
-            metadata={
-                SIGNATURE_KEY: {"name": signature.name, "genes": list(signature.genes)},
-            },
+            metadata={SIGNATURE_KEY: _metadata(signature)},
             **placement_of(source.layer),
         )
         self.viewer.layers.selection = selected  # the heatmap stays the one that is worked on
@@ -178,17 +231,36 @@ class SignatureLayers:
         image.show(values)
         if hasattr(layer, "colorbar"):  # since napari 0.7
             layer.colorbar.visible = True
-        self._shown.append(_Shown(signature, source, image))
+        self._shown.append(_Shown(signature, source, image, layer.name))
         if source.layer.visible:  # the colors of both, mixed, would mean neither
             source.layer.visible = False
             self._hidden.append(source)
 
+    def _remove(self, shown: _Shown) -> None:
+        if shown.image.layer in self.viewer.layers:
+            self.viewer.layers.remove(shown.image.layer)
+
     def _on_removed(self, event: Any) -> None:
-        gone = [shown for shown in self._shown if shown.image.layer is event.value]
-        self._shown = [shown for shown in self._shown if shown not in gone]
-        for shown in gone:
-            if not any(other.source is shown.source for other in self._shown):
-                self.show_instead(shown.source)
+        # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
+        for shown in [shown for shown in self._shown if shown.image.layer == event.value]:
+            self._forget(shown)
+        self._new = [(source, new) for source, new in self._new if source.layer != event.value]
+        self._hidden = [source for source in self._hidden if source.layer != event.value]
+        if any(shown.source.layer == event.value for shown in self._shown):
+            # By itself: several layers may be under way.
+            QTimer.singleShot(0, self._move_orphans)
+
+    def _forget(self, shown: _Shown) -> None:
+        self._shown = [each for each in self._shown if each is not shown]
+        if not any(other.source is shown.source for other in self._shown):
+            self.show_instead(shown.source)
+
+    def _move_orphans(self) -> None:
+        """Take those whose heatmap was removed over to another one of the same slide."""
+        if self._following:
+            heatmaps = [heatmap_of(layer) for layer in self.viewer.layers]
+            for heatmap in reversed([each for each in heatmaps if each is not None]):
+                self.move_to(heatmap)
 
 
 def symmetric_limits(
@@ -207,10 +279,19 @@ def symmetric_limits(
     return -reach, reach
 
 
-def _scores(
-    wanted: Sequence[tuple[Heatmap, Signature]],
-) -> list[tuple[Heatmap, Signature, NDArray[np.float64]]]:
-    return [
-        (source, signature, signature_score(source.prediction, signature.genes))
-        for source, signature in wanted
-    ]
+def _scores(wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, NDArray[np.float64]]]:
+    return [(each, signature_score(each[1], each[2].genes)) for each in wanted]
+
+
+def _restricted(signature: Signature, heatmap: Heatmap) -> Signature | None:
+    """The signature with the genes that a prediction has; None if it has none of them."""
+    genes = tuple(gene for gene in signature.genes if gene in heatmap.prediction.var_names)
+    return replace(signature, genes=genes) if genes else None
+
+
+def _layer_name(signature: Signature, source: Heatmap) -> str:
+    return f"signature {signature.title} · {source.slide_name}"
+
+
+def _metadata(signature: Signature) -> dict[str, Any]:
+    return {"name": signature.name, "genes": list(signature.genes)}

@@ -18,14 +18,21 @@ Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in full-resolution pixels."""
 
 
+class Job(Protocol):
+    """A job that is run once: a :class:`napari_nh2st.jobs.Job`."""
+
+    def events(self) -> Iterator[object]: ...  # noqa: D102
+    def tell(self, what: object) -> None: ...  # noqa: D102
+    def stop(self) -> None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
+
+
 class Jobs(Protocol):
     """What runs jobs: a :class:`~napari_nh2st.jobs.JobProcess`."""
 
     def start(self) -> None: ...  # noqa: D102
-    def run(self, job: str, **arguments: object) -> Iterator[object]: ...  # noqa: D102
-    def tell(self, what: object) -> None: ...  # noqa: D102
-    def stop(self) -> None: ...  # noqa: D102
-    def kill(self) -> None: ...  # noqa: D102
+    def job(self, name: str, /, **arguments: object) -> Job: ...  # noqa: D102
+    def run(self, name: str, /, **arguments: object) -> Iterator[object]: ...  # noqa: D102
     def close(self, patience_s: float = 5.0) -> None: ...  # noqa: D102
 
 
@@ -60,16 +67,16 @@ class PredictionRun:
         kept: Path | None,
         most_kept_bytes: float = 4e9,
     ) -> None:
-        self._jobs = jobs
-        self._arguments = {
-            "slide": slide.path,
-            "mpp": slide.mpp,
-            "model": model,
-            "settings": settings,
-            "look_at": look_at,
-            "kept": kept,
-            "most_kept_bytes": most_kept_bytes,
-        }
+        self._job = jobs.job(
+            "predict",
+            slide=slide.path,
+            mpp=slide.mpp,
+            model=model,
+            settings=settings,
+            look_at=look_at,
+            kept=kept,
+            most_kept_bytes=most_kept_bytes,
+        )
         self._stop = threading.Event()
         self._loading = True
 
@@ -81,13 +88,13 @@ class PredictionRun:
         """End after the batch under way; at once while the model is still being loaded."""
         self._stop.set()
         if self._loading:  # importing torch and reading weights cannot be interrupted otherwise
-            self._jobs.kill()
+            self._job.kill()
         else:
-            self._jobs.stop()
+            self._job.stop()
 
     def look_at(self, box: Box) -> None:
         """Tell where the user looks now."""
-        self._jobs.tell(box)
+        self._job.tell(box)
 
     def events(self) -> Iterator[Loading | Event]:
         """Run it, in the thread that asks for the events.
@@ -107,14 +114,10 @@ class PredictionRun:
         """
         prediction: AnnData | None = None
         finished = False
-        if self.stopped():
-            return
         try:
-            for event in self._jobs.run("predict", **self._arguments):
+            for event in self._job.events():
                 match event:
                     case Loading():
-                        if self.stopped():  # between this loop's first lines
-                            self._jobs.stop()
                         yield event
                     case Started():
                         self._loading = False

@@ -21,6 +21,8 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.widgets.domains.layer import move_domains
+from napari_nh2st.widgets.domains.named_domains import carry_domains
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.predict.controls import PredictControls
@@ -230,10 +232,7 @@ class PredictWidget(PredictControls):
         shown = self.offer_genes(event.prediction)
         self.heatmap = None
         if self._slide_layer in self.viewer.layers:
-            self._remove_former_heatmap(self._slide_layer)
-            self.heatmap = Heatmap.add(self.viewer, self._slide_layer, event.prediction, shown)
-            self._heatmaps[self._slide_layer] = self.heatmap
-            self.heatmap.shown.connect(self.show_chosen_gene)
+            self.heatmap = self._show_on(self._slide_layer, event.prediction, shown)
         before = f"; {event.done:,} of them were computed before" if event.done else ""
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}{before}")
 
@@ -251,17 +250,26 @@ class PredictWidget(PredictControls):
         if self.is_running:
             self._activity.update(done - self._activity.n)
 
-    def _remove_former_heatmap(self, slide_layer: Image) -> None:
-        """Remove what an earlier run shows on the slide, unless the user named it to keep it."""
-        former = self._heatmaps.pop(slide_layer, None)
-        if former is not None and former.layer in self.viewer.layers and not former.renamed:
-            former.layer.visible = False
-            # By itself: napari collects garbage then, and the new layer comes first.
-            QTimer.singleShot(0, lambda: self._remove(former.layer))
+    def _show_on(self, slide_layer: Image, prediction: AnnData, gene: str) -> Heatmap:
+        """Show a prediction in the layer of the former run, or in a new one.
 
-    def _remove(self, layer: Image) -> None:
-        if layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
+        It is new where there is no former one, or where the user named that to keep it.
+        """
+        for layer, shown in list(self._heatmaps.items()):
+            if shown.layer not in self.viewer.layers:
+                del self._heatmaps[layer]
+        heatmap = self._heatmaps.get(slide_layer)
+        if heatmap is None or heatmap.renamed:
+            heatmap = Heatmap.add(self.viewer, slide_layer, prediction, gene)
+            heatmap.shown.connect(self.show_chosen_gene)
+            self._heatmaps[slide_layer] = heatmap
+            return heatmap
+        former = heatmap.prediction
+        carry_domains(former, prediction)
+        heatmap.take(prediction, slide_layer)
+        move_domains(self.viewer, heatmap, former)
+        self.show_chosen_gene(heatmap.gene)
+        return heatmap
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):

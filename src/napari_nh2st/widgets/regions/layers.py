@@ -96,7 +96,7 @@ class RegionLayers:
         return layer
 
     def _choose(self, layer: Shapes | None) -> None:
-        if layer is not self.layer:
+        if layer != self.layer:  # not its identity: napari gives the same layer wrapped
             for event in _events(self.layer):
                 event.disconnect(self._on_edited)
             self.layer = layer

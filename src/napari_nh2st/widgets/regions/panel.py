@@ -1,5 +1,6 @@
 """Genes in regions that are drawn on the slide, and between two of them."""
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ Polygons = dict[str, NDArray[np.float64]]
 class _Comparison:
     """Two regions as they were when they were compared."""
 
-    prediction: AnnData
+    prediction: "weakref.ref[AnnData]"
     names: tuple[str, str]
     first: NDArray[np.float64]
     second: NDArray[np.float64]
@@ -63,7 +64,7 @@ class _Comparison:
     def holds(self, prediction: AnnData | None, polygons: Polygons) -> bool:
         """Whether these regions are still there as they were."""
         pairs = zip(self.names, (self.first, self.second), strict=True)
-        return prediction is self.prediction and all(
+        return prediction is self.prediction() and all(
             name in polygons and np.array_equal(polygons[name], corners) for name, corners in pairs
         )
 
@@ -100,6 +101,7 @@ class RegionsPanel(QWidget):
         self.viewer = current.viewer
         self.polygons: Polygons = {}
         self._heatmap: Heatmap | None = None
+        self._prediction: AnnData | None = None
         self._statistics = pd.DataFrame()
         self._following = False
         self._measuring: Any = None
@@ -138,12 +140,13 @@ class RegionsPanel(QWidget):
         self._take(self.current.heatmap)
 
     def _take(self, heatmap: Heatmap | None) -> None:
-        former, self._heatmap = self._heatmap, heatmap
-        if former is not heatmap:
-            if former is not None:
-                former.filled.disconnect(self._soon)
+        prediction = None if heatmap is None else heatmap.prediction
+        if self._heatmap is not heatmap or self._prediction is not prediction:
+            if self._heatmap is not None:
+                self._heatmap.filled.disconnect(self._soon)
             if heatmap is not None:
                 heatmap.filled.connect(self._soon)
+            self._heatmap, self._prediction = heatmap, prediction
             self._soon()
         self._enable()
 
@@ -179,16 +182,17 @@ class RegionsPanel(QWidget):
             _start_thread=False,
             _ignore_errors=True,
         )
-        self._measuring = heatmap, layer, polygons
+        self._measuring = heatmap.prediction, layer, polygons
         worker.returned.connect(self._on_measured)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
         worker.start()
 
     def _on_measured(self, statistics: pd.DataFrame) -> None:
-        heatmap, layer, polygons = self._measuring
-        if heatmap is self._heatmap and layer is self.regions.layer:
-            self._show_measured(heatmap, polygons, statistics)
+        prediction, layer, polygons = self._measuring
+        # Layers are equal, not identical: to a plugin's widget napari gives them wrapped.
+        if prediction is self._prediction and layer == self.regions.layer:
+            self._show_measured(self._heatmap, polygons, statistics)
 
     def _on_finished(self) -> None:
         self._measuring = None
@@ -246,7 +250,8 @@ class RegionsPanel(QWidget):
         if names[0] == names[1] or not all(name in self.polygons for name in names):
             show_info("Choose two different regions to compare.")
             return
-        comparison = _Comparison(prediction, names, *(self.polygons[name] for name in names))
+        reference = weakref.ref(prediction)
+        comparison = _Comparison(reference, names, *(self.polygons[name] for name in names))
         worker = create_worker(
             compare_regions,
             prediction,
@@ -263,18 +268,18 @@ class RegionsPanel(QWidget):
         worker.start()
 
     def _on_compared(self, table: pd.DataFrame) -> None:
-        comparison = self._comparing
-        if not self._following or comparison.prediction is not self.current.prediction:
+        comparison, prediction = self._comparing, self.current.prediction
+        if not self._following or prediction is None or comparison.prediction() is not prediction:
             return
         self._compared = comparison
         first, second = comparison.names
-        holds = comparison.holds(self.current.prediction, self.polygons)
+        holds = comparison.holds(prediction, self.polygons)
         self.compared.setText(
             f"First: {first}; second: {second}."
             if holds
             else "The regions have changed since: compare again."
         )
-        self.comparison.show_table(with_reliability(table[_COMPARED], comparison.prediction))
+        self.comparison.show_table(with_reliability(table[_COMPARED], prediction))
 
     def _on_comparison_finished(self) -> None:
         self._comparing = None

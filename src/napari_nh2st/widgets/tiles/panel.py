@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 from napari.layers import Image
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
@@ -70,6 +71,7 @@ class TilePanel(QWidget):
         self.tile: int | None = None
         self.picked = PickedTile(current.viewer)
         self._heatmap: Heatmap | None = None
+        self._prediction: AnnData | None = None
         self._following = False
         self._request = 0
         self._worker: Any = None
@@ -126,16 +128,18 @@ class TilePanel(QWidget):
 
     def _take(self, heatmap: Heatmap | None) -> None:
         """Be about this heatmap; the tile stays picked if it is one of the same prediction."""
-        former, self._heatmap = self._heatmap, heatmap
-        if former is heatmap:
+        prediction = None if heatmap is None else heatmap.prediction
+        if self._heatmap is heatmap and self._prediction is prediction:
             return
-        if former is not None:
-            former.shown.disconnect(self._on_shown)
-            former.filled.disconnect(self._on_filled)
+        if self._heatmap is not None:
+            self._heatmap.shown.disconnect(self._on_shown)
+            self._heatmap.filled.disconnect(self._on_filled)
         if heatmap is not None:
             heatmap.shown.connect(self._on_shown)
             heatmap.filled.connect(self._on_filled)
-        if former is None or heatmap is None or former.prediction is not heatmap.prediction:
+        same = prediction is not None and prediction is self._prediction
+        self._heatmap, self._prediction = heatmap, prediction
+        if not same:
             self.clear()
         self._show_histogram()
 

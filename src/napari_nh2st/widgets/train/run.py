@@ -26,18 +26,27 @@ class TrainingRun:
         self.record = record
         self.folder = folder
         self._jobs = jobs
+        self._job = jobs.job(
+            "train",
+            sections=record.sections,
+            settings=record.settings,
+            folder=folder,
+            name=record.name,
+            held_out=record.held_out,
+            trust_positions=record.trust_positions,
+        )
         self.is_stopping = False
         self.is_aborted = False
 
     def stop(self) -> None:
-        """End after the step under way, with the best so far."""
+        """End after the step under way, with the best so far; before the first, with nothing."""
         self.is_stopping = True
-        self._jobs.stop()
+        self._job.stop()
 
     def abort(self) -> None:
         """End at once, with the last checkpoint."""
         self.is_aborted = True
-        self._jobs.kill()
+        self._job.kill()
 
     def close(self) -> None:
         """End with the viewer: the checkpoint is written, and the process goes."""
@@ -53,15 +62,7 @@ class TrainingRun:
         JobFailed
             It failed otherwise.
         """
-        events = self._jobs.run(
-            "train",
-            sections=self.record.sections,
-            settings=self.record.settings,
-            folder=self.folder,
-            name=self.record.name,
-            held_out=self.record.held_out,
-            trust_positions=self.record.trust_positions,
-        )
+        events = self._job.events()
         try:
             for event in events:  # noqa: UP028  # it is not to be closed with this generator
                 yield event  # type: ignore[misc]
