@@ -131,6 +131,21 @@ def test_models_can_be_named_without_torch() -> None:
 
 
 def test_inference_imports_neither_napari_nor_qt() -> None:
-    imported = imported_by("import napari_nh2st.inference, napari_nh2st.export")
+    imported = imported_by(
+        "import napari_nh2st.export, napari_nh2st.analysis, napari_nh2st.jobs.child\n"
+        "from napari_nh2st.inference import predict\n"
+        "from napari_nh2st.training import train"
+    )
     assert "torch" in imported
     assert not {"napari", "qtpy", "PyQt6", "PySide6", "magicgui"} & imported
+
+
+def test_settings_events_analysis_and_export_need_no_torch() -> None:
+    imported = imported_by(
+        "from napari_nh2st import PredictSettings, TrainSettings, open_slide\n"
+        "from napari_nh2st.inference import Started, TilesDone\n"
+        "from napari_nh2st.training import EpochDone\n"
+        "from napari_nh2st.export import export\n"
+        "from napari_nh2st.analysis import find_domains, moran, slide_stain"
+    )
+    assert "torch" not in imported
