@@ -135,14 +135,13 @@ def _predict(viewer: Any, widget: Any, pan: bool) -> tuple[tuple[float, float], 
     """Seconds to the first values and to the last, and the gaps of the event loop meanwhile."""
     started = time.perf_counter()
     first = math.nan
-    former = widget.heatmap
+    former = widget.prediction
     widget.start()
 
     def done() -> bool:
         nonlocal first
-        heatmap = widget.heatmap
-        new = heatmap is not None and heatmap is not former
-        if math.isnan(first) and new and np.isfinite(heatmap.layer.data).any():
+        new = widget.prediction is not former and widget.heatmap is not None
+        if math.isnan(first) and new and np.isfinite(widget.heatmap.layer.data).any():
             first = time.perf_counter() - started
         return not widget.is_running
 
