@@ -23,6 +23,7 @@ from napari_nh2st.model.hypergraph import convolution_operator
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters, NH2STOutputs
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import TrainSettings
+from napari_nh2st.training.defaults import resolved_settings
 from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
 from napari_nh2st.training.objective import objective
 from napari_nh2st.training.optimization import Optimization
@@ -85,10 +86,15 @@ def _network(size: Size) -> NH2ST:
     return NH2ST(NH2STHyperparameters(size.panel, tile_px=size.tile_px, dim=size.dim))
 
 
+def _panel(size: Size) -> tuple[str, ...]:
+    return tuple(f"gene-{number}" for number in range(size.panel))
+
+
 def _training(size: Size, encoder: TrainedEncoder) -> tuple[Optimization, StudyInputs]:
     """As ``train_events()`` sets it up with the default settings, but for the tiles."""
     # The file is not read: weights are random.
-    settings = TrainSettings(encoder=encoder, encoder_weights="none", device="cpu")
+    chosen = TrainSettings(encoder=encoder, encoder_weights="none", device="cpu")
+    settings = resolved_settings(chosen, None, _panel(size))
     study = drawn_tiles(size)
     part = TrainedPart(_network(size), FIRST_TRAINED_STAGE[encoder])
     optimization = Optimization(part, study, settings, place("cpu", "float32", None, None))
@@ -116,7 +122,7 @@ def _ten_encodings_steps(size: Size) -> Iterator[int]:
     what the released code spends on reading and on augmentation is left out.
     """
     network = _network(size).train()
-    settings = TrainSettings()
+    settings = resolved_settings(TrainSettings(), None, _panel(size))
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
     images = torch.randn(_RELEASED_BATCH, 1 + _AROUND, 3, size.tile_px, size.tile_px)
     expression = torch.rand(_RELEASED_BATCH, 1 + _AROUND, size.panel)

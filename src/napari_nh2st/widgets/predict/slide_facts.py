@@ -85,22 +85,36 @@ class SlideFacts(QWidget):
         self._asked = asked
 
     def _look(self) -> None:
-        slide, config, asked = self._slide, self._config, self._asked
-        if slide is None:
+        if self._slide is not None:
+            create_worker(
+                _asked_and_found,
+                self._asked,
+                self._slide,
+                self._config,
+                # A method of the widget: Qt calls none of those once the widget is gone.
+                _connect={"returned": self._on_found},
+                _ignore_errors=True,
+            )
+
+    def _on_found(self, asked_and_found: tuple[Any, TissueFacts]) -> None:
+        asked, found = asked_and_found
+        if asked != self._asked or self._slide is None:
             return
-
-        def show(found: TissueFacts) -> None:
-            if self._asked == asked:
-                tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
-                self.facts.setText(_in_words(slide) + tissue)
-                self._note([*_differences(slide, config), *([found.notice] * bool(found.notice))])
-                self.known.emit(found)
-
-        create_worker(tissue_facts, slide, config, _connect={"returned": show}, _ignore_errors=True)
+        tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
+        self.facts.setText(_in_words(self._slide) + tissue)
+        notices = _differences(self._slide, self._config)
+        self._note([*notices, *([found.notice] * bool(found.notice))])
+        self.known.emit(found)
 
     def _note(self, notices: list[Any]) -> None:
         self.notice.setText("\n".join(notices))
         self.notice.setVisible(bool(notices))
+
+
+def _asked_and_found(
+    asked: Any, slide: Slide, config: ModelConfig | None
+) -> tuple[Any, TissueFacts]:
+    return asked, tissue_facts(slide, config)
 
 
 def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:

@@ -138,16 +138,17 @@ class PredictWidget(PredictControls):
     def forget_kept(self) -> None:
         """Delete the results that were kept, so that the next run computes all tiles again."""
         self.forget.setEnabled(False)
+        create_worker(
+            forget_oldest, cache_folder("predictions"), 0, _connect={"finished": self._on_forgotten}
+        )
 
-        def tell() -> None:
-            self.forget.setEnabled(not self.is_running)
-            self._stopped_choice = None
-            self._name_run_button()
-            left = any(cache_folder("predictions").glob("*.zarr"))
-            busy = " but for those that another napari uses" if left else ""
-            show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
-
-        create_worker(forget_oldest, cache_folder("predictions"), 0, _connect={"finished": tell})
+    def _on_forgotten(self) -> None:
+        self.forget.setEnabled(not self.is_running)
+        self._stopped_choice = None
+        self._name_run_button()
+        left = any(cache_folder("predictions").glob("*.zarr"))
+        busy = " but for those that another napari uses" if left else ""
+        show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
 
     def reset_settings(self) -> None:
         """All controls as they were at first."""
