@@ -228,3 +228,25 @@ def test_two_runs_on_one_output_do_not_mix(tmp_path: Path) -> None:
     first.close()
     predict(pixels_slide(), small_model(), SETTINGS, output=output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5ad"]
+
+
+@pytest.mark.parametrize("context", ["query", "average", "neighborhood"])
+def test_what_was_kept_of_a_region_is_part_of_the_whole(tmp_path: Path, context: str) -> None:
+    slide, model = pixels_slide(), small_model(context)
+    whole = PredictSettings(device="cpu", precision="float32", tissue_only=False)
+    height, width = slide.shape
+    corners = [(0, 0), (0, 0.6 * width), (0.5 * height, 0.6 * width), (0.5 * height, 0)]
+    part = replace(whole, region=[corners])
+    fresh = predict(slide, model, whole)
+    first = list(predict_events(slide, model, part, kept=tmp_path))[-1].prediction
+    events = list(predict_events(slide, model, whole, kept=tmp_path))
+    started, finished = events[0], events[-1]
+    assert started.done == first.n_obs
+    assert 0 < started.done < started.total
+    computed = np.concatenate([e.tiles for e in events if isinstance(e, TilesDone)])
+    assert len(computed) == started.total - started.done
+    assert list(finished.prediction.obs_names) == list(fresh.obs_names)
+    np.testing.assert_allclose(finished.prediction.X, fresh.X, rtol=1e-4, atol=1e-5)
+    again = list(predict_events(slide, model, part, kept=tmp_path))
+    assert again[0].done == again[0].total, "a region of what is there takes no network"
+    np.testing.assert_array_equal(again[0].prediction.X, first.X)

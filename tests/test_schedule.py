@@ -116,3 +116,19 @@ def test_a_view_that_stays_changes_nothing() -> None:
     _, version = focus.read()
     focus.move((0.0, 0.0, 1.0, 1.0))
     assert focus.read() == ((0.0, 0.0, 1.0, 1.0), version)
+
+
+def test_blocks_too_come_coarse_to_fine_where_their_waiting_tiles_are_few() -> None:
+    grid = grid_of(32, 32)
+    found = grid.array[handed_out(grid, "coarse-to-fine", whole=True)]
+    blocks = found[::16] // 4
+    for stride, count in ((4, 4), (2, 16)):  # every fourth block, then every second
+        assert (blocks[:count] % stride == 0).all()
+        assert len(np.unique(blocks[:count], axis=0)) == count
+
+
+def test_of_many_tiles_blocks_come_in_one_sweep_so_that_few_wait_for_neighbors() -> None:
+    grid = grid_of(68, 68)
+    found = grid.array[handed_out(grid, "coarse-to-fine", whole=True)]
+    rows = (found // 4)[::16, 0]
+    assert (np.diff(rows) >= 0).all()

@@ -1,5 +1,6 @@
 """Results on disk are what was put there, whatever a kill left behind."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.store import ResultStore
+from napari_nh2st.inference.store import ResultStore, forget_oldest, kept_store
 
 IDENTITY = {"slide": "a", "genes": ["X", "Y"]}
 
@@ -156,3 +157,40 @@ def test_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     fill(store, np.arange(10))
     with pytest.raises(InputError, match=r"s\.zarr cannot be written: No space left on device"):
         store.flush()
+
+
+def kept(folder: Path, name: str, n: int, age_s: float) -> Path:
+    """A store of n rows that was used so long ago, and that nobody holds."""
+    path = kept_store(folder, {"name": name})
+    store = ResultStore(path, {"name": name}, 2)
+    store.append(np.arange(n), rows(np.arange(n)), {})
+    store.flush()
+    store.close()
+    for file in path.rglob("*"):
+        os.utime(file, (time.time() - age_s, time.time() - age_s))
+    return path
+
+
+def test_of_kept_results_those_not_used_for_longest_go_first(tmp_path: Path) -> None:
+    old, older, new = (
+        kept(tmp_path, name, 100, age) for name, age in zip("abc", (50, 90, 1), strict=True)
+    )
+    size = sum(file.stat().st_size for file in new.rglob("*") if file.is_file())
+    forget_oldest(tmp_path, 10 * size)
+    assert all(path.is_dir() for path in (old, older, new))
+    forget_oldest(tmp_path, 2.5 * size)
+    assert not older.exists()
+    assert old.is_dir()
+    assert new.is_dir()
+    forget_oldest(tmp_path, 0)
+    assert not list(tmp_path.iterdir()), "nor their locks"
+
+
+def test_kept_results_that_a_run_holds_are_not_deleted(tmp_path: Path) -> None:
+    path = kept(tmp_path, "a", 100, 90)
+    held = ResultStore(path, {"name": "a"}, 2)
+    forget_oldest(tmp_path, 0)
+    assert len(held.stored()[0]) == 100
+    held.close()
+    forget_oldest(tmp_path, 0)
+    assert not path.exists()

@@ -1,0 +1,59 @@
+"""A figure shows what the viewer shows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.widgets.shown_figure import shown_figure
+from shown_predictions import show_prediction
+
+
+def test_gene_contrast_colors_and_smoothing_of_the_layer_reach_the_figure(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    shown = show_prediction(tmp_path)
+    layer = shown.heatmap.layer
+    layer.contrast_limits_range = (-5, 5)
+    layer.contrast_limits = (0.25, 1.5)
+    layer.colormap, layer.opacity, layer.interpolation2d = "PiYG", 0.4, "linear"
+    settings, genes = shown_figure(shown.heatmap)
+    assert genes == ("CD74",)
+    assert settings.limits == {"CD74": (0.25, 1.5)}
+    assert (settings.opacity, settings.smooth) == (pytest.approx(0.4), True)
+    for value in (0.0, 0.3, 1.0):
+        expected = np.ravel(layer.colormap.map(value))
+        np.testing.assert_allclose(settings.colormap(value), expected, atol=0.02)
+
+
+def test_without_a_heatmap_the_best_gene_is_drawn_with_the_defaults() -> None:
+    assert shown_figure(None) == (FigureSettings(), None)
+
+
+def test_while_it_fills_limits_that_hardly_change_stay(qtbot: QtBot, tmp_path: Path) -> None:
+    shown = show_prediction(tmp_path)
+    heatmap, layer = shown.heatmap, shown.heatmap.layer
+    column = heatmap.prediction.var_names.get_loc(heatmap.gene)
+    before = list(layer.contrast_limits)
+    span = before[1] - before[0]
+    heatmap.prediction.X[:, column] += 0.02 * span
+    heatmap.refresh(filling=True)
+    assert layer.contrast_limits == before
+    np.testing.assert_array_equal(
+        np.sort(layer.data[np.isfinite(layer.data)]),
+        np.sort(heatmap.values_of(heatmap.gene)[np.isfinite(heatmap.values_of(heatmap.gene))]),
+    )
+    heatmap.refresh()
+    np.testing.assert_allclose(layer.contrast_limits, np.add(before, 0.02 * span), rtol=1e-3)
+    heatmap.prediction.X[:, column] += 5 * span
+    heatmap.refresh(filling=True)
+    assert layer.contrast_limits[0] > before[1]
+
+
+def test_the_picker_follows_the_gene_that_is_shown(qtbot: QtBot, tmp_path: Path) -> None:
+    shown = show_prediction(tmp_path)
+    assert shown.current.picker.currentText().startswith("CD74 · ")
+    shown.heatmap.show("VIM")
+    assert shown.current.picker.currentText().startswith("VIM · ")
