@@ -88,13 +88,20 @@ def shown(qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, shown: Shown) -> Iterator[DomainsPanel]:
+def panel(qtbot: QtBot, shown: Shown) -> DomainsPanel:
     panel = DomainsPanel(shown.current)
-    qtbot.addWidget(panel)
+    qtbot.addWidget(panel, before_close_func=closing(qtbot))
     panel.follow()
-    yield panel
-    panel.close_down()
-    qtbot.waitUntil(finished(panel))
+    return panel
+
+
+def closing(qtbot: QtBot) -> Callable[[DomainsPanel], None]:
+    # Not after a yield: pytest-qt deletes widgets first, and threads no longer reach them.
+    def close(panel: DomainsPanel) -> None:
+        panel.close_down()
+        qtbot.waitUntil(finished(panel), timeout=20_000)
+
+    return close
 
 
 def finished(panel: DomainsPanel) -> Callable[[], bool]:
@@ -172,13 +179,12 @@ def test_tiles_of_a_hexagonal_array_are_two_pixels_of_their_domain(
 ) -> None:
     shown = show_prediction(tmp_path, layout="hexagonal")
     panel = DomainsPanel(shown.current)
-    qtbot.addWidget(panel)
+    qtbot.addWidget(panel, before_close_func=closing(qtbot))
     panel.follow()
     run(qtbot, panel, 3)
     image = domains_layer(shown).data
     tiles = np.bincount(stripes(shown.prediction, 3))
     np.testing.assert_array_equal(np.bincount(image.ravel())[1:], 2 * tiles[1:])
-    panel.close_down()
 
 
 def test_the_legend_says_what_there_is(
@@ -292,7 +298,7 @@ def test_domains_of_an_opened_file_are_there_and_can_be_drawn(
     names[-2:] = None
     shown.prediction.obs["domain"] = pd.Categorical(names)
     panel = DomainsPanel(shown.current)
-    qtbot.addWidget(panel)
+    qtbot.addWidget(panel, before_close_func=closing(qtbot))
     panel.follow()
     assert [panel.legend.item(row, 0).text() for row in range(2)] == ["in", "out"]
     panel.show_layer.click()
@@ -301,7 +307,6 @@ def test_domains_of_an_opened_file_are_there_and_can_be_drawn(
     run(qtbot, panel, 4)
     panel.restore.click()
     assert shown.prediction.obs["domain"].cat.categories.tolist() == ["in", "out"]
-    panel.close_down()
 
 
 def test_cancel_leaves_everything_as_it_was(

@@ -46,13 +46,19 @@ def shown(qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, shown: Shown) -> Iterator[RegionsPanel]:
+def panel(qtbot: QtBot, shown: Shown) -> RegionsPanel:
     panel = RegionsPanel(shown.current)
-    qtbot.addWidget(panel)
+
+    # Not after a yield: pytest-qt deletes widgets first, and threads no longer reach them.
+    def close(panel: RegionsPanel) -> None:
+        panel.close_down()
+        qtbot.waitUntil(
+            lambda: panel._measuring is None and panel._comparing is None, timeout=20_000
+        )
+
+    qtbot.addWidget(panel, before_close_func=close)
     panel.follow()
-    yield panel
-    panel.close_down()
-    qtbot.waitUntil(lambda: panel._measuring is None and panel._comparing is None, timeout=20_000)
+    return panel
 
 
 def draw(shown: Shown, *polygons: np.ndarray, **attributes: Any) -> Shapes:

@@ -48,11 +48,11 @@ def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
 
 
 @pytest.fixture
-def table(qtbot: QtBot, viewer: ViewerModel, messages: list[str]) -> Iterator[SectionsTable]:
+def table(qtbot: QtBot, viewer: ViewerModel, messages: list[str]) -> SectionsTable:
     table = SectionsTable(viewer)
-    qtbot.addWidget(table)
-    yield table
-    qtbot.waitUntil(lambda: not table.checks.is_busy, timeout=20_000)
+    # Not after a yield: pytest-qt deletes widgets first, and threads no longer reach them.
+    qtbot.addWidget(table, before_close_func=lambda table: checked(qtbot, table))
+    return table
 
 
 def checked(qtbot: QtBot, table: SectionsTable) -> None:
