@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -512,6 +513,7 @@ def test_a_terminal_gets_a_bar_and_a_line_for_each_epoch(monkeypatch: pytest.Mon
     assert not stop.graceful
     report(started)
     assert stop.graceful
+    report(EpochDone(0, 2, None, None, None, None, 1e-4, 0.2, 0.05, 0.04, 0, math.nan))
     report(StepDone(1, 2, 4, 0.5, 10.0, 7200.0))
     report(EpochDone(1, 2, 0.4, 0.1, 0.1, 0.2, 1e-4, 0.25, 0.03, 0.04, 1, 100.0))
     report.close()
@@ -519,6 +521,10 @@ def test_a_terminal_gets_a_bar_and_a_line_for_each_epoch(monkeypatch: pytest.Mon
     assert text.count("Notice: Mind the gap.") == 1
     assert "2/4" in text
     assert "loss 0.500, 10 spots/s, 2.0 h left" in text
+    assert (
+        "epoch 0/2, before the first step; validation PCC 0.200, MSE 0.0500 (mean: 0.0400), "
+        "best 0\n"
+    ) in text
     told = (
         "epoch 1/2: loss 0.4000, MSE 0.2000; validation PCC 0.250, MSE 0.0300 (mean: 0.0400), "
         "best 1; 2 min left"

@@ -11,7 +11,7 @@ from scipy.stats import pearsonr
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import Context
-from napari_nh2st.model.folder import load_model_folder
+from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
@@ -201,6 +201,22 @@ def test_settings_may_differ_by_fold(sections: tuple[MeasuredSection, ...], tmp_
     assert asked == ["A", "B", ""]
     stored = load_model_folder(tmp_path / "out" / "folds" / "B" / "query" / "model")
     assert stored.config.training["settings"]["seed"] == 2
+
+
+def test_the_context_is_the_start_models_unless_told(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    genes = tuple(sections[0].spots.var_names[:5])
+    save_model_folder(small_model("neighborhood", panel=genes), tmp_path / "start")
+    start = TrainSettings(
+        start=str(tmp_path / "start"), epochs=1, batch_size=32, validation="none", device="cpu"
+    )
+    result = cross_validate(sections, start, folder=tmp_path / "own", leave="donor", final=False)
+    assert (tuple(result.evaluations), result.context) == (("neighborhood",), "neighborhood")
+    assert (tmp_path / "own" / "folds" / "A" / "neighborhood" / "model").is_dir()
+    told = replace(start, context="query")
+    result = cross_validate(sections, told, folder=tmp_path / "told", leave="donor", final=False)
+    assert tuple(result.evaluations) == ("query",)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +90,7 @@ def encoder_settings(encoder: TrainedEncoder, start: str, **changed: Any) -> Tra
     return settings(encoder=encoder, start=given, **changed)
 
 
-def finished(events: Iterator[TrainEvent]) -> TrainFinished:
+def finished(events: Iterable[TrainEvent]) -> TrainFinished:
     *_, last = events
     assert isinstance(last, TrainFinished)
     return last
@@ -237,13 +237,55 @@ class TestEnding:
         start: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        seen = validated_in_turn(monkeypatch, [0.1, 0.3, 0.3, 0.2, 0.9])
+        seen = validated_in_turn(monkeypatch, [0.0, 0.1, 0.3, 0.3, 0.2, 0.9])
         chosen = encoder_settings("frozen", start, epochs=9, patience=2, validation="section")
         result = finished(train_events(study, chosen))
-        assert (result.ended, result.best_epoch, len(result.history)) == ("early", 2, 4)
-        assert [epoch.best_epoch for epoch in result.history] == [1, 2, 2, 2]
-        assert_same_weights(weights(result.model), seen[1])
-        assert not torch.equal(seen[1]["decoder.0.weight"], seen[2]["decoder.0.weight"])
+        assert (result.ended, result.best_epoch, len(result.history)) == ("early", 2, 5)
+        assert [epoch.best_epoch for epoch in result.history] == [0, 1, 2, 2, 2]
+        assert_same_weights(weights(result.model), seen[2])
+        assert not torch.equal(seen[2]["decoder.0.weight"], seen[3]["decoder.0.weight"])
+
+    def test_in_the_start_where_no_epoch_betters_it(
+        self,
+        tmp_path: Path,
+        study: tuple[MeasuredSection, ...],
+        start: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        scores = [0.5, 0.3, 0.4, 0.5, 0.2]
+        chosen = encoder_settings(
+            "frozen", start, epochs=9, patience=3, validation="section", checkpoint_minutes=1e5
+        )
+        folder = tmp_path / "run"
+        seen = validated_in_turn(monkeypatch, scores)
+        events = list(train_events(study, chosen, folder=folder, stop=lambda: True))
+        assert [e.epoch for e in events if isinstance(e, EpochDone)] == [0]
+        result = finished(events)
+        assert (result.ended, result.best_epoch) == ("stopped", 0)
+        seen += validated_in_turn(monkeypatch, scores[1:])
+        events = list(train_events(study, chosen, folder=folder))
+        epochs = [e for e in events if isinstance(e, EpochDone)]
+        assert [e.epoch for e in epochs] == [0, 1, 2, 3], "what was validated before is told again"
+        assert (epochs[0].loss, epochs[0].validation_pcc) == (None, 0.5)
+        result = finished(events)
+        assert (result.ended, result.best_epoch) == ("early", 0), "as good is not better"
+        training = result.model.config.training
+        assert (training["best_epoch"], training["epochs"]) == (0, 3)
+        assert training["validation_pcc"] == 0.5
+        assert_same_weights(weights(result.model), seen[0])
+        rows = (folder / "history.csv").read_text().splitlines()
+        assert rows[1].startswith("0,9,,,,,"), "no losses before the first step"
+        assert len(rows) == 5
+
+    def test_a_network_that_has_learned_nothing_is_no_candidate(
+        self, study: tuple[MeasuredSection, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = validated_in_turn(monkeypatch, [0.1, 0.2])
+        chosen = settings(epochs=1, validation="section")
+        assert chosen.start is None
+        result = finished(train_events(study, chosen))
+        assert [epoch.epoch for epoch in result.history] == [1]
+        assert len(seen) == 1
 
     def test_stopped_with_the_best_and_ready_to_go_on(
         self,
@@ -252,7 +294,7 @@ class TestEnding:
         start: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        scores = [0.1, 0.5, 0.3, 0.2]
+        scores = [0.0, 0.1, 0.5, 0.3, 0.2]
         chosen = encoder_settings(
             "frozen", start, epochs=4, validation="section", checkpoint_minutes=1e5
         )
@@ -268,14 +310,14 @@ class TestEnding:
         seen = validated_in_turn(monkeypatch, scores)
         folder = tmp_path / "run"
         result = finished(train_events(study, chosen, folder=folder, stop=stop))
-        assert (result.ended, result.best_epoch, len(result.history)) == ("stopped", 2, 2)
-        assert_same_weights(weights(result.model), seen[1])
-        assert_same_weights(weights(load_model_folder(folder / "model")), seen[1])
-        seen = validated_in_turn(monkeypatch, scores[2:])
+        assert (result.ended, result.best_epoch, len(result.history)) == ("stopped", 2, 3)
+        assert_same_weights(weights(result.model), seen[2])
+        assert_same_weights(weights(load_model_folder(folder / "model")), seen[2])
+        seen = validated_in_turn(monkeypatch, scores[3:])
         result = finished(train_events(study, chosen, folder=folder))
         assert (result.ended, result.best_epoch) == ("all epochs", 2)
         assert len(seen) == 2
-        assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4]
+        assert [epoch.epoch for epoch in result.history] == [0, 1, 2, 3, 4]
         assert_same_weights(weights(result.model), weights(expected.model))
 
     def test_stopped_in_the_first_epoch_and_ready_to_go_on(

@@ -92,7 +92,7 @@ def _train(args: Namespace) -> None:
             scores = score_held_out(model, settings, training, test, folder, watched.report)
     _tell_trained(args, model, scores, finished)
     if finished is not None and finished.ended == "stopped":
-        best = f" (epoch {finished.best_epoch})" if finished.best_epoch else ""
+        best = f" (epoch {finished.best_epoch})" if finished.best_epoch else " (as it started)"
         raise StoppedTraining(
             f"The best so far{best} is in {folder / MODEL_FOLDER}; the same command goes on from "
             "there."
@@ -139,10 +139,9 @@ def _tell_trained(
         )
         return
     validated = "" if pcc is None else f", validation PCC {pcc:.3f}"
-    print(
-        f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, epoch "
-        f"{training['best_epoch']} of {training['epochs']}{validated}"
-    )
+    best, epochs = training["best_epoch"], training["epochs"]
+    chosen = f"epoch {best} of {epochs}" if best else f"as it started, no better in {epochs} epochs"
+    print(f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, {chosen}{validated}")
     if scores:
         rows = [score_row(summary, name) for name, summary in scores.items()]
         print_rows([score_row(None, "test"), *rows])

@@ -170,13 +170,17 @@ class TrainingReport:
 
 def epoch_line(event: EpochDone) -> str:
     """What an epoch came to, in a line."""
-    parts = [f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, MSE {event.mse:.4f}"]
+    parts = [f"epoch {event.epoch}/{event.epochs}"]
+    if event.loss is None:
+        parts[0] += ", before the first step"
+    else:
+        parts[0] += f": loss {event.loss:.4f}, MSE {event.mse:.4f}"
     if event.validation_pcc is not None:
         parts.append(
             f"validation PCC {event.validation_pcc:.3f}, MSE {event.validation_mse:.4f} "
             f"(mean: {event.baseline_mse:.4f}), best {event.best_epoch}"
         )
-    if event.epoch < event.epochs:
+    if 0 < event.epoch < event.epochs:
         parts.append(f"{in_time(event.seconds_left)} left")
     return "; ".join(parts)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -90,7 +90,7 @@ def cross_validate(
     leave
         ``"donor"`` or ``"section"``.
     contexts
-        To compare; the settings' own by default.
+        To compare; the settings' own by default, and where they name none the start model's.
     final
         Train on all sections in the end.
     fold_settings
@@ -110,7 +110,7 @@ def cross_validate(
         ``stop`` was true.
     """
     settings = settings or TrainSettings()
-    wanted = tuple(dict.fromkeys(contexts)) or (settings.context or "query",)
+    wanted = tuple(dict.fromkeys(contexts)) or (_own_context(settings),)
     for context in wanted:
         if context not in CONTEXTS:
             raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
@@ -256,6 +256,13 @@ def _unheard(left_out: str, event: TrainEvent) -> None:
 
 def _rounded(summary: dict[str, Any]) -> dict[str, Any]:
     return {k: round(v, 5) if isinstance(v, float) else v for k, v in summary.items()}
+
+
+def _own_context(settings: TrainSettings) -> Context:
+    """The context of each training, where none is compared."""
+    if settings.context is None and settings.start is not None:
+        return cast(Context, read_config(find_model(settings.start)).context)
+    return settings.context or "query"
 
 
 def _check_not_seen(sections: Sequence[MeasuredSection], settings: TrainSettings) -> None:

@@ -84,12 +84,15 @@ class StepDone:
 class EpochDone:
     """An epoch is done, validated and stored.
 
+    Where sections are set aside, what the training starts from is validated as epoch 0, unless
+    it has learned nothing yet.
+
     Parameters
     ----------
     epoch, epochs
         How many are done, and all.
     loss, query_loss, neighbor_loss, mse
-        Means over the epoch's spots; the first is the weighted sum of the others.
+        Means over the epoch's spots; the first is the weighted sum of the others. None at epoch 0.
     learning_rate
         At its end.
     validation_pcc, validation_mse
@@ -99,15 +102,15 @@ class EpochDone:
     best_epoch
         Epoch of the best validation so far, or the last one without.
     seconds_left
-        For all epochs.
+        For all epochs; NaN at epoch 0.
     """
 
     epoch: int
     epochs: int
-    loss: float
-    query_loss: float
-    neighbor_loss: float
-    mse: float
+    loss: float | None
+    query_loss: float | None
+    neighbor_loss: float | None
+    mse: float | None
     learning_rate: float
     validation_pcc: float | None
     validation_mse: float | None

@@ -1,6 +1,7 @@
 """Training on measured sections."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from napari_nh2st.training.inputs import (
     TrainedPart,
 )
 from napari_nh2st.training.optimization import Optimization
-from napari_nh2st.training.result import trained_config
+from napari_nh2st.training.result import best_of, trained_config
 from napari_nh2st.training.ridge import start_from_ridge
 from napari_nh2st.training.run_state import RunFolder, only_run_in, run_identity
 from napari_nh2st.training.settings import TrainSettings
@@ -285,6 +286,22 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
             settings.epochs,
             run.notices,
         )
+
+    def score() -> ValidationScore | None:
+        """Once, with the first process' statistics of the norms, and told to the others."""
+        if aside is None:
+            return None
+        own = validate(optimization.kept, aside, run.baseline) if first else None
+        return fabric.broadcast(own)
+
+    if last is None and aside is not None and _has_learned(run):
+        # What it starts from is a candidate: a training must not end in something worse.
+        history.append(_epoch_done(optimization, history, score(), math.nan))
+        best = _copied(optimization.kept.network.state_dict())
+    if first and history and optimization.epoch == 0:
+        if run.state is not None:
+            run.state.save_history(history)
+        yield history[0]
     ended = "all epochs"
     stored = time.monotonic()
     before = optimization.spots_done
@@ -314,13 +331,7 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
                     store()
         if ended == "stopped":
             break
-        score = None
-        # Scored once, with the first process' statistics of the norms, and told to the others.
-        if aside is not None:
-            if first:
-                score = validate(optimization.kept, aside, run.baseline)
-            score = fabric.broadcast(score)
-        done = _epoch_done(optimization, history, score, left)
+        done = _epoch_done(optimization, history, score(), left)
         history.append(done)
         if aside is not None and done.best_epoch == done.epoch:
             best = _copied(optimization.kept.network.state_dict())
@@ -358,6 +369,11 @@ def _keep(inputs: StudyInputs, aside: StudyInputs | None) -> Generator[Preparing
         before += part.n_to_keep
 
 
+def _has_learned(run: _Run) -> bool:
+    """Whether the network predicts something before the first step."""
+    return run.start is not None or run.settings.head_start == "ridge"
+
+
 def _is_over(history: Sequence[EpochDone], settings: TrainSettings, validated: bool) -> bool:
     if not (history and validated):
         return False
@@ -377,17 +393,17 @@ def _epoch_done(
     number = optimization.epoch
     best = number
     if score is not None and history:
-        champion = history[history[-1].best_epoch - 1]
+        champion = best_of(history)
         if champion.validation_pcc is not None and score.pcc <= champion.validation_pcc:
             best = champion.epoch
-    mean = optimization.epoch_losses
+    mean = optimization.epoch_losses if number else {}
     return EpochDone(
         epoch=number,
         epochs=optimization.settings.epochs,
-        loss=mean["total"],
-        query_loss=mean["query"],
-        neighbor_loss=mean["neighbor"],
-        mse=mean["mse"],
+        loss=mean.get("total"),
+        query_loss=mean.get("query"),
+        neighbor_loss=mean.get("neighbor"),
+        mse=mean.get("mse"),
         learning_rate=optimization.learning_rate,
         validation_pcc=None if score is None else score.pcc,
         validation_mse=None if score is None else score.mse,

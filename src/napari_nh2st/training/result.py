@@ -18,6 +18,12 @@ from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.study import MeasuredSection
 
 
+def best_of(history: Sequence[EpochDone]) -> EpochDone:
+    """The best epoch so far of some that are done."""
+    (best,) = (epoch for epoch in history if epoch.epoch == history[-1].best_epoch)
+    return best
+
+
 def trained_config(
     *,
     name: str,
@@ -44,7 +50,7 @@ def trained_config(
     # What the start model has seen, this one has seen: a test on it would say nothing.
     before = {} if start is None else start.config.training
     seen = [section for section in sections if section.name not in set(validation)]
-    best = history[history[-1].best_epoch - 1] if history else None
+    best = best_of(history) if history else None
     epochs = history[-1].epoch if history else 0
     n_spots = sum(section.spots.n_obs for section in seen)
     summary = (

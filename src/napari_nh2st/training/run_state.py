@@ -70,7 +70,7 @@ class RunFolder:
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         self._identity = identity
-        self._stored_best = 0
+        self._stored_best: int | None = None
 
     def save(
         self,

@@ -255,7 +255,11 @@ class TrainWidget(TrainControls):
             "early": f"Ended early after {duration(event.seconds)}: validation got no better",
             "stopped": "Stopped",
         }.get(event.ended, "Trained in an earlier run")
-        kept = f"epoch {event.best_epoch} is kept" if event.best_epoch else "nothing was learned"
+        kept = (
+            f"epoch {event.best_epoch} is kept"
+            if event.best_epoch
+            else "no epoch bettered what it started from, which is kept"
+        )
         self._ending = f"{how}; {kept}. The model is in {event.folder}"
         self.status.setText(self._ending)
         name = self._run.record.name or self._run.folder.name if self._run else ""
