@@ -128,7 +128,7 @@ def grid_of(viewer: ViewerModel) -> Any:
 
 
 def jobs_of(widget: CompareWidget) -> LocalJobs:
-    jobs = widget._runner.ready()
+    jobs = widget._process.ready()
     assert isinstance(jobs, LocalJobs)
     return jobs
 
@@ -680,7 +680,7 @@ def test_processes_that_are_closed_are_forgotten_by_the_application(
 ) -> None:
     closed: list[object] = []
     jobs = jobs_of(widget)
-    widget._runner.close()
+    widget._process.close()
     assert jobs.closed
     jobs.close = lambda *_: closed.append(jobs)  # type: ignore[method-assign]
     application = QCoreApplication.instance()
@@ -815,9 +815,9 @@ def test_what_comes_after_the_widget_is_gone_disturbs_nobody(
     widget = CompareWidget(viewer)
     open_slide_of(viewer, section)
     load(qtbot, widget, section)
-    runner, jobs = widget._runner, jobs_of(widget)
+    thread, jobs = widget._thread, jobs_of(widget)
     widget.start()
     with qtbot.waitSignal(widget.destroyed):
         widget.deleteLater()
     assert jobs.closed
-    qtbot.waitUntil(lambda: not runner.is_running, timeout=20_000)
+    qtbot.waitUntil(lambda: not thread.is_running, timeout=20_000)

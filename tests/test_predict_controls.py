@@ -74,7 +74,7 @@ def open_slide_layer(viewer: ViewerModel, path: Path, **attributes: Any) -> Imag
 
 def run(qtbot: QtBot, widget: PredictWidget) -> None:
     widget.start()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
 
 
 def test_the_slide_that_is_selected_is_the_one_predicted(
@@ -205,9 +205,9 @@ def test_a_stopped_run_is_continued_and_computes_no_tile_again(
 ) -> None:
     widget.pitch.setValue(8)
     widget.start()
-    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=60_000)
+    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
     widget.stop()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     done = widget.bar.value()
     assert 0 < done < widget.bar.maximum()
     assert widget.run.text() == "Continue"
@@ -221,7 +221,7 @@ def test_a_stopped_run_is_continued_and_computes_no_tile_again(
     assert np.isfinite(widget.prediction.X).all()
     computed = [
         tile
-        for events in widget._jobs.events
+        for events in widget._process.ready().events
         for event in events
         if isinstance(event, Values)
         for tile in event.tiles.tolist()

@@ -105,7 +105,7 @@ def widget(
     return widget
 
 
-def finish(qtbot: QtBot, widget: TrainWidget, timeout: int = 60_000) -> None:
+def finish(qtbot: QtBot, widget: TrainWidget, timeout: int = 180_000) -> None:
     qtbot.waitUntil(lambda: not widget.is_running, timeout=timeout)
 
 
@@ -196,13 +196,11 @@ def test_the_course_of_a_training_is_shown(
         scores("after", [0.3, 0.1, 0.4]),
     )
     seen: list[tuple[str, int, int]] = []
-    on_event = widget._on_event
 
-    def remember(event: Any) -> None:
-        on_event(event)
+    @widget._thread.event.connect
+    def remember(_event: Any) -> None:
         seen.append((widget.status.text(), widget.bar.value(), widget.bar.maximum()))
 
-    monkeypatch.setattr(widget, "_on_event", remember)
     monkeypatch.setattr(ToldJobs, "script", events)
     widget.start()
     assert not widget.train.isEnabled()
@@ -488,12 +486,12 @@ def test_closing_in_the_middle_leaves_a_checkpoint_and_no_process(
     pick = widget.settings.validation
     pick.setCurrentIndex(pick.findData("none"))
     widget.train.click()
-    qtbot.waitUntil(lambda: len(widget.curves.epochs) > 2 or not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: len(widget.curves.epochs) > 2 or not widget.is_running, timeout=180_000)
     assert widget.is_running, widget.status.text()
     child = psutil.Process(processes[0]._process.pid)
     assert child.is_running()
     widget.setParent(None)  # as napari's × does
-    qtbot.waitUntil(lambda: not child.is_running(), timeout=20_000)
+    qtbot.waitUntil(lambda: not child.is_running(), timeout=60_000)
     finish(qtbot, widget)
     assert (tmp_path / "models" / "model-1" / LAST).is_file()
     other = TrainWidget(ViewerModel())

@@ -7,7 +7,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_nh2st.widgets.predict.run import Jobs
+from napari_nh2st.widgets.child_jobs import Jobs
 
 _WHAT = Qt.ItemDataRole.ToolTipRole
 

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.compare.fix import FixBox
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
 from napari_nh2st.widgets.compare.scale import ColorScale
@@ -30,7 +31,6 @@ from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.predict.run import Jobs
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobProcess
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
 from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.compare.controls import CompareControls
 from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide
@@ -21,7 +22,6 @@ from napari_nh2st.widgets.compare.run import ComparisonRun
 from napari_nh2st.widgets.compare.source import shares_no_gene
 from napari_nh2st.widgets.compare.table import comparison_columns
 from napari_nh2st.widgets.compare.words import unit_in_words
-from napari_nh2st.widgets.predict.run import Jobs
 
 if TYPE_CHECKING:
     import napari
@@ -52,7 +52,9 @@ class CompareWidget(CompareControls):
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._runner = ComparisonRun(self, lambda: new_jobs(_WARM_UP))
+        self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
+        self._thread = JobThread(self)
+        self._run: ComparisonRun | None = None
         self.section = MeasuredOnSlide(napari_viewer, self.slide, self.source, self.fix_box)
         self.compared: Compared | None = None
         self._results: ComparisonResults | None = None
@@ -61,9 +63,9 @@ class CompareWidget(CompareControls):
         self.section.loaded.connect(self._on_loaded)
         self.section.moved.connect(self._on_moved)
         self.section.removed.connect(self._on_removed)
-        self._runner.event.connect(self._on_event)
-        self._runner.failed.connect(self._on_error)
-        self._runner.finished.connect(self._on_finished)
+        self._thread.event.connect(self._on_event)
+        self._thread.failed.connect(self._on_error)
+        self._thread.finished.connect(self._on_finished)
         self.slide.mpp.editingFinished.connect(self._on_mpp)
         self.model.chosen.connect(self._on_model)
         self.current.changed.connect(self._take_current_model)
@@ -92,7 +94,7 @@ class CompareWidget(CompareControls):
         expression, positions
             As :func:`~napari_nh2st.spots.read_spots` takes them.
         """
-        self._runner.ready()  # its libraries load while the user still looks
+        self._process.ready()  # its libraries load while the user still looks
         self.section.load(expression, positions)
 
     def remove(self) -> None:
@@ -132,7 +134,7 @@ class CompareWidget(CompareControls):
 
     def _on_mpp(self) -> None:
         """Another µm/px may tell another scale of the positions."""
-        if self.compared is None and not self._runner.is_running:
+        if self.compared is None and not self._thread.is_running:
             self.section.follow_mpp()
 
     # --- the model ---
@@ -151,7 +153,7 @@ class CompareWidget(CompareControls):
         """Measured values are those of the model's panel; results stay until the next run."""
         if config is None:
             return
-        if self.compared is None and not self._runner.is_running:
+        if self.compared is None and not self._thread.is_running:
             self.section.set_panel(config.panel)
         else:
             self.section.panel = config.panel
@@ -161,15 +163,15 @@ class CompareWidget(CompareControls):
     @property
     def is_running(self) -> bool:
         """Whether a comparison runs, or its report is written."""
-        return self._runner.is_running
+        return self._thread.is_running
 
     def idle_jobs(self) -> Jobs | None:
         """What runs jobs, while it runs none."""
-        return None if self._runner.is_running else self._runner.ready()
+        return None if self._thread.is_running else self._process.ready()
 
     def start(self) -> None:
         """Compare what is chosen; problems are shown as notifications."""
-        if self._runner.is_running:
+        if self._thread.is_running:
             return
         try:
             arguments = self._arguments()
@@ -179,8 +181,7 @@ class CompareWidget(CompareControls):
         self.section.locked = "A comparison runs: cancel it first."
         self.bar.setRange(0, 0)
         self.status.setText("Starting …")
-        self._runner.start("compare", f"Comparing {arguments['slide'].name}", arguments)
-        self._show_state()
+        self._start("compare", f"Comparing {arguments['slide'].name}", arguments)
 
     def _arguments(self) -> dict[str, Any]:
         """Of the job :func:`~napari_nh2st.jobs.comparison.compare`, as the controls say."""
@@ -207,16 +208,21 @@ class CompareWidget(CompareControls):
             "device": self.device.currentText(),
         }
 
+    def _start(self, job: str, description: str, arguments: dict[str, Any]) -> None:
+        self._run = ComparisonRun(self._process.ready().job(job, **arguments))
+        self._thread.start(self._run.events, description)
+        self._show_state()
+
     def stop(self) -> None:
         """Stop the comparison after the batch under way; at once while the model is loaded."""
-        if self._runner.is_running:
+        if self._thread.is_running and self._run is not None:
             self.cancel.setEnabled(False)
             self.status.setText("Stopping …")
-            self._runner.stop()
+            self._run.stop()
 
     def write_report(self, folder: Path) -> None:
         """Write the comparison as a folder, beside the viewer; how it ended is a notification."""
-        if self.compared is None or self._runner.is_running:
+        if self.compared is None or self._thread.is_running:
             show_error("There is no comparison to write yet.")
             return
         if self.section.is_reading:
@@ -225,8 +231,7 @@ class CompareWidget(CompareControls):
         arguments = {"compared": self.compared, "folder": folder}
         self.section.locked = "The report is being written: wait for it."
         self.status.setText(f"Writing {folder} …")
-        self._runner.start("report", f"Writing {folder.name}", arguments)
-        self._show_state()
+        self._start("report", f"Writing {folder.name}", arguments)
 
     def _on_event(self, event: Any) -> None:
         match event:
@@ -236,6 +241,7 @@ class CompareWidget(CompareControls):
                 self.bar.setRange(0, total)
                 self.bar.setValue(done)
                 self.status.setText(f"{done:,} of {total:,} spots predicted")
+                self._thread.show_progress(done, total)
             case Compared():
                 self.status.setText("")
                 self._on_compared(event)
@@ -279,8 +285,9 @@ class CompareWidget(CompareControls):
         if self.bar.maximum() == 0:  # no spot was predicted
             self.bar.setRange(0, 1)
             self.bar.reset()
-        if self._runner.was_stopped:
+        if self._run is not None and self._run.stopped():
             self.status.setText("Stopped.")
+            self._process.start_again()
         self._show_state()
         self.section.follow_slide(self.slide.layer)  # it may be another one since
 
@@ -329,7 +336,7 @@ class CompareWidget(CompareControls):
 
     def _show_state(self) -> None:
         """Enable what can be done now, and show what there is."""
-        running, there = self._runner.is_running, self.section.measured is not None
+        running, there = self._thread.is_running, self.section.measured is not None
         done = self.compared is not None
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
@@ -390,7 +397,9 @@ class CompareWidget(CompareControls):
 
     def _end(self) -> None:
         """Let go of the viewer and end the process."""
-        self._runner.close()
+        if self._run is not None:
+            self._run.stop()
+        self._process.close()
         self.section.close()
         self.viewer.events.theme.disconnect(self._on_theme)
         self.slide.close()

@@ -28,13 +28,14 @@ from superqt import QCollapsible, QSearchableComboBox
 
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.number_box import number_box
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.predict.region_choice import RegionChoice
-from napari_nh2st.widgets.predict.run import Box, Jobs
+from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.scale_preview import ScalePreview
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
 from napari_nh2st.widgets.slide_choice import SlideChoice

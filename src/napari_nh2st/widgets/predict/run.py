@@ -1,42 +1,22 @@
 """One run of a prediction in a child process, and the viewer's copy of what it computes."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from anndata import AnnData
 
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Ended, Loading, Values
 from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.child_jobs import Jobs, StoppableJob
 
 Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in full-resolution pixels."""
 
 
-class Job(Protocol):
-    """A job that is run once: a :class:`napari_nh2st.jobs.Job`."""
-
-    def events(self) -> Iterator[object]: ...  # noqa: D102
-    def tell(self, what: object) -> None: ...  # noqa: D102
-    def stop(self) -> None: ...  # noqa: D102
-    def kill(self) -> None: ...  # noqa: D102
-
-
-class Jobs(Protocol):
-    """What runs jobs: a :class:`~napari_nh2st.jobs.JobProcess`."""
-
-    def start(self) -> None: ...  # noqa: D102
-    def job(self, name: str, /, **arguments: object) -> Job: ...  # noqa: D102
-    def run(self, name: str, /, **arguments: object) -> Iterator[object]: ...  # noqa: D102
-    def close(self, patience_s: float = 5.0) -> None: ...  # noqa: D102
-
-
-class PredictionRun:
+class PredictionRun(StoppableJob):
     """Runs a prediction elsewhere and fills a prediction here with what comes.
 
     Parameters
@@ -67,34 +47,22 @@ class PredictionRun:
         kept: Path | None,
         most_kept_bytes: float = 4e9,
     ) -> None:
-        self._job = jobs.job(
-            "predict",
-            slide=slide.path,
-            mpp=slide.mpp,
-            model=model,
-            settings=settings,
-            look_at=look_at,
-            kept=kept,
-            most_kept_bytes=most_kept_bytes,
+        super().__init__(
+            jobs.job(
+                "predict",
+                slide=slide.path,
+                mpp=slide.mpp,
+                model=model,
+                settings=settings,
+                look_at=look_at,
+                kept=kept,
+                most_kept_bytes=most_kept_bytes,
+            )
         )
-        self._stop = threading.Event()
-        self._loading = True
-
-    def stopped(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stop.is_set()
-
-    def stop(self) -> None:
-        """End after the batch under way; at once while the model is still being loaded."""
-        self._stop.set()
-        if self._loading:  # importing torch and reading weights cannot be interrupted otherwise
-            self._job.kill()
-        else:
-            self._job.stop()
 
     def look_at(self, box: Box) -> None:
         """Tell where the user looks now."""
-        self._job.tell(box)
+        self.tell(box)
 
     def events(self) -> Iterator[Loading | Event]:
         """Run it, in the thread that asks for the events.
@@ -114,32 +82,28 @@ class PredictionRun:
         """
         prediction: AnnData | None = None
         finished = False
-        try:
-            for event in self._job.events():
-                match event:
-                    case Loading():
-                        yield event
-                    case Started():
-                        self._loading = False
-                        prediction = event.prediction
-                        yield event
-                    case Values() if prediction is not None:
-                        prediction.X[event.tiles] = event.values
-                        yield TilesDone(
-                            prediction,
-                            event.tiles,
-                            event.done,
-                            event.total,
-                            event.tiles_per_s,
-                            event.seconds_left,
-                        )
-                    case Ended() if prediction is not None:
-                        prediction.obs["status"] = event.status
-                        finished = True
-                        yield Finished(prediction, event.n_failed, event.seconds)
-        except JobFailed:
-            if not self.stopped():
-                raise
+        for event in self.told():
+            match event:
+                case Loading():
+                    yield event
+                case Started():
+                    self.is_loading = False
+                    prediction = event.prediction
+                    yield event
+                case Values() if prediction is not None:
+                    prediction.X[event.tiles] = event.values
+                    yield TilesDone(
+                        prediction,
+                        event.tiles,
+                        event.done,
+                        event.total,
+                        event.tiles_per_s,
+                        event.seconds_left,
+                    )
+                case Ended() if prediction is not None:
+                    prediction.obs["status"] = event.status
+                    finished = True
+                    yield Finished(prediction, event.n_failed, event.seconds)
         if prediction is not None and not finished:
             mark_predicted(prediction)
 

@@ -9,9 +9,8 @@ import numpy as np
 from anndata import AnnData
 from napari.layers import Image
 from napari.qt.threading import create_worker
-from napari.utils import progress
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QCoreApplication, QEvent, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.cache import cache_folder
@@ -21,12 +20,13 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.domains.layer import move_domains
 from napari_nh2st.widgets.domains.named_domains import carry_domains
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.predict.controls import PredictControls
-from napari_nh2st.widgets.predict.run import Box, Jobs, PredictionRun
+from napari_nh2st.widgets.predict.run import Box, PredictionRun
 from napari_nh2st.widgets.remembered import Remembered
 from napari_nh2st.widgets.shown_figure import shown_figure
 
@@ -54,16 +54,18 @@ class PredictWidget(PredictControls):
         super().__init__(napari_viewer, parent)
         self.prediction: AnnData | None = None
         self.heatmap: Heatmap | None = None
-        self._jobs: Jobs | None = None
+        self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
+        self._thread = JobThread(self)
         self._run: PredictionRun | None = None
         self._slide_layer: Image | None = None
-        self._worker: Any = None
-        self._activity: Any = None
         self._last_refresh = 0.0
         self._heatmaps: WeakKeyDictionary[Image, Heatmap] = WeakKeyDictionary()
         self._stopped_choice: Any = None
         self._remembered = Remembered("predict")
 
+        self._thread.event.connect(self._on_event)
+        self._thread.failed.connect(self._on_error)
+        self._thread.finished.connect(self._on_finished)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
         self.gene.currentTextChanged.connect(self._on_gene_chosen)
@@ -106,7 +108,7 @@ class PredictWidget(PredictControls):
         self.slide.in_use = slide
         self._stopped_choice = (slide.path, slide.mpp, model, settings)
         self._run = PredictionRun(
-            self._ready_jobs(),
+            self._process.ready(),
             slide,
             model,
             settings,
@@ -116,16 +118,7 @@ class PredictWidget(PredictControls):
         )
         self._show_running(True)
         self.status.setText("Starting …")
-        self._activity = progress(total=0, desc=f"Predicting {layer.name}")
-        self._worker = create_worker(
-            self._run.events,
-            _connect={
-                "yielded": self._on_event,
-                "errored": self._on_error,
-                "finished": [self._on_finished, self._activity.close],
-            },
-            _ignore_errors=True,
-        )
+        self._thread.start(self._run.events, f"Predicting {layer.name}")
         self._look_timer.start()
 
     def stop(self) -> None:
@@ -158,7 +151,7 @@ class PredictWidget(PredictControls):
     def showEvent(self, event: Any) -> None:  # Qt's name
         """Have the child process load its libraries while the user still chooses."""
         super().showEvent(event)
-        self._ready_jobs()
+        self._process.ready()
 
     def closeEvent(self, event: Any) -> None:  # Qt's name
         """Stop the run with the widget."""
@@ -178,27 +171,14 @@ class PredictWidget(PredictControls):
                 self._end_jobs()
                 self.close_down()
 
-    def _ready_jobs(self) -> Jobs:
-        if self._jobs is None:
-            self._jobs = jobs = new_jobs(_WARM_UP)
-            # With the viewer, which destroys the widget, and with the application.
-            self.destroyed.connect(lambda: jobs.close())
-            application = QCoreApplication.instance()
-            assert application is not None
-            application.aboutToQuit.connect(lambda: jobs.close())
-        self._jobs.start()
-        return self._jobs
-
     def idle_jobs(self) -> Jobs | None:
         """What runs jobs, while it runs none."""
-        return None if self._run is not None else self._ready_jobs()
+        return None if self._run is not None else self._process.ready()
 
     def _end_jobs(self) -> None:
         if self._run is not None:
             self._run.stop()
-        if self._jobs is not None:
-            self._jobs.close()
-            self._jobs = None
+        self._process.close()
 
     def _on_event(self, event: Any) -> None:
         match event:
@@ -227,7 +207,6 @@ class PredictWidget(PredictControls):
         self.export.offer(event.prediction, self._slide_layer.name)
         self.bar.setRange(0, event.total)
         self.bar.setValue(event.done)
-        self._activity.total = event.total
         # After the layer is there: a notification takes its time to be drawn as well.
         QTimer.singleShot(0, lambda: [show_warning(notice) for notice in event.notices])
         shown = self.offer_genes(event.prediction)
@@ -236,6 +215,7 @@ class PredictWidget(PredictControls):
             self.heatmap = self._show_on(self._slide_layer, event.prediction, shown)
         before = f"; {event.done:,} of them were computed before" if event.done else ""
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}{before}")
+        self._thread.show_progress(event.done, event.total)
 
     def _show_progress(self, event: TilesDone) -> None:
         self.bar.setValue(event.done)
@@ -245,11 +225,7 @@ class PredictWidget(PredictControls):
         )
         self._refresh(filling=True)
         # By itself: napari's bar lets Qt paint at once.
-        QTimer.singleShot(0, lambda: self._show_activity(event.done))
-
-    def _show_activity(self, done: int) -> None:
-        if self.is_running:
-            self._activity.update(done - self._activity.n)
+        QTimer.singleShot(0, lambda: self._thread.show_progress(event.done, event.total))
 
     def _show_on(self, slide_layer: Image, prediction: AnnData, gene: str) -> Heatmap:
         """Show a prediction in the layer of the former run, or in a new one.
@@ -287,7 +263,7 @@ class PredictWidget(PredictControls):
 
     def _on_finished(self) -> None:
         stopped = self._run is not None and self._run.stopped()
-        self._run = self._worker = None
+        self._run = None
         self.slide.release()
         self._look_timer.stop()
         self._show_running(False)
@@ -304,8 +280,7 @@ class PredictWidget(PredictControls):
                 if done > 0
                 else "Stopped before the first tile."
             )
-            if self._jobs is not None:  # it may have been ended while it loaded
-                self._jobs.start()
+            self._process.start_again()
         self._name_run_button()
 
     def _refresh(self, filling: bool = False) -> None:

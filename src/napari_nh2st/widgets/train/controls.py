@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.training.record import RunRecord
+from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.known_models import models_folder
-from napari_nh2st.widgets.predict.run import Jobs
 from napari_nh2st.widgets.train.curves import TrainCurves
 from napari_nh2st.widgets.train.fields import FileLine
 from napari_nh2st.widgets.train.scores import HeldOutScores

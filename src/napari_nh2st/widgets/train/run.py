@@ -6,7 +6,7 @@ from pathlib import Path
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import TrainingEvent
 from napari_nh2st.training.record import RunRecord
-from napari_nh2st.widgets.predict.run import Jobs
+from napari_nh2st.widgets.child_jobs import Jobs
 
 
 class TrainingRun:

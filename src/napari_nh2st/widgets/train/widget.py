@@ -4,11 +4,9 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
-from napari.utils import progress
 from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
-from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.errors import InputError
@@ -17,9 +15,9 @@ from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Traine
 from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.known_models import remember_model, remember_run, unfinished_runs
-from napari_nh2st.widgets.predict.run import Jobs
 from napari_nh2st.widgets.train.controls import TrainControls
 from napari_nh2st.widgets.train.curves import epochs_of
 from napari_nh2st.widgets.train.run import TrainingRun
@@ -54,13 +52,17 @@ class TrainWidget(TrainControls):
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         self._run: TrainingRun | None = None
-        self._device_jobs: Jobs | None = None
         super().__init__(napari_viewer, parent)
+        # One of its own for each training: its end gives the GPU's memory back.
+        self._process = ChildProcess(self, lambda: new_jobs())
+        self._device_process = ChildProcess(self, lambda: new_jobs())
+        self._thread = JobThread(self)
         self.model_folder: Path | None = None
-        self._worker: Any = None
-        self._activity: Any = None
         self._offered: Path | None = None
 
+        self._thread.event.connect(self._on_event)
+        self._thread.failed.connect(self._on_error)
+        self._thread.finished.connect(self._on_finished)
         self.train.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.stop)
         self.predict.clicked.connect(self._on_predict)
@@ -106,10 +108,8 @@ class TrainWidget(TrainControls):
         except InputError as error:
             show_error(str(error))
             return
-        jobs = new_jobs()
-        self._run = TrainingRun(jobs, record, folder)
-        self._close_with_viewer(jobs)
-        self._end_device_jobs()
+        self._run = TrainingRun(self._process.ready(), record, folder)
+        self._device_process.close()
         remember_run(folder)
         self._offer(None)
         self.scores.clear()
@@ -117,16 +117,7 @@ class TrainWidget(TrainControls):
         self._show_running(True)
         self.status.setText("Starting …")
         name = record.name or folder.name
-        self._activity = progress(total=0, desc=f"Training {name}")
-        self._worker = create_worker(
-            self._run.events,
-            _connect={
-                "yielded": self._on_event,
-                "errored": self._on_error,
-                "finished": [self._on_finished, self._activity.close],
-            },
-            _ignore_errors=True,
-        )
+        self._thread.start(self._run.events, f"Training {name}")
 
     def stop(self) -> None:
         """Stop after the step under way, keeping the best; pressed again, end at once."""
@@ -155,12 +146,7 @@ class TrainWidget(TrainControls):
 
     def idle_jobs(self) -> Jobs | None:
         """What tells which devices there are; None while a training runs."""
-        if self._run is not None:
-            return None
-        if self._device_jobs is None:
-            self._device_jobs = new_jobs()
-            self._close_with_viewer(self._device_jobs)
-        return self._device_jobs
+        return None if self._run is not None else self._device_process.ready()
 
     def _check_folder(self, folder: Path, record: RunRecord) -> None:
         """Refuse what the training would refuse only after it has read everything."""
@@ -175,25 +161,12 @@ class TrainWidget(TrainControls):
                 "them over (above) to resume it, or give another folder."
             )
 
-    def _close_with_viewer(self, jobs: Jobs) -> None:
-        """End a process with the viewer, which destroys the widget, and with the application."""
-        application = QCoreApplication.instance()
-        assert application is not None
-        # Without the signal's argument, which is no patience.
-        self.destroyed.connect(lambda *_: jobs.close())
-        application.aboutToQuit.connect(lambda: jobs.close())
-
     def _close_down(self) -> None:
         if self._run is not None:
             self._run.close()
-        self._end_device_jobs()
+        self._device_process.close()
         self.sections.close_down()
         self.settings.close_down()
-
-    def _end_device_jobs(self) -> None:
-        if self._device_jobs is not None:
-            self._device_jobs.close()
-            self._device_jobs = None
 
     # --- what it tells ---
 
@@ -217,8 +190,7 @@ class TrainWidget(TrainControls):
                     )
             case EpochDone():
                 self.curves.add(event)
-                # napari's bar handles waiting events, the next of ours among them.
-                self._activity.update(event.epoch - self._activity.n)
+                self._thread.show_progress(event.epoch, event.epochs)
             case Scoring():
                 by = "the start model" if event.when == "before" else "the new model"
                 text = f"Scoring {by} on {event.section}: {event.done:,} of {event.total:,} spots"
@@ -233,7 +205,6 @@ class TrainWidget(TrainControls):
 
     def _on_started(self, event: TrainStarted) -> None:
         self.bar_epochs = event.epochs
-        self._activity.total = event.epochs
         self._note(*event.notices)
         self.curves.clear_epochs()
         self.curves.show()
@@ -246,6 +217,7 @@ class TrainWidget(TrainControls):
             f"{event.n_spots:,} spots of {', '.join(event.training)}, {len(event.panel)} genes"
             f"{validated}, on {event.device} in {event.precision}",
         )
+        self._thread.show_progress(event.epoch, event.epochs)
 
     def _on_trained(self, event: Trained) -> None:
         self.model_folder = event.folder
@@ -285,8 +257,9 @@ class TrainWidget(TrainControls):
         self._ending = text
 
     def _on_finished(self) -> None:
-        run, self._run, self._worker = self._run, None, None
+        run, self._run = self._run, None
         assert run is not None
+        self._process.close()
         resumable = is_unfinished(run.folder)
         if run.is_aborted and not self._ending:
             self._ending = (
