@@ -118,17 +118,28 @@ def test_a_view_that_stays_changes_nothing() -> None:
     assert focus.read() == ((0.0, 0.0, 1.0, 1.0), version)
 
 
-def test_blocks_too_come_coarse_to_fine_where_their_waiting_tiles_are_few() -> None:
+def test_blocks_are_spread_evenly_over_what_is_seen_at_any_time() -> None:
     grid = grid_of(32, 32)
     found = grid.array[handed_out(grid, "coarse-to-fine", whole=True)]
     blocks = found[::16] // 4
-    for stride, count in ((4, 4), (2, 16)):  # every fourth block, then every second
-        assert (blocks[:count] % stride == 0).all()
-        assert len(np.unique(blocks[:count], axis=0)) == count
+    assert len(np.unique(blocks, axis=0)) == 64
+    for count in range(1, 65):
+        for side in (4, 2):  # quarters of the slide, and quarters of these
+            squares = blocks[:count] // side
+            _, counts = np.unique(squares[:, 0] * 8 + squares[:, 1], return_counts=True)
+            here = np.zeros((8 // side) ** 2, int)
+            here[: len(counts)] = counts
+            assert here.max() - here.min() <= 1
 
 
-def test_of_many_tiles_blocks_come_in_one_sweep_so_that_few_wait_for_neighbors() -> None:
+def test_out_of_view_and_of_many_tiles_blocks_come_in_one_sweep_so_that_few_wait() -> None:
     grid = grid_of(68, 68)
     found = grid.array[handed_out(grid, "coarse-to-fine", whole=True)]
     rows = (found // 4)[::16, 0]
-    assert (np.diff(rows) >= 0).all()
+    assert (np.diff(rows) >= 0).all(), "4624 tiles"
+    view = Focus((0.0, 0.0, 3200.0, 3200.0))
+    found = grid.array[handed_out(grid, "coarse-to-fine", whole=True, focus=view)]
+    seen, rest = found[:1024] // 4, found[1024:2048] // 4  # what is a view's width away or less
+    np.testing.assert_array_equal(seen[:48:16], [(0, 0), (4, 4), (0, 4)])
+    assert seen.max() == 7
+    assert (np.diff(rest[:, 0]) >= 0).all()

@@ -1,7 +1,8 @@
 """Which tiles come first."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,8 @@ _BLOCK_TILES = 4
 """Side of the blocks in which tiles are ordered where a prediction needs whole neighborhoods."""
 
 _MOST_WAITING_TILES = 4096
-"""Scattered blocks keep the tiles at their edges waiting for neighbors, encoded, in memory: of
-more tiles than this all blocks come in one sweep."""
+"""Scattered blocks keep the tiles at their edges waiting for neighbors, encoded, in memory: where
+more tiles than this are in view, and out of view, blocks come in one sweep."""
 
 
 class Focus:
@@ -63,7 +64,8 @@ class Schedule:
         Within what is looked at, and within the rest.
     whole_neighborhoods
         The prediction needs neighbors too: coarse to fine then orders compact blocks instead of
-        tiles, since the neighborhoods of every eighth tile would not be complete.
+        tiles, since the neighborhoods of every eighth tile would not be complete. Those in view
+        are spread evenly, unless they are very many; the others come in one sweep.
     focus
         What is looked at.
     strip_tiles
@@ -87,9 +89,11 @@ class Schedule:
         # On a hexagonal array columns count half steps.
         columns_per_tile = 2 if grid.layout == "hexagonal" else 1
         self._row, self._column = grid.array[:, 0], grid.array[:, 1] // columns_per_tile
-        self._coarse_to_fine = order == "coarse-to-fine"
-        self._whole_neighborhoods = whole_neighborhoods
-        self._rank = self._fixed_rank()
+        self._in_blocks = whole_neighborhoods and order == "coarse-to-fine"
+        if self._in_blocks:
+            self._rank, self._spread_rank = self._sweep_of_blocks(), self._spread_blocks()
+        else:
+            self._rank = self._single_tiles(order)
         self._left = tiles
         self._version: int | None = None
 
@@ -97,28 +101,52 @@ class Schedule:
         while len(self._left):
             box, version = self._focus.read()
             if version != self._version:
-                self._left = self._left[np.lexsort((self._rank[self._left], self._unseen(box)))]
+                self._left = self._left[np.lexsort(self._keys(box))]
                 self._version = version
             batch, self._left = self._left[: self._batch_size], self._left[self._batch_size :]
             yield batch
 
-    def _fixed_rank(self) -> NDArray[np.int64]:
-        """Place of each tile in the order that does not depend on the focus."""
+    def _keys(self, box: tuple[float, float, float, float] | None) -> tuple[NDArray[Any], ...]:
+        """Of the tiles that are left, the last the most important."""
+        unseen = self._unseen(box)
+        rank = self._rank[self._left]
+        if self._in_blocks:
+            seen = unseen == 0
+            if seen.sum() <= _MOST_WAITING_TILES:
+                rank = np.where(seen, self._spread_rank[self._left], rank)
+        return rank, unseen
+
+    def _single_tiles(self, order: Order) -> NDArray[np.int64]:
+        """Place of each tile in an order of tiles."""
         row, column = self._row, self._column
         keys: list[NDArray[np.int64]] = [column, row, column // self._strip_tiles]
-        if self._coarse_to_fine:
-            powers: tuple[int, ...] = (2, 4, _COARSEST)
-            if self._whole_neighborhoods:
-                row, column = row // _BLOCK_TILES, column // _BLOCK_TILES
-                keys = [*keys[:2], column, row]
-                powers = (2, 4) if len(row) <= _MOST_WAITING_TILES else ()
+        if order == "coarse-to-fine":
             stride = np.full(len(row), 1)
-            for power in powers:
+            for power in (2, 4, _COARSEST):
                 stride[(row % power == 0) & (column % power == 0)] = power
             keys.append(-stride)
-        rank = np.empty(len(row), np.int64)
-        rank[np.lexsort(keys)] = np.arange(len(row))
-        return rank
+        return _places(keys)
+
+    def _sweep_of_blocks(self) -> NDArray[np.int64]:
+        """Place of each tile where one block comes after the other, row by row."""
+        return _places([self._column, self._row, *self._blocks()])
+
+    def _spread_blocks(self) -> NDArray[np.int64]:
+        """Place of each tile where blocks come as evenly over the slide as they can.
+
+        The order is that of Bayer's matrix (1973): the blocks that have come are spread evenly at
+        any time, and the first ones are the corners of squares of eight by eight blocks.
+        """
+        column, row = self._blocks()
+        place = np.zeros(len(row), np.int64)
+        for bit in range(_COARSEST.bit_length() - 1):
+            down, right = row >> bit & 1, column >> bit & 1
+            place = 4 * place + 2 * (down ^ right) + down
+        return _places([self._column, self._row, column, row, place])
+
+    def _blocks(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Column and row of each tile's block."""
+        return self._column // _BLOCK_TILES, self._row // _BLOCK_TILES
 
     def _unseen(self, box: tuple[float, float, float, float] | None) -> NDArray[np.float64]:
         """0 for tiles in view, growing with the distance from it for the others.
@@ -132,3 +160,10 @@ class Schedule:
         beyond = np.maximum(np.maximum(low - centers, centers - high), 0)
         size = max(float((high - low).max()), 1.0)
         return np.asarray(np.ceil(np.hypot(beyond[:, 0], beyond[:, 1]) / size))
+
+
+def _places(keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Place of each in the order of keys, the last the most important."""
+    places = np.empty(len(keys[0]), np.int64)
+    places[np.lexsort(keys)] = np.arange(len(keys[0]))
+    return places
