@@ -19,6 +19,7 @@ from drawn_predictions import BEST, drawn_prediction, drawn_spot_prediction
 from napari_nh2st.cli.export import FORMAT_NAMES
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, export, format_of, prediction_table, write_table
+from napari_nh2st.export.anndata_file import read_anndata_file
 from napari_nh2st.export.outlines import tile_outlines
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.geojson import read_regions
@@ -311,6 +312,16 @@ def test_a_reader_of_ome_zarr_reads_it(tmp_path: Path, prediction: AnnData) -> N
         "scale",
         "translation",
     ]
+
+
+def test_ome_zarr_carries_the_prediction_it_shows(tmp_path: Path, prediction: AnnData) -> None:
+    export(prediction, tmp_path / "out.ome.zarr", genes=("VIM", "CD74"))
+    alone = anndata.read_zarr(tmp_path / "out.ome.zarr" / "tables" / "table")
+    for found in (alone, read_anndata_file(tmp_path / "out.ome.zarr")):
+        assert found.var_names.tolist() == ["VIM", "CD74"]
+        np.testing.assert_array_equal(found.X, prediction[:, ["VIM", "CD74"]].X)
+        np.testing.assert_array_equal(found.obsm["spatial"], prediction.obsm["spatial"])
+        assert found.uns["nh2st"]["model"]["name"] == prediction.uns["nh2st"]["model"]["name"]
 
 
 def test_spots_are_no_image(tmp_path: Path, spots: AnnData) -> None:

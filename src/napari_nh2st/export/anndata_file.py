@@ -14,8 +14,10 @@ from napari_nh2st.export.output import check_place, whole_output
 
 SUFFIXES = (".h5ad", ".zarr")
 
-_TABLE = "tables/table"
-"""Where a SpatialData store of ours has its AnnData."""
+TABLE = "tables/table"
+"""Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
+
+_MARK = "nh2st"
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -50,12 +52,12 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
 
 
 def read_anndata_file(path: Path) -> AnnData:
-    """Read what was exported as AnnData, or as SpatialData by this package.
+    """Read what was exported as AnnData, or by this package as SpatialData or OME-Zarr.
 
     Parameters
     ----------
     path
-        ``.h5ad``, or the folder of an AnnData or SpatialData store.
+        ``.h5ad``, or the folder of an AnnData or SpatialData store or of an OME-Zarr image.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def read_anndata_file(path: Path) -> AnnData:
         raise InputError(f"{path} holds no AnnData; give an .h5ad or an AnnData .zarr")
     try:
         if path.is_dir():
-            return anndata.read_zarr(path if is_anndata_store(path) else path / _TABLE)
+            return anndata.read_zarr(path if is_anndata_store(path) else path / TABLE)
         return anndata.read_h5ad(path)
     except Exception as error:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
@@ -98,12 +100,12 @@ def _is_ours(folder: Path) -> bool:
 
 
 def has_anndata_table(folder: Path) -> bool:
-    """Whether a folder is a SpatialData store with the table that this package writes."""
+    """Whether a folder is a store of SpatialData or OME-Zarr that this package wrote."""
     try:
         attributes = zarr.open_group(folder, mode="r").attrs
     except Exception:
         return False
-    return "spatialdata_attrs" in attributes and is_anndata_store(folder / _TABLE)
+    return _MARK in attributes and is_anndata_store(folder / TABLE)
 
 
 def _as_hdf5(data: AnnData) -> memoryview:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import zarr
 from anndata import AnnData
+from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.export.anndata_file import TABLE
 from napari_nh2st.export.contents import (
     best_gene,
     chosen_genes,
@@ -38,6 +40,9 @@ def write_ome_zarr(
     in µm, pixel centers at whole numbers, as in an OME-Zarr slide whose scale is its µm/px: the
     two lie over each other. Channels are labelled with their genes and have robust windows; the
     most reliable gene is the active one.
+
+    The AnnData of these genes lies beside the image, in ``tables/table`` as in SpatialData, which
+    readers of images pass by: from it the prediction can be opened again.
 
     Parameters
     ----------
@@ -80,6 +85,8 @@ def write_ome_zarr(
             array[number] = raster.image(values)
             channels.append(_channel(gene, values, _COLORS[number % len(_COLORS)], gene == shown))
         group.attrs.update(_attributes(prediction, raster, channels))
+        group.create_group("tables").attrs["tables"] = [Path(TABLE).name]
+        write_elem(group, TABLE, prediction[:, list(names)].copy())
 
 
 def _channel(gene: str, values: Any, color: str, active: bool) -> dict[str, Any]:
