@@ -21,7 +21,7 @@ from napari_nh2st.model import read_config
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE
 from napari_nh2st.slide import open_slide
-from napari_nh2st.spots import check_section, read_sections, read_spots
+from napari_nh2st.spots import check_section, read_sections, section_spots
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def add_stain_profile(folder: Path, sections: Path) -> None:
     config = read_config(folder)
     described = {}
     for section in read_sections(sections):
-        spots = read_spots(section.expression, positions=section.positions)
         with open_slide(section.slide, mpp=section.mpp) as slide:
+            spots = section_spots(section, slide)
             mpp = check_section(spots, slide, name=section.section_id).mpp
         with open_slide(section.slide, mpp=mpp) as slide:
             centers = np.asarray(spots.obsm["spatial"], np.float64)[:, ::-1]

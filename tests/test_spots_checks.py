@@ -20,6 +20,7 @@ from napari_nh2st.spots import (
     read_spots,
     spot_array,
 )
+from napari_nh2st.spots.checks import propose_mpp
 from napari_nh2st.spots.orientation import ORIENTATIONS, orient_on, tissue_for_spots
 from spot_sections import drawn_spots, her2st, mob
 
@@ -116,12 +117,27 @@ def test_pitch_against_the_slides_own_resolution(
     spots = drawn_spots(layout, pitch_px=40)
     slide = glass(mpp=um / 40 * factor)
     if outcome == "fails":
-        with pytest.raises(InputError, match=r"C6: spots 40 px and .* but the slide says"):
+        with pytest.raises(InputError, match=r"C6: µm/px of the slide: .* distance, 40 px for"):
             check_resolution(spots, slide, "C6")
         return
     of_pitch, warning = check_resolution(spots, slide, "C6")
     assert of_pitch == pytest.approx(um / 40)
     assert (warning is not None) == (outcome == "warns")
+
+
+def test_another_mpp_is_proposed_where_the_spots_tell_one() -> None:
+    spots = drawn_spots()  # 40 px apart on a legacy array: 5 µm/px
+    for fits in (5.0, 5.4):
+        assert propose_mpp(spots, glass(mpp=fits)) is None
+    assert propose_mpp(spots, glass(mpp=None)) is None
+    for wrong in (0.2, 6.0):
+        proposal = propose_mpp(spots, glass(mpp=wrong))
+        assert proposal is not None
+        assert proposal.mpp == 5.0
+        assert f"slide: {wrong:g}, but the spots, 40 px and 200 µm apart" in proposal.sentence
+        # With what is proposed all is well.
+        assert check_resolution(spots, glass(mpp=proposal.mpp))[1] is None
+    assert propose_mpp(drawn_spots(rows=90, columns=3, pitch_px=4), glass(mpp=2.0)) is None
 
 
 def test_a_given_pitch_wins() -> None:

@@ -7,34 +7,32 @@ import pytest
 from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide
+from misplaced_sections import l_shaped_pixels, spots_on
+from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import read_spots
 from napari_nh2st.spots.orientation import ORIENTATIONS, places
-from napari_nh2st.spots.placement import Fix, apply_fix, on_tissue, propose_fix
+from napari_nh2st.spots.placement import (
+    Fix,
+    _tissue_sample,
+    apply_fix,
+    on_tissue,
+    propose_fix,
+)
 from napari_nh2st.synthetic import write_synthetic_section
+from napari_nh2st.tiles import TissueMask
 from spot_sections import drawn_spots, her2st, mob
 
 MPP = 10.0
 
 
-def l_shaped() -> Slide:
-    """Tissue that lies differently in each orientation, on a slide that is not square."""
-    pixels = np.full((400, 480, 3), 245, np.uint8)
-    ink = np.random.default_rng(0).normal((190, 110, 170), 12, pixels.shape)
-    for tissue in (np.s_[30:330, 40:140], np.s_[250:330, 40:300]):
-        pixels[tissue] = np.clip(ink[tissue], 0, 255)
-    return array_slide(ArrayLevel(pixels), mpp=MPP)
-
-
 @pytest.fixture(scope="module")
 def section() -> tuple[AnnData, Slide]:
-    """Spots on all of the L, 20 px and 200 µm apart."""
-    slide = l_shaped()
-    spots = drawn_spots(rows=20, columns=24, pitch_px=20, origin=(10, 10))
+    """Spots on all of an L of tissue, on a slide that is not square."""
+    pixels = l_shaped_pixels()
+    spots = spots_on(pixels)
     spots.uns["nh2st_spots"] = {"report": "drawn: spots"}
-    x, y = spots.obsm["spatial"].astype(int).T
-    stained = slide.levels[0].read(0, 0, *slide.shape)[y, x].min(1) < 200
-    return spots[stained].copy(), slide
+    return spots, array_slide(ArrayLevel(pixels), mpp=MPP)
 
 
 def misplaced(spots: AnnData, turn: str, factor: float, slide: Slide, place: int = 0) -> AnnData:
@@ -162,6 +160,56 @@ def test_an_impossible_fix_is_refused() -> None:
     for wrong in ({"orientation": "sideways"}, {"factor": 0.0}, {"factor": np.nan}, {"place": 2}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Fix(**wrong)
+
+
+WIDTH, HEIGHT = 480.0, 400.0
+STEPS = {
+    "flip-x": lambda x, y: (WIDTH - x, y),
+    "flip-y": lambda x, y: (x, HEIGHT - y),
+    "swap-xy": lambda x, y: (y, x),
+}
+
+
+@pytest.mark.parametrize("factor", [1.0, 4.0, 1 / 0.0873])
+@pytest.mark.parametrize("turn", list(ORIENTATIONS))
+def test_a_spelled_fix_does_its_steps_one_after_the_other(turn: str, factor: float) -> None:
+    spots = drawn_spots()
+    for place in range(len(ORIENTATIONS[turn](np.ones(1), np.ones(1), WIDTH, HEIGHT))):
+        fix = Fix(turn, factor, place)
+        assert Fix.from_text(fix.spelled()) == fix
+        x, y = spots.obsm["spatial"].T
+        for step in fix.spelled().split():
+            x, y = (
+                (x * float(step[6:]), y * float(step[6:]))
+                if step.startswith("scale=")
+                else STEPS[step](x, y)
+            )
+        moved = apply_fix(spots, fix, (int(HEIGHT), int(WIDTH))).obsm["spatial"]
+        np.testing.assert_array_equal(moved, np.column_stack([x, y]))
+
+
+def test_a_fix_is_read_as_it_may_be_typed() -> None:
+    assert Fix.from_text("") == Fix.from_text("scale=1") == Fix()
+    assert Fix.from_text(" Scale=0.5  FLIP-Y flip-x ") == Fix(
+        "with x and y mirrored (turned by 180°)", 0.5
+    )
+    assert Fix(factor=4.0).spelled() == "scale=4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["flip", "scale=0", "scale=big", "scale=nan", "flip-x scale=2", "flip-x swap-xy flip-y", "4"],
+)
+def test_what_is_spelled_as_no_fix_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=f"'{text}' is no fix of positions; give scale=NUMBER"):
+        Fix.from_text(text)
+
+
+def test_tissue_is_sampled_at_the_middle_of_its_pixels() -> None:
+    tissue = np.zeros((5, 7), bool)
+    tissue[2, 3] = tissue[4, 0] = True
+    sample = _tissue_sample(TissueMask(tissue, (10.0, 20.0)))
+    np.testing.assert_array_equal(sample, [[70, 25], [10, 45]])  # (x, y)
 
 
 def test_too_few_spots_tell_nothing() -> None:

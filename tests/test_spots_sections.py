@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import Section, read_sections
+from napari_nh2st.spots import Fix, Section, read_sections, write_sections
 
 CSV = """section_id,donor_id,slide,expression,positions,mpp
 C2,G,images/C2.jpg,C2.tsv.gz,C2.tsv,0.69
@@ -89,6 +89,40 @@ def test_paths_start_at_the_tables_folder_or_at_the_root(
     one, two = read_sections(str(table))
     assert one.slide == two.slide == study / "images" / "C2.jpg"
     assert one.expression == study / "V1"
+
+
+@pytest.mark.parametrize("form", ["csv", "yaml"])
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("flip-x", Fix("with x mirrored")),
+        ("scale=0.5 swap-xy", Fix("with x and y swapped", 0.5)),
+        ("flip-y swap-xy", Fix("with x and y swapped, then x mirrored", 1.0, 1)),
+        ("", None),
+        ("scale=1", None),
+    ],
+)
+def test_a_fix_of_positions_stands_in_the_table(
+    study: Path, text: str, fix: Fix | None, form: str
+) -> None:
+    path = study / f"sections.{form}"
+    path.write_text(
+        f"section_id,donor_id,slide,expression,fix\nV1,H,images/C2.jpg,V1,{text}\n"
+        if form == "csv"
+        else "- {section_id: V1, donor_id: H, slide: images/C2.jpg, expression: V1, "
+        f"fix: '{text}'}}\n"
+    )
+    (section,) = read_sections(path)
+    assert section.fix == fix
+    write_sections([section], study / "again.csv")
+    assert read_sections(study / "again.csv") == (section,)
+
+
+def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
+    path = study / "sections.csv"
+    path.write_text(CSV.replace("mpp\n", "mpp,fix\n", 1).replace("0.69\n", "0.69,mirrored\n"))
+    with pytest.raises(InputError, match="row 2, column fix: 'mirrored' is no fix"):
+        read_sections(path)
 
 
 @pytest.mark.parametrize(

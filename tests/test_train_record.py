@@ -8,7 +8,7 @@ import pytest
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import bundled_models
-from napari_nh2st.spots import PanelSettings, Section
+from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training import AugmentationSettings, TrainSettings
 from napari_nh2st.training.record import RECORD, RunRecord, is_unfinished, read_record
 from napari_nh2st.training.run_state import LAST
@@ -23,7 +23,15 @@ from train_studies import start_model
 
 SECTIONS = (
     Section("A", "D", Path("/s/A.svs"), Path("/s/A.h5ad")),
-    Section("B", "E", Path("/s/B.jpg"), Path("/s/B.tsv"), Path("/s/B-spots.tsv"), 0.66),
+    Section(
+        "B",
+        "E",
+        Path("/s/B.jpg"),
+        Path("/s/B.tsv"),
+        Path("/s/B-spots.tsv"),
+        0.66,
+        Fix("with x mirrored", 4.0),
+    ),
 )
 RECORD_OF_ALL = RunRecord(
     SECTIONS,

@@ -4,25 +4,30 @@ from napari_nh2st.spots.anndata_files import spot_picture
 from napari_nh2st.spots.array import ArrayLayout, SpotArray, spot_array
 from napari_nh2st.spots.autocorrelation import morans_i
 from napari_nh2st.spots.checks import (
+    MppProposal,
     SectionCheck,
     check_counts,
     check_enough_spots,
     check_on_slide,
     check_resolution,
     check_section,
+    propose_mpp,
 )
 from napari_nh2st.spots.orientation import Orientation, orient
+from napari_nh2st.spots.overlap import PanelOverlap, panel_overlap
 from napari_nh2st.spots.panel import Panel, PanelRule, PanelSettings, choose_panel
 from napari_nh2st.spots.placement import Fix, Proposal, apply_fix, on_tissue, propose_fix
 from napari_nh2st.spots.read import read_spots
-from napari_nh2st.spots.sections import Section, read_sections, write_sections
+from napari_nh2st.spots.sections import Section, read_sections, section_spots, write_sections
 from napari_nh2st.spots.target import expression_target, normalize, panel_counts, smooth
 
 __all__ = [
     "ArrayLayout",
     "Fix",
+    "MppProposal",
     "Orientation",
     "Panel",
+    "PanelOverlap",
     "PanelRule",
     "PanelSettings",
     "Proposal",
@@ -42,9 +47,12 @@ __all__ = [
     "on_tissue",
     "orient",
     "panel_counts",
+    "panel_overlap",
     "propose_fix",
+    "propose_mpp",
     "read_sections",
     "read_spots",
+    "section_spots",
     "smooth",
     "spot_array",
     "spot_picture",

@@ -26,7 +26,7 @@ MPP_ERROR = 3.0
 _MOST_OUTSIDE = 0.01
 """Share of spots that may lie beyond the slide's edge: arrays reach over a tight crop."""
 
-_LEAST_ON_TISSUE = 0.5
+_WARN_BELOW_ON_TISSUE = 0.5
 
 _ST_LARGEST_ARRAY = 80
 """Rows or columns of the largest legacy arrays: denser square arrays are something else."""
@@ -93,11 +93,11 @@ def check_section(
     orientation = orient(spots.obsm["spatial"], slide, array.pitch_px)
     if orientation.better is not None and not trust_positions:
         raise InputError(
-            f"{name}: {orientation.sentence()} Correct the positions, or trust them "
-            "(trust_positions=True) if they are right"
+            f"{name}: {orientation.sentence()} Correct the positions or, if they are right, trust "
+            "them (napari: Trust positions; nh2st: --trust-positions; Python: trust_positions=True)"
         )
     warnings = [warning for warning in (check_on_slide(spots, slide, name),) if warning]
-    if orientation.on_tissue[AS_THEY_ARE] < _LEAST_ON_TISSUE:
+    if orientation.on_tissue[AS_THEY_ARE] < _WARN_BELOW_ON_TISSUE:
         warnings.append(
             f"{name}: only {orientation.on_tissue[AS_THEY_ARE]:.0%} of the spots' area is "
             "tissue; is this the slide they were measured on?"
@@ -150,7 +150,7 @@ def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
     """
     if spots.n_obs < MIN_SPOTS:
         raise InputError(
-            f"{name} has {spots.n_obs} spots; at least {MIN_SPOTS} are needed to train on it"
+            f"{name} has {spots.n_obs} spots; at least {MIN_SPOTS} are needed to tell anything"
         )
 
 
@@ -202,6 +202,56 @@ def check_resolution(
     return _resolution(spots, spot_array(spots), slide, name, pitch_um)[2:]
 
 
+@dataclass(frozen=True)
+class MppProposal:
+    """Another µm/px for a slide, and why.
+
+    Parameters
+    ----------
+    mpp
+        That the spots' distance tells, to the digits that it is good for.
+    sentence
+        What was noticed.
+    """
+
+    mpp: float
+    sentence: str
+
+
+def propose_mpp(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> MppProposal | None:
+    """Notice a µm/px of the slide that does not fit the spots' distance.
+
+    Either of the two may be wrong: see first whether
+    :func:`~napari_nh2st.spots.placement.propose_fix` finds that the positions are.
+
+    Parameters
+    ----------
+    spots
+        From :func:`~napari_nh2st.spots.read_spots`.
+    slide
+        The slide they were measured on.
+    pitch_um
+        Distance between its spots; None for that of the kind of array.
+
+    Returns
+    -------
+    MppProposal or None
+        None where they differ by less than 10 %, or one of them is not known.
+    """
+    array = spot_array(spots)
+    pitch = pitch_of(spots, array) if pitch_um is None else pitch_um
+    if pitch is None or slide.mpp is None:
+        return None
+    told, own = pitch / array.pitch_px, float(np.sqrt(slide.mpp[0] * slide.mpp[1]))
+    if max(told / own, own / told) <= MPP_WARNING:
+        return None
+    return MppProposal(
+        float(f"{told:.3g}"),
+        f"µm/px of the slide: {own:.3g}, but the spots, {array.pitch_px:.4g} px and {pitch:g} µm "
+        f"apart, tell {told:.3g}.",
+    )
+
+
 def pitch_of(spots: AnnData, array: SpotArray) -> float | None:
     """Distance in µm between spots of this kind of array; None where it cannot be told.
 
@@ -229,8 +279,8 @@ def _resolution(
     if slide.mpp is None:
         if of_pitch is None:
             raise InputError(
-                f"{name}: neither the slide nor the spots tell the µm/px; give it in the "
-                "column mpp of the sections table"
+                f"{name}: neither the slide nor the spots tell the µm/px; give that of the slide "
+                "(µm/px in napari, the column mpp of a sections table, open_slide(..., mpp=...))"
             )
         return (of_pitch, of_pitch), "spot pitch", of_pitch, None
     if of_pitch is None:
@@ -238,13 +288,13 @@ def _resolution(
     own = float(np.sqrt(slide.mpp[0] * slide.mpp[1]))
     ratio = of_pitch / own
     message = (
-        f"{name}: spots {array.pitch_px:.4g} px and {pitch:g} µm apart make {of_pitch:.3g} µm/px, "
-        f"but the slide says {own:.3g} ({slide.mpp_source})"
+        f"{name}: µm/px of the slide: {own:.3g} ({slide.mpp_source}), but the spots' distance, "
+        f"{array.pitch_px:.4g} px for {pitch:g} µm, tells {of_pitch:.3g}"
     )
     if max(ratio, 1 / ratio) > MPP_ERROR:
         raise InputError(
-            f"{message}; positions may be in pixels of a smaller image, or the slide's µm/px is "
-            "wrong: give it in the column mpp of the sections table"
+            f"{message}; correct the µm/px or, if the positions are in pixels of another image, "
+            "the positions"
         )
     differs = max(ratio, 1 / ratio) > MPP_WARNING
     return slide.mpp, slide.mpp_source, of_pitch, message if differs else None

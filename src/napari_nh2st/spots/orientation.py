@@ -41,7 +41,7 @@ _MASK_PX_PER_PITCH = 16
 
 _LEAST_GAIN = 0.1
 _MOST_MISSES_LEFT = 0.5
-_LEAST_ON_TISSUE = 0.75
+_LEAST_ON_TISSUE_TURNED = 0.75
 """Another orientation is named only if it puts clearly more of the spots on tissue, at most half
 as much beside it, and most of it on tissue: a poor mask or full tissue name none."""
 
@@ -127,7 +127,7 @@ def orient_on(
     given = on_tissue[AS_THEY_ARE]
     best = max(on_tissue, key=lambda name: on_tissue[name])
     clear = (
-        on_tissue[best] >= _LEAST_ON_TISSUE
+        on_tissue[best] >= _LEAST_ON_TISSUE_TURNED
         and on_tissue[best] - given >= _LEAST_GAIN
         and 1 - on_tissue[best] <= _MOST_MISSES_LEFT * (1 - given)
     )

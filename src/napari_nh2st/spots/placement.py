@@ -1,6 +1,6 @@
 """Spots that lie in the wrong place on their slide: noticed, and put right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.array import SpotArray, spot_array
 from napari_nh2st.spots.assembly import INFO
@@ -28,8 +29,8 @@ _ROUND_FACTORS = (2, 3, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100)
 _NEAR = 1.05
 """A factor by the spots' distance is good to a few percent: a round one that near is meant."""
 
-_LEAST_GAIN = 1.2
-_LEAST_ON_TISSUE = 0.6
+_LEAST_GAIN_OF_SCALE = 1.2
+_LEAST_ON_TISSUE_SCALED = 0.6
 """Another scale is proposed only if its fit is that many times better, and most spots then lie on
 tissue: where the slide's own µm/px is wrong, spots fit best as they are."""
 
@@ -43,6 +44,20 @@ _REACH = 0.75
 
 _TISSUE_SAMPLE = 4000
 """Pixels of tissue that are looked at for how much of it is covered."""
+
+_STEPS: Mapping[str, tuple[str, ...]] = {
+    AS_THEY_ARE: ("",),
+    "with x mirrored": ("flip-x",),
+    "with y mirrored": ("flip-y",),
+    "with x and y mirrored (turned by 180°)": ("flip-x flip-y",),
+    "with x and y swapped": ("swap-xy",),
+    "with x and y swapped, then x mirrored": ("swap-xy flip-x", "flip-y swap-xy"),
+    "with x and y swapped, then y mirrored": ("swap-xy flip-y", "flip-x swap-xy"),
+    "with x and y swapped, then both mirrored": ("swap-xy flip-x flip-y", "flip-x flip-y swap-xy"),
+}
+"""How the places of each orientation are spelled, step by step."""
+
+_SCALE = "scale="
 
 
 @dataclass(frozen=True)
@@ -78,10 +93,64 @@ class Fix:
         if self.place not in (0, 1):
             raise ValueError(f"place must be 0 or 1, not {self.place}")
 
+    @classmethod
+    def from_text(cls, text: str) -> "Fix":
+        """Read a fix as it is spelled in a sections table.
+
+        Parameters
+        ----------
+        text
+            Steps in the order in which they are done, with blanks between them: ``scale=FACTOR``
+            first, then ``flip-x``, ``flip-y`` and ``swap-xy``. Mirroring is within the slide.
+
+        Raises
+        ------
+        InputError
+            The text is no such steps.
+
+        Examples
+        --------
+        >>> Fix.from_text("scale=4 flip-x")
+        Fix(orientation='with x mirrored', factor=4.0, place=0)
+        """
+        steps = text.lower().split()
+        factor = 1.0
+        if steps and steps[0].startswith(_SCALE):
+            try:
+                factor = float(steps.pop(0).removeprefix(_SCALE))
+            except ValueError:
+                factor = np.nan
+        turn = " ".join(steps).replace("flip-y flip-x", "flip-x flip-y")
+        found = next(
+            ((name, turns.index(turn)) for name, turns in _STEPS.items() if turn in turns), None
+        )
+        if found is None or not (np.isfinite(factor) and factor > 0):
+            raise InputError(
+                f"{text!r} is no fix of positions; give scale=NUMBER, flip-x, flip-y, swap-xy or "
+                "several of them, the scale first, mirrored before or after swapping, such as "
+                "'scale=4 swap-xy flip-x'"
+            )
+        orientation, place = found
+        return cls(orientation, factor, place)
+
+    def spelled(self) -> str:
+        """As :meth:`from_text` reads it; empty where nothing is done."""
+        short = f"{self.factor:g}"
+        number = short if float(short) == self.factor else repr(float(self.factor))
+        scale = "" if self.factor == 1 else f"{_SCALE}{number}"
+        turns = _STEPS[self.orientation]
+        return f"{scale} {turns[min(self.place, len(turns) - 1)]}".strip()
+
     def in_words(self) -> str:
         """What is done to the positions."""
         parts = [] if self.factor == 1 else [f"multiplied by {self.factor:g}"]
         parts += [] if self.orientation == AS_THEY_ARE else [f"taken {self.orientation}"]
+        return ", then ".join(parts) if parts else AS_THEY_ARE
+
+    def in_short(self) -> str:
+        """The same in fewer words, for a menu."""
+        parts = [] if self.factor == 1 else [f"× {self.factor:g}"]
+        parts += [] if self.orientation == AS_THEY_ARE else [self.orientation.removeprefix("with ")]
         return ", then ".join(parts) if parts else AS_THEY_ARE
 
 
@@ -253,7 +322,7 @@ def _wrong_scale(
     fits = {factor: fit(factor) for factor in candidates}
     best = max(fits, key=lambda factor: fits[factor][0])
     quality, share = fits[best]
-    if share < _LEAST_ON_TISSUE or quality < _LEAST_GAIN * fit(1.0)[0]:
+    if share < _LEAST_ON_TISSUE_SCALED or quality < _LEAST_GAIN_OF_SCALE * fit(1.0)[0]:
         return None
     size = f"{best:g} × smaller" if best > 1 else f"{1 / best:g} × larger"
     return best, f"{why} They seem to be in pixels of an image {size} than the slide."

@@ -11,11 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from anndata import AnnData
+
 from napari_nh2st.errors import InputError
+from napari_nh2st.slide import Slide
+from napari_nh2st.spots.placement import Fix, apply_fix
+from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.st_tables import is_table
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
-_OPTIONAL = ("positions", "mpp")
+_OPTIONAL = ("positions", "mpp", "fix")
 _COLUMNS = (*_REQUIRED, *_OPTIONAL)
 _YAML = (".yaml", ".yml")
 
@@ -38,6 +43,8 @@ class Section:
         Table of positions; for tables of counts only.
     mpp
         µm/px of the slide where its own is missing or wrong.
+    fix
+        What is done to the positions, where the files have them elsewhere; None for nothing.
     """
 
     section_id: str
@@ -46,6 +53,31 @@ class Section:
     expression: Path
     positions: Path | None = None
     mpp: float | None = None
+    fix: Fix | None = None
+
+
+def section_spots(section: Section, slide: Slide) -> AnnData:
+    """Read what was measured of a section, each spot where it belongs.
+
+    Parameters
+    ----------
+    section
+        Names the files, and the fix of the positions.
+    slide
+        The section's, opened: mirroring is within it.
+
+    Returns
+    -------
+    AnnData
+        As :func:`~napari_nh2st.spots.read_spots` gives it, with the fix applied.
+
+    Raises
+    ------
+    InputError
+        As :func:`~napari_nh2st.spots.read_spots`.
+    """
+    spots = read_spots(section.expression, section.positions)
+    return spots if section.fix is None else apply_fix(spots, section.fix, slide.shape)
 
 
 def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
@@ -55,8 +87,9 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     ----------
     path
         CSV (comma, semicolon or tab) with the columns ``section_id``, ``donor_id``, ``slide``,
-        ``expression`` and, optional, ``positions`` and ``mpp``; or YAML, a list of mappings with
-        the same keys, by itself or under ``sections``. Relative paths start at its folder.
+        ``expression`` and, optional, ``positions``, ``mpp`` and ``fix`` (see
+        :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`); or YAML, a list of mappings
+        with the same keys, by itself or under ``sections``. Relative paths start at its folder.
 
     Returns
     -------
@@ -67,7 +100,7 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     ------
     InputError
         Naming the row and column of the first thing that is wrong: a missing, unknown or empty
-        column, a missing file, a second section of one name, a µm/px that is none.
+        column, a missing file, a second section of one name, a µm/px or a fix that is none.
     """
     path = Path(path).expanduser().absolute()
     try:
@@ -136,6 +169,7 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
                 told(section.expression),
                 told(section.positions),
                 "" if section.mpp is None else repr(float(section.mpp)),
+                "" if section.fix is None else section.fix.spelled(),
             )
         )
     draft = path.with_name(f".{path.name}.part")
@@ -225,7 +259,8 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
             "column empty"
         )
     mpp = _mpp(where, row["mpp"]) if row.get("mpp") else None
-    return Section(row["section_id"], row["donor_id"], slide, expression, positions, mpp)
+    fix = _fix(where, row["fix"]) if row.get("fix") else None
+    return Section(row["section_id"], row["donor_id"], slide, expression, positions, mpp, fix)
 
 
 def _existing(where: str, column: str, text: str, folder: Path) -> Path:
@@ -244,3 +279,11 @@ def _mpp(where: str, text: Any) -> float:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{where}, column mpp: {text!r} is no µm/px; give a number such as 0.5")
     return value
+
+
+def _fix(where: str, text: str) -> Fix | None:
+    try:
+        fix = Fix.from_text(text)
+    except InputError as error:
+        raise InputError(f"{where}, column fix: {error}") from None
+    return None if fix == Fix() else fix

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import PanelSettings, Section
+from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 
 RECORD = "run.json"
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
 
 
 def _section(values: Mapping[str, Any]) -> Section:
-    positions = values["positions"]
+    positions, fix = values["positions"], values.get("fix")
     return Section(
         values["section_id"],
         values["donor_id"],
@@ -122,6 +122,7 @@ def _section(values: Mapping[str, Any]) -> Section:
         Path(values["expression"]),
         None if positions is None else Path(positions),
         values["mpp"],
+        None if fix is None else Fix(**fix),
     )
 
 

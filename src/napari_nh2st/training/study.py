@@ -15,7 +15,8 @@ from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
-from napari_nh2st.spots import Section, check_section, expression_target, read_spots, spot_array
+from napari_nh2st.spots import Section, check_section, expression_target, spot_array
+from napari_nh2st.spots.sections import section_spots
 from napari_nh2st.tiles import neighborhoods
 
 _TILES_A_READ = 32
@@ -30,7 +31,7 @@ class MeasuredSection:
     section
         Its row in the sections table.
     spots
-        Raw counts, (x, y) in ``obsm["spatial"]``.
+        Raw counts, (x, y) in ``obsm["spatial"]``, where the section's fix puts them.
     mpp
         µm/px of the slide at full resolution, (y, x).
     pitch_um
@@ -90,8 +91,8 @@ def load_study(
         raise InputError("There is no section to train on; the sections table names none")
     measured = []
     for section in sections:
-        spots = read_spots(section.expression, positions=section.positions)
         with open_slide(section.slide, mpp=section.mpp) as slide:
+            spots = section_spots(section, slide)
             check = check_section(
                 spots, slide, name=section.section_id, trust_positions=trust_positions
             )

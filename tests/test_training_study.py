@@ -1,0 +1,45 @@
+"""A study as training reads it: spots of a section that names a fix lie where they belong."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from misplaced_sections import mirrored_section
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots import Fix, Section, read_sections, write_sections
+from napari_nh2st.training import TrainSettings, load_study
+from napari_nh2st.training.run_state import run_identity
+from small_models import PANEL
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Section, np.ndarray]:
+    return mirrored_section(tmp_path_factory.mktemp("mirrored"))
+
+
+def test_a_fix_in_the_sections_table_puts_spots_where_they_belong(
+    mirrored: tuple[Section, np.ndarray], tmp_path: Path
+) -> None:
+    section, belong = mirrored
+    with pytest.raises(InputError, match="with x mirrored it would be"):
+        load_study([section])
+    write_sections([replace(section, fix=Fix("with x mirrored"))], tmp_path / "sections.csv")
+    (measured,) = load_study(read_sections(tmp_path / "sections.csv"))
+    np.testing.assert_allclose(measured.centers[:, ::-1], belong)
+    assert measured.pitch_um == pytest.approx(200, rel=0.02)
+    (too_far,) = load_study(
+        [replace(section, fix=Fix("with y mirrored", 0.5))], trust_positions=True
+    )
+    assert measured.mpp[0] == pytest.approx(too_far.mpp[0] / 2, rel=0.02)
+
+
+def test_a_run_of_other_places_is_another_run(mirrored: tuple[Section, np.ndarray]) -> None:
+    section, _ = mirrored
+    as_read, fixed = (
+        load_study([replace(section, fix=fix)], trust_positions=True)
+        for fix in (None, Fix("with x mirrored"))
+    )
+    one, other = (run_identity(study, PANEL, TrainSettings(), None) for study in (as_read, fixed))
+    assert one != other
