@@ -12,12 +12,14 @@ import pytest
 from array_slides import write_tiff
 from compared_sections import MPP, DrawnSection, write_model, write_section
 from napari_nh2st.errors import InputError
+from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.jobs.comparison import (
     Compared,
     Predicting,
     Reading,
     compare,
+    kept_comparison,
     section_name,
     write_report,
 )
@@ -27,6 +29,8 @@ from napari_nh2st.spots.placement import Fix
 from napari_nh2st.training.evaluation import evaluate
 from napari_nh2st.training.study import MeasuredSection
 from small_models import PANEL
+
+TRAINING = {"trained": True, "summary": "Made for a test."}
 
 
 @pytest.fixture
@@ -80,6 +84,63 @@ def test_it_gives_what_an_evaluation_gives(section: DrawnSection, model: Path) -
     pd.testing.assert_frame_equal(result.scores, expected.scores)
     assert result.summary == expected.summary
     assert result.notices == expected.notices
+
+
+@pytest.mark.parametrize("name", [".h5ad", ".zarr"])
+def test_a_file_has_all_of_a_comparison(tmp_path: Path, name: str) -> None:
+    # One gene is not measured: it has no scores, and the others no errors.
+    section = write_section(tmp_path, genes=PANEL[1:])
+    model = write_model(tmp_path / "model", training=TRAINING)
+    result = compared(run(section, model, Fix("with x mirrored")))
+    write_anndata(result.prediction, tmp_path / f"out{name}")
+    read = read_anndata_file(tmp_path / f"out{name}")
+
+    scores = result.scores.set_index("gene")
+    pd.testing.assert_frame_equal(
+        read.var[scores.columns], scores, check_names=False, check_index_type=False
+    )
+    assert scores["pcc_low"].notna().sum() == 4
+    kept = read.uns["nh2st"]["comparison"]
+    for number in ("mean_pcc", "mean_pcc_low", "mean_pcc_high", "n_spots"):
+        assert kept[number] == result.summary[number]
+    assert kept["section"] == "S1"
+    assert kept["expression"] == "S1.h5ad"
+    assert kept["positions_taken"] == "taken with x mirrored"
+    assert kept["interval"] == "95 %, 20 resamples of the spots"
+    assert "positions" not in kept
+
+    again = kept_comparison(read)
+    pd.testing.assert_frame_equal(again.scores, result.scores)
+    assert again.summary == result.summary
+    assert again.notices == result.notices
+    assert any("lacks 1 of the panel's 5 genes" in notice for notice in again.notices)
+
+
+def test_the_baseline_of_a_comparison_is_named(tmp_path: Path, section: DrawnSection) -> None:
+    mean = dict.fromkeys(PANEL, 3.0)
+    model = write_model(tmp_path / "model", training=TRAINING | {"target_mean": mean})
+    result = compared(run(section, model))
+    kept = result.prediction.uns["nh2st"]["comparison"]
+    assert kept["baseline"] == "mean of the training target"
+    expected = ((result.prediction.layers["measured"] - 3.0) ** 2).mean(0)
+    np.testing.assert_allclose(result.prediction.var["mse_baseline"], expected, rtol=1e-5)
+
+
+def test_scores_that_a_file_does_not_have_are_computed(section: DrawnSection, model: Path) -> None:
+    result = compared(run(section, model))
+    # Spots were left out since: what is kept is not of these.
+    some = result.prediction[::2].copy()
+    again = kept_comparison(some)
+    expected = [
+        np.corrcoef(x, y)[0, 1] for x, y in zip(some.X.T, some.layers["measured"].T, strict=True)
+    ]
+    np.testing.assert_allclose(again.scores["pcc"], expected, rtol=1e-5)
+    assert again.scores["pcc_low"].isna().all()
+    assert again.summary["mean_pcc"] == pytest.approx(np.mean(expected))
+    assert again.summary["n_spots"] == 21
+    del some.layers["measured"]
+    with pytest.raises(InputError, match=r'no layers\["measured"\]'):
+        kept_comparison(some)
 
 
 def test_it_tells_how_far_it_is(section: DrawnSection, model: Path) -> None:
@@ -148,7 +209,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path, model: Path)
     with pytest.raises(InputError, match="normalized already"):
         run(write_section(tmp_path, normalized=True), model)
     mouse = write_section(tmp_path, "S2", genes=("Erbb2", "Epcam"))
-    with pytest.raises(InputError, match="S2 shares no gene with the model small"):
+    with pytest.raises(InputError, match=r"S2 shares no gene .* a human model on a mouse section"):
         run(mouse, model)
 
 

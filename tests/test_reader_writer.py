@@ -18,13 +18,22 @@ from npe2 import PluginManager
 
 from array_slides import textured, write_tiff
 from drawn_predictions import BEST, drawn_prediction, drawn_spot_prediction, slide_file
-from napari_nh2st._expression_reader import SPOTS_KEY, read_expression
+from napari_nh2st._expression_reader import (
+    COMPARISON_KEY,
+    COMPARISON_KIND_KEY,
+    SPOTS_KEY,
+    read_expression,
+)
 from napari_nh2st._reader import SLIDE_KEY, get_reader, read_slide
 from napari_nh2st._writer import write_prediction
+from napari_nh2st.analysis import residual
+from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.slide import open_slide
+from napari_nh2st.training.metrics import gene_scores, summarize
+from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
 from small_models import PANEL
 from spot_sections import drawn_spots
@@ -210,6 +219,69 @@ def test_a_prediction_at_spots_opens_as_points(
     (section,) = spots.uns["spatial"].values()
     diameter = section["scalefactors"]["spot_diameter_fullres"]
     np.testing.assert_allclose(predicted.size, diameter * np.mean(MPP))
+
+
+@pytest.mark.parametrize("name", ["out.h5ad", "out.zarr"])
+def test_the_compare_dock_has_all_of_a_reopened_comparison(
+    tmp_path: Path, plugin: None, spots: AnnData, infos: list[str], name: str
+) -> None:
+    scores = gene_scores([spots], None, bootstrap=20)
+    summary = summarize(scores, [spots], bootstrap=20)
+    keep_comparison(spots, scores, summary, ("A notice.",))
+    export(spots, tmp_path / name)
+    viewer = ViewerModel()
+    _, *points = viewer.open(tmp_path / name, plugin="napari-nh2st")
+    assert [layer.metadata[COMPARISON_KIND_KEY] for layer in points] == ["measured", "predicted"]
+    kept = points[0].metadata[COMPARISON_KEY]
+    assert points[1].metadata[COMPARISON_KEY] is kept
+
+    results = ComparisonResults.of_prediction(kept)
+    pd.testing.assert_frame_equal(results.compared.scores, scores)
+    assert results.compared.summary == summary
+    table = results.table.set_index("gene").loc[list(PANEL)]
+    np.testing.assert_array_equal(table["low"], scores["pcc_low"])
+    np.testing.assert_array_equal(table["reliability"], spots.var["reliability"])
+    for kind, layer in zip(("measured", "predicted"), points, strict=True):
+        np.testing.assert_array_equal(results.values[kind], layer.features[list(PANEL)])
+    # A gene was not measured: the others are standardized.
+    expected = residual(spots, standardize=True)
+    np.testing.assert_array_equal(results.values["residual"], expected)
+    np.testing.assert_array_equal(results.positions, spots.obsm["spatial"])
+    measured, predicted, title = results.of_gene("ERBB2")
+    np.testing.assert_array_equal(predicted, spots[:, "ERBB2"].X[:, 0])
+    np.testing.assert_array_equal(measured, spots[:, "ERBB2"].layers["measured"][:, 0])
+    assert title.startswith("ERBB2 · PCC ")
+    assert results.notices[0] == "A notice."
+    assert results.name == "section-compared"
+    assert results.pitch_px == pytest.approx(32 / np.sqrt(0.5 * 0.8))
+
+
+def test_a_file_without_measured_values_is_no_comparison(
+    tmp_path: Path, spots: AnnData, infos: list[str]
+) -> None:
+    del spots.layers["measured"]
+    export(spots, tmp_path / "out.h5ad")
+    _, predicted = layers_of(tmp_path / "out.h5ad")
+    assert COMPARISON_KEY not in predicted.metadata
+
+
+@pytest.mark.parametrize(
+    "name", ["out.csv", "out.geojson", "out.spatialdata.zarr", "out.ome.zarr", "out.png"]
+)
+def test_other_formats_write_a_comparison_too(tmp_path: Path, spots: AnnData, name: str) -> None:
+    def written() -> InputError | None:
+        """None, or why this format holds no spots."""
+        try:
+            export(spots, tmp_path / name, overwrite=True)
+        except InputError as error:
+            return error
+        return None
+
+    before = written()
+    scores = gene_scores([spots], None, bootstrap=0)
+    keep_comparison(spots, scores, summarize(scores, [spots], bootstrap=0), ("A notice.",))
+    assert str(written()) == str(before)
+    assert (tmp_path / name).exists() == (before is None)
 
 
 def test_points_are_coloured_by_the_best_gene_that_was_measured(

@@ -37,10 +37,24 @@ from napari_nh2st.spots.checks import pitch_of
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-__all__ = ["SPOTS_KEY", "holds_expression", "is_heatmap_image", "read_expression"]
+__all__ = [
+    "COMPARISON_KEY",
+    "COMPARISON_KIND_KEY",
+    "SPOTS_KEY",
+    "holds_expression",
+    "is_heatmap_image",
+    "read_expression",
+]
 
 SPOTS_KEY = "nh2st_spots"
 """Key of a points layer's metadata under which the AnnData of measured spots lies."""
+
+COMPARISON_KEY = "nh2st_comparison"
+"""Key of a points layer's metadata under which the AnnData of a comparison lies, predicted values
+in ``X`` and measured ones in ``layers["measured"]``: the *Compare* dock takes it up."""
+
+COMPARISON_KIND_KEY = "nh2st_comparison_kind"
+"""Beside it: which of the values the layer shows, ``"measured"`` or ``"predicted"``."""
 
 _MEASURED = "measured"
 _MOST_FEATURES = 500
@@ -73,8 +87,9 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
         - of measured spots, points with their total counts.
 
         The AnnData is in the layers' metadata, under
-        :data:`~napari_nh2st.widgets.heatmap.PREDICTION_KEY` or :data:`SPOTS_KEY`; values are
-        ``features`` of points. In µm, where µm/px is known.
+        :data:`~napari_nh2st.widgets.heatmap.PREDICTION_KEY` or :data:`SPOTS_KEY`, that of a
+        comparison under :data:`COMPARISON_KEY` as well; values are ``features`` of points. In µm,
+        where µm/px is known.
 
     Raises
     ------
@@ -177,7 +192,8 @@ def _slide_stem(prediction: AnnData) -> str:
 def _heatmap_layer(prediction: AnnData) -> "LayerData":
     from napari_nh2st.widgets.heatmap import PREDICTION_KEY, layer_name
 
-    gene = best_gene(prediction)
+    shown = prediction.uns["nh2st"].get("shown_gene")
+    gene = shown if shown in prediction.var_names else best_gene(prediction)
     values = gene_values(prediction, gene)
     raster = HeatmapRaster.of(prediction)
     scale, translate = raster.placement(slide_mpp(prediction))
@@ -213,11 +229,15 @@ def _spot_layers(prediction: AnnData) -> list["LayerData"]:
     mpp = slide_mpp(prediction)
     untrained = "" if is_trained(prediction) else " · UNTRAINED"
     layers = []
+    is_compared = _MEASURED in tables
     for kind, table in tables.items():
+        metadata: dict[str, Any] = {PREDICTION_KEY: prediction}
+        if is_compared:
+            metadata |= {COMPARISON_KEY: prediction, COMPARISON_KIND_KEY: kind}
         attributes = _points(prediction, table, gene, limits, mpp, "um") | {
             "name": f"{kind} · {_slide_stem(prediction)}{untrained if kind != _MEASURED else ''}",
             "visible": kind != _MEASURED,
-            "metadata": {PREDICTION_KEY: prediction},
+            "metadata": metadata,
         }
         layers.append((_centers(prediction, mpp), attributes, "points"))
     return layers

@@ -44,7 +44,25 @@ def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
 def _read_expression(paths: str | Sequence[str]) -> list["LayerData"]:
     from napari_nh2st._expression_reader import read_expression
 
-    return read_expression(paths if isinstance(paths, str) else paths[0])
+    return with_domains(read_expression(paths if isinstance(paths, str) else paths[0]))
+
+
+def with_domains(layers: list["LayerData"]) -> list["LayerData"]:
+    """Layers of an opened prediction and, above its heatmap, the spatial domains that it has.
+
+    The heatmap is hidden where its domains were seen last.
+    """
+    from napari_nh2st.widgets.domains.layer import opened_domains, shows_domains
+    from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+
+    domains: list[LayerData] = []
+    for _, attributes, kind in layers:
+        prediction = attributes.get("metadata", {}).get(PREDICTION_KEY)
+        if kind == "image" and prediction is not None:
+            drawn = opened_domains(prediction)
+            attributes["visible"] = not (drawn and shows_domains(prediction))
+            domains += drawn
+    return layers + domains
 
 
 def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["LayerData"]:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from napari_nh2st.analysis.at_spots import at_spots
     from napari_nh2st.analysis.autocorrelation import moran
+    from napari_nh2st.analysis.comparison import KeptComparison, comparison_of, keep_comparison
     from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
     from napari_nh2st.analysis.regions import compare_regions, region_statistics, tiles_in_region
     from napari_nh2st.analysis.residuals import comparison_table, residual
@@ -32,11 +34,15 @@ __all__ = [
     "DomainSettings",
     "Domains",
     "GeneMatch",
+    "KeptComparison",
     "StainProfile",
+    "at_spots",
     "compare_regions",
+    "comparison_of",
     "comparison_table",
     "find_domains",
     "fit_stain",
+    "keep_comparison",
     "match_genes",
     "moran",
     "neighborhood_of",
@@ -58,7 +64,9 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "at_spots": ["at_spots"],
         "autocorrelation": ["moran"],
+        "comparison": ["KeptComparison", "comparison_of", "keep_comparison"],
         "domains": ["DomainSettings", "Domains", "find_domains"],
         "regions": ["compare_regions", "region_statistics", "tiles_in_region"],
         "residuals": ["comparison_table", "residual"],

@@ -12,16 +12,20 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from napari_nh2st.analysis.comparison import comparison_of, keep_comparison
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section, check_section, read_spots, spot_array
+from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
 
 _LEAST_ON_TISSUE = 0.05
 """Of the spots' area: with less, this is not the slide they were measured on."""
 
 _SPACE_RANGER_FOLDER = "outs"
+
+_BASELINE = "mean of the training target"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Compared:
     ----------
     prediction
         Spots × the model's panel with ``layers["measured"]``, as
-        :func:`~napari_nh2st.training.spot_prediction.predict_spots` gives it.
+        :func:`~napari_nh2st.training.spot_prediction.predict_spots` gives it. The rest is in it as
+        well, see :func:`~napari_nh2st.analysis.comparison.keep_comparison`.
     scores
         One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
     summary
@@ -116,6 +121,9 @@ def compare(
     loaded = load(model)
     name = section_name(slide, expression, loaded.config.training.get("sections", ()))
     spots = read_spots(expression, positions)
+    overlap = panel_overlap(loaded.config.panel, spots.var_names, name=name)
+    if overlap.is_refused and overlap.sentence is not None:
+        raise InputError(overlap.sentence)
     with open_slide(slide, mpp=mpp) as opened:
         if fix is not None:
             spots = apply_fix(spots, fix, opened.shape)
@@ -128,7 +136,7 @@ def compare(
         )
     array = spot_array(spots)
     pitch_um = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
-    section = Section(name, "not known", slide, expression, positions)
+    section = Section(name, "not known", slide, expression, positions, fix=fix)
     measured = MeasuredSection(section, spots, check.mpp, pitch_um, array.layout, check.warnings)
 
     told: SimpleQueue[Predicting | None] = SimpleQueue()
@@ -154,9 +162,41 @@ def compare(
             evaluation = work.result()
         except _Stopped:
             return
-    yield Compared(
-        evaluation.predictions[name], evaluation.scores, evaluation.summary, evaluation.notices
+    prediction = evaluation.predictions[name]
+    has_baseline = evaluation.summary["mse_baseline"] is not None
+    keep_comparison(
+        prediction,
+        evaluation.scores,
+        evaluation.summary,
+        evaluation.notices,
+        {
+            "section": name,
+            "expression": expression.name,
+            "positions": None if positions is None else positions.name,
+            "positions_taken": Fix().in_words() if fix is None else fix.in_words(),
+            "baseline": _BASELINE if has_baseline else "not known",
+            "interval": f"95 %, {bootstrap} resamples of the spots" if bootstrap else "none",
+        },
     )
+    yield Compared(prediction, evaluation.scores, evaluation.summary, evaluation.notices)
+
+
+def kept_comparison(prediction: AnnData) -> Compared:
+    """What came out of a comparison, from the prediction alone, for example from a file.
+
+    Parameters
+    ----------
+    prediction
+        Spots × genes with ``layers["measured"]``; see
+        :func:`~napari_nh2st.analysis.comparison.comparison_of`.
+
+    Raises
+    ------
+    InputError
+        There is no ``layers["measured"]``, or fewer than two spots have both.
+    """
+    found = comparison_of(prediction)
+    return Compared(prediction, found.scores, found.summary, found.notices)
 
 
 def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator[Path]:
