@@ -20,7 +20,9 @@ from array_slides import write_tiff
 from compared_sections import MPP, DrawnSection, write_model, write_section
 from drawn_predictions import drawn_prediction
 from local_jobs import LocalJob, LocalJobs
+from napari_nh2st._expression_reader import read_expression
 from napari_nh2st._reader import read_slide
+from napari_nh2st.export import write_anndata
 from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
@@ -150,11 +152,10 @@ def test_what_was_measured_is_shown_at_once_where_it_lies(
         expected = slide.data_to_world((y[number] - 0.5, x[number] - 0.5))
         np.testing.assert_allclose(layer.data_to_world(layer.data[number]), expected)
     np.testing.assert_allclose(layer.size, 0.55 * 32)
-    pd.testing.assert_frame_equal(
-        layer.features,
-        pd.DataFrame(expression_target(section.spots, PANEL), columns=list(PANEL)),
-        check_dtype=False,
-    )
+    # The shown gene alone: napari copies and checks every column that a layer has.
+    target = pd.DataFrame(expression_target(section.spots, PANEL), columns=list(PANEL))
+    pd.testing.assert_frame_equal(layer.features, target[["VIM"]], check_dtype=False)
+    assert not layer.editable
     assert "42 spots × 5 genes" in widget.source.summary.text()
     assert layer.name == "measured · VIM", "the most reliable gene first"
     assert not widget.kinds["predicted"].isEnabled()
@@ -178,7 +179,7 @@ def test_another_models_panel_shows_its_genes(
     section = write_section(tmp_path, genes=("VIM", "X", "ERBB2"))
     open_slide_of(viewer, section)
     load(qtbot, widget, section)
-    assert points(viewer)["measured"].features.columns.tolist() == ["ERBB2", "VIM"]
+    assert widget.section.target.columns.tolist() == ["ERBB2", "VIM"]
     widget.section.set_panel(("X",))
     qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
     assert points(viewer)["measured"].features.columns.tolist() == ["X"]
@@ -204,12 +205,13 @@ def test_a_target_that_cannot_be_computed_is_told_and_the_former_stays(
     def fail(*_: object) -> None:
         raise ValueError("no memory")
 
-    before = points(viewer)["measured"].features.columns.tolist()
+    before = loaded.section.target
     monkeypatch.setattr(measured_on_slide, "target_of", fail)
     loaded.section.set_panel(("VIM",))
     qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
     assert messages["error"] == ["S1.h5ad cannot be shown for this model: no memory"]
-    assert points(viewer)["measured"].features.columns.tolist() == before
+    assert loaded.section.target is before
+    assert loaded.status.text() == messages["error"][0]
 
 
 def test_counts_and_positions_are_told_apart_when_both_are_dropped(
@@ -258,8 +260,10 @@ def test_without_a_slide_it_says_so(
 ) -> None:
     widget.load(section.expression)
     assert messages["error"] == ["There is no image layer: open a slide first."]
+    assert widget.status.text() == messages["error"][0]
     widget.run.click()
     assert "Measured ST is needed" in messages["error"][1]
+    assert widget.status.text() == messages["error"][1]
 
 
 def test_st_of_another_slide_is_a_warning_and_refused(
@@ -283,7 +287,7 @@ def test_a_model_of_another_species_is_refused_before_it_runs(
     open_slide_of(viewer, section)
     load(qtbot, widget, section)
     assert "shares no gene with the model" in messages["warning"][0]
-    assert points(viewer)["measured"].features.columns.tolist() == ["Erbb2", "Epcam", "Vim"]
+    assert widget.section.target.columns.tolist() == ["Erbb2", "Epcam", "Vim"]
     run(qtbot, widget)
     assert "shares no gene with the model" in messages["error"][0]
     assert jobs_of(widget).runs == []
@@ -307,14 +311,134 @@ def test_with_its_slide_the_st_goes(viewer: ViewerModel, loaded: CompareWidget) 
 
 
 @in_both_viewers
-def test_the_st_follows_to_another_slide(
-    qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, tmp_path: Path
-) -> None:
+def test_st_stays_on_its_slide_until_it_is_laid_over_another(
+    qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:  # fmt: skip
+    assert not loaded.other_slide.isVisibleTo(loaded)
     other = open_slide_of(viewer, write_section(tmp_path, "S2"))
-    loaded.slide.picker.value = other
+    viewer.layers.selection.active = other
+    assert loaded.slide.layer == other
+    assert not loaded.section.is_reading
+    assert loaded.section.slide_layer == viewer.layers["S1"]
+    assert "Measured ST of S1, while S2 is chosen" in loaded.other_slide.text.text()
+    loaded.run.click()
+    assert "lies on 'S1', and another slide is chosen" in messages["error"][0]
+    loaded.other_slide.lay_over.click()
     qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
     assert loaded.section.slide_layer == other
     assert len(points(viewer)) == 1
+    assert not loaded.other_slide.isVisibleTo(loaded)
+    assert loaded.status.text() == "", "what was refused before is over"
+
+
+@in_both_viewers
+def test_a_comparison_survives_that_another_slide_is_selected(
+    viewer: ViewerModel, done: CompareWidget, tmp_path: Path
+) -> None:
+    before, compared = points(viewer), done.compared
+    viewer.layers.selection.active = open_slide_of(viewer, write_section(tmp_path, "S2"))
+    done.slide.mpp.setValue(3.0)
+    done.slide.mpp.editingFinished.emit()  # of the other slide
+    assert not done.section.is_reading
+    assert done.compared is compared
+    assert points(viewer) == before
+    assert "Results of S1" in done.other_slide.text.text()
+    done.show_gene("CD74")
+    assert points(viewer)["predicted"].name == "predicted · CD74"
+    viewer.layers.selection.active = viewer.layers["S1"]
+    assert not done.other_slide.isVisibleTo(done)
+
+
+@in_both_viewers
+@pytest.mark.parametrize("all_layers", [False, True])
+def test_a_comparison_survives_its_slide(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, all_layers: bool, tmp_path: Path
+) -> None:
+    done.beside.click()
+    if all_layers:
+        viewer.layers.clear()
+    else:
+        viewer.layers.remove(viewer.layers["S1"])
+    assert points(viewer) == {}
+    assert not grid_of(viewer).enabled
+    assert done.compared is not None
+    assert "Results of S1, whose slide is not in the viewer" in done.other_slide.text.text()
+    assert "Mean PCC" in done.summary.text()
+    for part in (done.genes, done.scatter, done.export, done.report):
+        assert part.isVisibleTo(done)
+    done.genes.table.view.selectRow(done.genes.table.table["gene"].tolist().index("CD74"))
+    assert "CD74 · " in done.scatter.axes.get_title()
+    done.write_report(tmp_path / "report")
+    qtbot.waitUntil(lambda: not done.is_running, timeout=60_000)
+    assert (tmp_path / "report" / "summary.json").exists()
+
+
+@in_both_viewers
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_new_dock_goes_on_with_what_the_former_left(
+    qtbot: QtBot, viewer: ViewerModel, misplaced: CompareWidget, model: Path, compared: bool,
+) -> None:  # fmt: skip
+    misplaced.fix_box.fix.click()
+    if compared:
+        run(qtbot, misplaced)
+        misplaced.show_gene("CD74")
+        misplaced.show_kind("residual")
+    before = points(viewer)
+    misplaced._end()  # as when its dock is closed
+    widget = CompareWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.model.choose(str(model))
+    qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+    assert points(viewer) == before
+    assert widget.section.measured is misplaced.section.measured
+    assert widget.section.fix == Fix(factor=4.0)
+    assert (widget.compared is not None) == compared
+    assert widget.export.isVisibleTo(widget) == compared
+    if compared:
+        assert widget.genes.gene == "CD74"
+        assert widget.kinds["residual"].isChecked()
+        assert widget.summary.text() == misplaced.summary.text()
+    widget.show_gene("VIM")
+    widget.kinds["measured"].click()
+    assert points(viewer)["measured"].features.columns.tolist() == ["VIM"]
+    widget.fix_box.undo.click()
+    assert not in_place(points(viewer)["measured"])
+
+
+@in_both_viewers
+def test_an_exported_comparison_that_is_opened_is_taken_up(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, tmp_path: Path
+) -> None:
+    assert done.compared is not None
+    write_anndata(done.compared.prediction, tmp_path / "out.h5ad")
+    place = points(viewer)["measured"].data_to_world((30.0, 40.0))
+    summary = done.summary.text()
+    done.remove()
+    viewer.layers.clear()
+    for data, attributes, kind in read_expression(tmp_path / "out.h5ad"):
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    qtbot.waitUntil(lambda: done.compared is not None, timeout=30_000)
+    assert done.summary.text() == summary
+    layers = points(viewer)
+    assert set(layers) == {"measured", "predicted"}
+    np.testing.assert_allclose(layers["measured"].data_to_world((30.0, 40.0)), place)
+    done.show_gene("CD74")
+    done.kinds["residual"].click()
+    assert points(viewer)["residual"].features.columns.tolist() == ["CD74"]
+    assert done.report.isEnabled()
+
+
+@in_both_viewers
+def test_spots_stay_on_their_slide_when_that_is_moved(
+    viewer: ViewerModel, misplaced: CompareWidget
+) -> None:
+    slide = viewer.layers["S1"]
+    slide.scale, slide.translate, slide.rotate, slide.shear = (2, 3), (50, -7), 20, (0.3,)
+    for layer in points(viewer).values():
+        np.testing.assert_allclose(
+            layer.data_to_world((11.0, 5.0)), slide.data_to_world((11.0, 5.0))
+        )
 
 
 # Where it lies
@@ -449,6 +573,9 @@ def test_measured_and_predicted_have_one_scale_and_the_residual_is_symmetric(
     measured = prediction[:, gene].layers["measured"].ravel()
     np.testing.assert_array_equal(layers["predicted"].features[gene], predicted)
     np.testing.assert_array_equal(layers["measured"].features[gene], measured)
+    assert "residual" not in layers, "made when it is first shown"
+    done.kinds["residual"].click()
+    layers = points(viewer)
     np.testing.assert_allclose(layers["residual"].features[gene], predicted - measured, atol=1e-6)
     same = robust_limits(np.concatenate([measured, predicted]))
     for name in ("measured", "predicted"):
@@ -457,13 +584,14 @@ def test_measured_and_predicted_have_one_scale_and_the_residual_is_symmetric(
         assert layers[name].face_colormap.name == "magma"
     low, high = layers["residual"].face_contrast_limits
     assert -low == high == pytest.approx(np.percentile(np.abs(predicted - measured), 99))
-    assert [name for name, layer in layers.items() if layer.visible] == ["measured", "predicted"]
+    assert all(layer.visible for layer in layers.values())
 
 
 @in_both_viewers
 def test_another_gene_changes_the_colours_of_the_same_layers(
     viewer: ViewerModel, done: CompareWidget
 ) -> None:
+    done.kinds["residual"].click()
     before = points(viewer)
     rows = done.genes.table.table["gene"].tolist()
     done.genes.table.view.selectRow(rows.index("CD74"))
@@ -486,6 +614,7 @@ def test_another_gene_changes_the_colours_of_the_same_layers(
     offsets = np.asarray(done.scatter._spots.get_offsets())
     np.testing.assert_allclose(offsets[:, 0], after["measured"].features["CD74"])
     np.testing.assert_allclose(offsets[:, 1], after["predicted"].features["CD74"])
+    assert after["predicted"].features.columns.tolist() == ["CD74"]
 
 
 def test_the_table_has_the_scores_best_first_and_finds_genes(done: CompareWidget) -> None:
@@ -524,6 +653,9 @@ def test_a_section_that_lacks_genes_has_residuals_in_standard_units(
     load(qtbot, widget, section)
     run(qtbot, widget)
     assert "standardized values" in widget.notices.text()
+    for kind in ("measured", "predicted", "residual"):
+        widget.kinds[kind].click()
+        widget.show_gene("CD74")
     layers = points(viewer)
     standard = [
         (layers[kind].features["CD74"] - layers[kind].features["CD74"].mean())
@@ -560,8 +692,11 @@ def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
     other = viewer.add_image(np.zeros((4, 4)), name="other")
     viewer.layers.move(viewer.layers.index(other), 0)
     before = [(layer.name, layer.visible) for layer in viewer.layers]
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.center, camera.zoom = (0.0, 90.0, 40.0), 7.0
     done.beside.click()
     assert grid_of(viewer).enabled
+    assert camera.zoom < 7.0, "both slides fit the view"
     gene = done.genes.gene
     assert (grid_of(viewer).stride, grid_of(viewer).shape) == (2, (1, 2))
     shown = [layer.name for layer in viewer.layers if layer.visible]
@@ -572,10 +707,26 @@ def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
     assert points(viewer)["residual"].visible
     assert not points(viewer)["predicted"].visible
     done.kinds["predicted"].click()
+    viewer.layers.remove(points(viewer)["residual"])
     done.beside.click()
     assert [(layer.name, layer.visible) for layer in viewer.layers] == before
     assert not grid_of(viewer).enabled
+    assert (camera.center, camera.zoom) == ((0.0, 90.0, 40.0), 7.0)
     assert not done.section.is_reading, "the other slide is the same one"
+
+
+@in_both_viewers
+def test_side_by_side_ends_with_the_slides_copy(viewer: ViewerModel, done: CompareWidget) -> None:
+    other = viewer.add_image(np.zeros((40, 50, 3), np.uint8), name="other", rgb=True)
+    done.slide.picker.value = viewer.layers["S1"]
+    done.beside.click()
+    assert done.slide.layer == viewer.layers["S1"]
+    viewer.layers.remove(viewer.layers["S1 (beside)"])
+    assert done.slide.layer == viewer.layers["S1"]
+    viewer.layers.remove(other)
+    assert not grid_of(viewer).enabled
+    assert not done.beside.isChecked()
+    assert [name for name, layer in points(viewer).items() if layer.visible] == ["predicted"]
 
 
 @in_both_viewers
@@ -595,9 +746,10 @@ def test_layers_that_the_user_deletes_are_missed_by_nothing(
 ) -> None:
     viewer.layers.remove(points(viewer)["predicted"])
     done.show_gene("CD74")
-    done.kinds["residual"].click()
     done.beside.click()
     assert not grid_of(viewer).enabled
+    assert not done.beside.isChecked()
+    done.kinds["residual"].click()
     assert points(viewer)["residual"].visible
     assert messages["error"] == []
 
@@ -612,7 +764,7 @@ def test_results_stay_when_the_slide_was_taken_away_while_it_ran(
     qtbot.waitUntil(lambda: not loaded.is_running, timeout=60_000)
     assert loaded.compared is not None
     assert points(viewer) == {}
-    assert "results are shown without layers" in loaded.status.text()
+    assert "whose slide is not in the viewer" in loaded.other_slide.text.text()
     assert "Mean PCC" in loaded.summary.text()
     loaded.show_gene("CD74")
     assert "CD74 · " in loaded.scatter.axes.get_title()

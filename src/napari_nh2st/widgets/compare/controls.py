@@ -1,6 +1,7 @@
 """The controls of the *Compare* widget."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]  # qtpy re-exports
@@ -8,21 +9,23 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
     QRadioButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.compare.fix import FixBox
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
+from napari_nh2st.widgets.compare.mpp_box import MppBox
+from napari_nh2st.widgets.compare.other_slide import OtherSlide
 from napari_nh2st.widgets.compare.scale import ColorScale
 from napari_nh2st.widgets.compare.scatter import GeneScatter
 from napari_nh2st.widgets.compare.source import MeasuredSource
@@ -30,7 +33,9 @@ from napari_nh2st.widgets.compare.table import ComparisonTable
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton
-from napari_nh2st.widgets.model_picker import ModelPicker
+from napari_nh2st.widgets.model_picker import ModelPicker, is_hub_id
+from napari_nh2st.widgets.remembered import Remembered
+from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 if TYPE_CHECKING:
@@ -60,9 +65,13 @@ class CompareControls(QWidget):
         self.slide = SlideChoice(napari_viewer)
         self.current = CurrentPrediction(napari_viewer)
         self.source = MeasuredSource()
+        self.other_slide = OtherSlide()
         self.fix_box = FixBox()
+        self.mpp_box = MppBox()
         self.model = ModelPicker()
         self.device = DevicePicker(self.idle_jobs)
+        self.reset = QPushButton("Reset")
+        self.reset.setToolTip("Model and device as they were at first")
         self.run = QPushButton("Compare")
         self.run.setToolTip("Predict the section at its spots and score every gene (F6)")
         self.cancel = QPushButton("Cancel")
@@ -95,6 +104,12 @@ class CompareControls(QWidget):
         self.report.setToolTip(
             "Write a folder: scores, the prediction with what was measured, maps and the genes' PCC"
         )
+        self._remembered = Remembered("compare")
+        self._is_remembering = True
+        self._restore(self._remembered.get)
+        self.model.chosen.connect(self._remember)
+        self.device.currentTextChanged.connect(self._remember)
+        self.reset.clicked.connect(self.reset_settings)
         self._lay_out()
         for key, pressed in (("F6", self.run), ("Shift+F6", self.cancel)):
             action = QAction(pressed.text(), self)
@@ -108,16 +123,55 @@ class CompareControls(QWidget):
         """What runs jobs, while it runs none."""
         raise NotImplementedError
 
+    # --- what the next session begins with ---
+
+    def reset_settings(self) -> None:
+        """Model and device as at first; this is what the next session begins with."""
+        self._remembered.reset()
+        self._is_remembering = False
+        self._restore(lambda _name, default: default)
+        self._is_remembering = True
+
+    def offer_model(self, name: str) -> None:
+        """Take a model that the user has not chosen here: it is not remembered."""
+        self._is_remembering = False
+        self.model.choose(name)
+        self._is_remembering = True
+
+    def _remember(self, _chosen: Any = None) -> None:
+        # A name that is still being typed is that of no model.
+        if self._is_remembering and (self.model.config is not None or is_hub_id(self.model.text)):
+            self._remembered.set(model=self.model.text, device=self.device.currentText())
+
+    def _restore(self, get: Callable[[str, Any], Any]) -> None:
+        """Set the controls; ``get`` gives a value by its name, or the default it is handed."""
+        bundled = next(iter(bundled_models()), "")
+        self.model.choose(str(get("model", bundled)) or bundled)
+        # A folder may not be there any more.
+        if self.model.config is None and bundled and not is_hub_id(self.model.text):
+            self.model.choose(bundled)
+        device = str(get("device", PredictSettings().device))
+        if self.device.findText(device) < 0:
+            self.device.addItem(device)
+        self.device.setCurrentText(device)
+
+    # --- appearance ---
+
     def _lay_out(self) -> None:
-        top = QFormLayout()
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Slide", self.slide.picker.native)
-        top.addRow("µm/px", self.slide.mpp)
-        top.addRow("Measured", self.source)
-        model = QFormLayout()
-        model.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        model.addRow("Model", self.model)
-        model.addRow("Device", self.device)
+        device = QHBoxLayout()
+        device.addWidget(self.device, 1)
+        device.addWidget(self.reset)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Slide", self.slide.picker.native)
+        form.addRow("µm/px", self.slide.mpp)
+        form.addRow("Measured", self.source)
+        form.addRow(self.source.summary)
+        form.addRow(self.other_slide)
+        form.addRow(self.mpp_box)
+        form.addRow(self.fix_box)
+        form.addRow("Model", self.model)
+        form.addRow("Device", device)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run)
         buttons.addWidget(self.cancel)
@@ -130,10 +184,7 @@ class CompareControls(QWidget):
         files.addWidget(self.report)
         content = QWidget()
         layout = QVBoxLayout(content)
-        layout.addLayout(top)
-        layout.addWidget(self.source.summary)
-        layout.addWidget(self.fix_box)
-        layout.addLayout(model)
+        layout.addLayout(form)
         layout.addLayout(buttons)
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
@@ -147,16 +198,10 @@ class CompareControls(QWidget):
         layout.addWidget(self.scatter)
         layout.addLayout(files)
         layout.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
+        area = scroll_within(self, content)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.setMinimumWidth(340)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
 
 
 class _Text(QLabel):

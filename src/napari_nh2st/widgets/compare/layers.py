@@ -1,5 +1,6 @@
 """Measured spots in the viewer: what was measured, what was predicted there, and the difference."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -8,8 +9,12 @@ import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 from numpy.typing import ArrayLike, NDArray
+from psygnal import Signal
 
+from napari_nh2st._expression_reader import COMPARISON_KIND_KEY
 from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.widgets.compare.beside import SideBySide
+from napari_nh2st.widgets.tile_image import place, placement_of
 
 Kind = Literal["measured", "predicted", "residual"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -26,15 +31,16 @@ _SPOT = 0.55
 _PROPOSED = "#e69f00"
 """Reads on H&E, and on both of napari's themes."""
 
-SPOTS_PATH_KEY, POSITIONS_PATH_KEY = "nh2st_spots_path", "nh2st_positions_path"
-"""Keys of a layer's metadata under which lies where its spots were read from."""
+_TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class MeasuredLayers:
     """Points layers over a slide layer, one for each kind of value.
 
-    Switching the gene changes their colours alone. What the user removes from the viewer stays
-    away until values are given anew.
+    A kind's layer is made when it is first shown, and has the gene shown as its one feature:
+    switching the gene changes that and the colours alone. What the user removes from the viewer
+    stays away until values are given anew. Spots cannot be edited, and stay on the slide layer
+    when that is moved.
 
     Parameters
     ----------
@@ -44,6 +50,8 @@ class MeasuredLayers:
         Spots lie where they are on it, whatever its transform.
     metadata
         Of every layer, for example where the spots were read from.
+    found
+        Layers that are there already, to go on with.
 
     Attributes
     ----------
@@ -55,23 +63,37 @@ class MeasuredLayers:
         The one that is visible, unless they are side by side.
     limits
         (low, high) of each kind's colours; measured and predicted have the same.
+    beside_ended
+        Emitted when two kinds are not side by side any more because a layer was removed.
     """
 
+    beside_ended = Signal()
+
     def __init__(
-        self, viewer: ViewerModel, slide_layer: Image, metadata: Mapping[str, Any] | None = None
+        self,
+        viewer: ViewerModel,
+        slide_layer: Image,
+        metadata: Mapping[str, Any] | None = None,
+        found: Mapping[Kind, Points] | None = None,
     ) -> None:
         self.viewer = viewer
         self.slide_layer = slide_layer
         self._metadata = dict(metadata or {})
-        self.layers: dict[Kind, Points] = {}
+        self.layers: dict[Kind, Points] = dict(found or {})
         self.gene = ""
         self.kind: Kind = "measured"
         self.limits: dict[Kind, tuple[float, float]] = {}
         self._values: dict[Kind, pd.DataFrame] = {}
+        self._positions: NDArray[np.float64] = np.empty((0, 2))
+        self._size = 1.0
         self._colored: dict[Kind, str] = {}
-        self._stale: set[Kind] = set()
         self._proposed: Points | None = None
-        self._beside: _SideBySide | None = None
+        self._beside: SideBySide | None = None
+        self._following = False
+        for layer in self.layers.values():
+            layer.editable = False
+            self._place(layer)
+        self.follow()
 
     # --- values and places ---
 
@@ -96,21 +118,29 @@ class MeasuredLayers:
             self.gene = str(genes[0])
         if self.kind not in values:
             self.kind = "measured"
-        self._drop(*[k for k in self.layers if k not in values or not self._fits(k, values[k])])
+        there = self._there()
+        fitting = [k for k in there if k in values and len(there[k].data) == len(values[k])]
+        self._drop(*[kind for kind in self.layers if kind not in fitting])
         self._values = dict(values)
+        self._colored = {}
         self._limit()
-        for kind in values:
-            if kind in self._there():
-                self._renew(kind, positions, pitch_px)
-            else:
-                self._add(kind, positions, pitch_px)
+        self.move(positions, pitch_px)
+        for kind, layer in self._there().items():
+            layer.name = f"{kind} · {self.gene}"
+        self._make(self.kind)
+        self._show_only(self.kind)
+        for kind in self._there():
+            self._color(kind)
         self.show_beside(beside and "predicted" in values)
 
     def move(self, positions: ArrayLike, pitch_px: float) -> None:
         """Put the spots elsewhere."""
+        self._positions, self._size = _on_layer(positions), _SPOT * pitch_px
         for layer in self._there().values():
-            layer.data = _on_layer(positions)
-            layer.size = _SPOT * pitch_px
+            if not np.array_equal(layer.data, self._positions):
+                layer.data = self._positions
+            if not np.all(layer.size == self._size):
+                layer.size = self._size
 
     def propose(self, positions: ArrayLike | None, pitch_px: float = 1.0) -> None:
         """Show as rings where spots might lie; None for no longer."""
@@ -118,6 +148,8 @@ class MeasuredLayers:
             self.viewer.layers.remove(self._proposed)
         self._proposed = None
         if positions is not None:
+            selected = set(self.viewer.layers.selection)
+            active = self.viewer.layers.selection.active
             self._proposed = self.viewer.add_points(
                 _on_layer(positions),
                 name="proposed places",
@@ -125,8 +157,18 @@ class MeasuredLayers:
                 border_color=_PROPOSED,
                 border_width=0.12,
                 size=_SPOT * pitch_px,
-                **self._transform(),
+                **placement_of(self.slide_layer),
             )
+            self._proposed.editable = False
+            # Rings are to be looked at: what the user has selected stays selected.
+            self.viewer.layers.selection.active = active
+            self.viewer.layers.selection = selected
+
+    def note(self, metadata: Mapping[str, Any]) -> None:
+        """Put something more into the metadata of every layer, also of those still to come."""
+        self._metadata |= metadata
+        for layer in self._there().values():
+            layer.metadata.update(metadata)
 
     def remove(self) -> None:
         """Take all layers out of the viewer."""
@@ -134,6 +176,7 @@ class MeasuredLayers:
         self.propose(None)
         self._drop(*list(self.layers))
         self._values = {}
+        self.let_go()
 
     # --- what is shown ---
 
@@ -148,12 +191,11 @@ class MeasuredLayers:
     def show_kind(self, kind: Kind) -> None:
         """Show one kind of values; side by side, the one beside the measured."""
         self.kind = kind
-        if self._beside is not None:
-            self.show_beside(False)
-            self.show_beside(True)
-            return
-        for other, layer in self._there().items():
-            layer.visible = other == kind
+        self._make(kind)
+        if self._beside is None:
+            self._show_only(kind)
+        elif (second := self._second()) is not None:
+            self._beside.change(second)
 
     @property
     def is_beside(self) -> bool:
@@ -162,71 +204,123 @@ class MeasuredLayers:
 
     def show_beside(self, beside: bool) -> None:
         """Measured and predicted (or the residual) side by side on the slide, or one at a time."""
+        if beside == self.is_beside:
+            return
         if self._beside is not None:
-            self._beside.end()
-            self._beside = None
-            for kind, layer in self._there().items():
-                layer.visible = kind == self.kind
-        there = self._there()
-        if (
-            beside
-            and self.slide_layer in self.viewer.layers
-            and {"measured", "predicted"} <= set(there)
-        ):
-            second = there["residual" if self.kind == "residual" else "predicted"]
-            self._beside = _SideBySide(self.viewer, self.slide_layer)
-            self._beside.begin(there["measured"], second)
+            ending, self._beside = self._beside, None
+            ending.end()
+            self._show_only(self.kind)
+            return
+        self._make("measured")
+        self._make("predicted")
+        second, first = self._second(), self._there().get("measured")
+        if self.slide_layer in self.viewer.layers and first is not None and second is not None:
+            self._beside = SideBySide(self.viewer, self.slide_layer)
+            self._beside.begin(first, second)
 
     def lie_on(self, layer: Image | None) -> bool:
         """Whether spots lie on a layer: the slide's, or the one beside it."""
         beside = self._beside.copy if self._beside is not None else None
         return layer is not None and layer in (self.slide_layer, beside)
 
+    # --- the viewer ---
+
+    def follow(self) -> None:
+        """Follow what happens to the layers in the viewer."""
+        if self._following:
+            return
+        self._following = True
+        for name in _TRANSFORM:
+            getattr(self.slide_layer.events, name).connect(self._on_transform)
+        self.viewer.layers.events.removed.connect(self._on_removed)
+        for layer in self.layers.values():
+            self._follow(layer)
+
+    def let_go(self) -> None:
+        """Follow it no more: the layers may be those of another widget."""
+        if not self._following:
+            return
+        self._following = False
+        for name in _TRANSFORM:
+            getattr(self.slide_layer.events, name).disconnect(self._on_transform)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        for layer in self.layers.values():
+            layer.events.visible.disconnect(self._on_visible)
+            layer.events.editable.disconnect(self._on_editable)
+
+    def _follow(self, layer: Points) -> None:
+        layer.events.visible.connect(self._on_visible)
+        layer.events.editable.connect(self._on_editable)
+
+    def _on_visible(self, _event: Any = None) -> None:
+        for kind in self._there():
+            self._color(kind)
+
+    def _on_editable(self, _event: Any = None) -> None:
+        """Napari lets points be edited again whenever it goes back from 3D to 2D."""
+        for layer in self._there().values():
+            layer.editable = False
+
+    def _on_removed(self, _event: Any = None) -> None:
+        if self._beside is not None and not self._beside.is_whole:
+            self.show_beside(False)
+            self.beside_ended.emit()
+
+    def _on_transform(self, _event: Any = None) -> None:
+        there: list[Points] = list(self._there().values())
+        if self._proposed is not None:
+            there.append(self._proposed)
+        for layer in there:
+            self._place(layer)
+        if self._beside is not None:
+            self._beside.follow_slide()
+
     # --- inside ---
 
-    def _fits(self, kind: Kind, table: pd.DataFrame) -> bool:
-        """Whether a layer can take other values and stay as the user has made it."""
-        layer = self._there().get(kind)
-        return layer is not None and len(layer.data) == len(table) and self._colored[kind] in table
-
-    def _renew(self, kind: Kind, positions: ArrayLike, pitch_px: float) -> None:
-        layer = self.layers[kind]
-        layer.features = self._values[kind]
-        layer.data, layer.size = _on_layer(positions), _SPOT * pitch_px
-        layer.name = f"{kind} · {self.gene}"
-        layer.visible = kind == self.kind
-        self._stale.add(kind)
-        self._color(kind)
-
-    def _add(self, kind: Kind, positions: ArrayLike, pitch_px: float) -> None:
+    def _make(self, kind: Kind) -> None:
+        """Add a kind's layer if it has never been there."""
+        if kind not in self._values or kind in self.layers:
+            return
         layer = self.viewer.add_points(
-            _on_layer(positions),
+            self._positions,
             name=f"{kind} · {self.gene}",
-            features=self._values[kind],
+            features=self._features(kind),
             face_color=self.gene,
             face_colormap=COLORMAPS[kind],
             face_contrast_limits=self.limits[kind],
             border_width=0,
-            size=_SPOT * pitch_px,
-            visible=kind == self.kind,
-            metadata=dict(self._metadata),
-            **self._transform(),
+            size=self._size,
+            metadata=self._metadata | {COMPARISON_KIND_KEY: kind},
+            **placement_of(self.slide_layer),
         )
+        layer.editable = False
         self.layers[kind], self._colored[kind] = layer, self.gene
-        layer.events.visible.connect(lambda _event: self._on_visible(kind))
+        self._follow(layer)
 
     def _color(self, kind: Kind) -> None:
         """Colour a layer by the gene; one that is hidden, when it is shown."""
         layer = self.layers[kind]
-        if layer.visible and (self._colored[kind] != self.gene or kind in self._stale):
-            self._colored[kind] = self.gene
-            self._stale.discard(kind)
-            layer.face_color = self.gene
-            layer.face_contrast_limits = self.limits[kind]
+        if not layer.visible or self._colored.get(kind) == self.gene:
+            return
+        self._colored[kind] = self.gene
+        with warnings.catch_warnings():
+            # That the feature it was coloured by is gone: the next one comes below.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            layer.features = self._features(kind)
+        layer.face_contrast_limits = self.limits[kind]
+        layer.face_color = self.gene
 
-    def _on_visible(self, kind: Kind) -> None:
-        if kind in self._there():
-            self._color(kind)
+    def _features(self, kind: Kind) -> pd.DataFrame:
+        return pd.DataFrame({self.gene: self._values[kind][self.gene].to_numpy()})
+
+    def _show_only(self, kind: Kind) -> None:
+        for other, layer in self._there().items():
+            if layer.visible != (other == kind):
+                layer.visible = other == kind
+
+    def _second(self) -> Points | None:
+        """The layer that stands beside the measured."""
+        return self._there().get("residual" if self.kind == "residual" else "predicted")
 
     def _there(self) -> dict[Kind, Points]:
         return {kind: layer for kind, layer in self.layers.items() if layer in self.viewer.layers}
@@ -247,61 +341,8 @@ class MeasuredLayers:
             _, most = robust_limits(np.abs(shown["residual"]))
             self.limits["residual"] = (-most, most)
 
-    def _transform(self) -> dict[str, Any]:
-        layer = self.slide_layer
-        names = ("scale", "translate", "rotate", "shear", "affine", "units")
-        return {name: getattr(layer, name) for name in names}
-
-
-class _SideBySide:
-    """The slide twice in napari's grid, with other spots on each; :meth:`end` restores the view.
-
-    Other layers are hidden meanwhile: the grid would give them places of their own.
-    """
-
-    def __init__(self, viewer: ViewerModel, slide_layer: Image) -> None:
-        self.viewer = viewer
-        self.slide_layer = slide_layer
-        data, attributes, _ = slide_layer.as_layer_data_tuple()
-        self.copy = Image(data, **(attributes | {"name": f"{slide_layer.name} (beside)"}))
-        # The grid has moved into the canvas with napari 0.9.
-        self.grid = getattr(viewer, "canvas", viewer).grid
-        self._grid = (self.grid.enabled, self.grid.stride, self.grid.shape)
-        self._order = list(viewer.layers)
-        self._visible = {layer: layer.visible for layer in viewer.layers}
-
-    def begin(self, left: Points, right: Points) -> None:
-        layers = self.viewer.layers
-        selected = set(layers.selection)
-        layers.append(self.copy)
-        # Whoever follows the selected slide stays with the slide itself.
-        layers.selection.active = self.slide_layer
-        shown = [self.slide_layer, left, self.copy, right]
-        for layer in layers:
-            layer.visible = layer in shown
-        _arrange(self.viewer, [*shown, *(la for la in self._order if la not in shown)])
-        self.grid.stride, self.grid.shape = 2, (1, 2)
-        self.grid.enabled = True
-        layers.selection = selected
-
-    def end(self) -> None:
-        layers = self.viewer.layers
-        self.grid.enabled, self.grid.stride, self.grid.shape = self._grid
-        if self.copy in layers:
-            layers.remove(self.copy)
-        known = [layer for layer in self._order if layer in layers]
-        _arrange(self.viewer, [*known, *(layer for layer in layers if layer not in known)])
-        for layer, visible in self._visible.items():
-            if layer in layers:
-                layer.visible = visible
-
-
-def _arrange(viewer: ViewerModel, order: list[Any]) -> None:
-    """Bring the viewer's layers into an order."""
-    for place, layer in enumerate(order):
-        now = viewer.layers.index(layer)
-        if now != place:
-            viewer.layers.move(now, place)
+    def _place(self, layer: Points) -> None:
+        place(layer, placement_of(self.slide_layer))
 
 
 def _on_layer(positions: ArrayLike) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,23 +13,31 @@ from napari.utils.notifications import show_error, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_nh2st._expression_reader import COMPARISON_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
+from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
 from napari_nh2st.widgets.compare.fix import FixBox
-from napari_nh2st.widgets.compare.layers import (
-    POSITIONS_PATH_KEY,
-    SPOTS_PATH_KEY,
-    MeasuredLayers,
-)
+from napari_nh2st.widgets.compare.kept import Kept, Left, shown_gene
+from napari_nh2st.widgets.compare.layers import MeasuredLayers
 from napari_nh2st.widgets.compare.source import (
     MeasuredSource,
     MeasuredST,
     read_measured,
-    shares_no_gene,
     target_of,
 )
+from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+from napari_nh2st.widgets.measured_metadata import (
+    FIX_KEY,
+    MEASURED_SLIDE_KEY,
+    POSITIONS_PATH_KEY,
+    SPOTS_PATH_KEY,
+)
 from napari_nh2st.widgets.slide_choice import SlideChoice
+
+if TYPE_CHECKING:
+    from napari_nh2st.jobs.comparison import Compared
 
 _LEAST_ON_TISSUE = 0.05
 _NOTHING = "Drop a file here, or choose one."
@@ -43,7 +51,7 @@ class MeasuredOnSlide:
     viewer
         Shows it.
     slide
-        It is laid over the slide chosen here, and follows to another.
+        It is laid over the slide chosen here, and stays there when another is chosen.
     source
         Asks for files, and tells what was read.
     fix_box
@@ -67,12 +75,18 @@ class MeasuredOnSlide:
     moved
         Emitted when its spots lie elsewhere.
     removed
-        Emitted when it is gone.
+        Emitted when it was taken away.
+    slide_gone
+        Emitted when it is gone because its slide was removed from the viewer.
+    told
+        Emitted with a sentence when something is refused or fails; empty when reading begins.
     """
 
     loaded = Signal()
     moved = Signal()
     removed = Signal()
+    slide_gone = Signal()
+    told = Signal(str)
 
     def __init__(
         self, viewer: ViewerModel, slide: SlideChoice, source: MeasuredSource, fix_box: FixBox
@@ -87,16 +101,17 @@ class MeasuredOnSlide:
         self._source = source
         self._fix_box = fix_box
         self._slide_layer: Image | None = None
+        self._slide_path = Path()
         self._slide_shape = (0, 0)
         self._mpp: tuple[float, float] | None = None  # it was read by
         self._asked_mpp: tuple[float, float] | None = None
         self._reader: Any = None
         self._is_loading = False
+        self._following = False
         source.chosen.connect(self.load)
         source.cleared.connect(self.remove)
-        source.refused.connect(_tell_refused)
+        source.refused.connect(self._refuse)
         fix_box.changed.connect(self._on_fix)
-        slide.picker.changed.connect(self.follow_slide)
 
     # --- where it is ---
 
@@ -154,13 +169,14 @@ class MeasuredOnSlide:
         expression, positions
             As :func:`~napari_nh2st.spots.read_spots` takes them.
         """
+        self.told.emit("")
         if self.locked:
-            show_error(self.locked)
+            self._refuse(self.locked)
             return
         try:
             slide = self.chosen_slide()
         except InputError as error:
-            show_error(str(error))
+            self._refuse(str(error))
             return
         layer, panel = self._slide.layer, self.panel
         self._slide.in_use = slide
@@ -180,44 +196,103 @@ class MeasuredOnSlide:
         self._work(read, on_read, f"{expression.name} cannot be read")
 
     def reload(self) -> None:
-        """Look again where it lies: the slide, or its µm/px, is another."""
+        """Lay it over the chosen slide: that, or its µm/px, is another."""
         if self.measured is not None:
             self.load(self.measured.expression, self.measured.positions)
 
     def follow_mpp(self) -> None:
-        """Look again where it lies if the chosen slide's µm/px is not the one it was read by."""
-        slide = self._slide.peek()
+        """Look again where it lies if its slide is chosen by another µm/px than it was read by."""
+        slide = self._slide.peek() if self.lies_on(self._slide.layer) else None
         if slide is not None and slide.mpp != self._asked_mpp:
             self.reload()
 
     def remove(self) -> None:
         """Take the ST and its layers away."""
         if self.locked:
-            show_error(self.locked)
+            self._refuse(self.locked)
         else:
             self._take_away()
+
+    def take_over(self, left: Left) -> None:
+        """Go on with layers that are in the viewer, and with what was kept of them.
+
+        Parameters
+        ----------
+        left
+            Their slide must be in the viewer. It is for the caller to show values in the layers.
+        """
+        assert left.slide_layer is not None
+        self._slide_layer, kept = left.slide_layer, left.kept
+        self.layers = MeasuredLayers(self.viewer, left.slide_layer, found=left.layers)
+        self.layers.gene = shown_gene(left.layers)
+        if kept is not None:
+            self.measured, self.target = kept.measured, kept.target
+            self._slide_path, self._slide_shape = kept.slide, kept.shape
+            self._mpp = self._asked_mpp = kept.mpp
+            self._fix_box.offer(kept.measured.proposal, kept.choice)
+            self.layers.note(self._files() | kept.metadata)
+        else:
+            self.layers.note({COMPARISON_KEY: left.prediction, PREDICTION_KEY: left.prediction})
+        self._tell()
+        self._show_proposed()
+
+    def keep(self, compared: "Compared | None") -> None:
+        """Leave what there is in the layers, for a dock that is opened later.
+
+        Parameters
+        ----------
+        compared
+            What came out of a comparison; None without.
+        """
+        if self.layers is not None and self.measured is not None:
+            kept = Kept(
+                self._slide_path,
+                self._slide_shape,
+                self._mpp,
+                self.measured,
+                self.target,
+                self.panel,
+                self._fix_box.choice,
+                compared,
+            )
+            self.layers.note(self._files() | kept.metadata)
 
     def abandon(self) -> None:
         """Nothing that is still read arrives."""
         self._reader = None
         self._is_loading = False
 
+    def follow(self) -> None:
+        """Follow the viewer from now on."""
+        if not self._following:
+            self._following = True
+            self.viewer.layers.events.removed.connect(self.check_slide)
+        self.check_slide()
+        if self.layers is not None:
+            self.layers.follow()
+            self._show_proposed()
+
     def close(self) -> None:
         """Nothing that is still read arrives; what only this widget can take away goes."""
         self.abandon()
         self._slide.release()
+        if self._following:
+            self._following = False
+            self.viewer.layers.events.removed.disconnect(self.check_slide)
         if self.layers is not None:
             self.layers.show_beside(False)
             self.layers.propose(None)
+            self.layers.let_go()
 
-    def follow_slide(self, layer: Image | None) -> None:
-        """Go to the slide chosen now; away, if its own is gone and there is no other."""
-        if self.layers is None or self.locked or self.layers.lie_on(layer):
-            return
-        if layer is not None:
-            self.reload()
-        elif self.slide_layer is None:
-            self.remove()
+    def check_slide(self, _event: Any = None) -> None:
+        """Let go of its slide, and of the spots there, if that is in the viewer no more."""
+        if self._slide_layer is not None and self.slide_layer is None and not self.locked:
+            self._clear()
+            self.slide_gone.emit()
+
+    def lies_on(self, layer: Image | None) -> bool:
+        """Whether it lies on this layer."""
+        return self.layers is not None and self.layers.lie_on(layer)
 
     def set_panel(self, panel: Sequence[str]) -> None:
         """Compute the target of another model's genes, in a thread."""
@@ -261,7 +336,8 @@ class MeasuredOnSlide:
 
         def errored(error: Exception) -> None:
             if is_wanted():
-                show_error(str(error) if isinstance(error, InputError) else f"{problem}: {error}")
+                known = isinstance(error, InputError)
+                self._refuse(str(error) if known else f"{problem}: {error}")
                 self._asked_mpp = self._mpp
                 self._tell()
 
@@ -274,30 +350,38 @@ class MeasuredOnSlide:
         self._reader = reader
         reader.start()
 
+    def _refuse(self, sentence: str) -> None:
+        show_error(sentence)
+        self.told.emit(sentence)
+
     def _take_away(self) -> None:
+        self._clear()
+        self.removed.emit()
+
+    def _clear(self) -> None:
         self.abandon()
-        if self.layers is not None:
-            self.layers.remove()
-        self.measured = self.layers = self._slide_layer = None
+        # Known no more before its layers go: this is called again for each of them.
+        layers, self.layers = self.layers, None
+        self.measured = self._slide_layer = None
+        if layers is not None:
+            layers.remove()
         self._fix_box.offer(None)
         self._tell()
-        self.removed.emit()
 
     def _on_read(
         self, layer: Image, slide: Slide, measured: MeasuredST, target: pd.DataFrame
     ) -> None:
+        if layer not in self.viewer.layers:
+            self._tell()
+            return
         choice = self._choice_for(measured, layer)
         self._take_away()
-        if layer not in self.viewer.layers:
-            return
         self.measured, self.target = measured, target
         self._slide_layer, self._slide_shape = layer, slide.shape
+        self._slide_path = slide.path
         self._mpp = slide.mpp
-        paths = {SPOTS_PATH_KEY: measured.expression, POSITIONS_PATH_KEY: measured.positions}
-        self.layers = MeasuredLayers(
-            self.viewer, layer, {key: str(path) for key, path in paths.items() if path is not None}
-        )
         self._fix_box.offer(measured.proposal, choice)
+        self.layers = MeasuredLayers(self.viewer, layer, self._files())
         self._tell()
         self.loaded.emit()
         self._show_proposed()
@@ -306,8 +390,21 @@ class MeasuredOnSlide:
                 f"{measured.expression.name}: {measured.on_tissue:.0%} of the spots' area is "
                 f"tissue; is {layer.name} the slide they were measured on?"
             )
-        if problem := shares_no_gene(measured.spots, self.panel):
-            show_warning(f"{problem} Its own genes with the most counts are shown.")
+        overlap = panel_overlap(self.panel, measured.spots.var_names)
+        if overlap.is_refused:
+            show_warning(f"{overlap.sentence} Its own genes with the most counts are shown.")
+        elif overlap.sentence is not None:
+            show_warning(overlap.sentence)
+
+    def _files(self) -> dict[str, Any]:
+        """Where the spots are from and where they lie, for the layers' metadata."""
+        assert self.measured is not None
+        positions = self.measured.positions
+        return {
+            SPOTS_PATH_KEY: str(self.measured.expression),
+            MEASURED_SLIDE_KEY: str(self._slide_path),
+            FIX_KEY: self.fix.spelled() if self.fix is not None else "",
+        } | ({POSITIONS_PATH_KEY: str(positions)} if positions is not None else {})
 
     def _choice_for(self, measured: MeasuredST, layer: Image) -> bool | None:
         """What the user chose when the same was proposed for the same ST on the same slide."""
@@ -362,7 +459,3 @@ class MeasuredOnSlide:
     def _pitch_px(self, fix: Fix | None) -> float:
         assert self.measured is not None
         return self.measured.pitch_px * (fix.factor if fix is not None else 1.0)
-
-
-def _tell_refused(sentence: str) -> None:
-    show_error(sentence)

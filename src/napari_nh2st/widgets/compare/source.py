@@ -20,10 +20,11 @@ from napari_nh2st.spots import (
     spot_array,
 )
 from napari_nh2st.spots.assembly import INFO
-from napari_nh2st.spots.checks import pitch_of
+from napari_nh2st.spots.checks import MppProposal, pitch_of, propose_mpp
+from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Proposal, on_tissue, propose_fix
 from napari_nh2st.spots.st_tables import is_table
-from napari_nh2st.widgets.train.files import kind_of
+from napari_nh2st.widgets.dropped_files import kind_of
 
 _FILES = "Measured ST (*.h5ad *.h5 *.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz);;All files (*)"
 _POSITIONS = "Tables (*.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz);;All files (*)"
@@ -47,6 +48,8 @@ class MeasuredST:
         where that is not known.
     proposal
         What seems wrong with the places; None where nothing does.
+    mpp_proposal
+        Another µm/px for the slide, where the spots tell one and their own scale seems right.
     on_tissue
         Share of the spots' area that is tissue, as they are.
     """
@@ -57,6 +60,7 @@ class MeasuredST:
     pitch_px: float
     pitch_um: float | None
     proposal: Proposal | None
+    mpp_proposal: MppProposal | None
     on_tissue: float
 
     @property
@@ -77,13 +81,16 @@ def read_measured(expression: Path, positions: Path | None, slide: Slide) -> Mea
     check_counts(spots, expression.name)
     check_enough_spots(spots, expression.name)
     array = spot_array(spots)
+    proposal = propose_fix(spots, slide)
+    is_scaled = proposal is not None and proposal.fix.factor != 1
     return MeasuredST(
         expression,
         positions,
         spots,
         array.pitch_px,
         pitch_of(spots, array),
-        propose_fix(spots, slide),
+        proposal,
+        None if is_scaled else propose_mpp(spots, slide),
         on_tissue(spots, slide),
     )
 
@@ -96,10 +103,11 @@ def target_of(spots: AnnData, panel: Sequence[str]) -> pd.DataFrame:
     spots
         Raw counts.
     panel
-        Of the model. Where the section has none of it, its own 250 genes of the most counts.
+        Of the model. Where the section has next to nothing of it, its own 250 genes of the most
+        counts.
     """
     genes = [gene for gene in panel if gene in spots.var_names]
-    if not genes:
+    if not genes or panel_overlap(panel, spots.var_names).is_refused:
         total = np.asarray(spots.X.sum(0)).ravel()
         most = np.sort(np.argsort(-total, kind="stable")[:MOST_GENES])
         genes = spots.var_names[most].tolist()
@@ -195,14 +203,3 @@ class MeasuredSource(QWidget):
         title = f"Positions of the spots in {expression.name}"
         name, _ = QFileDialog.getOpenFileName(self, title, str(expression.parent), _POSITIONS)
         return Path(name) if name else None
-
-
-def shares_no_gene(spots: AnnData, panel: Sequence[str]) -> str | None:
-    """What to say of a section that has none of a model's genes; None where it has one."""
-    if not panel or any(gene in spots.var_names for gene in panel):
-        return None
-    return (
-        f"The section shares no gene with the model, whose panel begins with "
-        f"{', '.join(panel[:3])}; its own genes begin with {', '.join(spots.var_names[:3])}. "
-        "Are both symbols, of one species?"
-    )

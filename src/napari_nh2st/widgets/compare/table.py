@@ -1,27 +1,37 @@
 """The genes of a comparison, with search; the current row is the gene shown."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from psygnal import Signal
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHeaderView, QLabel, QLineEdit, QVBoxLayout, QWidget
 
+from napari_nh2st.analysis import match_genes
+from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.small_table import SmallTable
 
-_COLUMNS = {
-    "gene": "Gene",
-    "PCC": "Correlation of predicted and measured over the spots",
-    "low": "Lower end of the 95 % interval of the PCC, over resampled spots",
-    "high": "Upper end of the 95 % interval of the PCC, over resampled spots",
-    "reliability": "PCC on the sections held out when the model was made",
-    "MSE/mean": (
+_HEADS = {
+    "gene": ColumnHead("gene", "Name of the gene in the model's panel"),
+    "PCC": ColumnHead("PCC", "Correlation of predicted and measured over the spots"),
+    "low": ColumnHead("95 %", "Interval of the PCC over resampled spots; sorted by its lower end"),
+    "high": ColumnHead("high", "Upper end of the interval"),
+    "reliability": ColumnHead(
+        "held\nout", "Reliability: PCC on the sections held out when the model was made"
+    ),
+    "MSE/mean": ColumnHead(
+        "MSE/\nmean",
         "Mean squared error over that of predicting the mean of the training: below 1 is better "
-        "than the mean"
+        "than the mean",
     ),
 }
 
 _ROWS_LOOKED_AT = 12
 """For the columns' widths: numbers are as wide everywhere."""
+
+_AROUND_LABEL = 20
+"""Pixels beside a column's label."""
 
 
 def comparison_columns(
@@ -44,7 +54,7 @@ def comparison_columns(
         By PCC, the highest first; before a comparison by reliability.
     """
     names = genes if scores is None else scores["gene"].tolist()
-    table = pd.DataFrame(np.nan, index=range(len(names)), columns=list(_COLUMNS)).astype(
+    table = pd.DataFrame(np.nan, index=range(len(names)), columns=list(_HEADS)).astype(
         {"gene": object}
     )
     table["gene"] = names
@@ -58,6 +68,19 @@ def comparison_columns(
     return table.sort_values(by, ascending=False, kind="stable", ignore_index=True)
 
 
+class ScoresModel(FrameModel):
+    """A table of :func:`comparison_columns`: two decimals, and an interval in one cell."""
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        """What a cell shows."""
+        name = str(self.table.columns[index.column()])
+        if role != Qt.ItemDataRole.DisplayRole or name == "gene":
+            return super().data(index, role)
+        names = ("low", "high") if name == "low" else (name,)
+        numbers = [float(self.table[name].iat[index.row()]) for name in names]
+        return "–".join(map(_number, numbers)) if np.isfinite(numbers).all() else "–"
+
+
 class ComparisonTable(QWidget):
     """A search line and a sortable table of genes.
 
@@ -65,8 +88,10 @@ class ComparisonTable(QWidget):
     ----------
     search
         Rows whose gene does not contain it are hidden.
+    note
+        The nearest names, where no gene contains it.
     table
-        With buttons to copy it and to save it as CSV, all rows of it.
+        With buttons to copy it and to save it as CSV, all rows and columns of it.
     gene_chosen
         Emitted with the gene of the row that becomes the current one.
     """
@@ -79,22 +104,30 @@ class ComparisonTable(QWidget):
         self.search.setPlaceholderText("Search genes")
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Show genes whose name contains this")
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.note.hide()
         self.table = SmallTable("comparison")
-        self.table.view.setToolTip(
-            "Click a gene to show it, or step with the arrow keys; click a column to sort\n\n"
-            + "\n".join(f"{name}: {what}" for name, what in _COLUMNS.items())
+        self.table.model = ScoresModel(_HEADS, self.table)
+        view = self.table.view
+        view.setModel(self.table.model)
+        view.setToolTip(
+            "Click a gene to show it, or step with the arrow keys; click a column to sort"
         )
-        self.table.view.setMinimumHeight(180)
-        header = self.table.view.horizontalHeader()
+        view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        view.setMinimumHeight(180)
+        header = view.horizontalHeader()
         assert header is not None
+        header.setStretchLastSection(False)  # the gene has the room that is left
         header.setResizeContentsPrecision(_ROWS_LOOKED_AT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.search)
+        layout.addWidget(self.note)
         layout.addWidget(self.table)
         self.search.textChanged.connect(self._hide_others)
         self.table.model.layoutChanged.connect(self._on_sorted)
-        selection = self.table.view.selectionModel()
+        selection = view.selectionModel()
         assert selection is not None
         selection.currentRowChanged.connect(self._on_row)
         self._gene = ""
@@ -109,10 +142,11 @@ class ComparisonTable(QWidget):
         """Show a table of :func:`comparison_columns`; the current gene stays if it is in it."""
         self._quiet = True
         self.table.model.sort(-1, Qt.SortOrder.AscendingOrder)
-        self.table.show_table(table)
+        self.table.show_table(table, hidden=("high",))
         header = self.table.view.horizontalHeader()
         assert header is not None
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self._fit_columns(header)
         self._quiet = False
         self._hide_others()
         self.choose(self._gene)
@@ -128,10 +162,30 @@ class ComparisonTable(QWidget):
             self.table.view.scrollTo(self.table.model.index(int(rows[0]), 0))
             self._quiet = False
 
+    def _fit_columns(self, header: QHeaderView) -> None:
+        """Numbers are as wide as they are, the gene has the rest: nothing is to be scrolled to."""
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        text = header.fontMetrics()
+        for column, head in enumerate(_HEADS.values()):
+            if column:
+                # Qt's own width keeps room for the arrow of the sorted column beside each label.
+                label = max(map(text.horizontalAdvance, head.label.split("\n"))) + _AROUND_LABEL
+                header.resizeSection(column, max(label, self.table.view.sizeHintForColumn(column)))
+
     def _hide_others(self) -> None:
-        text = self.search.text().strip().casefold()
-        for row, gene in enumerate(self.table.table.get("gene", ())):
+        typed = self.search.text().strip()
+        text = typed.casefold()
+        genes = list(self.table.table.get("gene", ()))
+        for row, gene in enumerate(genes):
             self.table.view.setRowHidden(row, text not in gene.casefold())
+        note = ""
+        if genes and not any(text in gene.casefold() for gene in genes):
+            nearest = match_genes([typed], genes).unknown.get(typed, ())
+            note = f"No gene has “{typed}” in its name." + (
+                f" Nearest: {', '.join(nearest)}." if nearest else ""
+            )
+        self.note.setText(note)
+        self.note.setVisible(bool(note))
 
     def _on_sorted(self) -> None:
         if not self._quiet:
@@ -145,3 +199,8 @@ class ComparisonTable(QWidget):
         if gene != self._gene:
             self._gene = gene
             self.gene_chosen.emit(gene)
+
+
+def _number(value: float) -> str:
+    """With a true minus."""
+    return f"{value:.2f}".replace("-", "−")

@@ -3,25 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobProcess
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
 from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
-from napari_nh2st.widgets.compare.controls import CompareControls
-from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
-from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide
+from napari_nh2st.widgets.compare.kept import is_left, left_in
 from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.compare.run import ComparisonRun
-from napari_nh2st.widgets.compare.source import shares_no_gene
-from napari_nh2st.widgets.compare.table import comparison_columns
-from napari_nh2st.widgets.compare.words import unit_in_words
+from napari_nh2st.widgets.compare.shown import ShownComparison
 
 if TYPE_CHECKING:
     import napari
@@ -32,7 +27,7 @@ new_jobs = JobProcess
 """Makes what runs comparisons."""
 
 
-class CompareWidget(CompareControls):
+class CompareWidget(ShownComparison):
     """Lay measured ST over a slide layer, predict at its spots, and see how well that fits.
 
     Parameters
@@ -44,10 +39,8 @@ class CompareWidget(CompareControls):
 
     Attributes
     ----------
-    section
-        The ST that is loaded, and where it lies.
-    compared
-        What came out of the last comparison; None before it, and once its spots are elsewhere.
+    section, compared
+        See :class:`~napari_nh2st.widgets.compare.shown.ShownComparison`.
     """
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
@@ -55,14 +48,18 @@ class CompareWidget(CompareControls):
         self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
         self._thread = JobThread(self)
         self._run: ComparisonRun | None = None
-        self.section = MeasuredOnSlide(napari_viewer, self.slide, self.source, self.fix_box)
-        self.compared: Compared | None = None
-        self._results: ComparisonResults | None = None
+        self.mpp_box.chosen.connect(self._use_mpp)
+        # Once the layers that are being added are all there.
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.timeout.connect(self._take_over)
         self._own_model = self.model.text
 
-        self.section.loaded.connect(self._on_loaded)
         self.section.moved.connect(self._on_moved)
         self.section.removed.connect(self._on_removed)
+        self.section.slide_gone.connect(self._on_slide_gone)
+        self.section.told.connect(self._on_told)
+        self.other_slide.lay_over.clicked.connect(self.section.reload)
         self._thread.event.connect(self._on_event)
         self._thread.failed.connect(self._on_error)
         self._thread.finished.connect(self._on_finished)
@@ -71,10 +68,6 @@ class CompareWidget(CompareControls):
         self.current.changed.connect(self._take_current_model)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
-        self.genes.gene_chosen.connect(self.show_gene)
-        for kind, button in self.kinds.items():
-            button.clicked.connect(lambda _checked, kind=kind: self.show_kind(kind))
-        self.beside.toggled.connect(self._on_beside)
         self.report.clicked.connect(self._ask_report)
         self._on_model(self.model.config)
         self._follow()
@@ -101,36 +94,34 @@ class CompareWidget(CompareControls):
         """Take the ST and its layers away."""
         self.section.remove()
 
-    def _on_loaded(self) -> None:
-        """Measured values alone, where the spots are now."""
-        layers = self.section.layers
-        assert layers is not None
-        self._forget_results()
-        config = self.model.config
-        known = dict((config.reliability if config is not None else None) or {})
-        table = comparison_columns(
-            list(self.section.target.columns), pd.Series(known, dtype=np.float64), None
-        )
-        if layers.gene not in self.section.target:
-            kept = self.genes.gene in self.section.target
-            layers.gene = self.genes.gene if kept else str(table["gene"].iloc[0])
-        layers.kind = "measured"
-        layers.set_values(
-            {"measured": self.section.target}, self.section.places, self.section.pitch_px
-        )
-        self.genes.show_table(table)
-        self.genes.choose(layers.gene)
-        self._show_colors()
-        self._show_state()
-
     def _on_moved(self) -> None:
         if self.compared is not None:
             self._on_loaded()
             self.status.setText("The spots were moved: compare again.")
+        else:
+            self.section.keep(None)
 
     def _on_removed(self) -> None:
+        self.mpp_box.offer(None)
         self._forget_results()
         self._show_state()
+
+    def _on_slide_gone(self) -> None:
+        """Results need no slide: its layers go, the table and the files stay."""
+        self.mpp_box.offer(None)
+        self.beside.setChecked(False)
+        self._show_state()
+
+    def _on_told(self, sentence: str) -> None:
+        """What is new takes the place of what was said of a former run."""
+        self.status.setText(sentence)
+        if not self._thread.is_running:
+            self._reset_bar()
+
+    def _use_mpp(self, mpp: float) -> None:
+        """Take the µm/px that the spots' distance tells."""
+        self.slide.mpp.setValue(mpp)
+        self.section.follow_mpp()
 
     def _on_mpp(self) -> None:
         """Another µm/px may tell another scale of the positions."""
@@ -147,7 +138,7 @@ class CompareWidget(CompareControls):
         name = str(prediction.uns["nh2st"]["model"]["name"])
         if name in bundled_models():
             self._own_model = name
-            self.model.choose(name)
+            self.offer_model(name)
 
     def _on_model(self, config: Any) -> None:
         """Measured values are those of the model's panel; results stay until the next run."""
@@ -173,10 +164,11 @@ class CompareWidget(CompareControls):
         """Compare what is chosen; problems are shown as notifications."""
         if self._thread.is_running:
             return
+        self._reset_bar()
         try:
             arguments = self._arguments()
         except InputError as error:
-            show_error(str(error))
+            self._refuse(str(error))
             return
         self.section.locked = "A comparison runs: cancel it first."
         self.bar.setRange(0, 0)
@@ -193,11 +185,17 @@ class CompareWidget(CompareControls):
             raise InputError(
                 "The spots seem to lie in the wrong place: choose “Fix it” or “Keep as it is”."
             )
+        if not self.section.lies_on(self.slide.layer) and self.section.slide_layer is not None:
+            raise InputError(
+                f"The measured ST lies on {self.section.slide_layer.name!r}, and another slide is "
+                "chosen: choose that one, or lay the ST over the chosen one."
+            )
         slide = self.section.chosen_slide()
         model = self.model.checked()
         panel = self.model.config.panel if self.model.config is not None else ()
-        if problem := shares_no_gene(measured.spots, panel):
-            raise InputError(problem)
+        overlap = panel_overlap(panel, measured.spots.var_names)
+        if overlap.is_refused:
+            raise InputError(str(overlap.sentence))
         return {
             "slide": slide.path,
             "mpp": slide.mpp,
@@ -207,6 +205,14 @@ class CompareWidget(CompareControls):
             "model": model,
             "device": self.device.currentText(),
         }
+
+    def _refuse(self, sentence: str) -> None:
+        show_error(sentence)
+        self.status.setText(sentence)
+
+    def _reset_bar(self) -> None:
+        self.bar.setRange(0, 1)
+        self.bar.reset()
 
     def _start(self, job: str, description: str, arguments: dict[str, Any]) -> None:
         self._run = ComparisonRun(self._process.ready().job(job, **arguments))
@@ -223,13 +229,14 @@ class CompareWidget(CompareControls):
     def write_report(self, folder: Path) -> None:
         """Write the comparison as a folder, beside the viewer; how it ended is a notification."""
         if self.compared is None or self._thread.is_running:
-            show_error("There is no comparison to write yet.")
+            self._refuse("There is no comparison to write yet.")
             return
         if self.section.is_reading:
-            show_error("Measured ST is still being read: write the report once it is there.")
+            self._refuse("Measured ST is still being read: write the report once it is there.")
             return
         arguments = {"compared": self.compared, "folder": folder}
         self.section.locked = "The report is being written: wait for it."
+        self._reset_bar()
         self.status.setText(f"Writing {folder} …")
         self._start("report", f"Writing {folder.name}", arguments)
 
@@ -250,29 +257,50 @@ class CompareWidget(CompareControls):
                 show_info(f"Wrote {event}")
 
     def _on_compared(self, compared: Compared) -> None:
-        if self.section.slide_layer is None:  # it was taken away meanwhile, and its ST goes with it
-            self.section.locked = ""
-            self.section.remove()
-            self.status.setText(
-                "The slide is not in the viewer any more: results are shown without layers."
-            )
+        self.section.locked = ""
+        self._name_slide(compared)
         self.compared = compared
-        self._results = results = ComparisonResults(compared)
-        gene = self.genes.gene
-        if (layers := self.section.layers) is not None:
-            layers.kind = "predicted"
-            layers.set_values(results.values, results.positions, self.section.pitch_px)
-            gene = layers.gene
-        self.genes.show_table(results.table)
-        self.genes.choose(
-            gene if gene in results.values["measured"] else results.table["gene"].iloc[0]
-        )
-        self.summary.setText(results.summary)
-        self.notices.setText("\n".join(f"⚠ {notice}" for notice in results.notices))
+        self.section.check_slide()  # it may have been taken away meanwhile
+        self._show_results(ComparisonResults(compared))
+        self.section.keep(compared)
         for notice in compared.notices:
             show_warning(notice)
-        self.export.offer(compared.prediction, results.name)
-        self._show_gene()
+
+    # --- what was there before ---
+
+    def _on_inserted(self, event: Any) -> None:
+        if is_left(event.value):
+            self._look.start(0)
+
+    def _take_over(self) -> None:
+        """Go on with a comparison that another dock, or a file, has left in the viewer."""
+        busy = self._thread.is_running or self.section.is_reading
+        if busy or self.section.layers is not None or self.compared is not None:
+            return
+        left = left_in(self.viewer)
+        if left is None or (left.prediction is None and left.slide_layer is None):
+            return
+        visible = [kind for kind, layer in left.layers.items() if layer.visible]
+        compared = left.kept.compared if left.kept is not None else None
+        results: ComparisonResults | None = None
+        if compared is not None:
+            results = ComparisonResults(compared)
+        elif left.prediction is not None:
+            try:
+                results = ComparisonResults.of_prediction(left.prediction)
+            except InputError as error:
+                self._refuse(str(error))
+                return
+        if left.slide_layer is not None:
+            self.section.take_over(left)
+        if results is None:
+            self._on_loaded()
+            if left.kept is not None and left.kept.panel != self.section.panel:
+                self.section.set_panel(self.section.panel)
+        else:
+            self._name_slide(results.compared)
+            self._show_results(results, visible[-1] if visible else "predicted")
+        self._show_state()
 
     def _on_error(self, error: Exception) -> None:
         known = isinstance(error, InputError)
@@ -282,61 +310,18 @@ class CompareWidget(CompareControls):
 
     def _on_finished(self) -> None:
         self.section.locked = ""
-        if self.bar.maximum() == 0:  # no spot was predicted
-            self.bar.setRange(0, 1)
-            self.bar.reset()
-        if self._run is not None and self._run.stopped():
+        stopped = self._run is not None and self._run.stopped()
+        if self.bar.maximum() == 0 or stopped:  # no spot was predicted, or not all
+            self._reset_bar()
+        if stopped:
             self.status.setText("Stopped.")
             self._process.start_again()
         self._show_state()
-        self.section.follow_slide(self.slide.layer)  # it may be another one since
-
-    # --- what is shown ---
-
-    def show_gene(self, gene: str) -> None:
-        """Show a gene in all layers and in the plot."""
-        if self.section.layers is not None:
-            self.section.layers.show_gene(gene)
-        if self.section.layers is not None or self._results is not None:
-            self.genes.choose(gene)
-            self._show_gene()
-
-    def show_kind(self, kind: Kind) -> None:
-        """Show measured, predicted or the residual."""
-        if self.section.layers is not None:
-            self.section.layers.show_kind(kind)
-            self._show_colors()
-
-    def _on_beside(self, beside: bool) -> None:
-        if self.section.layers is not None:
-            self.section.layers.show_beside(beside)
-            self._show_colors()
-
-    def _show_gene(self) -> None:
-        self._show_colors()
-        if self._results is not None:
-            gene = self.genes.gene
-            self.scatter.show_gene(gene, *self._results.of_gene(gene))
-
-    def _show_colors(self) -> None:
-        layers = self.section.layers
-        if layers is None:
-            return
-        self.kinds[layers.kind].setChecked(True)
-        self.scale.show_limits(COLORMAPS[layers.kind], layers.limits[layers.kind])
-        standardized = self._results is not None and self._results.is_standardized
-        unit = unit_in_words(layers.kind, standardized=standardized)
-        self.unit.setText(f"{layers.gene}: {unit}")
-
-    def _forget_results(self) -> None:
-        self.compared = self._results = None
-        self.summary.setText("")
-        self.notices.setText("")
-        self.beside.setChecked(False)
+        self.section.check_slide()  # it may have been taken away meanwhile
 
     def _show_state(self) -> None:
         """Enable what can be done now, and show what there is."""
-        running, there = self._thread.is_running, self.section.measured is not None
+        running, there = self._thread.is_running, self.section.layers is not None
         done = self.compared is not None
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
@@ -355,6 +340,7 @@ class CompareWidget(CompareControls):
             (self.report, done),
         ):
             part.setVisible(wanted)
+        self._show_other_slide()
 
     def _ask_report(self) -> None:
         options = QFileDialog.Option.ShowDirsOnly | QFileDialog.Option.DontConfirmOverwrite
@@ -392,6 +378,9 @@ class CompareWidget(CompareControls):
         self.slide.follow()
         self.current.follow()
         self._take_current_model()
+        self.viewer.layers.events.inserted.connect(self._on_inserted)
+        self.section.follow()
+        self._take_over()
         self.viewer.events.theme.connect(self._on_theme)
         self._on_theme()
 
@@ -400,7 +389,9 @@ class CompareWidget(CompareControls):
         if self._run is not None:
             self._run.stop()
         self._process.close()
+        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.section.close()
+        self.beside.setChecked(False)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.slide.close()
         self.current.close()

@@ -1,0 +1,108 @@
+"""Two kinds of values side by side, each on the slide."""
+
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Points
+
+from napari_nh2st.widgets.tile_image import place, placement_of
+
+
+class SideBySide:
+    """The slide twice in napari's grid, with other spots on each.
+
+    :meth:`begin` fits both into the view; :meth:`end` restores the view. Other layers are hidden
+    meanwhile: the grid would give them places of their own.
+
+    Parameters
+    ----------
+    viewer
+        Shows them.
+    slide_layer
+        The slide.
+
+    Attributes
+    ----------
+    copy
+        The slide's second layer.
+    """
+
+    def __init__(self, viewer: ViewerModel, slide_layer: Image) -> None:
+        self.viewer = viewer
+        self.slide_layer = slide_layer
+        data, attributes, _ = slide_layer.as_layer_data_tuple()
+        name = f"{slide_layer.name} (beside)"
+        self.copy = Image(data, **(attributes | {"name": name, "visible": True}))
+        # Grid and camera have moved with napari 0.9.
+        self._grid = getattr(viewer, "canvas", viewer).grid
+        self._camera = getattr(viewer, "scene", viewer).camera
+        self._former_grid = (self._grid.enabled, self._grid.stride, self._grid.shape)
+        self._former_view = (self._camera.center, self._camera.zoom)
+        self._order = list(viewer.layers)
+        self._visible = {layer: layer.visible for layer in viewer.layers}
+        self._shown: list[Layer] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all layers that it is made of are still in the viewer."""
+        return all(layer in self.viewer.layers for layer in self._shown)
+
+    def begin(self, left: Points, right: Points) -> None:
+        """Show one layer of spots on the slide at the left, the other at the right."""
+        layers = self.viewer.layers
+        selected, active = set(layers.selection), layers.selection.active
+        # Whoever follows the selected slide stays with the slide itself.
+        with layers.selection.events.blocker_all():
+            layers.append(self.copy)
+            layers.selection.active = active
+            layers.selection = selected
+        self._shown = [self.slide_layer, left, self.copy, right]
+        others = [layer for layer in layers if layer not in self._shown]
+        _show({layer: layer in self._shown for layer in layers})
+        _arrange(self.viewer, [*self._shown, *others])
+        self._set_grid(True, 2, (1, 2))
+        self.viewer.reset_view(reset_camera_angle=False)
+
+    def change(self, right: Points) -> None:
+        """Show other spots at the right."""
+        former = self._shown[3]
+        if right == former:
+            return
+        self._shown[3] = right
+        others = [layer for layer in self.viewer.layers if layer not in self._shown]
+        _arrange(self.viewer, [*self._shown, *others])
+        _show({former: False, right: True})
+
+    def follow_slide(self) -> None:
+        """Lay the copy where the slide lies now."""
+        place(self.copy, placement_of(self.slide_layer))
+
+    def end(self) -> None:
+        """Take the copy away and restore grid, camera, order and what was visible."""
+        layers = self.viewer.layers
+        if self.copy in layers:
+            layers.remove(self.copy)
+        known = [layer for layer in self._order if layer in layers]
+        _arrange(self.viewer, [*known, *(layer for layer in layers if layer not in known)])
+        _show({layer: shown for layer, shown in self._visible.items() if layer in layers})
+        self._set_grid(*self._former_grid)
+        self._camera.center, self._camera.zoom = self._former_view
+
+    def _set_grid(self, enabled: bool, stride: int, shape: tuple[int, int]) -> None:
+        # For each of the three, the viewer would arrange and draw all layers anew.
+        with self._grid.events.blocker_all():
+            self._grid.stride, self._grid.shape = stride, shape
+        self._grid.enabled = enabled
+
+
+def _show(visible: dict[Layer, bool]) -> None:
+    for layer, wanted in visible.items():
+        if layer.visible != wanted:
+            layer.visible = wanted
+
+
+def _arrange(viewer: ViewerModel, order: list[Any]) -> None:
+    """Bring the viewer's layers into an order, in one move."""
+    now = [viewer.layers.index(layer) for layer in order]
+    if now != sorted(now):
+        viewer.layers.move_multiple(now, 0)

@@ -1,0 +1,116 @@
+"""The table of genes in *Compare*: what its cells say, and how it is searched."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_nh2st.widgets.compare.table import ComparisonTable, comparison_columns
+
+GENES = ["ERBB2", "ENSMUSG00000012345", "CD74", "VIM"]
+
+
+def scores() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "gene": GENES,
+            "pcc": [0.526, 0.3, -0.051, np.nan],
+            "pcc_low": [0.48, 0.2, -0.12, np.nan],
+            "pcc_high": [0.57, 0.4, 0.031, np.nan],
+            "mse": [0.5, 1.0, 2.0, np.nan],
+            "mae": [0.5, 1.0, 2.0, np.nan],
+            "mse_baseline": [1.0, 1.0, 0.0, np.nan],
+            "mae_baseline": [1.0, 1.0, 0.0, np.nan],
+        }
+    )
+
+
+@pytest.fixture
+def table(qtbot: QtBot) -> ComparisonTable:
+    table = ComparisonTable()
+    qtbot.addWidget(table)
+    reliability = pd.Series({"ERBB2": 0.61, "CD74": 0.1})
+    table.show_table(comparison_columns(GENES, reliability, None))
+    table.show_table(comparison_columns(GENES, reliability, scores()))
+    return table
+
+
+def shown(table: ComparisonTable, role: Qt.ItemDataRole = Qt.ItemDataRole.DisplayRole) -> list:
+    """The cells that can be seen."""
+    view, model = table.table.view, table.table.model
+    columns = [c for c in range(model.columnCount()) if not view.isColumnHidden(c)]
+    rows = [r for r in range(model.rowCount()) if not view.isRowHidden(r)]
+    return [[model.data(model.index(row, c), role) for c in columns] for row in rows]
+
+
+def test_the_interval_is_one_column(table: ComparisonTable) -> None:
+    assert shown(table) == [
+        ["ERBB2", "0.53", "0.48–0.57", "0.61", "0.50"],
+        ["ENSMUSG00000012345", "0.30", "0.20–0.40", "–", "1.00"],
+        ["CD74", "−0.05", "−0.12–0.03", "0.10", "–"],
+        ["VIM", "–", "–", "–", "–"],
+    ]
+    # What is copied and saved has both ends in full.
+    table.table.copy()
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    copied = clipboard.text().splitlines()
+    assert copied[0].split("\t") == ["gene", "PCC", "low", "high", "reliability", "MSE/mean"]
+    assert copied[3].split("\t")[:4] == ["CD74", "-0.051", "-0.12", "0.031"]
+
+
+def test_columns_and_genes_tell_what_they_are(table: ComparisonTable) -> None:
+    model = table.table.model
+    tips = [
+        model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+        for column in range(model.columnCount())
+    ]
+    assert tips[0] == "Name of the gene in the model's panel"
+    assert "Interval of the PCC" in tips[2]
+    names = [row[0] for row in shown(table, Qt.ItemDataRole.ToolTipRole)]
+    assert names[1].startswith("ENSMUSG00000012345: ")  # and why it is grey or not
+
+
+def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: ComparisonTable) -> None:
+    table.resize(360, 400)
+    with qtbot.waitExposed(table):
+        table.show()
+    view = table.table.view
+    viewport, bar = view.viewport(), view.horizontalScrollBar()
+    assert viewport is not None
+    assert bar is not None
+    assert bar.maximum() == 0
+    assert view.columnWidth(0) >= 110
+    # Numbers are not cut, although there were none when the dock was opened.
+    for column in (1, 2, 4, 5):
+        assert view.columnWidth(column) >= view.sizeHintForColumn(column)
+    assert view.columnViewportPosition(5) + view.columnWidth(5) <= viewport.width()
+    # Another table of the same columns is shown in the same way.
+    table.show_table(comparison_columns(GENES, pd.Series(dtype=float), None))
+    assert view.isColumnHidden(3)
+    assert bar.maximum() == 0
+
+
+def test_a_search_without_a_hit_names_the_nearest(table: ComparisonTable) -> None:
+    table.search.setText("erbb")
+    assert [row[0] for row in shown(table)] == ["ERBB2"]
+    assert table.note.isHidden()
+    table.search.setText("ERB2")
+    assert shown(table) == []
+    assert not table.note.isHidden()
+    assert table.note.text() == "No gene has “ERB2” in its name. Nearest: ERBB2."
+    table.search.clear()
+    assert table.note.isHidden()
+    assert len(shown(table)) == 4
+
+
+def test_a_row_sorted_by_its_interval_stays_the_current_one(table: ComparisonTable) -> None:
+    chosen: list[str] = []
+    table.gene_chosen.connect(chosen.append)
+    table.table.view.selectRow(1)
+    table.table.view.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    assert [row[0] for row in shown(table)] == ["CD74", "ENSMUSG00000012345", "ERBB2", "VIM"]
+    assert table.gene == "ENSMUSG00000012345"
+    assert chosen == ["ENSMUSG00000012345"]
