@@ -12,7 +12,7 @@ import pytest
 
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
-from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.jobs.training import HeldOut, Reading, Scoring, Trained
 from napari_nh2st.model import load_model, read_config
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import PanelSettings, Section
@@ -25,6 +25,7 @@ from napari_nh2st.training import (
     evaluation,
     load_study,
 )
+from napari_nh2st.training.held_out import evaluate_start
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from small_models import PANEL, small_model
 from train_studies import drawn_study, start_model
@@ -156,10 +157,10 @@ def test_a_test_that_was_killed_is_done_without_training_again(
     assert (folder / "model" / "model.safetensors").read_bytes() == weights
 
 
-def test_other_genes_than_the_start_models_are_told_of(
+def test_genes_that_the_start_model_does_not_know_have_no_score_from_before(
     study: tuple[Section, ...], tmp_path: Path
 ) -> None:
-    model = small_model(panel=(*PANEL[:4], "KRT8"), mpp=6.25)
+    model = small_model(panel=(*PANEL[:4], "KRT8"), mpp=6.25, pitch_um=200.0)
     save_model_folder(model, tmp_path / "start")
     settings = replace(
         TWO_EPOCHS, epochs=1, start=str(tmp_path / "start"), panel=PanelSettings(n_genes=5)
@@ -172,9 +173,30 @@ def test_other_genes_than_the_start_models_are_told_of(
         name=None,
         held_out=("S2",),
     )
-    (notice,) = of_kind(events, Notice)
-    assert "lacks 1 of the panel's genes" in notice.text
-    assert [scores.when for scores in of_kind(events, HeldOut)] == ["after"]
+    before, after = of_kind(events, HeldOut)
+    assert before.notices[0] == (
+        "The start model small knows 4 of the panel's 5 genes: only these have scores from before "
+        "the training."
+    )
+    found = evaluate(model, load_study(study[2:]), device="cpu").scores.set_index("gene")["pcc"]
+    scores = before.scores.set_index("gene")
+    assert set(scores.index) == set(PANEL)
+    assert list(scores.index) == list(after.scores["gene"])
+    np.testing.assert_allclose(scores.loc[list(PANEL[:4]), "pcc"], found[list(PANEL[:4])])
+    assert scores.loc[PANEL[4]].isna().all()
+    assert scores["mse"].isna().all()  # of targets that are scaled to the sum of other genes
+    assert before.summary["n_genes"] == 4
+    assert before.summary["mean_pcc"] == pytest.approx(found[list(PANEL[:4])].mean())
+
+
+def test_a_start_model_of_other_genes_alone_is_told_of(
+    study: tuple[Section, ...], tmp_path: Path
+) -> None:
+    save_model_folder(small_model(panel=tuple("ABCDE"), mpp=6.25), tmp_path / "start")
+    settings = replace(TWO_EPOCHS, start=str(tmp_path / "start"))
+    evaluation, reason = evaluate_start(PANEL, settings, load_study(study[2:]))
+    assert evaluation is None
+    assert "knows none of the panel's 5 genes" in reason
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,47 @@
 """The sections table of Train: what is added, dropped, typed, checked and taken back."""
 
 import gzip
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from anndata import read_h5ad
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QKeySequence
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QAction, QFileDialog
 
+from misplaced_sections import mirrored_section
 from napari_nh2st._reader import read_slide
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import Section, read_sections, write_sections
+from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
+from napari_nh2st.widgets.dropped_files import kind_of
+from napari_nh2st.widgets.measured_metadata import (
+    FIX_KEY,
+    MEASURED_SLIDE_KEY,
+    POSITIONS_PATH_KEY,
+    SPOTS_PATH_KEY,
+)
 from napari_nh2st.widgets.train import check as train_check
 from napari_nh2st.widgets.train import sections as train_sections
 from napari_nh2st.widgets.train.check import Found, Measured
-from napari_nh2st.widgets.train.files import kind_of
-from napari_nh2st.widgets.train.rows import ROLES, SectionRow, SectionRows, short_name
-from napari_nh2st.widgets.train.sections import POSITIONS_PATH_KEY, SPOTS_PATH_KEY, SectionsTable
-from napari_nh2st.widgets.train.sections_model import DONOR, EXPRESSION, MPP, NAME, ROLE, STATUS
+from napari_nh2st.widgets.train.rows import ROLES, SectionRow, SectionRows, row_of, short_name
+from napari_nh2st.widgets.train.section_menu import section_menu
+from napari_nh2st.widgets.train.sections import SectionsTable
+from napari_nh2st.widgets.train.sections_model import (
+    DONOR,
+    EXPRESSION,
+    FIX,
+    MPP,
+    NAME,
+    ROLE,
+    STATUS,
+)
+from small_models import PANEL
 from train_studies import drawn_study
 
 DISPLAY, TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole
@@ -163,11 +183,28 @@ def test_a_second_slide_of_a_name_gets_a_name_of_its_own() -> None:
     rows = SectionRows()
     rows.add_slide(Path("a/C6.jpg"))
     rows.add_slide(Path("b/C6.jpg"))
-    assert [row.name for row in rows.all] == ["C6", "C6-2"]
+    rows.add_slide(Path("b/C6.tif"))
+    assert [row.name for row in rows.all] == ["C6", "b-C6", "b-C6-2"]
+    rows = SectionRows()
+    for patient in ("P1", "P2"):
+        rows.add_expression(Path(patient) / "C6" / "outs")
+    assert [row.name for row in rows.all] == ["C6", "P2-C6"]
+
+
+@pytest.mark.parametrize(("slide", "spots"), [("C6.tif", "C6.h5ad"), ("image.tif", "counts.h5ad")])
+def test_of_files_named_alike_those_of_one_folder_belong_together(slide: str, spots: str) -> None:
+    rows = SectionRows()
+    for patient in ("P1", "P2"):
+        rows.add_slide(Path("study") / patient / slide)
+    for patient in ("P2", "P1"):
+        rows.add_expression(Path("study") / patient / spots)
+    for row in rows.all:
+        assert row.slide is not None
+        assert row.expression == row.slide.parent / spots
 
 
 def test_a_row_says_what_it_lacks() -> None:
-    assert SectionRow().missing == ("name", "slide", "ST", "donor")
+    assert SectionRow().missing == ("slide", "ST", "name", "donor")
     row = SectionRow("train", "C6", "C", Path("C6.jpg"), Path("C6.tsv"))
     assert row.missing == ("positions",)
     assert row.section is None
@@ -182,14 +219,35 @@ def test_dropped_files_become_sections_that_are_checked(
     drop(table, study[0].expression, study[1].slide, study[0].slide, study[1].expression)
     assert [row.slide for row in table.rows.all] == [study[1].slide, study[0].slide]
     assert cell(table, 0, STATUS) == "needs donor"
+    assert table.genes() == {}
     for row, donor in enumerate(("D1", "D0")):
         put(table, row, DONOR, donor)
     assert cell(table, 0, STATUS) == "checking…"
     with pytest.raises(InputError, match="still being checked"):
         table.sections()
     checked(qtbot, table)
-    assert cell(table, 0, STATUS) == "ok: 30 spots, 6.25 µm/px"
+    assert cell(table, 0, STATUS) == "ok"
+    assert cell(table, 0, STATUS, TIP) == "30 spots, 6.25 µm/px."
     assert table.sections() == (study[1], study[0])
+    assert table.genes() == {"S0": set(PANEL), "S1": set(PANEL)}
+    put(table, 0, ROLE, "hold out")
+    assert list(table.genes()) == ["S0"]
+
+
+def test_files_are_checked_before_a_donor_is_given(
+    qtbot: QtBot, table: SectionsTable, study: tuple[Section, ...], tmp_path: Path
+) -> None:
+    broken, gone = tmp_path / "S0.tif", tmp_path / "S0.h5ad"
+    broken.write_bytes(b"no TIFF")
+    table.add_paths([broken, gone, study[1].slide, study[1].expression])
+    checked(qtbot, table)
+    assert cell(table, 0, STATUS) == "unreadable"
+    slide, spots, needed = cell(table, 0, STATUS, TIP).splitlines()
+    assert str(broken) in slide
+    assert str(gone) in spots
+    assert needed == "Still to be given: donor."
+    assert cell(table, 1, STATUS) == "needs donor"
+    assert "30 spots" in cell(table, 1, STATUS, TIP)
 
 
 def test_a_dropped_sections_table_brings_its_sections(
@@ -209,14 +267,14 @@ def test_why_a_section_is_no_good_stands_beside_it(
     broken.write_bytes(b"no HDF5")
     table.show_sections([Section("S", "D", study[0].slide, broken)], (), ())
     checked(qtbot, table)
-    assert "broken.h5ad" in cell(table, 0, STATUS)
-    assert cell(table, 0, STATUS) == cell(table, 0, STATUS, TIP)
+    assert cell(table, 0, STATUS) == "unreadable"
+    assert "broken.h5ad" in cell(table, 0, STATUS, TIP)
     with pytest.raises(InputError, match=r"Section S: .*broken\.h5ad"):
         table.sections()
     broken.write_bytes(study[0].expression.read_bytes())
     table.check_again(0)
     checked(qtbot, table)
-    assert cell(table, 0, STATUS).startswith("ok: 30 spots")
+    assert cell(table, 0, STATUS) == "ok"
 
 
 def test_a_reader_that_fails_unforeseen_is_told_in_the_row(
@@ -231,20 +289,34 @@ def test_a_reader_that_fails_unforeseen_is_told_in_the_row(
     monkeypatch.setattr(train_check, "read_spots", fail)
     table.show_sections(study[:1], (), ())
     checked(qtbot, table)
-    assert cell(table, 0, STATUS) == "It cannot be read: ZeroDivisionError: division by zero"
+    said = "The ST cannot be read: ZeroDivisionError: division by zero."
+    assert cell(table, 0, STATUS, TIP) == said
 
 
-def test_what_a_check_warns_of_can_be_read(
-    table: SectionsTable, study: tuple[Section, ...], monkeypatch: pytest.MonkeyPatch
+def know(table: SectionsTable, section: Section, found: Found) -> None:
+    table.checks._found[Measured.of(section, False)] = found
+
+
+def test_what_is_selected_is_told_in_full_or_else_the_first_problem(
+    table: SectionsTable, study: tuple[Section, ...]
 ) -> None:
-    monkeypatch.setattr(
-        train_check, "check", lambda _: Found("ok: 30 spots, 6.25 µm/px", True, ("It is odd.",))
-    )
-    found = train_check.check(Measured.of(study[0], False))
-    table.checks._found[Measured.of(study[0], False)] = found
-    table.show_sections(study[:1], (), ())
-    assert cell(table, 0, STATUS) == "ok: 30 spots, 6.25 µm/px; please read"
-    assert cell(table, 0, STATUS, TIP).endswith("\nIt is odd.")
+    good = Found(("30 spots, 6.25 µm/px.",), True)
+    know(table, study[0], good)
+    know(table, study[1], replace(good, short="ok, but read", warnings=("It is odd.",)))
+    table.show_sections(study[:2], (), ())
+    assert cell(table, 1, STATUS) == "ok, but read"
+    assert not table.details.isHidden()
+    assert told(table) == "S1: 30 spots, 6.25 µm/px. It is odd.\nS1.tif · S1.h5ad"
+    put(table, 0, DONOR, "")
+    assert told(table).startswith("S0: Still to be given: donor. 30 spots")
+    table.view.selectRow(1)
+    assert told(table).startswith("S1: ")
+    table.model.update(lambda: table.rows.set([row_of(study[0])]))
+    assert table.details.isHidden()
+
+
+def told(table: SectionsTable) -> str:
+    return table.details.text.text().replace("\u200b", "")
 
 
 def test_files_are_checked_once(
@@ -257,7 +329,7 @@ def test_files_are_checked_once(
 
     def check(measured: Measured) -> Found:
         asked.append(measured)
-        return Found("ok", True)
+        return Found((), True)
 
     monkeypatch.setattr(train_check, "check", check)
     table.show_sections(study[:2], (), ())
@@ -280,9 +352,21 @@ def test_two_sections_of_one_name_are_refused(
     assert table.rows[1].name == "S1"
     other = Section("S0", "E", study[1].slide, study[2].expression)
     table.model.update(lambda: table.rows.add_sections([other]))
-    assert cell(table, 3, STATUS).startswith("Another row is called 'S0'")
-    with pytest.raises(InputError, match="Another row is called"):
+    assert cell(table, 3, STATUS) == "name twice"
+    same = rf"Row 1 \({re.escape(str(study[0].slide))}\) is called 'S0' as well"
+    assert re.match(same, cell(table, 3, STATUS, TIP))
+    with pytest.raises(InputError, match="is called 'S0' as well: give one of them another name"):
         table.sections()
+
+
+def test_the_same_files_are_not_taken_twice(
+    table: SectionsTable, study: tuple[Section, ...]
+) -> None:
+    table.show_sections([study[0], replace(study[0], section_id="copy")], (), ())
+    assert cell(table, 1, STATUS) == "there twice"
+    assert "Row 1 (S0) has the same slide and ST" in cell(table, 1, STATUS, TIP)
+    put(table, 0, ROLE, "leave out")
+    assert cell(table, 1, STATUS) == "checking…"
 
 
 @pytest.mark.parametrize(("text", "mpp"), [("0.5", 0.5), ("0,5", 0.5), ("", None)])
@@ -393,6 +477,100 @@ def test_what_is_open_in_the_viewer_is_taken_over(
     table.from_layers.click()
     (row,) = table.rows.all
     assert (row.slide, row.expression) == (study[0].slide, study[0].expression)
+    table.undo.click()
+    assert len(table.rows) == 0
+
+
+def test_spots_of_layers_come_with_their_slide_and_as_they_were_fixed(
+    viewer: ViewerModel, table: SectionsTable, study: tuple[Section, ...]
+) -> None:
+    for section in study[:2]:
+        ((data, attributes, _),) = read_slide(section.slide)
+        viewer.add_image(data, **attributes)
+    metadata = {  # named like the other slide
+        SPOTS_PATH_KEY: str(study[0].expression),
+        MEASURED_SLIDE_KEY: str(study[1].slide),
+        FIX_KEY: "scale=2 flip-x",
+    }
+    layers = [viewer.add_points(np.zeros((1, 2)), metadata=metadata) for _ in ("measured", "other")]
+    table.add_from_layers()
+    assert [row.expression for row in table.rows.all] == [None, study[0].expression]
+    assert table.rows[1].fix == Fix("with x mirrored", 2.0)
+    for layer in layers:
+        layer.metadata[FIX_KEY] = ""
+    table.add_from_layers()
+    assert [row.fix for row in table.rows.all] == [None, None]
+
+
+def test_misplaced_spots_are_fixed_as_proposed_and_that_is_undone(
+    qtbot: QtBot, table: SectionsTable, tmp_path: Path
+) -> None:
+    section, _ = mirrored_section(tmp_path)
+    table.show_sections([section], (), ())
+    checked(qtbot, table)
+    assert cell(table, 0, STATUS) == "wrong places"
+    assert told(table).startswith("L: As they are, ")
+    assert table.details.fix.text() == "Fix: x mirrored"
+    table.details.fix.click()
+    checked(qtbot, table)
+    fix = Fix("with x mirrored")
+    assert table.sections() == (replace(section, fix=fix),)
+    assert cell(table, 0, FIX) == "flip-x"
+    table.save_table(tmp_path / "fixed.csv")
+    assert read_sections(tmp_path / "fixed.csv") == table.sections()
+    table.undo.click()
+    assert table.rows[0].fix is None
+    assert cell(table, 0, STATUS) == "wrong places"
+
+
+def test_no_fix_is_proposed_where_the_counts_are_wrong_or_positions_are_trusted(
+    tmp_path: Path,
+) -> None:
+    section, _ = mirrored_section(tmp_path)
+    trusted = train_check.check(Measured.of(section, True))
+    assert trusted.is_good
+    assert trusted.proposal is None
+    spots = read_h5ad(section.expression)
+    spots.X = spots.X * 0.5
+    spots.write_h5ad(section.expression)
+    found = train_check.check(Measured.of(section, False))
+    assert (found.is_good, found.short, found.proposal) == (False, "not usable", None)
+    assert "is no count" in found.sentences[0]
+
+
+def test_the_menu_of_a_row_offers_its_fix_and_to_leave_it(
+    table: SectionsTable, study: tuple[Section, ...]
+) -> None:
+    wrong = Found(("Wrong.",), False, "wrong places")
+    fixes = (Fix(factor=4.0), Fix("with y mirrored"))
+    for section, fix in zip(study, fixes, strict=False):
+        know(table, section, replace(wrong, proposal=Proposal(fix, ("Wrong.",))))
+    know(table, study[2], Found((), True))
+    table.show_sections(study, (), ())
+
+    def offered(number: int) -> dict[str, QAction]:
+        menu = section_menu(table, table.model.index(number, STATUS))
+        return {action.text(): action for action in menu.actions()}
+
+    assert "Fix: × 4" in offered(0)
+    assert not any("Fix" in text for text in offered(2))
+    table.view.selectAll()
+    offered(1)["Fix 2 sections as proposed"].trigger()
+    assert [row.fix for row in table.rows.all] == [*fixes, None]
+    offered(1)["Positions as in the file"].trigger()
+    assert [row.fix for row in table.rows.all] == [None, None, None]
+
+
+def test_a_fix_can_be_typed(
+    table: SectionsTable, study: tuple[Section, ...], messages: list[str]
+) -> None:
+    table.show_sections(study[:1], (), ())
+    assert not put(table, 0, FIX, "sideways")
+    assert messages[0].startswith("'sideways' is no fix of positions; give scale=NUMBER")
+    assert put(table, 0, FIX, "swap-xy")
+    assert table.rows[0].fix == Fix("with x and y swapped")
+    assert put(table, 0, FIX, "")
+    assert table.rows[0].fix is None
 
 
 def test_slides_and_their_spots_are_chosen_one_after_the_other(

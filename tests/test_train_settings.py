@@ -1,5 +1,6 @@
 """The controls of Train: each reaches the settings, and untouched ones mean the defaults."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -103,7 +104,7 @@ CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = 
     "head": (lambda f: pick(f.more["head_start"], "ridge"), replace(DEFAULT, head_start="ridge")),
     "panel by mean": (lambda f: pick(f.panel, "mean"), replace(DEFAULT, panel=PanelSettings())),
     "panel of given genes": (
-        lambda f: (pick(f.panel, "given"), f.genes.setPlainText("VIM, CD74\nEPCAM VIM")),
+        lambda f: (pick(f.panel, "given"), f.genes.text.setPlainText("VIM, CD74\nEPCAM VIM")),
         replace(DEFAULT, panel=PanelSettings("given", genes=("VIM", "CD74", "EPCAM"))),
     ),
     "panel, all of it": (
@@ -204,15 +205,94 @@ def test_genes_are_read_from_a_file(
     (tmp_path / "genes.txt").write_text("VIM\nCD74\n")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (f"{tmp_path}/genes.txt", ""))
     pick(form.panel, "given")
-    form.genes_file.click()
+    form.genes.from_file.click()
     assert form.chosen().panel == PanelSettings("given", genes=("VIM", "CD74"))
+
+
+MEASURED = {"A": {"ERBB2", "EPCAM", "VIM", "CD74", "KRT8"}, "B": {"ERBB2", "EPCAM", "VIM", "CD4"}}
+
+
+def test_genes_that_are_not_in_every_section_are_told_with_the_nearest(
+    form: TrainSettingsForm,
+) -> None:
+    pick(form.panel, "given")
+    genes = form.genes
+    genes.text.setPlainText("ERB2, vim, KRT8; EPCAM QQQ")
+    assert genes.problem() is None  # nothing is known of any section yet
+    form.set_sections(MEASURED)
+    assert genes.unknown() == ("ERB2", "KRT8", "QQQ")
+    assert genes.value() == ("ERB2", "VIM", "KRT8", "EPCAM", "QQQ")
+    assert genes.problem() == (
+        "Not every section has these genes of the panel: ERB2 (nearest ERBB2), KRT8 (not in B), "
+        "QQQ. Correct them, or press “Leave them out”."
+    )
+    assert genes.note.text().startswith("2 of 5 genes are in all 2 sections<br><b>ERB2</b>: not k")
+    assert not genes.note.isHidden()
+    assert not genes.leave_out.isHidden()
+    genes.leave_out.click()
+    assert form.chosen().panel == PanelSettings("given", genes=("VIM", "EPCAM"))
+    assert genes.problem() is None
+    assert genes.leave_out.isHidden()
+
+
+def test_a_click_on_the_nearest_name_takes_it(form: TrainSettingsForm) -> None:
+    form.set_sections({"A": MEASURED["A"]})
+    form.genes.text.setPlainText("ERB2, ERB2X\nVIM")
+    form.genes.show_match()
+    (link,) = re.findall('href="(ERB2 [^"]*)"', form.genes.note.text())
+    form.genes.note.linkActivated.emit(link)
+    assert form.genes.text.toPlainText() == "ERBB2, ERB2X\nVIM"
+    assert form.genes.unknown() == ("ERB2X",)
+
+
+def test_the_note_follows_the_typing(qtbot: QtBot, form: TrainSettingsForm) -> None:
+    form.set_sections(MEASURED)
+    form.genes.text.setPlainText("VIM, EPCAMM")
+    qtbot.waitUntil(lambda: "nearest" in form.genes.note.text())
+    assert "1 of 2 genes" in form.genes.note.text()
+
+
+def test_what_was_chosen_is_kept_for_the_next_session(
+    form: TrainSettingsForm, tmp_path: Path
+) -> None:
+    assert form.to_remember()["encoder"] == ""  # it follows the start
+    start = start_model(tmp_path / "mine")
+    form.start.choose(start)
+    pick(form.encoder, "whole")
+    pick(form.context, "average")
+    pick(form.validation, "section")
+    form.epochs.setText("9")
+    form.device.setCurrentText("cpu")
+    kept, chosen = form.to_remember(), form.chosen()
+    assert "validation" not in (form.set_validated(("A",)), form.to_remember())[1]
+    form.set_validated(())
+    form.restore(lambda name, default: default)
+    assert form.chosen() == DEFAULT
+    form.restore(kept.get)
+    assert form.chosen() == chosen
+    form.from_random.setChecked(True)
+    form.restore(form.to_remember().get)
+    assert form.from_random.isChecked()
+
+
+def test_what_was_kept_and_is_not_there_any_more_is_not_chosen(form: TrainSettingsForm) -> None:
+    gone = {"start": "/gone", "encoder": "new", "context": "new", "validation": "new"}
+    form.restore(gone.get)
+    assert form.chosen() == DEFAULT
+
+
+def test_tooltips_reach_what_is_typed_into(form: TrainSettingsForm) -> None:
+    weights = form.more["encoder_weights"]
+    assert weights.line.toolTip() == weights.toolTip() != ""
+    assert form.start.name.lineEdit().toolTip()
+    assert form.folded.toggleButton().toolTip()
 
 
 def test_only_what_matters_for_the_panel_is_shown(form: TrainSettingsForm) -> None:
     shown = []
     for rule in (None, "mean", "given"):
         pick(form.panel, rule)
-        shown.append((form.n_genes.isHidden(), form.genes.parentWidget().isHidden()))
+        shown.append((form.n_genes.isHidden(), form.genes.isHidden()))
     assert shown == [(True, True), (False, True), (True, False)]
 
 

@@ -1,5 +1,6 @@
 """The Train widget: what reaches the job, what it shows of it, and how a run ends."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,12 +14,14 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QDockWidget
 
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
 from napari_nh2st.training.record import RunRecord
@@ -28,7 +31,10 @@ from napari_nh2st.widgets.known_models import known_models, remember_run
 from napari_nh2st.widgets.train import controls as train_controls
 from napari_nh2st.widgets.train import widget as train_module
 from napari_nh2st.widgets.train.curves import curves_figure, curves_picture
+from napari_nh2st.widgets.train.outlook import section_to_spare
+from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
+from small_models import PANEL, small_model
 from train_studies import drawn_study, start_model
 
 
@@ -39,6 +45,7 @@ class ToldJobs(LocalJobs):
 
     def __init__(self, warm_up: tuple[str, ...] = ()) -> None:
         super().__init__(warm_up)
+        self.warm_up = warm_up
         self.is_stopped = self.is_killed = False
         made.append(self)
 
@@ -87,8 +94,9 @@ def widget(
     monkeypatch: pytest.MonkeyPatch,
     messages: dict[str, list[str]],
     study: tuple[Section, ...],
+    start: str,
 ) -> TrainWidget:
-    """With the three sections, the last held out, and jobs that tell nothing."""
+    """With a start model, three sections, the last held out, and jobs that tell nothing."""
     made.clear()
     monkeypatch.setattr(train_module, "new_jobs", ToldJobs)
     monkeypatch.setattr(ToldJobs, "script", ())
@@ -100,6 +108,7 @@ def widget(
         qtbot.waitUntil(lambda: widget.curves.is_idle, timeout=20_000)
 
     qtbot.addWidget(widget, before_close_func=wait_for_threads)
+    widget.settings.start.choose(start)
     widget.sections.show_sections(study, ("S2",), ())
     qtbot.waitUntil(lambda: not widget.sections.checks.is_busy, timeout=20_000)
     return widget
@@ -189,7 +198,7 @@ def test_the_course_of_a_training_is_shown(
         scores("before", [0.1, 0.2, np.nan]),
         StepDone(2, 1, 4, 2.5, 33.0, 125.0),
         epoch(1),
-        epoch(2),
+        epoch(2, validation_mse=0.06),
         Notice("Oh."),
         Scoring("after", "S2", 5, 30),
         Trained(Path(model), 2, "early", 200.0),
@@ -202,6 +211,7 @@ def test_the_course_of_a_training_is_shown(
         seen.append((widget.status.text(), widget.bar.value(), widget.bar.maximum()))
 
     monkeypatch.setattr(ToldJobs, "script", events)
+    monkeypatch.setattr(TrainingRun, "seconds", 200.0)
     widget.start()
     assert not widget.train.isEnabled()
     assert widget.stop_button.isEnabled()
@@ -216,19 +226,25 @@ def test_the_course_of_a_training_is_shown(
         3000,
     )
     assert seen[8] == ("Scoring the new model on S2: 5 of 30 spots", 5, 30)
-    assert widget.notes.text() == "Hm.\nOh."
+    assert widget.notes.text() == "• Hm.\n• Oh."
     assert messages["error"] == []
-    assert messages["info"] == [
-        "Training model-1: ended early after 3 min 20 s: validation got no better"
-    ]
+    how = "Ended early, since validation got no better; epoch 2 is kept. It took 3 min 20 s."
+    held_out = "Mean PCC 0.150 → 0.267 over 3 genes on 1 held-out section."
+    assert messages["info"] == [f"Training model-1: {how} {held_out}"]
     assert [e.epoch for e in widget.curves.epochs] == [1, 2]
-    assert widget.status.text() == (
-        "Ended early after 3 min 20 s: validation got no better; epoch 2 is kept. "
-        f"The model is in {model}"
+    validation = (
+        "On validation: PCC 0.200. MSE 0.060: worse than predicting each gene's mean (0.050)."
     )
+    assert widget.status.text().splitlines() == [
+        how,
+        validation,
+        held_out,
+        f"The model is in {model}",
+    ]
+    assert widget.bar.isHidden()  # whatever it stood at is of no interest any more
     assert widget.scores.sentence.text() == (
         "Mean PCC over 3 genes on 1 held-out section: 0.150 → 0.267; 1 of 2 genes are better. "
-        "MSE 0.040, of predicting each gene's mean 0.050."
+        "MSE 0.040; predicting each gene's mean makes 0.050."
     )
     assert model in known_models()
     assert widget.train.isEnabled()
@@ -254,6 +270,19 @@ def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_pa
     widget.scores.genes.save_csv(tmp_path / "scores.csv")
     saved = pd.read_csv(tmp_path / "scores.csv")
     pd.testing.assert_frame_equal(saved, expected.iloc[[2, 0, 1]].reset_index(drop=True))
+
+
+def test_genes_that_the_start_model_does_not_know_are_compared_with_nothing(
+    widget: TrainWidget,
+) -> None:
+    before = scores("before", [0.1, 0.2, np.nan])
+    before.summary["n_genes"] = 2
+    widget.scores.show_scores(before)
+    widget.scores.show_scores(scores("after", [0.3, 0.1, 0.8]))
+    assert widget.scores.sentence.text().startswith(
+        "Mean PCC over 3 genes on 1 held-out section: 0.400; over the 2 that the start model knows "
+        "0.150 → 0.200; 1 of 2 genes are better."
+    )
 
 
 def test_without_a_start_model_there_are_no_scores_before(widget: TrainWidget) -> None:
@@ -289,6 +318,86 @@ def test_stop_asks_and_a_second_press_ends_at_once(
     assert widget.stop_button.text() == "Stop"
 
 
+def test_stop_while_it_loads_ends_at_once(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(jobs: ToldJobs) -> None:
+        deadline = time.monotonic() + 20
+        while not jobs.is_killed and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    monkeypatch.setattr(ToldJobs, "script", (wait, JobFailed("was ended")))
+    widget.start()
+    qtbot.waitUntil(lambda: bool(made[-1].runs), timeout=20_000)
+    widget.stop_button.click()
+    finish(qtbot, widget)
+    assert (made[-1].is_stopped, made[-1].is_killed) == (False, True)
+    assert widget.status.text() == "Stopped before the first step."
+
+
+def test_the_process_is_warm_when_the_dock_is_seen(qtbot: QtBot, widget: TrainWidget) -> None:
+    assert made == []
+    widget.show()
+    (jobs,) = made
+    assert widget.idle_jobs() is jobs  # devices are asked for in the same one
+    assert "napari_nh2st.training.fit" in jobs.warm_up
+    widget.train.click()
+    finish(qtbot, widget)
+    assert [len(jobs.runs) for jobs in made] == [1, 0]
+    assert [jobs.closed for jobs in made] == [True, False]
+
+
+def test_it_has_keys(qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(jobs: ToldJobs) -> None:
+        deadline = time.monotonic() + 20
+        while not jobs.is_stopped and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    monkeypatch.setattr(ToldJobs, "script", (STARTED, wait))
+    # Qt hears keys in active windows only, and without a window manager none is.
+    keys = {shortcut.key().toString(): shortcut for shortcut in widget.findChildren(QShortcut)}
+    keys["F7"].activated.emit()
+    assert widget.is_running
+    qtbot.waitUntil(lambda: widget.status.text().startswith("60 spots"), timeout=20_000)
+    keys["Shift+F7"].activated.emit()
+    assert made[0].is_stopped
+    assert "F7" in widget.train.toolTip()
+    assert "Shift+F7" in widget.stop_button.toolTip()
+
+
+def test_without_a_held_out_section_the_dock_says_what_is_lost(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    assert widget.outlook.isHidden()
+    widget.sections.model.setData(widget.sections.model.index(2, 0), "train")
+    assert "No section is held out" in widget.outlook.notice.text()
+    assert widget.outlook.hold_out.text() == "Hold out S2"
+    monkeypatch.setattr(ToldJobs, "script", (STARTED, Trained(Path(start), 1, "stopped", 2.0)))
+    widget.start()
+    finish(qtbot, widget)
+    assert "its genes have no reliability" in widget.status.text()
+    widget.outlook.hold_out.click()
+    assert widget.sections.names("hold out") == ("S2",)
+    assert widget.outlook.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("trained", "seen", "spared"),
+    [
+        ([("a", "P"), ("b", "P")], "", ""),
+        ([("a", "P"), ("b", "P"), ("c", "P")], "", "c"),
+        ([("a", "P"), ("b", "Q"), ("c", "P")], "", "b"),
+        ([("a", "P"), ("b", "Q"), ("c", "R")], "", "c"),
+        ([("a", "P"), ("b", "Q"), ("c", "R")], "c", "b"),
+        ([("a", "P"), ("b", "Q"), ("c", "R")], "abc", ""),
+    ],
+)
+def test_the_section_that_is_offered_to_be_held_out(
+    trained: list[tuple[str, str]], seen: str, spared: str
+) -> None:
+    assert section_to_spare(trained, seen) == spared
+
+
 def test_a_crash_is_a_message_and_resume_is_offered(
     qtbot: QtBot,
     widget: TrainWidget,
@@ -317,7 +426,9 @@ def test_a_crash_is_a_message_and_resume_is_offered(
     finish(qtbot, widget)
     assert made[-1].runs[0][1]["folder"] == folder
     # Other settings are another training.
+    assert widget.train.text() == "Resume"
     widget.settings.epochs.setText("7")
+    assert widget.train.text() == "Train"
     widget.train.click()
     assert not widget.is_running
     assert "unfinished training of other sections or settings" in messages["error"][-1]
@@ -340,8 +451,7 @@ def test_an_unfinished_training_is_offered_to_the_next_session(
     assert "cut short" in other.unfinished.text()
     other.take_over.click()
     assert other.offer.isHidden()
-    assert other.train.text() == "Resume"
-    qtbot.waitUntil(lambda: not other.sections.checks.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: other.train.text() == "Resume", timeout=20_000)
     other.train.click()
     finish(qtbot, other)
     _, arguments = made[-1].runs[0]
@@ -381,6 +491,64 @@ def test_what_is_missing_is_said_and_nothing_runs(
     assert not widget.is_running
     assert said in messages["error"][0]
     assert made == []
+
+
+def given_panel(widget: TrainWidget, _folder: Path) -> None:
+    panel = widget.settings.panel
+    panel.setCurrentIndex(panel.findData("given"))
+    widget.settings.genes.text.setPlainText("ERBB2, EPCAMM")
+
+
+def a_file_as_folder(widget: TrainWidget, _folder: Path) -> None:
+    widget.folder.show_value(str(Path(__file__) / "run"))
+
+
+def a_start_that_knows_s2(widget: TrainWidget, folder: Path) -> None:
+    training = {"trained": True, "summary": "For a test.", "sections": ["S2"]}
+    save_model_folder(small_model(training=training, mpp=6.25), folder)
+    widget.settings.start.choose(str(folder))
+
+
+def a_start_of_mouse(widget: TrainWidget, folder: Path) -> None:
+    mouse = tuple(gene.capitalize() for gene in PANEL)
+    save_model_folder(small_model(panel=mouse, mpp=6.25), folder)
+    widget.settings.start.choose(str(folder))
+    assert "mouse" in widget.outlook.notice.text()
+
+
+def a_trained_folder(widget: TrainWidget, folder: Path) -> None:
+    save_model_folder(small_model(), folder / "model")
+    (folder / "test").mkdir()
+    widget.folder.show_value(str(folder))
+
+
+def weights_that_are_gone(widget: TrainWidget, _folder: Path) -> None:
+    widget.settings.more["encoder_weights"].show_value("/gone.pt")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (given_panel, r"EPCAMM \(nearest EPCAM\)"),
+        (a_file_as_folder, r"test_train_widget.py is a file"),
+        (a_start_that_knows_s2, r"was trained on S2"),
+        (a_start_of_mouse, r"mouse model on a human section"),
+        (a_trained_folder, r"holds a trained model already"),
+        (weights_that_are_gone, "no file /gone.pt"),
+    ],
+)
+def test_what_needs_no_training_to_be_refused_is_refused_before(
+    widget: TrainWidget,
+    messages: dict[str, list[str]],
+    spoil: Callable[[TrainWidget, Path], None],
+    said: str,
+    tmp_path: Path,
+) -> None:
+    spoil(widget, tmp_path / "spoilt")
+    widget.train.click()
+    assert not widget.is_running
+    (message,) = messages["error"]
+    assert re.search(said, message)
 
 
 def test_what_the_training_refuses_is_shown_and_the_choice_stays(
@@ -433,6 +601,25 @@ def test_curves_are_those_of_the_epochs() -> None:
     assert curves_picture(epochs, (360, 300), 2.0, "#ffffff").shape == (600, 720, 4)
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_start_is_drawn_without_losses() -> None:
+    none = dict.fromkeys(("loss", "query_loss", "neighbor_loss", "mse"))
+    figure = curves_figure([epoch(0, **none)], (360, 360), text="#ffffff")
+    drawn = {line.get_gid(): line.get_ydata() for axes in figure.axes for line in axes.lines}
+    assert np.isnan(drawn["loss"]).all()
+    assert drawn["validation_mse"].tolist() == [0.04]
+
+
+def test_there_is_no_room_for_curves_before_there_are_any(
+    qtbot: QtBot, widget: TrainWidget
+) -> None:
+    assert widget.curves.isHidden()
+    widget.curves.add(epoch(1))
+    qtbot.waitUntil(lambda: not widget.curves.isHidden(), timeout=20_000)
+    widget.curves.clear_epochs()
+    assert widget.curves.isHidden()
+
+
 def test_without_validation_only_the_losses_are_drawn() -> None:
     none = {"validation_pcc": None, "validation_mse": None, "baseline_mse": None}
     (axes,) = curves_figure([epoch(1, **none)], (360, 360), text="#000000").axes
@@ -472,8 +659,8 @@ def test_closing_in_the_middle_leaves_a_checkpoint_and_no_process(
 ) -> None:
     processes: list[JobProcess] = []
 
-    def real_jobs() -> JobProcess:
-        processes.append(JobProcess())
+    def real_jobs(warm_up: tuple[str, ...]) -> JobProcess:
+        processes.append(JobProcess(warm_up))
         return processes[-1]
 
     monkeypatch.setattr(train_module, "new_jobs", real_jobs)

@@ -7,11 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.model.config import read_config
 from napari_nh2st.model.sources import find_model
@@ -24,6 +23,7 @@ from napari_nh2st.training.events import (
     TrainStarted,
 )
 from napari_nh2st.training.record import RunRecord
+from napari_nh2st.training.refusals import check_record
 from napari_nh2st.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -82,9 +82,11 @@ class HeldOut:
     when
         ``"before"``: the start model; ``"after"``: the new one.
     summary
-        Over the genes of the new panel; see :func:`~napari_nh2st.training.metrics.summarize`.
+        Over those genes of the new panel that the model knows; see
+        :func:`~napari_nh2st.training.metrics.summarize`.
     scores
-        One row a gene of the new panel; see :func:`~napari_nh2st.training.metrics.gene_scores`.
+        One row a gene of the new panel, NaN where the model does not know it; see
+        :func:`~napari_nh2st.training.metrics.gene_scores`.
     notices
         What a reader of the numbers has to know.
     """
@@ -168,8 +170,8 @@ def train(
     from napari_nh2st.training import load_study
     from napari_nh2st.training.held_out import check_panel, trained_earlier
 
-    _check_early(sections, settings, held_out)
     record = RunRecord(tuple(sections), settings, name, tuple(held_out), trust_positions)
+    _check_early(record)
     study: list[MeasuredSection] = []
     for section in sections:
         yield Reading(section.section_id, len(study), len(sections))
@@ -190,32 +192,14 @@ def train(
     yield from run.train()
 
 
-class _Row(NamedTuple):
-    """A section as the table has it, before anything of it is read."""
-
-    name: str
-    donor: str
-
-
-def _check_early(
-    sections: Sequence[Section], settings: TrainSettings, held_out: Sequence[str]
-) -> None:
+def _check_early(record: RunRecord) -> None:
     """Refuse what can be refused before slides and counts are read."""
     from napari_nh2st.inference.device import place
-    from napari_nh2st.training.held_out import check_not_seen
-    from napari_nh2st.training.split import set_aside
 
-    rows = [_Row(section.section_id, section.donor_id) for section in sections]
-    trained = [row for row in rows if row.name not in held_out]
-    if not trained:
-        raise InputError("No section is left to train on: give one that is not held out.")
+    settings = record.settings
+    start = None if settings.start is None else read_config(find_model(settings.start))
+    check_record(record, start)
     place(settings.device, settings.precision, settings.batch_size, None)
-    if settings.start is not None:
-        config = read_config(find_model(settings.start))
-        check_not_seen(settings.start, config, held_out, "or start from another model")
-    if settings.encoder_weights is not None and not Path(settings.encoder_weights).is_file():
-        raise InputError(f"There is no file {settings.encoder_weights} with encoder weights.")
-    set_aside(trained, settings)
 
 
 def _model_folder() -> str:
@@ -281,6 +265,7 @@ class _Run:
         from napari_nh2st.training.held_out import (
             TEST_BEFORE_FOLDER,
             evaluate_start,
+            scores_over,
             summary_over,
         )
 
@@ -298,8 +283,8 @@ class _Run:
             if reason:
                 yield Notice(reason)
             return
-        scores = before.scores.set_index("gene").loc[list(panel)].reset_index()
-        yield HeldOut("before", summary_over(before, panel), scores, before.notices)
+        summary = summary_over(before, panel)
+        yield HeldOut("before", summary, scores_over(before, panel), before.notices)
         if not (self.folder / TEST_BEFORE_FOLDER).exists():
             write_evaluation(before, self.folder / TEST_BEFORE_FOLDER)
 

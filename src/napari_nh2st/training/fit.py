@@ -164,8 +164,9 @@ def _prepare(
     known = [section.name for section in aside if section.name in seen]
     if start is not None and known:
         notices.append(
-            f"The start model {start.config.name} was trained on {', '.join(known)}, which choose "
-            "the epoch here: their scores flatter."
+            f"The start model {start.config.name} has learned from {', '.join(known)}, on which "
+            "the epoch is chosen here: validation scores are too good. Validate on a section that "
+            "it has not seen."
         )
     panel, panel_notice = _panel(in_training, settings, start)
     notices.append(panel_notice)

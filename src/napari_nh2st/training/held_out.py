@@ -1,13 +1,16 @@
 """Scores on sections that a model has not seen, and what they make of its reliability."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 from safetensors import safe_open
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, ModelConfig, read_config
+from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.training.crossval import with_held_out
@@ -15,38 +18,13 @@ from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.evaluation import Evaluation, evaluate
 from napari_nh2st.training.fit import MODEL_FOLDER
 from napari_nh2st.training.metrics import summarize
+from napari_nh2st.training.refusals import check_not_seen as check_not_seen  # for the command line
 from napari_nh2st.training.run_state import LAST
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
 TEST_FOLDER, TEST_BEFORE_FOLDER = "test", "test-before"
 """Where a training leaves the model's scores, and those of what it started from."""
-
-
-def check_not_seen(name: str, config: ModelConfig, tested: Collection[str], other: str) -> None:
-    """Refuse to call sections held out that a model was trained on.
-
-    Parameters
-    ----------
-    name, config
-        The model.
-    tested
-        Names of the sections.
-    other
-        What else can be done about it, for the message.
-
-    Raises
-    ------
-    InputError
-        It was trained on sections of such names.
-    """
-    seen = [section for section in config.training.get("sections", ()) if section in tested]
-    if seen:
-        raise InputError(
-            f"{name} was trained on {', '.join(seen)} (sections of that name): scores there do "
-            f"not tell how far to trust it. Give the sections other names if they are others, "
-            f"leave them out, {other}"
-        )
 
 
 def check_panel(panel: Sequence[str], test: Sequence[MeasuredSection]) -> None:
@@ -84,35 +62,68 @@ def evaluate_start(
     Returns
     -------
     evaluation
-        None without a start model, or where it lacks genes or has another target.
+        Of the genes that the start model knows; a notice says so where others are learned as
+        well. None without a start model, or where it knows none of them or has another target.
     reason
         Why there is none, as a sentence; empty where no start model was given.
     """
     if settings.start is None:
         return None, ""
     start = load_model(settings.start)
-    missing = set(panel) - set(start.config.panel)
-    if missing:
+    name, n_known = start.config.name, len(set(panel) & set(start.config.panel))
+    if not n_known:
         return None, (
-            f"The start model {start.config.name} lacks {len(missing)} of the panel's genes: "
-            "there are no scores from before the training."
+            f"The start model {name} knows none of the panel's {len(panel)} genes: there are no "
+            "scores from before the training."
         )
     try:
-        return evaluate(
+        evaluation = evaluate(
             start, test, device=settings.device, precision=settings.precision, on_event=on_event
-        ), ""
+        )
     except InputError as error:  # such as another target; the training is good nevertheless
         return None, f"There are no scores from before the training: {error}."
+    if n_known == len(panel):
+        return evaluation, ""
+    notice = (
+        f"The start model {name} knows {n_known} of the panel's {len(panel)} genes: only these "
+        "have scores from before the training."
+    )
+    return replace(evaluation, notices=(notice, *evaluation.notices)), ""
+
+
+def scores_over(evaluation: Evaluation, panel: Sequence[str]) -> pd.DataFrame:
+    """An evaluation's scores for the genes of another panel.
+
+    Parameters
+    ----------
+    evaluation
+        Of some genes.
+    panel
+        The genes that are wanted, in their order.
+
+    Returns
+    -------
+    DataFrame
+        One row a gene of the panel, as :func:`~napari_nh2st.training.metrics.gene_scores` has
+        them. NaN for a gene that was not evaluated, and for all errors where the two panels have
+        not the same genes: targets are scaled to the sum of the panel, so errors are in another
+        unit.
+    """
+    known = evaluation.scores.set_index("gene")
+    scores = known.reindex(list(panel))
+    if set(panel) != set(known.index):
+        scores[[name for name in scores if not name.startswith("pcc")]] = np.nan
+    return scores.reset_index()
 
 
 def summary_over(evaluation: Evaluation, panel: Sequence[str]) -> dict[str, Any]:
-    """An evaluation's summary over the genes of a smaller panel."""
-    scores = evaluation.scores.set_index("gene").loc[list(panel)].reset_index()
-    if len(scores) == len(evaluation.scores):
+    """An evaluation's summary over those of its genes that another panel has."""
+    evaluated = set(evaluation.scores["gene"])
+    if evaluated == set(panel):
         return evaluation.summary
-    # Targets are scaled to the sum of the panel: errors are in another unit.
-    scores.iloc[:, 4:] = float("nan")
-    predictions = [each[:, list(panel)] for each in evaluation.predictions.values()]
+    shared = [gene for gene in panel if gene in evaluated]
+    scores = scores_over(evaluation, panel).set_index("gene").loc[shared].reset_index()
+    predictions = [each[:, shared] for each in evaluation.predictions.values()]
     return summarize(scores, predictions)
 
 

@@ -1,16 +1,32 @@
 """Checks of sections beside the viewer, one after another in a thread."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anndata import AnnData
 from napari.qt.threading import create_worker
 from psygnal import Signal
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.slide import open_slide
-from napari_nh2st.spots import Section, check_section, read_spots
+from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.spots import (
+    Fix,
+    Proposal,
+    Section,
+    apply_fix,
+    check_counts,
+    check_enough_spots,
+    check_section,
+    propose_fix,
+    read_spots,
+)
+from napari_nh2st.spots.orientation import AS_THEY_ARE
+
+_NAME = "This section"
+"""What checks call it."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +35,7 @@ class Measured:
 
     Parameters
     ----------
-    slide, expression, positions, mpp
+    slide, expression, positions, mpp, fix
         As in :class:`~napari_nh2st.spots.Section`.
     trust_positions
         As in :func:`~napari_nh2st.spots.check_section`.
@@ -27,15 +43,21 @@ class Measured:
 
     slide: Path
     expression: Path
-    positions: Path | None
-    mpp: float | None
-    trust_positions: bool
+    positions: Path | None = None
+    mpp: float | None = None
+    fix: Fix | None = None
+    trust_positions: bool = False
 
     @classmethod
     def of(cls, section: Section, trust_positions: bool) -> "Measured":
         """Of a section."""
         return cls(
-            section.slide, section.expression, section.positions, section.mpp, trust_positions
+            section.slide,
+            section.expression,
+            section.positions,
+            section.mpp,
+            section.fix,
+            trust_positions,
         )
 
 
@@ -45,33 +67,107 @@ class Found:
 
     Parameters
     ----------
-    text
-        In words: the spots and the µm/px, or what is wrong.
+    sentences
+        The spots and the µm/px, or what is wrong.
     is_good
         Whether the section can be trained on.
+    short
+        The same in two words.
     warnings
         Sentences to be read nevertheless.
+    proposal
+        What seems wrong with the places of the spots, and what would put it right.
+    genes
+        What was measured; empty where it could not be read.
     """
 
-    text: str
+    sentences: tuple[str, ...]
     is_good: bool
+    short: str = "ok"
     warnings: tuple[str, ...] = ()
+    proposal: Proposal | None = None
+    genes: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def check(measured: Measured) -> Found:
-    """Read a section's spots and slide, and see whether they fit."""
+    """Read a section's spots and slide, and see whether they fit; takes seconds."""
+    unreadable: list[str] = []
+    with ExitStack() as opened:
+        spots, slide = None, None
+        try:
+            slide = opened.enter_context(open_slide(measured.slide, mpp=measured.mpp))
+        except InputError as error:
+            unreadable.append(_sentence(error))
+        except Exception as error:  # a reader that met what nobody foresaw: the row says so
+            unreadable.append(_unforeseen("The slide", error))
+        try:
+            spots = read_spots(measured.expression, positions=measured.positions)
+        except InputError as error:
+            unreadable.append(_sentence(error))
+        except Exception as error:
+            unreadable.append(_unforeseen("The ST", error))
+        if spots is None or slide is None:
+            return Found(tuple(unreadable), False, "unreadable")
+        try:
+            return _fit(spots, slide, measured)
+        except Exception as error:
+            return Found((_unforeseen("The section", error),), False, "not usable")
+
+
+def _fit(spots: AnnData, slide: Slide, measured: Measured) -> Found:
+    """Whether spots and slide that can be read belong together."""
+    genes = frozenset(spots.var_names)
     try:
-        spots = read_spots(measured.expression, positions=measured.positions)
-        with open_slide(measured.slide, mpp=measured.mpp) as slide:
-            result = check_section(
-                spots, slide, name="The section", trust_positions=measured.trust_positions
-            )
+        check_counts(spots, _NAME)
+        check_enough_spots(spots, _NAME)
     except InputError as error:
-        return Found(str(error), False)
-    except Exception as error:  # a reader that met what nobody foresaw: the row says so
-        return Found(f"It cannot be read: {type(error).__name__}: {error}", False)
-    mpp = result.mpp[0]
-    return Found(f"ok: {spots.n_obs:,} spots, {mpp:.2f} µm/px", True, result.warnings)
+        return Found((_sentence(error),), False, "not usable", genes=genes)
+    fixed = spots if measured.fix is None else apply_fix(spots, measured.fix, slide.shape)
+    trust = measured.trust_positions
+    try:
+        result = check_section(fixed, slide, name=_NAME, trust_positions=trust)
+    except InputError as error:
+        proposal = _proposal(spots, slide, measured)
+        if proposal is None:
+            return Found((_sentence(error),), False, "not usable", genes=genes)
+        return Found(_advice(proposal), False, "wrong places", (), proposal, genes)
+    warnings = tuple(_sentence(warning) for warning in result.warnings)
+    return Found(
+        (f"{spots.n_obs:,} spots, {result.mpp[0]:.3g} µm/px.",),
+        True,
+        "ok, but read" if warnings else "ok",
+        warnings,
+        _proposal(spots, slide, measured) if warnings else None,
+        genes,
+    )
+
+
+def _proposal(spots: AnnData, slide: Slide, measured: Measured) -> Proposal | None:
+    """What would put the spots of the file right, unless that is done."""
+    proposal = propose_fix(spots, slide)
+    if proposal is None or proposal.fix == measured.fix:
+        return None
+    if measured.trust_positions and proposal.fix.orientation != AS_THEY_ARE:
+        return None
+    return proposal
+
+
+def _advice(proposal: Proposal) -> tuple[str, ...]:
+    """What was noticed, and what can be done about it here."""
+    what = "Take them as proposed"
+    if proposal.fix.factor == 1:
+        what += "; or, if they are right as they are, tick Trust positions under More"
+    return (*proposal.reasons, f"{what}.")
+
+
+def _sentence(message: object) -> str:
+    """A message about the section, where the row itself says which one."""
+    text = str(message).removeprefix(f"{_NAME}: ")
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
+
+
+def _unforeseen(what: str, error: Exception) -> str:
+    return f"{what} cannot be read: {type(error).__name__}: {error}."
 
 
 class SectionChecks:
@@ -89,6 +185,7 @@ class SectionChecks:
         self._found: dict[Measured, Found] = {}
         self._wanted: list[Measured] = []
         self._worker: Any = None
+        self._is_open = True
 
     @property
     def is_busy(self) -> bool:
@@ -101,6 +198,7 @@ class SectionChecks:
 
     def want(self, all_measured: Sequence[Measured]) -> None:
         """Check these, and no others; what was checked before is not checked again."""
+        self._is_open = True
         self._wanted = [one for one in dict.fromkeys(all_measured) if one not in self._found]
         if self._wanted and self._worker is None:
             self._worker = create_worker(
@@ -116,6 +214,7 @@ class SectionChecks:
     def close(self) -> None:
         """End after the section that is being checked."""
         self._wanted = []
+        self._is_open = False
         if self._worker is not None:
             self._worker.quit()
 
@@ -128,8 +227,10 @@ class SectionChecks:
     def _on_found(self, result: tuple[Measured, Found]) -> None:
         measured, found = result
         self._found[measured] = found
-        self.changed.emit()
+        if self._is_open:  # else whoever listens may be gone
+            self.changed.emit()
 
     def _on_finished(self) -> None:
         self._worker = None
-        self.want(self._wanted)  # what came while the thread was ending
+        if self._wanted:
+            self.want(self._wanted)  # what came while the thread was ending

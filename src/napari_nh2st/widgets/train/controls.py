@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # qtpy re-exports
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -17,12 +18,22 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_nh2st.training.record import RunRecord
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
+from napari_nh2st.training.refusals import check_folder, check_record
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.known_models import models_folder
 from napari_nh2st.widgets.train.curves import TrainCurves
 from napari_nh2st.widgets.train.fields import FileLine
+from napari_nh2st.widgets.train.outlook import (
+    Outlook,
+    check_overlaps,
+    held_out_notice,
+    overlaps,
+    section_to_spare,
+)
 from napari_nh2st.widgets.train.scores import HeldOutScores
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.settings_form import TrainSettingsForm
@@ -32,6 +43,8 @@ if TYPE_CHECKING:
 
 
 _WIDTH = 350
+
+TRAIN_KEY, STOP_KEY = "F7", "Shift+F7"
 
 
 class TrainControls(QWidget):
@@ -50,7 +63,9 @@ class TrainControls(QWidget):
         Of the model, and where the run goes.
     unfinished, take_over, dismiss
         A training that was not finished, offered to be gone on with.
-    train, stop
+    outlook
+        What to know before it begins.
+    train, stop_button
         The buttons.
     bar, status, notes
         How it goes, and what to know about it.
@@ -76,8 +91,12 @@ class TrainControls(QWidget):
         self.take_over.setToolTip("Show its sections and settings, to resume it")
         self.dismiss = QPushButton("Not now")
         self.dismiss.setToolTip("Do not offer it until the widget is opened again")
+        self.outlook = Outlook()
         self.train = QPushButton("Train")
         self.stop_button = QPushButton("Stop")
+        # Not shortcuts of the buttons: they lose theirs with each new text.
+        for key, button in ((TRAIN_KEY, self.train), (STOP_KEY, self.stop_button)):
+            QShortcut(QKeySequence(key), self).activated.connect(button.click)
         self.bar = QProgressBar()
         self.bar.setToolTip("Epochs done, or what is made ready before them")
         self.status = QLabel()
@@ -87,8 +106,8 @@ class TrainControls(QWidget):
         self.notes.setWordWrap(True)
         self.notes.setToolTip("What to know about this training and its numbers")
         self.notes.hide()
+        self._notes: list[str] = []
         self.curves = TrainCurves()
-        self.curves.hide()
         self.scores = HeldOutScores()
         self.predict = QPushButton("Predict with it")
         self.predict.setToolTip("Open the Predict widget with the new model")
@@ -118,6 +137,28 @@ class TrainControls(QWidget):
             self.settings.trust_positions.isChecked(),
         )
 
+    def start_config(self) -> ModelConfig | None:
+        """Of the start model; None without one, or where it is still to be fetched."""
+        return None if self.settings.from_random.isChecked() else self.settings.start.config
+
+    def check_new(self, record: RunRecord, folder: Path) -> None:
+        """Refuse what a training would refuse only after it has read everything.
+
+        Raises
+        ------
+        InputError
+            Its folder cannot be used, or the choices do not go together.
+        """
+        check_folder(folder, record)
+        start, panel = self.start_config(), record.settings.panel
+        check_record(record, start)
+        if panel is None and start is not None:
+            check_overlaps(start.panel, self.sections.genes())
+        elif panel is not None and panel.rule == "given":
+            self.settings.genes.show_match()
+            if problem := self.settings.genes.problem():
+                raise InputError(problem)
+
     def chosen_folder(self) -> Path:
         """Where the run goes."""
         given = self.folder.value()
@@ -145,6 +186,42 @@ class TrainControls(QWidget):
         self._default_name = free_name(models_folder())
         self.refresh_place()
 
+    # --- what is shown ---
+
+    def show_outlook(self) -> None:
+        """What to know before the training begins."""
+        used = [row for row in self.sections.rows.all if row.role != "leave out"]
+        trained = [(row.name, row.donor) for row in used if row.role == "train"]
+        if not trained:
+            self.outlook.show_notices([], "")
+            return
+        nothing_held_out = held_out_notice(len(self.sections.names("hold out")))
+        start = self.start_config()
+        seen = set() if start is None else set(start.training.get("sections", ()))
+        spare = section_to_spare(trained, seen) if nothing_held_out else ""
+        told = [nothing_held_out] if nothing_held_out else []
+        if start is not None and self.settings.panel.value() is None:
+            found = overlaps(start.panel, self.sections.genes())
+            told += [overlap.sentence for overlap in found if overlap.sentence]
+        self.outlook.show_notices(told, spare)
+
+    def show_notes(self, *sentences: str) -> None:
+        """Keep what the user should read below the status: notifications would pass by."""
+        self._notes = list(dict.fromkeys([*self._notes, *sentences]))
+        self.notes.setText("\n".join(f"• {sentence}" for sentence in self._notes))
+        self.notes.setVisible(bool(self._notes))
+
+    def clear_notes(self) -> None:
+        """Show none."""
+        self._notes = []
+        self.show_notes()
+
+    def scroll_to_top(self) -> None:
+        """Bring what is offered at the top into view."""
+        bar = self.scroll_area.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(bar.minimum())
+
     # --- appearance ---
 
     def _lay_out(self) -> None:
@@ -168,6 +245,7 @@ class TrainControls(QWidget):
         content.addWidget(_title("Settings"))
         content.addWidget(self.settings)
         content.addLayout(place)
+        content.addWidget(self.outlook)
         content.addLayout(buttons)
         content.addWidget(self.bar)
         content.addWidget(self.status)
@@ -185,6 +263,16 @@ class TrainControls(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
+
+
+def goes_on(folder: Path, record: RunRecord) -> bool:
+    """Whether a folder holds an unfinished training that this one would go on with."""
+    if not is_unfinished(folder):
+        return False
+    try:
+        return record.goes_on_with(read_record(folder))
+    except InputError:  # it was begun elsewhere: the training will see
+        return True
 
 
 def free_name(folder: Path) -> str:

@@ -78,7 +78,9 @@ def curves_figure(
             axes.plot(x, row, style, color=color, label=label, gid=name, lw=1.3, marker=".", ms=4)
         if validated:
             axes.axvline(epochs[-1].best_epoch, color="#888888", ls=":", lw=1)
-        if title == "Losses" and values.size and np.nanmin(values) > 0:
+        # The start has no losses yet.
+        known = values[np.isfinite(values)]
+        if title == "Losses" and known.size and known.min() > 0:
             axes.set_yscale("log")  # the MSE is a hundredth of the contrastive losses
         axes.set_facecolor("none")
         axes.set_title(title, fontsize=8, color=text, loc="left", pad=3)
@@ -116,6 +118,8 @@ def curves_picture(
 class TrainCurves(QLabel):
     """Shows the curves as they are drawn in a thread: matplotlib takes longer than a frame.
 
+    Hidden until there is a drawing.
+
     Attributes
     ----------
     epochs
@@ -128,7 +132,11 @@ class TrainCurves(QLabel):
         self._worker: Any = None
         self._is_old = False
         self.setMinimumSize(1, _HEIGHT)
-        self.setToolTip("One point an epoch; the dotted line is the best epoch so far")
+        self.setToolTip(
+            "One point an epoch, 0 is what the training starts from; the dotted line is the best "
+            "epoch so far"
+        )
+        self.hide()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_MS_BETWEEN_DRAWINGS)
@@ -142,7 +150,7 @@ class TrainCurves(QLabel):
     def clear_epochs(self) -> None:
         """Begin anew."""
         self.epochs = []
-        self._draw_soon()
+        self.hide()
 
     def add(self, *epochs: EpochDone) -> None:
         """Show more epochs, soon: many at once are drawn once."""
@@ -170,7 +178,7 @@ class TrainCurves(QLabel):
             return
         self._is_old = False
         text = self.palette().color(QPalette.ColorRole.WindowText).name()
-        size = (max(self.width(), 100), max(self.height(), 100))
+        size = (max(self._width(), 100), max(self.height(), _HEIGHT))
         self._worker = create_worker(
             curves_picture,
             tuple(self.epochs),
@@ -180,12 +188,23 @@ class TrainCurves(QLabel):
             _connect={"returned": self._show, "finished": self._on_finished},
         )
 
+    def _width(self) -> int:
+        """Of the drawing; before it is shown first, that of what is around it."""
+        around = self.parentWidget()
+        layout = None if around is None else around.layout()
+        if self.isVisible() or layout is None:
+            return self.width()
+        return layout.contentsRect().width()
+
     def _show(self, picture: NDArray[np.uint8]) -> None:
+        if not self.epochs:  # begun anew since
+            return
         height, width = picture.shape[:2]
         image = QImage(picture.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888)
         pixmap = QPixmap.fromImage(image)
         pixmap.setDevicePixelRatio(self.devicePixelRatioF())
         self.setPixmap(pixmap)
+        self.show()
 
     def _on_finished(self) -> None:
         self._worker = None

@@ -98,6 +98,11 @@ class ChoiceBox(QComboBox):
         """Choose a value."""
         self.setCurrentIndex(self.findData(value))
 
+    def choose_known(self, value: Any) -> None:
+        """Choose a value if there is such a one: what was kept may be another version's."""
+        if self.findData(value) >= 0:
+            self.show_value(value)
+
 
 class SwitchBox(QCheckBox):
     """Yes or no."""
@@ -148,6 +153,11 @@ class FileLine(QWidget):
     def show_value(self, value: str | None) -> None:
         """Show a path."""
         self.line.setText(value or "")
+
+    def setToolTip(self, text: str | None) -> None:  # Qt's name
+        """Say it over the line as well, which Qt asks first."""
+        super().setToolTip(text)
+        self.line.setToolTip(text)
 
     def _on_browse(self) -> None:
         if self._folder:

@@ -3,12 +3,13 @@
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
-from napari_nh2st.spots import Section
+from napari_nh2st.spots import Fix, Section
 from napari_nh2st.spots.st_tables import is_table
 
 Role = Literal["train", "validate", "hold out", "leave out"]
@@ -35,7 +36,7 @@ class SectionRow:
         What it is for.
     name, donor
         As in :class:`~napari_nh2st.spots.Section`; empty while not given.
-    slide, expression, positions, mpp
+    slide, expression, positions, mpp, fix
         Likewise; None while not given.
     """
 
@@ -46,30 +47,32 @@ class SectionRow:
     expression: Path | None = None
     positions: Path | None = None
     mpp: float | None = None
+    fix: Fix | None = None
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """What has to be given, in words."""
+    def missing_files(self) -> tuple[str, ...]:
+        """Which files have to be given, in words; without them nothing can be checked."""
         needed = [
-            what
-            for what, value in (
-                ("name", self.name),
-                ("slide", self.slide),
-                ("ST", self.expression),
-                ("donor", self.donor),
-            )
-            if not value
+            what for what, file in (("slide", self.slide), ("ST", self.expression)) if file is None
         ]
         if self.expression is not None and is_table(self.expression) and self.positions is None:
             needed.append("positions")
         return tuple(needed)
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """What has to be given, in words."""
+        words = [what for what, text in (("name", self.name), ("donor", self.donor)) if not text]
+        return (*self.missing_files, *words)
+
+    @property
     def section(self) -> Section | None:
         """The section; None while something is missing."""
         if self.missing or self.slide is None or self.expression is None:
             return None
-        return Section(self.name, self.donor, self.slide, self.expression, self.positions, self.mpp)
+        return Section(
+            self.name, self.donor, self.slide, self.expression, self.positions, self.mpp, self.fix
+        )
 
 
 def row_of(section: Section, role: Role = "train") -> SectionRow:
@@ -82,6 +85,7 @@ def row_of(section: Section, role: Role = "train") -> SectionRow:
         section.expression,
         section.positions,
         section.mpp,
+        section.fix,
     )
 
 
@@ -119,6 +123,16 @@ class SectionRows:
         if self._before:
             self._rows = self._before.pop()
 
+    def change_together(self, change: Callable[[], None]) -> None:
+        """Do several changes that one undo takes back."""
+        rows, before = self._rows, self._before
+        try:
+            change()
+        finally:
+            changed = self._rows
+            self._rows, self._before = rows, before
+            self.set(changed)
+
     def remove(self, numbers: Sequence[int]) -> None:
         """Remove rows."""
         self.set([row for k, row in enumerate(self._rows) if k not in set(numbers)])
@@ -138,19 +152,17 @@ class SectionRows:
         free = [k for k, row in enumerate(self._rows) if row.slide is None]
         place = _best(path, [(k, self._rows[k]) for k in free])
         if place is None:
-            name = self._free_name(short_name(path))
-            self.set([*self._rows, SectionRow(name=name, slide=path, mpp=mpp)])
+            self.set([*self._rows, SectionRow(name=self._free_name(path), slide=path, mpp=mpp)])
         else:
             row = self._rows[place]
-            name = row.name or self._free_name(short_name(path))
+            name = row.name or self._free_name(path)
             self.change([place], slide=path, name=name, mpp=row.mpp or mpp)
 
     def add_expression(self, path: Path) -> None:
         """Give measured spots to the row they seem to belong to; a new one if none waits."""
         place = self._waiting(path, "expression")
         if place is None:
-            name = self._free_name(short_name(path))
-            self.set([*self._rows, SectionRow(name=name, expression=path)])
+            self.set([*self._rows, SectionRow(name=self._free_name(path), expression=path)])
         else:
             self.change([place], expression=path)
 
@@ -158,10 +170,44 @@ class SectionRows:
         """Give a table of positions to the row it seems to belong to; a new one if none waits."""
         place = self._waiting(path, "positions")
         if place is None:
-            name = self._free_name(short_name(path))
-            self.set([*self._rows, SectionRow(name=name, positions=path)])
+            self.set([*self._rows, SectionRow(name=self._free_name(path), positions=path)])
         else:
             self.change([place], positions=path)
+
+    def add_measured(
+        self,
+        expression: Path,
+        positions: Path | None = None,
+        fix: Fix | None = None,
+        slide: Path | None = None,
+    ) -> None:
+        """Add measured spots of which more is known than their file.
+
+        Parameters
+        ----------
+        expression, positions
+            As in :class:`~napari_nh2st.spots.Section`.
+        fix
+            Likewise; a row that has these files already takes it as well. None for not known.
+        slide
+            The one they lie on; None to find it by name.
+        """
+        on_it = [k for k, row in enumerate(self._rows) if slide is None or row.slide == slide]
+        place = next((k for k in on_it if self._rows[k].expression == expression), None)
+        done = None if fix == Fix() else fix
+        if place is not None:
+            if fix is not None:
+                self.change([place], fix=done)
+            return
+        if slide is None:
+            place = self._waiting(expression, "expression")
+        else:
+            place = next((k for k in on_it if self._rows[k].expression is None), None)
+        if place is None:
+            row = SectionRow(name=self._free_name(slide or expression), slide=slide)
+            self.set([*self._rows, row])
+            place = len(self._rows) - 1
+        self.change([place], expression=expression, positions=positions, fix=done)
 
     def add_sections(self, sections: Sequence[Section]) -> None:
         """Add complete sections; those that are there already, with the same files, are not."""
@@ -169,13 +215,28 @@ class SectionRows:
         new = [row_of(s) for s in sections if (s.slide, s.expression) not in there]
         self.set([*self._rows, *new])
 
-    def twice(self, number: int) -> bool:
-        """Whether another row has the same name."""
-        name = self._rows[number].name
-        return bool(name) and sum(row.name == name for row in self._rows) > 1
+    def namesake(self, number: int) -> int | None:
+        """Number of another row of the same name; None if there is none."""
+        return self._other(number, lambda row: row.name or None)
+
+    def same_files(self, number: int) -> int | None:
+        """Number of another row, not left out, of the same slide and ST; None if there is none."""
+        return self._other(
+            number,
+            lambda row: (
+                None
+                if row.missing_files or row.role == "leave out"
+                else (row.slide, row.expression)
+            ),
+        )
+
+    def _other(self, number: int, key: Callable[[SectionRow], object]) -> int | None:
+        wanted = key(self._rows[number])
+        others = (k for k, row in enumerate(self._rows) if k != number and key(row) == wanted)
+        return None if wanted is None else next(others, None)
 
     def _waiting(self, path: Path, field: str) -> int | None:
-        """The row of the most similar name that waits for a file, or else the first."""
+        """The row of the most similar name that waits for a file, or else the nearest folder's."""
         waiting = [
             (k, row)
             for k, row in enumerate(self._rows)
@@ -184,10 +245,17 @@ class SectionRows:
         best = _best(path, waiting)
         if best is not None:
             return best
-        return waiting[0][0] if waiting else None
+        nearest = max(waiting, key=lambda item: (_nearness(path, item[1]), -item[0]), default=None)
+        return None if nearest is None else nearest[0]
 
-    def _free_name(self, name: str) -> str:
+    def _free_name(self, path: Path) -> str:
+        """A name for a file: where another section has it, with the folder's before it."""
         names = {row.name for row in self._rows}
+        name = short_name(path)
+        if name in names:
+            folders = (parent.name for parent in path.parents)
+            telling = (folder for folder in folders if folder not in ("", "outs", name))
+            name = "-".join([*islice(telling, 1), name])
         number, free = 1, name
         while free in names:
             number += 1
@@ -210,16 +278,29 @@ def _takes_positions(row: SectionRow) -> bool:
 
 
 def _best(path: Path, rows: Sequence[tuple[int, SectionRow]]) -> int | None:
-    """Of the rows, the one named most like a file; None where none is named like it."""
+    """Of the rows, the one named most like a file; None where none is named like it.
+
+    Of those named alike, the one whose files are nearest: studies have a folder a section, too.
+    """
     wanted = short_name(path).casefold()
     scored = []
     for number, row in rows:
         names = {row.name, *(short_name(p) for p in (row.slide, row.expression) if p)}
         alike = max(_likeness(wanted, name.casefold()) for name in names)
-        scored.append((alike, -number))
+        scored.append((alike, _nearness(path, row), -number))
     if not scored or max(scored)[0] < _ALIKE:
         return None
-    return -max(scored)[1]
+    return -max(scored)[2]
+
+
+def _nearness(path: Path, row: SectionRow) -> int:
+    """Folders that a file shares with the nearest of a row's."""
+    shared = 0
+    for file in (row.slide, row.expression, row.positions):
+        if file is not None:
+            both = zip(path.parts[:-1], file.parts[:-1], strict=False)
+            shared = max(shared, sum(1 for _ in takewhile(lambda two: two[0] == two[1], both)))
+    return shared
 
 
 def _likeness(one: str, other: str) -> float:

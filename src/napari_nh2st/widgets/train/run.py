@@ -1,5 +1,6 @@
 """One training in a child process, as the viewer holds it."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ class TrainingRun:
         What is asked for.
     folder
         Gets the run.
+
+    Attributes
+    ----------
+    is_loading
+        Whether it has told nothing yet, and cannot hear that it is to stop.
+    is_stopping, is_aborted
+        Whether it was asked to end with the best so far; at once.
     """
 
     def __init__(self, jobs: Jobs, record: RunRecord, folder: Path) -> None:
@@ -35,13 +43,23 @@ class TrainingRun:
             held_out=record.held_out,
             trust_positions=record.trust_positions,
         )
+        self._began = time.monotonic()
+        self.is_loading = True
         self.is_stopping = False
         self.is_aborted = False
+
+    @property
+    def seconds(self) -> float:
+        """Since it was asked for."""
+        return time.monotonic() - self._began
 
     def stop(self) -> None:
         """End after the step under way, with the best so far; before the first, with nothing."""
         self.is_stopping = True
-        self._job.stop()
+        if self.is_loading:  # importing torch cannot be interrupted otherwise
+            self.abort()
+        else:
+            self._job.stop()
 
     def abort(self) -> None:
         """End at once, with the last checkpoint."""
@@ -64,7 +82,8 @@ class TrainingRun:
         """
         events = self._job.events()
         try:
-            for event in events:  # noqa: UP028  # it is not to be closed with this generator
+            for event in events:  # it is not to be closed with this generator
+                self.is_loading = False
                 yield event  # type: ignore[misc]
         except GeneratorExit:
             # napari ends its threads when it quits. The process ends as well, but not before it

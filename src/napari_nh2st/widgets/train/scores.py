@@ -73,24 +73,69 @@ class HeldOutScores(QWidget):
         self.genes.show_table(self.table)
         self.sentence.setText(self._words())
 
+    def in_short(self) -> str:
+        """The held-out correlation in a sentence; empty while there is none of the new model."""
+        if self._after is None:
+            return ""
+        n, values = self._after.summary["n_genes"], _pcc(self._after.summary["mean_pcc"])
+        if (shared := self._shared_means()) is not None:
+            before, after, n = shared
+            values = f"{before:.3f} → {after:.3f}"
+        return f"Mean PCC {values} over {n} genes {self._where()}."
+
     def _words(self) -> str:
         last = self._after or self._before
         if last is None:
             return ""
-        before, after = (
-            None if part is None else part.summary["mean_pcc"]
-            for part in (self._before, self._after)
-        )
-        n, sections = last.summary["n_genes"], last.summary["n_sections"]
-        where = f"on {sections} held-out section{'s' if sections > 1 else ''}"
-        values = " → ".join(f"{value:.3f}" for value in (before, after) if value is not None)
-        text = f"Mean PCC over {n} genes {where}: {values or 'none'}"
+        n, where = last.summary["n_genes"], self._where()
+        text = f"Mean PCC over {n} genes {where}: "
+        shared = self._shared_means()
         if self._after is None:
-            text += " before the training"
-        elif self._before is not None:
+            text += f"{_pcc(last.summary['mean_pcc'])} before the training"
+        elif shared is None:
+            text += _pcc(last.summary["mean_pcc"])
+        else:
             difference = self.table["difference"].dropna()
-            text += f"; {int((difference > 0).sum())} of {len(difference)} genes are better"
-        mse, mean = last.summary["mse"], last.summary["mse_baseline"]
-        if mse is not None and mean is not None:
-            text += f". MSE {mse:.3f}, of predicting each gene's mean {mean:.3f}"
-        return f"{text}."
+            before, after, n_known = shared
+            values = f"{before:.3f} → {after:.3f}"
+            if n_known < n:
+                values = (
+                    f"{_pcc(last.summary['mean_pcc'])}; over the {n_known} that the start model "
+                    f"knows {values}"
+                )
+            better = int((difference > 0).sum())
+            text += f"{values}; {better} of {len(difference)} genes are better"
+        error = error_in_words(last.summary["mse"], last.summary["mse_baseline"])
+        return f"{text}. {error}".strip() if error else f"{text}."
+
+    def _where(self) -> str:
+        last = self._after or self._before
+        assert last is not None
+        n = last.summary["n_sections"]
+        return f"on {n} held-out section{'s' if n > 1 else ''}"
+
+    def _shared_means(self) -> tuple[float, float, int] | None:
+        """Mean correlation before and after, over the genes that both models know; their number."""
+        if self._before is None or self._after is None:
+            return None
+        before, after = (part.summary["mean_pcc"] for part in (self._before, self._after))
+        n_known = int(self._before.summary["n_genes"])
+        if before is None or after is None:
+            return None
+        if n_known < self._after.summary["n_genes"]:
+            both = self.table.dropna()
+            before, after = both["before"].mean(), both["after"].mean()
+        return float(before), float(after), n_known
+
+
+def error_in_words(mse: float | None, baseline: float | None) -> str:
+    """A mean squared error beside that of predicting each gene's mean; empty where unknown."""
+    if mse is None or baseline is None:
+        return ""
+    if mse > baseline:
+        return f"MSE {mse:.3f}: worse than predicting each gene's mean ({baseline:.3f})."
+    return f"MSE {mse:.3f}; predicting each gene's mean makes {baseline:.3f}."
+
+
+def _pcc(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

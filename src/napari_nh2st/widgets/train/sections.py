@@ -4,31 +4,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari.components import ViewerModel
-from napari.layers import Image, Points
 from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 from qtpy.QtCore import QModelIndex, QPoint, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
-    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
-from napari_nh2st.slide import Slide
 from napari_nh2st.spots import Section, read_sections, write_sections
-from napari_nh2st.widgets.compare.layers import POSITIONS_PATH_KEY, SPOTS_PATH_KEY
+from napari_nh2st.widgets.dropped_files import Kind, kind_of
 from napari_nh2st.widgets.train.check import SectionChecks
-from napari_nh2st.widgets.train.files import Kind, kind_of
+from napari_nh2st.widgets.train.open_layers import open_measured, open_slides
+from napari_nh2st.widgets.train.row_details import RowDetails
 from napari_nh2st.widgets.train.rows import SectionRow, SectionRows, row_of
+from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections_model import (
     DONOR,
     EXPRESSION,
     FILES,
+    FIX,
+    MPP,
     NAME,
     POSITIONS,
     ROLE,
@@ -38,12 +38,24 @@ from napari_nh2st.widgets.train.sections_model import (
 )
 from napari_nh2st.widgets.train.sections_view import DropTable, RoleDelegate
 
-_WIDTHS = {ROLE: 74, NAME: 62, DONOR: 58, STATUS: 150, SLIDE: 90, EXPRESSION: 90, POSITIONS: 90}
+_WIDTHS = {
+    ROLE: 60,
+    NAME: 56,
+    DONOR: 54,
+    STATUS: 102,
+    SLIDE: 50,
+    EXPRESSION: 50,
+    POSITIONS: 62,
+    MPP: 50,
+    FIX: 90,
+}
+"""In pixels: a row stands in a dock of 380 as far as its ST."""
+
 _HEIGHT = 190
 
 
 class SectionsTable(QWidget):
-    """The sections of a training, each checked as soon as it is complete.
+    """The sections of a training, each checked as soon as it has its files.
 
     Parameters
     ----------
@@ -54,8 +66,10 @@ class SectionsTable(QWidget):
     ----------
     view, model
         The table.
+    details
+        What is to be said of the selected section, or of the first with a problem.
     add, from_layers, load, save, remove, undo
-        The buttons below it.
+        The buttons below.
     changed
         Emitted when the rows are others, or what is known of them.
     """
@@ -73,6 +87,7 @@ class SectionsTable(QWidget):
         self.view.setItemDelegateForColumn(ROLE, RoleDelegate(self.view))
         for column, width in _WIDTHS.items():
             self.view.setColumnWidth(column, width)
+        self.details = RowDetails()
         self.add = _button("Add…", "Choose slides, and then the ST of each")
         self.from_layers = _button("From layers", "Take the slides, and the spots, that are open")
         self.load = _button("Load table…", "Read a sections table (CSV or YAML)")
@@ -93,7 +108,11 @@ class SectionsTable(QWidget):
         self.view.undo_pressed.connect(self.take_back)
         self.model.refused.connect(lambda text: show_error(text))
         self.model.edited.connect(self._on_edited)
-        self.checks.changed.connect(self.changed)
+        self.checks.changed.connect(self._on_known)
+        self.details.fix.clicked.connect(self._on_fix)
+        selection = self.view.selectionModel()
+        assert selection is not None
+        selection.selectionChanged.connect(self._show_details)
         # Not a method of the widget: Qt calls none of those once the widget is gone.
         self.destroyed.connect(self.checks.close)
         self._on_edited()
@@ -113,18 +132,30 @@ class SectionsTable(QWidget):
             raise InputError("There is no section to train on: add a slide and its ST.")
         sections = []
         for number, row in used:
-            found = self.model.state(number)
+            state = self.model.state(number)
             name = f"Section {row.name or number + 1}"
-            if found is None:
+            if state.level == "checking":
                 raise InputError(f"{name} is still being checked: wait a moment.")
-            if not found.is_good or row.section is None:
-                raise InputError(f"{name}: {found.text}. Correct it, or give it the role leave out")
+            if state.level == "bad" or row.section is None:
+                raise InputError(
+                    f"{name}: {' '.join(state.sentences)} Correct it, or give it the role leave out"
+                )
             sections.append(row.section)
         return tuple(sections)
 
     def names(self, role: str) -> tuple[str, ...]:
         """Names of the sections with a role."""
         return tuple(row.name for row in self.rows.all if row.role == role)
+
+    def genes(self) -> dict[str, frozenset[str]]:
+        """Genes of each section that trains or validates, by its name, as far as it was read."""
+        genes: dict[str, frozenset[str]] = {}
+        for number, row in enumerate(self.rows.all, start=1):
+            measured = self.model.measured(row)
+            found = None if measured is None else self.checks.found(measured)
+            if row.role in ("train", "validate") and found is not None and found.genes:
+                genes[row.name or f"row {number}"] = found.genes
+        return genes
 
     def show_sections(
         self, sections: Sequence[Section], held_out: Sequence[str], validated: Sequence[str]
@@ -141,7 +172,7 @@ class SectionsTable(QWidget):
         """Whether positions are taken that the tissue speaks against."""
         self.model.trust_positions = trust
         self.model.check()
-        self.changed.emit()
+        self._on_known()
 
     # --- adding ---
 
@@ -161,8 +192,13 @@ class SectionsTable(QWidget):
         for kind, path in kinds:
             if kind == "sections":
                 self.load_table(path)
-            else:
-                self.model.update(lambda kind=kind, path=path: self._add(kind, path, onto))  # type: ignore[misc]
+
+        def add() -> None:
+            for kind, path in kinds:
+                if kind != "sections":
+                    self._add(kind, path, onto)
+
+        self.model.update(add)
 
     def _add(self, kind: Kind, path: Path, onto: int | None) -> None:
         field = {"slide": "slide", "ST": "expression", "positions": "positions"}[kind]
@@ -177,30 +213,19 @@ class SectionsTable(QWidget):
 
     def add_from_layers(self) -> None:
         """Add the slides and measured spots that are open in the viewer."""
-        slides = [
-            slide
-            for layer in self.viewer.layers
-            if isinstance(layer, Image)
-            and isinstance(slide := layer.metadata.get(SLIDE_KEY), Slide)
-        ]
+        slides, spots = open_slides(self.viewer.layers), open_measured(self.viewer.layers)
         if not slides:
             show_info("No slide is open in the viewer.")
             return
         there = {row.slide for row in self.rows.all}
-        spots = [la.metadata for la in self.viewer.layers if isinstance(la, Points)]
-        known = {row.expression for row in self.rows.all}
 
         def add() -> None:
             for slide in slides:
                 if slide.path not in there:
                     given = slide.mpp[0] if slide.mpp and slide.mpp_source == "given" else None
                     self.rows.add_slide(slide.path, given)
-            for metadata in spots:
-                path = metadata.get(SPOTS_PATH_KEY)
-                if path is not None and Path(path) not in known:
-                    self.rows.add_expression(Path(path))
-                    if (positions := metadata.get(POSITIONS_PATH_KEY)) is not None:
-                        self.rows.add_positions(Path(positions))
+            for one in spots:
+                self.rows.add_measured(one.expression, one.positions, one.fix, one.slide)
 
         self.model.update(add)
 
@@ -235,7 +260,12 @@ class SectionsTable(QWidget):
 
     def take_back(self) -> None:
         """Undo the last change."""
-        self.model.update(self.rows.undo)
+        self.model.undo()
+
+    def fix_positions(self, numbers: Sequence[int]) -> None:
+        """Have the spots of rows where their checks propose it; :meth:`take_back` undoes it."""
+        proposals = {number: self.model.state(number).proposal for number in numbers}
+        self.model.change_each({n: {"fix": p.fix} for n, p in proposals.items() if p is not None})
 
     def close_down(self) -> None:
         """Check nothing more."""
@@ -244,7 +274,30 @@ class SectionsTable(QWidget):
     def _on_edited(self) -> None:
         self.undo.setEnabled(self.rows.can_undo)
         self.save.setEnabled(len(self.rows) > 0)
+        self._on_known()
+
+    def _on_known(self) -> None:
+        self._show_details()
         self.changed.emit()
+
+    def _detailed(self) -> int | None:
+        """Number of the row that is told of below the table."""
+        if selected := self.view.selected_rows():
+            return selected[0]
+        levels = [self.model.state(number).level for number in range(len(self.rows))]
+        return next((levels.index(level) for level in ("bad", "warned") if level in levels), None)
+
+    def _show_details(self, *_: object) -> None:
+        number = self._detailed()
+        if number is None:
+            self.details.clear()
+        else:
+            self.details.show_row(number, self.rows[number], self.model.state(number))
+
+    def _on_fix(self) -> None:
+        number = self._detailed()
+        if number is not None:
+            self.fix_positions([number])
 
     # --- dialogs ---
 
@@ -271,42 +324,26 @@ class SectionsTable(QWidget):
 
     def _on_double_click(self, index: QModelIndex) -> None:
         if index.column() in FILES:
-            self._choose(index, folder=False)
+            self.choose(index, folder=False)
 
-    def _choose(self, index: QModelIndex, *, folder: bool) -> None:
+    def choose(self, index: QModelIndex, *, folder: bool) -> None:
         """Ask for the file or folder of a cell."""
-        row = self.rows[index.row()]
-        what = {SLIDE: "Slide", EXPRESSION: "Measured spots", POSITIONS: "Positions"}
-        title = f"{what[index.column()]} of {row.name or 'the section'}"
+        row, field = self.rows[index.row()], FILES[index.column()]
+        what = {"slide": "Slide", "expression": "Measured spots", "positions": "Positions"}[field]
+        title = f"{what} of {row.name or 'the section'}"
         if folder:
             chosen = QFileDialog.getExistingDirectory(self, title)
         else:
             chosen, _ = QFileDialog.getOpenFileName(self, title)
         if chosen:
-            field = {SLIDE: "slide", EXPRESSION: "expression", POSITIONS: "positions"}
-            values = {field[index.column()]: Path(chosen)}
-            self.model.update(lambda: self.rows.change([index.row()], **values))
+            self.model.change([index.row()], **{field: Path(chosen)})
 
     def _on_menu(self, where: QPoint) -> None:
         index = self.view.indexAt(where)
-        if not index.isValid():
-            return
-        menu = QMenu(self)
-        column, number = index.column(), index.row()
-        if column in FILES:
-            menu.addAction("Choose a file…", lambda: self._choose(index, folder=False))
-            if column != POSITIONS:
-                menu.addAction("Choose a folder…", lambda: self._choose(index, folder=True))
-            fields = {SLIDE: "slide", EXPRESSION: "expression", POSITIONS: "positions"}
-            empty = {fields[column]: None}
-            menu.addAction(
-                "Empty", lambda: self.model.update(lambda: self.rows.change([number], **empty))
-            )
-            menu.addSeparator()
-        menu.addAction("Check again", lambda: self.check_again(number))
-        menu.addAction("Remove", self.remove_selected)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.view.mapToGlobal(where))
+        if index.isValid():
+            menu = section_menu(self, index)
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(self.view.mapToGlobal(where))
 
     def check_again(self, number: int) -> None:
         """Read a section's files anew."""
@@ -327,6 +364,7 @@ class SectionsTable(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
+        layout.addWidget(self.details)
         layout.addLayout(buttons)
 
 

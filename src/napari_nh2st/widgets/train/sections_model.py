@@ -1,6 +1,6 @@
-"""The sections as Qt shows and edits them: one row each, with what its check found."""
+"""The sections as Qt shows and edits them: one row each, with how it stands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +8,17 @@ from psygnal import Signal
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor
 
-from napari_nh2st.widgets.train.check import Found, Measured, SectionChecks
+from napari_nh2st.errors import InputError
+from napari_nh2st.spots import Fix
+from napari_nh2st.widgets.train.check import Measured, SectionChecks
+from napari_nh2st.widgets.train.row_state import Level, RowState, row_state
 from napari_nh2st.widgets.train.rows import ROLES, SectionRow, SectionRows
 
-ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP = range(8)
+ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX = range(9)
 """The columns."""
 
-_HEADER = ("Role", "Name", "Donor", "Check", "Slide", "ST", "Positions", "µm/px")
-_FIELDS = ("role", "name", "donor", "", "slide", "expression", "positions", "mpp")
+_HEADER = ("Role", "Name", "Donor", "Check", "Slide", "ST", "Positions", "µm/px", "Fix")
+_FIELDS = ("role", "name", "donor", "", "slide", "expression", "positions", "mpp", "fix")
 _HINTS = (
     "train: learned from; validate: chooses the epoch; hold out: only scored; leave out: not used",
     "The section's name, once in the table",
@@ -25,12 +28,20 @@ _HINTS = (
     "Measured spatial transcriptomics; double-click to choose a file, or drop a folder here",
     "Table of positions, where the ST is a table of counts; double-click to choose the file",
     "µm per pixel of the slide, where its own is missing or wrong",
+    "What is done to the positions of the file: scale=4, flip-x, flip-y, swap-xy, or several of "
+    "them; empty for nothing",
 )
-FILES = (SLIDE, EXPRESSION, POSITIONS)
-"""Columns whose cells are files."""
+FILES: Mapping[int, str] = {k: _FIELDS[k] for k in (SLIDE, EXPRESSION, POSITIONS)}
+"""Columns whose cells are files, and the fields of a row that these are."""
 
-_BAD, _WARNED, _GOOD = QColor("#d9534f"), QColor("#c98a00"), QColor("#3c9d57")
-"""Of a check; mid tones, readable on dark and on light."""
+_CHOOSE = "choose…"
+
+_COLORS: Mapping[Level, QColor] = {
+    "bad": QColor("#d9534f"),
+    "warned": QColor("#c98a00"),
+    "good": QColor("#3c9d57"),
+}
+"""Mid tones, readable on dark and on light."""
 
 
 class SectionsModel(QAbstractTableModel):
@@ -72,19 +83,18 @@ class SectionsModel(QAbstractTableModel):
     # --- what rows are worth ---
 
     def measured(self, row: SectionRow) -> Measured | None:
-        """What of a row is checked; None while something is missing."""
-        section = row.section
-        return None if section is None else Measured.of(section, self.trust_positions)
+        """What of a row is checked; None while one of its files is missing."""
+        if row.missing_files or row.slide is None or row.expression is None:
+            return None
+        return Measured(
+            row.slide, row.expression, row.positions, row.mpp, row.fix, self.trust_positions
+        )
 
-    def state(self, number: int) -> Found | None:
-        """What is known of a row; None while it is being checked."""
-        row = self.rows[number]
-        if self.rows.twice(number):
-            return Found(f"Another row is called {row.name!r} as well: give it its own name", False)
-        measured = self.measured(row)
-        if measured is None:
-            return Found(f"needs {', '.join(row.missing)}", False)
-        return self._checks.found(measured)
+    def state(self, number: int) -> RowState:
+        """How a row stands."""
+        measured = self.measured(self.rows[number])
+        found = None if measured is None else self._checks.found(measured)
+        return row_state(self.rows, number, found)
 
     def refresh(self) -> None:
         """Show the checks as they are now."""
@@ -96,14 +106,43 @@ class SectionsModel(QAbstractTableModel):
         """Do something to the rows, and show what they are then."""
         self.beginResetModel()
         try:
-            change()
+            self.rows.change_together(change)
         finally:
             self.endResetModel()
+        self._after_change()
+
+    def change(self, numbers: Sequence[int], **values: object) -> None:
+        """Give fields of rows other values, and show them; what is selected stays so."""
+        self._show_change(lambda: self.rows.change(numbers, **values))
+
+    def change_each(self, values: Mapping[int, Mapping[str, object]]) -> None:
+        """Give fields of each of some rows values of its own, and show them."""
+
+        def change() -> None:
+            for number, of_row in values.items():
+                self.rows.change([number], **of_row)
+
+        self._show_change(lambda: self.rows.change_together(change))
+
+    def _show_change(self, change: Callable[[], None]) -> None:
+        change()
+        last = self.index(len(self.rows) - 1, len(_HEADER) - 1)
+        self.dataChanged.emit(self.index(0, 0), last)
+        self._after_change()
+
+    def undo(self) -> None:
+        """Show the rows as they were before the last change."""
+        self.beginResetModel()
+        self.rows.undo()
+        self.endResetModel()
+        self._after_change()
+
+    def _after_change(self) -> None:
         self.check()
         self.edited.emit()
 
     def check(self) -> None:
-        """Have every complete row checked that is not yet."""
+        """Have every row checked that has its files and is not yet."""
         used = [row for row in self.rows.all if row.role != "leave out"]
         self._checks.want([one for row in used if (one := self.measured(row)) is not None])
         self.refresh()
@@ -132,7 +171,7 @@ class SectionsModel(QAbstractTableModel):
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Cells that are typed into can be edited."""
         flags = super().flags(index)
-        if index.column() in (ROLE, NAME, DONOR, MPP):
+        if index.column() in (ROLE, NAME, DONOR, MPP, FIX):
             flags |= Qt.ItemFlag.ItemIsEditable
         return flags
 
@@ -143,26 +182,23 @@ class SectionsModel(QAbstractTableModel):
             return self._status(index.row(), role)
         value = getattr(row, _FIELDS[column])
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
-            if isinstance(value, Path):
-                return value.name
-            return "" if value is None else f"{value:g}" if column == MPP else value
+            if _is_missing(row, column):
+                return _CHOOSE
+            return _text(value)
         if role == Qt.ItemDataRole.ToolTipRole:
             return str(value) if isinstance(value, Path) else _HINTS[column]
+        if role == Qt.ItemDataRole.ForegroundRole and _is_missing(row, column):
+            return _COLORS["bad"]
         return None
 
     def _status(self, number: int, role: int) -> Any:
-        if self.rows[number].role == "leave out":
-            found = Found("left out", True)
-        else:
-            found = self.state(number) or Found("checking…", True)
+        state = self.state(number)
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{found.text}; please read" if found.warnings else found.text
+            return state.short
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join((found.text, *found.warnings))
+            return "\n".join(state.sentences)
         if role == Qt.ItemDataRole.ForegroundRole:
-            if not found.is_good:
-                return _BAD
-            return _WARNED if found.warnings else _GOOD if found.text.startswith("ok") else None
+            return _COLORS.get(state.level)
         return None
 
     def setData(  # Qt's name
@@ -190,13 +226,34 @@ class SectionsModel(QAbstractTableModel):
             if taken is not None and not 0 < taken < 100:
                 self.refused.emit(f"{text!r} is no µm/px: give a number such as 0.5.")
                 return False
+        elif column == FIX:
+            try:
+                taken = Fix.from_text(text) if text else None
+            except InputError as error:
+                self.refused.emit(f"{error}.")
+                return False
         elif column != DONOR:
             return False
         selected = list(self._selected())
         numbers = selected if number in selected and column != NAME else [number]
-        self.rows.change(numbers, **{_FIELDS[column]: taken})
-        last = self.index(len(self.rows) - 1, len(_HEADER) - 1)
-        self.dataChanged.emit(self.index(0, 0), last)
-        self.check()
-        self.edited.emit()
+        self.change(numbers, **{_FIELDS[column]: taken})
         return True
+
+
+def _is_missing(row: SectionRow, column: int) -> bool:
+    """Whether a cell waits for a file."""
+    what = {SLIDE: "slide", EXPRESSION: "ST", POSITIONS: "positions"}.get(column)
+    return what in row.missing_files
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case Path():
+            return value.name
+        case Fix():
+            return value.spelled()
+        case float():
+            return f"{value:g}"
+    return str(value)

@@ -1,30 +1,28 @@
 """The settings of a training as controls: the ones that matter, and the rest folded away."""
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
-from napari_nh2st.analysis import parse_genes
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.sources import is_hub_id
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.known_models import known_models, model_news
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.train.fields import (
@@ -34,6 +32,7 @@ from napari_nh2st.widgets.train.fields import (
     control_for,
     without_wheel,
 )
+from napari_nh2st.widgets.train.given_genes import GivenGenes
 from napari_nh2st.widgets.train.more import MORE, PUBLISHED
 
 NOT_OFFERED = ("devices",)
@@ -73,7 +72,7 @@ class TrainSettingsForm(QWidget):
     ----------
     start, from_random
         The start model, or none.
-    encoder, context, epochs, validation, panel, n_genes, genes, genes_file
+    encoder, context, epochs, validation, panel, n_genes, genes
         What it says.
     more
         By name of the field, what is folded away; those of
@@ -118,20 +117,14 @@ class TrainSettingsForm(QWidget):
         self.panel.setToolTip("Genes to learn; without a start model 250 of the highest mean count")
         self.n_genes = control_for(PanelSettings, "n_genes")
         self.n_genes.setToolTip("How many genes")
-        self.genes = QPlainTextEdit()
-        self.genes.setPlaceholderText("paste gene names, separated by commas, blanks or lines")
-        self.genes.setToolTip("Genes to learn, in this order")
-        self.genes.setMaximumHeight(72)
-        self.genes_file = QPushButton("From file…")
-        self.genes_file.setToolTip("Read the genes from a text file")
+        self.genes = GivenGenes()
         self.more: dict[str, Any] = {}
         self.trust_positions = QCheckBox("Trust positions")
         self.trust_positions.setToolTip(
             "Take spots as they lie even where the tissue says that they are turned or mirrored"
         )
         self.reset = QPushButton("Defaults")
-        self.reset.setToolTip("All settings as they were at first")
-        self.folded = QCollapsible("More")
+        self.reset.setToolTip("All settings as they were at first; forget those that were kept")
         self._lay_out()
         self._connect()
         self._offer_known_models()
@@ -177,7 +170,7 @@ class TrainSettingsForm(QWidget):
             return None
         if rule != "given":
             return PanelSettings(rule=rule, n_genes=self.n_genes.value(), **left_out)
-        genes = parse_genes(self.genes.toPlainText())
+        genes = self.genes.value()
         if not genes:
             raise InputError("No genes are given: paste their names, or choose another panel.")
         return PanelSettings(rule="given", genes=genes, **left_out)
@@ -194,7 +187,7 @@ class TrainSettingsForm(QWidget):
                 self.start.choose(known[0])
             settings = TrainSettings()
             self.trust_positions.setChecked(False)
-            self.genes.clear()
+            self.genes.show_value(())
         else:
             self.from_random.setChecked(settings.start is None)
             if settings.start is not None:
@@ -203,14 +196,12 @@ class TrainSettingsForm(QWidget):
         self.context.show_value(settings.context)
         self.epochs.show_value(settings.epochs)
         self.validation.show_value(settings.validation)
-        if self.device.findText(settings.device) < 0:
-            self.device.addItem(settings.device)
-        self.device.setCurrentText(settings.device)
+        self.show_device(settings.device)
         panel = settings.panel or PanelSettings()
         self.panel.show_value(None if settings.panel is None else panel.rule)
         self.n_genes.show_value(panel.n_genes)
         if panel.genes:
-            self.genes.setPlainText(", ".join(panel.genes))
+            self.genes.show_value(panel.genes)
         for name, control in self.more.items():
             part = (
                 settings.augmentation
@@ -221,6 +212,51 @@ class TrainSettingsForm(QWidget):
             )
             control.show_value(getattr(part, name))
         self._update()
+
+    def to_remember(self) -> dict[str, Any]:
+        """What the next session shall begin with; the settings have to be sound."""
+        chosen = self.chosen()
+        kept: dict[str, Any] = {
+            "start": chosen.start or "",
+            "from_random": chosen.start is None,
+            "encoder": chosen.encoder if self._encoder_chosen else "",
+            "context": chosen.context or "",
+            "epochs": chosen.epochs,
+            "device": chosen.device,
+        }
+        if not self._validated:  # that is the table's choice, and holds for these sections
+            kept["validation"] = chosen.validation
+        return kept
+
+    def restore(self, get: Callable[[str, Any], Any]) -> None:
+        """Show the defaults, but for what ``get`` gives by its name; it is handed a default."""
+        self.show_settings(None)
+        defaults = TrainSettings()
+        bundled, start = self.start.text, str(get("start", ""))
+        if start:
+            self.start.choose(start)
+            if self.start.config is None and not is_hub_id(start):  # it is not there any more
+                self.start.choose(bundled)
+        self.from_random.setChecked(bool(get("from_random", False)) or not self.start.text)
+        self.context.choose_known(str(get("context", "")) or None)
+        self.epochs.show_value(int(get("epochs", defaults.epochs)))
+        self.validation.choose_known(str(get("validation", defaults.validation)))
+        self.show_device(str(get("device", defaults.device)))
+        encoder = str(get("encoder", ""))
+        if encoder in _ENCODER:
+            self.encoder.show_value(encoder)
+            self._encoder_chosen = True
+        self._update()
+
+    def show_device(self, name: str) -> None:
+        """Choose a device, whether or not it was found on this machine."""
+        if self.device.findText(name) < 0:
+            self.device.addItem(name)
+        self.device.setCurrentText(name)
+
+    def set_sections(self, genes: Mapping[str, Collection[str]]) -> None:
+        """Tell which genes each section has that trains or validates, by its name."""
+        self.genes.set_sections(genes)
 
     def set_validated(self, names: tuple[str, ...]) -> None:
         """Sections that the table sets aside to choose the epoch; empty to leave it to a rule."""
@@ -254,7 +290,7 @@ class TrainSettingsForm(QWidget):
         rule = self.panel.value()
         self.panel.setItemText(0, "250 of the highest mean count" if random else _PANEL[None])
         self._form.setRowVisible(self.n_genes, rule not in (None, "given"))
-        self._form.setRowVisible(self._given, rule == "given")
+        self._form.setRowVisible(self.genes, rule == "given")
         for name in _of_panel():
             self.more[name].setEnabled(rule is not None)
         self.changed.emit()
@@ -271,14 +307,6 @@ class TrainSettingsForm(QWidget):
         self._encoder_chosen = True
         self._update()
 
-    def _on_genes_file(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, "Genes, one a line")
-        if file:
-            try:
-                self.genes.setPlainText(Path(file).read_text(encoding="utf-8-sig"))
-            except (OSError, UnicodeDecodeError):
-                show_error(f"{file} is not a text file of gene names.")
-
     # --- appearance ---
 
     def _lay_out(self) -> None:
@@ -291,13 +319,10 @@ class TrainSettingsForm(QWidget):
         form.addRow("Validation", self.validation)
         form.addRow("Panel", self.panel)
         form.addRow("Genes", self.n_genes)
-        self._given = QWidget()
-        given = QVBoxLayout(self._given)
-        given.setContentsMargins(0, 0, 0, 0)
-        given.addWidget(self.genes)
-        given.addWidget(self.genes_file)
-        form.addRow("Genes", self._given)
+        form.addRow("Genes", self.genes)
         form.addRow("Device", self.device)
+        typed: Any = self.start.name.lineEdit()  # Qt asks it, not the list, for what to say
+        typed.setToolTip(self.start.name.toolTip())
         without_wheel(self.device)
         without_wheel(self.start.name)
         inside = QWidget()
@@ -319,9 +344,7 @@ class TrainSettingsForm(QWidget):
         line.addStretch()
         line.addWidget(self.reset)
         rest.addRow(line)
-        self.folded.setToolTip("Everything else that shapes a training")
-        self.folded.setContent(inside)
-        self.folded.collapse(animate=False)
+        self.folded = Folded("More", inside, "Everything else that shapes a training")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
@@ -331,8 +354,7 @@ class TrainSettingsForm(QWidget):
         self.start.chosen.connect(self._on_start)
         self.encoder.currentIndexChanged.connect(self._on_encoder)
         self.reset.clicked.connect(lambda: self.show_settings(None))
-        self.genes_file.clicked.connect(self._on_genes_file)
-        self.genes.textChanged.connect(self.changed)
+        self.genes.changed.connect(self.changed)
         self.from_random.toggled.connect(self._update)
         self.device.currentTextChanged.connect(self.changed)
         for box in (self.context, self.validation, self.panel):

@@ -1,6 +1,7 @@
 """The *Train* widget: sections, settings, a run that can be watched, stopped and resumed."""
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.known_models import remember_model, remember_run, unfinished_runs
-from napari_nh2st.widgets.train.controls import TrainControls
+from napari_nh2st.widgets.remembered import Remembered
+from napari_nh2st.widgets.train.controls import STOP_KEY, TRAIN_KEY, TrainControls, goes_on
 from napari_nh2st.widgets.train.curves import epochs_of
+from napari_nh2st.widgets.train.ending import NO_RELIABILITY, how_it_ended, validation_in_words
 from napari_nh2st.widgets.train.run import TrainingRun
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 _PARTS = 1000
 """Of an epoch, for the bar."""
+
+_WARM_UP = ("napari_nh2st.training.fit", "napari_nh2st.training.held_out")
 
 new_jobs = JobProcess
 """Makes what runs trainings."""
@@ -53,12 +58,13 @@ class TrainWidget(TrainControls):
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         self._run: TrainingRun | None = None
         super().__init__(napari_viewer, parent)
-        # One of its own for each training: its end gives the GPU's memory back.
-        self._process = ChildProcess(self, lambda: new_jobs())
-        self._device_process = ChildProcess(self, lambda: new_jobs())
+        # Another one after each training: its end gives the GPU's memory back.
+        self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
         self._thread = JobThread(self)
         self.model_folder: Path | None = None
         self._offered: Path | None = None
+        self._trained: Trained | None = None
+        self._remembered = Remembered("train")
 
         self._thread.event.connect(self._on_event)
         self._thread.failed.connect(self._on_error)
@@ -70,11 +76,14 @@ class TrainWidget(TrainControls):
         self.dismiss.clicked.connect(lambda: self._offer(None))
         self.sections.changed.connect(self._on_sections)
         self.settings.changed.connect(self._show_what_starts)
+        self.settings.reset.clicked.connect(self._remembered.reset)
+        self.outlook.wanted.connect(self.hold_out)
         self.settings.trust_positions.toggled.connect(self.sections.set_trust_positions)
         self.name.textChanged.connect(self._show_what_starts)
         self.folder.changed.connect(self._show_what_starts)
         self.predict_with.connect(self._open_predict)
         self._offer(next(iter(unfinished_runs()), None))
+        self.settings.restore(self._remembered.get)
         self._show_running(False)
         self._show_what_starts()
 
@@ -104,31 +113,36 @@ class TrainWidget(TrainControls):
         folder = self.chosen_folder()
         try:
             record = self.chosen_record()
-            self._check_folder(folder, record)
+            self._check(folder, record)
         except InputError as error:
             show_error(str(error))
             return
+        self._remembered.set(**self.settings.to_remember())
         self._run = TrainingRun(self._process.ready(), record, folder)
-        self._device_process.close()
         remember_run(folder)
         self._offer(None)
         self.scores.clear()
-        self.model_folder = None
+        self.curves.clear_epochs()
+        self.model_folder = self._trained = None
         self._show_running(True)
         self.status.setText("Starting …")
         name = record.name or folder.name
         self._thread.start(self._run.events, f"Training {name}")
 
     def stop(self) -> None:
-        """Stop after the step under way, keeping the best; pressed again, end at once."""
+        """Stop after the step under way, keeping the best; pressed again, or early, end at once."""
         run = self._run
         if run is None:
             return
-        if not run.is_stopping:
+        if run.is_loading:
+            run.stop()
+            self.status.setText("Stopping …")
+            self.stop_button.setEnabled(False)
+        elif not run.is_stopping:
             run.stop()
             self.status.setText("Stopping after this step; the best so far is kept …")
             self.stop_button.setText("Abort")
-            self.stop_button.setToolTip("End at once; the last checkpoint stays")
+            self.stop_button.setToolTip(f"End at once; the last checkpoint stays ({STOP_KEY})")
         elif not run.is_aborted:
             run.abort()
             self.stop_button.setEnabled(False)
@@ -144,27 +158,38 @@ class TrainWidget(TrainControls):
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._close_down()
 
+    def hold_out(self, name: str) -> None:
+        """Give a section the role *hold out*; the table's undo takes it back."""
+        rows = self.sections.rows
+        numbers = [number for number, row in enumerate(rows.all) if row.name == name]
+        self.sections.model.update(lambda: rows.change(numbers, role="hold out"))
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """Have the child process load its libraries while the user still chooses."""
+        super().showEvent(event)
+        self._process.ready()
+
     def idle_jobs(self) -> Jobs | None:
         """What tells which devices there are; None while a training runs."""
-        return None if self._run is not None else self._device_process.ready()
+        return None if self._run is not None else self._process.ready()
 
-    def _check_folder(self, folder: Path, record: RunRecord) -> None:
+    def _check(self, folder: Path, record: RunRecord) -> None:
         """Refuse what the training would refuse only after it has read everything."""
-        try:
-            same = record.goes_on_with(read_record(folder))
-        except InputError:  # there is none, or it was begun elsewhere: the training will see
-            return
-        if is_unfinished(folder) and not same:
+        if goes_on(folder, record):
+            return  # it was begun with these: what they are worth was seen then
+        if is_unfinished(folder):
             self._offer(folder)
+            self.scroll_to_top()
             raise InputError(
                 f"{folder} holds an unfinished training of other sections or settings: take "
                 "them over (above) to resume it, or give another folder."
             )
+        self.check_new(record, folder)
 
     def _close_down(self) -> None:
         if self._run is not None:
             self._run.close()
-        self._device_process.close()
+        self._process.close()
         self.sections.close_down()
         self.settings.close_down()
 
@@ -197,17 +222,17 @@ class TrainWidget(TrainControls):
                 self._show_progress(event.done, event.total, text)
             case HeldOut():
                 self.scores.show_scores(event)
-                self._note(*event.notices)
+                self.show_notes(*event.notices)
             case Notice():
-                self._note(event.text)
+                self.show_notes(event.text)
             case Trained():
-                self._on_trained(event)
+                self._trained = event
+                self.model_folder = event.folder
+                remember_model(event.folder)
 
     def _on_started(self, event: TrainStarted) -> None:
         self.bar_epochs = event.epochs
-        self._note(*event.notices)
-        self.curves.clear_epochs()
-        self.curves.show()
+        self.show_notes(*event.notices)
         if event.epoch and self._run is not None:
             self.curves.add(*_earlier_epochs(self._run.folder, event.epoch))
         validated = f", validated on {', '.join(event.validation)}" if event.validation else ""
@@ -219,29 +244,17 @@ class TrainWidget(TrainControls):
         )
         self._thread.show_progress(event.epoch, event.epochs)
 
-    def _on_trained(self, event: Trained) -> None:
-        self.model_folder = event.folder
-        remember_model(event.folder)
-        how = {
-            "all epochs": f"All epochs are done in {duration(event.seconds)}",
-            "early": f"Ended early after {duration(event.seconds)}: validation got no better",
-            "stopped": "Stopped",
-        }.get(event.ended, "Trained in an earlier run")
-        kept = (
-            f"epoch {event.best_epoch} is kept"
-            if event.best_epoch
-            else "no epoch bettered what it started from, which is kept"
-        )
-        self._ending = f"{how}; {kept}. The model is in {event.folder}"
-        self.status.setText(self._ending)
-        name = self._run.record.name or self._run.folder.name if self._run else ""
-        show_info(f"Training {name}: {how[0].lower()}{how[1:]}")
-
-    def _note(self, *sentences: str) -> None:
-        """Keep what the user should read below the status: notifications would pass by."""
-        there = self.notes.text().splitlines()
-        self.notes.setText("\n".join(dict.fromkeys([*there, *sentences])))
-        self.notes.setVisible(bool(self.notes.text()))
+    def _end_in_words(self, run: TrainingRun, trained: Trained) -> str:
+        """What came of a training; a notification says the most important of it."""
+        how = how_it_ended(trained, run.seconds)
+        validation = validation_in_words(trained, self.curves.epochs)
+        scores = self.scores.in_short()
+        if not scores and not run.record.held_out:
+            scores = NO_RELIABILITY
+        name = run.record.name or run.folder.name
+        show_info(" ".join(filter(None, (f"Training {name}: {how}", scores or validation))))
+        told = (how, validation, scores, f"The model is in {trained.folder}")
+        return "\n".join(filter(None, told))
 
     def _on_error(self, error: Exception) -> None:
         assert self._run is not None
@@ -260,19 +273,16 @@ class TrainWidget(TrainControls):
         run, self._run = self._run, None
         assert run is not None
         self._process.close()
+        if self.isVisible():
+            self._process.ready()
         resumable = is_unfinished(run.folder)
-        if run.is_aborted and not self._ending:
+        if not self._ending:
             self._ending = (
-                "Aborted; Resume goes on from the last checkpoint."
-                if resumable
-                else "Aborted before the first checkpoint."
+                self._end_in_words(run, self._trained)
+                if self._trained is not None
+                else _end_without_model(run, resumable)
             )
-        elif not self._ending:
-            self._ending = "Stopped before the first step."
         self.status.setText(self._ending)
-        if self.bar.maximum() == 0:
-            self.bar.setRange(0, 1)
-            self.bar.reset()
         if resumable:  # the next press of the button is to find it, wherever it was put
             self.folder.show_value(str(run.folder))
         elif self.model_folder is not None:  # its folder is taken now
@@ -286,19 +296,25 @@ class TrainWidget(TrainControls):
 
     def _on_sections(self) -> None:
         self.settings.set_validated(self.sections.names("validate"))
+        self.settings.set_sections(self.sections.genes())
         self._show_what_starts()
 
     def _show_what_starts(self) -> None:
         """*Resume* where the next run would go on with one that was not finished."""
         self.refresh_place()
         folder = self.chosen_folder()
-        resumes = is_unfinished(folder)
+        resumes = False
+        if is_unfinished(folder):
+            with suppress(InputError):  # something is still to be corrected
+                resumes = goes_on(folder, self.chosen_record())
         self.train.setText("Resume" if resumes else "Train")
-        self.train.setToolTip(
+        what = (
             f"Go on with the unfinished training in {folder}"
             if resumes
             else f"Train with these sections and settings; the model goes into {folder}"
         )
+        self.train.setToolTip(f"{what} ({TRAIN_KEY})")
+        self.show_outlook()
 
     def _offer(self, folder: Path | None) -> None:
         """Offer to go on with a training of an earlier session."""
@@ -328,7 +344,7 @@ class TrainWidget(TrainControls):
         window = getattr(self.viewer, "window", None)
         if window is None:
             return
-        dock, widget = window.add_plugin_dock_widget("napari-nh2st", "Predict")
+        dock, widget = window.add_plugin_dock_widget("napari-nh2st", "Predict", tabify=True)
         widget.model.choose(folder)
         dock.show()
         dock.raise_()
@@ -349,14 +365,26 @@ class TrainWidget(TrainControls):
         self.folder.setEnabled(not running)
         self.stop_button.setEnabled(running)
         self.stop_button.setText("Stop")
-        self.stop_button.setToolTip("Stop after the step under way and keep the best so far")
+        self.stop_button.setToolTip(
+            f"Stop after the step under way and keep the best so far ({STOP_KEY})"
+        )
+        self.bar.setVisible(running)
+        self.outlook.setEnabled(not running)
         self.predict.setVisible(not running and self.model_folder is not None)
         if running:
-            self.notes.clear()
-            self.notes.hide()
+            self.clear_notes()
             self._ending = ""
             self.bar_epochs = 1
             self.bar.setRange(0, 0)
+
+
+def _end_without_model(run: TrainingRun, resumable: bool) -> str:
+    """What is said of a training that was ended before it had a model."""
+    was_begun = run.is_aborted and not run.is_loading
+    how = "Aborted" if was_begun else "Stopped"
+    if resumable:
+        return f"{how}; Resume goes on from the last checkpoint."
+    return f"{how} before the first {'checkpoint' if was_begun else 'step'}."
 
 
 def _earlier_epochs(folder: Path, done: int) -> list[EpochDone]:

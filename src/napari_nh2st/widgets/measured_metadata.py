@@ -1,0 +1,13 @@
+"""What layers of measured spots tell in their metadata: which files they are from, and where on."""
+
+SPOTS_PATH_KEY = "nh2st_spots_path"
+"""Path of the ST, as :func:`~napari_nh2st.spots.read_spots` takes it."""
+
+POSITIONS_PATH_KEY = "nh2st_positions_path"
+"""Path of the table of positions; missing where there is none."""
+
+MEASURED_SLIDE_KEY = "nh2st_measured_slide"
+"""Path of the slide that the spots lie on."""
+
+FIX_KEY = "nh2st_spots_fix"
+"""What was done to the positions, as :meth:`~napari_nh2st.spots.Fix.spelled`; "" for nothing."""

@@ -1,0 +1,57 @@
+"""All that is to be said of one section of the table, below it, and the button that mends it."""
+
+import re
+
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_nh2st.widgets.train.row_state import RowState
+from napari_nh2st.widgets.train.rows import SectionRow
+
+_BREAK = "\u200b"
+"""Of no width: long paths may be broken there."""
+
+
+class RowDetails(QWidget):
+    """The sentences on a row that its cell has no room for; hidden where there are none.
+
+    Attributes
+    ----------
+    text
+        What is said.
+    fix
+        Does what is proposed.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.text.setToolTip("The selected section, or else the first with a problem")
+        self.fix = QPushButton()
+        self.fix.setToolTip(
+            "Take the positions like this from now on; the file stays as it is, and Undo takes "
+            "it back"
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.text)
+        layout.addWidget(self.fix)
+        self.clear()
+
+    def show_row(self, number: int, row: SectionRow, state: RowState) -> None:
+        """Say how a row stands, and which files it has."""
+        files = [file.name for file in (row.slide, row.expression, row.positions) if file]
+        said = f"{row.name or f'Row {number + 1}'}: {' '.join(state.sentences)}"
+        if row.fix is not None:
+            said += f" Positions: {row.fix.in_short()}."
+        self.text.setText(re.sub(r"([/\\_])", rf"\1{_BREAK}", "\n".join((said, " · ".join(files)))))
+        self.fix.setVisible(state.proposal is not None)
+        if state.proposal is not None:
+            self.fix.setText(f"Fix: {state.proposal.fix.in_short()}")
+        self.show()
+
+    def clear(self) -> None:
+        """There is nothing to say."""
+        self.text.clear()
+        self.fix.hide()
+        self.hide()
