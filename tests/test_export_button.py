@@ -7,16 +7,20 @@ import anndata
 import numpy as np
 import pytest
 from anndata import AnnData
+from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QFileDialog
 
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction
+from napari_nh2st._expression_reader import read_expression
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, write_anndata
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.widgets import export_button
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.export_button import ExportButton
+from napari_nh2st.widgets.prediction_export import PredictionExport
 
 
 @pytest.fixture
@@ -78,12 +82,14 @@ def test_every_format_is_offered(
     exported: list[Any],
     messages: dict[str, list[str]],
 ) -> None:
+    monkeypatch.setattr(export_button, "find_spec", lambda _package: None)
     offered = answer(monkeypatch, tmp_path, ".csv", "a")
     button.click()
     qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
     assert len(offered) == len(FORMATS)
     for known, shown in zip(FORMATS, offered, strict=True):
-        assert shown == f"{known.title} (*{known.suffix})"
+        lacks = ", not installed: needs the extra spatialdata" * (known.name == "spatialdata")
+        assert shown == f"{known.title}{lacks} (*{known.suffix})"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,34 @@ def test_a_store_is_not_replaced_since_the_dialog_does_not_ask_about_folders(
     qtbot.waitUntil(lambda: bool(messages["error"]), timeout=20_000)
     assert "exists already" in messages["error"][0]
     assert anndata.read_zarr(tmp_path / "a.zarr").shape == (2, 2)
+
+
+def test_a_prediction_opened_from_a_file_is_exported_with_its_figure(
+    qtbot: QtBot,
+    tmp_path: Path,
+    prediction: AnnData,
+    exported: list[tuple[str, dict[str, Any]]],
+    messages: dict[str, list[str]],
+) -> None:
+    write_anndata(prediction, tmp_path / "made.h5ad")
+    viewer = ViewerModel()
+    current = CurrentPrediction(viewer)
+    current.follow()
+    button = PredictionExport(current)
+    qtbot.addWidget(button)
+    assert not button.isEnabled()
+    for data, attributes, kind in read_expression(tmp_path / "made.h5ad"):
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    assert button.isEnabled()
+    assert current.heatmap is not None
+    current.heatmap.show("VIM")
+    button.write(tmp_path / "a.png")
+    qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
+    ((_, options),) = exported
+    assert options["genes"] == ("VIM",)
+    assert options["figure"].opacity == pytest.approx(0.7)
+    viewer.layers.clear()
+    assert not button.isEnabled()
 
 
 def test_it_is_disabled_without_a_prediction_and_while_one_fills(

@@ -12,7 +12,7 @@ from napari_nh2st._reader import read_slide
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.slide import open_slide
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY, Heatmap
+from napari_nh2st.widgets.heatmap import PREDICTION_KEY, SHOWN_KEY, Heatmap, heatmap_of
 from small_models import MeanColour, colour_model
 
 GLASS, BRIGHT = 200, 255
@@ -149,6 +149,31 @@ def test_limits_set_by_hand_stay_until_another_gene_is_shown(heatmap: Heatmap) -
 def test_the_layer_carries_its_prediction(heatmap: Heatmap) -> None:
     assert heatmap.layer.metadata[PREDICTION_KEY] is heatmap.prediction
     assert heatmap.layer.colorbar.visible
+
+
+def test_what_is_shown_is_known_whatever_it_is_called(heatmap: Heatmap) -> None:
+    names = heatmap.prediction.var_names.to_numpy(object).copy()
+    names[1:] = ["GREEN · 2", "GREEN"]
+    heatmap.prediction.var_names = names
+    heatmap.slide_name = "a · b"
+    heatmap.show("GREEN · 2")
+    layer = heatmap.layer
+    for name in (layer.name, "my own"):
+        layer.name = name
+        again = known_from(layer)
+        assert (again.gene, again.slide_name) == ("GREEN · 2", "a · b")
+        assert again.renamed == (name == "my own")
+    layer.metadata.pop(SHOWN_KEY)
+    layer.name = "GREEN · 2 · a · b"  # as of a file
+    again = known_from(layer)
+    assert (again.gene, again.slide_name, again.renamed) == ("GREEN · 2", "a · b", False)
+
+
+def known_from(layer: Image) -> Heatmap:
+    """The heatmap of a layer that nobody knows any more."""
+    heatmap = heatmap_of(Image(layer.data, name=layer.name, metadata=dict(layer.metadata)))
+    assert heatmap is not None
+    return heatmap
 
 
 def test_robust_limits_leave_extremes_and_gaps_out() -> None:

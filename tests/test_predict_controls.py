@@ -9,6 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QMessageBox
 
 from array_slides import write_tiff
 from local_jobs import LocalJobs
@@ -18,9 +19,10 @@ from napari_nh2st.jobs.prediction import Values
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.predict import controls as predict_controls
-from napari_nh2st.widgets.predict import slide_facts
+from napari_nh2st.widgets.predict import kept_results, slide_facts
 from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE, polygons_on_slide
+from napari_nh2st.widgets.predict.usual_mpp import usual_values
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 
@@ -43,7 +45,7 @@ def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        for module in (predict_module, predict_controls):
+        for module in (predict_module, predict_controls, kept_results):
             monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 
@@ -157,6 +159,20 @@ def test_a_region_outside_the_tissue_is_a_sentence(
     assert "has no shape with an area" in messages["error"][1]
 
 
+def test_a_new_region_is_drawn_in_the_pixels_of_the_slide(
+    viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
+) -> None:
+    widget.new_region.click()
+    layer = widget.region.currentData()
+    assert layer is viewer.layers[-1] is viewer.layers.selection.active
+    assert layer.mode == "add_polygon"
+    assert layer.units == slide_layer.units
+    corners = np.array([[10.0, 20.0], [10.0, 60.0], [50.0, 60.0]])
+    layer.add_polygons([corners])
+    (polygon,) = widget.chosen_settings(slide_layer, None).region
+    np.testing.assert_allclose(polygon, corners + 0.5)
+
+
 def test_a_region_layer_that_goes_away_leaves_the_whole_slide(
     viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
 ) -> None:
@@ -229,16 +245,36 @@ def test_a_stopped_run_is_continued_and_computes_no_tile_again(
     assert sorted(computed) == list(range(widget.prediction.n_obs)), "each tile once, in both runs"
 
 
-def test_forgetting_what_was_kept_empties_its_folder(
-    qtbot: QtBot, widget: PredictWidget, slide_layer: Image, messages: dict[str, list[str]]
+def test_forgetting_what_was_kept_asks_and_empties_its_folder(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    widget: PredictWidget,
+    slide_layer: Image,
+    messages: dict[str, list[str]],
 ) -> None:
     widget.pitch.setValue(100)
     run(qtbot, widget)
     assert list(cache_folder("predictions").glob("*.zarr"))
+    asked: list[str] = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+
+    def answer(_parent: Any, _title: str, text: str) -> QMessageBox.StandardButton:
+        asked.append(text)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    widget.forget.click()
+    qtbot.waitUntil(lambda: bool(asked) and widget.forget.isEnabled(), timeout=20_000)
+    assert "of 1 prediction (0." in asked[0]
+    assert list(cache_folder("predictions").glob("*.zarr")), "the answer was no"
     widget.forget.click()
     qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
     assert not list(cache_folder("predictions").glob("*"))
     assert "deleted;" in messages["info"][0]
+    widget.forget.click()
+    qtbot.waitUntil(lambda: len(messages["info"]) == 2, timeout=20_000)
+    assert messages["info"][1] == "There are no kept results."
+    assert len(asked) == 2
 
 
 def test_without_keeping_nothing_is_written(
@@ -286,13 +322,24 @@ def test_mouse_genes_are_pointed_out(widget: PredictWidget, tmp_path: Path) -> N
     assert "mouse" in widget.model.note.text()
 
 
-def test_usual_resolutions_are_offered(widget: PredictWidget, slide_layer: Image) -> None:
-    menu = widget.usual_mpp.menu()
-    names = [action.text() for action in menu.actions()]
-    assert names[1] == "0.5 µm/px, 20× scan"
-    menu.actions()[1].trigger()
+def test_usual_resolutions_are_offered_with_the_size_that_they_make(
+    widget: PredictWidget, slide_layer: Image
+) -> None:
+    actions = widget.usual_mpp.menu().actions()  # of 640 × 512 px
+    assert [action.text() for action in actions] == [
+        "1 µm/px · 10× · 640 × 512 µm",
+        "2 µm/px · 5× · 1.28 × 1.02 mm",
+        "0.25 µm/px · 40× · 160 × 128 µm · unlikely: small for a section",
+        "0.5 µm/px · 20× · 320 × 256 µm · unlikely: small for a section",
+    ]
+    actions[3].trigger()
     assert widget.slide.mpp.value() == 0.5
     assert widget.slide.chosen().mpp == (0.5, 0.5)
+
+
+def test_a_slide_larger_than_glass_is_unlikely() -> None:
+    likely = {value.mpp: value.likely for value in usual_values((60_000, 100_000))}
+    assert likely == {0.25: True, 0.5: True, 1.0: False, 2.0: False}
 
 
 def test_an_unlikely_resolution_is_noticed(widget: PredictWidget, slide_layer: Image) -> None:
@@ -333,28 +380,37 @@ def test_settings_are_remembered_and_can_be_reset(
 ) -> None:
     class Section:
         model, device, pitch_um, min_tissue, keep, keep_gb = "", "auto", 0.0, 0.25, True, 4.0
+        all_tiles, any_stain = False, False
 
     section = Section()
     monkeypatch.setattr(remembered, "plugin_section", lambda _name: section)
     widget.pitch.setValue(100)
     widget.device.setCurrentText("cpu")
     widget.keep_gb.setValue(2.5)
-    run(qtbot, widget)
+    widget.all_tiles.setChecked(True)
+    widget.any_stain.setChecked(True)
+    widget.model.name.setEditText(f"{model_folder} and more")  # being typed
     assert vars(section) == {
         "model": str(model_folder),
         "device": "cpu",
         "pitch_um": 100.0,
         "keep_gb": 2.5,
+        "all_tiles": True,
+        "any_stain": True,
     }
     another = PredictWidget(viewer)
     qtbot.addWidget(another)
     assert another.model.text == str(model_folder)
     assert another.device.currentText() == "cpu"
     assert (another.pitch.value(), another.keep_gb.value()) == (100, 2.5)
+    assert another.all_tiles.isChecked()
+    assert another.any_stain.isChecked()
     another.reset.click()
     assert another.model.text == "her2-breast-demo"
     assert another.device.currentText() == "auto"
     assert (another.pitch.value(), another.keep_gb.value()) == (0, 4)
+    assert not another.all_tiles.isChecked()
+    assert not another.any_stain.isChecked()
 
 
 def test_every_control_says_what_it_does(widget: PredictWidget) -> None:

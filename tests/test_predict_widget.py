@@ -21,7 +21,9 @@ from qtpy.QtWidgets import QDockWidget, QFileDialog
 import napari_nh2st.inference
 from array_slides import write_tiff
 from local_jobs import LocalJobs
+from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.cache import cache_folder
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
@@ -242,7 +244,7 @@ def test_a_wrong_model_is_a_notification(
     assert not widget.is_running
 
 
-def test_what_fails_in_the_run_is_a_notification(
+def test_a_gene_the_panel_lacks_is_refused_and_the_nearest_taken_with_a_click(
     qtbot: QtBot,
     viewer: ViewerModel,
     widget: PredictWidget,
@@ -250,10 +252,40 @@ def test_what_fails_in_the_run_is_a_notification(
     messages: dict[str, list[str]],
 ) -> None:
     open_in(viewer, slide_path)
-    widget.genes.line.setText("CD47")
+    widget.genes.line.setText("VIM, CD47")
+    widget.start()
+    assert not widget.is_running
+    (message,) = messages["error"]
+    assert message.startswith("CD47 is not in the model's panel (did you mean CD74?).")
+    assert widget.status.text() == message
+    assert widget.run.isEnabled()
+    widget.genes.note.linkActivated.emit("CD47")
+    assert widget.genes.line.text() == "VIM, CD74"
+    assert widget.genes.note.isHidden()
+    assert widget.chosen_settings(viewer.layers[0], None).genes == ("VIM", "CD74")
+
+
+def break_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any, **_options: Any) -> Any:
+        raise InputError("The slide has moved.")
+
+    monkeypatch.setattr(napari_nh2st.inference, "predict_events", fail)
+
+
+def test_what_fails_in_the_run_is_a_notification(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    break_runs(monkeypatch)
+    open_in(viewer, slide_path)
     widget.start()
     qtbot.waitUntil(finished(widget), timeout=180_000)
-    assert "CD74" in messages["error"][0], "the nearest name is offered"
+    assert messages["error"] == ["The slide has moved."]
+    assert widget.status.text() == "The slide has moved."
     assert widget.run.isEnabled()
 
 
@@ -261,6 +293,124 @@ def run(qtbot: QtBot, widget: PredictWidget, pitch_um: float = 100) -> None:
     widget.pitch.setValue(pitch_um)  # few tiles
     widget.start()
     qtbot.waitUntil(finished(widget), timeout=180_000)
+
+
+def test_what_is_selected_is_exported_and_its_genes_are_offered(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    arrived: list[Any] = []
+    monkeypatch.setattr(export_button, "export", lambda *args, **_: arrived.append(args[0]))
+    open_in(viewer, slide_path)
+    open_in(viewer, slide_path.rename(tmp_path / "two.tif"))
+    first_slide, second_slide = viewer.layers
+    first_slide.metadata[SLIDE_KEY].path = tmp_path / "two.tif"
+    viewer.layers.selection.active = first_slide
+    run(qtbot, widget)
+    first = widget.heatmap
+    assert first is not None
+    viewer.layers.selection.active = second_slide
+    assert widget.status.text() == "", "it was about the other slide"
+    run(qtbot, widget)
+    second = widget.heatmap
+    assert second is not None
+    assert second is not first
+    assert (first.layer.visible, second.layer.visible) == (False, True)
+    viewer.layers.selection.active = first.layer
+    assert widget.heatmap is first
+    widget.gene.setCurrentText("VIM")
+    assert (first.gene, second.gene) == ("VIM", "ERBB2")
+    widget.export.write(tmp_path / "a.csv")
+    qtbot.waitUntil(widget.export.isEnabled, timeout=20_000)
+    assert arrived == [first.prediction]
+    first.set_filling(True)
+    assert not widget.export.isEnabled(), "a run fills it"
+    viewer.layers.selection.active = second.layer
+    assert widget.export.isEnabled()
+    assert widget.gene.currentText() == "ERBB2"
+    picker = widget.current.picker
+    picker.activated.emit(picker.findText(first.layer.name))
+    assert (first.layer.visible, second.layer.visible) == (True, False)
+    viewer.layers.clear()
+    assert not widget.export.isEnabled()
+    assert widget.gene.count() == 0
+
+
+def test_a_widget_that_is_opened_anew_goes_on_with_the_heatmap_that_is_there(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    model_folder: Path,
+) -> None:
+    open_in(viewer, slide_path)
+    viewer.layers[0].name = "a · b"
+    widget.pitch.setValue(4)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
+    widget.stop()
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+    widget.gene.setCurrentText("VIM")
+    layer = viewer.layers[-1]
+    widget.close_down()
+    del widget.current
+    gc.collect()
+
+    another = PredictWidget(viewer)
+    qtbot.addWidget(another)
+    another.model.choose(str(model_folder))
+    another.pitch.setValue(4)
+    assert another.gene.currentText() == "VIM"
+    assert another.heatmap is not None
+    assert another.heatmap.slide_name == "a · b"
+    assert another.export.isEnabled()
+    viewer.layers.selection.active = viewer.layers[0]
+    assert another.run.text() == "Continue"
+    another.pitch.setValue(100)
+    assert another.run.text() == "Run"
+    another.start()
+    qtbot.waitUntil(finished(another), timeout=180_000)
+    assert len(viewer.layers) == 2
+    assert viewer.layers[-1] is layer
+    assert np.isfinite(another.heatmap.prediction.X).all()
+
+
+def test_a_pitch_that_does_not_fit_is_said_before_the_run_and_not_again(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    save_model_folder(small_model("average"), tmp_path / "average")
+    widget.model.choose(str(tmp_path / "average"))
+    open_in(viewer, slide_path)
+    assert "The pitch" not in widget.facts.notice.text()
+    widget.pitch.setValue(100)
+    assert "The pitch of 100 µm differs" in widget.facts.notice.text()
+    run(qtbot, widget)
+    qtbot.wait(0)
+    assert messages["warning"] == []
+
+
+def test_without_keeping_a_stopped_run_does_not_say_that_it_is_kept(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    widget.keep.setChecked(False)
+    widget.pitch.setValue(4)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
+    widget.stop()
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+    assert widget.status.text().endswith("tiles; what is done is shown, but not kept.")
+    assert widget.run.text() == "Run"
 
 
 def test_a_given_resolution_stays_with_its_layer(
@@ -286,6 +436,7 @@ def test_a_given_resolution_stays_with_its_layer(
 
 def test_a_failed_run_leaves_the_former_prediction_and_a_quiet_bar(
     qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
     viewer: ViewerModel,
     widget: PredictWidget,
     slide_path: Path,
@@ -295,7 +446,7 @@ def test_a_failed_run_leaves_the_former_prediction_and_a_quiet_bar(
     run(qtbot, widget)
     heatmap, prediction = widget.heatmap, widget.prediction
     assert heatmap is not None
-    widget.genes.line.setText("CD47")
+    break_runs(monkeypatch)
     run(qtbot, widget)
     assert len(messages["error"]) == 1
     assert (widget.bar.minimum(), widget.bar.maximum()) == (0, 1), "it still looks busy"
@@ -511,10 +662,13 @@ def test_devices_that_are_there_are_offered_and_the_others_say_why_not(
 
     assert offered() == ["auto", "cpu"]
     widget.device.showPopup()
-    qtbot.waitUntil(lambda: offered() == ["auto", "cpu", "cuda:7", "mps"], timeout=10_000)
+    listed = ["auto", "cpu", "cuda:7", "mps: this is no Apple"]
+    qtbot.waitUntil(lambda: offered() == listed, timeout=10_000)
     why = widget.device.itemData(3, Qt.ItemDataRole.ToolTipRole)
     assert why == "not on this machine: this is no Apple"
     assert not widget.device.model().item(3).isEnabled()
+    widget.device.setCurrentText("cuda:7")
+    assert widget.device.currentText() == "cuda:7", "the bare name reaches the settings"
     widget.device.hidePopup()
 
 

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.widgets.genes.layers import GeneLayers
+from napari_nh2st.widgets.genes.limits import ContrastLimits
+from napari_nh2st.widgets.genes.signatures import SIGNATURE_KEY
 from napari_nh2st.widgets.shown_figure import shown_figure
+from napari_nh2st.widgets.tile_image import placement_of
 from shown_predictions import show_prediction
 
 
@@ -26,6 +31,37 @@ def test_gene_contrast_colors_and_smoothing_of_the_layer_reach_the_figure(
     for value in (0.0, 0.3, 1.0):
         expected = np.ravel(layer.colormap.map(value))
         np.testing.assert_allclose(settings.colormap(value), expected, atol=0.02)
+
+
+def test_where_the_heatmap_is_hidden_what_is_shown_in_its_place_is_drawn(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    shown = show_prediction(tmp_path)
+    limits = ContrastLimits()
+    pins = GeneLayers(shown.viewer, shown.current, limits)
+    genes = [gene for gene in shown.prediction.var_names if gene != "CD74"][:2]
+    layers = [pins.pin(gene).layer for gene in genes]
+    shown.heatmap.layer.visible = True
+    assert shown_figure(shown.heatmap, shown.viewer.layers)[1] == ("CD74",)
+    shown.heatmap.layer.visible = False
+    layers[0].contrast_limits_range, layers[0].contrast_limits = (0, 9), (2, 3)
+    settings, drawn = shown_figure(shown.heatmap, shown.viewer.layers)
+    assert drawn == tuple(genes)
+    assert settings.limits[genes[0]] == (2, 3)
+    layers[0].visible = False
+    assert shown_figure(shown.heatmap, shown.viewer.layers)[1] == (genes[1],)
+    layers[1].visible = False
+    assert shown_figure(shown.heatmap, shown.viewer.layers)[1] == ("CD74",), "nothing else is there"
+    signature = shown.viewer.add_image(
+        shown.heatmap.layer.data,
+        metadata={SIGNATURE_KEY: {}},
+        **placement_of(shown.heatmap.layer),
+    )
+    shown.heatmap.layer.visible = False
+    with pytest.raises(InputError, match="what is shown is a signature"):
+        shown_figure(shown.heatmap, shown.viewer.layers)
+    signature.visible = False
+    assert shown_figure(shown.heatmap, shown.viewer.layers)[1] == ("CD74",)
 
 
 def test_without_a_heatmap_the_best_gene_is_drawn_with_the_defaults() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.notices import scale_notices
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
@@ -19,7 +20,6 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
 from napari_nh2st.tiles.grid import inside_region
 
-_MUCH_COARSER = 1.5
 """Enlarging tiles by more than this is worth a notice: the detail is not there."""
 
 
@@ -72,8 +72,8 @@ def plan_prediction(
     config = model.config
     if slide.mpp is None:
         raise InputError(
-            f"{slide.path}: its µm/px is not recorded. Give it (--mpp on the command line, mpp= in "
-            "Python); scans at 20× are about 0.5, at 40× about 0.25."
+            f"{slide.path}: its µm/px is not recorded: give it. Scans at 20× have about 0.5, at "
+            "40× about 0.25."
         )
     if not slide.brightfield and not settings.any_stain:
         raise InputError(
@@ -191,15 +191,4 @@ def _notices(slide: Slide, model: Model, grid: TileGrid) -> list[str]:
     notices = []
     if not config.trained:
         notices.append(f"{config.name}: {config.training['summary']}")
-    enlarged = max(slide.mpp) / config.mpp
-    if enlarged > _MUCH_COARSER:
-        notices.append(
-            f"The slide ({max(slide.mpp):.3g} µm/px) is {enlarged:.1f} times coarser than what the "
-            f"model was made for ({config.mpp:g}): tiles are enlarged, and lack the detail."
-        )
-    if config.context != "query" and abs(grid.pitch_um / config.pitch_um - 1) > 0.1:
-        notices.append(
-            f"The pitch of {grid.pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
-            f"spots in training, so the neighborhoods that this model looks at do too."
-        )
-    return notices
+    return notices + scale_notices(slide.mpp, grid.pitch_um, config)

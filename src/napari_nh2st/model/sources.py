@@ -1,6 +1,7 @@
 """Where models are found: bundled with the package, in a folder, or on the Hugging Face Hub."""
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,28 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
     raise InputError(f"There is no model {name}: no folder of that name.{known}")
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name is an id of the Hub with its revision, ``owner/name@hash``, and no folder."""
+    return _HUB_ID.fullmatch(name) is not None and not Path(name).is_dir()
+
+
+def find_card(name_or_path: str | Path) -> Path:
+    """The folder of a model's config and card; of the Hub, its weights are not fetched.
+
+    Parameters
+    ----------
+    name_or_path
+        As in :func:`find_model`.
+
+    Raises
+    ------
+    InputError
+        As :func:`find_model`.
+    """
+    name = str(name_or_path)
+    return _from_hub(name, [CONFIG_FILE, CARD_FILE]) if is_hub_id(name) else find_model(name)
+
+
 def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model":
     """Load a model by name, folder or Hugging Face repository id.
 
@@ -79,7 +102,7 @@ def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model"
     return load_model_folder(folder, str(name_or_path))
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, files: Sequence[str] = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)) -> Path:
     match = _HUB_ID.fullmatch(name)
     if match is None:
         raise InputError(
@@ -96,7 +119,7 @@ def _from_hub(name: str) -> Path:
         folder = snapshot_download(
             match["repository"],
             revision=match["revision"],
-            allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, CARD_FILE],
+            allow_patterns=list(files),
         )
     except Exception as error:  # its errors come from several HTTP libraries
         reason = str(error).strip().split("\n")[0] or type(error).__name__

@@ -96,7 +96,7 @@ def tile_grid(
         The slide does not know its µm/px, or no tile is left.
     """
     if slide.mpp is None:
-        raise InputError(f"{slide.path}: µm/px is not recorded; give it (--mpp, or mpp=)")
+        raise InputError(f"{slide.path}: its µm/px is not recorded: give it")
     mpp_y, mpp_x = slide.mpp
     if layout == "square":
         step = (pitch_um / mpp_y, pitch_um / mpp_x)
@@ -143,7 +143,7 @@ def _why_none(slide: Slide, pitch_um: float, region: bool, on_slide: bool) -> st
         where = "in the region" if region else "on the slide"
         return (
             f"{slide.path}: no tissue was found {where} at {slide.mpp[1]:g} µm/px. If that is "
-            "wrong, ask for less tissue per tile (--min-tissue), or for all tiles (--all-tiles)."
+            "wrong, ask for a smaller share of tissue per tile, or for all tiles."
         )
     height, width = (n * um for n, um in zip(slide.shape, slide.mpp, strict=True))
     place = "region" if region else "slide"

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from anndata import AnnData
 from napari.components import ViewerModel
+from napari.layers import Layer
+from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
 
@@ -27,10 +30,16 @@ class CurrentPrediction:
     replaced
         Emitted with a heatmap, the current one or not, and its former prediction when it shows
         another; before ``changed``.
+    shown
+        Emitted with the gene when the current heatmap shows another.
+    filling_changed
+        Emitted when a run begins or ends to fill the current prediction.
     """
 
     changed = Signal()
     replaced = Signal(object, object)
+    shown = Signal(str)
+    filling_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -51,6 +60,11 @@ class CurrentPrediction:
         """Its prediction."""
         return None if self._heatmap is None else self._heatmap.prediction
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether a run fills it."""
+        return self._heatmap is not None and self._heatmap.is_filling
+
     def follow(self) -> None:
         """Follow the viewer from now on."""
         if not self._following:
@@ -59,6 +73,7 @@ class CurrentPrediction:
             self.viewer.layers.events.removed.connect(self._update)
             self.viewer.layers.selection.events.active.connect(self._on_active)
         self._update()
+        self._on_active()
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -76,12 +91,27 @@ class CurrentPrediction:
             self._update()
             self.changed.emit()
 
+    def made_for(self, slide_layer: Layer) -> Heatmap | None:
+        """The last heatmap made for this layer of a slide that the user has not renamed."""
+        made = [each for each in self._heatmaps if each.is_of(slide_layer) and not each.renamed]
+        return made[-1] if made else None
+
+    def hide_below(self, heatmap: Heatmap) -> None:
+        """Hide the other heatmaps at its place: the colors of two, mixed, would mean neither."""
+        box = _box(heatmap)
+        for other in self._heatmaps:
+            low, high = _box(other)
+            if other is not heatmap and (low <= box[1]).all() and (high >= box[0]).all():
+                other.layer.visible = False
+
     def _update(self, _event: Any = None) -> None:
         self._let_go()
         self._heatmaps = [h for layer in self.viewer.layers if (h := heatmap_of(layer)) is not None]
         for heatmap in self._heatmaps:
             heatmap.layer.events.name.connect(self._show_names)  # called after the gene it shows
             heatmap.replaced.connect(self._on_replaced)
+            heatmap.shown.connect(self._on_shown)
+            heatmap.filling_changed.connect(self._on_filling)
         if self._heatmap not in self._heatmaps:
             self._heatmap = self._heatmaps[-1] if self._heatmaps else None
             self.changed.emit()
@@ -94,11 +124,21 @@ class CurrentPrediction:
         for heatmap in self._heatmaps:
             heatmap.layer.events.name.disconnect(self._show_names)
             heatmap.replaced.disconnect(self._on_replaced, missing_ok=True)
+            heatmap.shown.disconnect(self._on_shown, missing_ok=True)
+            heatmap.filling_changed.disconnect(self._on_filling, missing_ok=True)
 
     def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
         self.replaced.emit(heatmap, former)
         if heatmap is self._heatmap:
             self.changed.emit()
+
+    def _on_shown(self, _gene: str) -> None:
+        if self._heatmap is not None:
+            self.shown.emit(self._heatmap.gene)
+
+    def _on_filling(self, heatmap: Heatmap) -> None:
+        if heatmap is self._heatmap:
+            self.filling_changed.emit()
 
     def _show_names(self, _event: Any = None) -> None:
         for row, heatmap in enumerate(self._heatmaps[: self.picker.count()]):
@@ -113,3 +153,8 @@ class CurrentPrediction:
     def _on_picked(self, index: int) -> None:
         if 0 <= index < len(self._heatmaps):
             self.choose(self._heatmaps[index])
+
+
+def _box(heatmap: Heatmap) -> NDArray[np.float64]:
+    """(2, 2) lowest and highest (y, x) in the world."""
+    return np.asarray(heatmap.layer.extent.world, np.float64)[:, -2:]

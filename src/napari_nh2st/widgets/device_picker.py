@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QComboBox
 from napari_nh2st.widgets.child_jobs import Jobs
 
 _WHAT = Qt.ItemDataRole.ToolTipRole
+_SCROLL_BAR = 24
+"""Pixels that a list needs beside its text."""
 
 
 class DevicePicker(QComboBox):
@@ -60,10 +62,15 @@ class DevicePicker(QComboBox):
             self._add(name, what)
         for name, why in missing.items():
             self._add(name, f"not on this machine: {why}")
+            row = self.findText(name)
             model: Any = self.model()
-            item = model.item(self.findText(name))
-            item.setEnabled(False)
+            model.item(row).setEnabled(False)
+            # It cannot be chosen: its text need not be a name. One that was remembered stays one.
+            if row != self.currentIndex():
+                self.setItemText(row, f"{name}: {_in_short(why)}")
         popup = self.view()
+        if popup is not None:  # as wide as its longest line, however narrow the picker is
+            popup.setMinimumWidth(popup.sizeHintForColumn(0) + _SCROLL_BAR)
         if self.count() > before and popup is not None and popup.isVisible():
             self.hidePopup()  # its height is that of the shorter list
             super().showPopup()
@@ -72,3 +79,8 @@ class DevicePicker(QComboBox):
         if self.findText(name) < 0:
             self.addItem(name)
         self.setItemData(self.findText(name), what, _WHAT)
+
+
+def _in_short(why: str) -> str:
+    """The first of several reasons."""
+    return why.partition(", or ")[0]

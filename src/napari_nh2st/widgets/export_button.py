@@ -1,6 +1,7 @@
 """*Export…*: asks for a file and writes the prediction there, in a thread."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from anndata import AnnData
@@ -17,7 +18,8 @@ from napari_nh2st.widgets.domains.named_domains import COLUMN
 Figure = tuple[FigureSettings, tuple[str, ...] | None]
 """How a figure is drawn, and the genes in it; None for the best."""
 
-_FILTERS = {f"{known.title} (*{known.suffix})": known for known in FORMATS}
+_EXTRAS = {"spatialdata": "spatialdata"}
+"""Formats that need a package which an extra of the same name installs."""
 
 
 class ExportButton(QPushButton):
@@ -42,8 +44,8 @@ class ExportButton(QPushButton):
         self.clicked.connect(self._ask)
         self._enable()
 
-    def offer(self, prediction: AnnData, name: str) -> None:
-        """Export this prediction from now on, by default under this name."""
+    def offer(self, prediction: AnnData | None, name: str) -> None:
+        """Export this prediction from now on, by default under this name; None for none."""
         self._prediction, self._name = prediction, name
         self._enable()
 
@@ -115,7 +117,7 @@ class ExportButton(QPushButton):
     def _ask(self) -> None:
         dialog = QFileDialog(self, "Export the prediction")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilters(list(_FILTERS))
+        dialog.setNameFilters(list(_filters()))
         _add_suffix_of(dialog)
         dialog.filterSelected.connect(lambda _: _add_suffix_of(dialog))
         dialog.selectFile(f"{self._name}{_chosen(dialog).suffix}")
@@ -133,8 +135,20 @@ class ExportButton(QPushButton):
         self.write(path, not path.is_dir(), (chosen if closer else by_name).name)
 
 
+def _filters() -> dict[str, Format]:
+    """Formats by what the dialog shows of them; those that need more than is there say so."""
+    return {f"{_title(known)} (*{known.suffix})": known for known in FORMATS}
+
+
+def _title(known: Format) -> str:
+    package = _EXTRAS.get(known.name)
+    if package is None or find_spec(package) is not None:
+        return known.title
+    return f"{known.title}, not installed: needs the extra {package}"
+
+
 def _chosen(dialog: QFileDialog) -> Format:
-    return _FILTERS[dialog.selectedNameFilter()]
+    return _filters()[dialog.selectedNameFilter()]
 
 
 def _add_suffix_of(dialog: QFileDialog) -> None:

@@ -16,6 +16,10 @@ from napari_nh2st.widgets.tile_image import TileImage, place
 PREDICTION_KEY = "nh2st_prediction"
 """Key of a heatmap layer's metadata under which its AnnData lies."""
 
+SHOWN_KEY = "nh2st_shown"
+"""Key of a heatmap layer's metadata under which it says what it shows: ``gene``, the ``slide``'s
+name, the id of the ``slide_layer``, and the layer's ``name`` until the user gives another."""
+
 _UNTRAINED = " · UNTRAINED"
 _UNMOVED: dict[str, Any] = {
     "scale": (1, 1),
@@ -48,6 +52,10 @@ class Heatmap:
     ----------
     image
         Puts the values into the layer, and holds the rule for its contrast limits.
+    is_filling
+        Whether a run fills the prediction; see :meth:`set_filling`.
+    filling_changed
+        Emitted with the heatmap itself when that begins or ends.
     shown
         Emitted with the name of another gene when it is shown.
     filled
@@ -59,6 +67,7 @@ class Heatmap:
     shown = Signal(str)
     filled = Signal()
     replaced = Signal(object, object)
+    filling_changed = Signal(object)
 
     def __init__(self, layer: Image, prediction: AnnData, gene: str, slide_name: str) -> None:
         self.prediction = prediction
@@ -66,9 +75,9 @@ class Heatmap:
         self.gene = gene
         self.layer = layer
         self.slide_name = slide_name
+        self.is_filling = False
         self.image = TileImage(layer, self.raster)
         self.image.values = self.values_of(gene)
-        self._own_name = layer.name
         self._has_colorbar = False
         _heatmaps.add(self)
 
@@ -102,10 +111,11 @@ class Heatmap:
         )
         # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
         heatmap = cls(layer, prediction, gene, slide_layer.name)
+        heatmap._note_shown(slide_layer=id_of(slide_layer))
         heatmap.refresh()
         viewer.add_layer(layer)
         # napari numbers names that are taken: the layer's is the one to compare with later.
-        heatmap._own_name = layer.name
+        heatmap._note_shown(slide_layer=id_of(slide_layer))
         return heatmap
 
     def _show_colorbar(self) -> None:
@@ -116,9 +126,10 @@ class Heatmap:
         """Switch to another gene of the prediction."""
         if gene != self.gene:
             self.gene = gene
-            if not self.renamed:
+            renamed = self.renamed
+            if not renamed:
                 self.layer.name = layer_name(self.prediction, gene, self.slide_name)
-                self._own_name = self.layer.name
+            self._note_shown(renamed)
             self.image.follow_values()
             self.refresh()
             self.shown.emit(gene)
@@ -150,7 +161,7 @@ class Heatmap:
         self.layer.units = slide_layer.units
         if not renamed:
             self.layer.name = layer_name(prediction, self.gene, self.slide_name)
-            self._own_name = self.layer.name
+        self._note_shown(renamed, slide_layer=id_of(slide_layer))
         self.replaced.emit(self, former)
         if gene != self.gene:
             self.shown.emit(self.gene)
@@ -173,10 +184,30 @@ class Heatmap:
             self._has_colorbar = True
             self._show_colorbar()
 
+    def set_filling(self, filling: bool) -> None:
+        """Say whether a run fills the prediction; it is not exported meanwhile."""
+        if filling != self.is_filling:
+            self.is_filling = filling
+            self.filling_changed.emit(self)
+
     @property
     def renamed(self) -> bool:
         """Whether the user gave the layer a name of their own."""
-        return bool(self.layer.name != self._own_name)
+        return bool(self.layer.name != self.layer.metadata.get(SHOWN_KEY, {}).get("name"))
+
+    def is_of(self, slide_layer: Layer) -> bool:
+        """Whether it was made for this layer of a slide."""
+        known = self.layer.metadata.get(SHOWN_KEY, {}).get("slide_layer")
+        return bool(known) and known == id_of(slide_layer)
+
+    def _note_shown(self, renamed: bool = False, **more: str) -> None:
+        """Keep with the layer what it shows: a widget that is opened later goes on from there."""
+        shown = self.layer.metadata.get(SHOWN_KEY, {}) | more
+        shown |= {"gene": self.gene, "slide": self.slide_name}
+        if not renamed:
+            shown["name"] = self.layer.name
+        self.layer.metadata[SHOWN_KEY] = shown
+        self.prediction.uns["nh2st"]["shown_gene"] = self.gene  # what a file of it opens with
 
     def values_of(self, gene: str) -> NDArray[np.float32]:
         """(n,) values of a gene, NaN where there is none yet."""
@@ -195,12 +226,27 @@ def heatmap_of(layer: Layer) -> Heatmap | None:
     # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
     heatmap = next((known for known in _heatmaps if known.layer == layer), None)
     if heatmap is None:
-        gene, _, slide_name = layer.name.removesuffix(_UNTRAINED).partition(" · ")
-        known = gene in prediction.var_names
-        heatmap = Heatmap(layer, prediction, gene if known else prediction.var_names[0], slide_name)
-        if not known:
-            heatmap._own_name = ""  # the user's own
+        shown = layer.metadata.get(SHOWN_KEY)
+        if shown is not None and shown["gene"] in prediction.var_names:
+            return Heatmap(layer, prediction, shown["gene"], shown["slide"])
+        gene, slide_name = _read_name(layer.name, prediction)
+        heatmap = Heatmap(layer, prediction, gene or prediction.var_names[0], slide_name)
+        heatmap._note_shown(renamed=gene is None)
     return heatmap
+
+
+def _read_name(name: str, prediction: AnnData) -> tuple[str | None, str]:
+    """Gene and slide in the name of a layer from a file; no gene where the user has named it."""
+    genes = [gene for gene in prediction.var_names if name.startswith(f"{gene} · ")]
+    if not genes:
+        return None, name
+    gene = max(genes, key=len)
+    return gene, name.removeprefix(f"{gene} · ").removesuffix(_UNTRAINED)
+
+
+def id_of(layer: Layer) -> str:
+    """What tells a layer from all others while the viewer is open."""
+    return str(layer.unique_id)
 
 
 def of_same_model(one: AnnData, other: AnnData) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -22,7 +23,8 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import CARD_FILE, ModelConfig, read_config
-from napari_nh2st.model.sources import find_model
+from napari_nh2st.model.sources import find_card, find_model
+from napari_nh2st.model.sources import is_hub_id as is_hub_id
 from napari_nh2st.widgets.known_models import known_models, model_news, remember_model
 
 
@@ -38,7 +40,8 @@ class ModelPicker(QWidget):
     note
         The chosen model in a few words, or what is wrong with it.
     chosen
-        Emitted with the config when another model is chosen; None where it is not known.
+        Emitted with the config when another model is chosen; None where it is not known, or not
+        known yet: that of a model on the Hub is fetched in a thread, without its weights.
     """
 
     chosen = Signal(object)
@@ -46,6 +49,7 @@ class ModelPicker(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.config: ModelConfig | None = None
+        self._folder: Path | None = None
         self.name = QComboBox()
         self.name.setEditable(True)
         self.name.addItems(known_models())
@@ -103,11 +107,10 @@ class ModelPicker(QWidget):
 
     def card_text(self) -> str:
         """The card of the chosen model, as Markdown; why there is none, else."""
-        if self.config is None:
+        if self.config is None or self._folder is None:
             return f"**{self.text or 'No model'}**: {self.note.text()}"
-        card = find_model(self.text) / CARD_FILE
         try:
-            return card.read_text(encoding="utf-8")
+            return (self._folder / CARD_FILE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return model_card(self.config)
 
@@ -134,16 +137,27 @@ class ModelPicker(QWidget):
         self.note.setMinimumHeight(self.note.heightForWidth(max(self.note.width(), 160)))
 
     def _on_changed(self) -> None:
-        self.config, note = None, "No model is bundled with this version: choose a folder."
         if is_hub_id(self.text):
-            note = "Fetched from the Hugging Face Hub when it is run."
+            self._show(None, "Asking the Hugging Face Hub for its card …")
+            create_worker(
+                _fetched,
+                self.text,
+                # A method of the widget: Qt calls none of those once the widget is gone.
+                _connect={"returned": self._on_fetched},
+                _ignore_errors=True,
+            )
         elif self.text:
-            try:
-                self.config = read_config(find_model(self.text))
-            except InputError as error:
-                note = str(error)
-            else:
-                note = _in_words(self.config)
+            self._show(*_looked_up(self.text))
+        else:
+            self._show(None, "No model is bundled with this version: choose a folder.")
+
+    def _on_fetched(self, fetched: "tuple[str, _Found]") -> None:
+        name, found = fetched
+        if name == self.text:
+            self._show(*found)
+
+    def _show(self, folder: Path | None, note: str, config: ModelConfig | None = None) -> None:
+        self._folder, self.config = folder, config
         line = self.name.lineEdit()
         if line is not None and not line.hasFocus():
             line.home(False)  # a long path is shown from its beginning
@@ -166,9 +180,21 @@ class ModelPicker(QWidget):
                 self.name.addItem(folder)
 
 
-def is_hub_id(name: str) -> bool:
-    """Whether a name is one of a model on the Hub, pinned to a revision."""
-    return "@" in name and not Path(name).is_dir()
+_Found = tuple[Path | None, str, ModelConfig | None]
+"""Folder of config and card, a few words on them, or what is wrong, and the config."""
+
+
+def _looked_up(name: str) -> _Found:
+    try:
+        folder = find_card(name)
+        config = read_config(folder)
+    except InputError as error:
+        return None, str(error), None
+    return folder, _in_words(config), config
+
+
+def _fetched(name: str) -> tuple[str, _Found]:
+    return name, _looked_up(name)
 
 
 def _in_words(config: ModelConfig) -> str:

@@ -1,6 +1,10 @@
 """How far a gene's map can be trusted, in words and as a badge."""
 
+from collections.abc import Iterable
+from functools import cache
+
 import numpy as np
+from napari.utils import Colormap
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 
@@ -11,6 +15,7 @@ _GOOD = 0.5
 # Mid tones, readable on light and on dark; the number always stands beside them.
 _COLORS = {"good": "#2e9e6b", "fair": "#d08a1d", "poor": "#d0504a", "unknown": "#8c8c8c"}
 GREYED = QColor("#8c8c8c")
+_LIGHTER = 0.65
 
 
 def is_reliable(pcc: float, threshold: float) -> bool:
@@ -45,6 +50,20 @@ def reliability_reason(pcc: float, threshold: float) -> str:
     return f"held-out PCC {_rounded(pcc, 2)}"
 
 
+def short_reliability(pcc: float, threshold: float) -> str:
+    """The held-out PCC in few words, for places where the reason does not fit.
+
+    Parameters
+    ----------
+    pcc, threshold
+        As in :func:`reliability_reason`.
+    """
+    if np.isnan(pcc):
+        return "reliability unknown"
+    words = f"held-out PCC {_rounded(pcc, 2)}"
+    return words if is_reliable(pcc, threshold) else f"{words}: not reliable"
+
+
 def badge_color(pcc: float, threshold: float) -> str:
     """The badge's color, as #rrggbb."""
     if np.isnan(pcc):
@@ -60,17 +79,71 @@ def badge_text(gene: str, pcc: float, threshold: float) -> str:
     return f"{dot} <b>{gene}</b> — {reliability_reason(pcc, threshold)}"
 
 
+def badge_list(genes: Iterable[tuple[str, float]], threshold: float) -> str:
+    """Names of genes in rich text, each with its badge and held-out PCC.
+
+    Parameters
+    ----------
+    genes
+        Names and held-out PCC; in this order.
+    threshold
+        As in :func:`badge_color`.
+    """
+    return ", ".join(
+        f"<span style='color:{badge_color(pcc, threshold)}'>●</span>\N{NO-BREAK SPACE}"
+        f"{gene}\N{NO-BREAK SPACE}{reliability_number(pcc)}"
+        for gene, pcc in genes
+    )
+
+
+@cache
 def dot_icon(color: str, side: int = 24) -> QIcon:
     """A round dot of a color."""
-    pixmap = QPixmap(side, side)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    pixmap, painter = _canvas(side, side)
     painter.setBrush(QColor(color))
-    painter.setPen(QColor("#808080"))
     painter.drawEllipse(2, 2, side - 4, side - 4)
     painter.end()
     return QIcon(pixmap)
+
+
+def swatch_icon(color: str, badge: str, side: int = 24) -> QIcon:
+    """A square of a layer's color, and the badge of its gene beside it.
+
+    Parameters
+    ----------
+    color, badge
+        As #rrggbb.
+    side
+        Height in pixels; it is twice as wide.
+    """
+    pixmap, painter = _canvas(2 * side, side)
+    painter.setBrush(QColor(color))
+    painter.drawRect(2, 2, side - 5, side - 5)
+    painter.setBrush(QColor(badge))
+    painter.drawEllipse(side + 2, 2, side - 4, side - 4)
+    painter.end()
+    return QIcon(pixmap)
+
+
+def bright_end(colormap: Colormap) -> str:
+    """The color of the highest values, as #rrggbb."""
+    red, green, blue = (float(part) for part in colormap.map([1.0])[0][:3])
+    return str(QColor.fromRgbF(red, green, blue).name())
+
+
+def lighter(color: str) -> str:
+    """A color mixed with white, as #rrggbb: blue text on black is hard to read."""
+    parts = QColor(color).getRgb()[:3]
+    return str(QColor(*(round(255 - (255 - part) * _LIGHTER) for part in parts)).name())
+
+
+def _canvas(width: int, height: int) -> tuple[QPixmap, QPainter]:
+    pixmap = QPixmap(width, height)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QColor("#808080"))
+    return pixmap, painter
 
 
 def _rounded(number: float, decimals: int) -> str:

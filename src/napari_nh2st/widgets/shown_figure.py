@@ -1,36 +1,83 @@
 """A figure of what is shown: the gene, its contrast, colors and opacity as in the viewer."""
 
-import numpy as np
+from collections.abc import Iterable
 
+import numpy as np
+from napari.layers import Image, Layer
+
+from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.widgets.genes.layers import GENE_KEY
+from napari_nh2st.widgets.genes.signatures import SIGNATURE_KEY
 from napari_nh2st.widgets.heatmap import Heatmap
 
 
-def shown_figure(heatmap: Heatmap | None) -> tuple[FigureSettings, tuple[str, ...] | None]:
-    """How to draw what a heatmap's layer shows.
+def shown_figure(
+    heatmap: Heatmap | None, layers: Iterable[Layer] = ()
+) -> tuple[FigureSettings, tuple[str, ...] | None]:
+    """How to draw what a heatmap's layer shows, or the genes that are shown in its place.
 
     Parameters
     ----------
     heatmap
         None where there is none: then the defaults, and whichever gene is best.
+    layers
+        Of the viewer. Where the heatmap is hidden, the pinned genes of its tiles among them that
+        are visible are drawn, with the colors of the heatmap: one picture has one color scale.
 
     Returns
     -------
     settings, genes
         For :func:`~napari_nh2st.export.export`.
+
+    Raises
+    ------
+    InputError
+        Only a signature is shown: a figure has genes.
     """
     if heatmap is None:
         return FigureSettings(), None
+    drawn: dict[str, Image] = {}
+    if not heatmap.layer.visible:
+        over_it = [each for each in layers if each.visible and _is_over(each, heatmap)]
+        drawn = {str(e.metadata[GENE_KEY]): e for e in over_it if GENE_KEY in e.metadata}
+        if not drawn and any(SIGNATURE_KEY in each.metadata for each in over_it):
+            raise InputError(
+                "A figure shows genes, and what is shown is a signature: show a gene, or make its "
+                "heatmap visible."
+            )
+    return _settings(heatmap.layer, drawn or {heatmap.gene: heatmap.layer})
+
+
+def _settings(
+    heatmap_layer: Image, drawn: dict[str, Image]
+) -> tuple[FigureSettings, tuple[str, ...]]:
     from matplotlib.colors import ListedColormap
 
-    layer = heatmap.layer
-    low, high = (float(limit) for limit in layer.contrast_limits)
     # napari's colormaps are not all known to matplotlib, its colors are.
-    colors = layer.colormap.map(np.linspace(0, 1, 256))
+    colors = heatmap_layer.colormap.map(np.linspace(0, 1, 256))
+    limits = {gene: _limits(layer) for gene, layer in drawn.items()}
     settings = FigureSettings(
-        limits={heatmap.gene: (low, high)},
-        colormap=ListedColormap(colors, name=layer.colormap.name),
-        opacity=float(layer.opacity),
-        smooth=str(layer.interpolation2d) != "nearest",
+        limits=limits,
+        colormap=ListedColormap(colors, name=heatmap_layer.colormap.name),
+        opacity=float(heatmap_layer.opacity),
+        smooth=str(heatmap_layer.interpolation2d) != "nearest",
     )
-    return settings, (heatmap.gene,)
+    return settings, tuple(drawn)
+
+
+def _limits(layer: Image) -> tuple[float, float]:
+    low, high = layer.contrast_limits
+    return float(low), float(high)
+
+
+def _is_over(layer: Layer, heatmap: Heatmap) -> bool:
+    """Whether a layer shows tiles of the heatmap's prediction: it has its shape and its place."""
+    if not isinstance(layer, Image) or layer.rgb or layer.multiscale:
+        return False
+    gene = layer.metadata.get(GENE_KEY)
+    if gene is not None and gene not in heatmap.prediction.var_names:
+        return False
+    return layer.data.shape == heatmap.layer.data.shape and bool(
+        np.allclose(layer.extent.world, heatmap.layer.extent.world)
+    )

@@ -3,7 +3,6 @@
 import copy
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
@@ -14,6 +13,9 @@ from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.number_box import number_box
+
+GIVEN_KEY = "nh2st_given_mpp"
+"""Key of a slide layer's metadata under which the µm/px given for it lies."""
 
 _SAME_MPP = 1e-4
 """µm/px: as near as the box shows them."""
@@ -43,9 +45,14 @@ class SlideChoice:
             label="Slide", choices=self._choices, nullable=True, tooltip="Slide to predict"
         )
         self.mpp: QDoubleSpinBox = number_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
-        self.mpp.setToolTip("µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25")
+        self.mpp.setToolTip(
+            "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. In Predict it is "
+            "set on the layer too, and what lies on that moves along"
+        )
+        self.mpp.setSingleStep(0.05)
+        # Not for every digit: a layer is not to jump while its µm/px is typed.
+        self.mpp.setKeyboardTracking(False)
         self.in_use: Slide | None = None
-        self._given: WeakKeyDictionary[Image, float] = WeakKeyDictionary()
         self._opened: dict[Path, Slide | None] = {}
         self._following = False
         self.picker.changed.connect(self._show_mpp)
@@ -92,6 +99,11 @@ class SlideChoice:
         slide = self._slide_of(self.layer) if self.layer is not None else None
         return None if slide is None else self._as_measured(slide)
 
+    def measured(self, layer: Image, given: float) -> tuple[float, float] | None:
+        """µm/px (y, x) of a layer's slide if this were given for it; 0 for its own."""
+        slide = self._slide_of(layer)
+        return None if slide is None else _as_measured(slide, given).mpp
+
     def follow(self) -> None:
         """Offer the viewer's layers from now on."""
         if not self._following:
@@ -116,11 +128,7 @@ class SlideChoice:
         self._close_unused(self._image_layers() if self._following else [])
 
     def _as_measured(self, slide: Slide) -> Slide:
-        given = self.mpp.value()
-        if given and (slide.mpp is None or abs(given - slide.mpp[0]) > _SAME_MPP):
-            slide = copy.copy(slide)  # the same open file, read by another measure
-            slide.mpp, slide.mpp_source = (given, given), "given"
-        return slide
+        return _as_measured(slide, self.mpp.value())
 
     def _on_active(self, _event: Any = None) -> None:
         """The slide layer that is selected is the one picked."""
@@ -142,7 +150,7 @@ class SlideChoice:
         self._close_unused(layers)
 
     def _show_mpp(self, layer: Image | None) -> None:
-        given = self._given.get(layer) if layer is not None else None
+        given = layer.metadata.get(GIVEN_KEY) if layer is not None else None
         if given is None:
             slide = self._slide_of(layer) if layer is not None else None
             given = slide.mpp[0] if slide is not None and slide.mpp else 0.0
@@ -152,7 +160,7 @@ class SlideChoice:
 
     def _keep_mpp(self, value: float) -> None:
         if self.layer is not None:
-            self._given[self.layer] = value
+            self.layer.metadata[GIVEN_KEY] = value
 
     def _slide_of(self, layer: Image) -> Slide | None:
         """The slide behind a layer: ours, or the file that another reader opened it from."""
@@ -177,6 +185,13 @@ class SlideChoice:
                 self._opened.pop(path)
                 if slide is not None:
                     slide.close()
+
+
+def _as_measured(slide: Slide, given: float) -> Slide:
+    if given and (slide.mpp is None or abs(given - slide.mpp[0]) > _SAME_MPP):
+        slide = copy.copy(slide)  # the same open file, read by another measure
+        slide.mpp, slide.mpp_source = (given, given), "given"
+    return slide
 
 
 def _source(layer: Image) -> Path | None:

@@ -1,14 +1,14 @@
 """A table to read: sorted by a click, copied, saved as CSV."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -23,101 +23,24 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
-from napari_nh2st.widgets.reliability import GREYED, THRESHOLD, reliability_reason
-
-_EMPTY = "–"
+from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 
 _ROWS_FOR_WIDTHS = 50
-
-
-class FrameModel(QAbstractTableModel):
-    """A DataFrame as Qt's tables want it; its index is not shown.
-
-    Parameters
-    ----------
-    parent
-        Of the model.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.table = pd.DataFrame()
-        self.reliable_from = THRESHOLD
-        self._given = self.table
-        self._sorted_by: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
-
-    def set_table(self, table: pd.DataFrame) -> None:
-        """Show another table, sorted as the one before if it has the same columns."""
-        same = list(table.columns) == list(self._given.columns)
-        column, order = self._sorted_by if same else (-1, Qt.SortOrder.AscendingOrder)
-        self.beginResetModel()
-        self._given = table
-        self._sorted_by = (column, order)
-        self.table = self._in_order()
-        self.endResetModel()
-
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column, empty places last; -1 for the order given."""
-        self.layoutAboutToBeChanged.emit()
-        self._sorted_by = (column, order)
-        self.table = self._in_order()
-        self.layoutChanged.emit()
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # Qt's name
-        """Rows."""
-        return 0 if parent is not None and parent.isValid() else len(self.table)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:  # Qt's name
-        """Columns."""
-        return 0 if parent is not None and parent.isValid() else self.table.shape[1]
-
-    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:  # Qt's name
-        """A column's name."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return str(self.table.columns[section]).replace("_", " ")
-        return None
-
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        """What a cell shows."""
-        value = self.table.iat[index.row(), index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _words(value)
-        if role == Qt.ItemDataRole.TextAlignmentRole and _is_number(value):
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        if role == Qt.ItemDataRole.ForegroundRole and self.is_unreliable(index.row()):
-            return GREYED
-        if role == Qt.ItemDataRole.ToolTipRole and self.is_unreliable(index.row()):
-            reliability = self.table["reliability"].iat[index.row()]
-            return reliability_reason(reliability, self.reliable_from)
-        return None
-
-    def is_unreliable(self, row: int) -> bool:
-        """Whether a row is of a gene that is known to be predicted badly."""
-        if "reliability" not in self.table:
-            return False
-        return bool(self.table["reliability"].iat[row] < self.reliable_from)
-
-    def _in_order(self) -> pd.DataFrame:
-        column, order = self._sorted_by
-        if not 0 <= column < self._given.shape[1]:
-            return self._given
-        return self._given.sort_values(
-            self._given.columns[column],
-            ascending=order == Qt.SortOrder.AscendingOrder,
-            kind="stable",
-            ignore_index=True,
-        )
+_AROUND_LABEL_PX, _ARROW_PX = 14, 16
 
 
 class SmallTable(QWidget):
     """A DataFrame with buttons to copy it and to save it as CSV.
 
-    Rows whose ``reliability`` is below :attr:`reliable_from` are greyed and say why.
+    A gene has the badge of its ``reliability``, where there is such a column; rows that are below
+    :attr:`reliable_from` are greyed and say why.
 
     Parameters
     ----------
     name
         Proposed for the CSV file.
+    heads
+        What stands over columns, by their name, and what it means.
     parent
         Of the widget.
 
@@ -133,10 +56,15 @@ class SmallTable(QWidget):
 
     gene_chosen = Signal(str)
 
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        heads: Mapping[str, ColumnHead] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self.name = name
-        self.model = FrameModel(self)
+        self.model = FrameModel(heads or {}, self)
         self.view = QTableView()
         self.view.setModel(self.model)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -150,6 +78,10 @@ class SmallTable(QWidget):
         rows.hide()
         rows.setDefaultSectionSize(22)
         columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        columns.setStretchLastSection(True)
+        # The first rows tell the widths: reading all of a long table takes seconds.
+        columns.setResizeContentsPrecision(_ROWS_FOR_WIDTHS)
+        columns.sortIndicatorChanged.connect(self._on_sorted)
         self._columns = columns
         self.view.setSortingEnabled(True)
         self.view.setWordWrap(False)
@@ -194,8 +126,16 @@ class SmallTable(QWidget):
         self.model.reliable_from = least
         self.model.layoutChanged.emit()  # drawn again
 
-    def show_table(self, table: pd.DataFrame) -> None:
-        """Show a table, sorted and scrolled as the one before if it has the same columns."""
+    def show_table(self, table: pd.DataFrame, hidden: Collection[str] = ()) -> None:
+        """Show a table, sorted and scrolled as the one before if it has the same columns.
+
+        Parameters
+        ----------
+        table
+            All of it is copied and saved.
+        hidden
+            Columns that are not to be seen.
+        """
         same, had_rows = list(table.columns) == list(self.table.columns), len(self.table) > 0
         bar = self.view.verticalScrollBar()
         assert bar is not None
@@ -204,15 +144,29 @@ class SmallTable(QWidget):
         if same and had_rows:
             bar.setValue(at)
         else:
-            # The first rows tell the widths: reading all of a long table takes seconds.
-            header = self.view.horizontalHeader()
-            assert header is not None
-            header.setResizeContentsPrecision(_ROWS_FOR_WIDTHS)
-            self.view.resizeColumnsToContents()
+            self._fit_columns()
+        for place, name in enumerate(table.columns):
+            self.view.setColumnHidden(place, name in hidden)
         if not same:
             self._columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         for button in (self.copy_button, self.csv_button):
             button.setEnabled(len(table) > 0)
+
+    def _fit_columns(self) -> None:
+        """As wide as labels and numbers: Qt would leave room for an arrow over every column."""
+        for place in range(self.model.columnCount()):
+            width = max(self._label_width(place), self.view.sizeHintForColumn(place))
+            self.view.setColumnWidth(place, width)
+
+    def _on_sorted(self, column: int) -> None:
+        """Make room for the arrow."""
+        if column >= 0:
+            width = self._label_width(column) + _ARROW_PX
+            self.view.setColumnWidth(column, max(width, self.view.columnWidth(column)))
+
+    def _label_width(self, column: int) -> int:
+        label = str(self.model.headerData(column, Qt.Orientation.Horizontal))
+        return self._columns.fontMetrics().horizontalAdvance(label) + _AROUND_LABEL_PX
 
     def copy(self) -> None:
         """Copy the selected rows, or all if none is, with the header, separated by tabs."""
@@ -257,15 +211,3 @@ def with_reliability(table: pd.DataFrame, prediction: AnnData) -> pd.DataFrame:
     before = list(table.columns[: table.columns.get_loc("gene") + 1])
     after = list(table.columns[len(before) :])
     return table.assign(reliability=reliability)[[*before, "reliability", *after]]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number)
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        return f"{value:.3g}" if np.isfinite(value) else _EMPTY
-    return str(value)

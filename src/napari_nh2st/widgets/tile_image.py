@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
@@ -110,14 +110,14 @@ class TileImage:
             self._own_limits = layer.contrast_limits
 
 
-def place(layer: Image, placement: dict[str, Any]) -> None:
+def place(layer: Layer, placement: dict[str, Any]) -> None:
     """Move a layer to where another lies, see :func:`placement_of`."""
     for name, value in placement.items():
         setattr(layer, name, value)
 
 
-def placement_of(layer: Image) -> dict[str, Any]:
-    """Where a layer lies, as arguments for another that is to lie there too."""
+def placement_of(layer: Layer) -> dict[str, Any]:
+    """What puts another layer with the same data coordinates onto this one, as its arguments."""
     return {
         name: getattr(layer, name)
         for name in ("scale", "translate", "rotate", "shear", "affine", "units")

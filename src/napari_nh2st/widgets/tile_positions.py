@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer
 from numpy.typing import ArrayLike, NDArray
 
 from napari_nh2st.widgets.heatmap import Heatmap
@@ -49,12 +48,6 @@ def tile_side(heatmap: Heatmap) -> NDArray[np.float64]:
     notes = heatmap.prediction.uns["nh2st"]
     side_um = float(notes["tile_px"]) * float(notes["mpp"])
     return side_um / np.asarray(notes["slide"]["mpp"], np.float64)
-
-
-def transform_of(layer: Layer) -> dict[str, Any]:
-    """What puts another layer with the same data coordinates onto this one."""
-    names = ("scale", "translate", "rotate", "shear", "affine", "units")
-    return {name: getattr(layer, name) for name in names}
 
 
 def unit_factors(units: Any, wanted: Any) -> NDArray[np.float64]:

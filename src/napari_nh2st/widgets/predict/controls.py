@@ -3,51 +3,51 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from anndata import AnnData
 from napari.layers import Image
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # qtpy re-exports
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
-    QMenu,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible, QSearchableComboBox
 
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.model.sources import bundled_models, is_hub_id
 from napari_nh2st.widgets.child_jobs import Jobs
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
-from napari_nh2st.widgets.export_button import ExportButton
+from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.number_box import number_box
+from napari_nh2st.widgets.predict.calibration import SlideCalibration
 from napari_nh2st.widgets.predict.gene_field import GeneField
+from napari_nh2st.widgets.predict.kept_results import ForgetButton
+from napari_nh2st.widgets.predict.new_region import add_region_layer
 from napari_nh2st.widgets.predict.region_choice import RegionChoice
+from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.scale_preview import ScalePreview
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
+from napari_nh2st.widgets.predict.usual_mpp import UsualMppButton
+from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 if TYPE_CHECKING:
     import napari
 
-USUAL_MPP = {"40× scan": 0.25, "20× scan": 0.5, "10× scan": 1.0, "5× picture": 2.0}
-"""What scanners usually write, in µm/px."""
-
 _DEFAULT_PITCH = 0.0
 """As in training."""
+_REGION_EDGE = 0.12
+"""Width of a region's outline in tiles."""
 
 
 class PredictControls(QWidget):
@@ -70,13 +70,16 @@ class PredictControls(QWidget):
         super().__init__(parent)
         self.viewer = napari_viewer
         self.slide = SlideChoice(napari_viewer)
+        self.current = CurrentPrediction(napari_viewer)
+        self.calibration = SlideCalibration(napari_viewer, self.slide)
+        self.undo_mpp = self.calibration.undo
         self.facts = SlideFacts()
-        self.usual_mpp = QToolButton()
-        self.usual_mpp.setText("▾")
-        self.usual_mpp.setToolTip("Usual values of µm/px")
+        self.usual_mpp = UsualMppButton(self.slide.mpp.setValue)
         self.model = ModelPicker()
         self.device = DevicePicker(self.idle_jobs)
         self.region = RegionChoice(napari_viewer)
+        self.new_region = QPushButton("New region")
+        self.new_region.setToolTip("A Shapes layer in the slide's pixels, to draw polygons in")
         self.preview = ScalePreview(napari_viewer)
         self.to_scale = QCheckBox("Show tile and neighborhood to scale")
         self.to_scale.setToolTip(
@@ -92,7 +95,7 @@ class PredictControls(QWidget):
         self.min_tissue.setToolTip("Share of a tile that has to be tissue")
         self.all_tiles = QCheckBox("All tiles, glass too")
         self.all_tiles.setToolTip("Do not look for tissue")
-        self.any_stain = QCheckBox("Allow slides that are not H&E")
+        self.any_stain = QCheckBox("Allow slides that are not H&&E")
         self.any_stain.setToolTip("Predict what the model was not made for, such as fluorescence")
         self.keep = QCheckBox("Keep results")
         self.keep.setChecked(True)
@@ -102,23 +105,20 @@ class PredictControls(QWidget):
         self.keep_gb = number_box(0.1, 1000.0, 1, " GB", "")
         self.keep_gb.setValue(4.0)
         self.keep_gb.setToolTip("Beyond this, results that were not used for longest are deleted")
-        self.forget = QPushButton("Forget kept results")
-        self.forget.setToolTip("Delete what was kept: the next run computes all tiles again")
+        self.forget = ForgetButton()
         self.reset = QPushButton("Reset settings")
         self.reset.setToolTip("All settings of this widget as they were at first")
         self.run = QPushButton("Run")
         self.run.setToolTip("Predict the slide, what is in view first (F5)")
         self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop after the batch under way; what is done stays (Shift+F5)")
+        self.cancel.setToolTip("Stop after the batch under way; the heatmap stays (Shift+F5)")
         self.bar = QProgressBar()
         self.bar.setToolTip("Tiles done")
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.gene = QSearchableComboBox()
-        self.gene.setToolTip("Gene to show; type to search. The Genes widget has more")
-        self.open_genes = QPushButton("Genes…")
-        self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
-        self.export = ExportButton()
+        self.result = PredictionResult(napari_viewer, self.current)
+        self.gene, self.export = self.result.gene, self.result.export
+        self.open_genes = self.result.open_genes
         self._lay_out()
         self._connect()
 
@@ -141,10 +141,10 @@ class PredictControls(QWidget):
         Raises
         ------
         InputError
-            The region has no area, or a setting cannot be used.
+            The region has no area, the panel lacks a gene, or a setting cannot be used.
         """
         return PredictSettings(
-            genes=self.genes.names or None,
+            genes=self.genes.checked() or None,
             region=self.region.polygons(layer, view),
             pitch_um=self.pitch.value() or None,
             min_tissue=self.min_tissue.value(),
@@ -156,11 +156,15 @@ class PredictControls(QWidget):
 
     def to_remember(self) -> dict[str, Any]:
         """What the next session shall begin with."""
-        return {
-            "model": self.model.text,
+        # Not every letter of a name that is being typed.
+        is_known = self.model.config is not None or is_hub_id(self.model.text)
+        known = {"model": self.model.text} if is_known else {}
+        return known | {
             "device": self.device.currentText(),
             "pitch_um": self.pitch.value(),
             "min_tissue": self.min_tissue.value(),
+            "all_tiles": self.all_tiles.isChecked(),
+            "any_stain": self.any_stain.isChecked(),
             "keep": self.keep.isChecked(),
             "keep_gb": self.keep_gb.value(),
         }
@@ -171,7 +175,8 @@ class PredictControls(QWidget):
         bundled = next(iter(bundled_models()), "")
         model = str(get("model", bundled)) or bundled
         self.model.choose(model)
-        if self.model.config is None and bundled:  # a folder that is not there any more
+        gone = self.model.config is None and not is_hub_id(model)
+        if gone and bundled:  # a folder that is not there any more
             self.model.choose(bundled)
         device = str(get("device", defaults.device))
         if self.device.findText(device) < 0:
@@ -181,8 +186,8 @@ class PredictControls(QWidget):
         self.min_tissue.setValue(float(get("min_tissue", defaults.min_tissue)))
         self.keep.setChecked(bool(get("keep", True)))
         self.keep_gb.setValue(float(get("keep_gb", 4.0)))
-        self.all_tiles.setChecked(False)
-        self.any_stain.setChecked(False)
+        self.all_tiles.setChecked(bool(get("all_tiles", not defaults.tissue_only)))
+        self.any_stain.setChecked(bool(get("any_stain", defaults.any_stain)))
         self.genes.line.clear()
 
     # --- what is shown ---
@@ -191,6 +196,7 @@ class PredictControls(QWidget):
         """Offer the viewer's layers from now on."""
         self.slide.follow()
         self.region.follow()
+        self.current.follow()
         self._on_slide()
 
     def close_down(self) -> None:
@@ -198,32 +204,12 @@ class PredictControls(QWidget):
         self.preview.hide()
         self.slide.close()
         self.region.close_down()
-
-    def offer_genes(self, prediction: AnnData) -> str:
-        """List a prediction's genes, best first; gives the one to show, the one shown if it can."""
-        order = prediction.var["reliability"].sort_values(ascending=False, kind="stable").index
-        genes = list(order)
-        shown = self.gene.currentText() if self.gene.currentText() in genes else genes[0]
-        self.gene.blockSignals(True)
-        self.gene.clear()
-        self.gene.addItems(genes)
-        for row, gene in enumerate(genes):
-            known = float(prediction.var.loc[gene, "reliability"])
-            words = f"held-out PCC {known:.2f}" if known == known else "reliability not known"
-            self.gene.setItemData(row, words, Qt.ItemDataRole.ToolTipRole)
-        self.gene.setCurrentText(shown)
-        self.gene.blockSignals(False)
-        return str(shown)
-
-    def show_chosen_gene(self, gene: str) -> None:
-        """The gene was switched elsewhere."""
-        self.gene.blockSignals(True)
-        self.gene.setCurrentText(gene)
-        self.gene.blockSignals(False)
+        self.current.close()
 
     def _on_slide(self, _value: Any = None) -> None:
         slide = self.slide.peek()
-        self.facts.show_slide(slide, self.model.config)
+        self.facts.show_slide(slide, self.model.config, self.pitch.value() or None)
+        self.usual_mpp.offer_for(None if slide is None else slide.shape)
         if self.to_scale.isChecked():
             self._show_to_scale(True)
         self.choice_changed.emit()
@@ -248,31 +234,25 @@ class PredictControls(QWidget):
             pitch = self.pitch.value() or config.pitch_um
             self.preview.show(layer, slide.mpp, middle, config.tile_um, pitch)
 
-    def _open_genes(self) -> None:
-        window = getattr(self.viewer, "window", None)
-        if window is None:
+    def _add_region(self) -> None:
+        layer, slide, config = self.slide.layer, self.slide.peek(), self.model.config
+        if layer is None or slide is None:
+            show_info("Open a slide to draw regions on.")
             return
-        try:
-            window.add_plugin_dock_widget("napari-nh2st", "Genes", tabify=True)
-        except Exception as error:  # napari's own, when a dock cannot be made
-            show_error(f"The Genes widget could not be opened: {error}")
+        tile_px = max(slide.shape) / 50  # where nothing is known of its scale
+        if slide.mpp is not None and config is not None:
+            tile_px = config.tile_um / slide.mpp[0]
+        self.region.choose(add_region_layer(self.viewer, layer, _REGION_EDGE * tile_px))
 
     # --- appearance ---
 
     def _connect(self) -> None:
-        menu = QMenu(self.usual_mpp)
-        for name, value in USUAL_MPP.items():
-            action = menu.addAction(f"{value:g} µm/px, {name}")
-            assert action is not None
-            action.triggered.connect(lambda _checked, v=value: self.slide.mpp.setValue(v))
-        self.usual_mpp.setMenu(menu)
-        self.usual_mpp.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.slide.picker.changed.connect(self._on_slide)
         self.slide.mpp.valueChanged.connect(self._on_slide)
         self.pitch.valueChanged.connect(self._on_slide)
         self.model.chosen.connect(self._on_model)
         self.to_scale.toggled.connect(self._show_to_scale)
-        self.open_genes.clicked.connect(self._open_genes)
+        self.new_region.clicked.connect(self._add_region)
         for signal in (
             self.region.currentTextChanged,
             self.device.currentTextChanged,
@@ -282,23 +262,29 @@ class PredictControls(QWidget):
             self.all_tiles.toggled,
             self.any_stain.toggled,
             self.keep.toggled,
+            self.keep_gb.valueChanged,
         ):
             signal.connect(lambda *_: self.choice_changed.emit())
         for key, button in (("F5", self.run), ("Shift+F5", self.cancel)):
-            button.setShortcut(QKeySequence(key))
+            # Not the button's own, which goes when the button is given another text.
+            QShortcut(QKeySequence(key), self).activated.connect(button.click)
         self._on_model(self.model.config)
 
     def _lay_out(self) -> None:
         mpp = QHBoxLayout()
         mpp.addWidget(self.slide.mpp, 1)
         mpp.addWidget(self.usual_mpp)
+        mpp.addWidget(self.undo_mpp)
+        where = QHBoxLayout()
+        where.addWidget(self.region, 1)
+        where.addWidget(self.new_region)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Slide", self.slide.picker.native)
         form.addRow("µm/px", mpp)
         form.addRow(self.facts)
         form.addRow("Model", self.model)
-        form.addRow("Where", self.region)
+        form.addRow("Where", where)
         form.addRow("", self.to_scale)
         more = QFormLayout()
         more.addRow("Genes", self.genes)
@@ -315,16 +301,10 @@ class PredictControls(QWidget):
         more.addRow(self.reset)
         page = QWidget()
         page.setLayout(more)
-        self.more = QCollapsible("More")
-        self.more.setToolTip("Genes, pitch, tissue, device, kept results")
-        self.more.addWidget(page)
+        self.more = Folded("More", page, "Genes, pitch, tissue, device, kept results")
         buttons = QHBoxLayout()
         buttons.addWidget(self.run)
         buttons.addWidget(self.cancel)
-        shown = QHBoxLayout()
-        shown.addWidget(QLabel("Show gene"))
-        shown.addWidget(self.gene, 1)
-        shown.addWidget(self.open_genes)
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.addLayout(form)
@@ -332,16 +312,9 @@ class PredictControls(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
-        layout.addLayout(shown)
-        layout.addWidget(self.export)
+        layout.addWidget(self.result)
         layout.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
+        area = scroll_within(self, content)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.setMinimumWidth(340)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)

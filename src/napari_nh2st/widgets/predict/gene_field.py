@@ -1,10 +1,16 @@
 """The genes to predict: typed with completion from the model's panel."""
 
 import difflib
+import html
 from collections.abc import Sequence
 
 from qtpy.QtCore import QModelIndex, QStringListModel, Qt
 from qtpy.QtWidgets import QCompleter, QLabel, QLineEdit, QVBoxLayout, QWidget
+
+from napari_nh2st.errors import InputError
+
+_LINK = "#4a90d9"
+"""A mid tone that reads on both of napari's themes."""
 
 
 class GeneField(QWidget):
@@ -15,7 +21,7 @@ class GeneField(QWidget):
     line
         The names; empty for the whole panel.
     note
-        Names the panel does not have, each with the nearest that it has.
+        Names the panel does not have, each with the nearest that it has: a click takes that.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -29,17 +35,34 @@ class GeneField(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.note.hide()
+        self.note.setToolTip("Click on a name to take it")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.line)
         layout.addWidget(self.note)
         self.line.textChanged.connect(self._check)
         self.line.editingFinished.connect(self._check_all)
+        self.note.linkActivated.connect(self._take_nearest)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The genes as typed, in that order."""
         return tuple(name.strip() for name in self.line.text().split(",") if name.strip())
+
+    def checked(self) -> tuple[str, ...]:
+        """The genes as typed.
+
+        Raises
+        ------
+        InputError
+            The panel does not have one of them.
+        """
+        unknown = self._unknown(self.names)
+        if unknown:
+            nearest = [self._nearest(name) for name in unknown]
+            told = map(_in_words, unknown, nearest)
+            raise InputError(f"{'; '.join(told)}. Correct the list of genes, or empty it.")
+        return self.names
 
     def set_panel(self, panel: Sequence[str]) -> None:
         """Offer a model's genes; where they are not known, with an empty panel, none is wrong."""
@@ -61,15 +84,38 @@ class GeneField(QWidget):
         self._note_unknown(self.names)
 
     def _note_unknown(self, names: Sequence[str]) -> None:
-        unknown = [name for name in names if name not in self._panel] if self._panel else []
-        self.note.setText("\n".join(self._with_nearest(name) for name in unknown))
+        unknown = self._unknown(names)
+        links = {name: self._link(name) for name in unknown}
+        told = (_in_words(html.escape(name), link) for name, link in links.items())
+        self.note.setText("<br>".join(told))
         self.note.setVisible(bool(unknown))
 
-    def _with_nearest(self, name: str) -> str:
+    def _unknown(self, names: Sequence[str]) -> list[str]:
+        known = set(self._panel or names)
+        return [name for name in dict.fromkeys(names) if name not in known]
+
+    def _nearest(self, name: str) -> str | None:
         folded = {gene.casefold(): gene for gene in self._panel}
         near = difflib.get_close_matches(name.casefold(), folded, n=1)
-        hint = f" (did you mean {folded[near[0]]}?)" if near else ""
-        return f"{name} is not in the model's panel{hint}"
+        return folded[near[0]] if near else None
+
+    def _link(self, name: str) -> str | None:
+        nearest = self._nearest(name)
+        if nearest is None:
+            return None
+        style = f"color: {_LINK}"
+        return f'<a href="{html.escape(name)}" style="{style}">{html.escape(nearest)}</a>'
+
+    def _take_nearest(self, unknown: str) -> None:
+        """Put the nearest name in the place of one that the panel does not have."""
+        nearest = self._nearest(unknown)
+        names = [(nearest or name) if name == unknown else name for name in self.names]
+        self.line.setText(", ".join(dict.fromkeys(names)))
+
+
+def _in_words(name: str, nearest: str | None) -> str:
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    return f"{name} is not in the model's panel{hint}"
 
 
 class _LastNameCompleter(QCompleter):

@@ -75,6 +75,13 @@ class RegionChoice(QComboBox):
             self.viewer.layers.events.removed.connect(self._update)
         self._update()
 
+    def choose(self, layer: Shapes) -> None:
+        """Take the shapes of this layer."""
+        self._update()
+        for row in range(self.count()):
+            if self.itemData(row) == layer:
+                self.setCurrentIndex(row)
+
     def close_down(self) -> None:
         """Let go of the viewer."""
         if self._following:

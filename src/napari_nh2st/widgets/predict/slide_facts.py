@@ -10,10 +10,14 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.notices import scale_notices
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.caution import CautionLabel
 
 _MS_BEFORE_LOOKING = 300
+_NARROWEST = 160
+"""Pixels."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,9 @@ class SlideFacts(QWidget):
         super().__init__(parent)
         self.facts = QLabel()
         self.facts.setToolTip("Vendor, size, where the µm/px is from, and the share of tissue")
-        self.notice = QLabel()
+        self.notice = CautionLabel()
         self.notice.setToolTip("What does not fit between the slide and the model")
-        # A mid tone that reads on both of napari's themes.
-        self.notice.setStyleSheet("color: #d98c2b")
-        for label in (self.facts, self.notice):
-            label.setWordWrap(True)
+        self.facts.setWordWrap(True)
         self.notice.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -63,6 +64,8 @@ class SlideFacts(QWidget):
         layout.addWidget(self.notice)
         self._slide: Slide | None = None
         self._config: ModelConfig | None = None
+        self._pitch_um: float | None = None
+        self._found: TissueFacts | None = None
         self._asked: tuple[Any, ...] | None = None
         # A box of numbers that is turned gives many values: the last one is looked at.
         self._timer = QTimer(self)
@@ -70,19 +73,32 @@ class SlideFacts(QWidget):
         self._timer.setInterval(_MS_BEFORE_LOOKING)
         self._timer.timeout.connect(self._look)
 
-    def show_slide(self, slide: Slide | None, config: ModelConfig | None) -> None:
-        """Show what is known, and find out the rest in a thread."""
+    def show_slide(
+        self, slide: Slide | None, config: ModelConfig | None, pitch_um: float | None = None
+    ) -> None:
+        """Show what is known, and find out the rest in a thread.
+
+        Parameters
+        ----------
+        slide, config
+            Of the slide and of the model; None where there is none.
+        pitch_um
+            Distance between tiles; None for the model's own.
+        """
         asked = None if slide is None else (slide.path, slide.mpp, _stain_of(config))
-        self._slide, self._config = slide, config
-        if slide is None:
-            self.facts.setText("")
-            self._note([])
-        elif asked != self._asked:
-            self.facts.setText(_in_words(slide))
-            self._note(_differences(slide, config))
-            if slide.mpp is not None and slide.brightfield:
+        self._slide, self._config, self._pitch_um = slide, config, pitch_um
+        if asked != self._asked:
+            self._asked, self._found = asked, None
+            if slide is not None and slide.mpp is not None and slide.brightfield:
                 self._timer.start()
-        self._asked = asked
+        self._show()
+
+    def foreseen(self) -> list[str]:
+        """The sentences on µm/px and pitch that a run would say too: they stand here."""
+        if self._slide is None or self._slide.mpp is None or self._config is None:
+            return []
+        pitch_um = self._pitch_um or self._config.pitch_um
+        return scale_notices(self._slide.mpp, pitch_um, self._config)
 
     def _look(self) -> None:
         if self._slide is not None:
@@ -100,15 +116,34 @@ class SlideFacts(QWidget):
         asked, found = asked_and_found
         if asked != self._asked or self._slide is None:
             return
-        tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
-        self.facts.setText(_in_words(self._slide) + tissue)
-        notices = _differences(self._slide, self._config)
-        self._note([*notices, *([found.notice] * bool(found.notice))])
+        self._found = found
+        self._show()
         self.known.emit(found)
 
-    def _note(self, notices: list[Any]) -> None:
+    def _show(self) -> None:
+        if self._slide is None:
+            self.facts.setText("")
+            notices = []
+        else:
+            found = self._found or TissueFacts(None, None)
+            tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
+            self.facts.setText(_in_words(self._slide) + tissue)
+            stain = [found.notice] if found.notice else []
+            notices = [*_differences(self._slide), *self.foreseen(), *stain]
         self.notice.setText("\n".join(notices))
         self.notice.setVisible(bool(notices))
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # Qt's name
+        """Give the labels the height that their lines need at this width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        # Qt asks forms for the height at a width that their rows do not have yet.
+        for label in (self.facts, self.notice):
+            height = label.heightForWidth(max(self.width(), _NARROWEST))
+            label.setMinimumHeight(max(height, 0))  # -1 without a text
 
 
 def _asked_and_found(
@@ -151,8 +186,8 @@ def _in_words(slide: Slide) -> str:
     return " · ".join(words)
 
 
-def _differences(slide: Slide, config: ModelConfig | None) -> list[str]:
-    """What can be said without looking at the pixels."""
+def _differences(slide: Slide) -> list[str]:
+    """What can be said without looking at the pixels, and without a model."""
     notices = []
     if not slide.brightfield:
         notices.append(f"This does not look like an H&E slide: {slide.brightfield_reason}.")
@@ -161,10 +196,5 @@ def _differences(slide: Slide, config: ModelConfig | None) -> list[str]:
     elif not 0.1 <= slide.mpp[0] <= 2.5:
         notices.append(
             f"{slide.mpp[0]:g} µm/px is unusual for a scan (0.2 to 1): is it ten times off?"
-        )
-    elif config is not None and slide.mpp[0] / config.mpp > 1.5:
-        notices.append(
-            f"The slide is {slide.mpp[0] / config.mpp:.1f} times coarser than what the model saw "
-            f"({config.mpp:g} µm/px)."
         )
     return notices

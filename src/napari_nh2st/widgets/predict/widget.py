@@ -3,13 +3,11 @@
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from anndata import AnnData
 from napari.layers import Image
-from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 
@@ -17,18 +15,16 @@ from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Loading
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.domains.layer import move_domains
 from napari_nh2st.widgets.domains.named_domains import carry_domains
 from napari_nh2st.widgets.duration import duration
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.heatmap import Heatmap, id_of
 from napari_nh2st.widgets.predict.controls import PredictControls
 from napari_nh2st.widgets.predict.run import Box, PredictionRun
 from napari_nh2st.widgets.remembered import Remembered
-from napari_nh2st.widgets.shown_figure import shown_figure
 
 if TYPE_CHECKING:
     import napari
@@ -39,6 +35,12 @@ _WARM_UP = ("napari_nh2st.inference.engine", "napari_nh2st.model.folder")
 
 new_jobs = JobProcess
 """Makes what runs predictions."""
+
+STOPPED_KEY = "nh2st_stopped"
+"""Key of a heatmap layer's metadata under which the choice of a run that has not ended lies."""
+
+_Choice = tuple[Path, tuple[float, float] | None, str, PredictSettings]
+"""Slide, its µm/px, model and settings: what makes a run the same as another."""
 
 
 class PredictWidget(PredictControls):
@@ -52,15 +54,16 @@ class PredictWidget(PredictControls):
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self.prediction: AnnData | None = None
-        self.heatmap: Heatmap | None = None
         self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
         self._thread = JobThread(self)
         self._run: PredictionRun | None = None
         self._slide_layer: Image | None = None
+        self._status_of = ""  # which slide layer status and bar are about
+        self._filled: Heatmap | None = None
+        self._keeps = True
+        self._choice: _Choice | None = None
+        self._foreseen: list[str] = []
         self._last_refresh = 0.0
-        self._heatmaps: WeakKeyDictionary[Image, Heatmap] = WeakKeyDictionary()
-        self._stopped_choice: Any = None
         self._remembered = Remembered("predict")
 
         self._thread.event.connect(self._on_event)
@@ -68,11 +71,10 @@ class PredictWidget(PredictControls):
         self._thread.finished.connect(self._on_finished)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
-        self.gene.currentTextChanged.connect(self._on_gene_chosen)
-        self.forget.clicked.connect(self.forget_kept)
+        self.forget.forgotten.connect(self._on_forgotten)
         self.reset.clicked.connect(self.reset_settings)
-        self.choice_changed.connect(self._name_run_button)
-        self.export.set_figure(lambda: shown_figure(self.heatmap))
+        self.choice_changed.connect(self._on_choice)
+        self.current.changed.connect(self._name_run_button)
         self._look_timer = QTimer(self)
         self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
         self._look_timer.timeout.connect(self._look)
@@ -80,10 +82,22 @@ class PredictWidget(PredictControls):
         # Not methods of the widget: Qt calls none of those once the widget is gone.
         self.destroyed.connect(self.slide.close)
         self.destroyed.connect(self.region.close_down)
+        self.destroyed.connect(self.current.close)
         self.restore(self._remembered.get)
+        self.choice_changed.connect(lambda: self._remembered.set(**self.to_remember()))
         self._show_running(False)
 
     # --- running ---
+
+    @property
+    def heatmap(self) -> Heatmap | None:
+        """The heatmap that is selected, or the last."""
+        return self.current.heatmap
+
+    @property
+    def prediction(self) -> AnnData | None:
+        """Its prediction."""
+        return self.current.prediction
 
     @property
     def is_running(self) -> bool:
@@ -94,6 +108,8 @@ class PredictWidget(PredictControls):
         """Predict with what is chosen; problems are shown as notifications."""
         if self._run is not None:
             return
+        self.slide.mpp.interpretText()  # F5 comes before what was typed is taken
+        self._status_of = self._picked_slide()
         try:
             slide = self.slide.chosen()
             model = self.model.checked()
@@ -102,18 +118,20 @@ class PredictWidget(PredictControls):
             settings = self.chosen_settings(layer, self._view_box())
         except InputError as error:
             show_error(str(error))
+            self.status.setText(str(error))
             return
-        self._remembered.set(**self.to_remember())
-        self._slide_layer = layer
+        self._slide_layer, self._filled = layer, None
         self.slide.in_use = slide
-        self._stopped_choice = (slide.path, slide.mpp, model, settings)
+        self._choice = (slide.path, slide.mpp, model, settings)
+        self._keeps = self.keep.isChecked()
+        self._foreseen = self.facts.foreseen()
         self._run = PredictionRun(
             self._process.ready(),
             slide,
             model,
             settings,
             self._view_box(),
-            cache_folder("predictions") if self.keep.isChecked() else None,
+            cache_folder("predictions") if self._keeps else None,
             self.keep_gb.value() * 1e9,
         )
         self._show_running(True)
@@ -128,20 +146,10 @@ class PredictWidget(PredictControls):
             self.cancel.setEnabled(False)
             self.status.setText("Stopping …")
 
-    def forget_kept(self) -> None:
-        """Delete the results that were kept, so that the next run computes all tiles again."""
-        self.forget.setEnabled(False)
-        create_worker(
-            forget_oldest, cache_folder("predictions"), 0, _connect={"finished": self._on_forgotten}
-        )
-
     def _on_forgotten(self) -> None:
-        self.forget.setEnabled(not self.is_running)
-        self._stopped_choice = None
+        for layer in self.viewer.layers:
+            layer.metadata.pop(STOPPED_KEY, None)
         self._name_run_button()
-        left = any(cache_folder("predictions").glob("*.zarr"))
-        busy = " but for those that another napari uses" if left else ""
-        show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
 
     def reset_settings(self) -> None:
         """All controls as they were at first."""
@@ -179,6 +187,8 @@ class PredictWidget(PredictControls):
         if self._run is not None:
             self._run.stop()
         self._process.close()
+        if self._filled is not None:  # whoever else shows it waits for its end
+            self._filled.set_filling(False)
 
     def _on_event(self, event: Any) -> None:
         match event:
@@ -191,8 +201,9 @@ class PredictWidget(PredictControls):
                 if time.monotonic() - self._last_refresh > _SECONDS_BETWEEN_REFRESHES:
                     self._show_progress(event)
             case Finished():
-                self._stopped_choice = None
                 self._refresh()
+                if self._filled is not None:
+                    self._filled.layer.metadata.pop(STOPPED_KEY, None)
                 self.bar.setValue(self.bar.maximum())
                 failed = f", {event.n_failed} could not be read" if event.n_failed else ""
                 self.status.setText(
@@ -203,16 +214,16 @@ class PredictWidget(PredictControls):
 
     def _on_started(self, event: Started) -> None:
         assert self._slide_layer is not None
-        self.prediction = event.prediction
-        self.export.offer(event.prediction, self._slide_layer.name)
         self.bar.setRange(0, event.total)
         self.bar.setValue(event.done)
         # After the layer is there: a notification takes its time to be drawn as well.
-        QTimer.singleShot(0, lambda: [show_warning(notice) for notice in event.notices])
-        shown = self.offer_genes(event.prediction)
-        self.heatmap = None
+        notices = [notice for notice in event.notices if notice not in self._foreseen]
+        QTimer.singleShot(0, lambda: [show_warning(notice) for notice in notices])
         if self._slide_layer in self.viewer.layers:
-            self.heatmap = self._show_on(self._slide_layer, event.prediction, shown)
+            self._filled = self._show_on(self._slide_layer, event.prediction)
+            self._filled.set_filling(True)
+            self._filled.layer.metadata[STOPPED_KEY] = self._choice
+            self.current.choose(self._filled)
         before = f"; {event.done:,} of them were computed before" if event.done else ""
         self.status.setText(f"{event.total:,} tiles on {event.device} in {event.precision}{before}")
         self._thread.show_progress(event.done, event.total)
@@ -227,25 +238,22 @@ class PredictWidget(PredictControls):
         # By itself: napari's bar lets Qt paint at once.
         QTimer.singleShot(0, lambda: self._thread.show_progress(event.done, event.total))
 
-    def _show_on(self, slide_layer: Image, prediction: AnnData, gene: str) -> Heatmap:
+    def _show_on(self, slide_layer: Image, prediction: AnnData) -> Heatmap:
         """Show a prediction in the layer of the former run, or in a new one.
 
         It is new where there is no former one, or where the user named that to keep it.
         """
-        for layer, shown in list(self._heatmaps.items()):
-            if shown.layer not in self.viewer.layers:
-                del self._heatmaps[layer]
-        heatmap = self._heatmaps.get(slide_layer)
-        if heatmap is None or heatmap.renamed:
+        heatmap = self.current.made_for(slide_layer)
+        if heatmap is None:
+            gene = self.result.gene_for(prediction)
             heatmap = Heatmap.add(self.viewer, slide_layer, prediction, gene)
-            heatmap.shown.connect(self.show_chosen_gene)
-            self._heatmaps[slide_layer] = heatmap
+            if not _canvas(self.viewer).grid.enabled:
+                self.current.hide_below(heatmap)
             return heatmap
         former = heatmap.prediction
         carry_domains(former, prediction)
         heatmap.take(prediction, slide_layer)
         move_domains(self.viewer, heatmap, former)
-        self.show_chosen_gene(heatmap.gene)
         return heatmap
 
     def _on_error(self, error: Exception) -> None:
@@ -256,7 +264,7 @@ class PredictWidget(PredictControls):
                 str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
             )
             message = f"The prediction failed: {what.rstrip('.')}."
-            if self.keep.isChecked() and self.bar.value() > 0:
+            if self._keeps and self.bar.value() > 0:
                 message += " What was done is kept: Run goes on from there."
         show_error(message)
         self.status.setText(message)
@@ -272,22 +280,27 @@ class PredictWidget(PredictControls):
             self.bar.reset()
         if stopped:
             self._refresh()
-            if self.prediction is not None and self.bar.maximum() > 1:
-                self.bar.setValue(int(np.isfinite(self.prediction.X).any(1).sum()))
+            if self._filled is not None:
+                self.bar.setValue(_n_done(self._filled))
             done, total = self.bar.value(), self.bar.maximum()
+            kept = "what is done is kept" if self._keeps else "what is done is shown, but not kept"
             self.status.setText(
-                f"Stopped at {done:,} of {total:,} tiles; what is done is kept."
+                f"Stopped at {done:,} of {total:,} tiles; {kept}."
                 if done > 0
                 else "Stopped before the first tile."
             )
             self._process.start_again()
+        if self._filled is not None:
+            self._filled.set_filling(False)
+        if self._slide_layer is not None and self._picked_slide() != self._status_of:
+            self.status.setText(f"{self._slide_layer.name}: {self.status.text()}")
         self._name_run_button()
 
     def _refresh(self, filling: bool = False) -> None:
         self._last_refresh = time.monotonic()
-        if self.heatmap is not None and self.heatmap.layer in self.viewer.layers:
-            self.heatmap.refresh(filling=filling)
-            self.heatmap.filled.emit()
+        if self._filled is not None and self._filled.layer in self.viewer.layers:
+            self._filled.refresh(filling=filling)
+            self._filled.filled.emit()
 
     def _look(self) -> None:
         box = self._view_box()
@@ -305,11 +318,18 @@ class PredictWidget(PredictControls):
 
     # --- what the controls do ---
 
-    def _on_gene_chosen(self, gene: str) -> None:
-        if self.heatmap is not None and gene in self.heatmap.prediction.var_names:
-            self.heatmap.show(gene)
+    def _picked_slide(self) -> str:
+        return "" if self.slide.layer is None else id_of(self.slide.layer)
 
-    def _current_choice(self) -> tuple[Path, Any, str, PredictSettings] | None:
+    def _on_choice(self) -> None:
+        if not self.is_running and self._picked_slide() != self._status_of:
+            self._status_of = self._picked_slide()
+            self.status.setText("")
+            self.bar.setRange(0, 1)
+            self.bar.reset()
+        self._name_run_button()
+
+    def _current_choice(self) -> _Choice | None:
         try:
             slide, layer = self.slide.chosen(), self.slide.layer
             assert layer is not None
@@ -320,15 +340,27 @@ class PredictWidget(PredictControls):
 
     def _name_run_button(self) -> None:
         """*Continue* where the next run would go on with the one that was stopped."""
-        goes_on = self._stopped_choice is not None and self.keep.isChecked()
-        goes_on = goes_on and not self.is_running and self.bar.value() > 0
-        goes_on = goes_on and self._current_choice() == self._stopped_choice
+        layer = self.slide.layer
+        heatmap = self.current.made_for(layer) if layer is not None else None
+        stopped = heatmap.layer.metadata.get(STOPPED_KEY) if heatmap is not None else None
+        goes_on = stopped is not None and not self.is_running and self.keep.isChecked()
+        goes_on = goes_on and stopped == self._current_choice()
+        goes_on = goes_on and heatmap is not None and _n_done(heatmap) > 0
         self.run.setText("Continue" if goes_on else "Run")
 
     def _show_running(self, running: bool) -> None:
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
-        self.forget.setEnabled(not running)
-        self.export.set_filling(running)
+        self.forget.allow(not running)
         if running:
             self.bar.setRange(0, 0)
+
+
+def _n_done(heatmap: Heatmap) -> int:
+    """How many tiles have values."""
+    return int(np.isfinite(heatmap.values_of(heatmap.gene)).sum())
+
+
+def _canvas(viewer: Any) -> Any:
+    """What has the grid: it has moved into the canvas with napari 0.9."""
+    return getattr(viewer, "canvas", viewer)

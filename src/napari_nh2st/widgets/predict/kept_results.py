@@ -1,0 +1,99 @@
+"""*Forget kept results*: says how much there is, asks, and deletes it in a thread."""
+
+from pathlib import Path
+
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_info
+from psygnal import Signal
+from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
+
+from napari_nh2st.cache import cache_folder
+from napari_nh2st.inference.store import forget_oldest
+
+
+class ForgetButton(QPushButton):
+    """Deletes the results that were kept, so that the next run computes all tiles again.
+
+    Attributes
+    ----------
+    forgotten
+        Emitted when they were deleted.
+    """
+
+    forgotten = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Forget kept results…", parent)
+        self.setToolTip("Delete what was kept: the next run computes all tiles again")
+        self._may_be_used = True
+        self._is_busy = False
+        self.clicked.connect(self._measure)
+
+    def allow(self, allowed: bool) -> None:
+        """Whether it may be used: not while a run keeps results."""
+        self._may_be_used = allowed
+        self._enable()
+
+    def _enable(self) -> None:
+        self.setEnabled(self._may_be_used and not self._is_busy)
+
+    def _measure(self) -> None:
+        self._is_busy = True
+        self._enable()
+        create_worker(
+            kept_sizes,
+            cache_folder("predictions"),
+            # Methods of the widget: Qt calls none of those once the widget is gone.
+            _connect={"returned": self._on_measured, "errored": self._on_failed},
+            _ignore_errors=True,
+        )
+
+    def _on_measured(self, sizes: list[int]) -> None:
+        if not sizes:
+            show_info("There are no kept results.")
+        elif self._is_wanted(sizes):
+            create_worker(
+                forget_oldest,
+                cache_folder("predictions"),
+                0,
+                _connect={"returned": self._on_forgotten, "errored": self._on_failed},
+                _ignore_errors=True,
+            )
+            return
+        self._is_busy = False
+        self._enable()
+
+    def _is_wanted(self, sizes: list[int]) -> bool:
+        predictions = "1 prediction" if len(sizes) == 1 else f"{len(sizes)} predictions"
+        answer = QMessageBox.question(
+            self,
+            "Forget kept results",
+            f"Delete the kept results of {predictions} ({_in_words(sum(sizes))})? Heatmaps that "
+            "are open stay, but a run computes all their tiles again.",
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _on_forgotten(self, _nothing: None = None) -> None:
+        self._is_busy = False
+        self._enable()
+        self.forgotten.emit()
+        left = any(cache_folder("predictions").glob("*.zarr"))
+        busy = " but for those that another napari uses" if left else ""
+        show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
+
+    def _on_failed(self, error: Exception) -> None:
+        self._is_busy = False
+        self._enable()
+        show_info(f"The kept results could not be deleted: {error}")
+
+
+def kept_sizes(folder: Path) -> list[int]:
+    """Bytes of each prediction that is kept in a folder."""
+    return [
+        sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+        for store in folder.glob("*.zarr")
+    ]
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:.2g} GB" if size >= 1e9 else f"{max(size / 1e6, 0.1):,.3g} MB"

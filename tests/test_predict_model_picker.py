@@ -1,0 +1,90 @@
+"""The model picker knows a model on the Hub by its card, without fetching its weights."""
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.widgets.model_picker import ModelPicker
+from small_models import PANEL, small_model
+
+ID = f"a/b@{'0123456789' * 4}"
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Which files a stand-in for the Hub was asked for."""
+    asked: list[list[str]] = []
+    save_model_folder(small_model(), tmp_path / "small")
+    (tmp_path / "small" / "README.md").write_text("# What it was trained on")
+
+    def snapshot_download(_id: str, *, revision: str, allow_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        if revision.startswith("f"):
+            raise ConnectionError("no route")
+        return str(tmp_path / "small")
+
+    module: Any = types.ModuleType("huggingface_hub")
+    module.snapshot_download = snapshot_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    return asked
+
+
+@pytest.fixture
+def picker(qtbot: QtBot) -> ModelPicker:
+    picker = ModelPicker()
+    qtbot.addWidget(picker)
+    return picker
+
+
+def test_config_and_card_of_a_pinned_model_are_fetched_in_a_thread(
+    qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
+) -> None:
+    told: list[Any] = []
+    picker.chosen.connect(told.append)
+    picker.choose(ID)
+    assert picker.config is None
+    assert not picker.card.isEnabled()
+    qtbot.waitUntil(lambda: picker.config is not None, timeout=20_000)
+    assert fetched == [["config.json", "README.md"]]
+    assert [config and config.panel for config in told] == [None, PANEL]
+    assert picker.card.isEnabled()
+    assert picker.card_text() == "# What it was trained on"
+    assert picker.checked() == ID
+
+
+def test_an_answer_that_comes_late_does_not_replace_a_later_choice(
+    qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
+) -> None:
+    bundled = picker.config
+    assert bundled is not None
+    name = picker.text
+    picker.choose(ID)
+    picker.choose(name)
+    qtbot.waitUntil(lambda: bool(fetched), timeout=20_000)
+    qtbot.wait(0)
+    assert picker.config == bundled
+
+
+def test_why_it_could_not_be_fetched_stands_below(
+    qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
+) -> None:
+    picker.choose(f"a/b@{'f' * 40}")
+    qtbot.waitUntil(lambda: "could not be fetched" in picker.note.text(), timeout=20_000)
+    assert picker.config is None
+
+
+@pytest.mark.parametrize("name", ["a/b@abc", "a/b@main", "a/b"])
+def test_an_id_that_is_not_pinned_is_refused_as_it_is_typed(
+    picker: ModelPicker, fetched: list[list[str]], name: str
+) -> None:
+    picker.choose(name)
+    assert "full commit hash" in picker.note.text()
+    with pytest.raises(InputError, match="full commit hash"):
+        picker.checked()
+    assert fetched == []
