@@ -9,19 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from napari.components import ViewerModel
 from napari.layers import Labels
 from pytestqt.qtbot import QtBot
 from skimage.color import rgb2lab
 
 from drawn_predictions import drawn_prediction
+from napari_nh2st._reader import get_reader
 from napari_nh2st.analysis.domains import Domains, DomainSettings
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.colors import DOMAIN_COLORS
 from napari_nh2st.widgets.domains.layer import DOMAINS_KEY, move_domains
-from napari_nh2st.widgets.domains.named_domains import carry_domains
+from napari_nh2st.widgets.domains.named_domains import NamedDomains, carry_domains
 from napari_nh2st.widgets.domains.panel import DomainsPanel
+from napari_nh2st.widgets.reliability import badge_color
 from shown_predictions import PLACES, Shown, show_prediction
 from viewers import VIEWERS
 
@@ -114,22 +118,23 @@ def run(qtbot: QtBot, panel: DomainsPanel, n: int = 3) -> None:
     qtbot.waitUntil(finished(panel), timeout=20_000)
 
 
-def domains_layer(shown: Shown) -> Labels:
-    (layer,) = (la for la in shown.viewer.layers if isinstance(la, Labels))
+def domains_layer(shown: Shown | ViewerModel) -> Labels:
+    viewer = shown.viewer if isinstance(shown, Shown) else shown
+    (layer,) = (la for la in viewer.layers if isinstance(la, Labels))
     return layer
 
 
 def test_every_control_reaches_the_settings(
     qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
 ) -> None:
-    panel.method.setCurrentText("Leiden")
+    panel.settings.method.setCurrentText("Leiden")
     panel.n_domains.setValue(9)
-    panel.least_reliability.setValue(0.35)
-    panel.smoothness.setValue(0.7)
-    panel.seed.setValue(4)
+    panel.settings.least_reliability.setValue(0.35)
+    panel.settings.smoothness.setValue(0.7)
+    panel.settings.seed.setValue(4)
     panel.run.click()
     qtbot.waitUntil(finished(panel))
-    panel.only_reliable.setChecked(False)
+    panel.settings.only_reliable.setChecked(False)
     panel.run.click()
     qtbot.waitUntil(finished(panel))
     first = DomainSettings("leiden", 9, min_reliability=0.35, spatial_weight=0.7, seed=4)
@@ -139,7 +144,7 @@ def test_every_control_reaches_the_settings(
 
 
 def test_untouched_controls_mean_the_defaults(panel: DomainsPanel) -> None:
-    assert panel.chosen_settings() == DomainSettings()
+    assert panel.settings.chosen() == DomainSettings()
 
 
 def test_the_domains_are_drawn_where_the_tiles_are(
@@ -201,6 +206,33 @@ def test_the_legend_says_what_there_is(
     assert not panel.notice.isHidden()
 
 
+def test_top_markers_have_a_badge_and_say_their_reliability(
+    qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
+) -> None:
+    assert panel.legend.isHidden()
+    assert panel.markers.isHidden()
+    known = shown.prediction.var["reliability"]
+    panel.set_threshold(0.3)
+    run(qtbot, panel, 3)
+    assert not panel.legend.isHidden()
+    for row, domain in enumerate((1, 2, 3)):
+        item = panel.legend.item(row, 3)
+        dots = item.icon().pixmap(30, 14).toImage()
+        top = np.roll(GENES, domain)[:3]
+        colors = [dots.pixelColor(10 * place + 4, 4).name() for place in range(3)]
+        assert colors == [badge_color(known[gene], 0.3) for gene in top]
+        assert all(f"{gene}\N{NO-BREAK SPACE}" in item.toolTip() for gene in top)
+
+
+def test_the_search_takes_the_threshold_over_until_another_is_typed(panel: DomainsPanel) -> None:
+    panel.set_threshold(0.35)
+    assert panel.settings.chosen() == DomainSettings(min_reliability=0.35)
+    panel.settings.least_reliability.setValue(0.5)
+    panel.set_threshold(0.1)
+    assert panel.settings.chosen() == DomainSettings(min_reliability=0.5)
+    assert panel.markers.reliable_from == 0.1
+
+
 def test_the_markers_are_those_of_the_chosen_domain(
     qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
 ) -> None:
@@ -232,6 +264,74 @@ def test_the_prediction_carries_the_domains_to_a_file(
     assert list(read.uns["domain_colors"]) == list(DOMAIN_COLORS[:3])
     assert panel.legend.item(1, 0).text() == "stroma"
     assert domains_layer(shown).features["domain"].tolist() == ["", *column.cat.categories]
+
+
+@pytest.mark.parametrize("name", ["out.h5ad", "out.zarr"])
+def test_opening_a_saved_prediction_brings_back_its_domains_and_their_markers(
+    qtbot: QtBot,
+    shown: Shown,
+    panel: DomainsPanel,
+    analysis: FakeAnalysis,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    run(qtbot, panel, 3)
+    panel.legend.item(1, 0).setText("stroma")
+    panel.legend.setCurrentCell(2, 0)
+    write_anndata(shown.prediction, tmp_path / name)
+
+    viewer, opened = open_again(qtbot, tmp_path / name)
+    layer, before = domains_layer(viewer), domains_layer(shown.viewer)
+    np.testing.assert_array_equal(layer.data, before.data)
+    for label in range(5):
+        np.testing.assert_array_equal(layer.colormap.map(label), before.colormap.map(label))
+    pd.testing.assert_frame_equal(layer.features, before.features)
+    assert (layer.name, layer.opacity) == (before.name, before.opacity)
+    heatmap = opened.current.heatmap.layer
+    assert (layer.visible, heatmap.visible) == (True, False), "as they were seen last"
+    np.testing.assert_allclose(layer.data_to_world((3, 5)), heatmap.data_to_world((3, 5)))
+    opened.legend.setCurrentCell(2, 0)
+    assert legend_of(opened) == legend_of(panel)
+    pd.testing.assert_frame_equal(opened.markers.table, panel.markers.table)
+    opened.legend.item(0, 0).setText("tumor")
+    assert layer.features["domain"][1] == "tumor", "the layer is the panel's own"
+    opened.current.heatmap.show("VIM")
+    write_anndata(opened.current.prediction, tmp_path / f"again {name}")
+
+    viewer, _ = open_again(qtbot, tmp_path / f"again {name}")
+    assert not domains_layer(viewer).visible
+    assert domains_layer(viewer).features["domain"][1] == "tumor"
+
+
+def open_again(qtbot: QtBot, path: Path) -> tuple[ViewerModel, DomainsPanel]:
+    viewer, reader = ViewerModel(), get_reader(str(path))
+    assert reader is not None
+    for data, attributes, kind in reader(str(path)):
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    current = CurrentPrediction(viewer)
+    current.follow()
+    panel = DomainsPanel(current)
+    qtbot.addWidget(panel, before_close_func=closing(qtbot))
+    panel.follow()
+    return viewer, panel
+
+
+def legend_of(panel: DomainsPanel) -> list[list[str]]:
+    rows = range(panel.legend.rowCount())
+    return [[panel.legend.item(row, column).text() for column in range(4)] for row in rows]
+
+
+def test_markers_of_other_domains_are_not_taken_for_those_of_these(
+    qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
+) -> None:
+    run(qtbot, panel, 3)
+    # As another tool would write its clusters.
+    shown.prediction.obs["domain"] = pd.Categorical(["a", "b"] * (shown.prediction.n_obs // 2))
+    found = NamedDomains.of(shown.prediction)
+    assert found is not None
+    assert found.names == ("a", "b")
+    assert not len(found.markers)
+    assert found.legend()["markers"].tolist() == [(), ()]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "domain 3"])

@@ -64,7 +64,6 @@ def test_a_pinned_gene_is_a_layer_of_its_own_where_the_heatmap_lies(
     np.testing.assert_array_equal(layer.data, as_image(values(heatmap, "GRB7")))
     np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, "GRB7")))
     assert (layer.colormap.name, layer.blending, layer.visible) == ("red", "additive", True)
-    assert layer.colorbar.visible
     assert layer.units == heatmap.layer.units
     corner = (2, 5)
     np.testing.assert_allclose(layer.data_to_world(corner), heatmap.layer.data_to_world(corner))
@@ -229,6 +228,105 @@ def test_unpinning_what_is_no_longer_there_does_nothing(
     assert viewer.layers["C6"].visible
 
 
+def test_pins_of_a_slide_stay_away_from_another_of_its_name(
+    qtbot: QtBot, viewer: ViewerModel
+) -> None:
+    def of_slide(fingerprint: str) -> AnnData:
+        prediction = gene_prediction()
+        prediction.uns["nh2st"]["slide"] = {"fingerprint": fingerprint}
+        return prediction
+
+    current = CurrentPrediction(viewer)
+    session = GeneSession(viewer, current)
+    current.follow()
+    session.follow()
+    first = add_heatmap(viewer, of_slide("a"))
+    pin = session.pins.pin("KRT19")
+    viewer.layers.remove(first.layer)
+    add_heatmap(viewer, of_slide("b"))
+    assert session.pins.pins == [pin]
+    same = add_heatmap(viewer, of_slide("a"))
+    session.current.choose(same)
+    assert [pin.source for pin in session.pins.pins] == [same]
+    session.close()
+    current.close()
+
+
+# --- on black ---
+
+
+def visible(viewer: ViewerModel) -> list[str]:
+    return [layer.name for layer in viewer.layers if layer.visible]
+
+
+def test_slide_and_heatmap_are_hidden_beneath_pins_and_come_back_with_the_last(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    hidden = viewer.add_image(np.zeros((4, 4)), name="hidden", visible=False)
+    canvas = getattr(viewer, "canvas", None)
+    pins = [session.pins.pin(gene) for gene in ("GRB7", "KRT19")]
+    assert visible(viewer) == [pin.layer.name for pin in pins]
+    if canvas is not None:
+        np.testing.assert_array_equal(canvas.background_color_override, (0, 0, 0, 1))
+    viewer.layers.remove(pins[0].layer)
+    assert visible(viewer) == [pins[1].layer.name]
+    session.pins.unpin(pins[1])
+    assert visible(viewer) == ["C6", heatmap.layer.name]
+    assert not hidden.visible
+    if canvas is not None:
+        assert canvas.background_color_override is None
+
+
+def test_the_heatmap_and_the_pins_take_turns(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    first, second = (session.pins.pin(gene).layer for gene in ("GRB7", "KRT19"))
+    first.visible = False
+    heatmap.show("CD74")
+    assert visible(viewer) == ["C6", heatmap.layer.name]
+    session.pins.show_pins()
+    assert visible(viewer) == [second.name], "the other one was hidden by the user"
+    session.show("CD74")
+    third = session.pins.pin("ERBB2").layer
+    assert visible(viewer) == [second.name, third.name]
+    for layer in (second, third):
+        layer.visible = False
+    assert visible(viewer) == ["C6", heatmap.layer.name]
+    session.pins.show_pins()
+    assert visible(viewer) == [layer.name for layer in (first, second, third)]
+
+
+def test_a_composite_left_while_the_heatmap_is_shown_leaves_it_shown(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    layer = session.pins.pin("KRT19").layer
+    session.pins.compose(("ERBB2", "GRB7"))
+    session.show("CD74")
+    session.pins.undo_composite()
+    assert visible(viewer) == ["C6", heatmap.layer.name]
+    session.pins.show_pins()
+    assert visible(viewer) == [layer.name]
+
+
+def test_unpinned_genes_come_back_as_they_were(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    pin = session.pins.pin("KRT19")
+    pin.layer.colormap, pin.layer.contrast_limits = "cyan", (1, 2)
+    session.pins.remove([pin])
+    assert pin.layer not in viewer.layers
+    heatmap.take(other_prediction(), viewer.layers["C6"])
+    session.pins.restore()
+    (back,) = session.pins.pins
+    assert (back.layer.colormap.name, back.layer.contrast_limits) == ("cyan", [1, 2])
+    np.testing.assert_array_equal(back.layer.data, heatmap.raster.image(values(heatmap, "KRT19")))
+    assert visible(viewer) == [back.layer.name]
+    assert not session.pins.can_restore
+    session.pins.remove([back])
+    viewer.layers.remove(heatmap.layer)
+    assert not session.pins.can_restore
+
+
 # --- composites ---
 
 
@@ -302,6 +400,9 @@ def test_a_signature_is_the_mean_z_score_around_zero(
     session.show("CD74")
     assert heatmap.layer.visible
     assert not layer.visible
+    session.pins.pin("KRT19")
+    session.show_signature(SIGNATURE)
+    assert visible(viewer) == ["C6", heatmap.layer.name], "on the slide, not over the pins"
 
 
 def test_a_signature_follows_the_prediction_and_replaces_one_of_its_name(
@@ -412,7 +513,9 @@ def test_the_settings_follow_what_is_changed_in_napari(
     assert heatmap.layer.interpolation2d == "cubic", "another way of smoothing stays"
     other = add_heatmap(viewer, gene_prediction(), slide="D1")
     session.current.choose(other)
-    assert session.display.settings == DisplaySettings()
+    assert session.display.settings == DisplaySettings(opacity=0.9, colormap="gray", smooth=True)
+    other.layer.opacity = 0.6
+    assert session.display.settings.opacity == 0.6
     assert heatmap.layer.opacity == 0.9
 
 
@@ -436,6 +539,7 @@ def test_a_closed_session_lets_go(
     heard: list[str] = []
     session.shown.connect(heard.append)
     session.close()
+    session.current.close()
     heatmap.show("GRB7")
     heatmap.filled.emit()
     heatmap.layer.opacity = 0.1

@@ -3,16 +3,21 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
+from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.genes import pins as gene_pins
 from napari_nh2st.widgets.genes import signature_panel as gene_signature_panel
 from napari_nh2st.widgets.genes import statistics as gene_statistics
@@ -23,6 +28,7 @@ from napari_nh2st.widgets.genes.signatures import Signature
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.reliability import GREYED
 from viewers import VIEWERS
 
 
@@ -73,9 +79,10 @@ def test_the_dock_has_its_tabs_and_every_control_a_tooltip(widget: GenesWidget) 
     tab = widget.genes
     for panel in (tab, tab.pins, tab.signature, tab.display):
         for name, control in vars(panel).items():
-            composed = name in ("pins", "signature", "display") or name.endswith("_section")
+            composed = name in ("pins", "signature", "display")
             if isinstance(control, QWidget) and not composed:
                 assert control.toolTip(), name
+    assert all(widget.tabToolTip(index) for index in range(widget.count()))
 
 
 def test_without_a_prediction_there_is_a_hint_and_nothing_breaks(
@@ -214,7 +221,10 @@ def test_the_buttons_pin_unpin_compose_and_undo(
     select(widget, "KRT19", "CD74")
     panel.pin.click()
     assert pinned(viewer) == ["KRT19", "CD74"]
-    assert [panel.list.item(row).text() for row in range(2)] == ["KRT19 · C6", "CD74 · C6"]
+    texts = [panel.list.item(row).text() for row in range(2)]
+    assert texts == ["KRT19 · 0.45 · C6", "CD74 · 0.11 · C6"]
+    assert "below 0.20" in panel.list.item(1).toolTip(), "it says that the gene is not reliable"
+    assert panel.list.item(1).foreground().color() == GREYED != panel.list.item(0).foreground()
     panel.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     assert [la.visible for la in viewer.layers if GENE_KEY in la.metadata] == [False, True]
     viewer.layers[-1].visible = False
@@ -222,6 +232,11 @@ def test_the_buttons_pin_unpin_compose_and_undo(
     panel.list.item(0).setSelected(True)
     panel.unpin.click()
     assert pinned(viewer) == ["CD74"]
+    panel.restore.click()
+    assert pinned(viewer) == ["CD74", "KRT19"]
+    assert panel.restore.isHidden()
+    panel.list.item(1).setSelected(True)
+    panel.unpin.click()
     select(widget, *RELIABILITY)
     panel.compose.click()
     assert "one to 4 genes, and 5 are selected" in messages["warning"][0]
@@ -233,6 +248,23 @@ def test_the_buttons_pin_unpin_compose_and_undo(
     assert pinned(viewer) == ["CD74"]
     assert heatmap.layer.visible
     assert not panel.undo.isEnabled()
+    assert not panel.on_black.isChecked()
+    panel.on_black.click()
+    assert (viewer.layers[-1].visible, heatmap.layer.visible) == (True, False)
+    panel.on_black.click()
+    assert (viewer.layers[-1].visible, heatmap.layer.visible) == (False, True)
+
+
+def test_going_to_a_gene_shows_it_instead_of_the_pinned_ones(
+    viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    select(widget, "GRB7")
+    widget.genes.pins.pin.click()
+    assert widget.genes.pins.on_black.isChecked()
+    assert not heatmap.layer.visible
+    widget.genes.table.selectRow(widget.genes.table.shown_genes.index("CD74"))
+    assert [la.visible for la in viewer.layers] == [True, True, False]
+    assert not widget.genes.pins.on_black.isChecked()
 
 
 def test_a_double_click_pins(viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap) -> None:
@@ -254,10 +286,14 @@ def test_a_pasted_signature_says_what_it_found_and_is_shown(
     monkeypatch.setattr(widget.session.signatures, "show", lambda *what: arrived.append(what))
     panel.genes.setPlainText("grb7; ERBB2\nESR2 QQQQQ")
     assert panel.note.text() == "2 of 4 genes found; not found: ESR2 (nearest ESR1), QQQQQ"
+    listed = panel.badges.text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "GRB7 0.71" in listed
+    assert "ERBB2 0.71" in listed
     panel.name.setText("HER2")
     panel.show_layer.click()
     assert arrived == [(heatmap, Signature("HER2", ("GRB7", "ERBB2"), 4))]
     panel.genes.setPlainText("QQQQQ")
+    assert panel.badges.isHidden()
     panel.show_layer.click()
     panel.genes.setPlainText("")
     panel.show_layer.click()
@@ -294,8 +330,88 @@ def test_every_display_control_reaches_the_settings(widget: GenesWidget, heatmap
         percentiles=(5, 90.5), shared=True, smooth=True, opacity=0.4, colormap="viridis"
     )
     assert widget.session.display.settings == panel.settings() == expected
+    widget.genes.threshold.setValue(0.5)
+    widget.genes.only_reliable.setChecked(True)
     panel.reset.click()
     assert widget.session.display.settings == panel.settings() == DisplaySettings()
+    assert widget.genes.threshold.value() == 0.2
+    assert not widget.genes.only_reliable.isChecked()
+
+
+def test_what_the_user_sets_is_there_in_the_next_session(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "reliable_from": 0.2,
+        "only_reliable": False,
+        "colormap": "magma",
+        "opacity": 0.7,
+        "smooth": False,
+        "low_percentile": 1.0,
+        "high_percentile": 99.0,
+        "shared_limits": False,
+    }
+    kept = SimpleNamespace(**settings)
+    monkeypatch.setattr(remembered, "plugin_section", lambda _section: kept)
+    declared = yaml.safe_load(files("napari_nh2st").joinpath("napari.yaml").read_text())
+    properties = declared["contributions"]["configurations"]["genes"]["properties"]
+    assert {name: field["default"] for name, field in properties.items()} == settings
+
+    def dock() -> tuple[GenesWidget, Heatmap]:
+        viewer = ViewerModel()
+        widget = GenesWidget(viewer)
+        qtbot.addWidget(widget, before_close_func=lambda _widget: widget.close_down())
+        return widget, add_heatmap(viewer, gene_prediction())
+
+    widget, heatmap = dock()
+    expected = DisplaySettings(
+        percentiles=(5, 90), shared=True, smooth=True, opacity=0.4, colormap="viridis"
+    )
+    widget.session.display.apply(expected)
+    widget.genes.threshold.setValue(0.5)
+    other = add_heatmap(widget.current.viewer, gene_prediction(), slide="D1")
+    widget.current.choose(other)
+    assert other.layer.colormap.name == "viridis", "a new heatmap is drawn like the one before"
+    other.layer.colormap = "magma"
+    widget.current.choose(heatmap)
+    assert kept.colormap == "magma"
+    heatmap.layer.colormap = "plasma"
+    again, heatmap = dock()
+    expected = replace(expected, colormap="plasma")
+    assert again.session.display.settings == again.genes.display.settings() == expected
+    assert (heatmap.layer.colormap.name, heatmap.layer.opacity) == ("plasma", 0.4)
+    assert again.genes.threshold.value() == 0.5
+    kept.colormap, kept.low_percentile = "no such colors", 99.5
+    unknown, _ = dock()
+    assert unknown.session.display.settings.colormap == "magma"
+    assert unknown.session.display.settings.percentiles == (1, 99)
+
+
+def test_keys_step_through_genes_from_the_canvas_and_from_every_tab(
+    qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    order = widget.genes.table.shown_genes
+    heatmap.show(order[0])
+    keys = {str(key): step for key, step in viewer.keymap.items()}
+    for key, gene in (("N", 1), ("N", 2), ("P", 1), ("Ctrl+Down", 2), ("Ctrl+Up", 1)):
+        keys[key](viewer)
+        assert heatmap.gene == order[gene]
+    widget.show()
+    qtbot.waitExposed(widget)
+    widget.activateWindow()
+    widget.setCurrentWidget(widget.tile)
+    widget.tile.clear_button.setEnabled(True)
+    widget.tile.clear_button.setFocus()
+    qtbot.waitUntil(widget.tile.clear_button.hasFocus, timeout=5000)
+    qtbot.keyClick(widget.tile.clear_button, Qt.Key.Key_N)
+    assert heatmap.gene == order[2]
+    widget.close_down()
+    assert not viewer.keymap, "the keys are napari's again"
+
+
+def test_a_clicked_tile_brings_its_tab_up(widget: GenesWidget, heatmap: Heatmap) -> None:
+    widget.tile.picked_tile.emit(3)
+    assert widget.currentWidget() is widget.tile
 
 
 def test_the_display_controls_follow_napari(widget: GenesWidget, heatmap: Heatmap) -> None:

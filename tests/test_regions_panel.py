@@ -13,11 +13,14 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from drawn_predictions import drawn_prediction
+from drawn_predictions import drawn_prediction, slide_file
+from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
 from napari_nh2st.widgets import small_table
+from napari_nh2st.widgets.regions import comparison
 from napari_nh2st.widgets.regions import panel as regions_panel
-from napari_nh2st.widgets.regions.panel import ALL_REGIONS, NOT_INDEPENDENT, RegionsPanel
+from napari_nh2st.widgets.regions.comparison import NOT_INDEPENDENT
+from napari_nh2st.widgets.regions.panel import ALL_REGIONS, RegionsPanel
 from napari_nh2st.widgets.regions.polygons import polygons_in_pixels
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 from shown_predictions import PLACES, Shown, show_prediction
@@ -32,7 +35,7 @@ BESIDE = np.array([[5000.0, 5000], [5000, 5100], [5100, 5100]])
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        for module in (regions_panel, small_table):
+        for module in (regions_panel, comparison, small_table):
             monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 
@@ -53,7 +56,7 @@ def panel(qtbot: QtBot, shown: Shown) -> RegionsPanel:
     def close(panel: RegionsPanel) -> None:
         panel.close_down()
         qtbot.waitUntil(
-            lambda: panel._measuring is None and panel._comparing is None, timeout=20_000
+            lambda: panel._measuring is None and not panel.comparison.is_running, timeout=20_000
         )
 
     qtbot.addWidget(panel, before_close_func=close)
@@ -188,6 +191,32 @@ def test_the_table_can_show_one_region(qtbot: QtBot, shown: Shown, panel: Region
     assert set(panel.table.table["region"]) == {"region 1", "region 2", "region 3"}
 
 
+def test_what_is_seen_of_the_table_depends_on_the_regions_there_are(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    qtbot.waitUntil(shows(panel))
+    for widget in (panel.region_list, panel.table, panel.comparison):
+        assert widget.isHidden()
+    layer = draw(shown, LEFT)
+    qtbot.waitUntil(shows(panel, "region 1"))
+    assert not panel.table.isHidden()
+    assert panel.comparison.isHidden(), "there is nothing to compare it with"
+    assert seen(panel) == ["gene", "reliability", "mean", "sd", "median"]
+    layer.add_polygons([RIGHT])
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    assert not panel.comparison.isHidden()
+    assert panel.comparison.table.isHidden()
+    assert seen(panel) == ["region", "gene", "reliability", "mean", "sd"]
+    assert "median" in panel.table.table, "it is copied and saved"
+    choose(panel.filter, "region 2")
+    assert seen(panel) == ["gene", "reliability", "mean", "sd", "median"]
+
+
+def seen(panel: RegionsPanel) -> list[str]:
+    columns = panel.table.table.columns
+    return [name for k, name in enumerate(columns) if not panel.table.view.isColumnHidden(k)]
+
+
 def choose(box: Any, words: str) -> None:
     box.setCurrentText(words)
     box.activated.emit(box.currentIndex())
@@ -248,7 +277,7 @@ def test_a_name_typed_in_the_list_goes_to_the_layer(
     panel.region_list.item(1, 0).setText("stroma")
     qtbot.waitUntil(shows(panel, "region 1", "stroma"))
     assert layer.features["name"].tolist() == ["region 1", "stroma", ""]
-    assert panel.first.findText("stroma") >= 0
+    assert panel.comparison.first.findText("stroma") >= 0
 
 
 def test_a_new_region_layer_lies_on_the_slide_ready_to_draw(
@@ -289,6 +318,30 @@ def test_layers_that_only_mark_something_are_not_offered(
     np.testing.assert_allclose(panel.polygons["region 1"], RIGHT, atol=1e-2)
 
 
+def test_a_layer_that_is_renamed_is_offered_by_its_new_name(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel
+) -> None:
+    draw(shown, LEFT, name="mine")
+    layer = draw(shown, RIGHT, name="more")
+    layer.name = "glands"
+    names = [panel.regions.picker.itemText(k) for k in range(panel.regions.picker.count())]
+    assert names == ["mine", "glands"]
+
+
+def test_a_new_region_layer_lies_on_its_own_slide_among_those_of_the_same_name(
+    qtbot: QtBot, shown: Shown, panel: RegionsPanel, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    path = slide_file(tmp_path / "other" / shown.slide.path.name, seed=1)
+    ((data, attributes, _),) = read_slide(path, mpp=1.0)
+    layer = shown.viewer.add_image(data, **attributes)
+    shown.viewer.layers.move(shown.viewer.layers.index(layer), 0)
+    panel.new_layer.click()
+    assert panel.regions.layer is not None
+    assert layer.metadata[SLIDE_KEY].path.name == shown.slide.path.name
+    np.testing.assert_allclose(panel.regions.layer.rotate, shown.slide_layer.rotate)
+
+
 # --- comparing ---
 
 
@@ -301,25 +354,34 @@ def test_two_regions_are_compared_as_drawn(
         arrived.append(arguments)
         return compare_regions(*arguments)
 
-    monkeypatch.setattr(regions_panel, "compare_regions", remember)
+    monkeypatch.setattr(comparison, "compare_regions", remember)
     draw(shown, BESIDE, RIGHT, LEFT)
     qtbot.waitUntil(shows(panel, "region 1", "region 2", "region 3"))
-    panel.first.setCurrentText("region 3")
-    panel.second.setCurrentText("region 2")
-    panel.compare.click()
-    qtbot.waitUntil(lambda: len(panel.comparison.table) > 0)
+    panel.comparison.first.setCurrentText("region 3")
+    panel.comparison.second.setCurrentText("region 2")
+    panel.comparison.compare.click()
+    qtbot.waitUntil(lambda: len(panel.comparison.table.table) > 0, timeout=20_000)
     ((prediction, first, second),) = arrived
     assert prediction is shown.prediction
     np.testing.assert_allclose(first, LEFT, atol=1e-2)
     np.testing.assert_allclose(second, RIGHT, atol=1e-2)
     expected = compare_regions(shown.prediction, LEFT, RIGHT)
-    table = panel.comparison.table
+    table = panel.comparison.table.table
     pd.testing.assert_frame_equal(table[expected.columns], expected)
     assert (np.diff(table["effect"].abs()) <= 0).all()
-    assert panel.compared.text() == "First: region 3; second: region 2."
+    assert panel.comparison.sentence.text() == "First: region 3; second: region 2."
     assert "not independent" in NOT_INDEPENDENT
-    assert panel.warning.text() == NOT_INDEPENDENT
-    panel.comparison.view.doubleClicked.emit(panel.comparison.model.index(4, 0))
+    assert panel.comparison.warning.text() == NOT_INDEPENDENT
+    model = panel.comparison.table.model
+    columns = [model.headerData(k, Qt.Orientation.Horizontal) for k in range(len(table.columns))]
+    assert columns[:5] == ["gene", "reliability", "effect", "q", "p"], "what matters is seen first"
+    tips = [
+        model.headerData(k, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+        for k in range(len(columns))
+    ]
+    assert all(tips)
+    assert "Cohen" in tips[2]
+    panel.comparison.table.view.doubleClicked.emit(panel.comparison.table.model.index(4, 0))
     assert shown.heatmap.gene == table["gene"][4]
 
 
@@ -328,27 +390,27 @@ def test_when_the_regions_change_the_comparison_says_so(
 ) -> None:
     layer = draw(shown, LEFT, RIGHT)
     qtbot.waitUntil(shows(panel, "region 1", "region 2"))
-    panel.compare.click()
-    qtbot.waitUntil(lambda: "First: region 1" in panel.compared.text())
+    panel.comparison.compare.click()
+    qtbot.waitUntil(lambda: "First: region 1" in panel.comparison.sentence.text())
     layer.add_polygons([BESIDE])
     qtbot.waitUntil(shows(panel, "region 1", "region 2", "region 3"))
-    assert "First: region 1" in panel.compared.text(), "neither of the two has changed"
+    assert "First: region 1" in panel.comparison.sentence.text(), "neither of the two has changed"
     layer.translate = (1, 0)
-    qtbot.waitUntil(lambda: "compare again" in panel.compared.text())
+    qtbot.waitUntil(lambda: "compare again" in panel.comparison.sentence.text())
 
 
 def test_what_cannot_be_compared_is_a_sentence(
     qtbot: QtBot, shown: Shown, panel: RegionsPanel, messages: dict[str, list[str]]
 ) -> None:
-    assert not panel.compare.isEnabled()
+    assert not panel.comparison.compare.isEnabled()
     draw(shown, LEFT, BESIDE)
     qtbot.waitUntil(shows(panel, "region 1", "region 2"))
-    panel.compare.click()
+    panel.comparison.compare.click()
     qtbot.waitUntil(lambda: len(messages["error"]) == 1)
     assert "second region" in messages["error"][0]
-    panel.second.setCurrentText("region 1")
-    qtbot.waitUntil(panel.compare.isEnabled)
-    panel.compare.click()
+    panel.comparison.second.setCurrentText("region 1")
+    qtbot.waitUntil(panel.comparison.compare.isEnabled)
+    panel.comparison.compare.click()
     assert messages["info"] == ["Choose two different regions to compare."]
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from napari.layers import Shapes
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QModelIndex, Qt
 
 from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
+from napari_nh2st.widgets.reliability import GREYED
 from napari_nh2st.widgets.tile_positions import tile_at
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from napari_nh2st.widgets.tiles.pictures import cells_around, read_tiles
@@ -111,8 +113,23 @@ def test_a_click_shows_the_tile(
     for place, known in enumerate(reliability):
         assert panel.genes.model.is_unreliable(place) == (known < 0.2)
     assert (reliability < 0.2).any()
+    row = int(np.flatnonzero(reliability < 0.2)[0])
+    name, value = (panel.genes.model.index(row, column) for column in (0, 3))
+    assert value.data(Qt.ItemDataRole.ForegroundRole) == GREYED
+    assert "is below 0.20" in value.data(Qt.ItemDataRole.ToolTipRole)
+    before = badge(name)
     panel.set_threshold(-0.5)
     assert not any(map(panel.genes.model.is_unreliable, range(len(reliability))))
+    assert badge(name) != before
+    assert name.data(Qt.ItemDataRole.ToolTipRole) == (
+        f"{name.data()}: held-out PCC {reliability[row]:.2f}"
+    )
+
+
+def badge(index: QModelIndex) -> str:
+    return str(
+        index.data(Qt.ItemDataRole.DecorationRole).pixmap(24).toImage().pixelColor(12, 12).name()
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,6 +162,24 @@ def test_while_a_region_is_drawn_or_the_panel_is_hidden_clicks_pick_nothing(
     assert panel.tile == 20
 
 
+def test_its_owner_decides_which_clicks_count_and_hears_of_them(
+    open_panel: Callable[..., tuple[Shown, TilePanel]],
+) -> None:
+    shown, panel = open_panel()
+    heard: list[int] = []
+    panel.picked_tile.connect(heard.append)
+    panel.hide()
+    panel.takes_clicks = lambda: True
+    click(shown, world_center(shown, 20))
+    click(shown, (-500.0, -500.0))
+    assert heard == [20]
+    panel.show()
+    panel.takes_clicks = lambda: False
+    click(shown, world_center(shown, 21))
+    panel.pick(22)
+    assert heard == [20], "a click that does not count, and no click"
+
+
 def test_a_click_beside_the_tiles_keeps_the_picked_one(
     open_panel: Callable[..., tuple[Shown, TilePanel]],
 ) -> None:
@@ -166,13 +201,36 @@ def test_frames_lie_around_the_tile_and_its_neighborhood(
     assert isinstance(layer, Shapes)
     assert shown.viewer.layers.selection.active == active
     neighborhood = neighborhood_of(shown.prediction, 40)
-    assert len(layer.data) == len(neighborhood) == 9
-    for frame, tile in zip(layer.data, neighborhood, strict=True):
+    assert len(neighborhood) == 9
+    assert len(layer.data) == 1 + 9, "what the model sees, and the tiles"
+    for frame, tile in zip(layer.data, [40, *neighborhood], strict=True):
         world = np.mean([layer.data_to_world(corner) for corner in frame], axis=0)
         np.testing.assert_allclose(world, world_center(shown, tile), atol=1e-3)
     width = shown.heatmap.raster.width
-    np.testing.assert_allclose(np.ptp(layer.data[0], axis=0), (1, width))
+    for frame in layer.data[1:]:
+        np.testing.assert_allclose(np.ptp(frame, axis=0), (1, width))
     assert layer.edge_width[0] > layer.edge_width[1]
+
+
+@pytest.mark.parametrize(("pitch", "apart"), [(20.0, "20 µm apart: "), (48.0, "48 µm apart.")])
+def test_the_thick_frame_is_what_the_model_sees(
+    qtbot: QtBot,
+    open_panel: Callable[..., tuple[Shown, TilePanel]],
+    pitch: float,
+    apart: str,
+) -> None:
+    shown, panel = open_panel(pitch_um=pitch)
+    panel.pick(30)
+    qtbot.waitUntil(looked_up(panel))
+    layer = shown.viewer.layers["picked tile"]
+    corners = [layer.data_to_world(corner) for corner in layer.data[0]]
+    # The model sees 32 µm; the viewer's world is in µm.
+    np.testing.assert_allclose(np.ptp(corners, axis=0), 32.0, rtol=1e-5)
+    np.testing.assert_allclose(np.mean(corners, axis=0), world_center(shown, 30), atol=1e-3)
+    cell = [layer.data_to_world(corner) for corner in layer.data[1]]
+    np.testing.assert_allclose(np.ptp(cell, axis=0), pitch, rtol=1e-5)
+    assert "32 × 32 µm" in panel.pictures_caption.text()
+    assert apart in panel.pictures_caption.text()
 
 
 def test_the_frames_layer_is_updated_in_place_and_removed_with_the_panel(

@@ -1,6 +1,8 @@
 """Domains drawn over the tiles, one pixel a tile."""
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -9,16 +11,55 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_nh2st.export.contents import slide_mpp
+from napari_nh2st.export.heatmap import HeatmapRaster
 from napari_nh2st.widgets.domains.colors import domain_colormap
 from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.heatmap import Heatmap
-from napari_nh2st.widgets.tile_positions import transform_of
+from napari_nh2st.widgets.tile_image import place, placement_of
+
+if TYPE_CHECKING:
+    from napari.types import LayerData
 
 DOMAINS_KEY = "nh2st_domains"
 """Key of a Labels layer's metadata under which the prediction lies that it shows domains of."""
 
 _NAME_KEY = "nh2st_name"
+_SHOWN = "shows_domains"
+"""Key of ``uns["nh2st"]``: whether the domains were seen last, and not a gene."""
+
 _OPACITY = 0.6
+
+
+def opened_domains(prediction: AnnData) -> list["LayerData"]:
+    """The domains of a prediction at tiles that comes from a file, for napari to add.
+
+    Returns
+    -------
+    list of LayerData
+        One Labels layer with the names and colours that :func:`draw_domains` gave it, where the
+        prediction's heatmap lies; visible if the domains were seen last, see
+        :func:`shows_domains`. None if the prediction has no domains.
+    """
+    domains = NamedDomains.of(prediction)
+    if domains is None:
+        return []
+    raster = HeatmapRaster.of(prediction)
+    scale, translate = raster.placement(slide_mpp(prediction))
+    attributes = _attributes(prediction) | {
+        "visible": shows_domains(prediction),
+        "scale": scale,
+        "translate": translate,
+        "units": ("um", "um"),
+        "colormap": domain_colormap(len(domains.names)),
+        "features": _named(domains.names),
+    }
+    return [(label_image(raster, domains.labels), attributes, "labels")]
+
+
+def shows_domains(prediction: AnnData) -> bool:
+    """Whether the domains of a prediction were seen last, in the place of its genes."""
+    return bool(prediction.uns["nh2st"].get(_SHOWN, False))
 
 
 def draw_domains(viewer: ViewerModel, heatmap: Heatmap, domains: NamedDomains) -> Labels:
@@ -37,18 +78,15 @@ def draw_domains(viewer: ViewerModel, heatmap: Heatmap, domains: NamedDomains) -
     if layer is None:
         selected, active = set(viewer.layers.selection), viewer.layers.selection.active
         layer = viewer.add_labels(
-            label_image(heatmap, domains.labels),
-            name=f"domains · {Path(str(heatmap.prediction.uns['nh2st']['slide']['name'])).stem}",
-            opacity=_OPACITY,
-            metadata={DOMAINS_KEY: heatmap.prediction},
-            **transform_of(heatmap.layer),
+            label_image(heatmap.raster, domains.labels),
+            **_attributes(heatmap.prediction),
+            **placement_of(heatmap.layer),
         )
-        layer.metadata[_NAME_KEY] = layer.name  # napari numbers names that are taken
         viewer.layers.selection = selected
         viewer.layers.selection.active = active
     _put(layer, heatmap, domains)
     # Under a gene's colors those of the legend would not be found again.
-    layer.visible, heatmap.layer.visible = True, False
+    _show_domains(layer, heatmap, True)
     return layer
 
 
@@ -69,7 +107,7 @@ def move_domains(viewer: ViewerModel, heatmap: Heatmap, former: AnnData) -> None
     if layer is None:
         return
     if layer.visible and not heatmap.layer.visible:
-        layer.visible, heatmap.layer.visible = False, True
+        _show_domains(layer, heatmap, False)
     domains = NamedDomains.of(heatmap.prediction)
     if domains is None:
         del layer.metadata[DOMAINS_KEY]
@@ -82,7 +120,7 @@ def show_gene_again(viewer: ViewerModel, heatmap: Heatmap) -> None:
     """Let the heatmap be seen that its domains have hidden, in their place."""
     layer = domain_layer(viewer, heatmap)
     if layer is not None and not heatmap.layer.visible:
-        layer.visible, heatmap.layer.visible = False, True
+        _show_domains(layer, heatmap, False)
 
 
 def domain_layer(viewer: ViewerModel, heatmap: Heatmap) -> Labels | None:
@@ -93,24 +131,47 @@ def domain_layer(viewer: ViewerModel, heatmap: Heatmap) -> Labels | None:
 def _layer_of(viewer: ViewerModel, prediction: AnnData) -> Labels | None:
     for layer in viewer.layers:
         ours = layer.metadata.get(DOMAINS_KEY) is prediction
-        if ours and isinstance(layer, Labels) and layer.name == layer.metadata.get(_NAME_KEY):
+        if ours and isinstance(layer, Labels) and _has_own_name(layer):
             return layer
     return None
 
 
+def _has_own_name(layer: Labels) -> bool:
+    """Whether the layer is still called as it was added: napari numbers names that are taken."""
+    own = str(layer.metadata.get(_NAME_KEY, ""))
+    return re.fullmatch(re.escape(own) + r"( \[\d+\])?", layer.name) is not None
+
+
+def _attributes(prediction: AnnData) -> dict[str, Any]:
+    """Name, look and origin of a new layer."""
+    name = f"domains · {Path(str(prediction.uns['nh2st']['slide']['name'])).stem}"
+    metadata = {DOMAINS_KEY: prediction, _NAME_KEY: name}
+    return {"name": name, "opacity": _OPACITY, "metadata": metadata}
+
+
+def _show_domains(layer: Labels, heatmap: Heatmap, shown: bool) -> None:
+    """Let the domains be seen, or the gene in their place, also when the file is opened again."""
+    layer.visible, heatmap.layer.visible = shown, not shown
+    heatmap.prediction.uns["nh2st"][_SHOWN] = shown
+
+
 def _put(layer: Labels, heatmap: Heatmap, domains: NamedDomains) -> None:
-    layer.data = label_image(heatmap, domains.labels)
-    for name, value in transform_of(heatmap.layer).items():
-        setattr(layer, name, value)
+    layer.data = label_image(heatmap.raster, domains.labels)
+    place(layer, placement_of(heatmap.layer))
     layer.colormap = domain_colormap(len(domains.names))
     name_domains(layer, domains.names)
 
 
 def name_domains(layer: Labels, names: tuple[str, ...]) -> None:
     """Let the viewer's status bar say the domain under the mouse."""
-    layer.features = pd.DataFrame({"index": range(len(names) + 1), "domain": ["", *names]})
+    layer.features = _named(names)
 
 
-def label_image(heatmap: Heatmap, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """(n,) labels of tiles → image on the heatmap's raster, 0 where there is no tile."""
-    return np.asarray(np.nan_to_num(heatmap.raster.image(labels.astype(np.float32))), np.uint8)
+def _named(names: tuple[str, ...]) -> pd.DataFrame:
+    """Features of labels 0 and up."""
+    return pd.DataFrame({"index": range(len(names) + 1), "domain": ["", *names]})
+
+
+def label_image(raster: HeatmapRaster, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(n,) labels of tiles → image on their heatmap's raster, 0 where there is no tile."""
+    return np.asarray(np.nan_to_num(raster.image(labels.astype(np.float32))), np.uint8)

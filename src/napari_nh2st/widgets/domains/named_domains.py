@@ -16,6 +16,9 @@ COLUMN = "domain"
 """Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
 
 _COLORS = f"{COLUMN}_colors"
+_MARKERS = "domain_markers"
+"""Key of ``uns["nh2st"]`` of the marker genes, with the domains' names."""
+_MARKER_COLUMNS = ["domain", "gene", "score", "mean_in", "mean_out"]
 _SHOWN_MARKERS = 3
 
 
@@ -45,13 +48,16 @@ class NamedDomains:
 
     @classmethod
     def of(cls, prediction: AnnData) -> "NamedDomains | None":
-        """The domains in a prediction's ``obs``; None if there are none."""
+        """The domains in a prediction's ``obs``; None if there are none.
+
+        Their markers come along if :meth:`write` wrote both; other tools write ``obs`` alone.
+        """
         if COLUMN not in prediction.obs:
             return None
         column = pd.Categorical(prediction.obs[COLUMN])
         labels = column.codes.astype(np.int64) + 1
         names = tuple(map(str, column.categories))
-        return cls(labels, names, pd.DataFrame(columns=["domain", "gene", "score"]))
+        return cls(labels, names, _written_markers(prediction, names))
 
     def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
         """With the labels of a former prediction's tiles for those at the same places."""
@@ -78,13 +84,26 @@ class NamedDomains:
         return replace(self, names=names)
 
     def write(self, prediction: AnnData) -> None:
-        """Put them into ``obs["domain"]``, a categorical, and their colours into ``uns``."""
+        """Put them into a prediction.
+
+        ``obs["domain"]`` is a categorical of the names, ``uns["domain_colors"]`` their colours as
+        scanpy wants them, and ``uns["nh2st"]["domain_markers"]`` the markers, with the names.
+        """
         prediction.obs[COLUMN] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
         colors = [domain_color(number) for number in range(1, len(self.names) + 1)]
         prediction.uns[_COLORS] = np.array(colors, object)
+        prediction.uns["nh2st"].pop(_MARKERS, None)
+        if len(self.markers):
+            names = dict(enumerate(self.names, start=1))
+            markers = self.markers.assign(domain=self.markers["domain"].map(names))
+            # AnnData stores names of rows, not their numbers.
+            prediction.uns["nh2st"][_MARKERS] = markers.set_axis(markers.index.astype(str))
 
     def legend(self) -> pd.DataFrame:
-        """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``."""
+        """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.
+
+        The markers are a tuple of the first few genes.
+        """
         tiles = np.bincount(self.labels, minlength=len(self.names) + 1)[1:]
         return pd.DataFrame(
             {
@@ -92,7 +111,7 @@ class NamedDomains:
                 "tiles": tiles,
                 "share": 100 * tiles / max(1, tiles.sum()),
                 "markers": [
-                    ", ".join(self.markers_of(number)["gene"].head(_SHOWN_MARKERS))
+                    tuple(self.markers_of(number)["gene"].head(_SHOWN_MARKERS))
                     for number in range(1, len(self.names) + 1)
                 ],
             }
@@ -120,3 +139,13 @@ def carry_domains(former: AnnData, prediction: AnnData) -> None:
     ):
         return
     domains.carried_to(prediction, former).write(prediction)
+
+
+def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:
+    """Markers as :meth:`NamedDomains.write` left them, by number; none if they are of others."""
+    written = prediction.uns["nh2st"].get(_MARKERS)
+    if not isinstance(written, pd.DataFrame) or set(written["domain"]) != set(names):
+        return pd.DataFrame(columns=_MARKER_COLUMNS)
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    markers = written.assign(domain=written["domain"].astype(object).map(numbers).astype(np.int64))
+    return markers.reset_index(drop=True)

@@ -2,31 +2,25 @@
 
 import threading
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from anndata import AnnData
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
+from napari_nh2st.analysis.domains import Domains, find_domains
 from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains.layer import (
     domain_layer,
@@ -36,10 +30,20 @@ from napari_nh2st.widgets.domains.layer import (
 )
 from napari_nh2st.widgets.domains.legend import DomainLegend
 from napari_nh2st.widgets.domains.named_domains import NamedDomains
+from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
+from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
-_METHODS = {"k-means": "kmeans", "Leiden": "leiden"}
+_HEADS = {
+    "gene": ColumnHead("gene", "The genes that mark the domain, the highest score first"),
+    "score": ColumnHead(
+        "score", "Difference of the means inside and outside the domain, in standard deviations"
+    ),
+    "mean_in": ColumnHead("inside", "Mean of the predicted values of the domain's tiles"),
+    "mean_out": ColumnHead("outside", "Mean of the predicted values of all other domains' tiles"),
+}
 
 
 @dataclass
@@ -63,8 +67,8 @@ class DomainsPanel(QWidget):
 
     Attributes
     ----------
-    method, n_domains, only_reliable, least_reliability, smoothness, seed
-        What becomes the settings.
+    settings
+        What to look for; its ``n_domains`` is here too.
     run, cancel, bar, notice
         Of the search.
     legend
@@ -88,20 +92,6 @@ class DomainsPanel(QWidget):
         self._lay_out()
         self._enable()
 
-    # --- what was chosen ---
-
-    def chosen_settings(self) -> DomainSettings:
-        """The settings, as the controls say."""
-        return DomainSettings(
-            method=self.method.currentData(),
-            n_domains=self.n_domains.value(),
-            spatial_weight=round(self.smoothness.value(), 2),
-            min_reliability=(
-                round(self.least_reliability.value(), 2) if self.only_reliable.isChecked() else None
-            ),
-            seed=self.seed.value(),
-        )
-
     # --- following ---
 
     def follow(self) -> None:
@@ -121,12 +111,8 @@ class DomainsPanel(QWidget):
         self._listen_to(None)
         self.stop()
 
-    def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
-        """Keep the marker genes of domains that came along, and end a search in what is gone."""
-        before = self._kept_of(former).now
-        kept = self._kept_of(heatmap.prediction)
-        if before is not None and kept.now is not None and kept.now.names == before.names:
-            kept.now = replace(kept.now, markers=before.markers)
+    def _on_replaced(self, _heatmap: Heatmap, former: AnnData) -> None:
+        """End a search in what is gone."""
         if self._running is not None and self._running[1] is former:
             self.stop()
             self._say("Another prediction has come during the search: find its domains again.")
@@ -147,8 +133,14 @@ class DomainsPanel(QWidget):
             show_gene_again(self.viewer, self._heard)
 
     def set_threshold(self, threshold: float) -> None:
-        """Grey the genes whose reliability is below this."""
+        """Grey the genes whose reliability is below this, and leave them out of the next search.
+
+        The search keeps a limit of its own that the user has chosen.
+        """
         self.markers.reliable_from = threshold
+        self.legend.reliable_from = threshold
+        self.settings.follow_threshold(threshold)
+        self._show()
 
     # --- finding ---
 
@@ -165,7 +157,7 @@ class DomainsPanel(QWidget):
         worker = create_worker(
             find_domains,
             heatmap.prediction,
-            self.chosen_settings(),
+            self.settings.chosen(),
             self._stop,
             _start_thread=False,
             _ignore_errors=True,
@@ -256,10 +248,12 @@ class DomainsPanel(QWidget):
     def _show(self) -> None:
         prediction = self.current.prediction
         domains = None if prediction is None else self._kept_of(prediction).now
-        if domains is None:
-            self.legend.show_legend(pd.DataFrame(columns=["domain", "tiles", "share", "markers"]))
+        if prediction is None or domains is None:
+            self.legend.clear_legend()
         else:
-            self.legend.show_legend(domains.legend())
+            self.legend.show_legend(domains.legend(), prediction.var.get("reliability"))
+        for widget in (self.legend, self.show_layer, self.markers_title, self.markers):
+            widget.setVisible(domains is not None)
         self._enable()
 
     def _on_domain_picked(self, number: int) -> None:
@@ -308,38 +302,13 @@ class DomainsPanel(QWidget):
         self.cancel.setEnabled(running)
         self.bar.setVisible(running)
         self.show_layer.setEnabled(kept is not None and kept.now is not None)
-        self.restore.setEnabled(kept is not None and kept.former is not None and not running)
+        has_former = kept is not None and kept.former is not None
+        self.restore.setVisible(has_former)
+        self.restore.setEnabled(has_former and not running)
 
     def _make_controls(self) -> None:
-        defaults = DomainSettings()
-        self.method = QComboBox()
-        for words, method in _METHODS.items():
-            self.method.addItem(words, method)
-        self.method.setToolTip(
-            "k-means is quick; Leiden finds communities of alike tiles, of any shape"
-        )
-        self.n_domains = QSpinBox()
-        self.n_domains.setRange(2, 30)
-        self.n_domains.setValue(defaults.n_domains)
-        self.n_domains.setToolTip("How many domains to find")
-        self.only_reliable = QCheckBox("reliable from")
-        self.only_reliable.setChecked(True)
-        self.only_reliable.setToolTip("Leave out genes that the model predicts badly")
-        self.least_reliability = QDoubleSpinBox()
-        self.least_reliability.setRange(-1, 1)
-        self.least_reliability.setSingleStep(0.05)
-        self.least_reliability.setValue(defaults.min_reliability or 0.0)
-        self.least_reliability.setToolTip("Least correlation on held-out sections")
-        self.only_reliable.toggled.connect(self.least_reliability.setEnabled)
-        self.smoothness = QDoubleSpinBox()
-        self.smoothness.setRange(0, 1)
-        self.smoothness.setSingleStep(0.1)
-        self.smoothness.setValue(defaults.spatial_weight)
-        self.smoothness.setToolTip("0: each tile by itself; 1: by its neighbors alone")
-        self.seed = QSpinBox()
-        self.seed.setRange(0, 2**31 - 1)
-        self.seed.setValue(defaults.seed)
-        self.seed.setToolTip("Another seed is another random start")
+        self.settings = DomainSettingsForm()
+        self.n_domains = self.settings.n_domains
         self.run = QPushButton("Find domains")
         self.run.setToolTip("Group the predicted tiles; former domains can be restored")
         self.run.clicked.connect(self.start)
@@ -349,55 +318,39 @@ class DomainsPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setRange(0, 0)
         self.bar.setToolTip("Finding domains")
-        self.notice = QLabel()
-        self.notice.setWordWrap(True)
+        self.notice = CautionLabel()
         self.notice.setToolTip("What to mind about these domains")
-        # A mid tone that reads on both of napari's themes.
-        self.notice.setStyleSheet("color: #d98c2b")
         self.notice.hide()
         self.legend = DomainLegend()
-        self.legend.setMinimumHeight(170)
         self.legend.picked.connect(self._on_domain_picked)
         self.legend.renamed.connect(self._on_renamed)
         self.show_layer = QPushButton("Show on the slide")
         self.show_layer.setToolTip("Draw the domains in the viewer, again if need be")
         self.show_layer.clicked.connect(self.draw)
-        self.restore = QPushButton("Restore the former domains")
+        self.restore = QPushButton("Restore the former")
         self.restore.setToolTip("Take the last search back; once more to have it again")
         self.restore.clicked.connect(self.restore_former)
         self.markers_title = QLabel("Marker genes")
-        self.markers = SmallTable("markers")
+        self.markers = SmallTable("markers", _HEADS)
         self.markers.view.setMinimumHeight(170)
         self.markers.gene_chosen.connect(self._on_gene_chosen)
 
     def _lay_out(self) -> None:
-        genes = QHBoxLayout()
-        genes.addWidget(self.only_reliable)
-        genes.addWidget(self.least_reliability, 1)
-        form = QFormLayout()
-        form.addRow("Method", self.method)
-        form.addRow("Domains", self.n_domains)
-        form.addRow("Only genes", genes)
-        form.addRow("Smoothness", self.smoothness)
-        form.addRow("Seed", self.seed)
         running = QHBoxLayout()
         running.addWidget(self.run)
         running.addWidget(self.cancel)
         content = QWidget()
         column = QVBoxLayout(content)
-        column.addLayout(form)
+        column.addWidget(self.settings)
         column.addLayout(running)
         column.addWidget(self.bar)
         column.addWidget(self.notice)
         column.addWidget(self.legend)
-        column.addWidget(self.show_layer)
-        column.addWidget(self.restore)
+        shown = QHBoxLayout()
+        shown.addWidget(self.show_layer)
+        shown.addWidget(self.restore)
+        column.addLayout(shown)
         column.addWidget(self.markers_title)
-        column.addWidget(self.markers)
-        area = QScrollArea()
-        area.setWidget(content)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        column.addWidget(self.markers, 1)
+        column.addStretch()
+        scroll_within(self, content)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 from napari.layers import Image
 from psygnal import Signal
@@ -50,7 +51,8 @@ class GeneDisplay:
     """Draws the current heatmap, the pinned genes and the signatures as the settings say.
 
     Colormap, opacity and interpolation belong to the heatmap's layer: where another heatmap
-    becomes the current one, or the user changes them in napari, the settings follow.
+    becomes the current one, or the user changes them in napari, the settings follow. A heatmap
+    that nobody has changed is drawn as the settings are when it is first the current one.
 
     Parameters
     ----------
@@ -67,9 +69,12 @@ class GeneDisplay:
         As they are now; change them with :meth:`apply`.
     changed
         Emitted with the settings when they have changed.
+    chosen
+        Emitted with the settings when the user has changed them, here or in napari.
     """
 
     changed = Signal(object)
+    chosen = Signal(object)
 
     def __init__(
         self,
@@ -84,6 +89,7 @@ class GeneDisplay:
         self._pins = pins
         self._signatures = signatures
         self._heatmap: Heatmap | None = None
+        self._seen: WeakSet[Heatmap] = WeakSet()
         self._applying = False
 
     def apply(self, settings: DisplaySettings) -> None:
@@ -98,13 +104,10 @@ class GeneDisplay:
         for layer in others:
             _interpolate(layer, settings)
         if self._heatmap is not None:
-            self._applying = True
-            try:
-                _draw(self._heatmap.layer, settings)
-            finally:
-                self._applying = False
+            self._draw(self._heatmap.layer)
         if settings != former:
             self._announce()
+            self.chosen.emit(settings)
 
     def reset(self) -> None:
         """Draw as in the beginning; limits set by hand are given up too."""
@@ -123,7 +126,11 @@ class GeneDisplay:
             self._limits.join(heatmap.image)
             for event in self._events(heatmap):
                 event.connect(self._on_layer)
-            self._on_layer()
+            unchanged = replace(DisplaySettings(), **_look(heatmap.layer)) == DisplaySettings()
+            if unchanged and heatmap not in self._seen:
+                self._draw(heatmap.layer)
+            self._seen.add(heatmap)
+            self._take_look()
 
     def close(self) -> None:
         """Let go of the heatmap."""
@@ -138,19 +145,29 @@ class GeneDisplay:
         events = heatmap.layer.events
         return events.opacity, events.colormap, events.interpolation2d
 
+    def _draw(self, layer: Image) -> None:
+        self._applying = True
+        try:
+            _interpolate(layer, self.settings)
+            layer.opacity = self.settings.opacity
+            layer.colormap = self.settings.colormap
+        finally:
+            self._applying = False
+
     def _on_layer(self, _event: Any = None) -> None:
-        if self._applying or self._heatmap is None:
-            return
-        layer = self._heatmap.layer
-        drawn = replace(
-            self.settings,
-            smooth=layer.interpolation2d != "nearest",
-            opacity=float(layer.opacity),
-            colormap=str(layer.colormap.name),
-        )
-        if drawn != self.settings:
-            self.settings = drawn
-            self._announce()
+        if not self._applying and self._take_look():
+            self.chosen.emit(self.settings)
+
+    def _take_look(self) -> bool:
+        """Follow the heatmap's layer; whether it looks different from the settings."""
+        if self._heatmap is None:
+            return False
+        drawn = replace(self.settings, **_look(self._heatmap.layer))
+        if drawn == self.settings:
+            return False
+        self.settings = drawn
+        self._announce()
+        return True
 
     def _announce(self) -> None:
         self._pins.interpolation = self.settings.interpolation
@@ -158,10 +175,13 @@ class GeneDisplay:
         self.changed.emit(self.settings)
 
 
-def _draw(layer: Image, settings: DisplaySettings) -> None:
-    _interpolate(layer, settings)
-    layer.opacity = settings.opacity
-    layer.colormap = settings.colormap
+def _look(layer: Image) -> dict[str, Any]:
+    """The settings that a heatmap's layer itself has."""
+    return {
+        "smooth": layer.interpolation2d != "nearest",
+        "opacity": float(layer.opacity),
+        "colormap": str(layer.colormap.name),
+    }
 
 
 def _interpolate(layer: Image, settings: DisplaySettings) -> None:

@@ -47,8 +47,11 @@ class DisplayPanel(QWidget):
         self.colormap = QComboBox()
         self.colormap.addItems(list(COLORMAPS))
         self.colormap.setToolTip("Colormap of the heatmap; these are perceptually uniform")
-        self.reset = QPushButton("Reset display")
-        self.reset.setToolTip("Draw as in the beginning; gives up limits set by hand")
+        self.reset = QPushButton("Reset settings")
+        self.reset.setToolTip(
+            "Draw as in the beginning, with the first threshold of reliability; gives up limits "
+            "set by hand. What is set here is remembered until then"
+        )
         percentiles = QHBoxLayout()
         percentiles.addWidget(self.low, 1)
         percentiles.addWidget(QLabel("to"))

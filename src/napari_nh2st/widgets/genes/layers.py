@@ -1,18 +1,22 @@
 """Layers of single genes beside the heatmap: pinned ones, and composites of up to four."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from anndata import AnnData
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.genes.black_ground import BlackGround
 from napari_nh2st.widgets.genes.limits import ContrastLimits
-from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, layer_name, of_same_model
+from napari_nh2st.widgets.genes.pinned_gene import Pin, pin_name
+from napari_nh2st.widgets.genes.same_slide import of_same_slide
+from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, of_same_model
 from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
 GENE_KEY = "nh2st_gene"
@@ -32,42 +36,10 @@ PIN_COLORMAPS = (
 COMPOSITE_COLORMAPS = ("red", "green", "blue", "yellow")
 
 
-@dataclass(frozen=True, eq=False)
-class Pin:
-    """A gene in a layer of its own.
-
-    Parameters
-    ----------
-    gene
-        It stays this one.
-    source
-        Heatmap of the prediction that its values are from.
-    image
-        Its layer.
-    in_composite
-        It came with a composite and goes with it.
-    own_name
-        What the layer is called until the user renames it.
-    """
-
-    gene: str
-    source: Heatmap
-    image: TileImage
-    in_composite: bool = False
-    own_name: str = ""
-
-    @property
-    def layer(self) -> Image:
-        """The layer."""
-        return self.image.layer
-
-    def refresh(self) -> None:
-        """Show the values that are there by now."""
-        self.image.show(self.source.values_of(self.gene))
-
-
 class GeneLayers:
     """Pins genes of the current prediction as layers, and keeps what they show up to date.
+
+    Their colors add up, so that slide and heatmap are hidden while a pinned layer is shown.
 
     Parameters
     ----------
@@ -86,6 +58,8 @@ class GeneLayers:
         Emitted when there are other pins, or another composite.
     visibility_changed
         Emitted when a pinned layer was shown or hidden.
+    ground
+        The black beneath them.
     """
 
     changed = Signal()
@@ -99,7 +73,11 @@ class GeneLayers:
         self.limits = limits
         self.pins: list[Pin] = []
         self.interpolation = "nearest"
+        self.ground = BlackGround(viewer)
         self._hidden_by_composite: list[Layer] = []
+        self._resting: list[Layer] = []
+        self._removed: list[Pin] = []
+        self._settling = False
         self._following = False
 
     # --- the viewer ---
@@ -132,22 +110,59 @@ class GeneLayers:
     def pin(self, gene: str) -> Pin:
         """Add a layer that goes on showing this gene of the current prediction.
 
-        It gets the first colormap that no pinned layer has. A gene is pinned once.
+        It gets the first colormap that no pinned layer has. A gene is pinned once. The pinned
+        genes are shown together again if the heatmap was shown instead.
         """
-        former = self.pinned(gene)
-        if former is not None:
-            return former
-        taken = {pin.layer.colormap.name for pin in self.pins}
-        free = [name for name in PIN_COLORMAPS if name not in taken]
-        colormap = (free or PIN_COLORMAPS)[0]
-        pin = self._add(gene, colormap, in_composite=False)
-        self.changed.emit()
+        with self._settled():
+            pin = self.pinned(gene)
+            if pin is None:
+                taken = {pin.layer.colormap.name for pin in self.pins}
+                free = [name for name in PIN_COLORMAPS if name not in taken]
+                pin = self._add(gene, (free or PIN_COLORMAPS)[0], in_composite=False)
+                self.changed.emit()
+            pin.layer.visible = True
+            self._wake()
         return pin
 
     def unpin(self, pin: Pin) -> None:
         """Remove a pinned gene's layer."""
         if pin.layer in self.viewer.layers:
             self.viewer.layers.remove(pin.layer)
+
+    def remove(self, pins: Sequence[Pin]) -> None:
+        """Unpin genes; :meth:`restore` brings them back."""
+        with self._settled():
+            for pin in pins:
+                self.unpin(pin)
+        self._removed = [pin for pin in pins if pin not in self.pins]
+        self.changed.emit()
+
+    @property
+    def can_restore(self) -> bool:
+        """Whether genes were unpinned that can come back."""
+        return bool(self._restorable())
+
+    def restore(self) -> None:
+        """Pin the genes again that were unpinned last, in their colors."""
+        with self._settled():
+            for pin in self._restorable():
+                selected = set(self.viewer.layers.selection)
+                self.viewer.layers.append(pin.layer)
+                self.viewer.layers.selection = selected
+                self._keep(pin)
+                self._move([pin], pin.source, keep_limits=True)
+                pin.layer.visible = True
+        self._removed = []
+        self.changed.emit()
+
+    def _restorable(self) -> list[Pin]:
+        return [
+            pin
+            for pin in self._removed
+            if pin.source.layer in self.viewer.layers
+            and pin.gene in pin.source.prediction.var_names
+            and (pin.in_composite or self.pinned(pin.gene) is None)
+        ]
 
     def refresh(self, source: Heatmap) -> None:
         """Show the values that have come in a heatmap's prediction."""
@@ -181,8 +196,7 @@ class GeneLayers:
         orphans = [
             pin
             for pin in self.pins
-            if pin.source.slide_name == heatmap.slide_name
-            and pin.source.layer not in self.viewer.layers
+            if of_same_slide(pin.source, heatmap) and pin.source.layer not in self.viewer.layers
         ]
         lost = []
         for pin in orphans:
@@ -204,7 +218,7 @@ class GeneLayers:
             if not keep_limits:
                 image.follow_values()
             if layer.name == pin.own_name:
-                layer.name = _pin_name(pin.gene, heatmap, pin.in_composite)
+                layer.name = pin_name(pin.gene, heatmap, pin.in_composite)
                 pin = replace(pin, own_name=layer.name)
             moved = replace(pin, source=heatmap)
             self.pins = [moved if each.image is image else each for each in self.pins]
@@ -223,7 +237,7 @@ class GeneLayers:
         return any(pin.in_composite for pin in self.pins)
 
     def compose(self, genes: Sequence[str]) -> None:
-        """Show genes together, each in one color on black, and hide the other images.
+        """Show genes together, each in one color on black, and hide the pinned ones.
 
         Parameters
         ----------
@@ -233,24 +247,72 @@ class GeneLayers:
         """
         if not 1 <= len(genes) <= len(COMPOSITE_COLORMAPS):
             raise ValueError(f"a composite is of 1 to {len(COMPOSITE_COLORMAPS)} genes")
-        hidden = self._hidden_by_composite
-        if self.has_composite:
-            self._hidden_by_composite = []  # not shown again in between
+        with self._settled():
+            hidden, self._hidden_by_composite = self._hidden_by_composite, []
             self._remove_composite()
-        else:
-            # Additive colors over a bright slide would all be white.
-            hidden = [la for la in self.viewer.layers if la.visible and isinstance(la, Image)]
-        self._hidden_by_composite = hidden
-        for layer in hidden:
-            layer.visible = False
-        for gene, colormap in zip(genes, COMPOSITE_COLORMAPS, strict=False):
-            self._add(gene, colormap, in_composite=True)
+            shown = [pin.layer for pin in self.pins if pin.layer.visible]
+            self._hidden_by_composite = hidden + shown + self._resting
+            self._resting = []
+            for layer in shown:
+                layer.visible = False
+            for gene, colormap in zip(genes, COMPOSITE_COLORMAPS, strict=False):
+                self._add(gene, colormap, in_composite=True)
         self.changed.emit()
 
     def undo_composite(self) -> None:
         """Remove the composite; what it hid is shown again."""
-        self._remove_composite()
-        self._show_hidden()
+        with self._settled():
+            self._remove_composite()
+
+    # --- on black, or the heatmap on the slide ---
+
+    @property
+    def are_shown(self) -> bool:
+        """Whether pinned genes are shown, on black."""
+        return any(pin.layer.visible for pin in self.pins)
+
+    def show_pins(self) -> None:
+        """Show the pinned genes on black again, those that :meth:`show_slide` hid or else all."""
+        with self._settled():
+            if not self._wake():
+                for pin in self.pins:
+                    if pin.layer not in self._hidden_by_composite:
+                        pin.layer.visible = True
+
+    def show_slide(self) -> None:
+        """Show slide and heatmap instead of the pinned genes."""
+        shown = [pin.layer for pin in self.pins if pin.layer.visible]
+        if shown:
+            with self._settled():
+                self._resting = shown
+                for layer in shown:
+                    layer.visible = False
+
+    def _wake(self) -> bool:
+        """Show the layers that the heatmap was shown instead of; whether there were any."""
+        resting, self._resting = self._resting, []
+        layers = [pin.layer for pin in self.pins]
+        resting = [layer for layer in resting if layer in layers]
+        for layer in resting:
+            layer.visible = True
+        return bool(resting)
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Lay or lift the black once, when all is done."""
+        outermost, self._settling = not self._settling, True
+        try:
+            yield
+        finally:
+            self._settling = not outermost
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._settling:
+            if self.are_shown:
+                self.ground.lay([pin.layer for pin in self.pins])
+            else:
+                self.ground.lift()
 
     # --- layers ---
 
@@ -262,7 +324,7 @@ class GeneLayers:
         selected = set(self.viewer.layers.selection)
         layer = self.viewer.add_image(
             source.raster.image(values),
-            name=_pin_name(gene, source, in_composite),
+            name=pin_name(gene, source, in_composite),
             colormap=colormap,
             contrast_limits=(0.0, 1.0),
             blending="additive",
@@ -274,28 +336,26 @@ class GeneLayers:
         self.viewer.layers.selection = selected
         image = TileImage(layer, source.raster)
         image.values = values
-        self.limits.join(image)
-        if hasattr(layer, "colorbar"):  # since napari 0.7
-            layer.colorbar.visible = True
-        layer.events.visible.connect(self._on_visible)
         pin = Pin(gene, source, image, in_composite, own_name=layer.name)
-        self.pins.append(pin)
+        self._keep(pin)
         return pin
+
+    def _keep(self, pin: Pin) -> None:
+        self.limits.join(pin.image)
+        pin.layer.events.visible.connect(self._on_visible)
+        self.pins.append(pin)
+        self._settle()
 
     def _remove_composite(self) -> None:
         for pin in [pin for pin in self.pins if pin.in_composite]:
             self.unpin(pin)
 
-    def _show_hidden(self) -> None:
-        for layer in self._hidden_by_composite:
-            if layer in self.viewer.layers:
-                layer.visible = True
-        self._hidden_by_composite = []
-
     def _on_removed(self, event: Any) -> None:
         # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
         for pin in [pin for pin in self.pins if pin.layer == event.value]:
             self._forget(pin)
+        # An unpinned gene must not keep a prediction in memory.
+        self._removed = [pin for pin in self._removed if pin.source.layer != event.value]
         if any(pin.source.layer == event.value for pin in self.pins):
             # By itself: several layers may be under way.
             QTimer.singleShot(0, self._move_orphans)
@@ -305,8 +365,18 @@ class GeneLayers:
         pin.layer.events.visible.disconnect(self._on_visible)
         self.limits.leave(pin.image)
         if pin.in_composite and not self.has_composite:
-            self._show_hidden()
+            self._leave_composite(pin)
+        self._settle()
         self.changed.emit()
+
+    def _leave_composite(self, last: Pin) -> None:
+        hidden, self._hidden_by_composite = self._hidden_by_composite, []
+        hidden = [layer for layer in hidden if layer in [pin.layer for pin in self.pins]]
+        if last.layer.visible:
+            for layer in hidden:
+                layer.visible = True
+        else:  # the heatmap is shown instead
+            self._resting += hidden
 
     def _move_orphans(self) -> None:
         """Take pins whose heatmap was removed over to one of the same slide that is still there."""
@@ -316,9 +386,5 @@ class GeneLayers:
                 self.move_to(heatmap)
 
     def _on_visible(self, _event: Any = None) -> None:
+        self._settle()
         self.visibility_changed.emit()
-
-
-def _pin_name(gene: str, source: Heatmap, in_composite: bool) -> str:
-    ending = "composite" if in_composite else "pinned"
-    return f"{layer_name(source.prediction, gene, source.slide_name)} · {ending}"

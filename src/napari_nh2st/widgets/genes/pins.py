@@ -1,10 +1,9 @@
 """The pinned genes and the composite: buttons, and a list with the colors."""
 
-from napari.utils import Colormap
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
@@ -14,14 +13,23 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.widgets.genes.layers import COMPOSITE_COLORMAPS, GeneLayers
+from napari_nh2st.widgets.genes.pinned_gene import Pin
 from napari_nh2st.widgets.genes.table import GeneTable
-from napari_nh2st.widgets.reliability import dot_icon
+from napari_nh2st.widgets.reliability import (
+    GREYED,
+    badge_color,
+    bright_end,
+    is_reliable,
+    reliability_number,
+    reliability_reason,
+    swatch_icon,
+)
 
 _ROWS_SHOWN = 4
 
 
 class PinsPanel(QWidget):
-    """Pins the table's genes and lists what is pinned.
+    """Pins the table's genes and lists what is pinned, with each gene's badge.
 
     Parameters
     ----------
@@ -39,28 +47,47 @@ class PinsPanel(QWidget):
         self.pin.setToolTip("Give the selected genes layers of their own (double click, Shift+P)")
         self.unpin = QPushButton("Unpin")
         self.unpin.setToolTip("Remove the layers of the genes chosen in the list below")
+        self.restore = QPushButton("Undo unpin")
+        self.restore.setToolTip("Bring back the genes that were unpinned last, in their colors")
         self.compose = QPushButton("Composite")
         self.compose.setToolTip(
             "Show the selected genes (up to four) together in red, green, blue and yellow on "
             "black; hides the other images"
         )
-        self.undo = QPushButton("Undo")
+        self.undo = QPushButton("Leave composite")
         self.undo.setToolTip("Remove the composite and show again what it hid")
+        self.on_black = QCheckBox("Show these, on black")
+        self.on_black.setToolTip(
+            "Pinned genes are shown on black, since their colors add up; without the mark, slide "
+            "and heatmap are shown instead, as when you go to a gene in the table"
+        )
         self.list = QListWidget()
-        self.list.setToolTip("Genes with layers of their own; the box shows or hides the layer")
+        self.list.setToolTip(
+            "Genes with layers of their own, with color and reliability; the box shows or hides "
+            "the layer"
+        )
+        self.list.setIconSize(QSize(32, 16))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
         self.list.setFixedHeight(_ROWS_SHOWN * (self.fontMetrics().height() + 6))
         buttons = QHBoxLayout()
         for button in (self.pin, self.unpin, self.compose, self.undo):
             buttons.addWidget(button)
+        buttons.setSpacing(4)
+        view = QHBoxLayout()
+        view.addWidget(self.on_black, 1)
+        view.addWidget(self.restore)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(buttons)
+        layout.addLayout(view)
         layout.addWidget(self.list)
         self.pin.clicked.connect(self.pin_selected)
         self.unpin.clicked.connect(self.unpin_chosen)
         self.compose.clicked.connect(self.compose_selected)
+        self.restore.clicked.connect(layers.restore)
         self.undo.clicked.connect(layers.undo_composite)
+        self.on_black.clicked.connect(self._on_view)
         self.list.itemChanged.connect(self._on_box)
         self.list.itemSelectionChanged.connect(self._enable)
         self.update_list()
@@ -76,8 +103,8 @@ class PinsPanel(QWidget):
 
     def unpin_chosen(self) -> None:
         """Remove the genes that are chosen in the list."""
-        for row in sorted((i.row() for i in self.list.selectedIndexes()), reverse=True):
-            self._layers.unpin(self._layers.pins[row])
+        rows = sorted(index.row() for index in self.list.selectedIndexes())
+        self._layers.remove([self._layers.pins[row] for row in rows])
 
     def compose_selected(self) -> None:
         """Show the table's selected genes as a composite."""
@@ -96,15 +123,12 @@ class PinsPanel(QWidget):
         self.list.blockSignals(True)
         self.list.clear()
         for pin in self._layers.pins:
-            item = QListWidgetItem(
-                dot_icon(_brightest(pin.layer.colormap)),
-                f"{pin.gene} · {pin.source.slide_name}" + (" · composite" * pin.in_composite),
-            )
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            self.list.addItem(item)
+            self.list.addItem(self._item(pin))
         self.list.blockSignals(False)
         self.update_boxes()
         self.list.setVisible(bool(self._layers.pins))
+        self.on_black.setVisible(bool(self._layers.pins))
+        self.restore.setVisible(self._layers.can_restore)
         self._enable()
 
     def update_boxes(self) -> None:
@@ -116,16 +140,29 @@ class PinsPanel(QWidget):
                 shown = Qt.CheckState.Checked if pin.layer.visible else Qt.CheckState.Unchecked
                 item.setCheckState(shown)
         self.list.blockSignals(False)
+        self.on_black.setChecked(self._layers.are_shown)
+
+    def _item(self, pin: Pin) -> QListWidgetItem:
+        pcc, threshold = pin.reliability, self._table.genes.threshold
+        icon = swatch_icon(bright_end(pin.layer.colormap), badge_color(pcc, threshold))
+        words = [pin.gene, reliability_number(pcc), pin.source.slide_name]
+        item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))
+        item.setToolTip(f"{pin.gene}: {reliability_reason(pcc, threshold)}")
+        if not is_reliable(pcc, threshold):
+            item.setForeground(GREYED)
+        item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+        return item
 
     def _enable(self) -> None:
         self.unpin.setEnabled(bool(self.list.selectedIndexes()))
         self.undo.setEnabled(self._layers.has_composite)
 
+    def _on_view(self, on_black: bool) -> None:
+        if on_black:
+            self._layers.show_pins()
+        else:
+            self._layers.show_slide()
+
     def _on_box(self, item: QListWidgetItem) -> None:
         shown = item.checkState() == Qt.CheckState.Checked
         self._layers.pins[self.list.row(item)].layer.visible = shown
-
-
-def _brightest(colormap: Colormap) -> str:
-    red, green, blue = (float(v) for v in colormap.map([1.0])[0][:3])
-    return str(QColor.fromRgbF(red, green, blue).name())

@@ -11,10 +11,11 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.genes.caption import GeneCaption
 from napari_nh2st.widgets.genes.display import GeneDisplay
 from napari_nh2st.widgets.genes.layers import GeneLayers
 from napari_nh2st.widgets.genes.limits import ContrastLimits
-from napari_nh2st.widgets.genes.signatures import SignatureLayers
+from napari_nh2st.widgets.genes.signatures import Signature, SignatureLayers
 from napari_nh2st.widgets.genes.statistics import RepeatedWork, gene_statistics
 from napari_nh2st.widgets.heatmap import Heatmap
 
@@ -38,6 +39,8 @@ class GeneSession:
     ----------
     pins, signatures, display
         The layers, and how they are drawn.
+    caption
+        Says on the canvas what they show.
     statistics
         Of the current prediction's genes, see :func:`gene_statistics`; None until computed.
     heatmap_changed
@@ -59,6 +62,7 @@ class GeneSession:
         self.pins = GeneLayers(viewer, current, self.limits)
         self.signatures = SignatureLayers(viewer)
         self.display = GeneDisplay(current, self.limits, self.pins, self.signatures)
+        self.caption = GeneCaption(current, self.pins, self.signatures)
         self.statistics: pd.DataFrame | None = None
         self._heatmap: Heatmap | None = None
         self._prediction: AnnData | None = None
@@ -76,10 +80,22 @@ class GeneSession:
         return self._heatmap
 
     def show(self, gene: str) -> None:
-        """Show a gene in the current heatmap, and the heatmap itself where a signature hid it."""
+        """Show a gene in the current heatmap, instead of pinned genes and signatures."""
         if self._heatmap is not None:
             self._heatmap.show(gene)
+            self.show_heatmap()
+
+    def show_heatmap(self) -> None:
+        """Show the current heatmap on its slide, where pinned genes or a signature hid it."""
+        self.pins.show_slide()
+        if self._heatmap is not None:
             self.signatures.show_instead(self._heatmap)
+
+    def show_signature(self, signature: Signature) -> None:
+        """Score a signature of the current prediction, and show it on the slide."""
+        if self._heatmap is not None:
+            self.pins.show_slide()
+            self.signatures.show(self._heatmap, signature)
 
     def follow(self) -> None:
         """Follow the viewer and the current prediction from now on."""
@@ -90,6 +106,7 @@ class GeneSession:
             self.current.replaced.connect(self._on_replaced)
             self.current.changed.connect(self._on_current)
         self._on_current()
+        self.caption.follow()
 
     def close(self) -> None:
         """Let go of both, and stop computing; the layers stay."""
@@ -97,6 +114,7 @@ class GeneSession:
             self._following = False
             self.current.replaced.disconnect(self._on_replaced)
             self.current.changed.disconnect(self._on_current)
+        self.caption.close()
         self._let_go()
         self.display.close()
         self.pins.close()
@@ -128,9 +146,12 @@ class GeneSession:
             self._refresh()
             self._work.request(heatmap.prediction, now=True)
         self.display.update()
+        self.caption.update()
         self.heatmap_changed.emit()
 
     def _on_shown(self, gene: str) -> None:
+        self.pins.show_slide()  # whoever shows another gene wants to see it
+        self.caption.update()
         self.shown.emit(gene)
 
     def _on_filled(self) -> None:

@@ -1,5 +1,6 @@
 """A signature's genes: pasted, or from a GMT file; found in the panel; shown as a layer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from napari.utils.notifications import show_error, show_warning
@@ -18,6 +19,7 @@ from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signatures import Signature
+from napari_nh2st.widgets.reliability import THRESHOLD, badge_list
 
 _LINES_SHOWN = 3
 _MOST_NAMED = 8
@@ -35,6 +37,7 @@ class SignaturePanel(QWidget):
     def __init__(self, session: GeneSession, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
+        self._threshold = THRESHOLD
         self._sets: dict[str, tuple[str, ...]] = {}
         self.genes = QPlainTextEdit()
         self.genes.setPlaceholderText("Genes: paste names, separated by anything")
@@ -52,6 +55,10 @@ class SignaturePanel(QWidget):
         self.note.setWordWrap(True)
         self.note.setToolTip("Which of the genes the prediction has")
         self.note.hide()
+        self.badges = QLabel()
+        self.badges.setWordWrap(True)
+        self.badges.setToolTip("Held-out PCC of the genes that are found, the least reliable first")
+        self.badges.hide()
         self.show_layer = QPushButton("Show signature")
         self.show_layer.setToolTip("Add a layer with the mean z-score of the genes that are found")
         layout = QGridLayout(self)
@@ -59,9 +66,10 @@ class SignaturePanel(QWidget):
         layout.addWidget(self.genes, 0, 0, 1, 3)
         layout.addWidget(self.sets, 1, 0, 1, 3)
         layout.addWidget(self.note, 2, 0, 1, 3)
-        layout.addWidget(self.name, 3, 0)
-        layout.addWidget(self.gmt, 3, 1)
-        layout.addWidget(self.show_layer, 3, 2)
+        layout.addWidget(self.badges, 3, 0, 1, 3)
+        layout.addWidget(self.name, 4, 0)
+        layout.addWidget(self.gmt, 4, 1)
+        layout.addWidget(self.show_layer, 4, 2)
         layout.setColumnStretch(0, 1)
         self.genes.textChanged.connect(self.check)
         self.gmt.clicked.connect(self._ask)
@@ -91,6 +99,14 @@ class SignaturePanel(QWidget):
         self.note.setVisible(match is not None and bool(listed))
         if match is not None:
             self.note.setText(found_text(len(listed), match))
+        self.badges.setVisible(match is not None and bool(match.found))
+        if match is not None:
+            self.badges.setText(self._badges_text(match.found))
+
+    def set_threshold(self, threshold: float) -> None:
+        """Genes below this are not reliable."""
+        self._threshold = threshold
+        self.check()
 
     def show_signature(self) -> None:
         """Show what was typed as a layer."""
@@ -104,7 +120,7 @@ class SignaturePanel(QWidget):
             show_warning(f"The prediction has none of these {len(listed)} genes.")
         else:
             name = self.name.text().strip() or "signature"
-            self._session.signatures.show(heatmap, Signature(name, match.found, len(listed)))
+            self._session.show_signature(Signature(name, match.found, len(listed)))
 
     def _match(self) -> tuple[tuple[str, ...], GeneMatch | None]:
         listed = parse_genes(self.genes.toPlainText())
@@ -112,6 +128,16 @@ class SignaturePanel(QWidget):
         if heatmap is None:
             return listed, None
         return listed, match_genes(listed, list(heatmap.prediction.var_names))
+
+    def _badges_text(self, found: Sequence[str]) -> str:
+        heatmap = self._session.heatmap
+        assert heatmap is not None
+        known = heatmap.prediction.var["reliability"][list(found)]
+        order = known.sort_values(kind="stable", na_position="first")
+        least = [(str(gene), float(pcc)) for gene, pcc in order.iloc[:_MOST_NAMED].items()]
+        more = len(order) - len(least)
+        text = badge_list(least, self._threshold)
+        return text + (f" and {more} others" if more else "")
 
     def _ask(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

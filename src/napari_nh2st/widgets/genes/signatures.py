@@ -9,11 +9,13 @@ import numpy as np
 from anndata import AnnData
 from napari.components import ViewerModel
 from numpy.typing import NDArray
+from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_nh2st.analysis import signature_score
 from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.widgets.genes.limits import PERCENTILES
+from napari_nh2st.widgets.genes.same_slide import of_same_slide
 from napari_nh2st.widgets.genes.statistics import RepeatedWork
 from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
 from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
@@ -68,7 +70,14 @@ class SignatureLayers:
     ----------
     viewer
         Gets the layers.
+
+    Attributes
+    ----------
+    changed
+        Emitted when there are other signatures, or one has other genes.
     """
+
+    changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -80,6 +89,11 @@ class SignatureLayers:
         self._following = False
         self.work = RepeatedWork(_scores, _SECONDS_BETWEEN)
         self.work.done.connect(self._show_scores)
+
+    @property
+    def shown(self) -> list[tuple[Signature, TileImage]]:
+        """Signatures that have a layer, and the layer."""
+        return [(shown.signature, shown.image) for shown in self._shown]
 
     @property
     def images(self) -> list[TileImage]:
@@ -162,6 +176,7 @@ class SignatureLayers:
         self._new = [(source, signature) for source, signature in new if signature is not None]
         if wanted := self._wanted_of(heatmap):
             self.work.request(wanted, now=True)
+            self.changed.emit()
         return lost
 
     def move_to(self, heatmap: Heatmap) -> list[str]:
@@ -172,7 +187,7 @@ class SignatureLayers:
         lost = []
         for shown in list(self._shown):
             replaced = shown.source.layer not in self.viewer.layers
-            if not replaced or shown.source.slide_name != heatmap.slide_name:
+            if not replaced or not of_same_slide(shown.source, heatmap):
                 continue
             self._remove(shown)
             signature = _restricted(shown.signature, heatmap)
@@ -235,6 +250,7 @@ class SignatureLayers:
         if source.layer.visible:  # the colors of both, mixed, would mean neither
             source.layer.visible = False
             self._hidden.append(source)
+        self.changed.emit()
 
     def _remove(self, shown: _Shown) -> None:
         if shown.image.layer in self.viewer.layers:
@@ -254,6 +270,7 @@ class SignatureLayers:
         self._shown = [each for each in self._shown if each is not shown]
         if not any(other.source is shown.source for other in self._shown):
             self.show_instead(shown.source)
+        self.changed.emit()
 
     def _move_orphans(self) -> None:
         """Take those whose heatmap was removed over to another one of the same slide."""

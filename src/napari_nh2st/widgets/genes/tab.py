@@ -1,11 +1,8 @@
 """The *Genes* tab: a prediction's genes to search, show, pin, score and draw."""
 
-from collections.abc import Callable
-
 from anndata import AnnData
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]  # qtpy re-exports
+from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -18,14 +15,15 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_nh2st.analysis import match_genes, parse_genes
+from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel, unknown_text
 from napari_nh2st.widgets.genes.table import GeneTable
+from napari_nh2st.widgets.prediction_export import PredictionExport
 from napari_nh2st.widgets.reliability import THRESHOLD, badge_text
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
@@ -70,9 +68,11 @@ class GenesTab(QScrollArea):
         self.pins = PinsPanel(session.pins, self.table)
         self.signature = SignaturePanel(session)
         self.display = DisplayPanel(session.display)
+        self.export = PredictionExport(session.current)
         self._lay_out()
         self._connect()
         self._on_heatmap()
+        self._on_threshold()
 
     @property
     def prediction(self) -> AnnData | None:
@@ -154,6 +154,9 @@ class GenesTab(QScrollArea):
 
     def _on_threshold(self) -> None:
         self.table.set_threshold(self.threshold.value())
+        self.signature.set_threshold(self.threshold.value())
+        self.session.caption.set_threshold(self.threshold.value())
+        self.pins.update_list()
         self._after_filter()
 
     def _on_only_reliable(self, only: bool) -> None:
@@ -197,17 +200,6 @@ class GenesTab(QScrollArea):
         self.search.returnPressed.connect(self._on_enter)
         self.threshold.valueChanged.connect(self._on_threshold)
         self.only_reliable.toggled.connect(self._on_only_reliable)
-        self._bind("Next gene", self.next_gene, "N", "Ctrl+Down")
-        self._bind("Previous gene", self.previous_gene, "P", "Ctrl+Up")
-        self._bind("Pin", self.pins.pin_selected, "Shift+P")
-
-    def _bind(self, title: str, method: Callable[[], None], *keys: str) -> None:
-        """Keys that work wherever the focus is in the tab, but for text that is typed."""
-        action = QAction(title, self)
-        action.setShortcuts([QKeySequence(key) for key in keys])
-        action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        action.triggered.connect(method)
-        self.addAction(action)
 
     def _lay_out(self) -> None:
         self.count = QLabel()
@@ -223,7 +215,7 @@ class GenesTab(QScrollArea):
         picker = self.session.current.picker
         picker.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         picker.setMinimumContentsLength(_MIN_CHARACTERS)
-        content = QWidget()
+        content = _Column()
         layout = QVBoxLayout(content)
         layout.addWidget(picker)
         layout.addWidget(self.header)
@@ -233,22 +225,36 @@ class GenesTab(QScrollArea):
         layout.addWidget(self.table, 1)
         layout.addWidget(self.value_name)
         layout.addWidget(self.pins)
-        self.signature_section = _section("Signature", self.signature)
-        self.display_section = _section("Display", self.display)
+        self.signature_section = Folded(
+            "Signature", self.signature, "Show the mean z-score of several genes as a layer"
+        )
+        self.display_section = Folded(
+            "Display", self.display, "Contrast limits, colors and opacity of the layers"
+        )
         layout.addWidget(self.signature_section)
         layout.addWidget(self.display_section)
+        layout.addWidget(self.export)
         self.setWidget(content)
         self.setWidgetResizable(True)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
 
+class _Column(QWidget):
+    """As high as its words need when they are wrapped: the scroll area notices that too late."""
+
+    def event(self, event: QEvent | None) -> bool:  # Qt's name
+        """Grow with what it holds."""
+        handled = super().event(event)
+        layout = self.layout()
+        resized = event is not None and event.type() in (
+            QEvent.Type.LayoutRequest,
+            QEvent.Type.Resize,
+        )
+        if resized and layout is not None:
+            self.setMinimumHeight(layout.totalHeightForWidth(self.width()))
+        return bool(handled)
+
+
 def _in_any(part: str, panel: tuple[str, ...]) -> bool:
     return any(part.casefold() in gene.casefold() for gene in panel)
-
-
-def _section(title: str, content: QWidget) -> QCollapsible:
-    section = QCollapsible(title)
-    section.setDuration(0)
-    section.addWidget(content)
-    return section

@@ -6,7 +6,6 @@ Three classes of Qt's model and view: :class:`GeneTableModel` holds the numbers,
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from qtpy.QtCore import (
     QSortFilterProxyModel,
     Qt,
 )
-from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_nh2st.widgets.reliability import (
@@ -143,7 +141,7 @@ class GeneTableModel(QAbstractTableModel):
             case _ if role == SORT_ROLE:
                 return self._value(row, column)
             case Qt.ItemDataRole.DecorationRole if column == RELIABILITY:
-                return _dot(badge_color(self.reliability(row), self.threshold))
+                return dot_icon(badge_color(self.reliability(row), self.threshold))
             case Qt.ItemDataRole.ForegroundRole if not self.is_reliable(row):
                 return GREYED
             case Qt.ItemDataRole.ToolTipRole:
@@ -344,8 +342,3 @@ class GeneTable(QTableView):
     @staticmethod
     def _gene(index: QModelIndex) -> str:
         return str(index.siblingAtColumn(GENE).data(SORT_ROLE))
-
-
-@cache
-def _dot(color: str) -> QIcon:
-    return dot_icon(color)

@@ -1,6 +1,5 @@
 """Which Shapes layer has the regions, and a new one to draw them in."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,13 +12,15 @@ from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.regions.polygons import NAME_FEATURE
-from napari_nh2st.widgets.tile_positions import transform_of
+from napari_nh2st.widgets.tile_image import placement_of
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 
 NAMED_KEY = "nh2st_named_regions"
 """Key of the metadata of layers whose regions are named as they are drawn."""
 
 _COLOR = "#e8c400"
+_TEXT_COLOR = "black"
+"""Stained tissue is light, and heatmaps let it shine through."""
 _EDGE = 0.12
 """Width of an outline in steps of the tiles."""
 
@@ -57,6 +58,7 @@ class RegionLayers:
             self._following = True
             self.viewer.layers.events.inserted.connect(self._update)
             self.viewer.layers.events.removed.connect(self._update)
+            self.viewer.layers.events.renamed.connect(self._show_names)
         self._update()
 
     def close_down(self) -> None:
@@ -65,6 +67,7 @@ class RegionLayers:
             self._following = False
             self.viewer.layers.events.inserted.disconnect(self._update)
             self.viewer.layers.events.removed.disconnect(self._update)
+            self.viewer.layers.events.renamed.disconnect(self._show_names)
         self._choose(None)
 
     def add(self, heatmap: Heatmap) -> Shapes:
@@ -72,7 +75,7 @@ class RegionLayers:
         slide_layer = _slide_layer(self.viewer, heatmap)
         step = min(heatmap.raster.step)
         if slide_layer is not None:
-            transform = transform_of(slide_layer)
+            transform = placement_of(slide_layer)
         else:
             transform = {"units": heatmap.layer.units}
             step = float(heatmap.prediction.uns["nh2st"]["pitch_um"])
@@ -85,7 +88,7 @@ class RegionLayers:
             edge_width=_EDGE * step,
             features=pd.DataFrame({NAME_FEATURE: pd.Series([], dtype=object)}),
             feature_defaults={NAME_FEATURE: ""},
-            text={"string": "{" + NAME_FEATURE + "}", "color": _COLOR, "size": 10},
+            text={"string": "{" + NAME_FEATURE + "}", "color": _TEXT_COLOR, "size": 12},
             metadata={NAMED_KEY: True},
             **transform,
         )
@@ -117,6 +120,10 @@ class RegionLayers:
         last = self._layers[-1] if self._layers else None
         self._choose(self.layer if self.layer in self._layers else last)
 
+    def _show_names(self, _event: Any = None) -> None:
+        for row, layer in enumerate(self._layers):
+            self.picker.setItemText(row, layer.name)
+
     def _on_picked(self, index: int) -> None:
         if 0 <= index < len(self._layers):
             self._choose(self._layers[index])
@@ -134,9 +141,10 @@ def _events(layer: Shapes | None) -> list[Any]:
 
 
 def _slide_layer(viewer: ViewerModel, heatmap: Heatmap) -> Image | None:
-    notes = heatmap.prediction.uns["nh2st"]["slide"]
+    """The layer of the slide that was predicted, by its fingerprint: names are given twice."""
+    wanted = str(heatmap.prediction.uns["nh2st"]["slide"]["fingerprint"])
     for layer in viewer.layers:
         slide = layer.metadata.get(SLIDE_KEY)
-        if isinstance(slide, Slide) and slide.path.name == Path(str(notes["name"])).name:
+        if isinstance(slide, Slide) and slide.fingerprint == wanted:
             return layer
     return None

@@ -1,15 +1,11 @@
 """Genes in regions that are drawn on the slide, and between two of them."""
 
-import weakref
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_info
-from numpy.typing import NDArray
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -17,15 +13,16 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_nh2st.analysis.regions import compare_regions, region_statistics
+from napari_nh2st.analysis.regions import region_statistics
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
 from napari_nh2st.widgets.regions.layers import NAMED_KEY, RegionLayers
 from napari_nh2st.widgets.regions.polygons import (
     NAME_FEATURE,
@@ -36,37 +33,20 @@ from napari_nh2st.widgets.regions.polygons import (
     with_area,
 )
 from napari_nh2st.widgets.regions.region_list import RegionList
+from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
 ALL_REGIONS = "all regions"
-NOT_INDEPENDENT = (
-    "Neighboring tiles resemble each other and are not independent: p and q are smaller than they "
-    "should be. They order the genes and are no evidence."
-)
 _MS_BETWEEN_UPDATES = 300
-_COMPARED = [
-    "gene", "effect", "q", "p", "difference", "mean_first", "mean_second", "n_first", "n_second"
-]  # fmt: skip
-"""Columns of the comparison, what matters most first."""
-
-Polygons = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Comparison:
-    """Two regions as they were when they were compared."""
-
-    prediction: "weakref.ref[AnnData]"
-    names: tuple[str, str]
-    first: NDArray[np.float64]
-    second: NDArray[np.float64]
-
-    def holds(self, prediction: AnnData | None, polygons: Polygons) -> bool:
-        """Whether these regions are still there as they were."""
-        pairs = zip(self.names, (self.first, self.second), strict=True)
-        return prediction is self.prediction() and all(
-            name in polygons and np.array_equal(polygons[name], corners) for name, corners in pairs
-        )
+_TABLE_HEIGHT = 168
+_HEADS = {
+    "region": ColumnHead("region", "Name of the region"),
+    "gene": ColumnHead("gene", "Double-click a gene to show it"),
+    "mean": ColumnHead("mean", "Mean of the predicted values of the region's tiles"),
+    "sd": ColumnHead("sd", "Standard deviation over the region's tiles"),
+    "median": ColumnHead("median", "Median over the region's tiles"),
+    "n_tiles": ColumnHead("tiles", "Predicted tiles of the region"),
+}
 
 
 class RegionsPanel(QWidget):
@@ -88,8 +68,9 @@ class RegionsPanel(QWidget):
     region_list
         The regions and their tiles.
     filter, table
-        Mean and spread of genes, of all regions or one.
-    first, second, compare, comparison
+        Mean and spread of genes, of all regions or one; hidden while there are no regions. What
+        is copied and saved has the columns, too, for which there is no room.
+    comparison
         Two regions, and the genes that differ most between them.
     notice
         What is to be said of the regions.
@@ -105,8 +86,6 @@ class RegionsPanel(QWidget):
         self._statistics = pd.DataFrame()
         self._following = False
         self._measuring: Any = None
-        self._comparing: Any = None
-        self._compared: _Comparison | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_MS_BETWEEN_UPDATES)
@@ -115,7 +94,7 @@ class RegionsPanel(QWidget):
         self.regions.changed.connect(self._soon)
         self._make_controls()
         self._lay_out()
-        self._enable()
+        self._show_measured(None, {}, pd.DataFrame())
 
     # --- following ---
 
@@ -133,6 +112,7 @@ class RegionsPanel(QWidget):
             self._following = False
             self.current.changed.disconnect(self._on_changed)
         self._take(None)
+        self.comparison.let_go()
         self.regions.close_down()
         self._timer.stop()
 
@@ -148,7 +128,7 @@ class RegionsPanel(QWidget):
                 heatmap.filled.connect(self._soon)
             self._heatmap, self._prediction = heatmap, prediction
             self._soon()
-        self._enable()
+        self.new_layer.setEnabled(heatmap is not None)
 
     def _soon(self) -> None:
         """Measure within a moment, however often something changes meanwhile."""
@@ -158,7 +138,7 @@ class RegionsPanel(QWidget):
     def set_threshold(self, threshold: float) -> None:
         """Grey the genes whose reliability is below this."""
         self.table.reliable_from = threshold
-        self.comparison.reliable_from = threshold
+        self.comparison.table.reliable_from = threshold
 
     # --- measuring ---
 
@@ -208,16 +188,16 @@ class RegionsPanel(QWidget):
         if heatmap is not None and len(statistics):
             self._statistics = with_reliability(statistics, heatmap.prediction)
         self.region_list.show_regions({name: int(count) for name, count in counts.items()})
-        _offer(self.filter, [ALL_REGIONS, *polygons])
-        _offer(self.first, list(polygons))
-        _offer(self.second, list(polygons), other_than=self.first.currentText())
-        self.notice.setText(self._notices(counts))
+        offer(self.filter, [ALL_REGIONS, *polygons])
+        self.comparison.show_regions(self._prediction, polygons)
+        sentences = self._notices(counts)
+        self.notice.setText(sentences)
+        self.notice.setVisible(bool(sentences))
         self._filter()
-        if self._compared is not None and not self._compared.holds(
-            self.current.prediction, polygons
-        ):
-            self.compared.setText("The regions have changed since: compare again.")
-        self._enable()
+        for widget in (self.region_list, self.shown, self.table):
+            widget.setVisible(bool(polygons))
+        # What was compared stays to be read and saved after its regions went.
+        self.comparison.setVisible(len(polygons) > 1 or len(self.comparison.table.table) > 0)
 
     def _notices(self, counts: dict[str, int]) -> str:
         layer = self.regions.layer
@@ -238,52 +218,6 @@ class RegionsPanel(QWidget):
             verb = "lies" if len(outside) == 1 else "lie"
             sentences.append(f"No predicted tile {verb} in {', '.join(outside)}.")
         return " ".join(sentences)
-
-    # --- comparing ---
-
-    def start_comparison(self) -> None:
-        """Compare the two chosen regions in a thread; problems are shown as notifications."""
-        prediction = self.current.prediction
-        names = self.first.currentText(), self.second.currentText()
-        if prediction is None or self._comparing is not None:
-            return
-        if names[0] == names[1] or not all(name in self.polygons for name in names):
-            show_info("Choose two different regions to compare.")
-            return
-        reference = weakref.ref(prediction)
-        comparison = _Comparison(reference, names, *(self.polygons[name] for name in names))
-        worker = create_worker(
-            compare_regions,
-            prediction,
-            comparison.first,
-            comparison.second,
-            _start_thread=False,
-            _ignore_errors=True,
-        )
-        self._comparing = comparison
-        worker.returned.connect(self._on_compared)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_comparison_finished)
-        self._enable()
-        worker.start()
-
-    def _on_compared(self, table: pd.DataFrame) -> None:
-        comparison, prediction = self._comparing, self.current.prediction
-        if not self._following or prediction is None or comparison.prediction() is not prediction:
-            return
-        self._compared = comparison
-        first, second = comparison.names
-        holds = comparison.holds(prediction, self.polygons)
-        self.compared.setText(
-            f"First: {first}; second: {second}."
-            if holds
-            else "The regions have changed since: compare again."
-        )
-        self.comparison.show_table(with_reliability(table[_COMPARED], prediction))
-
-    def _on_comparison_finished(self) -> None:
-        self._comparing = None
-        self._enable()
 
     def _on_error(self, error: Exception) -> None:
         known = isinstance(error, InputError)
@@ -307,17 +241,16 @@ class RegionsPanel(QWidget):
         table = self._statistics
         if region != ALL_REGIONS and len(table):
             table = table[table["region"] == region].reset_index(drop=True)
-        self.table.show_table(table)
+        one = region != ALL_REGIONS or len(self.polygons) == 1
+        # The list above tells how many tiles a region has, the picker which one it is; of several
+        # regions the median would not fit beside the names.
+        self.table.show_table(table, hidden=("region" if one else "median", "n_tiles"))
 
     def _show_gene(self, gene: str) -> None:
         if self._heatmap is not None:
             self._heatmap.show(gene)
 
     # --- appearance ---
-
-    def _enable(self) -> None:
-        self.new_layer.setEnabled(self._heatmap is not None)
-        self.compare.setEnabled(len(self.polygons) > 1 and self._comparing is None)
 
     def _make_controls(self) -> None:
         self.new_layer = QPushButton("New region layer")
@@ -327,69 +260,33 @@ class RegionsPanel(QWidget):
         self.notice.setWordWrap(True)
         self.notice.setToolTip("What to mind about these regions")
         self.region_list = RegionList()
-        self.region_list.setFixedHeight(116)
         self.region_list.renamed.connect(self._on_renamed)
         self.filter = QComboBox()
         self.filter.addItem(ALL_REGIONS)
         self.filter.setToolTip("Region to show in the table")
         self.filter.activated.connect(self._filter)
-        self.table = SmallTable("regions")
-        self.table.view.setMinimumHeight(190)
+        self.table = SmallTable("regions", _HEADS)
+        self.table.view.setMinimumHeight(_TABLE_HEIGHT)
         self.table.gene_chosen.connect(self._show_gene)
-        self.first, self.second = QComboBox(), QComboBox()
-        self.first.setToolTip("Region whose genes are compared")
-        self.second.setToolTip("Region that it is compared with")
-        self.compare = QPushButton("Compare")
-        self.compare.setToolTip("Genes that differ most between the two regions")
-        self.compare.clicked.connect(self.start_comparison)
-        self.compared = QLabel()
-        self.compared.setWordWrap(True)
-        self.warning = QLabel(NOT_INDEPENDENT)
-        self.warning.setWordWrap(True)
-        # A mid tone that reads on both of napari's themes.
-        self.warning.setStyleSheet("color: #d98c2b")
-        self.comparison = SmallTable("comparison")
-        self.comparison.view.setMinimumHeight(190)
-        self.comparison.gene_chosen.connect(self._show_gene)
+        self.comparison = RegionComparison()
+        self.comparison.table.gene_chosen.connect(self._show_gene)
+        self.comparison.failed.connect(self._on_error)
 
     def _lay_out(self) -> None:
         layers = QHBoxLayout()
         layers.addWidget(self.regions.picker, 1)
         layers.addWidget(self.new_layer)
-        shown = QFormLayout()
+        self.shown = QWidget()
+        shown = QFormLayout(self.shown)
+        shown.setContentsMargins(0, 0, 0, 0)
         shown.addRow("Show", self.filter)
-        pair = QHBoxLayout()
-        pair.addWidget(self.first, 1)
-        pair.addWidget(self.second, 1)
-        pair.addWidget(self.compare)
         content = QWidget()
         column = QVBoxLayout(content)
         column.addLayout(layers)
         column.addWidget(self.notice)
         column.addWidget(self.region_list)
-        column.addLayout(shown)
-        column.addWidget(self.table)
-        column.addLayout(pair)
-        column.addWidget(self.compared)
-        column.addWidget(self.comparison)
-        column.addWidget(self.warning)
-        area = QScrollArea()
-        area.setWidget(content)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
-
-
-def _offer(box: QComboBox, names: list[str], other_than: str | None = None) -> None:
-    """Offer names, the chosen one kept if it is among them."""
-    chosen = box.currentText()
-    box.blockSignals(True)
-    box.clear()
-    box.addItems(names)
-    if chosen in names:
-        box.setCurrentText(chosen)
-    elif other_than is not None:
-        box.setCurrentText(next((name for name in names if name != other_than), ""))
-    box.blockSignals(False)
+        column.addWidget(self.shown)
+        column.addWidget(self.table, 1)
+        column.addWidget(self.comparison, 1)
+        column.addStretch()
+        scroll_within(self, content)

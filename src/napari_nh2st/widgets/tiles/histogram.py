@@ -6,9 +6,10 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from napari_nh2st.widgets.caution import CAUTION_COLOR
+
 _BINS = 40
-_MARKER = QColor("#d9832b")
-"""A mid tone that reads on both of napari's themes."""
+_MARKER = QColor(CAUTION_COLOR)
 
 
 class Histogram(QWidget):

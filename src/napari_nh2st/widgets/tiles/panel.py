@@ -1,6 +1,6 @@
 """What is predicted for the tile that was clicked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,13 @@ from anndata import AnnData
 from napari.layers import Image
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error
+from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -23,7 +23,9 @@ from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.export.contents import gene_values
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.small_table import SmallTable
 from napari_nh2st.widgets.tile_positions import tile_at, tile_side
 from napari_nh2st.widgets.tiles.histogram import Histogram
@@ -36,12 +38,18 @@ _CLICK_PX = 4
 """Screen pixels that the mouse may move between press and release."""
 _MS_BETWEEN_REFRESHES = 500
 _ESCAPE = "Escape"
+_HEADS = {
+    "gene": ColumnHead("gene", "The genes that are highest here compared with the section"),
+    "z": ColumnHead("z", "Standard deviations above the mean of the section's tiles"),
+    "value": ColumnHead("value", "Predicted value of the tile"),
+    "percentile": ColumnHead("% below", "Share of the section's tiles with a lower value"),
+}
 
 
 class TilePanel(QWidget):
     """The top genes, the neighborhood and the place in the distribution of a clicked tile.
 
-    Clicks count while the panel is visible and no layer's tool is in use.
+    Clicks count while no layer's tool is in use.
 
     Parameters
     ----------
@@ -62,13 +70,21 @@ class TilePanel(QWidget):
         Of the shown gene.
     picked
         Frames in the viewer.
+    takes_clicks
+        Asked at each click whether it is to pick a tile; while the panel is visible, unless its
+        owner says otherwise.
+    picked_tile
+        Emitted with the row of the tile that a click has picked.
     """
+
+    picked_tile = Signal(int)
 
     def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.current = current
         self.viewer = current.viewer
         self.tile: int | None = None
+        self.takes_clicks: Callable[[], bool] = self.isVisible
         self.picked = PickedTile(current.viewer)
         self._heatmap: Heatmap | None = None
         self._prediction: AnnData | None = None
@@ -83,15 +99,19 @@ class TilePanel(QWidget):
         self.clear_button = QPushButton("Clear")
         self.clear_button.setToolTip("Forget the tile and remove its frame (Escape)")
         self.clear_button.clicked.connect(self.clear)
-        self.genes = SmallTable("tile")
-        self.genes.view.setMinimumHeight(264)
+        self.genes = SmallTable("tile", _HEADS)
+        self.genes.view.setMinimumHeight(246)
         self.genes.gene_chosen.connect(self._show_gene)
         self.gene_title = QLabel()
         self.histogram = Histogram()
         self.histogram.setToolTip("Values of the shown gene over the section; the line is the tile")
         self.pictures = TilePictures()
+        self.pictures_caption = QLabel()
+        self.pictures_caption.setWordWrap(True)
+        self.pictures_caption.setToolTip("What the model sees of the slide to predict one tile")
         self.pictures_notice = QLabel()
         self.pictures_notice.setWordWrap(True)
+        self.pictures_notice.setToolTip("Why there are no pictures")
         escape = self.addAction("Clear")
         assert escape is not None
         escape.setShortcut(QKeySequence(_ESCAPE))
@@ -204,10 +224,14 @@ class TilePanel(QWidget):
         tile = tile_at(self._heatmap, event.position, self.viewer.layers.extent.units)
         if tile is not None:
             self.pick(tile)
+            self.picked_tile.emit(tile)
 
     def _takes_clicks(self, event: Any) -> bool:
         """Whether a press may become the picking of a tile, and is not for another tool."""
-        if not self.isVisible() or self._heatmap is None or not self._heatmap.layer.visible:
+        # A hidden heatmap too: under pinned genes, its tiles are the same.
+        if not self.takes_clicks() or self._heatmap is None:
+            return False
+        if self._heatmap.layer not in self.viewer.layers:
             return False
         active = self.viewer.layers.selection.active
         no_tool = active is None or str(active.mode) == "pan_zoom"
@@ -219,10 +243,13 @@ class TilePanel(QWidget):
             return
         if isinstance(found, TileFacts):
             self.genes.show_table(found.genes)
+            self.genes.setVisible(len(found.genes) > 0)
             self.picked.mark(self._heatmap, found.neighborhood)
         else:
             self.pictures.show_pictures(found.pictures)
             self.pictures.setVisible(bool(found.pictures))
+            self.pictures_caption.setText(_seen(self._heatmap))
+            self.pictures_caption.setVisible(bool(found.pictures))
             self.pictures_notice.setText(found.notice)
             self.pictures_notice.setVisible(bool(found.notice))
 
@@ -268,8 +295,10 @@ class TilePanel(QWidget):
         self.summary.setText(_HINT)
         self.clear_button.setEnabled(False)
         self.genes.show_table(self.genes.table.iloc[:0])
+        self.genes.hide()
         self.pictures.show_pictures([])
         self.pictures.hide()
+        self.pictures_caption.hide()
         self.pictures_notice.hide()
         self._show_histogram()
 
@@ -302,15 +331,10 @@ class TilePanel(QWidget):
         column.addWidget(self.gene_title)
         column.addWidget(self.histogram)
         column.addWidget(self.pictures)
+        column.addWidget(self.pictures_caption)
         column.addWidget(self.pictures_notice)
         column.addStretch()
-        area = QScrollArea()
-        area.setWidget(content)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        scroll_within(self, content)
 
 
 def _summary(heatmap: Heatmap, tile: int) -> str:
@@ -325,3 +349,14 @@ def _summary(heatmap: Heatmap, tile: int) -> str:
     if np.isnan(prediction.X[tile]).any():
         words += f"<br>No values: {status or 'not predicted'}"
     return words
+
+
+def _seen(heatmap: Heatmap) -> str:
+    """What a picture and the thick frame show, and why those of neighbors may be much alike."""
+    notes = heatmap.prediction.uns["nh2st"]
+    side, pitch = float(notes["tile_px"]) * float(notes["mpp"]), float(notes["pitch_um"])
+    words = (
+        f"Each picture, and the thick frame in the viewer, is the {side:.0f} × {side:.0f} µm that "
+        f"the model sees of a tile. The tiles, framed thinly, are {pitch:.0f} µm apart"
+    )
+    return words + (": their pictures overlap." if pitch < side - 0.5 else ".")

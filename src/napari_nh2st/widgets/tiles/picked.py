@@ -1,4 +1,4 @@
-"""The frames around a tile and its neighborhood in the viewer."""
+"""The frames around what the model sees of a tile, and around its neighborhood."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.widgets.heatmap import Heatmap
-from napari_nh2st.widgets.tile_positions import transform_of
+from napari_nh2st.widgets.tile_image import place, placement_of
+from napari_nh2st.widgets.tile_positions import tile_side
 
 MARKER_KEY = "nh2st_marker"
 """Key of the metadata of layers that mark something and are no regions."""
@@ -18,10 +19,12 @@ LAYER_NAME = "picked tile"
 _COLOR = "#17b6c9"
 _EDGE, _THIN_EDGE = 0.14, 0.05
 """Widths in tiles."""
+_UNIT = np.array([[0.0, 0], [0, 1], [1, 1], [1, 0]])
+"""Corners of a square (y, x), in turn."""
 
 
 class PickedTile:
-    """One Shapes layer: the tile's frame, then thinner those of its neighborhood.
+    """One Shapes layer: what the model sees of the tile, then thinner the neighborhood's tiles.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ class PickedTile:
         self.layer: Shapes | None = None
 
     def mark(self, heatmap: Heatmap, tiles: NDArray[np.int64]) -> None:
-        """Frame tiles, the first one as that which was picked.
+        """Frame what the model sees of the first tile, and each tile as the heatmap draws it.
 
         Parameters
         ----------
@@ -48,17 +51,16 @@ class PickedTile:
         tiles
             (n,) rows of its prediction.
         """
-        frames = _frames(heatmap, tiles)
+        frames = [_field_of_view(heatmap, int(tiles[0])), *_cells(heatmap, tiles)]
         widths = [_EDGE] + [_THIN_EDGE] * (len(frames) - 1)
         if self.layer is None or self.layer not in self.viewer.layers:
-            self._add(frames, widths, transform_of(heatmap.layer))
+            self._add(frames, widths, placement_of(heatmap.layer))
             return
         self.layer.data = frames
         self.layer.edge_width = widths
         self.layer.edge_color = _COLOR
         self.layer.face_color = "transparent"
-        for name, value in transform_of(heatmap.layer).items():
-            setattr(self.layer, name, value)
+        place(self.layer, placement_of(heatmap.layer))
 
     def clear(self) -> None:
         """Remove the layer."""
@@ -84,9 +86,19 @@ class PickedTile:
         self.viewer.layers.selection.active = active
 
 
-def _frames(heatmap: Heatmap, tiles: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+def _field_of_view(heatmap: Heatmap, tile: int) -> NDArray[np.float64]:
+    """Corners (4, 2) of what the model sees of a tile, in the heatmap's data coordinates.
+
+    It is larger than the tile as drawn where the tiles overlap.
+    """
+    raster = heatmap.raster
+    center = raster.rows[tile], raster.columns[tile] + (raster.width - 1) / 2
+    return np.asarray(center + (_UNIT - 0.5) * tile_side(heatmap) / raster.step)
+
+
+def _cells(heatmap: Heatmap, tiles: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     """Corners (4, 2) of each tile as the heatmap draws it, in its data coordinates."""
     raster = heatmap.raster
     # napari's pixel k reaches from k - 0.5 to k + 0.5.
-    unit = np.array([[0, 0], [0, raster.width], [1, raster.width], [1, 0]]) - 0.5
-    return [np.add(unit, (raster.rows[tile], raster.columns[tile])) for tile in tiles]
+    cell = _UNIT * (1, raster.width) - 0.5
+    return [np.add(cell, (raster.rows[tile], raster.columns[tile])) for tile in tiles]

@@ -1,0 +1,86 @@
+"""Lines of text in a corner of the canvas."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.components.overlays import TextOverlay
+
+KEY = "nh2st_text"
+"""What the overlays' names in the viewer begin with."""
+
+_POSITION = "top_left"
+
+
+@dataclass(frozen=True)
+class CanvasLine:
+    """Text of one color.
+
+    Parameters
+    ----------
+    text
+        May have several lines.
+    color
+        As #rrggbb; None for the theme's.
+    size
+        Of the font, in points.
+    """
+
+    text: str
+    color: str | None = None
+    size: float = 10.0
+
+
+class CanvasText:
+    """Shows lines in overlays of its own; those of napari and of the user stay as they are.
+
+    Before napari 0.9 a viewer has only one overlay of text: it is used while it is free, for
+    all lines in one color.
+
+    Parameters
+    ----------
+    viewer
+        Whose canvas it is.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self._lines: tuple[CanvasLine, ...] = ()
+
+    def show(self, lines: Sequence[CanvasLine]) -> None:
+        """Show these lines instead of the former ones, one below the other."""
+        former, self._lines = self._lines, tuple(lines)
+        if self._lines == former:
+            return
+        overlays = getattr(getattr(self.viewer, "canvas", None), "overlays", None)
+        if overlays is None:
+            self._show_in_the_only_one("\n".join(line.text for line in former))
+            return
+        for number, line in enumerate(self._lines):
+            if line not in former[number : number + 1]:  # napari lays all out anew for each
+                _show_line(overlays, f"{KEY}_{number}", line)
+        for number in range(len(self._lines), len(former)):
+            overlays.pop(f"{KEY}_{number}", None)
+
+    def clear(self) -> None:
+        """Remove the lines."""
+        self.show(())
+
+    def _show_in_the_only_one(self, former: str) -> None:
+        overlay = self.viewer.text_overlay
+        if overlay.visible and overlay.text not in ("", former):
+            return  # the user's
+        overlay.text = "\n".join(line.text for line in self._lines)
+        overlay.position = _POSITION
+        overlay.visible = bool(self._lines)
+
+
+def _show_line(overlays: Any, key: str, line: CanvasLine) -> None:
+    looks = {"text": line.text, "color": line.color, "font_size": line.size}
+    if key in overlays:
+        overlay = overlays[key]
+        for name, value in looks.items():
+            setattr(overlay, name, value)
+    else:
+        overlays[key] = TextOverlay(visible=True, position=_POSITION, **looks)
