@@ -52,7 +52,7 @@ def make_pictures(folder: Path) -> bool:
     train.settings.epochs.show_value(EPOCHS)
     train.name.setText("synthetic")
     train.folder.show_value(str(folder / "synthetic"))
-    checked = wait(lambda: all(train.sections.model.state(k) for k in range(3)))
+    checked = wait(lambda: not train.sections.checks.is_busy)
     viewer.open(sections[2].slide, plugin="napari-nh2st")
     # The scale bar has moved into the canvas with napari 0.9.
     overlays = viewer.canvas.overlays if hasattr(viewer, "canvas") else viewer

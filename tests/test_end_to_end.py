@@ -149,7 +149,7 @@ def test_a_day_with_a_slide(
     train.sections.show_sections((first, second), held_out=(), validated=())
     train.settings.epochs.show_value(3)
     train.folder.show_value(str(tmp_path / "trained"))
-    window.until(lambda: all(train.sections.model.state(number) for number in range(2)))
+    window.until(lambda: not train.sections.checks.is_busy)
     train.start()
     assert train.is_running
     window.until(lambda: not train.is_running)
