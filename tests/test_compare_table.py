@@ -87,6 +87,13 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: ComparisonTab
     for column in (1, 2, 4, 5):
         assert view.columnWidth(column) >= view.sizeHintForColumn(column)
     assert view.columnViewportPosition(5) + view.columnWidth(5) <= viewport.width()
+    worst = scores().iloc[:1].assign(gene="KRT1", pcc=-0.4, pcc_low=-0.54, pcc_high=-0.15)
+    many = pd.concat([*[scores().iloc[:1]] * 40, worst])
+    names = [f"{number}" for number in range(40)] + ["KRT1"]
+    table.show_table(comparison_columns(names, pd.Series(dtype=float), many.assign(gene=names)))
+    text = table.table.model.data(table.table.model.index(40, 2))
+    assert text == "−0.54–−0.15"
+    assert view.columnWidth(2) >= view.fontMetrics().horizontalAdvance(text)
     # Another table of the same columns is shown in the same way.
     table.show_table(comparison_columns(GENES, pd.Series(dtype=float), None))
     assert view.isColumnHidden(3)

@@ -483,7 +483,9 @@ def test_a_new_run_is_shown_in_the_layer_of_the_former_unless_it_was_renamed(
             first.contrast_limits, first.opacity, first.colormap = (0, 9), 0.3, "viridis"
             widget.gene.setCurrentText("EPCAM")
             first.contrast_limits = (0, 9)
+            first.visible = False  # as Compare does, which shows its spots in its place
     assert heatmap is first
+    assert heatmap.visible
     assert widget.heatmap is not None
     assert heatmap.metadata[PREDICTION_KEY] is widget.heatmap.prediction is widget.prediction
     assert np.isfinite(heatmap.data).sum() == widget.prediction.n_obs

@@ -31,7 +31,12 @@ _ROWS_LOOKED_AT = 12
 """For the columns' widths: numbers are as wide everywhere."""
 
 _AROUND_LABEL = 20
-"""Pixels beside a column's label."""
+_AROUND_CELL = 10
+"""Pixels beside a column's label, and beside what a cell says."""
+
+_INTERVAL = list(_HEADS).index("low")
+_WIDEST_INTERVAL = "−0.88–−0.88"
+"""The first rows, of the best genes, have no minus signs."""
 
 
 def comparison_columns(
@@ -170,7 +175,10 @@ class ComparisonTable(QWidget):
             if column:
                 # Qt's own width keeps room for the arrow of the sorted column beside each label.
                 label = max(map(text.horizontalAdvance, head.label.split("\n"))) + _AROUND_LABEL
-                header.resizeSection(column, max(label, self.table.view.sizeHintForColumn(column)))
+                cells = self.table.view.sizeHintForColumn(column)
+                if column == _INTERVAL and self.table.table["low"].notna().any():
+                    cells = max(cells, text.horizontalAdvance(_WIDEST_INTERVAL) + _AROUND_CELL)
+                header.resizeSection(column, max(label, cells))
 
     def _hide_others(self) -> None:
         typed = self.search.text().strip()

@@ -254,6 +254,8 @@ class PredictWidget(PredictControls):
         carry_domains(former, prediction)
         heatmap.take(prediction, slide_layer)
         move_domains(self.viewer, heatmap, former)
+        if not heatmap.layer.visible:  # hidden since, by Compare or by hand: Run is to be seen
+            heatmap.layer.visible = True
         return heatmap
 
     def _on_error(self, error: Exception) -> None:

@@ -40,11 +40,11 @@ from napari_nh2st.widgets.train.sections_view import DropTable, RoleDelegate
 
 _WIDTHS = {
     ROLE: 60,
-    NAME: 56,
+    NAME: 86,
     DONOR: 54,
-    STATUS: 102,
-    SLIDE: 50,
-    EXPRESSION: 50,
+    STATUS: 92,
+    SLIDE: 46,
+    EXPRESSION: 46,
     POSITIONS: 62,
     MPP: 50,
     FIX: 90,
