@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from small_models import MeanColour
 
 
+_LONGEST = (
+    "test_end_to_end.py",
+    "test_training_synthetic.py",
+    "test_training_crossval.py",
+    "test_train_job.py",
+    "test_training_run.py",
+    "test_benchmarks.py",
+)
+"""Files with few tests that take long: last, one process would be left alone with them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real slides and sections; tests that need it are skipped without it."""
