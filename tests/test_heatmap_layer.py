@@ -12,7 +12,9 @@ from napari_nh2st._reader import read_slide
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.slide import open_slide
+from napari_nh2st.widgets.genes.limits import ContrastLimits
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY, SHOWN_KEY, Heatmap, heatmap_of
+from napari_nh2st.widgets.tile_image import TileImage
 from small_models import MeanColour, colour_model
 
 GLASS, BRIGHT = 200, 255
@@ -144,6 +146,20 @@ def test_limits_set_by_hand_stay_until_another_gene_is_shown(heatmap: Heatmap) -
     values[:, 1] = np.linspace(5, 9, len(values))
     heatmap.show("GREEN")
     assert heatmap.layer.contrast_limits[0] >= 5
+
+
+def test_limits_set_by_hand_are_known_to_whoever_takes_the_layer_up(heatmap: Heatmap) -> None:
+    values = np.linspace(0, 1, heatmap.prediction.n_obs)
+    heatmap.prediction.X[:, 0] = values
+    heatmap.refresh()
+    assert TileImage(heatmap.layer, heatmap.raster).follows
+    heatmap.layer.contrast_limits = (0.2, 0.3)
+    again = TileImage(heatmap.layer, heatmap.raster)
+    again.values = values
+    ContrastLimits().join(again)
+    assert heatmap.layer.contrast_limits == [0.2, 0.3]
+    again.renew_limits()
+    assert TileImage(heatmap.layer, heatmap.raster).follows
 
 
 def test_the_layer_carries_its_prediction(heatmap: Heatmap) -> None:

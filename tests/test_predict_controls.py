@@ -1,5 +1,7 @@
 """What the Predict widget's controls show and choose."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE, polygons_on_slide
 from napari_nh2st.widgets.predict.usual_mpp import usual_values
 from napari_nh2st.widgets.predict.widget import PredictWidget
+from napari_nh2st.widgets.slide_below import slide_below
 from small_models import small_model
 
 
@@ -167,6 +170,7 @@ def test_a_new_region_is_drawn_in_the_pixels_of_the_slide(
     assert layer is viewer.layers[-1] is viewer.layers.selection.active
     assert layer.mode == "add_polygon"
     assert layer.units == slide_layer.units
+    assert slide_below(viewer, layer) == slide_layer
     corners = np.array([[10.0, 20.0], [10.0, 60.0], [50.0, 60.0]])
     layer.add_polygons([corners])
     (polygon,) = widget.chosen_settings(slide_layer, None).region
@@ -275,6 +279,43 @@ def test_forgetting_what_was_kept_asks_and_empties_its_folder(
     qtbot.waitUntil(lambda: len(messages["info"]) == 2, timeout=20_000)
     assert messages["info"][1] == "There are no kept results."
     assert len(asked) == 2
+
+
+def test_nothing_is_forgotten_under_a_run_that_began_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, widget: PredictWidget, messages: dict[str, list[str]]
+) -> None:
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: pytest.fail("it asked"))
+    widget.forget.allow(False)
+    widget.forget._on_measured([1])
+    assert "A run keeps results now" in messages["info"][0]
+    assert not widget.forget.isEnabled()
+    widget.forget.allow(True)
+    assert widget.forget.isEnabled()
+
+
+def test_what_cannot_be_forgotten_is_an_error(
+    widget: PredictWidget, messages: dict[str, list[str]]
+) -> None:
+    widget.forget._on_failed(PermissionError("not yours"))
+    assert messages["error"] == ["The kept results could not be deleted: not yours"]
+
+
+def test_what_vanishes_while_it_is_counted_counts_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for store in ("a.zarr", "b.zarr"):
+        (tmp_path / store).mkdir()
+        (tmp_path / store / "chunk").write_bytes(b"12345")
+    real_walk = os.walk
+
+    def walk(folder: Path) -> Iterator[Any]:
+        found = list(real_walk(folder))
+        if Path(folder).name == "a.zarr":
+            shutil.rmtree(folder)
+        yield from found
+
+    monkeypatch.setattr(os, "walk", walk)
+    assert kept_results.kept_sizes(tmp_path) == [5]
 
 
 def test_without_keeping_nothing_is_written(

@@ -569,6 +569,38 @@ def test_the_slide_of_another_readers_layer_is_opened_once_and_closed_with_it(
     assert closed == opened
 
 
+def test_the_slide_of_a_run_is_closed_with_the_dock(
+    monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    closed: list[Slide] = []
+    monkeypatch.setattr(Slide, "close", lambda slide: closed.append(slide))
+    dock = QDockWidget()
+    dock.setWidget(widget)
+    foreign_layer(viewer, slide_path, np.zeros((512, 640, 3), np.uint8))
+    widget.slide.in_use = widget.slide.peek()
+    widget.setParent(None)
+    assert [slide.path for slide in closed] == [slide_path]
+
+
+def test_what_a_run_ended_with_stays_when_another_slide_is_picked_meanwhile(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    for _ in range(2):
+        open_in(viewer, slide_path)
+    one, two = viewer.layers
+    viewer.layers.selection.active = one
+    widget.start()
+    viewer.layers.selection.active = two
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+    said = widget.status.text()
+    assert said.startswith(f"{one.name}: ")
+    widget.slide.picker.value = two
+    widget.min_tissue.setValue(0.3)
+    assert widget.status.text() == said
+    widget.slide.picker.value = one
+    assert widget.status.text() == ""
+
+
 @pytest.mark.parametrize(
     ("typed", "written", "asked_about"),
     [("out", "out.h5ad", True), ("out.svs", "out.svs.h5ad", False)],

@@ -340,6 +340,9 @@ def test_a_new_region_layer_lies_on_its_own_slide_among_those_of_the_same_name(
     assert panel.regions.layer is not None
     assert layer.metadata[SLIDE_KEY].path.name == shown.slide.path.name
     np.testing.assert_allclose(panel.regions.layer.rotate, shown.slide_layer.rotate)
+    del shown.prediction.uns["nh2st"]["slide"]["fingerprint"]  # as in files of other programs
+    panel.new_layer.click()
+    np.testing.assert_allclose(panel.regions.layer.rotate, shown.slide_layer.rotate)
 
 
 # --- comparing ---

@@ -335,6 +335,18 @@ def test_another_slide_is_not_taken_for_it(
     assert "Open the slide" in panel.pictures_notice.text()
 
 
+@pytest.mark.parametrize(("name", "found"), [("section.tif", True), ("other.tif", False)])
+def test_without_a_fingerprint_the_slide_is_known_by_its_name(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]], name: str, found: bool
+) -> None:
+    shown, panel = open_panel()
+    del shown.prediction.uns["nh2st"]["slide"]["fingerprint"]
+    shown.prediction.uns["nh2st"]["slide"]["name"] = name
+    panel.pick(12)
+    qtbot.waitUntil(looked_up(panel))
+    assert panel.pictures.isVisible() == found
+
+
 def test_a_slide_that_cannot_be_read_any_more_is_a_sentence(
     qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
 ) -> None:

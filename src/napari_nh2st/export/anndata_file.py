@@ -10,14 +10,13 @@ from anndata import AnnData
 from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.export.contents import MARK
 from napari_nh2st.export.output import check_place, whole_output
 
 SUFFIXES = (".h5ad", ".zarr")
 
 TABLE = "tables/table"
 """Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
-
-_MARK = "nh2st"
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -105,7 +104,7 @@ def has_anndata_table(folder: Path) -> bool:
         attributes = zarr.open_group(folder, mode="r").attrs
     except Exception:
         return False
-    return _MARK in attributes and is_anndata_store(folder / TABLE)
+    return MARK in attributes and is_anndata_store(folder / TABLE)
 
 
 def _as_hdf5(data: AnnData) -> memoryview:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 
+MARK = "nh2st"
+"""Attribute by which our own stores are told from others, which are never overwritten."""
+
 
 def check_prediction(data: AnnData) -> None:
     """See that an AnnData is a prediction of this package, at tiles or at spots.

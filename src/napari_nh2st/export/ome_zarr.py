@@ -12,6 +12,7 @@ from anndata.io import write_elem
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import TABLE
 from napari_nh2st.export.contents import (
+    MARK,
     best_gene,
     chosen_genes,
     gene_values,
@@ -23,8 +24,6 @@ from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.export.output import check_place, whole_output
 
 _COLORS = ("FFFFFF", "FF00FF", "00FFFF", "FFFF00", "FF8000", "00FF80")
-_MARK = "nh2st"
-"""Attribute by which our own images are told from slides, which are never overwritten."""
 
 
 def write_ome_zarr(
@@ -126,7 +125,7 @@ def _attributes(
             }
         ],
         "omero": {"version": "0.4", "name": name, "channels": channels},
-        _MARK: origin(prediction),
+        MARK: origin(prediction),
     }
 
 
@@ -136,4 +135,4 @@ def is_heatmap_image(folder: Path) -> bool:
         attributes = zarr.open_group(folder, mode="r").attrs
     except Exception:  # no zarr group, or a damaged one
         return False
-    return "multiscales" in attributes and _MARK in attributes
+    return "multiscales" in attributes and MARK in attributes

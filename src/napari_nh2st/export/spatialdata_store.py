@@ -12,13 +12,11 @@ import zarr
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import chosen_genes, is_on_grid, origin
+from napari_nh2st.export.contents import MARK, chosen_genes, is_on_grid, origin
 from napari_nh2st.export.outlines import spot_diameter, tile_outlines
 from napari_nh2st.export.output import check_place, whole_output
 from napari_nh2st.spots import spot_picture
 
-_MARK = "nh2st"
-"""Attribute by which our own stores are told from others, which are never overwritten."""
 _INSTANCE = "tile_id"
 
 
@@ -68,7 +66,7 @@ def write_spatialdata(
     }
     if (image := _image(prediction)) is not None:
         elements["images"] = {"hires": image}
-    store = spatialdata.SpatialData(**elements, attrs={_MARK: origin(prediction)})
+    store = spatialdata.SpatialData(**elements, attrs={MARK: origin(prediction)})
     with whole_output(path) as draft, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its libraries about each other
         store.write(draft)
@@ -117,4 +115,4 @@ def _is_ours(folder: Path) -> bool:
         attributes = zarr.open_group(folder, mode="r").attrs
     except Exception:  # no zarr group, or a damaged one
         return False
-    return "spatialdata_attrs" in attributes and _MARK in attributes
+    return "spatialdata_attrs" in attributes and MARK in attributes

@@ -3,7 +3,7 @@
 from napari_nh2st.model.config import ModelConfig
 
 MUCH_COARSER = 1.5
-"""Times the model's µm/px."""
+"""Times the model's µm/px: tiles enlarged by more are worth a notice, the detail is not there."""
 
 _SAME_PITCH = 0.1
 """Share of the model's pitch."""

@@ -20,9 +20,6 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
 from napari_nh2st.tiles.grid import inside_region
 
-"""Enlarging tiles by more than this is worth a notice: the detail is not there."""
-
-
 _Neighborhoods = tuple[NDArray[np.int64], NDArray[np.bool_]]
 
 
@@ -72,8 +69,8 @@ def plan_prediction(
     config = model.config
     if slide.mpp is None:
         raise InputError(
-            f"{slide.path}: its µm/px is not recorded: give it. Scans at 20× have about 0.5, at "
-            "40× about 0.25."
+            f"{slide.path}: its µm/px is not recorded. Give it (--mpp on the command line, mpp= in "
+            "Python): scans at 20× have about 0.5, at 40× about 0.25."
         )
     if not slide.brightfield and not settings.any_stain:
         raise InputError(

@@ -23,8 +23,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import CARD_FILE, ModelConfig, read_config
-from napari_nh2st.model.sources import find_card, find_model
-from napari_nh2st.model.sources import is_hub_id as is_hub_id
+from napari_nh2st.model.sources import find_card, find_model, is_hub_id
 from napari_nh2st.widgets.known_models import known_models, model_news, remember_model
 
 

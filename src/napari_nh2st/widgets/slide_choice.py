@@ -12,13 +12,16 @@ from qtpy.QtWidgets import QDoubleSpinBox
 from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.widgets.given_mpp import (
+    can_take_back,
+    give_mpp,
+    given_or_own,
+    mpp_news,
+    shown_mpp,
+    take_back_mpp,
+)
 from napari_nh2st.widgets.number_box import number_box
-
-GIVEN_KEY = "nh2st_given_mpp"
-"""Key of a slide layer's metadata under which the µm/px given for it lies."""
-
-_SAME_MPP = 1e-4
-"""µm/px: as near as the box shows them."""
+from napari_nh2st.widgets.slide_below import is_picture
 
 
 class SlideChoice:
@@ -34,7 +37,8 @@ class SlideChoice:
     picker
         The RGB image layers.
     mpp
-        µm/px of the picked one; what is typed is kept with the layer.
+        µm/px of the picked one; what is typed is kept with the layer and set on it, and the boxes
+        of other docks show it too.
     in_use
         A slide that a run reads: it stays open whatever becomes of its layer.
     """
@@ -46,8 +50,8 @@ class SlideChoice:
         )
         self.mpp: QDoubleSpinBox = number_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
         self.mpp.setToolTip(
-            "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. In Predict it is "
-            "set on the layer too, and what lies on that moves along"
+            "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. It is set on the "
+            "layer too, and what lies on that moves along"
         )
         self.mpp.setSingleStep(0.05)
         # Not for every digit: a layer is not to jump while its µm/px is typed.
@@ -99,10 +103,15 @@ class SlideChoice:
         slide = self._slide_of(self.layer) if self.layer is not None else None
         return None if slide is None else self._as_measured(slide)
 
-    def measured(self, layer: Image, given: float) -> tuple[float, float] | None:
-        """µm/px (y, x) of a layer's slide if this were given for it; 0 for its own."""
-        slide = self._slide_of(layer)
-        return None if slide is None else _as_measured(slide, given).mpp
+    @property
+    def can_take_back(self) -> bool:
+        """Whether a µm/px was given for the picked layer that can be taken back."""
+        return self.layer is not None and can_take_back(self.layer)
+
+    def take_back(self) -> None:
+        """Go back to the µm/px before the one given last."""
+        if self.layer is not None:
+            take_back_mpp(self.viewer, self.layer, self._slide_of(self.layer))
 
     def follow(self) -> None:
         """Offer the viewer's layers from now on."""
@@ -111,7 +120,10 @@ class SlideChoice:
             self.viewer.layers.selection.events.active.connect(self._on_active)
             self.viewer.layers.events.inserted.connect(self._update)
             self.viewer.layers.events.removed.connect(self._update)
+            mpp_news.given.connect(self._on_given)
         self._update()
+        if self.layer is not None:  # its µm/px may have been given while this was closed
+            self._on_given(self.layer)
 
     def close(self) -> None:
         """Let go of the viewer, and of the files opened here that no run reads."""
@@ -120,6 +132,7 @@ class SlideChoice:
             self.viewer.layers.selection.events.active.disconnect(self._on_active)
             self.viewer.layers.events.inserted.disconnect(self._update)
             self.viewer.layers.events.removed.disconnect(self._update)
+            mpp_news.given.disconnect(self._on_given, missing_ok=True)
         self._close_unused(shown=[])
 
     def release(self) -> None:
@@ -128,7 +141,11 @@ class SlideChoice:
         self._close_unused(self._image_layers() if self._following else [])
 
     def _as_measured(self, slide: Slide) -> Slide:
-        return _as_measured(slide, self.mpp.value())
+        mpp = given_or_own(slide, self.mpp.value())
+        if mpp != slide.mpp:
+            slide = copy.copy(slide)  # the same open file, read by another measure
+            slide.mpp, slide.mpp_source = mpp, "given"
+        return slide
 
     def _on_active(self, _event: Any = None) -> None:
         """The slide layer that is selected is the one picked."""
@@ -137,7 +154,7 @@ class SlideChoice:
             self.picker.value = layer
 
     def _image_layers(self) -> list[Image]:
-        return [la for la in self.viewer.layers if isinstance(la, Image) and la.rgb]
+        return [la for la in self.viewer.layers if is_picture(la)]
 
     def _choices(self, _picker: Any) -> list[tuple[str, Image]]:
         return [(layer.name, layer) for layer in self._image_layers()]
@@ -150,17 +167,22 @@ class SlideChoice:
         self._close_unused(layers)
 
     def _show_mpp(self, layer: Image | None) -> None:
-        given = layer.metadata.get(GIVEN_KEY) if layer is not None else None
-        if given is None:
-            slide = self._slide_of(layer) if layer is not None else None
-            given = slide.mpp[0] if slide is not None and slide.mpp else 0.0
         self.mpp.blockSignals(True)
-        self.mpp.setValue(given)
+        self.mpp.setValue(0.0 if layer is None else shown_mpp(layer, self._slide_of(layer)))
         self.mpp.blockSignals(False)
 
     def _keep_mpp(self, value: float) -> None:
         if self.layer is not None:
-            self.layer.metadata[GIVEN_KEY] = value
+            give_mpp(self.viewer, self.layer, self._slide_of(self.layer), value)
+
+    def _on_given(self, layer: Image) -> None:
+        """Another dock gave a µm/px: whoever follows this box is to hear of it."""
+        if layer != self.layer:
+            return
+        former = self.mpp.value()
+        self.mpp.setValue(shown_mpp(layer, self._slide_of(layer)))
+        if self.mpp.value() != former:
+            self.mpp.editingFinished.emit()
 
     def _slide_of(self, layer: Image) -> Slide | None:
         """The slide behind a layer: ours, or the file that another reader opened it from."""
@@ -185,13 +207,6 @@ class SlideChoice:
                 self._opened.pop(path)
                 if slide is not None:
                     slide.close()
-
-
-def _as_measured(slide: Slide, given: float) -> Slide:
-    if given and (slide.mpp is None or abs(given - slide.mpp[0]) > _SAME_MPP):
-        slide = copy.copy(slide)  # the same open file, read by another measure
-        slide.mpp, slide.mpp_source = (given, given), "given"
-    return slide
 
 
 def _source(layer: Image) -> Path | None:

@@ -13,12 +13,17 @@ from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 LimitsRule = Callable[[NDArray[np.floating]], tuple[float, float]]
 """(n,) values of the tiles → contrast limits, low below high."""
 
+_OWN_LIMITS_KEY = "nh2st_own_limits"
+"""Key of the layer's metadata under which the last limits lie that were not set by hand."""
+
 _SMALL_CHANGE = 0.1
 """Share of the range of contrast limits that nobody sees while a heatmap fills."""
 
 
 class TileImage:
     """Puts values of tiles into a layer; the limits follow them until the user sets them.
+
+    That they were set by hand is known from the layer: another of these goes on with it.
 
     Parameters
     ----------
@@ -42,7 +47,11 @@ class TileImage:
         self.raster = raster
         self.limits = limits
         self.values: NDArray[np.floating] = np.empty(0)
-        self._own_limits: list[float] | None = None
+
+    @property
+    def _own_limits(self) -> list[float] | None:
+        own: list[float] | None = self.layer.metadata.get(_OWN_LIMITS_KEY)
+        return own
 
     @property
     def follows(self) -> bool:
@@ -79,7 +88,7 @@ class TileImage:
 
     def follow_values(self) -> None:
         """Let the limits follow the values again, from the next that are shown on."""
-        self._own_limits = None
+        self.layer.metadata.pop(_OWN_LIMITS_KEY, None)
 
     def renew_limits(self) -> None:
         """Take the limits from the values that are there."""
@@ -107,7 +116,7 @@ class TileImage:
         if changes or layer.contrast_limits != [low, high]:
             layer.contrast_limits = (low, high)
         if follow:
-            self._own_limits = layer.contrast_limits
+            layer.metadata[_OWN_LIMITS_KEY] = layer.contrast_limits
 
 
 def place(layer: Layer, placement: dict[str, Any]) -> None:

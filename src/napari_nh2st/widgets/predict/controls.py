@@ -28,16 +28,16 @@ from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.number_box import number_box
-from napari_nh2st.widgets.predict.calibration import SlideCalibration
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.predict.kept_results import ForgetButton
-from napari_nh2st.widgets.predict.new_region import add_region_layer
 from napari_nh2st.widgets.predict.region_choice import RegionChoice
 from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.scale_preview import ScalePreview
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
+from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton
 from napari_nh2st.widgets.predict.usual_mpp import UsualMppButton
+from napari_nh2st.widgets.regions.layers import EDGE, add_region_layer
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_PITCH = 0.0
 """As in training."""
-_REGION_EDGE = 0.12
-"""Width of a region's outline in tiles."""
 
 
 class PredictControls(QWidget):
@@ -71,8 +69,7 @@ class PredictControls(QWidget):
         self.viewer = napari_viewer
         self.slide = SlideChoice(napari_viewer)
         self.current = CurrentPrediction(napari_viewer)
-        self.calibration = SlideCalibration(napari_viewer, self.slide)
-        self.undo_mpp = self.calibration.undo
+        self.undo_mpp = UndoMppButton(self.slide)
         self.facts = SlideFacts()
         self.usual_mpp = UsualMppButton(self.slide.mpp.setValue)
         self.model = ModelPicker()
@@ -242,7 +239,7 @@ class PredictControls(QWidget):
         tile_px = max(slide.shape) / 50  # where nothing is known of its scale
         if slide.mpp is not None and config is not None:
             tile_px = config.tile_um / slide.mpp[0]
-        self.region.choose(add_region_layer(self.viewer, layer, _REGION_EDGE * tile_px))
+        self.region.choose(add_region_layer(self.viewer, layer, EDGE * tile_px))
 
     # --- appearance ---
 

@@ -1,9 +1,11 @@
 """*Forget kept results*: says how much there is, asks, and deletes it in a thread."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
 
@@ -49,7 +51,9 @@ class ForgetButton(QPushButton):
         )
 
     def _on_measured(self, sizes: list[int]) -> None:
-        if not sizes:
+        if not self._may_be_used:
+            show_info("A run keeps results now: forget them once it has ended.")
+        elif not sizes:
             show_info("There are no kept results.")
         elif self._is_wanted(sizes):
             create_worker(
@@ -84,15 +88,22 @@ class ForgetButton(QPushButton):
     def _on_failed(self, error: Exception) -> None:
         self._is_busy = False
         self._enable()
-        show_info(f"The kept results could not be deleted: {error}")
+        show_error(f"The kept results could not be deleted: {error}")
 
 
 def kept_sizes(folder: Path) -> list[int]:
     """Bytes of each prediction that is kept in a folder."""
-    return [
-        sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
-        for store in folder.glob("*.zarr")
-    ]
+    return [size for store in folder.glob("*.zarr") if (size := _size(store))]
+
+
+def _size(store: Path) -> int:
+    """Bytes in a folder; what another napari deletes meanwhile counts nothing."""
+    size = 0
+    for parent, _, names in os.walk(store):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += (Path(parent) / name).stat().st_size
+    return size
 
 
 def _in_words(size: int) -> str:

@@ -64,7 +64,6 @@ class PredictionResult(QWidget):
         layout.addRow(self.export)
         self.open_genes.clicked.connect(self._open_genes)
         self.gene.currentTextChanged.connect(self._on_chosen)
-        current.picker.activated.connect(self._show_picked)
         current.changed.connect(self._on_current)
         current.shown.connect(self._on_shown)
         self._on_current()
@@ -87,13 +86,6 @@ class PredictionResult(QWidget):
             self.gene.setCurrentText(heatmap.gene)
         self.gene.blockSignals(False)
 
-    def _show_picked(self) -> None:
-        """Show the heatmap that was picked, if a later one hid it."""
-        heatmap = self.current.heatmap
-        if heatmap is not None and not heatmap.layer.visible:
-            heatmap.layer.visible = True
-            self.current.hide_below(heatmap)
-
     def _on_shown(self, gene: str) -> None:
         """The gene was switched elsewhere."""
         self.gene.blockSignals(True)
@@ -103,7 +95,7 @@ class PredictionResult(QWidget):
     def _on_chosen(self, gene: str) -> None:
         heatmap = self.current.heatmap
         if heatmap is not None and gene in heatmap.prediction.var_names:
-            heatmap.show(gene)
+            self.current.show_gene(gene)
 
     def _open_genes(self) -> None:
         window = getattr(self.viewer, "window", None)

@@ -6,6 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 
+from napari_nh2st.widgets.slide_below import made_on
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 
 _NAME = "tile and neighborhood"
@@ -61,7 +62,7 @@ class ScalePreview:
             edge_color=["yellow"] + ["cyan"] * 8,
             face_color="transparent",
             name=_NAME,
-            metadata={MARKER_KEY: True},
+            metadata={MARKER_KEY: True} | made_on(slide_layer),
             units=slide_layer.units,
         )
         self.viewer.layers.selection.active = slide_layer

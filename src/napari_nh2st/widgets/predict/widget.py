@@ -187,6 +187,7 @@ class PredictWidget(PredictControls):
         if self._run is not None:
             self._run.stop()
         self._process.close()
+        self.slide.release()
         if self._filled is not None:  # whoever else shows it waits for its end
             self._filled.set_filling(False)
 
@@ -296,6 +297,7 @@ class PredictWidget(PredictControls):
             self._filled.set_filling(False)
         if self._slide_layer is not None and self._picked_slide() != self._status_of:
             self.status.setText(f"{self._slide_layer.name}: {self.status.text()}")
+            self._status_of = self._picked_slide()  # it says itself whose it is
         self._name_run_button()
 
     def _refresh(self, filling: bool = False) -> None:

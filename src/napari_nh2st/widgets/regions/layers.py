@@ -8,21 +8,21 @@ from napari.layers import Image, Shapes
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
 
-from napari_nh2st._reader import SLIDE_KEY
-from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.regions.polygons import NAME_FEATURE
+from napari_nh2st.widgets.slide_below import made_on, slide_below
 from napari_nh2st.widgets.tile_image import placement_of
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 
 NAMED_KEY = "nh2st_named_regions"
 """Key of the metadata of layers whose regions are named as they are drawn."""
 
+EDGE = 0.12
+"""Width of an outline in tiles."""
+
 _COLOR = "#e8c400"
 _TEXT_COLOR = "black"
 """Stained tissue is light, and heatmaps let it shine through."""
-_EDGE = 0.12
-"""Width of an outline in steps of the tiles."""
 
 
 class RegionLayers:
@@ -72,30 +72,14 @@ class RegionLayers:
 
     def add(self, heatmap: Heatmap) -> Shapes:
         """Add a layer in the slide's pixels, choose it, and take up the polygon tool."""
-        slide_layer = _slide_layer(self.viewer, heatmap)
-        step = min(heatmap.raster.step)
+        slide_layer = slide_below(self.viewer, heatmap.layer)
         if slide_layer is not None:
-            transform = placement_of(slide_layer)
+            edge = EDGE * min(heatmap.raster.step)
+            layer = add_region_layer(self.viewer, slide_layer, edge)
         else:
-            transform = {"units": heatmap.layer.units}
-            step = float(heatmap.prediction.uns["nh2st"]["pitch_um"])
-        layer = self.viewer.add_shapes(
-            name="regions",
-            ndim=2,
-            edge_color=_COLOR,
-            face_color="transparent",
-            opacity=1.0,
-            edge_width=_EDGE * step,
-            features=pd.DataFrame({NAME_FEATURE: pd.Series([], dtype=object)}),
-            feature_defaults={NAME_FEATURE: ""},
-            text={"string": "{" + NAME_FEATURE + "}", "color": _TEXT_COLOR, "size": 12},
-            metadata={NAMED_KEY: True},
-            **transform,
-        )
-        layer.current_edge_width = _EDGE * step
+            edge = EDGE * float(heatmap.prediction.uns["nh2st"]["pitch_um"])
+            layer = _new_layer(self.viewer, edge, {}, {"units": heatmap.layer.units})
         self._choose(layer)
-        self.viewer.layers.selection.active = layer
-        layer.mode = "add_polygon"
         return layer
 
     def _choose(self, layer: Shapes | None) -> None:
@@ -140,11 +124,43 @@ def _events(layer: Shapes | None) -> list[Any]:
     return [getattr(layer.events, name) for name in names]
 
 
-def _slide_layer(viewer: ViewerModel, heatmap: Heatmap) -> Image | None:
-    """The layer of the slide that was predicted, by its fingerprint: names are given twice."""
-    wanted = str(heatmap.prediction.uns["nh2st"]["slide"]["fingerprint"])
-    for layer in viewer.layers:
-        slide = layer.metadata.get(SLIDE_KEY)
-        if isinstance(slide, Slide) and slide.fingerprint == wanted:
-            return layer
-    return None
+def add_region_layer(viewer: ViewerModel, slide_layer: Image, edge_px: float) -> Shapes:
+    """Add a layer in a slide's pixels, select it, and take up the polygon tool.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layer.
+    slide_layer
+        Shows the slide: the layer gets its place and units.
+    edge_px
+        Width of outlines in full-resolution pixels.
+
+    Returns
+    -------
+    Shapes
+        Empty; the Genes dock names its regions as they are drawn.
+    """
+    return _new_layer(viewer, edge_px, made_on(slide_layer), placement_of(slide_layer))
+
+
+def _new_layer(
+    viewer: ViewerModel, edge: float, metadata: dict[str, str], placement: dict[str, Any]
+) -> Shapes:
+    layer = viewer.add_shapes(
+        name="regions",
+        ndim=2,
+        edge_color=_COLOR,
+        face_color="transparent",
+        opacity=1.0,
+        edge_width=edge,
+        features=pd.DataFrame({NAME_FEATURE: pd.Series([], dtype=object)}),
+        feature_defaults={NAME_FEATURE: ""},
+        text={"string": "{" + NAME_FEATURE + "}", "color": _TEXT_COLOR, "size": 12},
+        metadata={NAMED_KEY: True} | metadata,
+        **placement,
+    )
+    layer.current_edge_width = edge
+    viewer.layers.selection.active = layer
+    layer.mode = "add_polygon"
+    return layer

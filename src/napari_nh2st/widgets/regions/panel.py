@@ -247,8 +247,7 @@ class RegionsPanel(QWidget):
         self.table.show_table(table, hidden=("region" if one else "median", "n_tiles"))
 
     def _show_gene(self, gene: str) -> None:
-        if self._heatmap is not None:
-            self._heatmap.show(gene)
+        self.current.show_gene(gene)
 
     # --- appearance ---
 

@@ -1,7 +1,8 @@
 """Everything there is to show of one tile, gathered in a thread."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
+from napari_nh2st.export.contents import slide_mpp
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.tiles.pictures import TilePicture, cells_around, read_tiles
 
@@ -73,7 +75,8 @@ def look_up(
     side_px
         (2,) (y, x) of a tile in full-resolution pixels.
     slides
-        That are open; that of the prediction is known by its fingerprint.
+        That are open; that of the prediction is known by its fingerprint, or by its name where
+        none was recorded and only one has it.
 
     Yields
     ------
@@ -97,18 +100,19 @@ def _view(
     side_px: NDArray[np.float64],
     slides: Sequence[Slide],
 ) -> TileView:
-    notes = prediction.uns["nh2st"]["slide"]
+    notes = prediction.uns["nh2st"].get("slide", {})
+    name = str(notes.get("name", "of the prediction"))
     try:
-        slide = next((s for s in slides if s.fingerprint == str(notes["fingerprint"])), None)
+        slide = _slide_of(notes, slides)
         if slide is None:
-            notice = f"Open the slide {notes['name']} to see the pictures of the tile."
+            notice = f"Open the slide {name} to see the pictures of the tile."
             return TileView(request, [], notice)
         centers = np.asarray(prediction.obsm["spatial"], np.float64)[neighborhood][:, ::-1]
         pixels = read_tiles(slide, centers, side_px)
     except Exception as error:  # a file that was moved or closed meanwhile: in many ways
-        notice = f"The slide {notes['name']} cannot be read ({type(error).__name__}: {error})."
+        notice = f"The slide {name} cannot be read ({type(error).__name__}: {error})."
         return TileView(request, [], notice)
-    offsets = (centers - centers[0]) * np.asarray(notes["mpp"], np.float64)
+    offsets = (centers - centers[0]) * slide_mpp(prediction)
     distances = np.linalg.norm(offsets, axis=1)
     cells = [(1, 1), *cells_around(offsets[1:])]
     pictures = [
@@ -122,3 +126,10 @@ def _view(
         )
     ]
     return TileView(request, pictures, "")
+
+
+def _slide_of(notes: Mapping[str, Any], slides: Sequence[Slide]) -> Slide | None:
+    if (fingerprint := notes.get("fingerprint")) is not None:
+        return next((s for s in slides if s.fingerprint == str(fingerprint)), None)
+    named = {slide.path: slide for slide in slides if slide.path.name == notes.get("name")}
+    return next(iter(named.values())) if len(named) == 1 else None

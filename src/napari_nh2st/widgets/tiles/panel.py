@@ -264,8 +264,7 @@ class TilePanel(QWidget):
     # --- what is shown ---
 
     def _show_gene(self, gene: str) -> None:
-        if self._heatmap is not None:
-            self._heatmap.show(gene)
+        self.current.show_gene(gene)
 
     def _on_shown(self, _gene: str) -> None:
         self._show_histogram()

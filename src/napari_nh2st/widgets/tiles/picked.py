@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Shapes
+from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.slide_below import made_over
 from napari_nh2st.widgets.tile_image import place, placement_of
 from napari_nh2st.widgets.tile_positions import tile_side
 
@@ -54,7 +55,7 @@ class PickedTile:
         frames = [_field_of_view(heatmap, int(tiles[0])), *_cells(heatmap, tiles)]
         widths = [_EDGE] + [_THIN_EDGE] * (len(frames) - 1)
         if self.layer is None or self.layer not in self.viewer.layers:
-            self._add(frames, widths, placement_of(heatmap.layer))
+            self._add(frames, widths, heatmap.layer)
             return
         self.layer.data = frames
         self.layer.edge_width = widths
@@ -68,7 +69,7 @@ class PickedTile:
         if layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 
-    def _add(self, frames: Any, widths: list[float], transform: dict[str, Any]) -> None:
+    def _add(self, frames: Any, widths: list[float], heatmap_layer: Image) -> None:
         selected = set(self.viewer.layers.selection)
         active = self.viewer.layers.selection.active
         self.layer = self.viewer.add_shapes(
@@ -78,8 +79,8 @@ class PickedTile:
             edge_width=widths,
             face_color="transparent",
             name=LAYER_NAME,
-            metadata={MARKER_KEY: True},
-            **transform,
+            metadata={MARKER_KEY: True} | made_over(heatmap_layer),
+            **placement_of(heatmap_layer),
         )
         # napari selects what is added; the user goes on with what was selected.
         self.viewer.layers.selection = selected
