@@ -81,6 +81,19 @@ def test_pins_are_named_in_their_colors_with_their_limits(
     assert len(said(viewer)) == 2
 
 
+def test_the_unit_of_a_heatmap_that_is_hidden_is_not_said(
+    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+) -> None:
+    session.pins.pin("GRB7")
+    other = gene_prediction()
+    other.uns["nh2st"]["target"]["description"] = "another unit"
+    session.current.choose(add_heatmap(viewer, other))
+    session.pins.show_pins()
+    assert said(viewer)[1:] == [VALUE_NAME]
+    session.pins.show_slide()
+    assert said(viewer)[1:] == ["another unit"]
+
+
 def test_a_signature_is_named(
     qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
 ) -> None:

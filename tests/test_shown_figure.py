@@ -43,7 +43,7 @@ def test_where_the_heatmap_is_hidden_what_is_shown_in_its_place_is_drawn(
     layers = [pins.pin(gene).layer for gene in genes]
     shown.heatmap.layer.visible = True
     assert shown_figure(shown.heatmap, shown.viewer.layers)[1] == ("CD74",)
-    shown.heatmap.layer.visible = False
+    pins.show_pins()
     layers[0].contrast_limits_range, layers[0].contrast_limits = (0, 9), (2, 3)
     settings, drawn = shown_figure(shown.heatmap, shown.viewer.layers)
     assert drawn == tuple(genes)

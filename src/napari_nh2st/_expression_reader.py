@@ -62,7 +62,7 @@ _MOST_FEATURES = 500
 
 
 def holds_expression(path: Path) -> bool:
-    """Whether a file or folder is AnnData, or a SpatialData store that this package wrote."""
+    """Whether it is AnnData, or a store of SpatialData or OME-Zarr that this package wrote."""
     if path.suffix == ".h5ad":
         return not path.is_dir()
     return path.is_dir() and (is_anndata_store(path) or has_anndata_table(path))
@@ -74,7 +74,7 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
     Parameters
     ----------
     path
-        ``.h5ad`` or AnnData ``.zarr``; a SpatialData store if this package wrote it.
+        ``.h5ad`` or AnnData ``.zarr``; SpatialData or OME-Zarr if this package wrote it.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
         First the slide: its own file, where it lies beside `path` or where it was predicted, else
         the picture stored with the values. Then
 
-        - of a prediction at tiles, the heatmap of its most reliable gene;
+        - of a prediction at tiles, the heatmap of the gene in ``uns["nh2st"]["shown_gene"]``,
+          else of its most reliable one;
         - of a prediction at spots, points, the measured ones (hidden) below the predicted;
         - of measured spots, points with their total counts.
 

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Layer
-from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
+from napari_nh2st.widgets.shown_layers import ShownLayers
 
 
 class CurrentPrediction:
@@ -24,7 +23,9 @@ class CurrentPrediction:
     Attributes
     ----------
     picker
-        Offers the heatmaps there are.
+        Offers the heatmaps there are; one that is picked is shown.
+    shown_layers
+        Shows and hides what there is of predictions in the viewer.
     changed
         Emitted when it is another heatmap, or none any more, or when it shows another prediction.
     replaced
@@ -43,10 +44,12 @@ class CurrentPrediction:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
+        self.shown_layers = ShownLayers.of(viewer)
         self.picker = QComboBox()
         self.picker.setToolTip("Heatmap to work on; selecting its layer chooses it too")
         self._heatmaps: list[Heatmap] = []
         self._heatmap: Heatmap | None = None
+        self._heard: Heatmap | None = None
         self._following = False
         self.picker.activated.connect(self._on_picked)
 
@@ -91,18 +94,20 @@ class CurrentPrediction:
             self._update()
             self.changed.emit()
 
+    def show_gene(self, gene: str) -> None:
+        """Show a gene in the current heatmap, and the heatmap instead of what hides it."""
+        if self._heatmap is not None:
+            self._heatmap.show(gene)
+            self.shown_layers.show(self._heatmap.layer)
+
     def made_for(self, slide_layer: Layer) -> Heatmap | None:
         """The last heatmap made for this layer of a slide that the user has not renamed."""
         made = [each for each in self._heatmaps if each.is_of(slide_layer) and not each.renamed]
         return made[-1] if made else None
 
     def hide_below(self, heatmap: Heatmap) -> None:
-        """Hide the other heatmaps at its place: the colors of two, mixed, would mean neither."""
-        box = _box(heatmap)
-        for other in self._heatmaps:
-            low, high = _box(other)
-            if other is not heatmap and (low <= box[1]).all() and (high >= box[0]).all():
-                other.layer.visible = False
+        """Show a heatmap, in the place of others there and of pinned genes."""
+        self.shown_layers.show(heatmap.layer)
 
     def _update(self, _event: Any = None) -> None:
         self._let_go()
@@ -110,11 +115,12 @@ class CurrentPrediction:
         for heatmap in self._heatmaps:
             heatmap.layer.events.name.connect(self._show_names)  # called after the gene it shows
             heatmap.replaced.connect(self._on_replaced)
-            heatmap.shown.connect(self._on_shown)
             heatmap.filling_changed.connect(self._on_filling)
         if self._heatmap not in self._heatmaps:
             self._heatmap = self._heatmaps[-1] if self._heatmaps else None
+            self._hear(self._heatmap)
             self.changed.emit()
+        self._hear(self._heatmap)
         self.picker.clear()
         self.picker.addItems([heatmap.layer.name for heatmap in self._heatmaps])
         if self._heatmap is not None:
@@ -124,17 +130,26 @@ class CurrentPrediction:
         for heatmap in self._heatmaps:
             heatmap.layer.events.name.disconnect(self._show_names)
             heatmap.replaced.disconnect(self._on_replaced, missing_ok=True)
-            heatmap.shown.disconnect(self._on_shown, missing_ok=True)
             heatmap.filling_changed.disconnect(self._on_filling, missing_ok=True)
+        self._hear(None)
+
+    def _hear(self, heatmap: Heatmap | None) -> None:
+        """Hear of the genes that this heatmap shows, and of no other's."""
+        if self._heard is not None:
+            self._heard.shown.disconnect(self._on_shown, missing_ok=True)
+        self._heard = heatmap
+        if heatmap is not None:
+            heatmap.shown.connect(self._on_shown)
 
     def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
         self.replaced.emit(heatmap, former)
         if heatmap is self._heatmap:
             self.changed.emit()
 
-    def _on_shown(self, _gene: str) -> None:
-        if self._heatmap is not None:
-            self.shown.emit(self._heatmap.gene)
+    def _on_shown(self, gene: str) -> None:
+        if self._heard is not None:  # whoever shows another gene wants to see it
+            self.shown_layers.show(self._heard.layer)
+        self.shown.emit(gene)
 
     def _on_filling(self, heatmap: Heatmap) -> None:
         if heatmap is self._heatmap:
@@ -153,8 +168,5 @@ class CurrentPrediction:
     def _on_picked(self, index: int) -> None:
         if 0 <= index < len(self._heatmaps):
             self.choose(self._heatmaps[index])
-
-
-def _box(heatmap: Heatmap) -> NDArray[np.float64]:
-    """(2, 2) lowest and highest (y, x) in the world."""
-    return np.asarray(heatmap.layer.extent.world, np.float64)[:, -2:]
+            if self._heatmap is not None and not self._heatmap.layer.visible:
+                self.shown_layers.show(self._heatmap.layer)

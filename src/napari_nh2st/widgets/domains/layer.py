@@ -1,6 +1,5 @@
 """Domains drawn over the tiles, one pixel a tile."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +15,22 @@ from napari_nh2st.export.heatmap import HeatmapRaster
 from napari_nh2st.widgets.domains.colors import domain_colormap
 from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.layer_roles import DOMAINS_KEY, DOMAINS_NAME_KEY, are_own_domains
+from napari_nh2st.widgets.shown_layers import SHOWS_DOMAINS, ShownLayers
 from napari_nh2st.widgets.tile_image import place, placement_of
 
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-DOMAINS_KEY = "nh2st_domains"
-"""Key of a Labels layer's metadata under which the prediction lies that it shows domains of."""
-
-_NAME_KEY = "nh2st_name"
-_SHOWN = "shows_domains"
-"""Key of ``uns["nh2st"]``: whether the domains were seen last, and not a gene."""
+__all__ = [
+    "DOMAINS_KEY",
+    "domain_layer",
+    "draw_domains",
+    "move_domains",
+    "name_domains",
+    "opened_domains",
+    "shows_domains",
+]
 
 _OPACITY = 0.6
 
@@ -39,7 +43,7 @@ def opened_domains(prediction: AnnData) -> list["LayerData"]:
     list of LayerData
         One Labels layer with the names and colours that :func:`draw_domains` gave it, where the
         prediction's heatmap lies; visible if the domains were seen last, see
-        :func:`shows_domains`. None if the prediction has no domains.
+        :func:`shows_domains`. Empty if the prediction has no domains.
     """
     domains = NamedDomains.of(prediction)
     if domains is None:
@@ -59,11 +63,11 @@ def opened_domains(prediction: AnnData) -> list["LayerData"]:
 
 def shows_domains(prediction: AnnData) -> bool:
     """Whether the domains of a prediction were seen last, in the place of its genes."""
-    return bool(prediction.uns["nh2st"].get(_SHOWN, False))
+    return bool(prediction.uns["nh2st"].get(SHOWS_DOMAINS, False))
 
 
 def draw_domains(viewer: ViewerModel, heatmap: Heatmap, domains: NamedDomains) -> Labels:
-    """Show domains in the viewer, in place of former ones and of the gene shown.
+    """Show domains in the viewer, in place of former ones and of the genes shown.
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ def draw_domains(viewer: ViewerModel, heatmap: Heatmap, domains: NamedDomains) -
         viewer.layers.selection.active = active
     _put(layer, heatmap, domains)
     # Under a gene's colors those of the legend would not be found again.
-    _show_domains(layer, heatmap, True)
+    ShownLayers.of(viewer).show(layer)
     return layer
 
 
@@ -98,7 +102,7 @@ def move_domains(viewer: ViewerModel, heatmap: Heatmap, former: AnnData) -> None
     viewer
         Has the layer, if they were drawn.
     heatmap
-        With its new prediction; it is shown again where its domains hid it.
+        With its new prediction; it is shown instead of them, if they were drawn.
     former
         The one before. A layer of its domains stays as it is where the new one has none; it is
         then a layer like any other.
@@ -106,21 +110,13 @@ def move_domains(viewer: ViewerModel, heatmap: Heatmap, former: AnnData) -> None
     layer = _layer_of(viewer, former)
     if layer is None:
         return
-    if layer.visible and not heatmap.layer.visible:
-        _show_domains(layer, heatmap, False)
+    layer.metadata[DOMAINS_KEY] = heatmap.prediction
+    ShownLayers.of(viewer).show(heatmap.layer)
     domains = NamedDomains.of(heatmap.prediction)
     if domains is None:
         del layer.metadata[DOMAINS_KEY]
     else:
-        layer.metadata[DOMAINS_KEY] = heatmap.prediction
         _put(layer, heatmap, domains)
-
-
-def show_gene_again(viewer: ViewerModel, heatmap: Heatmap) -> None:
-    """Let the heatmap be seen that its domains have hidden, in their place."""
-    layer = domain_layer(viewer, heatmap)
-    if layer is not None and not heatmap.layer.visible:
-        _show_domains(layer, heatmap, False)
 
 
 def domain_layer(viewer: ViewerModel, heatmap: Heatmap) -> Labels | None:
@@ -131,28 +127,16 @@ def domain_layer(viewer: ViewerModel, heatmap: Heatmap) -> Labels | None:
 def _layer_of(viewer: ViewerModel, prediction: AnnData) -> Labels | None:
     for layer in viewer.layers:
         ours = layer.metadata.get(DOMAINS_KEY) is prediction
-        if ours and isinstance(layer, Labels) and _has_own_name(layer):
+        if ours and isinstance(layer, Labels) and are_own_domains(layer):
             return layer
     return None
-
-
-def _has_own_name(layer: Labels) -> bool:
-    """Whether the layer is still called as it was added: napari numbers names that are taken."""
-    own = str(layer.metadata.get(_NAME_KEY, ""))
-    return re.fullmatch(re.escape(own) + r"( \[\d+\])?", layer.name) is not None
 
 
 def _attributes(prediction: AnnData) -> dict[str, Any]:
     """Name, look and origin of a new layer."""
     name = f"domains · {Path(str(prediction.uns['nh2st']['slide']['name'])).stem}"
-    metadata = {DOMAINS_KEY: prediction, _NAME_KEY: name}
+    metadata = {DOMAINS_KEY: prediction, DOMAINS_NAME_KEY: name}
     return {"name": name, "opacity": _OPACITY, "metadata": metadata}
-
-
-def _show_domains(layer: Labels, heatmap: Heatmap, shown: bool) -> None:
-    """Let the domains be seen, or the gene in their place, also when the file is opened again."""
-    layer.visible, heatmap.layer.visible = shown, not shown
-    heatmap.prediction.uns["nh2st"][_SHOWN] = shown
 
 
 def _put(layer: Labels, heatmap: Heatmap, domains: NamedDomains) -> None:

@@ -26,7 +26,6 @@ from napari_nh2st.widgets.domains.layer import (
     domain_layer,
     draw_domains,
     name_domains,
-    show_gene_again,
 )
 from napari_nh2st.widgets.domains.legend import DomainLegend
 from napari_nh2st.widgets.domains.named_domains import NamedDomains
@@ -85,7 +84,6 @@ class DomainsPanel(QWidget):
         self.viewer = current.viewer
         self._kept: list[_Kept] = []
         self._following = False
-        self._heard: Heatmap | None = None
         self._stop: threading.Event | None = None
         self._running: tuple[Heatmap, AnnData] | None = None
         self._make_controls()
@@ -98,17 +96,16 @@ class DomainsPanel(QWidget):
         """Follow the current prediction from now on."""
         if not self._following:
             self._following = True
-            self.current.changed.connect(self._on_changed)
+            self.current.changed.connect(self._show)
             self.current.replaced.connect(self._on_replaced)
-        self._on_changed()
+        self._show()
 
     def close_down(self) -> None:
         """Stop the search and let go of the viewer; the layers stay."""
         if self._following:
             self._following = False
-            self.current.changed.disconnect(self._on_changed)
+            self.current.changed.disconnect(self._show)
             self.current.replaced.disconnect(self._on_replaced)
-        self._listen_to(None)
         self.stop()
 
     def _on_replaced(self, _heatmap: Heatmap, former: AnnData) -> None:
@@ -116,21 +113,6 @@ class DomainsPanel(QWidget):
         if self._running is not None and self._running[1] is former:
             self.stop()
             self._say("Another prediction has come during the search: find its domains again.")
-
-    def _on_changed(self) -> None:
-        self._listen_to(self.current.heatmap)
-        self._show()
-
-    def _listen_to(self, heatmap: Heatmap | None) -> None:
-        if self._heard is not None:
-            self._heard.shown.disconnect(self._on_gene_shown)
-        self._heard = heatmap
-        if heatmap is not None:
-            heatmap.shown.connect(self._on_gene_shown)
-
-    def _on_gene_shown(self, _gene: str) -> None:
-        if self._heard is not None:
-            show_gene_again(self.viewer, self._heard)
 
     def set_threshold(self, threshold: float) -> None:
         """Grey the genes whose reliability is below this, and leave them out of the next search.
@@ -283,11 +265,6 @@ class DomainsPanel(QWidget):
                 name_domains(layer, kept.now.names)
         self._show()
 
-    def _on_gene_chosen(self, gene: str) -> None:
-        if self.current.heatmap is not None:
-            self.current.heatmap.show(gene)
-            show_gene_again(self.viewer, self.current.heatmap)  # also where it was shown already
-
     # --- appearance ---
 
     def _say(self, words: str) -> None:
@@ -333,7 +310,7 @@ class DomainsPanel(QWidget):
         self.markers_title = QLabel("Marker genes")
         self.markers = SmallTable("markers", _HEADS)
         self.markers.view.setMinimumHeight(170)
-        self.markers.gene_chosen.connect(self._on_gene_chosen)
+        self.markers.gene_chosen.connect(self.current.show_gene)
 
     def _lay_out(self) -> None:
         running = QHBoxLayout()

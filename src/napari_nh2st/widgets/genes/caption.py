@@ -128,7 +128,7 @@ class GeneCaption:
         pins = [pin for pin in self._pins.pins if pin.layer.visible]
         lines += [self._pin_line(pin) for pin in pins]
         sources = {pin.source: None for pin in pins}
-        if lines and heatmap is not None:
+        if heatmap is not None and heatmap.layer.visible:
             sources[heatmap] = None
         for unit in dict.fromkeys(_unit(source) for source in sources):
             lines.append(CanvasLine(unit, size=_UNIT_PT))

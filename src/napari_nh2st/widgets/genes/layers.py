@@ -1,26 +1,24 @@
 """Layers of single genes beside the heatmap: pinned ones, and composites of up to four."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from anndata import AnnData
 from napari.components import ViewerModel
-from napari.layers import Layer
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes.black_ground import BlackGround
 from napari_nh2st.widgets.genes.limits import ContrastLimits
 from napari_nh2st.widgets.genes.pinned_gene import Pin, pin_name
 from napari_nh2st.widgets.genes.same_slide import of_same_slide
-from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, of_same_model
+from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, id_of, of_same_model
+from napari_nh2st.widgets.layer_roles import GENE_KEY, PIN_KEY, is_pin
+from napari_nh2st.widgets.shown_layers import PinsShown
 from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
-GENE_KEY = "nh2st_gene"
-"""Key of a pinned layer's metadata under which its gene's name lies."""
+__all__ = ["COMPOSITE_COLORMAPS", "GENE_KEY", "PIN_COLORMAPS", "GeneLayers"]
 
 PIN_COLORMAPS = (
     "red",
@@ -39,7 +37,8 @@ COMPOSITE_COLORMAPS = ("red", "green", "blue", "yellow")
 class GeneLayers:
     """Pins genes of the current prediction as layers, and keeps what they show up to date.
 
-    Their colors add up, so that slide and heatmap are hidden while a pinned layer is shown.
+    Their colors add up: :class:`~napari_nh2st.widgets.shown_layers.ShownLayers` hides slide and
+    heatmap while they are shown.
 
     Parameters
     ----------
@@ -58,8 +57,6 @@ class GeneLayers:
         Emitted when there are other pins, or another composite.
     visibility_changed
         Emitted when a pinned layer was shown or hidden.
-    ground
-        The black beneath them.
     """
 
     changed = Signal()
@@ -73,11 +70,9 @@ class GeneLayers:
         self.limits = limits
         self.pins: list[Pin] = []
         self.interpolation = "nearest"
-        self.ground = BlackGround(viewer)
-        self._hidden_by_composite: list[Layer] = []
-        self._resting: list[Layer] = []
+        self._shown = current.shown_layers
         self._removed: list[Pin] = []
-        self._settling = False
+        self._around_removal: tuple[PinsShown, PinsShown] | None = None
         self._following = False
 
     # --- the viewer ---
@@ -92,12 +87,14 @@ class GeneLayers:
                     self._forget(pin)
                 elif pin.image.raster is not pin.source.raster:
                     self._move([pin], pin.source)
+            self._take_up()
 
     def close(self) -> None:
-        """Let go of the viewer; the layers stay."""
+        """Let go of the viewer; the layers stay, hidden: slide and heatmap are shown instead."""
         if self._following:
             self._following = False
             self.viewer.layers.events.removed.disconnect(self._on_removed)
+            self._shown.rest_pins()
 
     # --- pins ---
 
@@ -113,7 +110,7 @@ class GeneLayers:
         It gets the first colormap that no pinned layer has. A gene is pinned once. The pinned
         genes are shown together again if the heatmap was shown instead.
         """
-        with self._settled():
+        with self._shown.settled():
             pin = self.pinned(gene)
             if pin is None:
                 taken = {pin.layer.colormap.name for pin in self.pins}
@@ -121,7 +118,7 @@ class GeneLayers:
                 pin = self._add(gene, (free or PIN_COLORMAPS)[0], in_composite=False)
                 self.changed.emit()
             pin.layer.visible = True
-            self._wake()
+            self._shown.wake_pins()
         return pin
 
     def unpin(self, pin: Pin) -> None:
@@ -131,9 +128,11 @@ class GeneLayers:
 
     def remove(self, pins: Sequence[Pin]) -> None:
         """Unpin genes; :meth:`restore` brings them back."""
-        with self._settled():
+        before = self._shown.pins_shown()
+        with self._shown.settled():
             for pin in pins:
                 self.unpin(pin)
+        self._around_removal = before, self._shown.pins_shown()
         self._removed = [pin for pin in pins if pin not in self.pins]
         self.changed.emit()
 
@@ -143,16 +142,18 @@ class GeneLayers:
         return bool(self._restorable())
 
     def restore(self) -> None:
-        """Pin the genes again that were unpinned last, in their colors."""
-        with self._settled():
+        """Pin the genes again that were unpinned last, in their colors, shown as they were."""
+        with self._shown.settled():
             for pin in self._restorable():
                 selected = set(self.viewer.layers.selection)
+                pin.layer.visible = False
                 self.viewer.layers.append(pin.layer)
                 self.viewer.layers.selection = selected
                 self._keep(pin)
                 self._move([pin], pin.source, keep_limits=True)
-                pin.layer.visible = True
-        self._removed = []
+            if self._around_removal is not None:
+                self._shown.undo(*self._around_removal)
+        self._removed, self._around_removal = [], None
         self.changed.emit()
 
     def _restorable(self) -> list[Pin]:
@@ -221,6 +222,7 @@ class GeneLayers:
                 layer.name = pin_name(pin.gene, heatmap, pin.in_composite)
                 pin = replace(pin, own_name=layer.name)
             moved = replace(pin, source=heatmap)
+            _note(moved)
             self.pins = [moved if each.image is image else each for each in self.pins]
             image.raster = heatmap.raster
             moved.refresh()
@@ -247,21 +249,16 @@ class GeneLayers:
         """
         if not 1 <= len(genes) <= len(COMPOSITE_COLORMAPS):
             raise ValueError(f"a composite is of 1 to {len(COMPOSITE_COLORMAPS)} genes")
-        with self._settled():
-            hidden, self._hidden_by_composite = self._hidden_by_composite, []
+        with self._shown.settled():
             self._remove_composite()
-            shown = [pin.layer for pin in self.pins if pin.layer.visible]
-            self._hidden_by_composite = hidden + shown + self._resting
-            self._resting = []
-            for layer in shown:
-                layer.visible = False
+            self._shown.make_way()
             for gene, colormap in zip(genes, COMPOSITE_COLORMAPS, strict=False):
                 self._add(gene, colormap, in_composite=True)
         self.changed.emit()
 
     def undo_composite(self) -> None:
         """Remove the composite; what it hid is shown again."""
-        with self._settled():
+        with self._shown.settled():
             self._remove_composite()
 
     # --- on black, or the heatmap on the slide ---
@@ -273,46 +270,11 @@ class GeneLayers:
 
     def show_pins(self) -> None:
         """Show the pinned genes on black again, those that :meth:`show_slide` hid or else all."""
-        with self._settled():
-            if not self._wake():
-                for pin in self.pins:
-                    if pin.layer not in self._hidden_by_composite:
-                        pin.layer.visible = True
+        self._shown.show_pins()
 
     def show_slide(self) -> None:
         """Show slide and heatmap instead of the pinned genes."""
-        shown = [pin.layer for pin in self.pins if pin.layer.visible]
-        if shown:
-            with self._settled():
-                self._resting = shown
-                for layer in shown:
-                    layer.visible = False
-
-    def _wake(self) -> bool:
-        """Show the layers that the heatmap was shown instead of; whether there were any."""
-        resting, self._resting = self._resting, []
-        layers = [pin.layer for pin in self.pins]
-        resting = [layer for layer in resting if layer in layers]
-        for layer in resting:
-            layer.visible = True
-        return bool(resting)
-
-    @contextmanager
-    def _settled(self) -> Iterator[None]:
-        """Lay or lift the black once, when all is done."""
-        outermost, self._settling = not self._settling, True
-        try:
-            yield
-        finally:
-            self._settling = not outermost
-            self._settle()
-
-    def _settle(self) -> None:
-        if not self._settling:
-            if self.are_shown:
-                self.ground.lay([pin.layer for pin in self.pins])
-            else:
-                self.ground.lift()
+        self._shown.rest_pins()
 
     # --- layers ---
 
@@ -329,7 +291,7 @@ class GeneLayers:
             contrast_limits=(0.0, 1.0),
             blending="additive",
             interpolation2d=self.interpolation,
-            metadata={GENE_KEY: gene},
+            metadata={GENE_KEY: gene, PIN_KEY: {"in_composite": in_composite}},
             **placement_of(source.layer),
         )
         # The heatmap stays the one that is worked on.
@@ -344,7 +306,23 @@ class GeneLayers:
         self.limits.join(pin.image)
         pin.layer.events.visible.connect(self._on_visible)
         self.pins.append(pin)
-        self._settle()
+        _note(pin)
+
+    def _take_up(self) -> None:
+        """Take up layers that were pinned in a dock that is gone."""
+        known = [pin.layer for pin in self.pins]
+        heatmaps = [heatmap_of(layer) for layer in self.viewer.layers]
+        sources = {id_of(each.layer): each for each in heatmaps if each is not None}
+        for layer in [la for la in self.viewer.layers if is_pin(la) and la not in known]:
+            gene, noted = layer.metadata[GENE_KEY], layer.metadata[PIN_KEY]
+            source = sources.get(noted.get("source", ""))
+            if source is None or gene not in source.prediction.var_names:
+                continue
+            image = TileImage(layer, source.raster)
+            image.values = source.values_of(gene)
+            pin = Pin(gene, source, image, noted["in_composite"], noted["name"])
+            self._keep(pin)
+            self._move([pin], source, keep_limits=True)  # it may show another prediction by now
 
     def _remove_composite(self) -> None:
         for pin in [pin for pin in self.pins if pin.in_composite]:
@@ -364,19 +342,7 @@ class GeneLayers:
         self.pins.remove(pin)
         pin.layer.events.visible.disconnect(self._on_visible)
         self.limits.leave(pin.image)
-        if pin.in_composite and not self.has_composite:
-            self._leave_composite(pin)
-        self._settle()
         self.changed.emit()
-
-    def _leave_composite(self, last: Pin) -> None:
-        hidden, self._hidden_by_composite = self._hidden_by_composite, []
-        hidden = [layer for layer in hidden if layer in [pin.layer for pin in self.pins]]
-        if last.layer.visible:
-            for layer in hidden:
-                layer.visible = True
-        else:  # the heatmap is shown instead
-            self._resting += hidden
 
     def _move_orphans(self) -> None:
         """Take pins whose heatmap was removed over to one of the same slide that is still there."""
@@ -386,5 +352,13 @@ class GeneLayers:
                 self.move_to(heatmap)
 
     def _on_visible(self, _event: Any = None) -> None:
-        self._settle()
         self.visibility_changed.emit()
+
+
+def _note(pin: Pin) -> None:
+    """Keep with the layer what a dock needs that is opened later."""
+    pin.layer.metadata[PIN_KEY] = {
+        "source": id_of(pin.source.layer),
+        "name": pin.own_name,
+        "in_composite": pin.in_composite,
+    }

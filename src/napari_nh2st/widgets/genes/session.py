@@ -80,16 +80,8 @@ class GeneSession:
         return self._heatmap
 
     def show(self, gene: str) -> None:
-        """Show a gene in the current heatmap, instead of pinned genes and signatures."""
-        if self._heatmap is not None:
-            self._heatmap.show(gene)
-            self.show_heatmap()
-
-    def show_heatmap(self) -> None:
-        """Show the current heatmap on its slide, where pinned genes or a signature hid it."""
-        self.pins.show_slide()
-        if self._heatmap is not None:
-            self.signatures.show_instead(self._heatmap)
+        """Show a gene in the current heatmap, instead of pins, signatures and domains."""
+        self.current.show_gene(gene)
 
     def show_signature(self, signature: Signature) -> None:
         """Score a signature of the current prediction, and show it on the slide."""
@@ -109,7 +101,7 @@ class GeneSession:
         self.caption.follow()
 
     def close(self) -> None:
-        """Let go of both, and stop computing; the layers stay."""
+        """Let go of both, and stop computing; the layers stay, the pinned ones hidden."""
         if self._following:
             self._following = False
             self.current.replaced.disconnect(self._on_replaced)
@@ -150,7 +142,6 @@ class GeneSession:
         self.heatmap_changed.emit()
 
     def _on_shown(self, gene: str) -> None:
-        self.pins.show_slide()  # whoever shows another gene wants to see it
         self.caption.update()
         self.shown.emit(gene)
 

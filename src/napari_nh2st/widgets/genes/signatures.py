@@ -18,10 +18,12 @@ from napari_nh2st.widgets.genes.limits import PERCENTILES
 from napari_nh2st.widgets.genes.same_slide import of_same_slide
 from napari_nh2st.widgets.genes.statistics import RepeatedWork
 from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
+from napari_nh2st.widgets.layer_roles import SIGNATURE_KEY
+from napari_nh2st.widgets.shown_layers import ShownLayers
+from napari_nh2st.widgets.slide_below import made_over
 from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
-SIGNATURE_KEY = "nh2st_signature"
-"""Key of a signature layer's metadata under which its name and its genes lie."""
+__all__ = ["COLORMAP", "SIGNATURE_KEY", "Signature", "SignatureLayers", "symmetric_limits"]
 
 COLORMAP = "PiYG"
 _SECONDS_BETWEEN = 2.0
@@ -85,7 +87,7 @@ class SignatureLayers:
         self.interpolation = "nearest"
         self._shown: list[_Shown] = []
         self._new: list[tuple[Heatmap, Signature]] = []
-        self._hidden: list[Heatmap] = []
+        self._shown_layers = ShownLayers.of(viewer)
         self._following = False
         self.work = RepeatedWork(_scores, _SECONDS_BETWEEN)
         self.work.done.connect(self._show_scores)
@@ -130,15 +132,6 @@ class SignatureLayers:
         """
         self._new.append((source, signature))
         self.work.request(self._wanted_of(source), now=True)
-
-    def show_instead(self, source: Heatmap) -> None:
-        """Show a heatmap that a signature hid, and hide its signatures."""
-        if source in self._hidden:
-            self._hidden.remove(source)
-            for shown in self._shown:
-                if shown.source is source:
-                    shown.image.layer.visible = False
-            source.layer.visible = True
 
     def refresh(self, source: Heatmap) -> None:
         """Score a prediction's signatures again: values have come."""
@@ -237,7 +230,7 @@ class SignatureLayers:
             opacity=source.layer.opacity,
             blending="translucent_no_depth",
             interpolation2d=self.interpolation,
-            metadata={SIGNATURE_KEY: _metadata(signature)},
+            metadata={SIGNATURE_KEY: _metadata(signature)} | made_over(source.layer),
             **placement_of(source.layer),
         )
         self.viewer.layers.selection = selected  # the heatmap stays the one that is worked on
@@ -247,9 +240,7 @@ class SignatureLayers:
         if hasattr(layer, "colorbar"):  # since napari 0.7
             layer.colorbar.visible = True
         self._shown.append(_Shown(signature, source, image, layer.name))
-        if source.layer.visible:  # the colors of both, mixed, would mean neither
-            source.layer.visible = False
-            self._hidden.append(source)
+        self._shown_layers.show(layer)
         self.changed.emit()
 
     def _remove(self, shown: _Shown) -> None:
@@ -261,15 +252,12 @@ class SignatureLayers:
         for shown in [shown for shown in self._shown if shown.image.layer == event.value]:
             self._forget(shown)
         self._new = [(source, new) for source, new in self._new if source.layer != event.value]
-        self._hidden = [source for source in self._hidden if source.layer != event.value]
         if any(shown.source.layer == event.value for shown in self._shown):
             # By itself: several layers may be under way.
             QTimer.singleShot(0, self._move_orphans)
 
     def _forget(self, shown: _Shown) -> None:
         self._shown = [each for each in self._shown if each is not shown]
-        if not any(other.source is shown.source for other in self._shown):
-            self.show_instead(shown.source)
         self.changed.emit()
 
     def _move_orphans(self) -> None:

@@ -1,0 +1,52 @@
+"""What a layer shows of a prediction: a gene, a pinned gene, a signature or domains."""
+
+import re
+
+from anndata import AnnData
+from napari.layers import Image, Labels, Layer
+
+from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+
+GENE_KEY = "nh2st_gene"
+"""Key of a pinned layer's metadata under which its gene's name lies."""
+
+PIN_KEY = "nh2st_pin"
+"""Beside it: the id of the heatmap's layer that the gene is of (``source``), the layer's own
+``name``, and whether it is ``in_composite``. A dock that is opened later takes the pin up."""
+
+SIGNATURE_KEY = "nh2st_signature"
+"""Key of a signature layer's metadata under which its name and its genes lie."""
+
+DOMAINS_KEY = "nh2st_domains"
+"""Key of a Labels layer's metadata under which the prediction lies that it shows domains of."""
+
+DOMAINS_NAME_KEY = "nh2st_name"
+"""Beside it: what the layer is called until the user renames it."""
+
+
+def is_pin(layer: Layer) -> bool:
+    """Whether it shows one pinned gene, or one of a composite."""
+    return isinstance(layer, Image) and GENE_KEY in layer.metadata
+
+
+def is_in_composite(layer: Layer) -> bool:
+    """Whether it is a layer of a composite."""
+    return is_pin(layer) and bool(layer.metadata.get(PIN_KEY, {}).get("in_composite"))
+
+
+def covers_tiles(layer: Layer) -> bool:
+    """Whether it is a heatmap, a signature or domains: of these, one is shown at a place."""
+    if isinstance(layer, Image):
+        heatmap = isinstance(layer.metadata.get(PREDICTION_KEY), AnnData)
+        return heatmap or SIGNATURE_KEY in layer.metadata
+    return isinstance(layer, Labels) and are_own_domains(layer)
+
+
+def are_own_domains(layer: Labels) -> bool:
+    """Whether it shows domains and is still called as it was added.
+
+    napari numbers names that are taken. One that the user renamed is theirs to show and hide.
+    """
+    own = str(layer.metadata.get(DOMAINS_NAME_KEY, ""))
+    numbered = re.escape(own) + r"( \[\d+\])?"
+    return DOMAINS_KEY in layer.metadata and re.fullmatch(numbered, layer.name) is not None

@@ -1,0 +1,303 @@
+"""What is shown of predictions in a viewer, and what is hidden for its sake."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Shapes
+from numpy.typing import NDArray
+
+from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+from napari_nh2st.widgets.layer_roles import DOMAINS_KEY, covers_tiles, is_in_composite, is_pin
+
+SHOWS_DOMAINS = "shows_domains"
+"""Key of ``uns["nh2st"]``: whether the domains were seen last, and not a gene."""
+
+_BLACK = "black"
+
+_known: "WeakSet[ShownLayers]" = WeakSet()
+
+
+@dataclass(frozen=True)
+class PinsShown:
+    """Which pins are visible, and which were hidden for the slide's or a composite's sake."""
+
+    visible: tuple[Layer, ...]
+    resting: tuple[Layer, ...]
+    under_composite: tuple[Layer, ...]
+
+
+class ShownLayers:
+    """Shows and hides the layers of predictions, so that no colors mix that would mean nothing.
+
+    At one place there is a heatmap, a signature or domains, on the slide. Or there are pinned
+    genes, or a composite, whose colors add up: on black, with all else hidden but shapes. What was
+    hidden comes back, unless somebody showed or hid it meanwhile.
+
+    Get it by :meth:`of`: the docks of a viewer share one. It is gone when nobody holds it.
+
+    Parameters
+    ----------
+    viewer
+        Its layers are followed; its canvas is black beneath pins, in the light theme too.
+
+    Attributes
+    ----------
+    is_black
+        Whether pins are shown, on black.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.is_black = False
+        self._beneath: list[Layer] = []
+        self._former_background: Any = None
+        self._replaced: dict[Layer, list[Layer]] = {}
+        self._resting: list[Layer] = []
+        self._under_composite: list[Layer] = []
+        self._working = False
+        for layer in viewer.layers:
+            layer.events.visible.connect(self._on_visible)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        _known.add(self)
+
+    @classmethod
+    def of(cls, viewer: ViewerModel) -> "ShownLayers":
+        """The one of this viewer."""
+        # By hash: napari gives docks the viewer wrapped, and calls viewers with equal fields equal.
+        found = (known for known in _known if hash(known.viewer) == hash(viewer))
+        return next(found, None) or cls(viewer)
+
+    # --- on the slide ---
+
+    def show(self, layer: Layer) -> None:
+        """Show a heatmap, a signature or domains, in the place of others there and of pins.
+
+        In a grid, where they lie side by side, other heatmaps stay.
+        """
+        grid = getattr(self.viewer, "canvas", self.viewer).grid.enabled  # moved with napari 0.9
+        with self.settled():
+            self.rest_pins()
+            self._settle()
+            others = [each for each in self._over(layer) if each.visible]
+            if grid:
+                others = [each for each in others if PREDICTION_KEY not in each.metadata]
+                if not others and PREDICTION_KEY in layer.metadata:
+                    return
+            bases = self._replaced.get(layer, [])
+            bases = bases + [base for each in others for base in self._bases(each)]
+            for each in [*others, layer]:
+                _set_visible(each, each == layer)
+                _note_seen(each)
+            kept = {each: those for each, those in self._replaced.items() if each not in others}
+            kept[layer] = list(dict.fromkeys(bases))
+            self._replaced = {each: _without(layer, those) for each, those in kept.items()}
+
+    def _bases(self, layer: Layer) -> list[Layer]:
+        """The heatmaps to show when what replaces this layer goes."""
+        return [layer] if PREDICTION_KEY in layer.metadata else self._replaced.get(layer, [])
+
+    def _over(self, layer: Layer) -> list[Layer]:
+        """What else covers tiles at the place of a layer."""
+        low, high = _box(layer)
+        others = [la for la in self.viewer.layers if la != layer and covers_tiles(la)]
+        boxes = [(la, _box(la)) for la in others]
+        return [la for la, box in boxes if (box[0] <= high).all() and (box[1] >= low).all()]
+
+    # --- pins, on black ---
+
+    def wake_pins(self) -> bool:
+        """Show the pins again that :meth:`rest_pins` hid; whether there were any."""
+        resting, self._resting = self._resting, []
+        with self.settled():
+            for layer in resting:
+                layer.visible = True
+        return bool(resting)
+
+    def show_pins(self) -> None:
+        """Show the pins again that rest, or else all that no composite hid."""
+        with self.settled():
+            if not self.wake_pins():
+                for layer in self._pins():
+                    if layer not in self._under_composite:
+                        layer.visible = True
+
+    def rest_pins(self) -> None:
+        """Hide the pins, and show what they were shown instead of."""
+        shown = [layer for layer in self._pins() if layer.visible]
+        if shown:
+            self._resting = shown
+            with self.settled():
+                for layer in shown:
+                    layer.visible = False
+
+    def make_way(self) -> None:
+        """Hide the pins for a composite that comes, until its last layer is removed."""
+        shown = [layer for layer in self._pins() if layer.visible]
+        with self.settled():
+            self._under_composite = shown + self._resting
+            self._resting = []
+            for layer in shown:
+                layer.visible = False
+
+    def pins_shown(self) -> PinsShown:
+        """How the pins are shown now, for :meth:`undo`."""
+        visible = (layer for layer in self._pins() if layer.visible)
+        return PinsShown(tuple(visible), tuple(self._resting), tuple(self._under_composite))
+
+    def undo(self, before: PinsShown, after: PinsShown) -> None:
+        """Show the pins as before something happened to them, but for what was changed since.
+
+        Parameters
+        ----------
+        before, after
+            From :meth:`pins_shown`.
+        """
+        pins = self._pins()
+        with self.settled():
+            came = [each for each in before.visible if each in pins and each not in after.visible]
+            if came:
+                self.wake_pins()
+            for layer in came:
+                layer.visible = True
+            for layer in after.visible:
+                if layer in pins and layer not in before.visible:
+                    layer.visible = False
+            if any(map(is_in_composite, pins)):
+                self._under_composite = [each for each in before.under_composite if each in pins]
+            resting = dict.fromkeys([*self._resting, *before.resting])
+            self._resting = [
+                each
+                for each in resting
+                if each in pins and not each.visible and each not in self._under_composite
+            ]
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Lay or lift the black once, when all is done."""
+        outermost, self._working = not self._working, True
+        try:
+            yield
+        finally:
+            if outermost:
+                try:
+                    self._settle()
+                finally:
+                    self._working = False
+
+    def _pins(self) -> list[Layer]:
+        return [layer for layer in self.viewer.layers if is_pin(layer)]
+
+    def _settle(self) -> None:
+        any_shown = any(layer.visible for layer in self._pins())
+        if any_shown != self.is_black:
+            self.is_black = any_shown
+            if any_shown:
+                self._lay()
+            else:
+                self._lift()
+
+    def _lay(self) -> None:
+        others = [la for la in self.viewer.layers if not is_pin(la) and not isinstance(la, Shapes)]
+        self._beneath = [layer for layer in others if layer.visible]
+        for layer in self._beneath:
+            layer.visible = False
+        if (canvas := _canvas_with_background(self.viewer)) is not None:
+            self._former_background = canvas.background_color_override
+            canvas.background_color_override = _BLACK
+
+    def _lift(self) -> None:
+        beneath, self._beneath = self._beneath, []
+        for layer in beneath:
+            layer.visible = True
+        if (canvas := _canvas_with_background(self.viewer)) is not None:
+            canvas.background_color_override = self._former_background
+
+    # --- the viewer ---
+
+    def _on_visible(self, event: Any) -> None:
+        layer = event.source
+        if self._working:
+            return
+        if is_pin(layer):
+            with self.settled():
+                pass
+        elif self.is_black and layer.visible:
+            if covers_tiles(layer):
+                self.show(layer)
+            else:  # it is somebody else's from now on
+                self._beneath = _without(layer, self._beneath)
+
+    def _on_inserted(self, event: Any) -> None:
+        layer = event.value
+        layer.events.visible.connect(self._on_visible)
+        if self._working or not layer.visible:
+            return
+        if is_pin(layer):
+            with self.settled():
+                pass
+        elif self.is_black and isinstance(layer, (Image, Labels)):
+            self.rest_pins()
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        layer.events.visible.disconnect(self._on_visible)
+        bases = self._replaced.pop(layer, [])
+        self._replaced = {each: _without(layer, those) for each, those in self._replaced.items()}
+        self._beneath = _without(layer, self._beneath)
+        self._resting = _without(layer, self._resting)
+        self._under_composite = _without(layer, self._under_composite)
+        with self.settled():
+            if is_in_composite(layer) and not any(map(is_in_composite, self._pins())):
+                self._leave_composite(layer.visible)
+            for base in bases:
+                self._give_back(base)
+
+    def _leave_composite(self, was_shown: bool) -> None:
+        hidden, self._under_composite = self._under_composite, []
+        if not was_shown:  # the heatmap is shown instead
+            self._resting += hidden
+            return
+        for layer in hidden:
+            layer.visible = True
+
+    def _give_back(self, heatmap_layer: Layer) -> None:
+        """Show a heatmap again whose place is free."""
+        if any(each.visible or each in self._beneath for each in self._over(heatmap_layer)):
+            return
+        if self.is_black:
+            self._beneath = [*_without(heatmap_layer, self._beneath), heatmap_layer]
+        else:
+            heatmap_layer.visible = True
+
+
+def _without(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
+    # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
+    return [each for each in layers if each != layer]
+
+
+def _set_visible(layer: Layer, visible: bool) -> None:
+    if layer.visible != visible:  # napari draws a layer anew, also if it was visible
+        layer.visible = visible
+
+
+def _note_seen(layer: Layer) -> None:
+    """Let a file of the prediction open with its domains, or with a gene in their place."""
+    if DOMAINS_KEY in layer.metadata:
+        layer.metadata[DOMAINS_KEY].uns["nh2st"][SHOWS_DOMAINS] = layer.visible
+
+
+def _box(layer: Layer) -> NDArray[np.float64]:
+    """(2, 2) lowest and highest (y, x) in the world."""
+    return np.asarray(layer.extent.world, np.float64)[:, -2:]
+
+
+def _canvas_with_background(viewer: ViewerModel) -> Any:
+    """The canvas whose color can be set; there is none before napari 0.9."""
+    canvas = getattr(viewer, "canvas", None)
+    return canvas if hasattr(canvas, "background_color_override") else None
