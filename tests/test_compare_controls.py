@@ -50,7 +50,9 @@ def test_model_and_device_are_remembered_and_can_be_reset(
     # What is being typed is no model, and one that is offered was not chosen.
     controls.model.choose(f"{model}/no")
     controls.offer_model(bundled)
-    assert settings.model == model
+    controls.device.setCurrentText("auto")
+    controls.device.setCurrentText("cpu")
+    assert vars(settings) == {"model": model, "device": "cpu"}
 
     another = new_controls(qtbot)
     assert another.model.text == model

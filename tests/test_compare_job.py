@@ -11,6 +11,7 @@ import pytest
 
 from array_slides import write_tiff
 from compared_sections import MPP, DrawnSection, write_model, write_section
+from napari_nh2st.analysis import comparison as analysis_comparison
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
 from napari_nh2st.jobs.child import Inbox
@@ -105,7 +106,7 @@ def test_a_file_has_all_of_a_comparison(tmp_path: Path, name: str) -> None:
         assert kept[number] == result.summary[number]
     assert kept["section"] == "S1"
     assert kept["expression"] == "S1.h5ad"
-    assert kept["positions_taken"] == "taken with x mirrored"
+    assert kept["positions_taken"] == "flip-x"
     assert kept["interval"] == "95 %, 20 resamples of the spots"
     assert "positions" not in kept
 
@@ -141,6 +142,15 @@ def test_scores_that_a_file_does_not_have_are_computed(section: DrawnSection, mo
     del some.layers["measured"]
     with pytest.raises(InputError, match=r'no layers\["measured"\]'):
         kept_comparison(some)
+
+
+def test_scores_that_a_file_has_are_not_computed(
+    monkeypatch: pytest.MonkeyPatch, section: DrawnSection, model: Path
+) -> None:
+    result = compared(run(section, model))
+    monkeypatch.setattr(analysis_comparison, "comparison_table", None)
+    again = kept_comparison(result.prediction)
+    pd.testing.assert_frame_equal(again.scores, result.scores)
 
 
 def test_it_tells_how_far_it_is(section: DrawnSection, model: Path) -> None:
@@ -239,6 +249,11 @@ def test_a_report_is_a_folder_of_scores_prediction_and_figures(
     assert (folder / "predictions" / "S1.h5ad").exists()
     with pytest.raises(InputError, match="exists already"):
         list(write_report(Inbox(), compared=result, folder=folder))
+    # As in a prediction at tiles that was looked up at spots.
+    for name in ("section", "donor"):
+        result.prediction.uns["nh2st"].pop(name)
+    list(write_report(Inbox(), compared=result, folder=tmp_path / "again"))
+    assert (tmp_path / "again" / "predictions" / "S1.h5ad").exists()
 
 
 def test_the_viewers_side_of_it_needs_no_torch() -> None:

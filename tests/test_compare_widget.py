@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
+from napari.layers._source import layer_source
 from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.colormaps import ensure_colormap
 from pytestqt.qtbot import QtBot
@@ -21,7 +23,7 @@ from compared_sections import MPP, DrawnSection, write_model, write_section
 from drawn_predictions import drawn_prediction
 from local_jobs import LocalJob, LocalJobs
 from napari_nh2st._expression_reader import read_expression
-from napari_nh2st._reader import read_slide
+from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.export import write_anndata
 from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.jobs import JobFailed, child
@@ -32,6 +34,7 @@ from napari_nh2st.spots.placement import Fix
 from napari_nh2st.widgets.compare import on_slide as measured_on_slide
 from napari_nh2st.widgets.compare import scatter as compare_scatter
 from napari_nh2st.widgets.compare import widget as compare_module
+from napari_nh2st.widgets.compare.kept import slide_layer_of
 from napari_nh2st.widgets.compare.widget import CompareWidget
 from napari_nh2st.widgets.heatmap import Heatmap
 from small_models import PANEL
@@ -310,6 +313,108 @@ def test_with_its_slide_the_st_goes(viewer: ViewerModel, loaded: CompareWidget) 
     assert loaded.section.measured is None
 
 
+def test_what_was_taken_away_does_not_come_back_with_the_slide(
+    qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, section: DrawnSection
+) -> None:
+    loaded.remove()
+    viewer.layers.remove(viewer.layers["S1"])
+    open_slide_of(viewer, section)
+    assert loaded._left() is None
+
+
+@in_both_viewers
+def test_what_one_dock_follows_is_not_taken_by_another(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget
+) -> None:
+    other = CompareWidget(viewer)
+    qtbot.addWidget(other)
+    assert other._left() is None
+    assert done.compared is not None
+    done._end()
+    other._take_over()
+    assert other.compared is done.compared
+
+
+def test_pictures_of_other_readers_are_no_obstacle(viewer: ViewerModel) -> None:
+    with layer_source(path="/data/photo.png", reader_plugin="napari"):
+        photo = viewer.add_image(np.zeros((5, 5, 3), np.uint8), rgb=True)
+    assert isinstance(photo.source.path, str)
+    assert slide_layer_of(viewer, Path("S1.tif")) is None
+    assert slide_layer_of(viewer, Path("photo.png")) == photo
+
+
+def test_st_that_is_dropped_gets_the_process_ready(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection
+) -> None:
+    open_slide_of(viewer, section)
+    widget.source.take([section.expression])
+    assert widget._process._jobs is not None
+    qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+    assert widget.section.measured is not None
+
+
+@in_both_viewers
+def test_the_mpp_that_spots_tell_is_for_their_own_slide(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection, tmp_path: Path
+) -> None:
+    slide = open_slide_of(viewer, section, mpp=12.0)
+    load(qtbot, widget, section)
+    assert widget.mpp_box.text.text().startswith("S1: ")
+    (tmp_path / "other").mkdir()
+    other = open_slide_of(viewer, write_section(tmp_path / "other", "S2"), mpp=3.0)
+    viewer.layers.selection.active = other
+    assert not widget.mpp_box.isVisibleTo(widget)
+    widget.mpp_box.chosen.emit(6.25)
+    assert widget.slide.mpp.value() == 3.0
+    viewer.layers.selection.active = slide
+    assert widget.mpp_box.isVisibleTo(widget)
+    widget.mpp_box.keep.click()
+    widget.section.set_panel(("VIM",))
+    qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+    assert not widget.mpp_box.is_open, "it was refused"
+    widget._end()
+    again = CompareWidget(viewer)
+    qtbot.addWidget(again)
+    qtbot.waitUntil(lambda: not again.section.is_reading, timeout=30_000)
+    assert again.section.measured is not None
+    assert not again.mpp_box.is_open
+
+
+def test_another_model_that_lacks_genes_is_warned_of(
+    qtbot: QtBot, loaded: CompareWidget, messages: dict[str, list[str]]
+) -> None:
+    loaded.section.set_panel(tuple(f"Gene{i}" for i in range(9)))
+    qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=30_000)
+    assert "shares no gene with the model" in messages["warning"][0]
+
+
+@in_both_viewers
+def test_the_slides_second_layer_is_no_slide_and_st_that_is_read_ends_it(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, section: DrawnSection
+) -> None:
+    done.beside.click()
+    assert SLIDE_KEY not in viewer.layers["S1 (beside)"].metadata
+    load(qtbot, done, section)
+    assert done.section.slide_layer == viewer.layers["S1"]
+    assert "S1 (beside)" not in viewer.layers
+
+
+@in_both_viewers
+def test_predictions_of_an_untrained_model_are_called_so(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget
+) -> None:
+    layers = done.section.layers
+    assert layers is not None
+    layers.is_trained = False
+    done.show_gene("CD74")
+    done.kinds["residual"].click()
+    assert {layer.name for layer in points(viewer).values()} == {
+        "measured · CD74",
+        "predicted · CD74 · UNTRAINED",
+        "residual · CD74 · UNTRAINED",
+    }
+
+
 @in_both_viewers
 def test_st_stays_on_its_slide_until_it_is_laid_over_another(
     qtbot: QtBot, viewer: ViewerModel, loaded: CompareWidget, tmp_path: Path,
@@ -353,8 +458,9 @@ def test_a_comparison_survives_that_another_slide_is_selected(
 @in_both_viewers
 @pytest.mark.parametrize("all_layers", [False, True])
 def test_a_comparison_survives_its_slide(
-    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, all_layers: bool, tmp_path: Path
-) -> None:
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, all_layers: bool, tmp_path: Path,
+    section: DrawnSection,
+) -> None:  # fmt: skip
     done.beside.click()
     if all_layers:
         viewer.layers.clear()
@@ -372,6 +478,13 @@ def test_a_comparison_survives_its_slide(
     done.write_report(tmp_path / "report")
     qtbot.waitUntil(lambda: not done.is_running, timeout=60_000)
     assert (tmp_path / "report" / "summary.json").exists()
+    compared = done.compared
+    open_slide_of(viewer, section)
+    qtbot.waitUntil(lambda: done.section.layers is not None, timeout=20_000)
+    assert done.compared is compared
+    assert points(viewer)["predicted"].name == "predicted · CD74"
+    assert not done.other_slide.isVisibleTo(done)
+    assert done.source.summary.text().endswith("On S1.")
 
 
 @in_both_viewers
@@ -741,14 +854,20 @@ def test_a_second_run_keeps_the_layers_as_the_user_made_them(
 
 
 @in_both_viewers
-def test_layers_that_the_user_deletes_are_missed_by_nothing(
+def test_layers_that_the_user_deletes_are_missed_by_nothing_and_come_back_when_asked_for(
     viewer: ViewerModel, done: CompareWidget, messages: dict[str, list[str]]
 ) -> None:
     viewer.layers.remove(points(viewer)["predicted"])
     done.show_gene("CD74")
+    assert "predicted" not in points(viewer)
+    done.kinds["predicted"].click()
+    layer = points(viewer)["predicted"]
+    assert layer.visible
+    assert layer.features.columns.tolist() == ["CD74"]
+    viewer.layers.remove(layer)
     done.beside.click()
-    assert not grid_of(viewer).enabled
-    assert not done.beside.isChecked()
+    assert points(viewer)["predicted"].visible
+    done.beside.click()
     done.kinds["residual"].click()
     assert points(viewer)["residual"].visible
     assert messages["error"] == []
@@ -854,12 +973,16 @@ def test_cancel_stops_it_and_keeps_the_measured(
     loaded.run.click()
     qtbot.waitUntil(lambda: loaded.bar.value() == 1, timeout=20_000)
     assert not loaded.source.clear.isEnabled()
+    assert not loaded.mpp_box.use.isEnabled()
+    loaded._on_model(SimpleNamespace(panel=("VIM",), reliability=None))
     loaded.cancel.click()
     qtbot.waitUntil(lambda: not loaded.is_running, timeout=20_000)
     assert loaded.status.text() == "Stopped."
     assert set(points(viewer)) == {"measured"}
     assert loaded.run.isEnabled()
     assert loaded.source.clear.isEnabled()
+    qtbot.waitUntil(lambda: not loaded.section.is_reading, timeout=20_000)
+    assert loaded.section.target.columns.tolist() == ["VIM"], "of the model chosen meanwhile"
 
 
 def test_out_of_its_dock_it_ends_its_jobs_and_forgets_the_viewer(
@@ -903,6 +1026,8 @@ def test_the_report_and_the_table_are_written(
     folder = tmp_path / "report"
     done.write_report(folder)
     assert not done.run.isEnabled()
+    assert not done.cancel.isEnabled(), "half a folder is of no use"
+    done.stop()
     qtbot.waitUntil(lambda: not done.is_running, timeout=60_000)
     assert messages["info"] == [f"Wrote {folder}"]
     assert (folder / "summary.json").exists()

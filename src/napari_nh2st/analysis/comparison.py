@@ -15,6 +15,9 @@ KEY = "comparison"
 
 _NOTICES = "notices"
 
+_SCORES = ("pcc", "pcc_low", "pcc_high", "mse", "mae", "mse_baseline", "mae_baseline")
+"""Of each gene, in this order."""
+
 
 @dataclass(frozen=True, eq=False)
 class KeptComparison:
@@ -84,12 +87,17 @@ def comparison_of(prediction: AnnData) -> KeptComparison:
     from napari_nh2st.training.metrics import summarize
 
     kept = prediction.uns["nh2st"].get(KEY, {})
-    scores = comparison_table(prediction, bootstrap=0).drop(columns=["reliability", "n_spots"])
-    scores = scores.assign(mse_baseline=np.nan, mae_baseline=np.nan)
-    is_kept = kept.get("n_spots") == prediction.n_obs and "pcc" in prediction.var
+    is_kept = (
+        kept.get("n_spots") == prediction.n_obs
+        and set(_SCORES) <= set(prediction.var)
+        and "measured" in prediction.layers
+    )
     if is_kept:
-        for name in scores.columns[1:]:
-            scores[name] = prediction.var[name].to_numpy(np.float64)
+        scores = prediction.var[list(_SCORES)].astype(np.float64).reset_index(drop=True)
+        scores.insert(0, "gene", prediction.var_names.to_numpy(str))
+    else:
+        scores = comparison_table(prediction, bootstrap=0)
+        scores = scores.reindex(columns=["gene", *_SCORES])
     summary = summarize(scores, [prediction], bootstrap=0)
     if is_kept and kept["n_genes"] == prediction.n_vars:
         # What is None is not in a file; here it has its name.

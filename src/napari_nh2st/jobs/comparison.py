@@ -20,10 +20,12 @@ from napari_nh2st.spots import Section, check_section, read_spots, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
 
-_LEAST_ON_TISSUE = 0.05
-"""Of the spots' area: with less, this is not the slide they were measured on."""
+ANOTHER_SLIDE_BELOW = 0.05
+"""Share of the spots' area that is tissue: with less, it is not the slide they were measured on."""
 
 _SPACE_RANGER_FOLDER = "outs"
+
+_NO_DONOR = "not known"
 
 _BASELINE = "mean of the training target"
 
@@ -129,14 +131,14 @@ def compare(
             spots = apply_fix(spots, fix, opened.shape)
         # Where the user wants them is where they are: that was asked when they were loaded.
         check = check_section(spots, opened, name=name, trust_positions=True)
-    if check.on_tissue < _LEAST_ON_TISSUE:
+    if check.on_tissue < ANOTHER_SLIDE_BELOW:
         raise InputError(
             f"{name}: {check.on_tissue:.0%} of the spots' area is tissue of {slide.name}; choose "
             "the slide that they were measured on, or correct their positions"
         )
     array = spot_array(spots)
     pitch_um = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
-    section = Section(name, "not known", slide, expression, positions, fix=fix)
+    section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix)
     measured = MeasuredSection(section, spots, check.mpp, pitch_um, array.layout, check.warnings)
 
     told: SimpleQueue[Predicting | None] = SimpleQueue()
@@ -173,7 +175,7 @@ def compare(
             "section": name,
             "expression": expression.name,
             "positions": None if positions is None else positions.name,
-            "positions_taken": Fix().in_words() if fix is None else fix.in_words(),
+            "positions_taken": "" if fix is None else fix.spelled(),
             "baseline": _BASELINE if has_baseline else "not known",
             "interval": f"95 %, {bootstrap} resamples of the spots" if bootstrap else "none",
         },
@@ -221,9 +223,12 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
     """
     from napari_nh2st.training.evaluation import Evaluation, write_evaluation
 
-    name = str(compared.prediction.uns["nh2st"]["section"])
+    name = section_of(compared.prediction)
+    prediction = compared.prediction.copy()
+    # The donor of a slide in the viewer is not asked for.
+    prediction.uns["nh2st"] = {"donor": _NO_DONOR} | prediction.uns["nh2st"] | {"section": name}
     evaluation = Evaluation(
-        {name: compared.prediction},
+        {name: prediction},
         compared.scores,
         compared.summary,
         {name: compared.summary},
@@ -249,3 +254,9 @@ def section_name(slide: Path, expression: Path, trained_on: Collection[str] = ()
         source = source.parent
     names = slide.name.split(".")[0], source.name.split(".")[0]
     return next((name for name in names if name in trained_on), names[0])
+
+
+def section_of(prediction: AnnData) -> str:
+    """What the section of a comparison is called; as its slide where that was not recorded."""
+    about = prediction.uns["nh2st"]
+    return str(about.get("section", Path(str(about["slide"]["name"])).stem))

@@ -5,7 +5,11 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
+from napari_nh2st.widgets.shown_layers import ShownLayers
 from napari_nh2st.widgets.tile_image import place, placement_of
+
+BESIDE_KEY = "nh2st_beside"
+"""Key of the metadata of a slide's second layer, which is no slide to choose."""
 
 
 class SideBySide:
@@ -32,12 +36,15 @@ class SideBySide:
         self.slide_layer = slide_layer
         data, attributes, _ = slide_layer.as_layer_data_tuple()
         name = f"{slide_layer.name} (beside)"
-        self.copy = Image(data, **(attributes | {"name": name, "visible": True}))
+        # Without what is known of the slide: whoever looks for slides is to find the first alone.
+        own = {"name": name, "visible": True, "metadata": {BESIDE_KEY: True}}
+        self.copy = Image(data, **(attributes | own))
         # Grid and camera have moved with napari 0.9.
         self._grid = getattr(viewer, "canvas", viewer).grid
         self._camera = getattr(viewer, "scene", viewer).camera
         self._former_grid = (self._grid.enabled, self._grid.stride, self._grid.shape)
         self._former_view = (self._camera.center, self._camera.zoom)
+        ShownLayers.of(viewer).rest_pins()  # they hide the slide
         self._order = list(viewer.layers)
         self._visible = {layer: layer.visible for layer in viewer.layers}
         self._shown: list[Layer] = []

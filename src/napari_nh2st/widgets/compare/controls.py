@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.model.sources import bundled_models, is_hub_id
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.compare.fix import FixBox
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
@@ -33,7 +33,7 @@ from napari_nh2st.widgets.compare.table import ComparisonTable
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton
-from napari_nh2st.widgets.model_picker import ModelPicker, is_hub_id
+from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.remembered import Remembered
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice
@@ -107,8 +107,8 @@ class CompareControls(QWidget):
         self._remembered = Remembered("compare")
         self._is_remembering = True
         self._restore(self._remembered.get)
-        self.model.chosen.connect(self._remember)
-        self.device.currentTextChanged.connect(self._remember)
+        self.model.chosen.connect(self._remember_model)
+        self.device.currentTextChanged.connect(self._remember_device)
         self.reset.clicked.connect(self.reset_settings)
         self._lay_out()
         for key, pressed in (("F6", self.run), ("Shift+F6", self.cancel)):
@@ -138,10 +138,14 @@ class CompareControls(QWidget):
         self.model.choose(name)
         self._is_remembering = True
 
-    def _remember(self, _chosen: Any = None) -> None:
+    def _remember_device(self, device: str) -> None:
+        if self._is_remembering:
+            self._remembered.set(device=device)
+
+    def _remember_model(self, _config: Any = None) -> None:
         # A name that is still being typed is that of no model.
         if self._is_remembering and (self.model.config is not None or is_hub_id(self.model.text)):
-            self._remembered.set(model=self.model.text, device=self.device.currentText())
+            self._remembered.set(model=self.model.text)
 
     def _restore(self, get: Callable[[str, Any], Any]) -> None:
         """Set the controls; ``get`` gives a value by its name, or the default it is handed."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 from anndata import AnnData
@@ -13,12 +13,24 @@ from napari_nh2st._expression_reader import COMPARISON_KEY, COMPARISON_KIND_KEY
 from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.jobs.comparison import Compared
 from napari_nh2st.slide import Slide
+from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
 from napari_nh2st.widgets.compare.source import MeasuredST
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY
 
 KEPT_KEY = "nh2st_kept"
 """Key of a layer's metadata under which a :class:`Kept` lies."""
+
+FOLLOWER_KEY = "nh2st_follower"
+"""Key of the same under which a weak reference to the :class:`Follower` of the layer lies."""
+
+
+class Follower(Protocol):
+    """Goes on with layers, in one of the docks."""
+
+    @property
+    def is_following(self) -> bool:
+        """Whether its dock is there still."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +53,8 @@ class Kept:
         Genes of the model for which that is.
     choice
         Whether the user has chosen what was proposed for the positions; None for no choice.
+    refused_mpp
+        What was proposed for the slide's µm/px and not taken; None for nothing.
     compared
         What came out of the comparison; None without.
     """
@@ -52,6 +66,7 @@ class Kept:
     target: pd.DataFrame
     panel: tuple[str, ...]
     choice: bool | None
+    refused_mpp: MppProposal | None
     compared: Compared | None
 
     @property
@@ -68,7 +83,7 @@ class Left:
     Parameters
     ----------
     layers
-        By kind; at least one.
+        By kind; none of ST that was away together with its slide.
     slide_layer
         The slide that they lie on; None where it is not in the viewer.
     kept
@@ -83,32 +98,50 @@ class Left:
     prediction: AnnData | None
 
 
-def left_in(viewer: ViewerModel) -> Left | None:
+def left_in(viewer: ViewerModel, follower: Follower) -> Left | None:
     """The comparison, or the measured ST, whose layers are in a viewer; the topmost of several.
 
     Parameters
     ----------
     viewer
         May hold layers of a dock that was closed, or of a file that was opened.
+    follower
+        Who asks: layers that another one follows are not for it.
     """
-    top = next((layer for layer in reversed(viewer.layers) if _source(layer) is not None), None)
+    free = [layer for layer in viewer.layers if is_left(layer) and _is_free(layer, follower)]
+    top = free[-1] if free else None
     if top is None:
         return None
     kept, prediction = top.metadata.get(KEPT_KEY), top.metadata.get(COMPARISON_KEY)
     layers: dict[Kind, Points] = {}
-    for layer in viewer.layers:
+    for layer in free:
         if _source(layer) is _source(top):
             layers.setdefault(layer.metadata[COMPARISON_KIND_KEY], layer)
     if kept is not None:
-        slide_layer = _slide_layer(viewer, kept.slide)
+        slide_layer = slide_layer_of(viewer, kept.slide)
     else:
-        slide_layer = _slide_layer(viewer, Path(str(prediction.uns["nh2st"]["slide"]["name"])))
+        slide_layer = slide_layer_of(viewer, Path(str(prediction.uns["nh2st"]["slide"]["name"])))
     return Left(layers, slide_layer, kept, prediction)
 
 
 def is_left(layer: Layer) -> bool:
     """Whether a layer is one of those that :func:`left_in` finds."""
     return _source(layer) is not None
+
+
+def slide_layer_of(viewer: ViewerModel, path: Path) -> Image | None:
+    """The layer of a slide, by its path, or by its name where that is all that is known."""
+    return next((layer for layer in viewer.layers if is_of_slide(layer, path)), None)
+
+
+def is_of_slide(layer: Layer, path: Path) -> bool:
+    """Whether a layer shows the slide of this path, or of this name."""
+    if not isinstance(layer, Image) or not layer.rgb:
+        return False
+    slide = layer.metadata.get(SLIDE_KEY)
+    place = slide.path if isinstance(slide, Slide) else layer.source.path
+    # Other readers' layers have it as a string.
+    return place is not None and (Path(place) == path or Path(place).name == str(path))
 
 
 def shown_gene(layers: dict[Kind, Points]) -> str:
@@ -128,12 +161,8 @@ def _source(layer: Layer) -> Kept | AnnData | None:
     return kept if kept is not None else prediction
 
 
-def _slide_layer(viewer: ViewerModel, path: Path) -> Image | None:
-    """The layer of a slide, by its path, or by its name where that is all that is known."""
-    for layer in viewer.layers:
-        if isinstance(layer, Image) and layer.rgb:
-            slide = layer.metadata.get(SLIDE_KEY)
-            place = slide.path if isinstance(slide, Slide) else layer.source.path
-            if place is not None and (Path(place) == path or place.name == str(path)):
-                return layer
-    return None
+def _is_free(layer: Layer, follower: Follower) -> bool:
+    """Whether no dock but that of `follower` follows a layer."""
+    noted = layer.metadata.get(FOLLOWER_KEY)
+    other = noted() if noted is not None else None
+    return other is None or other is follower or not other.is_following

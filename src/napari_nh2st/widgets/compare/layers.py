@@ -28,6 +28,8 @@ COLORMAPS: Mapping[Kind, str] = {
 _SPOT = 0.55
 """Diameter of a spot in pitches: 110 µm on a legacy array, 55 µm on a Visium slide."""
 
+_UNTRAINED = " · UNTRAINED"
+
 _PROPOSED = "#e69f00"
 """Reads on H&E, and on both of napari's themes."""
 
@@ -39,7 +41,7 @@ class MeasuredLayers:
 
     A kind's layer is made when it is first shown, and has the gene shown as its one feature:
     switching the gene changes that and the colours alone. What the user removes from the viewer
-    stays away until values are given anew. Spots cannot be edited, and stay on the slide layer
+    stays away until it is asked for again. Spots cannot be edited, and stay on the slide layer
     when that is moved.
 
     Parameters
@@ -61,6 +63,8 @@ class MeasuredLayers:
         The one shown.
     kind
         The one that is visible, unless they are side by side.
+    is_trained
+        Whether what is predicted means something; else the names of its layers say so.
     limits
         (low, high) of each kind's colours; measured and predicted have the same.
     beside_ended
@@ -82,6 +86,7 @@ class MeasuredLayers:
         self.layers: dict[Kind, Points] = dict(found or {})
         self.gene = ""
         self.kind: Kind = "measured"
+        self.is_trained = True
         self.limits: dict[Kind, tuple[float, float]] = {}
         self._values: dict[Kind, pd.DataFrame] = {}
         self._positions: NDArray[np.float64] = np.empty((0, 2))
@@ -126,7 +131,7 @@ class MeasuredLayers:
         self._limit()
         self.move(positions, pitch_px)
         for kind, layer in self._there().items():
-            layer.name = f"{kind} · {self.gene}"
+            layer.name = self._name(kind)
         self._make(self.kind)
         self._show_only(self.kind)
         for kind in self._there():
@@ -185,7 +190,7 @@ class MeasuredLayers:
         self.gene = gene
         self._limit()
         for kind, layer in self._there().items():
-            layer.name = f"{kind} · {gene}"
+            layer.name = self._name(kind)
             self._color(kind)
 
     def show_kind(self, kind: Kind) -> None:
@@ -245,12 +250,15 @@ class MeasuredLayers:
             getattr(self.slide_layer.events, name).disconnect(self._on_transform)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         for layer in self.layers.values():
-            layer.events.visible.disconnect(self._on_visible)
-            layer.events.editable.disconnect(self._on_editable)
+            self._unfollow(layer)
 
     def _follow(self, layer: Points) -> None:
         layer.events.visible.connect(self._on_visible)
         layer.events.editable.connect(self._on_editable)
+
+    def _unfollow(self, layer: Points) -> None:
+        layer.events.visible.disconnect(self._on_visible)
+        layer.events.editable.disconnect(self._on_editable)
 
     def _on_visible(self, _event: Any = None) -> None:
         for kind in self._there():
@@ -278,12 +286,14 @@ class MeasuredLayers:
     # --- inside ---
 
     def _make(self, kind: Kind) -> None:
-        """Add a kind's layer if it has never been there."""
-        if kind not in self._values or kind in self.layers:
+        """Add a kind's layer if it is not there."""
+        if kind not in self._values or kind in self._there():
             return
+        if (former := self.layers.pop(kind, None)) is not None:  # removed by the user
+            self._unfollow(former)
         layer = self.viewer.add_points(
             self._positions,
-            name=f"{kind} · {self.gene}",
+            name=self._name(kind),
             features=self._features(kind),
             face_color=self.gene,
             face_colormap=COLORMAPS[kind],
@@ -312,6 +322,10 @@ class MeasuredLayers:
 
     def _features(self, kind: Kind) -> pd.DataFrame:
         return pd.DataFrame({self.gene: self._values[kind][self.gene].to_numpy()})
+
+    def _name(self, kind: Kind) -> str:
+        untrained = kind != "measured" and not self.is_trained
+        return f"{kind} · {self.gene}" + (_UNTRAINED if untrained else "")
 
     def _show_only(self, kind: Kind) -> None:
         for other, layer in self._there().items():

@@ -17,9 +17,12 @@ class MppBox(QFrame):
         Take the µm/px that is proposed; leave the slide's as it is.
     chosen
         Emitted with the µm/px that the user takes.
+    refused
+        Emitted with the proposal that the user does not take.
     """
 
     chosen = Signal(float)
+    refused = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,6 +30,7 @@ class MppBox(QFrame):
         # Orange of middle tone: seen on napari's light theme and on its dark one.
         self.setStyleSheet("#nh2st-mpp { border: 2px solid #d98e04; border-radius: 5px; }")
         self._proposal: MppProposal | None = None
+        self._is_of_chosen = True
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.use = QPushButton()
@@ -40,7 +44,7 @@ class MppBox(QFrame):
         layout.addWidget(self.text)
         layout.addLayout(buttons)
         self.use.clicked.connect(self._on_use)
-        self.keep.clicked.connect(lambda: self.offer(None))
+        self.keep.clicked.connect(self._on_keep)
         self.offer(None)
 
     @property
@@ -48,12 +52,24 @@ class MppBox(QFrame):
         """Whether a proposal waits for the user's choice."""
         return self._proposal is not None
 
-    def offer(self, proposal: MppProposal | None) -> None:
-        """Show a proposal; None for nothing to say."""
+    @property
+    def is_of_chosen(self) -> bool:
+        """Whether it is about the slide that is chosen; else it is not to be seen."""
+        return self._is_of_chosen
+
+    @is_of_chosen.setter
+    def is_of_chosen(self, is_of_chosen: bool) -> None:
+        self._is_of_chosen = is_of_chosen
+        self.setVisible(self.is_open and is_of_chosen)
+
+    def offer(self, proposal: MppProposal | None, slide_name: str = "") -> None:
+        """Show a proposal for a slide; None for nothing to say."""
         self._proposal = proposal
-        self.setVisible(proposal is not None)
+        self.setVisible(self.is_open and self.is_of_chosen)
         if proposal is not None:
-            self.text.setText(proposal.sentence)
+            self.text.setText(
+                f"{slide_name}: {proposal.sentence}" if slide_name else proposal.sentence
+            )
             self.use.setText(f"Use {proposal.mpp:g} µm/px")
 
     def set_enabled(self, enabled: bool) -> None:
@@ -66,3 +82,9 @@ class MppBox(QFrame):
         if proposal is not None:
             self.offer(None)
             self.chosen.emit(proposal.mpp)
+
+    def _on_keep(self) -> None:
+        proposal = self._proposal
+        if proposal is not None:
+            self.offer(None)
+            self.refused.emit(proposal)

@@ -1,25 +1,37 @@
 """Measured ST on a slide layer: read in a thread, shown, moved where it belongs, taken away."""
 
+import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
-from napari.layers import Image
-from napari.qt.threading import create_worker
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_error, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_nh2st._expression_reader import COMPARISON_KEY
 from napari_nh2st.errors import InputError
+from napari_nh2st.jobs.comparison import ANOTHER_SLIDE_BELOW, Compared
 from napari_nh2st.slide import Slide
+from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
+from napari_nh2st.widgets.compare.beside import BESIDE_KEY
 from napari_nh2st.widgets.compare.fix import FixBox
-from napari_nh2st.widgets.compare.kept import Kept, Left, shown_gene
+from napari_nh2st.widgets.compare.kept import (
+    FOLLOWER_KEY,
+    Kept,
+    Left,
+    is_of_slide,
+    shown_gene,
+    slide_layer_of,
+)
+from napari_nh2st.widgets.compare.latest_work import LatestWork
 from napari_nh2st.widgets.compare.layers import MeasuredLayers
 from napari_nh2st.widgets.compare.source import (
     MeasuredSource,
@@ -36,10 +48,6 @@ from napari_nh2st.widgets.measured_metadata import (
 )
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
-if TYPE_CHECKING:
-    from napari_nh2st.jobs.comparison import Compared
-
-_LEAST_ON_TISSUE = 0.05
 _NOTHING = "Drop a file here, or choose one."
 
 
@@ -67,6 +75,10 @@ class MeasuredOnSlide:
         Spots × genes of what is measured, as a model would learn it.
     panel
         Genes of the model; the target has those of them that were measured.
+    target_panel
+        Genes of the model that the target was computed for; another one may be chosen since.
+    refused_mpp
+        What was proposed for the slide's µm/px and not taken; None for nothing.
     locked
         A sentence that says why nothing can be changed now; empty if it can.
     loaded
@@ -77,7 +89,8 @@ class MeasuredOnSlide:
     removed
         Emitted when it was taken away.
     slide_gone
-        Emitted when it is gone because its slide was removed from the viewer.
+        Emitted when it is gone because its slide was removed from the viewer: with the slide it
+        can be had again, see :meth:`left_behind`.
     told
         Emitted with a sentence when something is refused or fails; empty when reading begins.
     """
@@ -96,6 +109,8 @@ class MeasuredOnSlide:
         self.layers: MeasuredLayers | None = None
         self.target = pd.DataFrame()
         self.panel: tuple[str, ...] = ()
+        self.target_panel: tuple[str, ...] = ()
+        self.refused_mpp: MppProposal | None = None
         self.locked = ""
         self._slide = slide
         self._source = source
@@ -105,10 +120,12 @@ class MeasuredOnSlide:
         self._slide_shape = (0, 0)
         self._mpp: tuple[float, float] | None = None  # it was read by
         self._asked_mpp: tuple[float, float] | None = None
-        self._reader: Any = None
+        self._reader = LatestWork()
+        self._reader.idle.connect(self._on_idle)
         self._is_loading = False
         self._following = False
-        source.chosen.connect(self.load)
+        self._compared: Compared | None = None
+        self._gone: Kept | None = None  # with its slide
         source.cleared.connect(self.remove)
         source.refused.connect(self._refuse)
         fix_box.changed.connect(self._on_fix)
@@ -118,7 +135,12 @@ class MeasuredOnSlide:
     @property
     def is_reading(self) -> bool:
         """Whether ST is being read, or a target computed."""
-        return self._reader is not None
+        return self._reader.is_busy
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it follows the viewer, and with that its layers."""
+        return self._following
 
     @property
     def slide_layer(self) -> Image | None:
@@ -153,7 +175,7 @@ class MeasuredOnSlide:
         pictures = [
             layer
             for layer in self.viewer.layers.selection
-            if isinstance(layer, Image) and layer.rgb
+            if isinstance(layer, Image) and layer.rgb and BESIDE_KEY not in layer.metadata
         ]
         if slide is None or slide.mpp is not None or len(pictures) > 1:
             return self._slide.chosen()
@@ -188,9 +210,8 @@ class MeasuredOnSlide:
             return measured, target_of(measured.spots, panel)
 
         def on_read(result: tuple[MeasuredST, pd.DataFrame]) -> None:
-            self._on_read(layer, slide, *result)
-            if panel != self.panel:  # another model was chosen meanwhile
-                self._renew_target()
+            self._on_read(layer, slide, panel, *result)
+            self.follow_panel()  # another model may have been chosen meanwhile
 
         self._is_loading = True
         self._work(read, on_read, f"{expression.name} cannot be read")
@@ -223,20 +244,35 @@ class MeasuredOnSlide:
         """
         assert left.slide_layer is not None
         self._slide_layer, kept = left.slide_layer, left.kept
+        self._gone = None
         self.layers = MeasuredLayers(self.viewer, left.slide_layer, found=left.layers)
         self.layers.gene = shown_gene(left.layers)
         if kept is not None:
             self.measured, self.target = kept.measured, kept.target
+            self.target_panel, self.refused_mpp = kept.panel, kept.refused_mpp
             self._slide_path, self._slide_shape = kept.slide, kept.shape
             self._mpp = self._asked_mpp = kept.mpp
             self._fix_box.offer(kept.measured.proposal, kept.choice)
-            self.layers.note(self._files() | kept.metadata)
+            self._note(kept)
         else:
             self.layers.note({COMPARISON_KEY: left.prediction, PREDICTION_KEY: left.prediction})
+            self.layers.note({FOLLOWER_KEY: weakref.ref(self)})
         self._tell()
         self._show_proposed()
 
-    def keep(self, compared: "Compared | None") -> None:
+    def left_behind(self) -> Left | None:
+        """What went with its slide, if that is in the viewer again: for :meth:`take_over`."""
+        gone = self._gone
+        layer = slide_layer_of(self.viewer, gone.slide) if gone is not None else None
+        if gone is None or layer is None:
+            return None
+        return Left({}, layer, gone, gone.compared.prediction if gone.compared else None)
+
+    def is_missing(self, layer: Layer) -> bool:
+        """Whether a layer shows the slide that :meth:`left_behind` waits for."""
+        return self._gone is not None and is_of_slide(layer, self._gone.slide)
+
+    def keep(self, compared: Compared | None) -> None:
         """Leave what there is in the layers, for a dock that is opened later.
 
         Parameters
@@ -244,22 +280,15 @@ class MeasuredOnSlide:
         compared
             What came out of a comparison; None without.
         """
-        if self.layers is not None and self.measured is not None:
-            kept = Kept(
-                self._slide_path,
-                self._slide_shape,
-                self._mpp,
-                self.measured,
-                self.target,
-                self.panel,
-                self._fix_box.choice,
-                compared,
-            )
-            self.layers.note(self._files() | kept.metadata)
+        kept = self._kept(compared)
+        if kept is not None:
+            self._note(kept)
+        elif self._gone is not None:
+            self._gone = replace(self._gone, compared=compared)
 
     def abandon(self) -> None:
         """Nothing that is still read arrives."""
-        self._reader = None
+        self._reader.abandon()
         self._is_loading = False
 
     def follow(self) -> None:
@@ -270,6 +299,7 @@ class MeasuredOnSlide:
         self.check_slide()
         if self.layers is not None:
             self.layers.follow()
+            self.layers.note({FOLLOWER_KEY: weakref.ref(self)})
             self._show_proposed()
 
     def close(self) -> None:
@@ -287,7 +317,9 @@ class MeasuredOnSlide:
     def check_slide(self, _event: Any = None) -> None:
         """Let go of its slide, and of the spots there, if that is in the viewer no more."""
         if self._slide_layer is not None and self.slide_layer is None and not self.locked:
+            gone = self._kept(self._compared)
             self._clear()
+            self._gone = gone
             self.slide_gone.emit()
 
     def lies_on(self, layer: Image | None) -> bool:
@@ -297,58 +329,58 @@ class MeasuredOnSlide:
     def set_panel(self, panel: Sequence[str]) -> None:
         """Compute the target of another model's genes, in a thread."""
         self.panel = tuple(panel)
-        if self.measured is not None and not self._is_loading:
-            self._renew_target()
+        self.follow_panel()
+
+    def follow_panel(self) -> None:
+        """Compute the target anew if it is that of another model's genes."""
+        if self.measured is None or self._is_loading:
+            return
+        if self.panel == self.target_panel:
+            self.abandon()  # what is being computed for a model that was chosen in between
+            return
+        spots, panel = self.measured.spots, self.panel
+        problem = f"{self.measured.expression.name} cannot be shown for this model"
+        self._work(
+            lambda: target_of(spots, panel), lambda target: self._on_target(target, panel), problem
+        )
 
     # --- inside ---
 
-    def _renew_target(self) -> None:
-        if self.measured is not None:
-            spots, panel = self.measured.spots, self.panel
-            problem = f"{self.measured.expression.name} cannot be shown for this model"
-            self._work(lambda: target_of(spots, panel), self._on_target, problem)
+    def _kept(self, compared: Compared | None) -> Kept | None:
+        """What there is; None while there is nothing."""
+        if self.layers is None or self.measured is None:
+            return None
+        return Kept(
+            self._slide_path,
+            self._slide_shape,
+            self._mpp,
+            self.measured,
+            self.target,
+            self.target_panel,
+            self._fix_box.choice,
+            self.refused_mpp,
+            compared,
+        )
+
+    def _note(self, kept: Kept) -> None:
+        assert self.layers is not None
+        self._compared = kept.compared
+        self.layers.note(self._files() | kept.metadata | {FOLLOWER_KEY: weakref.ref(self)})
 
     def _work(self, work: Callable[[], Any], on_done: Callable[[Any], None], problem: str) -> None:
-        """Do something in a thread; what was begun before arrives no more.
+        """Do something in a thread; `problem` stands before an error that is not the user's."""
 
-        Parameters
-        ----------
-        work
-            Is done in the thread.
-        on_done
-            Gets what it returns.
-        problem
-            What to say, before the error, of one that is not for the user as it stands.
-        """
+        def on_error(error: Exception) -> None:
+            known = isinstance(error, InputError)
+            self._refuse(str(error) if known else f"{problem}: {error}")
+            self._asked_mpp = self._mpp
+            self._tell()
 
-        def is_wanted() -> bool:
-            if reader is not self._reader:
-                if not self.is_reading:
-                    self._slide.release()
-                return False
-            self.abandon()
-            self._slide.release()
-            return True
+        self._reader.begin(work, on_done, on_error)
 
-        def returned(result: Any) -> None:
-            if is_wanted():
-                on_done(result)
-
-        def errored(error: Exception) -> None:
-            if is_wanted():
-                known = isinstance(error, InputError)
-                self._refuse(str(error) if known else f"{problem}: {error}")
-                self._asked_mpp = self._mpp
-                self._tell()
-
-        reader: Any = create_worker(
-            work,
-            _connect={"returned": returned, "errored": errored},
-            _start_thread=False,
-            _ignore_errors=True,
-        )
-        self._reader = reader
-        reader.start()
+    def _on_idle(self) -> None:
+        self._is_loading = False
+        self._slide.release()
 
     def _refuse(self, sentence: str) -> None:
         show_error(sentence)
@@ -356,27 +388,36 @@ class MeasuredOnSlide:
 
     def _take_away(self) -> None:
         self._clear()
+        self._gone = None
         self.removed.emit()
 
     def _clear(self) -> None:
         self.abandon()
         # Known no more before its layers go: this is called again for each of them.
         layers, self.layers = self.layers, None
-        self.measured = self._slide_layer = None
+        self.measured = self._slide_layer = self._compared = None
         if layers is not None:
             layers.remove()
         self._fix_box.offer(None)
         self._tell()
 
     def _on_read(
-        self, layer: Image, slide: Slide, measured: MeasuredST, target: pd.DataFrame
+        self,
+        layer: Image,
+        slide: Slide,
+        panel: tuple[str, ...],
+        measured: MeasuredST,
+        target: pd.DataFrame,
     ) -> None:
         if layer not in self.viewer.layers:
             self._tell()
             return
         choice = self._choice_for(measured, layer)
+        former = self.measured.expression if self.measured is not None else None
+        if (slide.path, measured.expression) != (self._slide_path, former):
+            self.refused_mpp = None
         self._take_away()
-        self.measured, self.target = measured, target
+        self.measured, self.target, self.target_panel = measured, target, panel
         self._slide_layer, self._slide_shape = layer, slide.shape
         self._slide_path = slide.path
         self._mpp = slide.mpp
@@ -385,12 +426,17 @@ class MeasuredOnSlide:
         self._tell()
         self.loaded.emit()
         self._show_proposed()
-        if measured.proposal is None and measured.on_tissue < _LEAST_ON_TISSUE:
+        if measured.proposal is None and measured.on_tissue < ANOTHER_SLIDE_BELOW:
             show_warning(
                 f"{measured.expression.name}: {measured.on_tissue:.0%} of the spots' area is "
                 f"tissue; is {layer.name} the slide they were measured on?"
             )
-        overlap = panel_overlap(self.panel, measured.spots.var_names)
+        if panel == self.panel:
+            self._warn_of_overlap()
+
+    def _warn_of_overlap(self) -> None:
+        assert self.measured is not None
+        overlap = panel_overlap(self.target_panel, self.measured.spots.var_names)
         if overlap.is_refused:
             show_warning(f"{overlap.sentence} Its own genes with the most counts are shown.")
         elif overlap.sentence is not None:
@@ -403,8 +449,14 @@ class MeasuredOnSlide:
         return {
             SPOTS_PATH_KEY: str(self.measured.expression),
             MEASURED_SLIDE_KEY: str(self._slide_path),
-            FIX_KEY: self.fix.spelled() if self.fix is not None else "",
+            FIX_KEY: self._decided_fix(),
         } | ({POSITIONS_PATH_KEY: str(positions)} if positions is not None else {})
+
+    def _decided_fix(self) -> str | None:
+        """How the positions are taken, spelled; None while a proposal waits for an answer."""
+        if self._fix_box.is_open:
+            return None
+        return self.fix.spelled() if self.fix is not None else ""
 
     def _choice_for(self, measured: MeasuredST, layer: Image) -> bool | None:
         """What the user chose when the same was proposed for the same ST on the same slide."""
@@ -418,9 +470,10 @@ class MeasuredOnSlide:
         )
         return self._fix_box.choice if same else None
 
-    def _on_target(self, target: pd.DataFrame) -> None:
-        self.target = target
+    def _on_target(self, target: pd.DataFrame, panel: tuple[str, ...]) -> None:
+        self.target, self.target_panel = target, panel
         self.loaded.emit()
+        self._warn_of_overlap()
 
     def _on_fix(self, _fixed: bool) -> None:
         if self.layers is not None:

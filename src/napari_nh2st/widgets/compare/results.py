@@ -1,7 +1,5 @@
 """What the *Compare* widget shows of a comparison: layers, table, plot and sentences."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -9,7 +7,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.analysis import residual
 from napari_nh2st.export.contents import slide_mpp
-from napari_nh2st.jobs.comparison import Compared, kept_comparison
+from napari_nh2st.jobs.comparison import Compared, kept_comparison, section_of
 from napari_nh2st.widgets.compare.layers import Kind
 from napari_nh2st.widgets.compare.table import comparison_columns
 from napari_nh2st.widgets.compare.words import gene_in_words, summary_in_words
@@ -68,8 +66,7 @@ class ComparisonResults:
         self.notices = list(compared.notices)
         if self.is_standardized:
             self.notices.append("The residual is that of standardized values.")
-        section = str(about.get("section", Path(str(about["slide"]["name"])).stem))
-        self.name = f"{section}-compared"
+        self.name = f"{section_of(prediction)}-compared"
         self._scores = compared.scores
 
     @classmethod

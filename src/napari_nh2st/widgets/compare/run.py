@@ -3,11 +3,28 @@
 from collections.abc import Iterator
 
 from napari_nh2st.jobs.comparison import Predicting
-from napari_nh2st.widgets.child_jobs import StoppableJob
+from napari_nh2st.widgets.child_jobs import Job, StoppableJob
 
 
 class ComparisonRun(StoppableJob):
-    """A job of the *Compare* widget; once it is stopped, it tells nothing any more."""
+    """A job of the *Compare* widget; once it is stopped, it tells nothing any more.
+
+    Parameters
+    ----------
+    job
+        That is to run.
+    can_stop
+        Whether it may be stopped: a folder that is being written would be left half done.
+    """
+
+    def __init__(self, job: Job, *, can_stop: bool = True) -> None:
+        super().__init__(job)
+        self.can_stop = can_stop
+
+    def stop(self) -> None:
+        """End as :class:`StoppableJob` does, if that may be."""
+        if self.can_stop:
+            super().stop()
 
     def events(self) -> Iterator[object]:
         """Run it, in the thread that asks for the events.

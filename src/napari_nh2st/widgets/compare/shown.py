@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from qtpy.QtWidgets import QBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
+from napari_nh2st.export.contents import is_trained
 from napari_nh2st.jobs.comparison import Compared
 from napari_nh2st.widgets.compare.controls import CompareControls
 from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide
-from napari_nh2st.widgets.compare.other_slide import OtherSlide
 from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.compare.table import comparison_columns
 from napari_nh2st.widgets.compare.words import unit_in_words
@@ -33,19 +33,12 @@ class ShownComparison(CompareControls):
     ----------
     section
         The ST that is loaded, and where it lies.
-    other_slide
-        Says whose results are shown while another slide is chosen, or their own is gone.
     compared
         What came out of the last comparison; None before it, and once its spots are elsewhere.
     """
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self.other_slide = OtherSlide()
-        above = self.source.summary.parentWidget()
-        content = above.layout() if above is not None else None
-        assert isinstance(content, QBoxLayout)
-        content.insertWidget(content.indexOf(self.source.summary) + 1, self.other_slide)
         self.section = MeasuredOnSlide(napari_viewer, self.slide, self.source, self.fix_box)
         self.compared: Compared | None = None
         self._results: ComparisonResults | None = None
@@ -106,6 +99,7 @@ class ShownComparison(CompareControls):
             name = chosen.name if self.section.measured is not None else None
             self.other_slide.say(f"{what} of {layer.name}, while {chosen.name} is chosen.", name)
         self.other_slide.lay_over.setEnabled(not self.is_running)
+        self.mpp_box.is_of_chosen = self.section.lies_on(chosen)
 
     def _show_gene(self) -> None:
         self._show_colors()
@@ -149,19 +143,27 @@ class ShownComparison(CompareControls):
             {"measured": self.section.target}, self.section.places, self.section.pitch_px
         )
         layers.beside_ended.connect(self._on_beside_ended, unique=True)
-        measured = self.section.measured
-        self.mpp_box.offer(measured.mpp_proposal if measured is not None else None)
+        self._offer_mpp()
         self.genes.show_table(table)
         self.genes.choose(layers.gene)
         self.section.keep(None)
         self._show_colors()
         self._show_state()
 
+    def _offer_mpp(self) -> None:
+        """Offer what the spots' distance tells, unless that was refused."""
+        measured, layer = self.section.measured, self.section.slide_layer
+        proposal = measured.mpp_proposal if measured is not None else None
+        refused = proposal == self.section.refused_mpp
+        name = layer.name if layer is not None else ""
+        self.mpp_box.offer(None if refused else proposal, name)
+
     def _show_results(self, results: ComparisonResults, kind: Kind = "predicted") -> None:
         self.compared, self._results = results.compared, results
         gene = self.genes.gene
         if (layers := self.section.layers) is not None:
-            layers.kind = kind
+            layers.kind, layers.is_trained = kind, is_trained(results.compared.prediction)
+            layers.gene = layers.gene or gene
             layers.set_values(results.values, results.positions, results.pitch_px)
             layers.beside_ended.connect(self._on_beside_ended, unique=True)
             gene = layers.gene

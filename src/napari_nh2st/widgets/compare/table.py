@@ -113,6 +113,7 @@ class ComparisonTable(QWidget):
         self.note.setWordWrap(True)
         self.note.hide()
         self.table = SmallTable("comparison")
+        self.table.model.deleteLater()
         self.table.model = ScoresModel(_HEADS, self.table)
         view = self.table.view
         view.setModel(self.table.model)

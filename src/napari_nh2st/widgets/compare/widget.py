@@ -11,9 +11,11 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobProcess
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
 from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
-from napari_nh2st.widgets.compare.kept import is_left, left_in
+from napari_nh2st.widgets.compare.kept import Left, is_left, left_in
+from napari_nh2st.widgets.compare.latest_work import LatestWork
 from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.compare.run import ComparisonRun
 from napari_nh2st.widgets.compare.shown import ShownComparison
@@ -48,7 +50,10 @@ class CompareWidget(ShownComparison):
         self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
         self._thread = JobThread(self)
         self._run: ComparisonRun | None = None
+        self._scoring = LatestWork()
+        self.source.chosen.connect(self.load)
         self.mpp_box.chosen.connect(self._use_mpp)
+        self.mpp_box.refused.connect(self._refuse_mpp)
         # Once the layers that are being added are all there.
         self._look = QTimer(self)
         self._look.setSingleShot(True)
@@ -75,6 +80,7 @@ class CompareWidget(ShownComparison):
         self.destroyed.connect(self.slide.close)
         self.destroyed.connect(self.current.close)
         self.destroyed.connect(self.section.abandon)
+        self.destroyed.connect(self._scoring.abandon)
         self._show_state()
 
     # --- the measured ST ---
@@ -88,6 +94,7 @@ class CompareWidget(ShownComparison):
             As :func:`~napari_nh2st.spots.read_spots` takes them.
         """
         self._process.ready()  # its libraries load while the user still looks
+        self.beside.setChecked(False)
         self.section.load(expression, positions)
 
     def remove(self) -> None:
@@ -98,6 +105,7 @@ class CompareWidget(ShownComparison):
         if self.compared is not None:
             self._on_loaded()
             self.status.setText("The spots were moved: compare again.")
+            self.section.follow_panel()
         else:
             self.section.keep(None)
 
@@ -107,7 +115,7 @@ class CompareWidget(ShownComparison):
         self._show_state()
 
     def _on_slide_gone(self) -> None:
-        """Results need no slide: its layers go, the table and the files stay."""
+        """Results need no slide: table and files stay, and the layers come back with the slide."""
         self.mpp_box.offer(None)
         self.beside.setChecked(False)
         self._show_state()
@@ -119,9 +127,14 @@ class CompareWidget(ShownComparison):
             self._reset_bar()
 
     def _use_mpp(self, mpp: float) -> None:
-        """Take the µm/px that the spots' distance tells."""
-        self.slide.mpp.setValue(mpp)
-        self.section.follow_mpp()
+        """Take the µm/px that the spots' distance tells, for the slide they lie on."""
+        if self.section.lies_on(self.slide.layer):
+            self.slide.mpp.setValue(mpp)
+            self.section.follow_mpp()
+
+    def _refuse_mpp(self, proposal: MppProposal) -> None:
+        self.section.refused_mpp = proposal
+        self.section.keep(self.compared)
 
     def _on_mpp(self) -> None:
         """Another µm/px may tell another scale of the positions."""
@@ -215,13 +228,14 @@ class CompareWidget(ShownComparison):
         self.bar.reset()
 
     def _start(self, job: str, description: str, arguments: dict[str, Any]) -> None:
-        self._run = ComparisonRun(self._process.ready().job(job, **arguments))
+        jobs = self._process.ready()
+        self._run = ComparisonRun(jobs.job(job, **arguments), can_stop=job == "compare")
         self._thread.start(self._run.events, description)
         self._show_state()
 
     def stop(self) -> None:
         """Stop the comparison after the batch under way; at once while the model is loaded."""
-        if self._thread.is_running and self._run is not None:
+        if self._thread.is_running and self._run is not None and self._run.can_stop:
             self.cancel.setEnabled(False)
             self.status.setText("Stopping …")
             self._run.stop()
@@ -269,34 +283,52 @@ class CompareWidget(ShownComparison):
     # --- what was there before ---
 
     def _on_inserted(self, event: Any) -> None:
-        if is_left(event.value):
+        if is_left(event.value) or self.section.is_missing(event.value):
             self._look.start(0)
 
     def _take_over(self) -> None:
-        """Go on with a comparison that another dock, or a file, has left in the viewer."""
-        busy = self._thread.is_running or self.section.is_reading
-        if busy or self.section.layers is not None or self.compared is not None:
-            return
-        left = left_in(self.viewer)
+        """Go on with what another dock, or a file, has left, or with what went with its slide."""
+        left = self._left()
         if left is None or (left.prediction is None and left.slide_layer is None):
             return
+        if left.kept is not None:
+            compared = left.kept.compared
+            self._go_on(left, None if compared is None else ComparisonResults(compared))
+            return
+        prediction = left.prediction
+
+        def on_scored(results: ComparisonResults) -> None:
+            now = self._left()  # another dock may have been faster
+            if now is not None and now.prediction is prediction:
+                self._go_on(now, results)
+
+        def on_error(error: Exception) -> None:
+            known = isinstance(error, InputError)
+            self._refuse(str(error) if known else f"The comparison cannot be shown: {error}")
+
+        # In a thread: a file may have no scores.
+        self._scoring.begin(
+            lambda: ComparisonResults.of_prediction(prediction), on_scored, on_error
+        )
+
+    def _left(self) -> Left | None:
+        """What there is to go on with, unless there is something already."""
+        busy = self._thread.is_running or self.section.is_reading or self._scoring.is_busy
+        if busy or self.section.layers is not None:
+            return None
+        left = self.section.left_behind()
+        if left is None and self.compared is None:
+            left = left_in(self.viewer, self.section)
+        return left
+
+    def _go_on(self, left: Left, results: ComparisonResults | None) -> None:
         visible = [kind for kind, layer in left.layers.items() if layer.visible]
-        compared = left.kept.compared if left.kept is not None else None
-        results: ComparisonResults | None = None
-        if compared is not None:
-            results = ComparisonResults(compared)
-        elif left.prediction is not None:
-            try:
-                results = ComparisonResults.of_prediction(left.prediction)
-            except InputError as error:
-                self._refuse(str(error))
-                return
         if left.slide_layer is not None:
             self.section.take_over(left)
         if results is None:
             self._on_loaded()
-            if left.kept is not None and left.kept.panel != self.section.panel:
-                self.section.set_panel(self.section.panel)
+            self.section.follow_panel()
+            self.section.follow_mpp()
         else:
             self._name_slide(results.compared)
             self._show_results(results, visible[-1] if visible else "predicted")
@@ -316,6 +348,8 @@ class CompareWidget(ShownComparison):
         if stopped:
             self.status.setText("Stopped.")
             self._process.start_again()
+        if self.compared is None:
+            self.section.follow_panel()  # another model may have been chosen meanwhile
         self._show_state()
         self.section.check_slide()  # it may have been taken away meanwhile
 
@@ -324,9 +358,10 @@ class CompareWidget(ShownComparison):
         running, there = self._thread.is_running, self.section.layers is not None
         done = self.compared is not None
         self.run.setEnabled(not running)
-        self.cancel.setEnabled(running)
+        self.cancel.setEnabled(running and self._run is not None and self._run.can_stop)
         self.source.clear.setEnabled((there or done) and not running)
         self.fix_box.set_enabled(not running)
+        self.mpp_box.set_enabled(not running)
         for kind, button in self.kinds.items():
             button.setEnabled(there and (done or kind == "measured"))
         self.beside.setEnabled(there and done)
@@ -388,6 +423,7 @@ class CompareWidget(ShownComparison):
         """Let go of the viewer and end the process."""
         if self._run is not None:
             self._run.stop()
+        self._scoring.abandon()
         self._process.close()
         self.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.section.close()
