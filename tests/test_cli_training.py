@@ -456,6 +456,20 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epoch: int, *signals: signal.Sig
     monkeypatch.setattr(TrainingReport, "__call__", shown)
 
 
+def test_what_a_run_stopped_within_an_epoch_keeps_is_told_as_it_is(
+    nh2st: Nh2st, pair: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopRequest, "__call__", lambda _: True)
+    result = nh2st(
+        *("train", "--sections", pair, "-o", tmp_path / "run", "--start", model),
+        *("--encoder", "frozen", "--epochs", 2, "--validation", "none", "--batch-size", 4),
+        *("--device", "cpu"),
+    )
+    assert result.code == 1
+    assert "genes, weights as they were in epoch 1\n" in result.out
+    assert "The weights as they were in epoch 1 are in " in result.err
+
+
 def test_a_stopped_run_keeps_the_best_and_goes_on(
     nh2st: Nh2st, study: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -170,6 +170,28 @@ STEPS = {
 }
 
 
+WORDS = {
+    "": "",
+    "flip-x": "with x mirrored",
+    "flip-y": "with y mirrored",
+    "flip-x flip-y": "with x and y mirrored",
+    "swap-xy": "with x and y swapped",
+    "swap-xy flip-x": "with x and y swapped, then x mirrored",
+    "flip-x swap-xy": "with x mirrored, then x and y swapped",
+    "swap-xy flip-y": "with x and y swapped, then y mirrored",
+    "flip-y swap-xy": "with y mirrored, then x and y swapped",
+    "swap-xy flip-x flip-y": "with x and y swapped, then both mirrored",
+    "flip-x flip-y swap-xy": "with x and y mirrored, then swapped",
+}
+
+
+def test_the_words_of_a_fix_tell_the_order_of_its_steps() -> None:
+    for text, words in WORDS.items():
+        fix = Fix.from_text(text)
+        assert fix.in_words().startswith(f"taken {words}" if text else "as they are")
+        assert fix.in_short().startswith(words.removeprefix("with "))
+
+
 @pytest.mark.parametrize("factor", [1.0, 4.0, 1 / 0.0873])
 @pytest.mark.parametrize("turn", list(ORIENTATIONS))
 def test_a_spelled_fix_does_its_steps_one_after_the_other(turn: str, factor: float) -> None:

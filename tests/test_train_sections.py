@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import zarr
 from anndata import read_h5ad
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
@@ -20,6 +22,7 @@ from napari_nh2st._reader import read_slide
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
 from napari_nh2st.widgets.dropped_files import kind_of
+from napari_nh2st.widgets.given_mpp import GIVEN_KEY
 from napari_nh2st.widgets.measured_metadata import (
     FIX_KEY,
     MEASURED_SLIDE_KEY,
@@ -117,6 +120,7 @@ def drop(table: SectionsTable, *paths: Path) -> None:
         ("filtered_feature_bc_matrix.h5", "", "ST"),
         ("a.svs", "", "slide"),
         ("a.jpg", "", "slide"),
+        ("a.csv", "x" * 200_000, "ST"),
     ],
 )
 def test_what_a_file_holds_is_told_by_its_name_and_first_line(
@@ -127,13 +131,36 @@ def test_what_a_file_holds_is_told_by_its_name_and_first_line(
     assert kind_of(path) == kind
 
 
-def test_folders_of_spots_are_told_from_pictures(tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_unpacked_is_left_to_its_reader(tmp_path: Path) -> None:
+    damaged = bytearray(gzip.compress(np.random.default_rng(0).bytes(80_000)))
+    damaged[12:60] = b"\xff" * 48
+    (tmp_path / "a.tsv.gz").write_bytes(damaged)
+    assert kind_of(tmp_path / "a.tsv.gz") == "ST"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind"),
+    [
+        ({"encoding-type": "anndata"}, "ST"),
+        ({"spatialdata_attrs": {}}, "ST"),
+        ({"multiscales": []}, "slide"),
+    ],
+)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_stores_of_spots_are_told_from_pictures(
+    tmp_path: Path, attributes: dict[str, Any], kind: str, zarr_format: Literal[2, 3]
+) -> None:
+    zarr.create_group(tmp_path / "a.zarr", attributes=attributes, zarr_format=zarr_format)
+    assert kind_of(tmp_path / "a.zarr") == kind
+
+
+def test_a_folder_of_space_ranger_is_spots_and_a_damaged_store_is_no_crash(tmp_path: Path) -> None:
     (tmp_path / "outs" / "spatial").mkdir(parents=True)
-    anndata, image = tmp_path / "a.zarr", tmp_path / "i.zarr"
-    for folder, text in ((anndata, '{"encoding-type": "anndata"}'), (image, '{"multiscales": []}')):
-        folder.mkdir()
-        (folder / ".zattrs").write_text(text)
-    assert [kind_of(p) for p in (tmp_path / "outs", anndata, image)] == ["ST", "ST", "slide"]
+    assert kind_of(tmp_path / "outs") == "ST"
+    for name, text in ((".zattrs", "[]"), ("zarr.json", '{"attributes": null}')):
+        (tmp_path / "a.zarr").mkdir(exist_ok=True)
+        (tmp_path / "a.zarr" / name).write_text(text)
+        assert kind_of(tmp_path / "a.zarr") == "slide"
 
 
 @pytest.mark.parametrize(
@@ -481,6 +508,26 @@ def test_what_is_open_in_the_viewer_is_taken_over(
     assert len(table.rows) == 0
 
 
+def test_a_slide_in_two_layers_is_one_section_with_the_mpp_that_was_typed(
+    viewer: ViewerModel, table: SectionsTable, study: tuple[Section, ...]
+) -> None:
+    ((data, attributes, _),) = read_slide(study[0].slide)
+    layer, _beside = (viewer.add_image(data, **attributes) for _ in range(2))
+    table.add_from_layers()
+    (row,) = table.rows.all
+    assert (row.slide, row.mpp) == (study[0].slide, None)
+    layer.metadata[GIVEN_KEY] = 6.5
+    table.add_from_layers()
+    (row,) = table.rows.all
+    assert row.mpp == 6.5
+    put(table, 0, MPP, "6.3")
+    table.add_from_layers()
+    assert [row.mpp for row in table.rows.all] == [6.3]
+    table.model.update(lambda: table.rows.remove([0]))
+    table.add_from_layers()
+    assert [row.mpp for row in table.rows.all] == [6.5]
+
+
 def test_spots_of_layers_come_with_their_slide_and_as_they_were_fixed(
     viewer: ViewerModel, table: SectionsTable, study: tuple[Section, ...]
 ) -> None:
@@ -495,6 +542,10 @@ def test_spots_of_layers_come_with_their_slide_and_as_they_were_fixed(
     layers = [viewer.add_points(np.zeros((1, 2)), metadata=metadata) for _ in ("measured", "other")]
     table.add_from_layers()
     assert [row.expression for row in table.rows.all] == [None, study[0].expression]
+    assert table.rows[1].fix == Fix("with x mirrored", 2.0)
+    for layer in layers:
+        layer.metadata[FIX_KEY] = None  # nobody has decided there
+    table.add_from_layers()
     assert table.rows[1].fix == Fix("with x mirrored", 2.0)
     for layer in layers:
         layer.metadata[FIX_KEY] = ""
@@ -569,8 +620,9 @@ def test_a_fix_can_be_typed(
     assert messages[0].startswith("'sideways' is no fix of positions; give scale=NUMBER")
     assert put(table, 0, FIX, "swap-xy")
     assert table.rows[0].fix == Fix("with x and y swapped")
-    assert put(table, 0, FIX, "")
-    assert table.rows[0].fix is None
+    for nothing in ("", "scale=1"):
+        assert put(table, 0, FIX, nothing)
+        assert table.rows[0].fix is None
 
 
 def test_slides_and_their_spots_are_chosen_one_after_the_other(

@@ -31,6 +31,7 @@ from napari_nh2st.widgets.known_models import known_models, remember_run
 from napari_nh2st.widgets.train import controls as train_controls
 from napari_nh2st.widgets.train import widget as train_module
 from napari_nh2st.widgets.train.curves import curves_figure, curves_picture
+from napari_nh2st.widgets.train.ending import how_it_ended, validation_in_words
 from napari_nh2st.widgets.train.outlook import section_to_spare
 from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
@@ -229,7 +230,7 @@ def test_the_course_of_a_training_is_shown(
     assert widget.notes.text() == "• Hm.\n• Oh."
     assert messages["error"] == []
     how = "Ended early, since validation got no better; epoch 2 is kept. It took 3 min 20 s."
-    held_out = "Mean PCC 0.150 → 0.267 over 3 genes on 1 held-out section."
+    held_out = "Mean PCC 0.150 → 0.200 over 2 genes on 1 held-out section."
     assert messages["info"] == [f"Training model-1: {how} {held_out}"]
     assert [e.epoch for e in widget.curves.epochs] == [1, 2]
     validation = (
@@ -243,7 +244,8 @@ def test_the_course_of_a_training_is_shown(
     ]
     assert widget.bar.isHidden()  # whatever it stood at is of no interest any more
     assert widget.scores.sentence.text() == (
-        "Mean PCC over 3 genes on 1 held-out section: 0.150 → 0.267; 1 of 2 genes are better. "
+        "Mean PCC over 3 genes on 1 held-out section: 0.267; over the 2 that the start model has a "
+        "score for 0.150 → 0.200; 1 of 2 genes are better. "
         "MSE 0.040; predicting each gene's mean makes 0.050."
     )
     assert model in known_models()
@@ -254,7 +256,7 @@ def test_the_course_of_a_training_is_shown(
 def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_path: Path) -> None:
     widget.scores.show_scores(scores("before", [0.1, 0.2, np.nan]))
     assert widget.scores.sentence.text().startswith(
-        "Mean PCC over 3 genes on 1 held-out section: 0.150 before the training. MSE"
+        "Mean PCC over 2 genes on 1 held-out section: 0.150 before the training. MSE"
     )
     widget.scores.show_scores(scores("after", [0.3, 0.1, 0.4]))
     expected = pd.DataFrame(
@@ -272,17 +274,27 @@ def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_pa
     pd.testing.assert_frame_equal(saved, expected.iloc[[2, 0, 1]].reset_index(drop=True))
 
 
-def test_genes_that_the_start_model_does_not_know_are_compared_with_nothing(
-    widget: TrainWidget,
-) -> None:
-    before = scores("before", [0.1, 0.2, np.nan])
-    before.summary["n_genes"] = 2
-    widget.scores.show_scores(before)
+def test_means_before_and_after_are_over_the_same_genes(widget: TrainWidget) -> None:
+    widget.scores.show_scores(scores("before", [0.1, 0.2, np.nan]))
     widget.scores.show_scores(scores("after", [0.3, 0.1, 0.8]))
     assert widget.scores.sentence.text().startswith(
-        "Mean PCC over 3 genes on 1 held-out section: 0.400; over the 2 that the start model knows "
-        "0.150 → 0.200; 1 of 2 genes are better."
+        "Mean PCC over 3 genes on 1 held-out section: 0.400; over the 2 that the start model has a "
+        "score for 0.150 → 0.200; 1 of 2 genes are better."
     )
+    widget.scores.show_scores(scores("after", [np.nan, 0.1, np.nan]))
+    assert widget.scores.in_short() == "Mean PCC 0.200 → 0.100 over 1 gene on 1 held-out section."
+    widget.scores.show_scores(scores("after", [np.nan, np.nan, 0.8]))
+    assert widget.scores.in_short() == "Mean PCC 0.800 over 1 gene on 1 held-out section."
+
+
+def test_what_is_kept_of_a_stopped_training_is_told_as_it_is() -> None:
+    best = Trained(Path("m"), 2, "stopped", 9.0)
+    assert how_it_ended(best, 9.0) == "Stopped; epoch 2 is kept. It took 9 s."
+    unchosen = replace(best, unfinished_epoch=3)
+    assert how_it_ended(unchosen, 9.0) == (
+        "Stopped in epoch 3; the weights as they were then are kept. It took 9 s."
+    )
+    assert validation_in_words(unchosen, [epoch(2)]) == ""
 
 
 def test_without_a_start_model_there_are_no_scores_before(widget: TrainWidget) -> None:

@@ -311,6 +311,7 @@ class TestEnding:
         folder = tmp_path / "run"
         result = finished(train_events(study, chosen, folder=folder, stop=stop))
         assert (result.ended, result.best_epoch, len(result.history)) == ("stopped", 2, 3)
+        assert result.unfinished_epoch == 0
         assert_same_weights(weights(result.model), seen[2])
         assert_same_weights(weights(load_model_folder(folder / "model")), seen[2])
         seen = validated_in_turn(monkeypatch, scores[3:])
@@ -327,9 +328,22 @@ class TestEnding:
         chosen = encoder_settings("frozen", start, checkpoint_minutes=1e5)
         result = finished(train_events(study, chosen, folder=folder, stop=lambda: True))
         assert (result.ended, result.best_epoch, result.history) == ("stopped", 0, ())
+        assert result.unfinished_epoch == 1
         assert result.model.config.training["epochs"] == 0
         assert (folder / "last.pt").exists()
         assert finished(train_events(study, chosen, folder=folder)).ended == "all epochs"
+
+    def test_without_validation_a_stop_keeps_the_weights_as_they_are(
+        self, study: tuple[MeasuredSection, ...], start: str
+    ) -> None:
+        asked = iter([False] * 4)  # in the second epoch of three steps or more
+        chosen = encoder_settings("frozen", start, epochs=3, validation="none")
+        events = train_events(study, chosen, stop=lambda: next(asked, True))
+        *_, step, result = events
+        assert isinstance(step, StepDone)
+        assert isinstance(result, TrainFinished)
+        assert (result.ended, result.unfinished_epoch) == ("stopped", step.epoch)
+        assert len(result.history) == step.epoch - 1 > 0
 
     def test_without_validation_the_last_epoch_is_kept(
         self, study: tuple[MeasuredSection, ...], start: str
@@ -338,6 +352,7 @@ class TestEnding:
             train_events(study[:1], encoder_settings("frozen", start, epochs=3, patience=1))
         )
         assert (result.ended, result.best_epoch) == ("all epochs", 3)
+        assert result.unfinished_epoch == 0
         assert {epoch.validation_pcc for epoch in result.history} == {None}
 
 

@@ -92,11 +92,18 @@ def _train(args: Namespace) -> None:
             scores = score_held_out(model, settings, training, test, folder, watched.report)
     _tell_trained(args, model, scores, finished)
     if finished is not None and finished.ended == "stopped":
-        best = f" (epoch {finished.best_epoch})" if finished.best_epoch else " (as it started)"
         raise StoppedTraining(
-            f"The best so far{best} is in {folder / MODEL_FOLDER}; the same command goes on from "
+            f"{_kept_in_words(finished)} in {folder / MODEL_FOLDER}; the same command goes on from "
             "there."
         )
+
+
+def _kept_in_words(finished: TrainFinished) -> str:
+    """What there is of a training that was stopped."""
+    if finished.unfinished_epoch:
+        return f"The weights as they were in epoch {finished.unfinished_epoch} are"
+    best = f"epoch {finished.best_epoch}" if finished.best_epoch else "as it started"
+    return f"The best so far ({best}) is"
 
 
 def _run_training(
@@ -140,7 +147,13 @@ def _tell_trained(
         return
     validated = "" if pcc is None else f", validation PCC {pcc:.3f}"
     best, epochs = training["best_epoch"], training["epochs"]
-    chosen = f"epoch {best} of {epochs}" if best else f"as it started, no better in {epochs} epochs"
+    if finished is not None and finished.unfinished_epoch:
+        chosen = f"weights as they were in epoch {finished.unfinished_epoch}"
+        validated = ""
+    elif best:
+        chosen = f"epoch {best} of {epochs}"
+    else:
+        chosen = f"as it started, no better in {epochs} epochs"
     print(f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, {chosen}{validated}")
     if scores:
         rows = [score_row(summary, name) for name, summary in scores.items()]

@@ -112,7 +112,7 @@ class Trained:
     ----------
     folder
         Of the model.
-    best_epoch, ended, seconds
+    best_epoch, ended, seconds, unfinished_epoch
         As in :class:`~napari_nh2st.training.TrainFinished`; ended may be ``"in an earlier run"``.
     """
 
@@ -120,6 +120,7 @@ class Trained:
     best_epoch: int
     ended: str
     seconds: float
+    unfinished_epoch: int = 0
 
 
 TrainingEvent = (
@@ -254,7 +255,13 @@ class _Run:
                             yield event
                     case TrainFinished():
                         place = self.folder / _model_folder()
-                        yield Trained(place, event.best_epoch, event.ended, event.seconds)
+                        yield Trained(
+                            place,
+                            event.best_epoch,
+                            event.ended,
+                            event.seconds,
+                            event.unfinished_epoch,
+                        )
                         yield from self.score(event.model, keep=event.ended != "stopped")
                     case _:
                         yield event

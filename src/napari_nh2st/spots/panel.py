@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from anndata import AnnData
@@ -56,13 +56,21 @@ class PanelSettings:
 
 @dataclass(frozen=True)
 class Panel:
-    """The chosen genes, best first or in the order given, and in one line how they came about."""
+    """The chosen genes, best first or in the order given, and in one line what they are.
+
+    The line goes on after a word such as "Learning".
+    """
 
     genes: tuple[str, ...]
     report: str
 
 
-def choose_panel(sections: Mapping[str, AnnData], settings: PanelSettings | None = None) -> Panel:
+def choose_panel(
+    sections: Mapping[str, AnnData],
+    settings: PanelSettings | None = None,
+    *,
+    whose: str = "the list",
+) -> Panel:
     """Choose the genes, of those that every section has.
 
     Parameters
@@ -72,6 +80,8 @@ def choose_panel(sections: Mapping[str, AnnData], settings: PanelSettings | None
         sections only, so that the panel has not seen those that test it.
     settings
         None for the published choice: 250 genes by mean.
+    whose
+        For the line: where a given list is from.
 
     Raises
     ------
@@ -82,15 +92,17 @@ def choose_panel(sections: Mapping[str, AnnData], settings: PanelSettings | None
     settings = settings or PanelSettings()
     _check(settings)
     shared = _shared_genes(sections)
-    parts = [f"{len(shared)} genes are in {_all(len(sections))}"]
-    candidates = shared
+    where = "the section" if len(sections) == 1 else "every section"
+    parts = []
+    wanted = candidates = shared
     if settings.rule == "given":
         wanted = tuple(dict.fromkeys(settings.genes))
         known = set(shared)
         missing = tuple(gene for gene in wanted if gene not in known)
         candidates = tuple(gene for gene in wanted if gene in known)
         if missing:
-            parts.append(f"{len(missing)} of {len(wanted)} given genes are not ({_some(missing)})")
+            are = "gene is" if len(missing) == 1 else "genes are"
+            parts.append(f"{len(missing)} {are} not in {where}: {_some(missing)}")
     kept = _without_left_out(candidates, settings)
     if len(kept) < len(candidates):
         parts.append(f"{len(candidates) - len(kept)} ribosomal or mitochondrial genes left out")
@@ -99,21 +111,26 @@ def choose_panel(sections: Mapping[str, AnnData], settings: PanelSettings | None
     if settings.rule != "given":
         kept = _best(sections, kept, settings)
         if len(kept) < settings.n_genes:
-            parts.append(f"fewer than the {settings.n_genes} asked for")
-    return Panel(kept, f"panel of {len(kept)} genes by {_WORDS[settings.rule]}: {'; '.join(parts)}")
+            parts.append(f"{settings.n_genes} were asked for")
+        genes = "1 gene" if len(kept) == 1 else f"{len(kept):,} genes"
+        what = f"{genes} with the highest {_WORDS[settings.rule]} of the {len(shared):,} in {where}"
+    elif len(kept) < len(wanted):
+        what = f"{len(kept):,} of the {len(wanted):,} genes of {whose}"
+    else:
+        what = f"the {len(kept):,} genes of {whose}"
+    return Panel(kept, "; ".join([what, *parts]))
 
 
 _WORDS = {
     "mean": "mean count",
     "variable": "variance of Pearson residuals",
     "spatial": "Moran's I",
-    "given": "list",
 }
 
 
 def _check(settings: PanelSettings) -> None:
-    if settings.rule not in _WORDS:
-        raise InputError(f"A panel is chosen by {', '.join(_WORDS)}, not {settings.rule!r}")
+    if settings.rule not in (rules := get_args(PanelRule)):
+        raise InputError(f"A panel is chosen by {', '.join(rules)}, not {settings.rule!r}")
     if settings.rule == "given" and not settings.genes:
         raise InputError("The panel is empty: the list of genes has none")
     if settings.rule != "given" and settings.n_genes < 1:
@@ -217,7 +234,3 @@ def _by_chunks(
 
 def _some(genes: tuple[str, ...]) -> str:
     return ", ".join(genes[:5]) + (", ..." if len(genes) > 5 else "")
-
-
-def _all(sections: int) -> str:
-    return "the section" if sections == 1 else f"all of {sections} sections"

@@ -57,6 +57,13 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 }
 """How the places of each orientation are spelled, step by step."""
 
+_SWAPPED_LAST: Mapping[str, str] = {
+    "with x and y swapped, then x mirrored": "with y mirrored, then x and y swapped",
+    "with x and y swapped, then y mirrored": "with x mirrored, then x and y swapped",
+    "with x and y swapped, then both mirrored": "with x and y mirrored, then swapped",
+}
+"""The second place of an orientation in words: where the slide is not square, order matters."""
+
 _SCALE = "scale="
 
 
@@ -144,14 +151,20 @@ class Fix:
     def in_words(self) -> str:
         """What is done to the positions."""
         parts = [] if self.factor == 1 else [f"multiplied by {self.factor:g}"]
-        parts += [] if self.orientation == AS_THEY_ARE else [f"taken {self.orientation}"]
+        parts += [] if self.orientation == AS_THEY_ARE else [f"taken {self._turn}"]
         return ", then ".join(parts) if parts else AS_THEY_ARE
 
     def in_short(self) -> str:
         """The same in fewer words, for a menu."""
         parts = [] if self.factor == 1 else [f"× {self.factor:g}"]
-        parts += [] if self.orientation == AS_THEY_ARE else [self.orientation.removeprefix("with ")]
+        parts += [] if self.orientation == AS_THEY_ARE else [self._turn.removeprefix("with ")]
         return ", then ".join(parts) if parts else AS_THEY_ARE
+
+    @property
+    def _turn(self) -> str:
+        """The orientation in words that tell its places apart."""
+        second = _SWAPPED_LAST.get(self.orientation) if self.place else None
+        return second or self.orientation
 
 
 @dataclass(frozen=True)

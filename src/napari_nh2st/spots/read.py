@@ -106,6 +106,6 @@ def _zarr_attributes(folder: Path) -> dict[str, Any]:
                 content = json.loads(file.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
-            attributes = content.get(key, {}) if key else content
+            attributes = content.get(key, {}) if key and isinstance(content, dict) else content
             return attributes if isinstance(attributes, dict) else {}
     return {}

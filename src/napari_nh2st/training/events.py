@@ -126,15 +126,18 @@ class TrainFinished:
     Parameters
     ----------
     model
-        Of the best epoch.
+        Of the best epoch, or as it was in ``unfinished_epoch``.
     best_epoch
-        Which that was.
+        Which that was; the last one done where nothing was validated.
     ended
         ``"all epochs"``, ``"early"`` (no better validation) or ``"stopped"`` (asked to).
     history
         Every epoch.
     seconds
         Of this run.
+    unfinished_epoch
+        In which the model is as it was when stopped, since no validation had chosen an epoch; 0
+        where it is that of the best one.
     """
 
     model: "Model"
@@ -142,6 +145,7 @@ class TrainFinished:
     ended: str
     history: tuple[EpochDone, ...]
     seconds: float
+    unfinished_epoch: int = 0
 
 
 TrainEvent = Preparing | TrainStarted | StepDone | EpochDone | TrainFinished

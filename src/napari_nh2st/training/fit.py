@@ -69,7 +69,7 @@ def train(
     Returns
     -------
     Model
-        Of the best epoch.
+        Of the best epoch; see :class:`TrainFinished`.
     """
     for event in train_events(sections, settings, folder=folder, name=name, stop=stop):
         if on_event is not None:
@@ -228,11 +228,12 @@ def _panel(
     sections: Sequence[MeasuredSection], settings: TrainSettings, start: Model | None
 ) -> tuple[tuple[str, ...], str]:
     """The genes to learn, and how they came about."""
-    chosen = settings.panel
+    chosen, whose = settings.panel, "the list"
     if chosen is None and start is not None:
-        chosen = PanelSettings(rule="given", genes=start.config.panel)
-    panel = choose_panel({section.name: section.spots for section in sections}, chosen)
-    return panel.genes, f"Learning a {panel.report}."
+        chosen, whose = PanelSettings(rule="given", genes=start.config.panel), "the start model"
+    counts = {section.name: section.spots for section in sections}
+    panel = choose_panel(counts, chosen, whose=whose)
+    return panel.genes, f"Learning {panel.report}."
 
 
 def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
@@ -303,7 +304,7 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
         if run.state is not None:
             run.state.save_history(history)
         yield history[0]
-    ended = "all epochs"
+    ended, unfinished_epoch = "all epochs", 0
     stored = time.monotonic()
     before = optimization.spots_done
     resumed = time.perf_counter()
@@ -326,7 +327,7 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
                 yield StepDone(optimization.epoch + 1, step.number, step.of, step.loss, rate, left)
             if step.number < step.of:
                 if fabric.broadcast(stop()):
-                    ended = "stopped"
+                    ended, unfinished_epoch = "stopped", optimization.epoch + 1
                     break
                 if _is_due(stored, settings):
                     store()
@@ -351,12 +352,15 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
         return
     if best is None:  # nothing to choose an epoch by, or stopped in the first
         best = _copied(optimization.kept.network.state_dict())
+    else:
+        unfinished_epoch = 0
     yield TrainFinished(
         _finish(run, network.hyperparameters, best, history, ended),
         history[-1].best_epoch if history else 0,
         ended,
         tuple(history),
         time.perf_counter() - began,
+        unfinished_epoch,
     )
 
 

@@ -98,12 +98,15 @@ class StoppableJob:
     ----------
     is_loading
         Whether it cannot hear yet that it is to stop; whoever reads its events says when it can.
+    is_aborted
+        Whether it was ended at once.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._stop = threading.Event()
         self.is_loading = True
+        self.is_aborted = False
 
     def stopped(self) -> bool:
         """Whether it was asked to end."""
@@ -113,9 +116,14 @@ class StoppableJob:
         """End after the batch under way; at once while it loads."""
         self._stop.set()
         if self.is_loading:  # importing torch and reading weights cannot be interrupted otherwise
-            self._job.kill()
+            self.abort()
         else:
             self._job.stop()
+
+    def abort(self) -> None:
+        """End at once."""
+        self.is_aborted = True
+        self._job.kill()
 
     def tell(self, what: object) -> None:
         """Send it something."""

@@ -2,10 +2,13 @@
 
 import csv
 import gzip
-import json
+import zlib
 from pathlib import Path
 from typing import Literal
 
+import zarr
+
+from napari_nh2st.export.anndata_file import is_anndata_store
 from napari_nh2st.spots.space_ranger import is_space_ranger
 from napari_nh2st.spots.st_tables import is_table
 
@@ -23,32 +26,30 @@ def kind_of(path: Path) -> Kind:
         return _kind_of_table(path)
     if path.suffix.lower() in _EXPRESSION:
         return "ST"
-    if path.is_dir() and (is_space_ranger(path) or _holds_anndata(path)):
+    if path.is_dir() and (is_space_ranger(path) or _holds_spots(path)):
         return "ST"
     return "slide"
 
 
 def _kind_of_table(path: Path) -> Kind:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             line = file.readline().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError, EOFError):
+        delimiter = max(",;\t", key=line.count)
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error):
         return "ST"  # whoever reads it says what is wrong with it
-    delimiter = max(",;\t", key=line.count)
-    columns = {cell.strip().lower() for cell in next(csv.reader([line], delimiter=delimiter), [])}
+    columns = {cell.strip().lower() for cell in cells}
     if "section_id" in columns:
         return "sections"
     return "positions" if {"pixel_x", "x"} & columns else "ST"
 
 
-def _holds_anndata(folder: Path) -> bool:
-    """Whether a zarr folder is an AnnData or SpatialData, and no picture."""
-    for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
-        try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        attributes = content.get(key, {}) if key else content
-        if attributes.get("encoding-type") == "anndata" or "spatialdata_attrs" in attributes:
-            return True
-    return (folder / "obsm").is_dir()
+def _holds_spots(folder: Path) -> bool:
+    """Whether a folder is an AnnData or SpatialData, and no picture."""
+    if is_anndata_store(folder) or (folder / "obsm").is_dir():
+        return True
+    try:
+        return "spatialdata_attrs" in zarr.open_group(folder, mode="r").attrs
+    except Exception:  # zarr raises whatever it meets in a damaged store
+        return False

@@ -10,4 +10,5 @@ MEASURED_SLIDE_KEY = "nh2st_measured_slide"
 """Path of the slide that the spots lie on."""
 
 FIX_KEY = "nh2st_spots_fix"
-"""What was done to the positions, as :meth:`~napari_nh2st.spots.Fix.spelled`; "" for nothing."""
+"""What the user had done to the positions, as :meth:`~napari_nh2st.spots.Fix.spelled`: "" to leave
+them as they are. None where nobody has decided."""

@@ -20,6 +20,12 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
     """
     if trained.ended == "in an earlier run":
         return "Trained in an earlier run."
+    took = f"It took {duration(seconds)}."
+    if trained.unfinished_epoch:
+        return (
+            f"Stopped in epoch {trained.unfinished_epoch}; the weights as they were then are "
+            f"kept. {took}"
+        )
     how = {
         "all epochs": "All epochs are done",
         "early": "Ended early, since validation got no better",
@@ -30,13 +36,13 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
         if trained.best_epoch
         else "no epoch bettered what it started from, which is kept"
     )
-    return f"{how}; {kept}. It took {duration(seconds)}."
+    return f"{how}; {kept}. {took}"
 
 
 def validation_in_words(trained: Trained, epochs: Sequence[EpochDone]) -> str:
     """Scores of the epoch that is kept, on the sections set aside; empty where there are none."""
     kept = next((epoch for epoch in epochs if epoch.epoch == trained.best_epoch), None)
-    if kept is None or kept.validation_pcc is None:
+    if trained.unfinished_epoch or kept is None or kept.validation_pcc is None:
         return ""
     error = error_in_words(kept.validation_mse, kept.baseline_mse)
     return f"On validation: PCC {kept.validation_pcc:.3f}. {error}".strip()

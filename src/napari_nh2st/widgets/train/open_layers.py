@@ -10,12 +10,29 @@ from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import Fix
+from napari_nh2st.widgets.given_mpp import GIVEN_KEY, given_or_own
 from napari_nh2st.widgets.measured_metadata import (
     FIX_KEY,
     MEASURED_SLIDE_KEY,
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
 )
+
+
+@dataclass(frozen=True)
+class OpenSlide:
+    """A slide in the viewer.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    mpp
+        µm/px that was given for it, with its layer or when it was opened; None for its own.
+    """
+
+    path: Path
+    mpp: float | None
 
 
 @dataclass(frozen=True)
@@ -38,13 +55,15 @@ class OpenMeasured:
     slide: Path | None
 
 
-def open_slides(layers: Iterable[Layer]) -> list[Slide]:
-    """The slides among layers."""
-    return [
-        slide
-        for layer in layers
-        if isinstance(layer, Image) and isinstance(slide := layer.metadata.get(SLIDE_KEY), Slide)
-    ]
+def open_slides(layers: Iterable[Layer]) -> list[OpenSlide]:
+    """The slides among layers, once each: one may lie in several layers, side by side for one."""
+    found: dict[Path, float | None] = {}
+    for layer in layers:
+        slide = layer.metadata.get(SLIDE_KEY) if isinstance(layer, Image) else None
+        if isinstance(slide, Slide):
+            given = _given(slide, layer.metadata.get(GIVEN_KEY))
+            found[slide.path] = found.get(slide.path) or given
+    return [OpenSlide(path, mpp) for path, mpp in found.items()]
 
 
 def open_measured(layers: Iterable[Layer]) -> list[OpenMeasured]:
@@ -60,6 +79,12 @@ def open_measured(layers: Iterable[Layer]) -> list[OpenMeasured]:
         if isinstance(layer, Points) and (path := layer.metadata.get(SPOTS_PATH_KEY)) is not None
     }
     return list(found)
+
+
+def _given(slide: Slide, with_layer: float | None) -> float | None:
+    mpp = given_or_own(slide, with_layer)
+    is_own = mpp == slide.mpp and slide.mpp_source != "given"
+    return None if mpp is None or is_own else mpp[0]
 
 
 def _path(text: object) -> Path | None:

@@ -158,6 +158,22 @@ class SectionRows:
             name = row.name or self._free_name(path)
             self.change([place], slide=path, name=name, mpp=row.mpp or mpp)
 
+    def add_open_slide(self, path: Path, mpp: float | None) -> None:
+        """Add a slide that is open; rows that have it take the µm/px given for it if they lack it.
+
+        Parameters
+        ----------
+        path
+            The slide.
+        mpp
+            µm/px that was given for it; None for its own.
+        """
+        its = [k for k, row in enumerate(self._rows) if row.slide == path]
+        if its:
+            self.change([k for k in its if self._rows[k].mpp is None], mpp=mpp)
+        else:
+            self.add_slide(path, mpp)
+
     def add_expression(self, path: Path) -> None:
         """Give measured spots to the row they seem to belong to; a new one if none waits."""
         place = self._waiting(path, "expression")
@@ -188,7 +204,8 @@ class SectionRows:
         expression, positions
             As in :class:`~napari_nh2st.spots.Section`.
         fix
-            Likewise; a row that has these files already takes it as well. None for not known.
+            Likewise; a row that has these files already takes it as well. None where nobody has
+            decided: such a row keeps its own.
         slide
             The one they lie on; None to find it by name.
         """

@@ -7,11 +7,14 @@ from pathlib import Path
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import TrainingEvent
 from napari_nh2st.training.record import RunRecord
-from napari_nh2st.widgets.child_jobs import Jobs
+from napari_nh2st.widgets.child_jobs import Jobs, StoppableJob
 
 
-class TrainingRun:
+class TrainingRun(StoppableJob):
     """Runs a training elsewhere.
+
+    A stop ends it after the step under way, with the best so far; before the first, with nothing.
+    An abort ends it at once, with the last checkpoint.
 
     Parameters
     ----------
@@ -21,50 +24,29 @@ class TrainingRun:
         What is asked for.
     folder
         Gets the run.
-
-    Attributes
-    ----------
-    is_loading
-        Whether it has told nothing yet, and cannot hear that it is to stop.
-    is_stopping, is_aborted
-        Whether it was asked to end with the best so far; at once.
     """
 
     def __init__(self, jobs: Jobs, record: RunRecord, folder: Path) -> None:
+        super().__init__(
+            jobs.job(
+                "train",
+                sections=record.sections,
+                settings=record.settings,
+                folder=folder,
+                name=record.name,
+                held_out=record.held_out,
+                trust_positions=record.trust_positions,
+            )
+        )
         self.record = record
         self.folder = folder
         self._jobs = jobs
-        self._job = jobs.job(
-            "train",
-            sections=record.sections,
-            settings=record.settings,
-            folder=folder,
-            name=record.name,
-            held_out=record.held_out,
-            trust_positions=record.trust_positions,
-        )
         self._began = time.monotonic()
-        self.is_loading = True
-        self.is_stopping = False
-        self.is_aborted = False
 
     @property
     def seconds(self) -> float:
         """Since it was asked for."""
         return time.monotonic() - self._began
-
-    def stop(self) -> None:
-        """End after the step under way, with the best so far; before the first, with nothing."""
-        self.is_stopping = True
-        if self.is_loading:  # importing torch cannot be interrupted otherwise
-            self.abort()
-        else:
-            self._job.stop()
-
-    def abort(self) -> None:
-        """End at once, with the last checkpoint."""
-        self.is_aborted = True
-        self._job.kill()
 
     def close(self) -> None:
         """End with the viewer: the checkpoint is written, and the process goes."""
@@ -92,7 +74,7 @@ class TrainingRun:
             for _ in events:
                 pass
             raise
-        except JobFailed:
+        except JobFailed:  # what fails after a mere stop fails: it has a model to keep
             if not self.is_aborted:
                 raise
         finally:

@@ -77,18 +77,18 @@ class HeldOutScores(QWidget):
         """The held-out correlation in a sentence; empty while there is none of the new model."""
         if self._after is None:
             return ""
-        n, values = self._after.summary["n_genes"], _pcc(self._after.summary["mean_pcc"])
+        n, values = _n_scored(self._after), _pcc(self._after.summary["mean_pcc"])
         if (shared := self._shared_means()) is not None:
             before, after, n = shared
             values = f"{before:.3f} → {after:.3f}"
-        return f"Mean PCC {values} over {n} genes {self._where()}."
+        return f"Mean PCC {values} over {_genes(n)} {self._where()}."
 
     def _words(self) -> str:
         last = self._after or self._before
         if last is None:
             return ""
-        n, where = last.summary["n_genes"], self._where()
-        text = f"Mean PCC over {n} genes {where}: "
+        n, where = _n_scored(last), self._where()
+        text = f"Mean PCC over {_genes(n)} {where}: "
         shared = self._shared_means()
         if self._after is None:
             text += f"{_pcc(last.summary['mean_pcc'])} before the training"
@@ -96,12 +96,12 @@ class HeldOutScores(QWidget):
             text += _pcc(last.summary["mean_pcc"])
         else:
             difference = self.table["difference"].dropna()
-            before, after, n_known = shared
+            before, after, n_shared = shared
             values = f"{before:.3f} → {after:.3f}"
-            if n_known < n:
+            if n_shared < n:
                 values = (
-                    f"{_pcc(last.summary['mean_pcc'])}; over the {n_known} that the start model "
-                    f"knows {values}"
+                    f"{_pcc(last.summary['mean_pcc'])}; over the {n_shared} that the start model "
+                    f"has a score for {values}"
                 )
             better = int((difference > 0).sum())
             text += f"{values}; {better} of {len(difference)} genes are better"
@@ -115,17 +115,22 @@ class HeldOutScores(QWidget):
         return f"on {n} held-out section{'s' if n > 1 else ''}"
 
     def _shared_means(self) -> tuple[float, float, int] | None:
-        """Mean correlation before and after, over the genes that both models know; their number."""
+        """Mean correlation before and after, over genes with both; their number. None if none."""
         if self._before is None or self._after is None:
             return None
-        before, after = (part.summary["mean_pcc"] for part in (self._before, self._after))
-        n_known = int(self._before.summary["n_genes"])
-        if before is None or after is None:
+        both = self.table.dropna()
+        if both.empty:
             return None
-        if n_known < self._after.summary["n_genes"]:
-            both = self.table.dropna()
-            before, after = both["before"].mean(), both["after"].mean()
-        return float(before), float(after), n_known
+        return float(both["before"].mean()), float(both["after"].mean()), len(both)
+
+
+def _n_scored(scores: HeldOut) -> int:
+    """How many genes have a correlation: where nothing varies, there is none."""
+    return int(scores.scores["pcc"].notna().sum())
+
+
+def _genes(n: int) -> str:
+    return "1 gene" if n == 1 else f"{n} genes"
 
 
 def error_in_words(mse: float | None, baseline: float | None) -> str:

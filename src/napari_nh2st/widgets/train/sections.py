@@ -217,13 +217,10 @@ class SectionsTable(QWidget):
         if not slides:
             show_info("No slide is open in the viewer.")
             return
-        there = {row.slide for row in self.rows.all}
 
         def add() -> None:
             for slide in slides:
-                if slide.path not in there:
-                    given = slide.mpp[0] if slide.mpp and slide.mpp_source == "given" else None
-                    self.rows.add_slide(slide.path, given)
+                self.rows.add_open_slide(slide.path, slide.mpp)
             for one in spots:
                 self.rows.add_measured(one.expression, one.positions, one.fix, one.slide)
 

@@ -228,7 +228,8 @@ class SectionsModel(QAbstractTableModel):
                 return False
         elif column == FIX:
             try:
-                taken = Fix.from_text(text) if text else None
+                fix = Fix.from_text(text)
+                taken = None if fix == Fix() else fix
             except InputError as error:
                 self.refused.emit(f"{error}.")
                 return False

@@ -138,7 +138,7 @@ class TrainWidget(TrainControls):
             run.stop()
             self.status.setText("Stopping …")
             self.stop_button.setEnabled(False)
-        elif not run.is_stopping:
+        elif not run.stopped():
             run.stop()
             self.status.setText("Stopping after this step; the best so far is kept …")
             self.stop_button.setText("Abort")
@@ -207,7 +207,7 @@ class TrainWidget(TrainControls):
             case StepDone():
                 done = (event.epoch - 1) * _PARTS + _PARTS * event.step // event.steps
                 self._show_progress(done, self.bar_epochs * _PARTS)
-                if self._run is not None and not self._run.is_stopping:
+                if self._run is not None and not self._run.stopped():
                     self.status.setText(
                         f"Epoch {event.epoch} of {self.bar_epochs}, step {event.step} of "
                         f"{event.steps}, {event.spots_per_s:.0f} spots/s, at most "
@@ -354,7 +354,7 @@ class TrainWidget(TrainControls):
     def _show_progress(self, done: int, total: int, text: str = "") -> None:
         self.bar.setRange(0, total)
         self.bar.setValue(done)
-        if text and self._run is not None and not self._run.is_stopping:
+        if text and self._run is not None and not self._run.stopped():
             self.status.setText(text)
 
     def _show_running(self, running: bool) -> None:
