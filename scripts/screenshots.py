@@ -36,12 +36,15 @@ def main() -> int:
 def make_pictures(folder: Path) -> bool:
     """Train, predict, explore and compare, with a picture of each."""
     import napari
+    import napari.settings
     import numpy as np
 
     from napari_nh2st.spots import read_sections
     from napari_nh2st.synthetic import write_synthetic_study
 
     sections = read_sections(write_synthetic_study(folder / "study", (0, 1, 2)))
+    # A notification stays while the pointer rests on it, over the scale bar of every picture.
+    napari.settings.get_settings().application.gui_notification_level = "error"
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
 
