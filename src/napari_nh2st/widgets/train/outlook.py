@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 from psygnal import Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.overlap import PanelOverlap, panel_overlap
+from napari_nh2st.widgets.caution import CautionLabel
 
 _LEAST_TO_HOLD_OUT = 3
 """Sections: with one held out, two are left to learn from and to choose the epoch by."""
@@ -31,9 +32,7 @@ class Outlook(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._spare = ""
-        self.notice = QLabel()
-        self.notice.setWordWrap(True)
-        self.notice.setStyleSheet("color: #d98c2b")
+        self.notice = CautionLabel()
         self.notice.setToolTip("What to know before the training begins")
         self.hold_out = QPushButton()
         self.hold_out.setToolTip(
