@@ -195,7 +195,7 @@ def _channel_pages(
     that page with different shifts.
     """
     key = level.keyframe
-    axes, shape = level.get_axes(squeeze=False), level.get_shape(squeeze=False)
+    axes, shape = level.axes, level.shape
     n_outer = max(axes.find("Y"), 0)  # the axes before are those over pages
     axes, shape = axes[:n_outer], shape[:n_outer]
     n_channels, stride = 1, 1
