@@ -20,9 +20,11 @@ import pandas as pd
 import pytest
 from tqdm import tqdm
 
-import napari_nh2st.cli.training as commands
 from array_slides import textured, write_tiff
+from napari_nh2st.cli import crossval as crossval_command
 from napari_nh2st.cli import main, training_progress
+from napari_nh2st.cli import study as study_command
+from napari_nh2st.cli import train as train_command
 from napari_nh2st.cli.training_progress import StopRequest, TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import read_config
@@ -140,8 +142,8 @@ def arriving(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def cross_validate(sections: Any, settings: TrainSettings, **others: Any) -> Any:
         return train_events(sections, settings, **others)
 
-    monkeypatch.setattr(commands, "train_events", train_events)
-    monkeypatch.setattr(commands, "cross_validate", cross_validate)
+    monkeypatch.setattr(train_command, "train_events", train_events)
+    monkeypatch.setattr(crossval_command, "cross_validate", cross_validate)
     return arrived
 
 
@@ -384,7 +386,7 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_read(
     flags: list[str],
     said: str,
 ) -> None:
-    monkeypatch.setattr(commands, "load_study", None)
+    monkeypatch.setattr(study_command, "load_study", None)
     result = nh2st("train", "--sections", study, "-o", tmp_path / "run", *flags)
     assert result.code == 2
     assert said in result.err
@@ -553,7 +555,7 @@ def test_a_process_that_helps_another_ends_quietly(
         yield Preparing("reading tiles", 0, 10)
 
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(commands, "train_events", train_events)
+    monkeypatch.setattr(train_command, "train_events", train_events)
     result = nh2st("train", "--sections", study, "-o", tmp_path / "run", "--test-sections", "S2")
     assert result == Result(0, "", "")
     assert not (tmp_path / "run").exists()

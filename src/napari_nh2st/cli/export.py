@@ -4,8 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_nh2st.cli.options import add_genes, add_json, add_overwrite, chosen_genes
+from napari_nh2st.cli.output import print_json
+
 if TYPE_CHECKING:
-    from napari_nh2st.cli.training_arguments import LateParser
+    from napari_nh2st.cli.late_parser import LateParser
 
 FORMAT_NAMES = ("h5ad", "zarr", "spatialdata", "geojson", "csv", "ome-zarr", "png", "svg", "pdf")
 """Those of :data:`napari_nh2st.export.FORMATS`, here so that ``--help`` imports nothing."""
@@ -20,6 +23,7 @@ def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> No
         What ``ArgumentParser.add_subparsers`` gave.
     """
     command = commands.add_parser("export", help="write a prediction in another tool's format")
+    command.set_defaults(run=export_prediction)
     command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
     command.add_argument(
         "-o",
@@ -33,16 +37,12 @@ def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> No
     command.add_argument(
         "--format", choices=FORMAT_NAMES, help="where the name of the output does not tell it"
     )
-    genes = command.add_mutually_exclusive_group()
-    genes.add_argument(
-        "--genes", metavar="A,B", help="which (default: all; in a figure the most reliable one)"
-    )
-    genes.add_argument("--genes-file", type=Path, metavar="F", help="one gene per line")
+    add_genes(command, "which (default: all; in a figure the most reliable one)")
     command.add_argument(
         "--domains", metavar="COLUMN", help="column of obs by which GeoJSON's tiles are classified"
     )
-    command.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    command.add_argument("--json", action="store_true", help="print JSON, for programs")
+    add_overwrite(command)
+    add_json(command)
 
 
 def export_prediction(args: argparse.Namespace) -> None:
@@ -53,13 +53,10 @@ def export_prediction(args: argparse.Namespace) -> None:
     InputError
         The prediction cannot be read, or as :func:`~napari_nh2st.export.export`.
     """
-    from napari_nh2st.cli.main import print_json, read_genes
     from napari_nh2st.export import export, format_of, read_anndata_file
 
     chosen = format_of(args.output, args.format)  # before a large file is read
-    genes = read_genes(args.genes_file) if args.genes_file else None
-    if args.genes is not None:
-        genes = tuple(name.strip() for name in args.genes.split(",") if name.strip())
+    genes = chosen_genes(args)
     prediction = read_anndata_file(args.prediction)
     export(
         prediction,

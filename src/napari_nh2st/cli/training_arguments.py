@@ -1,11 +1,13 @@
 """The arguments of ``nh2st train``, ``evaluate`` and ``crossval``."""
 
 import argparse
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
+from napari_nh2st.cli.late_parser import LateParser
+from napari_nh2st.cli.options import add_device, add_json, comma_list, read_genes
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONTEXTS
 
@@ -83,32 +85,37 @@ _NOT_OF_FOLDS = ("context", "devices")
 """A cross-validation takes several contexts, and one device."""
 
 
-class LateParser(argparse.ArgumentParser):
-    """A parser whose options are added when it is used.
-
-    Those of a training follow from its settings, which import torch: that takes seconds, and
-    ``nh2st --help`` and the other commands do without.
-    """
-
-    add_late: Callable[[argparse.ArgumentParser], None] | None = None
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Add the options and parse."""
-        add, self.add_late = self.add_late, None
-        if add is not None:
-            add(self)
-        return super().parse_known_args(args, namespace)
-
-
 def add_training_commands(commands: "argparse._SubParsersAction[LateParser]") -> None:
     """Add ``train``, ``evaluate`` and ``crossval``."""
     train = commands.add_parser("train", help="train or fine-tune a model on measured sections")
     train.add_late = _train
-    _evaluate(commands.add_parser("evaluate", help="score a model on measured sections"))
+    train.set_defaults(run=_run_train)
+    evaluate = commands.add_parser("evaluate", help="score a model on measured sections")
+    _evaluate(evaluate)
+    evaluate.set_defaults(run=_run_evaluate)
     crossval = commands.add_parser(
         "crossval", help="train with each donor or section left out, and score what was left out"
     )
     crossval.add_late = _crossval
+    crossval.set_defaults(run=_run_crossval)
+
+
+def _run_train(args: argparse.Namespace) -> None:
+    from napari_nh2st.cli.train import train_on_sections
+
+    train_on_sections(args)
+
+
+def _run_evaluate(args: argparse.Namespace) -> None:
+    from napari_nh2st.cli.evaluate import evaluate_on_sections
+
+    evaluate_on_sections(args)
+
+
+def _run_crossval(args: argparse.Namespace) -> None:
+    from napari_nh2st.cli.crossval import cross_validate_sections
+
+    cross_validate_sections(args)
 
 
 def train_settings(args: argparse.Namespace) -> "TrainSettings":
@@ -131,11 +138,6 @@ def train_settings(args: argparse.Namespace) -> "TrainSettings":
     return TrainSettings(**given)
 
 
-def comma_list(text: str) -> tuple[str, ...]:
-    """``A,B`` → ``("A", "B")``."""
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
 def _contexts(text: str) -> tuple[str, ...]:
     for name in comma_list(text):
         if name not in CONTEXTS:
@@ -144,7 +146,6 @@ def _contexts(text: str) -> tuple[str, ...]:
 
 
 def _panel(args: argparse.Namespace) -> "PanelSettings | None":
-    from napari_nh2st.cli.main import read_genes
     from napari_nh2st.spots import PanelSettings
 
     given = _given(args, _PANEL)
@@ -217,15 +218,7 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="M", help="bundled name, folder, or Hub id"
     )
     _sections_and_output(command, "folder for scores, figures and predictions; must not exist")
-    command.add_argument(
-        "--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps"
-    )
-    command.add_argument(
-        "--precision",
-        default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="default: what is fastest on the device without harm",
-    )
+    add_device(command)
     command.add_argument(
         "--bootstrap",
         type=int,
@@ -254,7 +247,7 @@ def _sections_and_output(command: argparse.ArgumentParser, what: str) -> None:
         action="store_true",
         help="go on where the tissue says that spots are turned or mirrored",
     )
-    command.add_argument("--json", action="store_true", help="print JSON, for programs")
+    add_json(command)
 
 
 def _training_options(command: argparse.ArgumentParser, without: Collection[str] = ()) -> None:

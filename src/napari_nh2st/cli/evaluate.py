@@ -1,0 +1,70 @@
+"""``nh2st evaluate``."""
+
+import argparse
+from pathlib import Path
+
+from napari_nh2st.cli.output import print_json
+from napari_nh2st.cli.score_tables import print_evaluation
+from napari_nh2st.cli.study import load_measured, watched_run
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.device import place
+from napari_nh2st.model import find_model, load_model, read_config
+from napari_nh2st.spots import read_sections
+from napari_nh2st.training import evaluate, write_evaluation
+from napari_nh2st.training.held_out import check_not_seen, write_reliability
+
+
+def evaluate_on_sections(args: argparse.Namespace) -> None:
+    """Run ``nh2st evaluate``.
+
+    Raises
+    ------
+    InputError
+        As :func:`~napari_nh2st.evaluate`; the output exists.
+    StoppedTraining
+        It was stopped.
+    """
+    if args.output.exists():
+        raise InputError(f"{args.output} exists already; give another folder or remove it first")
+    if args.bootstrap < 0:
+        raise InputError(f"--bootstrap is {args.bootstrap}; it must be 0 or more")
+    place(args.device, args.precision, None, None)
+    sections = read_sections(args.sections)
+    config = read_config(find_model(args.model))
+    if args.write_reliability:
+        if not Path(args.model).expanduser().is_dir():
+            raise InputError(f"--write-reliability needs a model folder; {args.model} is none")
+        names = [section.section_id for section in sections]
+        check_not_seen(args.model, config, names, "or do without --write-reliability")
+    model = load_model(args.model)
+    with watched_run(args) as watched:
+        study = load_measured(sections, args, watched.report)
+        result = evaluate(
+            model,
+            study,
+            device=args.device,
+            precision=args.precision,
+            bootstrap=args.bootstrap,
+            on_event=watched.report.counted,
+        )
+        watched.report.close()
+        watched.report.notices(result.notices)
+    write_evaluation(result, args.output)
+    if args.write_reliability:
+        donors = config.training.get("donors", ())
+        write_reliability(model, result, donors, study, Path(args.model).expanduser())
+    if args.json:
+        print_json(
+            {
+                "output": str(args.output),
+                "summary": result.summary,
+                "sections": result.section_summaries,
+                "notices": list(result.notices),
+                "reliability_written": args.write_reliability,
+            }
+        )
+        return
+    print_evaluation(result)
+    print(f"{args.output}: summary.json, genes.csv, figures and predictions")
+    if args.write_reliability:
+        print(f"{args.model}: each gene's PCC is its reliability now")

@@ -1,0 +1,77 @@
+"""``nh2st info``: what a slide is."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_nh2st.cli.options import add_json
+from napari_nh2st.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from napari_nh2st.cli.late_parser import LateParser
+
+
+def add_info_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
+    """Add ``info`` to the commands of ``nh2st``."""
+    command = commands.add_parser("info", help="what a slide is: levels, µm/px, associated images")
+    command.set_defaults(run=show_slide)
+    command.add_argument("slide", type=Path, help="slide to look at")
+    command.add_argument("--mpp", type=float, metavar="X", help="µm/px, if you know better")
+    add_json(command)
+
+
+def show_slide(args: argparse.Namespace) -> None:
+    """Run ``nh2st info``.
+
+    Raises
+    ------
+    InputError
+        As :func:`~napari_nh2st.slide.open_slide`.
+    """
+    from napari_nh2st.slide import open_slide
+
+    with open_slide(args.slide, mpp=args.mpp) as slide:
+        mpp = list(slide.mpp) if slide.mpp else None
+        native = slide.n_native_levels
+        levels = [
+            {"height": level.shape[0], "width": level.shape[1], "downsample": list(downsample)}
+            for level, downsample in zip(slide.levels, slide.downsamples, strict=True)
+        ][:native]
+        if args.json:
+            print_json(
+                {
+                    "path": str(slide.path),
+                    "vendor": slide.vendor,
+                    "height": slide.shape[0],
+                    "width": slide.shape[1],
+                    "mpp": mpp,
+                    "mpp_source": slide.mpp_source,
+                    "levels": levels,
+                    "associated": sorted(slide.associated),
+                    "brightfield": slide.brightfield,
+                    "brightfield_reason": slide.brightfield_reason,
+                    "fingerprint": slide.fingerprint,
+                }
+            )
+            return
+        resolution = "unknown: give --mpp when predicting"
+        size = ""
+        if slide.mpp:
+            resolution = f"{slide.mpp[1]:.4g} × {slide.mpp[0]:.4g} (x × y), {slide.mpp_source}"
+            height, width = (n * um / 1000 for n, um in zip(slide.shape, slide.mpp, strict=True))
+            size = f" ({width:.2f} × {height:.2f} mm)"
+        shown = [
+            f"{level['width']} × {level['height']} px (1/{max(downsample):.4g})"
+            for level, downsample in zip(levels, slide.downsamples, strict=False)
+        ]
+        print_table(
+            [
+                ("slide", str(slide.path)),
+                ("vendor", slide.vendor),
+                ("size", f"{slide.shape[1]} × {slide.shape[0]} px{size}"),
+                ("µm/px", resolution),
+                ("levels", f"{native}: {', '.join(shown)}"),
+                ("associated", ", ".join(sorted(slide.associated)) or "none"),
+                ("brightfield", "yes" if slide.brightfield else f"no: {slide.brightfield_reason}"),
+            ]
+        )

@@ -1,0 +1,131 @@
+"""``nh2st model``: list, show, check or make models."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_nh2st.cli.options import add_json, read_genes
+from napari_nh2st.cli.output import print_json, print_table
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.config import CONTEXTS
+
+if TYPE_CHECKING:
+    from napari_nh2st.cli.late_parser import LateParser
+
+
+def add_model_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
+    """Add ``model``, with its actions, to the commands of ``nh2st``."""
+    command = commands.add_parser("model", help="list, show, check or make models")
+    actions = command.add_subparsers(dest="model_command", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="bundled models")
+    listed.set_defaults(run=_list)
+    add_json(listed)
+    for name, run, text in (
+        ("info", _info, "what a model is"),
+        ("check", _check, "load it and check everything"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.set_defaults(run=run)
+        action.add_argument("model", metavar="M", help="bundled name, folder or Hub id")
+        add_json(action)
+    imported = actions.add_parser("import", help="take over a checkpoint of the released code")
+    imported.set_defaults(run=_import)
+    imported.add_argument("checkpoint", type=Path, metavar="CKPT")
+    _panel_and_output(imported)
+    imported.add_argument(
+        "--mpp", type=float, required=True, metavar="X", help="µm/px it was trained at"
+    )
+    new = actions.add_parser("new", help="make an UNTRAINED model, for trying things out")
+    new.set_defaults(run=_new)
+    _panel_and_output(new)
+    new.add_argument("--seed", type=int, default=0, metavar="N", help="of the random weights")
+    new.add_argument("--context", default="query", choices=CONTEXTS)
+    new.add_argument("--mpp", type=float, default=0.5, metavar="X", help="default: 0.5")
+
+
+def _panel_and_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--genes-file", type=Path, required=True, metavar="F", help="the panel, one gene per line"
+    )
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--name", help="default: the folder's name")
+    command.add_argument("--pitch-um", type=float, metavar="P", help="default: a tile's side")
+
+
+def _list(args: argparse.Namespace) -> None:
+    from napari_nh2st.model import bundled_models, read_config
+
+    configs = {name: read_config(folder) for name, folder in bundled_models().items()}
+    if args.json:
+        print_json({name: config.to_json() for name, config in configs.items()})
+    elif configs:
+        print_table(
+            [
+                (name, f"{len(c.panel)} genes, {c.mpp:g} µm/px, context {c.context}")
+                for name, c in configs.items()
+            ]
+        )
+    else:
+        print(
+            "No model is bundled with this version. `nh2st predict --model` takes a folder or a "
+            "Hugging Face id; `nh2st model new` makes an untrained one."
+        )
+
+
+def _info(args: argparse.Namespace) -> None:
+    from napari_nh2st.model import find_model, read_config
+    from napari_nh2st.model.card import model_card
+
+    config = read_config(find_model(args.model))
+    if args.json:
+        print_json(config.to_json())
+    else:
+        print(model_card(config), end="")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from napari_nh2st.model import load_model
+
+    config = load_model(args.model).config
+    if args.json:
+        print_json({"name": config.name, "ok": True, "trained": config.trained})
+    else:
+        state = "trained" if config.trained else "UNTRAINED"
+        print(f"{args.model}: good ({config.name}, {len(config.panel)} genes, {state})")
+
+
+def _new(args: argparse.Namespace) -> None:
+    from napari_nh2st.model.config import untrained_config
+    from napari_nh2st.model.folder import new_model, save_model_folder
+
+    _check_new_folder(args.output)
+    config = untrained_config(
+        args.name or args.output.resolve().name,
+        read_genes(args.genes_file),
+        context=args.context,
+        mpp=args.mpp,
+        pitch_um=224 * args.mpp if args.pitch_um is None else args.pitch_um,
+    )
+    saved = save_model_folder(new_model(config, args.seed), args.output)
+    print(f"{args.output}: {len(saved.config.panel)} genes, UNTRAINED (seed {args.seed})")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from napari_nh2st.model.folder import save_model_folder
+    from napari_nh2st.model.importing import import_checkpoint
+
+    _check_new_folder(args.output)
+    model = import_checkpoint(
+        args.checkpoint,
+        read_genes(args.genes_file),
+        name=args.name or args.output.resolve().name,
+        mpp=args.mpp,
+        pitch_um=224 * args.mpp if args.pitch_um is None else args.pitch_um,
+    )
+    saved = save_model_folder(model, args.output)
+    print(f"{args.output}: {len(saved.config.panel)} genes, imported from {args.checkpoint}")
+
+
+def _check_new_folder(folder: Path) -> None:
+    if folder.exists():
+        raise InputError(f"{folder} exists already; give another folder or remove it first")

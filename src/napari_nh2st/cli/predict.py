@@ -1,0 +1,158 @@
+"""``nh2st predict``: expression over a slide."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_nh2st.cli.options import add_device, add_genes, add_json, add_overwrite, chosen_genes
+from napari_nh2st.cli.output import print_json
+from napari_nh2st.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_nh2st.cli.late_parser import LateParser
+
+
+def add_predict_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
+    """Add ``predict`` to the commands of ``nh2st``."""
+    command = commands.add_parser("predict", help="predict expression over a slide")
+    command.set_defaults(run=predict_slide)
+    command.add_argument("slide", type=Path, help="slide to predict")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help=".h5ad or .zarr to write; a stopped run goes on when started again",
+    )
+    command.add_argument(
+        "--model",
+        metavar="M",
+        help="bundled name, folder, or Hugging Face owner/name@REVISION",
+    )
+    add_genes(command, "genes of the panel (default: all)")
+    command.add_argument(
+        "--region",
+        type=Path,
+        metavar="R.geojson",
+        help="only within these polygons, in full-resolution pixels",
+    )
+    command.add_argument("--mpp", type=float, metavar="X", help="µm/px of the slide")
+    command.add_argument(
+        "--pitch-um", type=float, metavar="P", help="distance between tiles (default: the model's)"
+    )
+    command.add_argument(
+        "--layout", choices=("square", "hexagonal"), help="of the tiles (default: the model's)"
+    )
+    command.add_argument(
+        "--min-tissue",
+        type=float,
+        default=0.25,
+        metavar="S",
+        help="share of a tile that has to be tissue (default: 0.25)",
+    )
+    command.add_argument("--all-tiles", action="store_true", help="predict glass as well")
+    add_device(command)
+    command.add_argument("--batch-size", type=int, metavar="N", help="tiles per step")
+    command.add_argument("--reader-threads", type=int, metavar="N", help="threads that decode")
+    command.add_argument(
+        "--any-stain", action="store_true", help="also slides that are not brightfield"
+    )
+    command.add_argument("--picture", type=Path, metavar="PNG", help="draw heatmaps as well")
+    add_overwrite(command)
+    add_json(command)
+
+
+def predict_slide(args: argparse.Namespace) -> None:
+    """Run ``nh2st predict``.
+
+    Raises
+    ------
+    InputError
+        As :func:`~napari_nh2st.predict`; the picture cannot be written.
+    """
+    from napari_nh2st.cli.progress import ProgressReport
+    from napari_nh2st.export.anndata_file import check_output, is_within
+    from napari_nh2st.export.figure import check_figure, save_heatmap_figure
+    from napari_nh2st.inference.settings import PredictSettings
+    from napari_nh2st.model import bundled_models, load_model
+    from napari_nh2st.slide import open_slide
+    from napari_nh2st.tiles.geojson import read_regions
+
+    # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
+    check_output(args.output, args.overwrite)
+    if args.picture is not None:
+        check_figure(args.picture, args.overwrite)
+        if is_within(args.picture, args.slide):
+            raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
+    settings = PredictSettings(
+        genes=chosen_genes(args),
+        region=read_regions(args.region) if args.region else (),
+        pitch_um=args.pitch_um,
+        layout=args.layout,
+        min_tissue=args.min_tissue,
+        tissue_only=not args.all_tiles,
+        device=args.device,
+        precision=args.precision,
+        batch_size=args.batch_size,
+        reader_threads=args.reader_threads,
+        any_stain=args.any_stain,
+    )
+    name = args.model or next(iter(bundled_models()), None)
+    if name is None:
+        raise InputError(
+            "no model is bundled with this version: give --model. "
+            "`nh2st model new` makes an untrained one for trying things out."
+        )
+    with open_slide(args.slide, mpp=args.mpp) as slide:
+        model = load_model(name)
+        report = ProgressReport(quiet=args.json)
+        from napari_nh2st.inference import predict
+
+        try:
+            prediction = predict(
+                slide,
+                model,
+                settings,
+                output=args.output,
+                overwrite=args.overwrite,
+                on_event=report,
+            )
+        except KeyboardInterrupt:
+            report.close()
+            raise InterruptedRun(report.done, report.total) from None
+        finally:
+            report.close()
+    if args.picture is not None:
+        save_heatmap_figure(prediction, tuple(prediction.var_names[:4]), args.picture)
+    failed = int((prediction.obs["status"] != "predicted").sum())
+    if args.json:
+        print_json(
+            {
+                "output": str(args.output),
+                "tiles": prediction.n_obs,
+                "genes": prediction.n_vars,
+                "failed_tiles": failed,
+                "trained": model.config.trained,
+                "device": prediction.uns["nh2st"]["run"]["device"],
+                "precision": prediction.uns["nh2st"]["run"]["precision"],
+            }
+        )
+        return
+    print(f"{args.output}: {prediction.n_obs} tiles × {prediction.n_vars} genes")
+    if failed:
+        reasons = prediction.obs["status"][prediction.obs["status"] != "predicted"]
+        print(
+            f"{failed} of {prediction.n_obs} tiles could not be read and are NaN: "
+            f"{reasons.iloc[0]}" + (" …" if reasons.nunique() > 1 else ""),
+            file=sys.stderr,
+        )
+
+
+class InterruptedRun(KeyboardInterrupt):
+    """Ctrl-C in the middle of a prediction."""
+
+    def __init__(self, done: int, total: int) -> None:
+        kept = f"{done} of {total} tiles are kept: the same command goes on from there."
+        super().__init__(kept if done else "No tile had been predicted.")
