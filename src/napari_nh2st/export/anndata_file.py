@@ -1,12 +1,17 @@
 """AnnData to disk and back."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata
 import h5py
+import numpy as np
+import pandas as pd
 import zarr
 from anndata import AnnData
+from anndata.experimental import write_dispatched
 from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
@@ -107,15 +112,72 @@ def has_anndata_table(folder: Path) -> bool:
     return MARK in attributes and is_anndata_store(folder / TABLE)
 
 
+def write_anndata_group(
+    group: "zarr.Group | h5py.File", name: str, data: AnnData, **dataset_options: Any
+) -> None:
+    """Write an AnnData into a group of zarr or HDF5, so that anndata from 0.10 on reads it.
+
+    It is what :meth:`~anndata.AnnData.write_h5ad` writes, down to strings that become
+    categoricals, but for two encodings that only newer versions know: an entry that is None is
+    left out, and strings of pandas' own type are plain strings, or categoricals where some are
+    missing. `data` stays as it is.
+
+    Parameters
+    ----------
+    group
+        Open for writing; of zarr, format 2.
+    name
+        Key of the AnnData in it, without a slash; ``"/"`` for the group itself.
+    data
+        What is written.
+    dataset_options
+        For the arrays of HDF5, such as their compression.
+
+    Raises
+    ------
+    InputError
+        Something in it cannot be stored.
+    """
+
+    def write(
+        write_element: Callable[..., None],
+        store: Any,
+        key: str,
+        element: Any,
+        *,
+        dataset_kwargs: Any,
+        iospec: Any,
+    ) -> None:
+        if element is None:
+            return
+        if isinstance(element, pd.DataFrame):
+            element = element.copy()
+            data.strings_to_categoricals(element)
+        elif isinstance(getattr(element, "dtype", None), pd.StringDtype):
+            plain = pd.Categorical(element) if pd.isna(element).any() else np.asarray(element, "O")
+            write_elem(store, key, plain, dataset_kwargs=dataset_kwargs)
+            return
+        write_element(store, key, element, dataset_kwargs=dataset_kwargs)
+
+    try:
+        write_dispatched(group, name, data, callback=write, dataset_kwargs=dataset_options)
+    except OSError:
+        raise
+    except Exception as error:  # anndata, h5py and zarr raise whatever they meet
+        where = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
+        raise InputError(f"The AnnData cannot be stored: {error}{where}") from error
+
+
 def _as_hdf5(data: AnnData) -> memoryview:
-    # In memory, since HDF5 cannot close a file on a full disk: the process would crash.
+    # In memory, since HDF5 cannot close a file on a full disk: the process would crash. That is
+    # also why this is not AnnData.write_h5ad, which takes nothing but a path.
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        write_elem(file, "/", data, dataset_kwargs={"compression": "gzip"})
+        write_anndata_group(file, "/", data, compression="gzip")
     return buffer.getbuffer()
 
 
 def _write_zarr(data: AnnData, folder: Path) -> None:
     group = zarr.open_group(folder, mode="w", zarr_format=2)  # what all of anndata's readers read
-    write_elem(group, "/", data)
+    write_anndata_group(group, "/", data)
     zarr.consolidate_metadata(group.store)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import zarr
 from anndata import AnnData
-from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import TABLE
+from napari_nh2st.export.anndata_file import TABLE, write_anndata_group
 from napari_nh2st.export.contents import (
     MARK,
     best_gene,
@@ -84,8 +83,10 @@ def write_ome_zarr(
             array[number] = raster.image(values)
             channels.append(_channel(gene, values, _COLORS[number % len(_COLORS)], gene == shown))
         group.attrs.update(_attributes(prediction, raster, channels))
-        group.create_group("tables").attrs["tables"] = [Path(TABLE).name]
-        write_elem(group, TABLE, prediction[:, list(names)].copy())
+        folder, table = TABLE.split("/")
+        tables = group.create_group(folder)
+        tables.attrs["tables"] = [table]
+        write_anndata_group(tables, table, prediction[:, list(names)].copy())
 
 
 def _channel(gene: str, values: Any, color: str, active: bool) -> dict[str, Any]:
