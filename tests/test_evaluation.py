@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
 from array_slides import textured, write_tiff
+from napari_nh2st.analysis import comparison_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import PUBLISHED_TARGET
 from napari_nh2st.model.config import CONTEXTS
@@ -272,6 +273,32 @@ def test_a_folder_holds_the_whole_evaluation(tmp_path: Path, evaluation: Evaluat
         picture = imread(folder / name)
         assert min(picture.shape[:2]) > 300
         assert picture.std() > 0.02
+
+
+def test_each_file_is_a_comparison_with_the_scores_of_its_own_section(
+    tmp_path: Path, evaluation: Evaluation
+) -> None:
+    write_evaluation(evaluation, tmp_path / "out")
+    for name, file, missing in (("S1", "S1", ()), ("left/2", "left%2F2", PANEL[:1])):
+        stored = anndata.read_h5ad(tmp_path / "out" / "predictions" / f"{file}.h5ad")
+        measured = stored.layers["measured"]
+        pcc = [
+            np.nan if gene in missing else pearsonr(x, y)[0]
+            for gene, x, y in zip(stored.var_names, stored.X.T, measured.T, strict=True)
+        ]
+        np.testing.assert_allclose(stored.var["pcc"], pcc, atol=1e-6)
+        known = stored.var.dropna(subset="pcc")
+        assert (known["pcc_low"] < known["pcc_high"]).all()
+        if not missing:
+            squares = ((stored.X.astype(np.float64) - measured) ** 2).mean(0)
+            np.testing.assert_allclose(stored.var["mse"], squares, rtol=1e-6)
+        kept = comparison_of(stored)
+        assert kept.summary == evaluation.section_summaries[name]
+        assert kept.scores["pcc"].to_numpy() == pytest.approx(pcc, nan_ok=True, abs=1e-6)
+        assert all("lacks 1 of the panel's" in text for text in kept.notices[-1:]) == bool(missing)
+        about = stored.uns["nh2st"]["comparison"]
+        assert (about["section"], about["expression"]) == (name, "counts.h5ad")
+        assert about["interval"] == "95 %, 30 resamples of the spots"
 
 
 def test_one_section_has_its_maps_under_a_plain_name(

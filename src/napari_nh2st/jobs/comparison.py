@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from napari_nh2st.analysis.comparison import comparison_of, keep_comparison
+from napari_nh2st.analysis.comparison import comparison_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.slide import open_slide
@@ -26,8 +26,6 @@ ANOTHER_SLIDE_BELOW = 0.05
 _SPACE_RANGER_FOLDER = "outs"
 
 _NO_DONOR = "not known"
-
-_BASELINE = "mean of the training target"
 
 
 @dataclass(frozen=True)
@@ -165,21 +163,6 @@ def compare(
         except _Stopped:
             return
     prediction = evaluation.predictions[name]
-    has_baseline = evaluation.summary["mse_baseline"] is not None
-    keep_comparison(
-        prediction,
-        evaluation.scores,
-        evaluation.summary,
-        evaluation.notices,
-        {
-            "section": name,
-            "expression": expression.name,
-            "positions": None if positions is None else positions.name,
-            "positions_taken": "" if fix is None else fix.spelled(),
-            "baseline": _BASELINE if has_baseline else "not known",
-            "interval": f"95 %, {bootstrap} resamples of the spots" if bootstrap else "none",
-        },
-    )
     yield Compared(prediction, evaluation.scores, evaluation.summary, evaluation.notices)
 
 

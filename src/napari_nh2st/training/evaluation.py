@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import write_anndata
 from napari_nh2st.inference.device import place
@@ -34,7 +35,8 @@ class Evaluation:
     Parameters
     ----------
     predictions
-        By section, as :func:`predict_spots` gives them.
+        By section, as :func:`predict_spots` gives them, with the section's own scores in it, see
+        :func:`~napari_nh2st.analysis.keep_comparison`.
     scores
         One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
     summary
@@ -116,16 +118,33 @@ def evaluate(
         )
     every = list(predictions.values())
     scores = gene_scores(every, baseline, bootstrap=bootstrap, seed=seed)
-    return Evaluation(
-        predictions,
-        scores,
-        summarize(scores, every, bootstrap=bootstrap, seed=seed),
-        {
-            name: _section_summary(prediction, baseline, bootstrap, seed)
-            for name, prediction in predictions.items()
-        },
-        _notices(config, sections, genes, predictions, baseline),
-    )
+    summary = summarize(scores, every, bootstrap=bootstrap, seed=seed)
+    section_summaries = {}
+    own_notices = {
+        measured.name: _section_notices(
+            config, measured, genes[measured.name], predictions[measured.name]
+        )
+        for measured in sections
+    }
+    for measured in sections:
+        name, prediction = measured.name, predictions[measured.name]
+        own_scores, section_summaries[name] = scores, summary
+        if len(sections) > 1:
+            own_scores = gene_scores([prediction], baseline, bootstrap=bootstrap, seed=seed)
+            section_summaries[name] = summarize(
+                own_scores, [prediction], bootstrap=bootstrap, seed=seed
+            )
+        keep_comparison(
+            prediction,
+            own_scores,
+            section_summaries[name],
+            (*_model_notices(config, [name], baseline), *own_notices[name]),
+            _origin(measured, baseline, bootstrap),
+        )
+    every_notice = _model_notices(config, list(predictions), baseline)
+    for notices in own_notices.values():
+        every_notice += notices
+    return Evaluation(predictions, scores, summary, section_summaries, tuple(every_notice))
 
 
 def combine_evaluations(
@@ -172,7 +191,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
         - ``summary.json``: the summary, that of each section, the notices and the model;
         - ``genes.csv``: the scores;
-        - ``predictions/<section>.h5ad``;
+        - ``predictions/<section>.h5ad``: predicted and measured, with the section's scores, which
+          napari opens as a comparison;
         - ``gene_pcc.png``, and ``maps.png`` or, for several sections, ``maps-<section>.png``.
 
         In file names, what a section's name has beside letters, digits and ``_.-~`` is
@@ -252,25 +272,30 @@ def training_mean(config: ModelConfig) -> NDArray[np.float64] | None:
     return np.array([np.nan if value is None else value for value in mean], np.float64)
 
 
-def _section_summary(
-    prediction: AnnData, baseline: NDArray[np.float64] | None, bootstrap: int, seed: int
+def _origin(
+    measured: MeasuredSection, baseline: NDArray[np.float64] | None, bootstrap: int
 ) -> dict[str, Any]:
-    scores = gene_scores([prediction], baseline, bootstrap=0)
-    return summarize(scores, [prediction], bootstrap=bootstrap, seed=seed)
+    """What a comparison is of, as its prediction keeps it."""
+    section = measured.section
+    return {
+        "section": measured.name,
+        "expression": section.expression.name,
+        "positions": None if section.positions is None else section.positions.name,
+        "positions_taken": "" if section.fix is None else section.fix.spelled(),
+        "baseline": "not known" if baseline is None else "mean of the training target",
+        "interval": f"95 %, {bootstrap} resamples of the spots" if bootstrap else "none",
+    }
 
 
-def _notices(
-    config: ModelConfig,
-    sections: Sequence[MeasuredSection],
-    genes: dict[str, tuple[str, ...]],
-    predictions: dict[str, AnnData],
-    baseline: NDArray[np.float64] | None,
-) -> tuple[str, ...]:
+def _model_notices(
+    config: ModelConfig, names: Sequence[str], baseline: NDArray[np.float64] | None
+) -> list[str]:
+    """What is to be said of a model that is scored on sections of these names."""
     notices = []
     if not config.trained:
         notices.append(f"The model {config.name} is UNTRAINED: its predictions mean nothing.")
     trained_on = set(config.training.get("sections", ()))
-    seen = [measured.name for measured in sections if measured.name in trained_on]
+    seen = [name for name in names if name in trained_on]
     if seen:
         notices.append(
             f"The model {config.name} was trained on {', '.join(seen)} (sections of that name): "
@@ -281,27 +306,32 @@ def _notices(
             f"The config of {config.name} has no training.target_mean: there is no baseline to "
             "compare the errors with."
         )
-    for measured in sections:
-        name = measured.name
-        missing = len(config.panel) - len(genes[name])
-        if missing:
-            notices.append(
-                f"{name} lacks {missing} of the panel's {len(config.panel)} genes. Its values are "
-                f"scaled over the other {len(genes[name])} and so in another unit: it counts for "
-                "PCC, not for MSE and MAE."
-            )
-        unread = measured.spots.n_obs - predictions[name].n_obs
-        if unread:
-            notices.append(
-                f"{name}: {unread} of {measured.spots.n_obs} spots are left out, since their "
-                "tiles cannot be read from the slide."
-            )
-        ratio = measured.pitch_um / config.pitch_um
-        if config.trained and max(ratio, 1 / ratio) > _OTHER_PITCH:
-            notices.append(
-                f"{name}: spots are {measured.pitch_um:.0f} µm apart, in training "
-                f"{config.pitch_um:.0f} µm: neighborhoods and the smoothed target are of another "
-                "size than the model learned."
-            )
-        notices += measured.warnings
-    return tuple(notices)
+    return notices
+
+
+def _section_notices(
+    config: ModelConfig, measured: MeasuredSection, genes: Sequence[str], prediction: AnnData
+) -> list[str]:
+    name = measured.name
+    notices = []
+    missing = len(config.panel) - len(genes)
+    if missing:
+        notices.append(
+            f"{name} lacks {missing} of the panel's {len(config.panel)} genes. Its values are "
+            f"scaled over the other {len(genes)} and so in another unit: it counts for "
+            "PCC, not for MSE and MAE."
+        )
+    unread = measured.spots.n_obs - prediction.n_obs
+    if unread:
+        notices.append(
+            f"{name}: {unread} of {measured.spots.n_obs} spots are left out, since their "
+            "tiles cannot be read from the slide."
+        )
+    ratio = measured.pitch_um / config.pitch_um
+    if config.trained and max(ratio, 1 / ratio) > _OTHER_PITCH:
+        notices.append(
+            f"{name}: spots are {measured.pitch_um:.0f} µm apart, in training "
+            f"{config.pitch_um:.0f} µm: neighborhoods and the smoothed target are of another "
+            "size than the model learned."
+        )
+    return [*notices, *measured.warnings]
