@@ -63,7 +63,7 @@ _MOST_FEATURES = 500
 
 def holds_expression(path: Path) -> bool:
     """Whether it is AnnData, or a store of SpatialData or OME-Zarr that this package wrote."""
-    if path.suffix == ".h5ad":
+    if path.suffix.lower() == ".h5ad":
         return not path.is_dir()
     return path.is_dir() and (is_anndata_store(path) or has_anndata_table(path))
 

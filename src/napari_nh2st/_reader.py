@@ -27,7 +27,7 @@ def get_reader(
         (location / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
     ):
         return None
-    if location.suffix == ".h5ad" or location.is_dir():
+    if location.suffix.lower() == ".h5ad" or location.is_dir():
         from napari_nh2st._expression_reader import holds_expression, is_heatmap_image
 
         if holds_expression(location):

@@ -33,9 +33,9 @@ def check_output(path: Path, overwrite: bool) -> None:
         The suffix is neither .h5ad nor .zarr, the path exists and may not be overwritten, or its
         folder is missing or cannot be written to.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output must end in .h5ad or .zarr")
-    is_ours = None if path.suffix == ".h5ad" else _is_ours
+    is_ours = None if path.suffix.lower() == ".h5ad" else _is_ours
     check_place(path, overwrite, is_ours=is_ours, kind="a prediction that NH2ST wrote")
 
 
@@ -49,7 +49,7 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
     """
     check_output(path, overwrite)
     with whole_output(path) as draft:
-        if path.suffix == ".h5ad":
+        if path.suffix.lower() == ".h5ad":
             draft.write_bytes(_as_hdf5(data))
         else:
             _write_zarr(data, draft)

@@ -93,7 +93,7 @@ def check_figure(path: Path, overwrite: bool) -> None:
         The suffix is of no picture, the file exists and may not be overwritten, or its folder is
         missing.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
     check_place(path, overwrite)
 

@@ -49,7 +49,7 @@ class Format:
 
     def accepts(self, path: Path) -> bool:
         """Whether a file may be named so if the format is said explicitly."""
-        return path.name.endswith(f".{self.suffix.rpartition('.')[2]}")
+        return path.name.lower().endswith(f".{self.suffix.rpartition('.')[2]}")
 
 
 def _anndata(prediction: AnnData, path: Path, request: _Request) -> None:
@@ -139,7 +139,7 @@ def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
                 return known
         known_names = ", ".join(known.name for known in FORMATS)
         raise InputError(f"There is no format {name!r}; there are {known_names}.")
-    fitting = [known for known in FORMATS if path.name.endswith(known.suffix)]
+    fitting = [known for known in FORMATS if path.name.lower().endswith(known.suffix)]
     if not fitting:
         suffixes = ", ".join(known.suffix for known in FORMATS)
         raise InputError(f"{path}: the name must end in one of {suffixes}")

@@ -65,7 +65,7 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
     InputError
         The name does not end in .csv, or the file may not or cannot be written.
     """
-    if path.suffix != ".csv":
+    if path.suffix.lower() != ".csv":
         raise InputError(f"{path}: a table must end in .csv")
     check_place(path, overwrite)
     with whole_output(path) as draft:

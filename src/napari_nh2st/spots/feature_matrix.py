@@ -107,7 +107,7 @@ def _one_of(folder: Path, name: str) -> Path:
 def _rows(path: Path) -> list[list[str]]:
     try:
         content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        text = (gzip.decompress(content) if path.suffix.lower() == ".gz" else content).decode()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error})") from None
     return [line.split("\t") for line in text.splitlines() if line.strip()]

@@ -76,7 +76,7 @@ def read_spots(
     for needed in (place, where):
         if needed is not None and not needed.exists():
             raise InputError(f"{needed}: there is no such file or folder")
-    if place.name.endswith("feature_bc_matrix.h5"):
+    if place.name.lower().endswith("feature_bc_matrix.h5"):
         return read_space_ranger(place.parent, where, bin_um, place)
     if is_table(place):
         return read_st_tables(place, where)
@@ -84,7 +84,7 @@ def read_spots(
         return read_space_ranger(place, where, bin_um)
     if where is not None:
         raise InputError(f"{place} has positions of its own; leave the positions table out")
-    if place.suffix == ".h5ad":
+    if place.suffix.lower() == ".h5ad":
         return read_anndata(place, library)
     attributes = _zarr_attributes(place) if place.is_dir() else {}
     if "spatialdata_attrs" in attributes:

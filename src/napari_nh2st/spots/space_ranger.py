@@ -98,7 +98,7 @@ def read_positions(path: Path) -> SpotPositions:
     InputError
         A column is missing or is not of numbers, or parquet cannot be read here.
     """
-    frame = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     missing = [name for name in _COLUMNS if name not in frame]
     if missing:
         raise InputError(f"{path}: the column {missing[0]} is missing")

@@ -180,7 +180,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
 
 
 def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return path.open(encoding="utf-8-sig", newline="")
 

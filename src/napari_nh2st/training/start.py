@@ -173,7 +173,7 @@ def _take_over(network: NH2ST, start: Model, panel: Sequence[str]) -> None:
 def _read_state_dict(path: Path) -> Mapping[str, Tensor]:
     try:
         content: Any
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -134,7 +134,7 @@ class GeneScatter(QWidget):
             The user has agreed that what is there is replaced.
         """
         try:
-            if path.suffix not in SUFFIXES:
+            if path.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
             check_place(path, overwrite)
             with whole_output(path) as draft:
