@@ -1,5 +1,6 @@
 """Jobs in a child process: events come, errors are sentences, and nothing is left behind."""
 
+import contextlib
 import logging
 import pickle
 import subprocess
@@ -28,6 +29,7 @@ from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.record import RunRecord
+from napari_nh2st.widgets.child_jobs import StoppableJob
 from napari_nh2st.widgets.predict.run import PredictionRun
 from napari_nh2st.widgets.train.run import TrainingRun
 from process_jobs import OnlyHere
@@ -71,7 +73,7 @@ def predicted(jobs: JobProcess, slide: Path, model: Path, **given: object) -> It
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobProcess]:
     """Knows the jobs of :mod:`process_jobs`, and none that needs torch."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     jobs = JobProcess(("process_jobs",))
     yield jobs
     jobs.close()
@@ -334,6 +336,84 @@ def test_closing_ends_the_job_that_runs_and_those_that_wait(told: JobProcess) ->
     assert others == []
 
 
+# A process that does not answer
+
+
+@pytest.fixture
+def suspended(told: JobProcess) -> Iterator[tuple[StoppableJob, threading.Thread]]:
+    """A job under way, and the thread that waits for its events; its process was suspended."""
+    job = StoppableJob(told.job("echo", first="a"), patience_s=0.1)
+    job.is_loading = False
+    begun = threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(JobFailed):  # where the test itself ended it
+            for _ in job.told():
+                begun.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert begun.wait(30)
+    assert told._process is not None
+    psutil.Process(told._process.pid).suspend()
+    yield job, thread
+    job.abort()
+    thread.join(30)
+
+
+def test_a_stop_ends_a_process_that_does_not_answer_and_the_next_job_runs(
+    told: JobProcess, suspended: tuple[StoppableJob, threading.Thread]
+) -> None:
+    job, thread = suspended
+    job.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert job.is_aborted
+    following = told.job("echo", first="b")
+    following.tell("end")
+    assert list(following.events()) == ["b"]
+
+
+def test_who_tells_a_process_that_does_not_answer_does_not_wait_for_it(
+    suspended: tuple[StoppableJob, threading.Thread],
+) -> None:
+    job, _ = suspended
+
+    def tell() -> None:
+        for _ in range(20):  # more than a pipe holds
+            job.tell("x" * 100_000)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_viewer_that_closes_ends_a_process_that_does_not_answer(
+    told: JobProcess, suspended: tuple[StoppableJob, threading.Thread]
+) -> None:
+    _, thread = suspended
+    assert told._process is not None
+    child = psutil.Process(told._process.pid)
+    told.close(patience_s=0.1)
+    child.wait(30)
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_job_that_stops_in_time_is_not_ended_by_force(told: JobProcess) -> None:
+    job = StoppableJob(told.job("echo", first="a"), patience_s=60)
+    job.is_loading = False
+    events = job.told()
+    next(events)
+    job.stop()
+    job.tell("wake up")  # if the stop came after it looked
+    assert list(events)[-1] == "a stopped"
+    assert told.is_alive
+    assert job._patience is not None
+    assert job._patience.finished.is_set()
+
+
 # What cannot be told
 
 
@@ -377,6 +457,7 @@ def test_a_process_that_has_ended_leaves_no_file_open(told: JobProcess, closed: 
             next(events)
         told.start()
         assert told._process is not former
+    former.writer.join(30)
     files = former.process.stdin, former.process.stdout, former._errors
     assert all(file is not None and file.closed for file in files)
 

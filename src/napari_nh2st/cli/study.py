@@ -14,6 +14,7 @@ from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, read_config
 from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study
+from napari_nh2st.training.first_process import end_with_first_process, is_helper
 from napari_nh2st.training.held_out import check_not_seen
 
 
@@ -40,7 +41,9 @@ class Watched:
 def watched_run(args: argparse.Namespace) -> Iterator[Watched]:
     """Show the work inside; Ctrl-C at a time when it cannot be granted ends it there."""
     # Several devices: the first process starts this same command again for the others.
-    helps = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    helps = is_helper()
+    if helps:
+        end_with_first_process()
     with StopRequest() as stop:
         stop.graceful = helps  # the first process hears it too, and tells the others when to end
         report = TrainingReport(quiet=args.json, silent=helps, stop=stop)

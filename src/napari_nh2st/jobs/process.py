@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pickle
+import queue
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.jobs.environment import child_environment
 from napari_nh2st.jobs.messages import Event, Failed, Finished, Message, Run, Stop, Tell
 
 _LAST_WORDS = 2000
@@ -41,8 +43,9 @@ class JobFailed(Exception):
 class JobProcess:
     """A Python process that runs one job after the other, and stays ready for the next.
 
-    All methods may be called from any thread. A job that is asked for while another runs waits
-    for its turn.
+    All methods may be called from any thread, and none but a job's events waits for the process:
+    one that was suspended, or hangs on a network drive, does not take the viewer with it. A job
+    that is asked for while another runs waits for its turn.
 
     Parameters
     ----------
@@ -188,7 +191,6 @@ class Job:
             return
         is_over = False
         try:
-            # Without the lock: arguments can be large, and who stops it is not to wait for them.
             child.write(data)
             self._send_kept(child)
             while True:
@@ -259,17 +261,22 @@ class _Child:
 
     def __init__(self, warm_up: tuple[str, ...]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close_files
+        self._is_killed = False
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "napari_nh2st.jobs.child", *warm_up],
+            [sys.executable, "-P", "-m", "napari_nh2st.jobs.child", *warm_up],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             # Threads that wait for each other sleep: spinning, they would take the cores
             # that the viewer draws with.
-            env={"OMP_WAIT_POLICY": "PASSIVE"} | dict(os.environ),
+            env={"OMP_WAIT_POLICY": "PASSIVE"} | child_environment(),
             # Below the viewer's priority, so that this stays fluid on few cores.
             creationflags=_windows_flags(),
         )
+        # Who tells it something does not wait until it listens.
+        self._to_write: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.writer = threading.Thread(target=self._write_all, name="nh2st-to-job", daemon=True)
+        self.writer.start()
 
     @property
     def pid(self) -> int:
@@ -277,14 +284,21 @@ class _Child:
 
     @property
     def is_alive(self) -> bool:
-        return self.process.poll() is None
+        return not self._is_killed and self.process.poll() is None
 
     def write(self, data: bytes) -> None:
-        """Send a message; that it cannot be sent any more is seen by whoever reads."""
+        """Send a message, in a thread; that it cannot be sent is seen by whoever reads."""
+        self._to_write.put(data)
+
+    def _write_all(self) -> None:
+        """Send what is to be sent, and close the input after it."""
         stream = cast(IO[bytes], self.process.stdin)
-        with contextlib.suppress(OSError, ValueError):  # broken pipe, or closed by us
-            stream.write(data)
-            stream.flush()
+        with contextlib.suppress(OSError):  # a broken pipe
+            while (data := self._to_write.get()) is not None:
+                stream.write(data)
+                stream.flush()
+        with contextlib.suppress(OSError):
+            stream.close()
 
     def read(self) -> Message:
         """Wait for a message.
@@ -310,7 +324,7 @@ class _Child:
             code = self.process.wait(_LONGEST_END_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            code = self.process.wait()
+            return "The process that did the work does not end", ""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _LAST_WORDS))
         words = self._errors.read().decode(errors="replace").strip()
@@ -320,13 +334,15 @@ class _Child:
         return f"The process that did the work {how}{hint}{last}", words
 
     def kill(self) -> None:
+        """End it; does not wait until the system has done so."""
         if self.is_alive:
+            self._is_killed = True
             self.process.kill()
-            self.process.wait()
+            threading.Thread(target=self.process.wait, name="nh2st-ended-job", daemon=True).start()
 
     def close_input(self) -> None:
-        with contextlib.suppress(OSError):
-            cast(IO[bytes], self.process.stdin).close()
+        """Let its input end, after what is still to be sent."""
+        self._to_write.put(None)
 
     def close_files(self) -> None:
         self.close_input()

@@ -15,6 +15,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.training.batches import Batch, epoch_batches
 from napari_nh2st.training.defaults import ResolvedSettings
+from napari_nh2st.training.first_process import end_with_first_process
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart
 from napari_nh2st.training.objective import Losses, objective
 
@@ -65,6 +66,8 @@ class Optimization:
         self.settings = settings
         self._study = study
         self.fabric = _fabric(settings, placement)
+        if settings.devices > 1:
+            end_with_first_process()
         # Joins the other processes, if there are any; each of them comes to here.
         self.fabric.launch()
         self._averaged = None

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.folder import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
+from napari_nh2st.training.first_process import is_helper
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
@@ -170,7 +170,7 @@ def only_run_in(folder: Path | None) -> Iterator[None]:
     InputError
         Another one is running in the folder, or it cannot be written to.
     """
-    helps = int(os.environ.get("LOCAL_RANK", "0")) > 0  # the first process holds the lock
+    helps = is_helper()  # the first process holds the lock
     if folder is None or helps:
         yield
         return

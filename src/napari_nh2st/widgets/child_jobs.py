@@ -11,6 +11,10 @@ from qtpy.QtCore import QCoreApplication, QObject
 
 from napari_nh2st.jobs import JobFailed
 
+PATIENCE_S = 15.0
+"""How long a job that was stopped may take for the batch under way. One that takes longer hangs:
+its process was suspended, or waits for a network drive that is gone."""
+
 
 class Job(Protocol):
     """A job that is run once: a :class:`napari_nh2st.jobs.Job`."""
@@ -87,12 +91,14 @@ def _ending(jobs: Jobs) -> Callable[..., None]:
 
 
 class StoppableJob:
-    """A job that the user can stop, also while it still loads.
+    """A job that the user can stop, also while it still loads, and also when it hangs.
 
     Parameters
     ----------
     job
         That is to run.
+    patience_s
+        It is ended at once where it still runs so long after a stop; None for never.
 
     Attributes
     ----------
@@ -102,9 +108,12 @@ class StoppableJob:
         Whether it was ended at once.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, patience_s: float | None = PATIENCE_S) -> None:
         self._job = job
         self._stop = threading.Event()
+        self._patience = None if patience_s is None else threading.Timer(patience_s, self.abort)
+        if self._patience is not None:
+            self._patience.daemon = True
         self.is_loading = True
         self.is_aborted = False
 
@@ -114,11 +123,14 @@ class StoppableJob:
 
     def stop(self) -> None:
         """End after the batch under way; at once while it loads."""
+        is_first = not self._stop.is_set()
         self._stop.set()
         if self.is_loading:  # importing torch and reading weights cannot be interrupted otherwise
             self.abort()
-        else:
-            self._job.stop()
+            return
+        self._job.stop()
+        if is_first and self._patience is not None:
+            self._patience.start()
 
     def abort(self) -> None:
         """End at once."""
@@ -142,6 +154,9 @@ class StoppableJob:
         except JobFailed:
             if not self.stopped():
                 raise
+        finally:
+            if self._patience is not None:
+                self._patience.cancel()
 
 
 class JobThread:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from napari_nh2st.jobs.comparison import Predicting
-from napari_nh2st.widgets.child_jobs import Job, StoppableJob
+from napari_nh2st.widgets.child_jobs import PATIENCE_S, Job, StoppableJob
 
 
 class ComparisonRun(StoppableJob):
@@ -15,10 +15,14 @@ class ComparisonRun(StoppableJob):
         That is to run.
     can_stop
         Whether it may be stopped: a folder that is being written would be left half done.
+    patience_s
+        As for :class:`StoppableJob`.
     """
 
-    def __init__(self, job: Job, *, can_stop: bool = True) -> None:
-        super().__init__(job)
+    def __init__(
+        self, job: Job, *, can_stop: bool = True, patience_s: float | None = PATIENCE_S
+    ) -> None:
+        super().__init__(job, patience_s)
         self.can_stop = can_stop
 
     def stop(self) -> None:

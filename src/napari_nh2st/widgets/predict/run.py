@@ -10,7 +10,7 @@ from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.prediction import Ended, Loading, Values
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.child_jobs import Jobs, StoppableJob
+from napari_nh2st.widgets.child_jobs import PATIENCE_S, Jobs, StoppableJob
 
 Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in full-resolution pixels."""
@@ -35,6 +35,8 @@ class PredictionRun(StoppableJob):
         Folder of kept results; None keeps nothing.
     most_kept_bytes
         Of all that is kept.
+    patience_s
+        As for :class:`StoppableJob`.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PredictionRun(StoppableJob):
         look_at: Box | None,
         kept: Path | None,
         most_kept_bytes: float = 4e9,
+        patience_s: float | None = PATIENCE_S,
     ) -> None:
         super().__init__(
             jobs.job(
@@ -57,7 +60,8 @@ class PredictionRun(StoppableJob):
                 look_at=look_at,
                 kept=kept,
                 most_kept_bytes=most_kept_bytes,
-            )
+            ),
+            patience_s,
         )
 
     def look_at(self, box: Box) -> None:

@@ -36,7 +36,9 @@ class TrainingRun(StoppableJob):
                 name=record.name,
                 held_out=record.held_out,
                 trust_positions=record.trust_positions,
-            )
+            ),
+            # After a stop it still tests its best model, and an abort is one click away.
+            patience_s=None,
         )
         self.record = record
         self.folder = folder
