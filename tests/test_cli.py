@@ -17,10 +17,14 @@ import zarr
 import napari_nh2st.demo
 import napari_nh2st.sample_data
 from array_slides import write_tiff
+from napari_nh2st.analysis import StainProfile, slide_stain
 from napari_nh2st.cli import main
 from napari_nh2st.inference import engine
+from napari_nh2st.model import read_config
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
+from napari_nh2st.widgets.predict.slide_facts import tissue_facts
 from small_models import PANEL, small_model
 
 
@@ -122,6 +126,32 @@ def test_predict_for_programs_prints_json_alone(
     assert told["output"] == str(output)
     assert told["genes"] == len(PANEL)
     assert told["tiles"] == anndata.read_zarr(output).n_obs
+
+
+@pytest.mark.parametrize("off", [0.0, 0.1])
+def test_a_stain_unlike_the_model_s_is_told_alike_everywhere(
+    nh2st: Nh2st, slide: Path, tmp_path: Path, off: float
+) -> None:
+    with open_slide(slide, mpp=1) as opened:
+        own = np.median(slide_stain(opened), axis=0)
+    # Hematoxylin is off by so many of its standard deviations, and nothing else is.
+    profile = StainProfile(own - off * np.eye(6)[0], 0.01**2 * np.eye(6), 100, 1, 2.5)
+    training = {"trained": True, "summary": "For a test.", "stain": profile.to_json()}
+    save_model_folder(small_model(training=training), tmp_path / "model")
+    output = tmp_path / "out.h5ad"
+    command = ["predict", slide, "-o", output, "--model", tmp_path / "model", "--mpp", 1]
+    result = nh2st(*command, "--json")
+    told = json.loads(result.out)
+    assert told["stain_distance"] == pytest.approx(100 * off, abs=0.01)
+    about = anndata.read_h5ad(output).uns["nh2st"]
+    assert about["stain_distance"] == told["stain_distance"]
+    assert list(about["notices"]) == told["notices"]
+    assert result.err == "".join(f"Notice: {notice}\n" for notice in told["notices"])
+    stain = [text for text in told["notices"] if "stain" in text]
+    with open_slide(slide, mpp=1) as opened:
+        known = tissue_facts(opened, read_config(tmp_path / "model"))
+    assert stain == ([known.notice] if known.notice else [])
+    assert any("distance 10.0" in text for text in stain) == bool(off)
 
 
 def damage_a_tile(path: Path, index: int) -> None:

@@ -46,6 +46,7 @@ def show_demo(args: argparse.Namespace) -> None:
     finally:
         report.close()
     if args.json:
-        print_json({name: str(value) for name, value in vars(result).items()})
+        content = {name: str(value) for name, value in vars(result).items()}
+        print_json(content | {"notices": list(report.notices)})
     else:
         print(f"Prediction: {result.prediction}\nPicture: {result.picture}")

@@ -137,6 +137,8 @@ def predict_slide(args: argparse.Namespace) -> None:
                 "trained": model.config.trained,
                 "device": prediction.uns["nh2st"]["run"]["device"],
                 "precision": prediction.uns["nh2st"]["run"]["precision"],
+                "stain_distance": report.stain_distance,
+                "notices": list(report.notices),
             }
         )
         return

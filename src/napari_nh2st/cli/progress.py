@@ -17,6 +17,13 @@ class ProgressReport:
     ----------
     quiet
         Only notices are shown.
+
+    Attributes
+    ----------
+    done, total
+        Tiles, of the latest event.
+    notices, stain_distance
+        As the run began with.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -25,6 +32,8 @@ class ProgressReport:
         self._bar: tqdm | None = None
         self._last_line = 0.0
         self.done = self.total = 0
+        self.notices: tuple[str, ...] = ()
+        self.stain_distance: float | None = None
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -45,6 +54,7 @@ class ProgressReport:
 
     def _start(self, event: Started) -> None:
         self.done, self.total = event.done, event.total
+        self.notices, self.stain_distance = event.notices, event.stain_distance
         for notice in event.notices:
             _line(f"Notice: {notice}")
         if self._quiet:

@@ -145,6 +145,9 @@ def predict_events(
         "device": str(placement.device),
         "precision": placement.precision,
     }
+    prediction.uns["nh2st"]["notices"] = np.array(plan.notices, object)
+    if plan.stain_distance is not None:
+        prediction.uns["nh2st"]["stain_distance"] = plan.stain_distance
     run = _Run(plan, prediction)
     store = None
     identity = plan.identity | {"precision": placement.precision}
@@ -165,6 +168,7 @@ def predict_events(
             str(placement.device),
             placement.precision,
             plan.notices,
+            plan.stain_distance,
         )
         before = run.done
         for tiles, values, failures in _compute(

@@ -25,6 +25,9 @@ class Started:
         What was chosen.
     notices
         Sentences the user should read, such as that the model is untrained.
+    stain_distance
+        Of the slide from what the model saw, see
+        :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
     """
 
     prediction: AnnData
@@ -34,6 +37,7 @@ class Started:
     device: str
     precision: str
     notices: tuple[str, ...]
+    stain_distance: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,81 @@
-"""What does not fit between a slide and a model, as far as numbers tell; it needs no torch."""
+"""What does not fit between a slide and a model. The same words in docks, command and Python.
 
+Nothing here needs torch.
+"""
+
+from dataclasses import dataclass
+
+from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask, find_tissue
 
 MUCH_COARSER = 1.5
 """Times the model's µm/px: tiles enlarged by more are worth a notice, the detail is not there."""
 
 _SAME_PITCH = 0.1
 """Share of the model's pitch."""
+
+_USUAL_MPP = 0.1, 2.5
+"""µm/px of scans, with room to either side."""
+
+
+@dataclass(frozen=True)
+class StainFit:
+    """How a slide's stain fits what a model saw.
+
+    Parameters
+    ----------
+    distance
+        See :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
+    notice
+        What is to be said of it; None for nothing.
+    """
+
+    distance: float | None = None
+    notice: str | None = None
+
+
+def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = None) -> StainFit:
+    """Look at a slide's stain; reads coarse levels only.
+
+    Parameters
+    ----------
+    slide
+        With or without a µm/px.
+    config
+        Of the model; one without a stain profile says nothing of the stain.
+    tissue
+        Where to look; found by default.
+    """
+    # Not above: the stains are taken apart by scikit-image, which takes a moment to load.
+    from napari_nh2st.analysis.stain import profile_of, stain_distance, stain_notice
+    from napari_nh2st.analysis.stain_fields import slide_stain
+
+    try:
+        profile = profile_of(config)
+        if profile is None or not slide.brightfield:
+            return StainFit()
+        mask = find_tissue(slide) if tissue is None else tissue
+        if not mask.tissue.any():
+            return StainFit()
+        descriptors = slide_stain(slide, mask, mpp=profile.mpp)
+    except InputError as error:  # a damaged profile, or tissue that cannot be read
+        return StainFit(None, f"Whether the stain is what the model saw is not known. {error}")
+    distance = stain_distance(profile, descriptors)
+    return StainFit(distance, stain_notice(distance, descriptors, profile))
+
+
+def slide_notices(slide: Slide) -> list[str]:
+    """Sentences on a slide that is none of H&E, or whose µm/px is unusual; reads no pixels."""
+    notices = []
+    if not slide.brightfield:
+        notices.append(f"This does not look like an H&E slide: {slide.brightfield_reason}.")
+    if slide.mpp is not None and not _USUAL_MPP[0] <= slide.mpp[0] <= _USUAL_MPP[1]:
+        notices.append(
+            f"{slide.mpp[0]:g} µm/px is unusual for a scan (0.2 to 1): is it ten times off?"
+        )
+    return notices
 
 
 def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.notices import scale_notices
+from napari_nh2st.inference.notices import scale_notices, slide_notices, stain_fit
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
@@ -44,6 +44,9 @@ class Plan:
         What makes it another prediction if it changes.
     notices
         Sentences the user should read.
+    stain_distance
+        Of the slide from what the model saw, see
+        :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
     """
 
     genes: tuple[str, ...]
@@ -53,6 +56,7 @@ class Plan:
     source: TileSource
     identity: dict[str, Any]
     notices: tuple[str, ...]
+    stain_distance: float | None
 
 
 def plan_prediction(
@@ -87,6 +91,7 @@ def plan_prediction(
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
     grid, tiles, around = _grids(slide, config, settings, mask)
 
+    stain = stain_fit(slide, config, mask)
     source = tile_source(slide, slide.mpp, tiles.centers, config.tile_px, config.mpp)
     identity = {
         "slide": slide.fingerprint,
@@ -105,7 +110,14 @@ def plan_prediction(
         around,
         source,
         identity,
-        (*notices, *_notices(slide, model, grid)),
+        (
+            *_untrained(config),
+            *slide_notices(slide),
+            *notices,
+            *scale_notices(slide.mpp, grid.pitch_um, config),
+            *((stain.notice,) if stain.notice else ()),
+        ),
+        stain.distance,
     )
 
 
@@ -182,10 +194,5 @@ def _weights_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _notices(slide: Slide, model: Model, grid: TileGrid) -> list[str]:
-    config = model.config
-    assert slide.mpp is not None
-    notices = []
-    if not config.trained:
-        notices.append(f"{config.name}: {config.training['summary']}")
-    return notices + scale_notices(slide.mpp, grid.pitch_um, config)
+def _untrained(config: ModelConfig) -> tuple[str, ...]:
+    return () if config.trained else (f"{config.name}: {config.training['summary']}",)

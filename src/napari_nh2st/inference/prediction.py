@@ -39,7 +39,8 @@ def new_prediction(
         - ``var["reliability"]``: held-out Pearson correlation, NaN where unknown;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels;
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
-        - ``uns["nh2st"]``: what it was made from.
+        - ``uns["nh2st"]``: what it was made from; a run adds its device and precision (``run``),
+          its ``notices`` and, where it is known, the ``stain_distance``.
     """
     y, x = grid.centers.T
     obs = pd.DataFrame(

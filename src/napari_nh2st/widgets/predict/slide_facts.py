@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.notices import scale_notices
+from napari_nh2st.inference.notices import scale_notices, slide_notices, stain_fit
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.caution import CautionLabel
@@ -94,11 +94,16 @@ class SlideFacts(QWidget):
         self._show()
 
     def foreseen(self) -> list[str]:
-        """The sentences on µm/px and pitch that a run would say too: they stand here."""
-        if self._slide is None or self._slide.mpp is None or self._config is None:
+        """The sentences that a run would say too: they stand here."""
+        if self._slide is None:
             return []
-        pitch_um = self._pitch_um or self._config.pitch_um
-        return scale_notices(self._slide.mpp, pitch_um, self._config)
+        notices = slide_notices(self._slide)
+        if self._slide.mpp is not None and self._config is not None:
+            pitch_um = self._pitch_um or self._config.pitch_um
+            notices += scale_notices(self._slide.mpp, pitch_um, self._config)
+        if self._found is not None and self._found.notice:
+            notices.append(self._found.notice)
+        return notices
 
     def _look(self) -> None:
         if self._slide is not None:
@@ -128,8 +133,9 @@ class SlideFacts(QWidget):
             found = self._found or TissueFacts(None, None)
             tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
             self.facts.setText(_in_words(self._slide) + tissue)
-            stain = [found.notice] if found.notice else []
-            notices = [*_differences(self._slide), *self.foreseen(), *stain]
+            notices = self.foreseen()
+            if self._slide.mpp is None:
+                notices.append("Its µm/px is not recorded: give it above (▾ offers usual values).")
         self.notice.setText("\n".join(notices))
         self.notice.setVisible(bool(notices))
         self._fit()
@@ -154,18 +160,12 @@ def _asked_and_found(
 
 def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
     """Look at the tissue of a slide and at its stain; reads coarse levels only."""
-    from napari_nh2st.analysis import profile_of, slide_stain, stain_distance, stain_notice
     from napari_nh2st.tiles import find_tissue
 
     try:
         mask = find_tissue(slide)
         share = float(np.mean(mask.tissue))
-        profile = profile_of(config) if config is not None else None
-        if profile is None or not share:
-            return TissueFacts(share, None)
-        descriptors = slide_stain(slide, mask, mpp=profile.mpp)
-        distance = stain_distance(profile, descriptors)
-        return TissueFacts(share, stain_notice(distance, descriptors, profile))
+        return TissueFacts(share, None if config is None else stain_fit(slide, config, mask).notice)
     except (InputError, OSError):  # whoever predicts it says what is wrong
         return TissueFacts(None, None)
 
@@ -184,17 +184,3 @@ def _in_words(slide: Slide) -> str:
         um = (width * slide.mpp[1], height * slide.mpp[0])
         words += [f"{um[0] / 1000:.3g} × {um[1] / 1000:.3g} mm", f"µm/px: {slide.mpp_source}"]
     return " · ".join(words)
-
-
-def _differences(slide: Slide) -> list[str]:
-    """What can be said without looking at the pixels, and without a model."""
-    notices = []
-    if not slide.brightfield:
-        notices.append(f"This does not look like an H&E slide: {slide.brightfield_reason}.")
-    if slide.mpp is None:
-        notices.append("Its µm/px is not recorded: give it above (▾ offers usual values).")
-    elif not 0.1 <= slide.mpp[0] <= 2.5:
-        notices.append(
-            f"{slide.mpp[0]:g} µm/px is unusual for a scan (0.2 to 1): is it ten times off?"
-        )
-    return notices
