@@ -15,8 +15,9 @@ import torch
 from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide, textured
+from napari_nh2st import files
 from napari_nh2st.errors import InputError
-from napari_nh2st.export import anndata_file, check_output, output, write_anndata
+from napari_nh2st.export import anndata_file, check_output, write_anndata
 from napari_nh2st.inference import PredictSettings, predict
 from small_models import small_model
 
@@ -209,6 +210,6 @@ def test_a_folder_that_cannot_be_written_to_is_refused(
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(output.tempfile, "TemporaryFile", denied)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", denied)
     with pytest.raises(InputError, match=r"out\.h5ad cannot be written: Permission denied"):
         check_output(tmp_path / "out.h5ad", overwrite=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2hed
 from skimage.filters import threshold_otsu
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.synthetic import NucleusClass, SyntheticTissue, write_synthetic_slide
 
 SHAPE = (1536, 2048)
@@ -267,7 +268,7 @@ class TestWrittenSlide:
             raise OSError("No space left on device")
 
         monkeypatch.setattr(imagecodecs, "jpeg8_encode", full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(InputError, match="No space left"):
             write_synthetic_slide(path, shape=(300, 300))
         assert path.read_bytes() == b"earlier"
         assert list(tmp_path.iterdir()) == [path]

@@ -16,7 +16,7 @@ from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import MARK
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 
 SUFFIXES = (".h5ad", ".zarr")
 
@@ -35,8 +35,14 @@ def check_output(path: Path, overwrite: bool) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output must end in .h5ad or .zarr")
-    is_ours = None if path.suffix.lower() == ".h5ad" else _is_ours
-    check_place(path, overwrite, is_ours=is_ours, kind="a prediction that NH2ST wrote")
+    folder = path.suffix.lower() == ".zarr"
+    check_place(
+        path,
+        overwrite,
+        is_ours=_is_ours if folder else None,
+        kind="a prediction that NH2ST wrote",
+        folder=folder,
+    )
 
 
 def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:

@@ -21,7 +21,7 @@ from napari_nh2st.export.contents import (
 )
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.export.outlines import spot_diameter
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.spots import spot_picture
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import chosen_genes, origin
 from napari_nh2st.export.outlines import tile_outlines
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 
 
 def write_geojson(

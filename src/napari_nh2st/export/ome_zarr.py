@@ -20,7 +20,7 @@ from napari_nh2st.export.contents import (
     slide_mpp,
 )
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 
 _COLORS = ("FFFFFF", "FF00FF", "00FFFF", "FFFF00", "FF8000", "00FF80")
 
@@ -64,7 +64,9 @@ def write_ome_zarr(
             "Values at measured spots are no image: choose AnnData, SpatialData, GeoJSON or CSV."
         )
     names = chosen_genes(prediction, genes)
-    check_place(path, overwrite, is_ours=is_heatmap_image, kind="a heatmap of this program")
+    check_place(
+        path, overwrite, is_ours=is_heatmap_image, kind="a heatmap of this program", folder=True
+    )
     raster = HeatmapRaster.of(prediction)
     shown = best_gene(prediction[:, list(names)])
     channels = []

@@ -14,7 +14,7 @@ from anndata import AnnData
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import MARK, chosen_genes, is_on_grid, origin
 from napari_nh2st.export.outlines import spot_diameter, tile_outlines
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.spots import spot_picture
 
 _INSTANCE = "tile_id"
@@ -58,7 +58,9 @@ def write_spatialdata(
         raise InputError(
             "Writing SpatialData needs an extra: pip install 'napari-nh2st[spatialdata]'"
         ) from None
-    check_place(path, overwrite, is_ours=_is_ours, kind="a SpatialData store of this program")
+    check_place(
+        path, overwrite, is_ours=_is_ours, kind="a SpatialData store of this program", folder=True
+    )
     region = "tiles" if is_on_grid(prediction) else "spots"
     elements: dict[str, Any] = {
         "shapes": {region: _shapes(prediction)},

@@ -9,7 +9,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import chosen_genes, slide_mpp
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 
 
 def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) -> pd.DataFrame:

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.model.architectures import ARCHITECTURES, Architecture
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import (
@@ -147,6 +145,7 @@ def save_model_folder(
     InputError
         The folder exists or cannot be written.
     """
+    recover(folder)
     if folder.exists() and not (overwrite and (folder / CONFIG_FILE).is_file()):
         raise InputError(f"{folder} exists already; give another folder or remove it first")
     state = {
@@ -156,16 +155,15 @@ def save_model_folder(
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"{folder} is not written: {name} has values that are not finite")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
-    try:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in state.items()}, draft / WEIGHTS_FILE
-        )
-        (draft / WEIGHTS_FILE).chmod(0o666 & ~_umask())  # not for its writer alone
+    make_folder(folder.parent)
+    with whole_output(folder) as draft:
+        draft.mkdir()
+        try:
+            save_file(
+                {name: tensor.contiguous() for name, tensor in state.items()}, draft / WEIGHTS_FILE
+            )
+        except safetensors.SafetensorError as error:  # such as on a full disk
+            raise InputError(f"{folder} cannot be written: {error}") from None
         sha256 = file_sha256(draft / WEIGHTS_FILE)
         config = replace(model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256})
         # What is written can be read: a wrong field is refused here, and not when it is loaded.
@@ -178,24 +176,6 @@ def save_model_folder(
         ModelConfig.from_json(json.loads(text), "the config")
         (draft / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (draft / CARD_FILE).write_text(model_card(config), encoding="utf-8")
-        draft.chmod(0o777 & ~_umask())
-        if folder.exists():
-            # A folder cannot be replaced in one step: the old one waits in the draft's place.
-            old = draft.with_name(f"{draft.name}.old")
-            folder.replace(old)
-            try:
-                draft.replace(folder)
-            except OSError:
-                old.replace(folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            draft.replace(folder)
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{folder} cannot be written: {reason}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return replace(model, config=config, source=str(folder))
 
 
@@ -203,12 +183,6 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _architecture(config: ModelConfig, where: str) -> Architecture:

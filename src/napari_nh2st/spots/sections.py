@@ -14,6 +14,7 @@ from typing import Any
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import write_text
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.placement import Fix, apply_fix
 from napari_nh2st.spots.read import read_spots
@@ -172,12 +173,7 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
                 "" if section.fix is None else section.fix.spelled(),
             )
         )
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_text(text.getvalue(), encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    write_text(path, text.getvalue())
 
 
 def _csv(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:

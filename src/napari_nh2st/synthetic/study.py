@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_nh2st.export import write_anndata
+from napari_nh2st.files import write_text
 from napari_nh2st.spots import Section
 
 from .expression import ProgrammeSettings, synthetic_spots
@@ -118,7 +119,5 @@ def write_synthetic_study(
             (section.section_id, section.donor_id, section.slide.name, section.expression.name)
         )
     path = Path(folder) / "sections.csv"
-    partial = path.with_suffix(".csv.part")
-    partial.write_text(table.getvalue(), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, table.getvalue())
     return path

@@ -11,6 +11,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_nh2st.files import whole_output
+
 from .tissue import BLOCK_PX, SyntheticTissue
 
 Mark = tuple[int, int, int, tuple[int, int, int]]
@@ -60,20 +62,13 @@ def write_synthetic_slide(
 
     Raises
     ------
-    OSError
+    InputError
         The file cannot be written; an earlier one stays as it was.
     """
     path = Path(path)
     tissue = SyntheticTissue(seed=seed, shape=shape, mpp=mpp)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        _write_pyramid(partial, tissue, marks)
-        partial.chmod(0o666 & ~_umask())  # mkstemp's file is for its owner alone
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_output(path) as draft:
+        _write_pyramid(draft, tissue, marks)
     return path
 
 
@@ -212,9 +207,3 @@ def _packed(band: Pixels) -> Iterator[bytes]:
             if any(after for _, after in missing):
                 tile = np.pad(tile, [*missing, (0, 0)], mode="edge")
             yield bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(tile), **_JPEG))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,14 +1,12 @@
 """Checkpoints that are whole or not there."""
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import whole_output
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -26,28 +24,15 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     InputError
         It cannot be written, such as on a full disk; the file that was there is as it was.
     """
-    draft = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            prefix=f".{path.name}.", dir=path.parent, delete=False
-        ) as file:
-            draft = Path(file.name)
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except (OSError, RuntimeError) as error:
-        # What the system refuses makes torch's writer fail in words of its own.
-        refusal = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(refusal, OSError):
-            raise
-        raise InputError(
-            f"{path} cannot be written: {refusal.strerror}. What was there is unchanged."
-        ) from error
-    finally:
-        if draft is not None:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
+    with whole_output(path) as draft:
+        try:
+            with draft.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:
+            # What the system refuses makes torch's writer fail in words of its own.
+            if not isinstance(error.__context__, OSError):
+                raise
+            raise error.__context__ from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A model against measured sections: predictions at their spots, scores, and a folder of both."""
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.anndata_file import write_anndata
+from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.inference.device import place
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
@@ -203,22 +203,19 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     InputError
         The folder exists or cannot be written.
     """
+    recover(folder)
     if folder.exists():
         raise InputError(f"{folder} exists already; give another folder or remove it first")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-        ) as around:
-            draft = Path(around) / folder.name
-            draft.mkdir()
+    make_folder(folder.parent)
+    with whole_output(folder) as draft:
+        draft.mkdir()
+        try:
             _write_files(evaluation, draft)
-            draft.replace(folder)
-    except (OSError, InputError) as error:
-        # Of a file in the draft, whose place means nothing to the user: the reason is enough.
-        cause = error.__cause__ or error
-        reason = getattr(cause, "strerror", None) or cause
-        raise InputError(f"{folder} cannot be written: {reason}") from error
+        except InputError as error:
+            # Of a file in the draft, whose place means nothing to the user: the reason is enough.
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise
 
 
 def _write_files(evaluation: Evaluation, folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import write_text
 from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 
@@ -72,12 +73,7 @@ class RunRecord:
             "held_out": list(self.held_out),
             "trust_positions": self.trust_positions,
         }
-        draft = folder / f".{RECORD}"
-        try:
-            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            draft.replace(folder / RECORD)
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+        write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
 
 def read_record(folder: Path) -> RunRecord:

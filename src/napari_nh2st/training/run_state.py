@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import InUse, Lock, make_folder, write_text
 from napari_nh2st.model.folder import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
@@ -127,13 +127,8 @@ class RunFolder:
         for epoch in history:
             values = asdict(epoch).values()
             lines.append(",".join("" if v is None else f"{v:.6g}" for v in values))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft = self.folder / f".{HISTORY}"
-            draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            draft.replace(self.folder / HISTORY)
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be written: {error.strerror}") from None
+        make_folder(self.folder)
+        write_text(self.folder / HISTORY, "\n".join(lines) + "\n")
 
     def remove(self) -> None:
         """Remove the checkpoints: the run is over."""
@@ -142,10 +137,7 @@ class RunFolder:
                 (self.folder / name).unlink(missing_ok=True)
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be written: {error.strerror}") from None
+        make_folder(self.folder)
         write_checkpoint(self.folder / name, {"identity": self._identity} | state)
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -174,14 +166,10 @@ def only_run_in(folder: Path | None) -> Iterator[None]:
     if folder is None or helps:
         yield
         return
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
-    lock = FileLock(folder / LOCK, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
+        lock = Lock(folder / LOCK)
+    except InUse:
         raise InputError(f"another training is running in {folder}; give another folder") from None
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from None
@@ -189,7 +177,5 @@ def only_run_in(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        with contextlib.suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # where nothing was written: refused before the first step

@@ -11,6 +11,8 @@ from pathlib import Path
 import platformdirs
 from psygnal import Signal
 
+from napari_nh2st.errors import InputError
+from napari_nh2st.files import make_folder, write_text
 from napari_nh2st.model.config import CONFIG_FILE
 from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.training.record import is_unfinished
@@ -89,8 +91,6 @@ def _keep(kind: str, folder: Path) -> None:
     content[kind] = [name, *(other for other in _read(kind) if other != name)][:_MOST]
     path = _file()
     # What is remembered is a convenience: a training must not fail over it.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}")
-        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+    with contextlib.suppress(InputError):
+        make_folder(path.parent)
+        write_text(path, json.dumps(content, indent=1) + "\n")

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import SUFFIXES
-from napari_nh2st.export.output import check_place, whole_output
+from napari_nh2st.files import check_place, whole_output
 
 _SPOTS, _IDENTITY = "#3b8fc4", "#d98e04"
 """Middle tones, for both of napari's themes."""
