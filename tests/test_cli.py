@@ -1,7 +1,10 @@
 """The command ``nh2st``: results on stdout, sentences on stderr, exit codes 0, 1 and 2."""
 
+import errno
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +21,8 @@ import napari_nh2st.demo
 import napari_nh2st.sample_data
 from array_slides import write_tiff
 from napari_nh2st.analysis import StainProfile, slide_stain
-from napari_nh2st.cli import main
+from napari_nh2st.cli import error_log, main
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference import engine
 from napari_nh2st.model import read_config
 from napari_nh2st.model.folder import save_model_folder
@@ -260,7 +264,7 @@ def test_bad_input_gets_a_sentence_and_exit_code_2(
     assert result.code == 2
     assert words in result.err
     assert result.out == ""
-    if arguments and words != "--colour":  # argparse prints the usage besides
+    if arguments:  # else the help
         assert is_a_short_message(result.err), result.err
     assert (tmp_path / "existing.h5ad").read_text() == "precious"
     assert not (tmp_path / "new.h5ad").exists()
@@ -396,16 +400,89 @@ def test_a_stopped_run_says_what_is_kept_and_goes_on(
     assert np.isfinite(anndata.read_h5ad(tmp_path / "out.h5ad").X).all()
 
 
-def test_what_nobody_foresaw_is_one_line_and_exit_code_1(
-    nh2st: Nh2st, slide: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def breaks(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError("the sky fell")
+        raise error
 
     monkeypatch.setattr("napari_nh2st.slide.open_slide", broken)
-    result = nh2st("info", slide)
+
+
+def test_what_nobody_foresaw_is_one_line_that_names_a_log(
+    nh2st: Nh2st, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "cache"))
+    breaks(monkeypatch, RuntimeError("the sky\nfell"))
+    for number in range(1, error_log.KEPT + 3):
+        result = nh2st("info", slide)
+        assert result.code == 1
+        start, end = "nh2st: failed: RuntimeError: the sky fell (traceback in ", ")\n"
+        assert result.err.startswith(start)
+        assert result.err.endswith(end)
+        log = Path(result.err.removeprefix(start).removesuffix(end))
+        logs = sorted((tmp_path / "cache").rglob("*.log"))
+        assert log == logs[-1]
+        assert len(logs) == min(number, error_log.KEPT)
+        assert "Traceback (most recent call last)" in log.read_text()
+        if os.name == "posix":
+            assert [stat.S_IMODE(p.stat().st_mode) for p in (log, log.parent)] == [0o600, 0o700]
+
+
+def test_an_error_is_one_line_also_where_no_log_can_be_written(
+    nh2st: Nh2st, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "file"))
+    breaks(monkeypatch, RuntimeError("the sky fell"))
+    assert nh2st("info", slide).err == "nh2st: failed: RuntimeError: the sky fell\n"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_prints_the_traceback_on_every_command(
+    nh2st: Nh2st, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "cache"))
+    breaks(monkeypatch, RuntimeError("the sky fell"))
+    arguments: list[object] = ["info", slide]
+    arguments.insert(place, "--debug")
+    result = nh2st(*arguments)
     assert result.code == 1
-    assert result.err == "nh2st: failed: RuntimeError: the sky fell\n"
+    assert result.err.startswith("Traceback (most recent call last)")
+    assert result.err.endswith("nh2st: failed: RuntimeError: the sky fell\n")
+    assert not list(tmp_path.rglob("*.log"))
+
+
+@pytest.mark.parametrize("command", [["predict"], ["model", "info"], ["train"], ["export"]])
+def test_every_command_has_debug(nh2st: Nh2st, command: list[str]) -> None:
+    assert "--debug" in nh2st(*command, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (MemoryError(), 1, "nh2st: there is not enough memory; "),
+        (MemoryError("Unable to allocate 7.45 GiB for an array"), 1, "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 1, "not enough memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.h5ad"), 2, "a.h5ad: No space left"),
+        (OSError(errno.EIO, "Input/output error", "a.svs"), 1, "Input/output error"),
+        (InputError("one\n\x1b]0;two\a\nthree\nfour\nfive"), 2, "nh2st: one\n\\x1b]0;two\\x07\n"),
+    ],
+)
+def test_errors_of_every_kind_are_short_and_harmless(
+    nh2st: Nh2st,
+    slide: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "cache"))
+    breaks(monkeypatch, error)
+    result = nh2st("info", slide)
+    assert result.code == code
+    assert said in result.err
+    assert is_a_short_message(result.err)
+    assert result.err.replace("\n", "").isprintable()
 
 
 def test_model_new_makes_an_untrained_model_that_says_so(nh2st: Nh2st, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from napari_nh2st.cli import crossval as crossval_command
 from napari_nh2st.cli import main, training_progress
 from napari_nh2st.cli import study as study_command
 from napari_nh2st.cli import train as train_command
-from napari_nh2st.cli.training_progress import StopRequest, TrainingReport
+from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import read_config
 from napari_nh2st.model.card import model_card

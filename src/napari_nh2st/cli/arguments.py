@@ -13,7 +13,7 @@ from napari_nh2st.cli.training_arguments import add_training_commands
 
 def parser() -> argparse.ArgumentParser:
     """The parser of ``nh2st``; each command sets ``run``, a function of the arguments."""
-    top = argparse.ArgumentParser(
+    top = LateParser(
         prog="nh2st",
         description="Predict gene expression from H&E whole-slide images with NH2ST.",
         epilog="Exit codes: 0 done, 1 failed or stopped, 2 something given cannot be used.",

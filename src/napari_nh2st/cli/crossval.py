@@ -2,8 +2,8 @@
 
 import argparse
 
-from napari_nh2st.cli.output import print_json
-from napari_nh2st.cli.score_tables import fold_table, print_rows
+from napari_nh2st.cli.output import print_json, print_rows, show
+from napari_nh2st.cli.score_tables import fold_table
 from napari_nh2st.cli.study import (
     StoppedTraining,
     as_rows,
@@ -38,7 +38,7 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)
-        show = _FoldReport(args.leave, watched.report)
+        fold_report = _FoldReport(args.leave, watched.report)
         try:
             result = cross_validate(
                 study,
@@ -47,7 +47,7 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
                 leave=args.leave,
                 contexts=args.contexts,
                 final=args.final,
-                on_event=show,
+                on_event=fold_report,
                 stop=watched.stop,
             )
         except Stopped:
@@ -73,9 +73,9 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
     left_out = {name: [row.name for row in rows] for name, rows in splits}
     print_rows(fold_table(result, left_out, args.leave))
     if len(result.evaluations) > 1:
-        print(f"Taken: context {result.context}")
+        show(f"Taken: context {result.context}")
     if model is not None:
-        print(f"{model}: trained on all sections, with each gene's held-out PCC as reliability")
+        show(f"{model}: trained on all sections, with each gene's held-out PCC as reliability")
 
 
 class _FoldReport:

@@ -2,12 +2,11 @@
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_json
-from napari_nh2st.cli.output import print_json
+from napari_nh2st.cli.output import print_json, show
 
 if TYPE_CHECKING:
     from napari_nh2st.cli.late_parser import LateParser
@@ -39,14 +38,15 @@ def show_demo(args: argparse.Namespace) -> None:
     from napari_nh2st.cli.progress import ProgressReport
     from napari_nh2st.demo import run_demo
 
-    report = ProgressReport(quiet=args.json)
-    say: Callable[[str], None] = (lambda text: None) if args.json else partial(print, flush=True)
+    report = ProgressReport(args.stop, quiet=args.json)
+    say: Callable[[str], None] = (lambda text: None) if args.json else show
     try:
-        result = run_demo(args.output, say, report)
+        with args.stop.cleaning_up():
+            result = run_demo(args.output, say, report)
     finally:
         report.close()
     if args.json:
         content = {name: str(value) for name, value in vars(result).items()}
         print_json(content | {"notices": list(report.notices)})
     else:
-        print(f"Prediction: {result.prediction}\nPicture: {result.picture}")
+        show(f"Prediction: {result.prediction}\nPicture: {result.picture}")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from napari_nh2st.cli.output import print_json
+from napari_nh2st.cli.output import print_json, show
 from napari_nh2st.cli.score_tables import print_evaluation
 from napari_nh2st.cli.study import load_measured, watched_run
 from napari_nh2st.errors import InputError
@@ -49,7 +49,7 @@ def evaluate_on_sections(args: argparse.Namespace) -> None:
         )
         watched.report.close()
         watched.report.notices(result.notices)
-    write_evaluation(result, args.output)
+        write_evaluation(result, args.output)
     if args.write_reliability:
         donors = config.training.get("donors", ())
         write_reliability(model, result, donors, study, Path(args.model).expanduser())
@@ -65,6 +65,6 @@ def evaluate_on_sections(args: argparse.Namespace) -> None:
         )
         return
     print_evaluation(result)
-    print(f"{args.output}: summary.json, genes.csv, figures and predictions")
+    show(f"{args.output}: summary.json, genes.csv, figures and predictions")
     if args.write_reliability:
-        print(f"{args.model}: each gene's PCC is its reliability now")
+        show(f"{args.model}: each gene's PCC is its reliability now")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_genes, add_json, add_overwrite, chosen_genes
-from napari_nh2st.cli.output import print_json
+from napari_nh2st.cli.output import print_json, show
 
 if TYPE_CHECKING:
     from napari_nh2st.cli.late_parser import LateParser
@@ -58,14 +58,15 @@ def export_prediction(args: argparse.Namespace) -> None:
     chosen = format_of(args.output, args.format)  # before a large file is read
     genes = chosen_genes(args)
     prediction = read_anndata_file(args.prediction)
-    export(
-        prediction,
-        args.output,
-        format=chosen.name,
-        genes=genes,
-        domains=args.domains,
-        overwrite=args.overwrite,
-    )
+    with args.stop.cleaning_up():
+        export(
+            prediction,
+            args.output,
+            format=chosen.name,
+            genes=genes,
+            domains=args.domains,
+            overwrite=args.overwrite,
+        )
     if args.json:
         print_json(
             {
@@ -76,4 +77,4 @@ def export_prediction(args: argparse.Namespace) -> None:
             }
         )
     else:
-        print(f"{args.output}: {chosen.title}, {prediction.n_obs} tiles")
+        show(f"{args.output}: {chosen.title}, {prediction.n_obs} tiles")

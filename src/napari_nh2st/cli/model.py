@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_json, read_genes
-from napari_nh2st.cli.output import print_json, print_table
+from napari_nh2st.cli.output import print_json, print_table, show
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONTEXTS
 
@@ -66,7 +66,7 @@ def _list(args: argparse.Namespace) -> None:
             ]
         )
     else:
-        print(
+        show(
             "No model is bundled with this version. `nh2st predict --model` takes a folder or a "
             "Hugging Face id; `nh2st model new` makes an untrained one."
         )
@@ -80,7 +80,7 @@ def _info(args: argparse.Namespace) -> None:
     if args.json:
         print_json(config.to_json())
     else:
-        print(model_card(config), end="")
+        show(model_card(config), end="")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -91,7 +91,7 @@ def _check(args: argparse.Namespace) -> None:
         print_json({"name": config.name, "ok": True, "trained": config.trained})
     else:
         state = "trained" if config.trained else "UNTRAINED"
-        print(f"{args.model}: good ({config.name}, {len(config.panel)} genes, {state})")
+        show(f"{args.model}: good ({config.name}, {len(config.panel)} genes, {state})")
 
 
 def _new(args: argparse.Namespace) -> None:
@@ -106,8 +106,10 @@ def _new(args: argparse.Namespace) -> None:
         mpp=args.mpp,
         pitch_um=224 * args.mpp if args.pitch_um is None else args.pitch_um,
     )
-    saved = save_model_folder(new_model(config, args.seed), args.output)
-    print(f"{args.output}: {len(saved.config.panel)} genes, UNTRAINED (seed {args.seed})")
+    model = new_model(config, args.seed)
+    with args.stop.cleaning_up():
+        saved = save_model_folder(model, args.output)
+    show(f"{args.output}: {len(saved.config.panel)} genes, UNTRAINED (seed {args.seed})")
 
 
 def _import(args: argparse.Namespace) -> None:
@@ -122,8 +124,9 @@ def _import(args: argparse.Namespace) -> None:
         mpp=args.mpp,
         pitch_um=224 * args.mpp if args.pitch_um is None else args.pitch_um,
     )
-    saved = save_model_folder(model, args.output)
-    print(f"{args.output}: {len(saved.config.panel)} genes, imported from {args.checkpoint}")
+    with args.stop.cleaning_up():
+        saved = save_model_folder(model, args.output)
+    show(f"{args.output}: {len(saved.config.panel)} genes, imported from {args.checkpoint}")
 
 
 def _check_new_folder(folder: Path) -> None:

@@ -1,12 +1,12 @@
 """``nh2st predict``: expression over a slide."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_device, add_genes, add_json, add_overwrite, chosen_genes
-from napari_nh2st.cli.output import print_json
+from napari_nh2st.cli.output import in_one_line, print_json, show
+from napari_nh2st.cli.output import report as warn
 from napari_nh2st.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,25 +107,27 @@ def predict_slide(args: argparse.Namespace) -> None:
         )
     with open_slide(args.slide, mpp=args.mpp) as slide:
         model = load_model(name)
-        report = ProgressReport(quiet=args.json)
+        report = ProgressReport(args.stop, quiet=args.json)
         from napari_nh2st.inference import predict
 
         try:
-            prediction = predict(
-                slide,
-                model,
-                settings,
-                output=args.output,
-                overwrite=args.overwrite,
-                on_event=report,
-            )
+            with args.stop.cleaning_up():
+                prediction = predict(
+                    slide,
+                    model,
+                    settings,
+                    output=args.output,
+                    overwrite=args.overwrite,
+                    on_event=report,
+                )
         except KeyboardInterrupt:
             report.close()
             raise InterruptedRun(report.done, report.total) from None
         finally:
             report.close()
     if args.picture is not None:
-        save_heatmap_figure(prediction, tuple(prediction.var_names[:4]), args.picture)
+        with args.stop.cleaning_up():
+            save_heatmap_figure(prediction, tuple(prediction.var_names[:4]), args.picture)
     failed = int((prediction.obs["status"] != "predicted").sum())
     if args.json:
         print_json(
@@ -142,13 +144,13 @@ def predict_slide(args: argparse.Namespace) -> None:
             }
         )
         return
-    print(f"{args.output}: {prediction.n_obs} tiles × {prediction.n_vars} genes")
+    show(f"{args.output}: {prediction.n_obs} tiles × {prediction.n_vars} genes")
     if failed:
         reasons = prediction.obs["status"][prediction.obs["status"] != "predicted"]
-        print(
+        more = " …" if reasons.nunique() > 1 else ""
+        warn(
             f"{failed} of {prediction.n_obs} tiles could not be read and are NaN: "
-            f"{reasons.iloc[0]}" + (" …" if reasons.nunique() > 1 else ""),
-            file=sys.stderr,
+            f"{in_one_line(str(reasons.iloc[0]))}{more}"
         )
 
 

@@ -5,6 +5,8 @@ import time
 
 from tqdm import tqdm
 
+from napari_nh2st.cli.output import report
+from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -15,6 +17,8 @@ class ProgressReport:
 
     Parameters
     ----------
+    stop
+        Seen to after each event: a library may have swallowed it.
     quiet
         Only notices are shown.
 
@@ -26,7 +30,8 @@ class ProgressReport:
         As the run began with.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, stop: StopRequest, *, quiet: bool = False) -> None:
+        self._stop = stop
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._bar: tqdm | None = None
@@ -37,6 +42,7 @@ class ProgressReport:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        self._stop.check()
         match event:
             case Started():
                 self._start(event)
@@ -56,11 +62,11 @@ class ProgressReport:
         self.done, self.total = event.done, event.total
         self.notices, self.stain_distance = event.notices, event.stain_distance
         for notice in event.notices:
-            _line(f"Notice: {notice}")
+            report(f"Notice: {notice}")
         if self._quiet:
             return
         resumed = f", {event.done} done by an earlier run" if event.done else ""
-        _line(f"{event.total} tiles on {event.device} in {event.precision}{resumed}")
+        report(f"{event.total} tiles on {event.device} in {event.precision}{resumed}")
         if self._terminal:
             self._bar = tqdm(
                 total=event.total, initial=event.done, unit="tile", file=sys.stderr, leave=False
@@ -72,11 +78,7 @@ class ProgressReport:
             self._bar.update(event.done - self._bar.n)
         elif not self._quiet and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            _line(
+            report(
                 f"{event.done} of {event.total} tiles, {event.tiles_per_s:.1f} tiles/s, "
                 f"{event.seconds_left:.0f} s left"
             )
-
-
-def _line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

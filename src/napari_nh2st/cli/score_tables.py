@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_nh2st.cli.output import print_rows, show
 from napari_nh2st.training import CrossValidation, Evaluation
 
 _COLUMNS = {
@@ -14,17 +15,6 @@ _COLUMNS = {
     "mse": ("MSE", 4),
     "mse_baseline": ("MSE of the mean", 4),
 }
-
-
-def print_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, the first row being its header."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        first, *others = (
-            cell.ljust(width) if k == 0 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join((first, *others)).rstrip())
 
 
 def score_row(summary: Mapping[str, Any] | None, name: str = "") -> tuple[str, ...]:
@@ -51,7 +41,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ]
     )
     if len(evaluation.section_summaries) > 1:
-        print()
+        show()
         rows = [score_row(each, name) for name, each in evaluation.section_summaries.items()]
         print_rows([score_row(None, "section"), *rows])
 

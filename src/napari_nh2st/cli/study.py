@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_nh2st.cli.training_progress import StopRequest, TrainingReport
+from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, read_config
@@ -44,9 +45,10 @@ def watched_run(args: argparse.Namespace) -> Iterator[Watched]:
     helps = is_helper()
     if helps:
         end_with_first_process()
-    with StopRequest() as stop:
-        stop.graceful = helps  # the first process hears it too, and tells the others when to end
-        report = TrainingReport(quiet=args.json, silent=helps, stop=stop)
+    stop: StopRequest = args.stop
+    stop.graceful = helps  # the first process hears it too, and tells the others when to end
+    report = TrainingReport(quiet=args.json, silent=helps, stop=stop)
+    with stop.cleaning_up():
         try:
             yield Watched(report, stop)
         except StoppedTraining:
@@ -58,6 +60,7 @@ def watched_run(args: argparse.Namespace) -> Iterator[Watched]:
                 kept if args.output.exists() else "Nothing was written."
             ) from None
         finally:
+            stop.graceful = False
             report.close()
 
 

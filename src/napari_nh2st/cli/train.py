@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.cli.held_out import score_held_out
-from napari_nh2st.cli.output import print_json
-from napari_nh2st.cli.score_tables import print_rows, score_row
+from napari_nh2st.cli.output import print_json, print_rows, show
+from napari_nh2st.cli.score_tables import score_row
 from napari_nh2st.cli.study import (
     StoppedTraining,
     Watched,
@@ -136,8 +136,8 @@ def _report_trained(
         chosen = f"epoch {best} of {epochs}"
     else:
         chosen = f"as it started, no better in {epochs} epochs"
-    print(f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, {chosen}{validated}")
+    show(f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, {chosen}{validated}")
     if scores:
         rows = [score_row(summary, name) for name, summary in scores.items()]
         print_rows([score_row(None, "test"), *rows])
-        print(f"{args.output / TEST_FOLDER}: scores, figures and predictions")
+        show(f"{args.output / TEST_FOLDER}: scores, figures and predictions")

@@ -1,15 +1,13 @@
-"""A training on a terminal: what it shows, and how it is asked to stop."""
+"""A training's events on a terminal, or as plain lines."""
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from types import FrameType, TracebackType
-from typing import Any
 
 from tqdm import tqdm
 
+from napari_nh2st.cli.output import in_one_line, report
+from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -20,44 +18,6 @@ from napari_nh2st.training.events import (
 )
 
 _SECONDS_BETWEEN_LINES = 30.0
-
-
-class StopRequest:
-    """Turns the first Ctrl-C, or SIGTERM, into a wish that a training grants; the second ends it.
-
-    A context manager; calling it tells whether a stop was asked for. While ``graceful`` is false,
-    as before the first step, there is nothing to be kept and the first ends it at once.
-    """
-
-    def __init__(self) -> None:
-        self.graceful = False
-        self._asked = False
-        self._before: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._asked
-
-    def __enter__(self) -> "StopRequest":
-        # Signals reach the main thread only.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked or not self.graceful:
-            raise KeyboardInterrupt
-        self._asked = True
 
 
 class TrainingReport:
@@ -147,8 +107,10 @@ class TrainingReport:
         self._advance(f"epoch {event.epoch}", event.step, event.steps, "step", state)
 
     def _advance(self, title: str, done: int, total: int, unit: str, state: str = "") -> None:
+        self._stop.check()
         if self._quiet:
             return
+        title = in_one_line(title)
         if self._terminal:
             if self._bar is None or self._bar_of != title:
                 self.close()
@@ -161,10 +123,7 @@ class TrainingReport:
             self._print(f"{title}: {done} of {total} {unit}s" + (f", {state}" if state else ""))
 
     def _print(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        report(text, self._bar)
         self._last_line = time.monotonic()
 
 

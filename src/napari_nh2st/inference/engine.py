@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -85,11 +86,14 @@ def predict(
     ...     prediction = predict(slide, load_model("model"), output="slide.h5ad")
     """
     event: Event | None = None
-    for event in predict_events(
-        slide, model, settings, output=output, overwrite=overwrite, tissue=tissue
-    ):
-        if on_event is not None:
-            on_event(event)
+    # Closed here and now, whatever is raised: left to the interpreter, what is raised while the
+    # results are stored would be lost.
+    with closing(
+        predict_events(slide, model, settings, output=output, overwrite=overwrite, tissue=tissue)
+    ) as events:
+        for event in events:
+            if on_event is not None:
+                on_event(event)
     assert isinstance(event, Finished)
     return event.prediction
 
