@@ -9,7 +9,8 @@ from anndata import AnnData
 from array_slides import textured, write_tiff
 from napari_nh2st.export import write_anndata
 from napari_nh2st.model.folder import save_model_folder
-from small_models import PANEL, small_model
+from small_configs import PANEL
+from small_models import small_model
 from spot_sections import drawn_spots
 
 MPP = 6.25

@@ -11,7 +11,7 @@ from napari_nh2st.inference import PredictSettings
 from napari_nh2st.inference.prediction import PREDICTED, new_prediction
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.grid import Layout, tile_grid
-from small_models import PANEL, small_config
+from small_configs import PANEL, small_config
 
 RELIABILITY = {"ERBB2": 0.2, "CD74": 0.6, "VIM": -0.1}
 BEST = "CD74"

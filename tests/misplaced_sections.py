@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from array_slides import write_tiff
 from napari_nh2st.export import write_anndata
 from napari_nh2st.spots import Section
-from small_models import PANEL
+from small_configs import PANEL
 from spot_sections import drawn_spots
 
 

@@ -9,28 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_nh2st.model import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.architectures import Architecture
 from napari_nh2st.model.folder import Model, new_model
-
-PANEL = ("ERBB2", "EPCAM", "CD74", "COL1A1", "VIM")
-
-
-def small_config(context: str = "query", **changed: Any) -> ModelConfig:
-    hyperparameters = {"dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}
-    fields: dict[str, Any] = {
-        "name": "small",
-        "architecture": "nh2st",
-        "hyperparameters": hyperparameters | {"context": context},
-        "panel": PANEL,
-        "target": PUBLISHED_TARGET,
-        "tile_px": 32,
-        "mpp": 1.0,
-        "pitch_um": 32.0,
-        "neighborhood": {"size": 9, "layout": "square"},
-        "training": {"trained": True, "summary": "Made for a test."},
-    }
-    return ModelConfig(**(fields | changed))
+from small_configs import small_config
 
 
 def small_model(context: str = "query", **changed: Any) -> Model:

@@ -15,7 +15,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import expression_target
-from small_models import PANEL
+from small_configs import PANEL
 from spot_sections import drawn_spots
 
 MPP = (0.5, 0.8)

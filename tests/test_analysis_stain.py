@@ -26,7 +26,7 @@ from napari_nh2st.model import bundled_models, read_config
 from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
 from napari_nh2st.tiles import TissueMask
-from small_models import small_config
+from small_configs import small_config
 from spot_sections import her2st
 
 HEMATOXYLIN, EOSIN = 0.06, 0.04

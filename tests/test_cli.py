@@ -29,7 +29,8 @@ from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
 from napari_nh2st.widgets.predict.slide_facts import tissue_facts
-from small_models import PANEL, small_model
+from small_configs import PANEL
+from small_models import small_model
 
 
 class Result(NamedTuple):

@@ -41,7 +41,8 @@ from napari_nh2st.training import (
     TrainStarted,
     evaluation,
 )
-from small_models import PANEL, small_config, small_model
+from small_configs import PANEL, small_config
+from small_models import small_model
 from spot_sections import drawn_spots
 
 SMALL = ("--tile-px", 32, "--mpp", 6.25, "--dim", 16, "--heads", 2, "--device", "cpu")

@@ -29,7 +29,7 @@ from napari_nh2st.spots import Section, expression_target
 from napari_nh2st.spots.placement import Fix
 from napari_nh2st.training.evaluation import evaluate
 from napari_nh2st.training.study import MeasuredSection
-from small_models import PANEL
+from small_configs import PANEL
 
 TRAINING = {"trained": True, "summary": "Made for a test."}
 

@@ -37,7 +37,7 @@ from napari_nh2st.widgets.compare import widget as compare_module
 from napari_nh2st.widgets.compare.kept import slide_layer_of
 from napari_nh2st.widgets.compare.widget import CompareWidget
 from napari_nh2st.widgets.heatmap import Heatmap
-from small_models import PANEL
+from small_configs import PANEL
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,8 @@ from napari_nh2st.training.evaluation import (
 )
 from napari_nh2st.training.figures import ranked_genes
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
-from small_models import PANEL, colour_model, small_config, small_model
+from small_configs import PANEL, small_config
+from small_models import colour_model, small_model
 from spot_sections import drawn_spots
 
 EVALUATION = "napari_nh2st.training.evaluation"

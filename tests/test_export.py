@@ -11,30 +11,19 @@ import anndata
 import matplotlib as mpl
 import numpy as np
 import pytest
-import torch
 from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide, textured
+from drawn_predictions import RELIABILITY, drawn_prediction
 from napari_nh2st import files
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import anndata_file, check_output, write_anndata
-from napari_nh2st.inference import PredictSettings, predict
-from small_models import small_model
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def prediction() -> AnnData:
-    slide = array_slide(ArrayLevel(textured(330, 402), damaged=[(1, 1)]), path="section.tif")
-    settings = PredictSettings(
-        genes=("VIM", "CD74"),
-        region=(np.array([[0.0, 0.0], [330.0, 0.0], [330.0, 402.0], [0.0, 402.0]]),),
-        device="cpu",
-        precision="float32",
-        tissue_only=False,
-    )
-    return predict(slide, small_model(reliability={"VIM": 0.25}), settings)
+    slide = array_slide(ArrayLevel(textured(330, 402)), path="section.tif")
+    return drawn_prediction(slide)[:, ["VIM", "CD74"]].copy()
 
 
 def small() -> AnnData:
@@ -64,7 +53,8 @@ def test_a_prediction_comes_back_whole(tmp_path: Path, prediction: AnnData, name
     assert found.X.dtype == np.float32
     for column in prediction.obs:
         np.testing.assert_array_equal(found.obs[column], prediction.obs[column])
-    np.testing.assert_array_equal(found.var["reliability"], [0.25, np.nan])
+    expected = [RELIABILITY[gene] for gene in found.var_names]
+    np.testing.assert_array_equal(found.var["reliability"], expected)
     np.testing.assert_array_equal(found.obsm["spatial"], prediction.obsm["spatial"])
     assert found.obs_names.tolist() == prediction.obs_names.tolist()
     assert_equal_nested(found.uns.data if hasattr(found.uns, "data") else found.uns, prediction.uns)
@@ -88,6 +78,23 @@ def test_scanpy_plots_the_file_unedited(tmp_path: Path, prediction: AnnData) -> 
     drawn = [path.get_extents().get_points().mean(0) for path in spots.get_paths()]
     np.testing.assert_allclose(drawn, prediction.obsm["spatial"][order], atol=1e-6)
     mpl.pyplot.close("all")
+
+
+def test_cellxgene_finds_an_embedding_that_shows_the_slide_upright(
+    tmp_path: Path, prediction: AnnData
+) -> None:
+    write_anndata(prediction, tmp_path / "out.h5ad")
+    found = anndata.read_h5ad(tmp_path / "out.h5ad")
+    # Its rule: a key that begins with X_, an array of numbers, finite; y goes up on its screen.
+    (name,) = (key for key in found.obsm if key.startswith("X_"))
+    embedding = found.obsm[name]
+    assert type(embedding) is np.ndarray
+    assert np.isfinite(embedding).all()
+    upper_left = found.obs["array_row"].to_numpy() + found.obs["array_col"].to_numpy() == 0
+    assert upper_left.sum() == 1
+    assert embedding[upper_left, 1] == embedding[:, 1].max()
+    assert embedding[upper_left, 0] == embedding[:, 0].min()
+    np.testing.assert_array_equal(abs(embedding), found.obsm["spatial"])
 
 
 @pytest.mark.parametrize("name", ["out.h5ad", "out.zarr"])

@@ -23,7 +23,7 @@ from napari_nh2st.export.anndata_file import read_anndata_file
 from napari_nh2st.export.outlines import tile_outlines
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.geojson import read_regions
-from small_models import PANEL
+from small_configs import PANEL
 
 MPP = (0.5, 0.8)
 """Pixels that are not square: mixing the axes up shows."""

@@ -12,7 +12,7 @@ from drawn_predictions import drawn_prediction, drawn_spot_prediction
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export, read_anndata_file
 from napari_nh2st.slide import Slide
-from small_models import PANEL
+from small_configs import PANEL
 
 MPP = (0.5, 0.8)
 

@@ -22,7 +22,8 @@ from napari_nh2st.model.folder import (
     new_model,
     save_model_folder,
 )
-from small_models import PANEL, small_config, small_model
+from small_configs import PANEL, small_config
+from small_models import small_model
 
 Config = dict[str, Any]
 

@@ -13,7 +13,8 @@ from napari_nh2st.inference import PredictSettings, Started, predict, predict_ev
 from napari_nh2st.inference.device import available_devices, place
 from napari_nh2st.model.folder import Model, new_model
 from napari_nh2st.slide import Slide
-from small_models import PANEL, MeanColour, colour_model, small_config, small_model
+from small_configs import PANEL, small_config
+from small_models import MeanColour, colour_model, small_model
 
 torch.set_num_threads(1)
 

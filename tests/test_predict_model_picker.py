@@ -11,7 +11,8 @@ from pytestqt.qtbot import QtBot
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.widgets.model_picker import ModelPicker
-from small_models import PANEL, small_model
+from small_configs import PANEL
+from small_models import small_model
 
 ID = f"a/b@{'0123456789' * 4}"
 

@@ -13,7 +13,8 @@ from array_slides import ArrayLevel, array_slide, textured, write_tiff
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.slide import open_slide
-from small_models import PANEL, MeanColour, colour_model, small_model
+from small_configs import PANEL
+from small_models import MeanColour, colour_model, small_model
 
 torch.set_num_threads(1)
 

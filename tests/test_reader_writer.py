@@ -35,7 +35,7 @@ from napari_nh2st.slide import open_slide
 from napari_nh2st.training.metrics import gene_scores, summarize
 from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
-from small_models import PANEL
+from small_configs import PANEL
 from spot_sections import drawn_spots
 
 MPP = (0.5, 0.8)

@@ -27,7 +27,8 @@ from napari_nh2st.training import (
 )
 from napari_nh2st.training.held_out import evaluate_start
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
-from small_models import PANEL, small_model
+from small_configs import PANEL
+from small_models import small_model
 from train_studies import drawn_study, start_model
 
 TWO_EPOCHS = TrainSettings(epochs=2, batch_size=20, validation="none", device="cpu")

@@ -44,7 +44,7 @@ from napari_nh2st.widgets.train.sections_model import (
     ROLE,
     STATUS,
 )
-from small_models import PANEL
+from small_configs import PANEL
 from train_studies import drawn_study
 
 DISPLAY, TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole

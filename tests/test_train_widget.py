@@ -35,7 +35,8 @@ from napari_nh2st.widgets.train.ending import how_it_ended, validation_in_words
 from napari_nh2st.widgets.train.outlook import section_to_spare
 from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
-from small_models import PANEL, small_model
+from small_configs import PANEL
+from small_models import small_model
 from train_studies import drawn_study, start_model
 
 

@@ -20,7 +20,8 @@ from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, 
 from napari_nh2st.training.events import TrainStarted
 from napari_nh2st.training.fit import train_events
 from napari_nh2st.training.study import MeasuredSection, section_tiles
-from small_models import PANEL, small_config, small_model
+from small_configs import PANEL, small_config
+from small_models import small_model
 
 BUNDLED = "her2-breast-demo"
 

@@ -36,7 +36,8 @@ from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder,
 from napari_nh2st.training.start import starting_network
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 from napari_nh2st.training.validation import ValidationScore, predict_section
-from small_models import PANEL, small_model
+from small_configs import PANEL
+from small_models import small_model
 from spot_sections import drawn_spots
 
 SHAPES = {"dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}

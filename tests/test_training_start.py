@@ -16,7 +16,8 @@ from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.resnet import ResNet18Encoder
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.start import load_encoder_weights, starting_network
-from small_models import PANEL, colour_model, small_model
+from small_configs import PANEL
+from small_models import colour_model, small_model
 
 SMALL = {"tile_px": 32, "dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}
 MEAN = np.linspace(0.5, 2.0, len(PANEL)).astype(np.float32)

@@ -11,7 +11,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.spots import Fix, Section, read_sections, write_sections
 from napari_nh2st.training import TrainSettings, load_study
 from napari_nh2st.training.run_state import run_identity
-from small_models import PANEL
+from small_configs import PANEL
 
 
 @pytest.fixture(scope="module")

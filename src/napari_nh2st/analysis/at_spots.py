@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.values import predicted_tiles
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import check_prediction, is_on_grid, slide_mpp
+from napari_nh2st.inference.prediction import places
 from napari_nh2st.spots import expression_target, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
 
@@ -80,7 +81,7 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
         values,
         obs=pd.DataFrame({"tile": names}, index=spots.obs_names),
         var=prediction.var.copy(),
-        obsm={"spatial": positions},
+        obsm=places(positions),
         layers={"measured": measured},
         uns={"nh2st": about} | {k: v for k, v in prediction.uns.items() if k == "spatial"},
     )

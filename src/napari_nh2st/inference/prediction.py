@@ -1,12 +1,14 @@
 """A prediction as AnnData, from the first tile to the last."""
 
 import platform
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from numpy.typing import NDArray
 
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.config import ModelConfig
@@ -37,7 +39,7 @@ def new_prediction(
           ``pxl_col_in_fullres`` (x) of the tile's center, ``status``: ``"pending"``,
           ``"predicted"`` or the reason why there is no value;
         - ``var["reliability"]``: held-out Pearson correlation, NaN where unknown;
-        - ``obsm["spatial"]``: (x, y) in full-resolution pixels;
+        - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
         - ``uns["nh2st"]``: what it was made from; a run adds its device and precision (``run``),
           its ``notices`` and, where it is known, the ``stain_distance``.
@@ -64,7 +66,7 @@ def new_prediction(
         np.full((len(grid), len(genes)), np.nan, np.float32),
         obs=obs,
         var=var,
-        obsm={"spatial": np.column_stack([x, y])},
+        obsm=places(np.column_stack([x, y])),
     )
     prediction.uns["spatial"] = {slide.path.stem: _spatial(slide, grid)}
     prediction.uns["nh2st"] = _provenance(slide, grid, config, settings)
@@ -126,13 +128,35 @@ def _provenance(
             "mpp_source": slide.mpp_source,
         },
         "settings": _storable(settings.to_json()),
-        "versions": {
-            "napari-nh2st": metadata.version("napari-nh2st"),
-            "torch": metadata.version("torch"),
-            "anndata": metadata.version("anndata"),
-            "python": platform.python_version(),
-        },
+        "versions": library_versions(),
     }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what computes and stores a prediction, of that which is installed."""
+    found = {"python": platform.python_version()}
+    for package in ("napari-nh2st", "torch", "anndata"):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def places(xy: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """``obsm`` of tiles or spots.
+
+    Parameters
+    ----------
+    xy
+        (n, 2) centers (x, y) in full-resolution pixels.
+
+    Returns
+    -------
+    dict
+        ``"spatial"`` is `xy`, as scanpy and squidpy want it; ``"X_spatial"`` is the same with y
+        upwards, since CELLxGENE opens no file without an embedding, which is what begins with
+        ``X_``, and draws embeddings as diagrams.
+    """
+    return {"spatial": xy, "X_spatial": xy * np.array([1.0, -1.0])}
 
 
 def _storable(settings: dict[str, Any]) -> dict[str, Any]:

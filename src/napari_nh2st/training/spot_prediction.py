@@ -1,8 +1,6 @@
 """Predictions at measured spots."""
 
-import platform
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
-from napari_nh2st.inference.prediction import PREDICTED
+from napari_nh2st.inference.prediction import PREDICTED, library_versions, places
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide, open_slide
@@ -85,7 +83,7 @@ def predict_spots(
         {"reliability": np.array([np.nan if v is None else v for v in known], np.float64)},
         index=list(config.panel),
     )
-    prediction = AnnData(values, obs=obs, var=var, obsm={"spatial": xy}, layers={MEASURED: target})
+    prediction = AnnData(values, obs=obs, var=var, obsm=places(xy), layers={MEASURED: target})
     library = measured.section.slide.stem
     with open_slide(measured.section.slide, mpp=measured.mpp) as slide:
         prediction.uns["spatial"] = {library: _spatial(slide, measured, config.tile_um)}
@@ -185,10 +183,5 @@ def _provenance(
             "mpp": np.array(measured.mpp),
         },
         "run": {"device": str(placement.device), "precision": placement.precision},
-        "versions": {
-            "napari-nh2st": metadata.version("napari-nh2st"),
-            "torch": metadata.version("torch"),
-            "anndata": metadata.version("anndata"),
-            "python": platform.python_version(),
-        },
+        "versions": library_versions(),
     }
