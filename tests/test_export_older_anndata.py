@@ -87,7 +87,8 @@ def test_a_file_holds_what_anndata_writes_itself(
     own = prediction.copy()
     del own.uns["nothing"]["base"]
     own.obs["pathologist"] = pd.Categorical(own.obs["pathologist"].astype(object))
-    own.write_h5ad(tmp_path / "own.h5ad")
+    with anndata.settings.override(allow_write_nullable_strings=False):  # the default before 0.13
+        own.write_h5ad(tmp_path / "own.h5ad")
     expected = encodings(opened(tmp_path / "own.h5ad"))
     assert expected["/obs/annotation"] == "categorical"
     assert expected["/obs/count"] == "nullable-integer"
@@ -98,7 +99,7 @@ def test_a_file_holds_what_anndata_writes_itself(
 def test_the_prediction_itself_stays_as_it_is(prediction: AnnData, files: dict[str, Path]) -> None:
     assert isinstance(prediction.obs["pathologist"].dtype, pd.StringDtype)
     assert prediction.uns["nothing"] == {"base": None}
-    assert prediction.obs["status"].dtype.kind == "O"
+    assert not isinstance(prediction.obs["status"].dtype, pd.CategoricalDtype)
 
 
 def test_a_backed_file_comes_into_memory(prediction: AnnData, files: dict[str, Path]) -> None:

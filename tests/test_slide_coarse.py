@@ -242,4 +242,5 @@ def test_memory_of_a_build_does_not_grow_with_the_height(tmp_path: Path) -> None
             coarse.build(slide._coarse[:2], None, threading.Event())
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    assert peaks[1] < 1.3 * peaks[0]
+    # How far the reading threads run ahead differs from run to run; it would be four times.
+    assert peaks[1] < 2 * peaks[0]
