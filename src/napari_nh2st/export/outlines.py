@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import is_on_grid, slide_mpp
+from napari_nh2st.spots.libraries import only_library
 
 
 def tile_outlines(prediction: AnnData) -> NDArray[np.float64]:
@@ -62,10 +63,9 @@ def spot_diameter(data: AnnData) -> float:
     InputError
         It is not recorded.
     """
-    for section in data.uns.get("spatial", {}).values():
-        diameter = section.get("scalefactors", {}).get("spot_diameter_fullres")
-        if diameter is not None:
-            return float(diameter)
+    diameter = only_library(data.uns).get("scalefactors", {}).get("spot_diameter_fullres")
+    if diameter is not None:
+        return float(diameter)
     raise InputError(
         "The size of the spots is not recorded: uns['spatial'] has no spot_diameter_fullres."
     )

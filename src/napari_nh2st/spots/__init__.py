@@ -1,6 +1,5 @@
 """Measured spatial transcriptomics: reading, checking, and the values a model is trained on."""
 
-from napari_nh2st.spots.anndata_files import spot_picture
 from napari_nh2st.spots.array import ArrayLayout, SpotArray, spot_array
 from napari_nh2st.spots.autocorrelation import morans_i
 from napari_nh2st.spots.checks import (
@@ -13,6 +12,8 @@ from napari_nh2st.spots.checks import (
     check_section,
     propose_mpp,
 )
+from napari_nh2st.spots.choice import ChoiceNeeded, SpotChoice
+from napari_nh2st.spots.libraries import spot_picture
 from napari_nh2st.spots.orientation import Orientation, orient
 from napari_nh2st.spots.overlap import PanelOverlap, panel_overlap
 from napari_nh2st.spots.panel import Panel, PanelRule, PanelSettings, choose_panel
@@ -23,6 +24,7 @@ from napari_nh2st.spots.target import expression_target, normalize, panel_counts
 
 __all__ = [
     "ArrayLayout",
+    "ChoiceNeeded",
     "Fix",
     "MppProposal",
     "Orientation",
@@ -34,6 +36,7 @@ __all__ = [
     "Section",
     "SectionCheck",
     "SpotArray",
+    "SpotChoice",
     "apply_fix",
     "check_counts",
     "check_enough_spots",

@@ -1,6 +1,8 @@
-"""AnnData as scanpy, squidpy and HEST-1k write it: ``.h5ad`` and ``.zarr``."""
+"""AnnData as scanpy, squidpy, CELLxGENE and HEST-1k write it: ``.h5ad`` and ``.zarr``."""
 
+import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,72 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.hdf5_filters import missing_filter, register_filters
+from napari_nh2st.spots.array import SpotArray, spot_array
 from napari_nh2st.spots.assembly import INFO, Source, assemble
+from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
+from napari_nh2st.spots.in_tissue import under_tissue
+from napari_nh2st.spots.libraries import only_library, take_library
 
 _COUNT_LAYERS = ("counts", "raw_counts", "raw")
 _SYMBOL_COLUMNS = (
-    "gene_symbols",
-    "gene_symbol",
-    "gene_names",
-    "gene_name",
-    "feature_name",
+    "genesymbols",
+    "genesymbol",
+    "genenames",
+    "genename",
+    "featurename",
+    "featurenames",
     "symbol",
+    "symbols",
+    "hgncsymbol",
+    "mgisymbol",
+    "externalgenename",
+    "realgenename",
+    "gene",
+    "genes",
 )
-_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "feature_id")
+_ID_COLUMNS = ("geneids", "geneid", "ensemblid", "ensemblids", "ensembl", "featureid", "featureids")
+"""Columns of ``var``, in small letters and without blanks and underscores."""
+
+_POSITION_KEYS = ("spatial", "X_spatial")
+
+_X_COLUMNS = (
+    "x",
+    "pxlcolinfullres",
+    "imagecol",
+    "pixelx",
+    "xpixel",
+    "spatialx",
+    "xcentroid",
+    "xcoord",
+    "xlocation",
+    "col",
+    "column",
+)
+_Y_COLUMNS = (
+    "y",
+    "pxlrowinfullres",
+    "imagerow",
+    "pixely",
+    "ypixel",
+    "spatialy",
+    "ycentroid",
+    "ycoord",
+    "ylocation",
+    "row",
+    "row",
+)
+"""Columns of positions, x beside the y of the same place in the other list."""
+
+_IN_OBS = 4
+"""So many of them, from the second on, are pixels also where they stand in ``obs``."""
+
+_UM_PER_PX = ("microns_per_pixel", "pixel_size_um", "um_per_px", "mpp")
+"""Names of µm/px in scale factors, a library's metadata or ``uns``."""
+
+_STEREO_SEQ_UM = 0.5
+"""Distance between the nanoballs of a Stereo-seq chip, which its bins are counted in."""
 
 
 def read_anndata(path: Path, library: str | None = None) -> AnnData:
@@ -35,13 +90,16 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
     path
         ``.h5ad`` or AnnData ``.zarr``.
     library
-        Which section, if there are several (``obs["library_id"]``).
+        Which section, if there are several.
 
     Raises
     ------
+    ChoiceNeeded
+        There are several sections, and none is named.
     InputError
-        It cannot be read, has no raw counts or no positions, or several sections.
+        It cannot be read, or has no raw counts or no positions.
     """
+    register_filters()
     try:
         with warnings.catch_warnings():
             # Names that occur twice are dealt with below and told in the report.
@@ -49,7 +107,8 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
             data = anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
     except Exception as error:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
-        raise InputError(f"{path} cannot be read as AnnData ({_first_line(error)})") from error
+        reason = missing_filter(error) or _first_line(error)
+        raise InputError(f"{path} cannot be read as AnnData ({reason})") from error
     return spots_of(data, Source(path, "AnnData"), library)
 
 
@@ -58,21 +117,22 @@ def spots_of(data: AnnData, source: Source, library: str | None = None) -> AnnDa
 
     Raises
     ------
-    InputError
+    ChoiceNeeded, InputError
         As :func:`read_anndata`.
     """
-    data = _one_library(data, library, source.path)
+    section = take_library(data, library, source.path)
+    data = section.data
     if not data.n_obs or not data.n_vars:
         raise InputError(f"{source.path}: it has {data.n_obs} spots and {data.n_vars} genes")
     counts, genes, gene_ids, notes = _counts(data, source.path)
     pixels = _pixels(data, source.path)
     array = _array(data.obs)
     keep = np.isfinite(pixels).all(1)
-    left_out = []
+    left_out = list(section.notes)
     if not keep.all():
         left_out.append(f"{np.count_nonzero(~keep)} whose position is empty left out")
     if "in_tissue" in data.obs:
-        under = pd.to_numeric(data.obs["in_tissue"], errors="coerce").to_numpy() == 1
+        under = under_tissue(data.obs["in_tissue"], f"{source.path}, obs['in_tissue']")
         if (keep & ~under).any():
             left_out.append(f"{np.count_nonzero(keep & ~under)} not under tissue left out")
         keep &= under
@@ -81,51 +141,25 @@ def spots_of(data: AnnData, source: Source, library: str | None = None) -> AnnDa
     rows = np.flatnonzero(keep)
     names = np.asarray(anndata.utils.make_index_unique(data.obs_names.astype(str)), str)
     table = CountTable(counts[rows], names[rows], genes, gene_ids, tuple(notes))
+    offered: dict[SpotOption, tuple[str, ...]] = dict(source.offered)
+    chosen: dict[SpotOption, str] = dict(source.chosen)
+    if len(section.names) > 1 and section.name is not None:
+        offered["library"], chosen["library"] = section.names, section.name
     pitch = source.pitch_um or _recorded_pitch(data.uns)
     spots = assemble(
         table,
         pixels[rows],
         None if array is None else array[rows],
-        Source(source.path, source.format, pitch),
+        replace(source, pitch_um=pitch, offered=offered, chosen=chosen),
         tuple(left_out),
     )
-    if isinstance(spatial := data.uns.get("spatial"), dict):
-        spots.uns["spatial"] = spatial
+    if "spatial" in data.uns:
+        spots.uns["spatial"] = data.uns["spatial"]
+    if pitch is None and (um_per_px := _recorded_um_per_px(data.uns)) is not None:
+        array_px: SpotArray = spot_array(spots)
+        if np.isfinite(array_px.pitch_px):
+            spots.uns[INFO]["pitch_um"] = um_per_px * array_px.pitch_px
     return spots
-
-
-def spot_picture(spots: AnnData) -> tuple[NDArray[Any], float] | None:
-    """The finest picture of the slide that came with the spots.
-
-    Returns
-    -------
-    tuple or None
-        (height, width, 3) and its pixels per full-resolution pixel: ``hires`` of Space Ranger,
-        scanpy and squidpy, ``downscaled_fullres`` of HEST-1k, else ``lowres``.
-    """
-    for section in _sections_of(spots.uns):
-        images, factors = section.get("images", {}), section.get("scalefactors", {})
-        for name in ("hires", "downscaled_fullres", "lowres"):
-            factor = factors.get(f"tissue_{name}_scalef")
-            if name in images and factor is not None:
-                return np.asarray(images[name]), float(factor)
-    return None
-
-
-def _one_library(data: AnnData, library: str | None, path: Path) -> AnnData:
-    if "library_id" not in data.obs:
-        if library is not None:
-            raise InputError(f"{path}: there is no obs['library_id'] to find {library!r} in")
-        return data
-    names = sorted(data.obs["library_id"].astype(str).unique().tolist())
-    if library is None and len(names) > 1:
-        raise InputError(
-            f"{path} holds {len(names)} sections ({', '.join(names[:4])}); a section is one slide "
-            "with its spots: save each to a file of its own, or name one (library=)"
-        )
-    if library is not None and library not in names:
-        raise InputError(f"{path}: there is no section {library!r}; there are {', '.join(names)}")
-    return data if library is None else data[data.obs["library_id"].astype(str) == library]
 
 
 def _counts(
@@ -150,11 +184,16 @@ def _counts(
     where, matrix, var, var_names = chosen
     notes = [] if where == "X" else [f"counts from {where}"]
     names = var_names.astype(str).to_numpy(str)
-    ids = next((var[c].astype(str).to_numpy(str) for c in _ID_COLUMNS if c in var), None)
-    symbols = next((c for c in _SYMBOL_COLUMNS if c in var), None)
-    if symbols is not None and are_ensembl_ids(names):
-        ids, names = names, _symbols(var[symbols], names)
-        notes.append(f"gene names from var[{symbols!r}]")
+    by_word = {_word(column): column for column in reversed(var.columns)}
+    known_ids = next((by_word[word] for word in _ID_COLUMNS if word in by_word), None)
+    ids = None if known_ids is None else var[known_ids].astype(str).to_numpy(str)
+    if are_ensembl_ids(names) or _are_numbers(names):
+        found = (by_word[word] for word in _SYMBOL_COLUMNS if word in by_word)
+        symbols = next((c for c in found if not are_ensembl_ids(_symbols(var[c], names))), None)
+        if symbols is not None:
+            ids = names if are_ensembl_ids(names) else ids
+            names = _symbols(var[symbols], names)
+            notes.append(f"gene names from var[{symbols!r}]")
     counts = csr_matrix(matrix if issparse(matrix) else np.asarray(matrix), dtype=np.float32)
     return counts, names, ids, notes
 
@@ -165,23 +204,52 @@ def _symbols(column: pd.Series, names: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.where(known, column.astype(str).to_numpy(str), names)
 
 
+def _are_numbers(names: NDArray[np.str_]) -> bool:
+    """Whether names are a count of rows only, as pandas gives them."""
+    return bool(np.char.isdigit(names).all())
+
+
+def _word(name: object) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+
+
 def _pixels(data: AnnData, path: Path) -> NDArray[np.float64]:
-    obs = data.obs
+    """(n, 2) (x, y) of the file."""
+    key = next((key for key in _POSITION_KEYS if key in data.obsm), None)
+    where = f"obsm[{key!r}]" if key is not None else "obs"
     try:
-        if "spatial" in data.obsm:
-            pixels = np.asarray(data.obsm["spatial"], np.float64)
-        elif {"pxl_col_in_fullres", "pxl_row_in_fullres"} <= set(obs):
-            pixels = obs[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(np.float64)
-        else:
-            raise InputError(
-                f"{path}: there are no positions; obsm['spatial'] must have (x, y) in "
-                "full-resolution pixels"
-            )
+        if key is None:
+            columns = _xy_columns(data.obs, slice(1, _IN_OBS))
+            if columns is None:
+                raise InputError(
+                    f"{path}: there are no positions; obsm['spatial'] must have (x, y) in "
+                    "full-resolution pixels"
+                )
+            return data.obs[columns].to_numpy(np.float64)
+        values = data.obsm[key]
+        if isinstance(values, pd.DataFrame):
+            columns = _xy_columns(values, slice(None))
+            if columns is not None:
+                return values[columns].to_numpy(np.float64)
+            words = {_word(name) for name in values}
+            if words & {*_X_COLUMNS, *_Y_COLUMNS}:
+                names = ", ".join(map(str, values))
+                raise InputError(f"{path}: {where} has the columns {names}; give x and y")
+        pixels = np.asarray(values, np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{path}: the positions in obsm['spatial'] are no numbers") from None
+        raise InputError(f"{path}: the positions in {where} are no numbers") from None
     if pixels.ndim != 2 or pixels.shape[1] != 2:
-        raise InputError(f"{path}: obsm['spatial'] must have two columns (x, y)")
+        raise InputError(f"{path}: {where} must have two columns (x, y)")
     return pixels
+
+
+def _xy_columns(table: pd.DataFrame, known: slice) -> list[str] | None:
+    """Names of the columns of x and of y, whichever comes first; None where there are none."""
+    by_word = {_word(name): name for name in reversed(list(table.columns))}
+    for x, y in zip(_X_COLUMNS[known], _Y_COLUMNS[known], strict=True):
+        if x in by_word and y in by_word:
+            return [by_word[x], by_word[y]]
+    return None
 
 
 def _array(obs: pd.DataFrame) -> NDArray[np.int64] | None:
@@ -192,21 +260,36 @@ def _array(obs: pd.DataFrame) -> NDArray[np.int64] | None:
     return np.rint(array).astype(np.int64) if np.isfinite(array).all() else None
 
 
-def _sections_of(uns: Any) -> list[dict[str, Any]]:
-    spatial = uns.get("spatial")
-    if not isinstance(spatial, dict):
-        return []
-    return [section for section in spatial.values() if isinstance(section, dict)]
-
-
 def _recorded_pitch(uns: Any) -> float | None:
-    """The spots' distance in µm if the file says it: our own files, and Visium HD's bins."""
+    """The spots' distance in µm if the file says it: our own, Visium HD's and Stereo-seq's bins."""
     if isinstance(info := uns.get(INFO), dict) and "pitch_um" in info:
         return float(info["pitch_um"])
-    for section in _sections_of(uns):
-        if "bin_size_um" in (factors := section.get("scalefactors", {})):
-            return float(factors["bin_size_um"])
+    bins = only_library(uns).get("scalefactors", {}).get("bin_size_um")
+    if bins is not None:
+        return _positive(bins)
+    if str(uns.get("bin_type", "")) == "bins" and "bin_size" in uns:  # as Stereopy writes it
+        resolution = _positive(uns.get("resolution", 0))  # in nm
+        size = _positive(uns["bin_size"])
+        return None if size is None else size * (resolution or 1000 * _STEREO_SEQ_UM) / 1000
     return None
+
+
+def _recorded_um_per_px(uns: Any) -> float | None:
+    """µm per full-resolution pixel, if the file says it."""
+    section = only_library(uns)
+    for place in (section.get("scalefactors", {}), section.get("metadata", {}), uns):
+        for name in _UM_PER_PX:
+            if name in place and (value := _positive(place[name])) is not None:
+                return value
+    return None
+
+
+def _positive(value: object) -> float | None:
+    try:
+        number = float(np.asarray(value).ravel()[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+    return number if np.isfinite(number) and number > 0 else None
 
 
 def _first_line(error: Exception) -> str:

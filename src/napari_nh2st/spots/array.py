@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -70,6 +71,30 @@ def spot_array(spots: AnnData) -> SpotArray:
         if fitted is not None:
             return _on_array(*fitted)
     return _by_distance(pixels)
+
+
+def fits_one_array(spots: AnnData) -> bool:
+    """Whether the array places of all spots are one array in pixels, each place with one spot.
+
+    Parameters
+    ----------
+    spots
+        With ``obsm["spatial"]``, ``obs["array_row"]`` and ``obs["array_col"]``, as in a file.
+    """
+    places = [
+        pd.to_numeric(spots.obs[name], errors="coerce") for name in ("array_row", "array_col")
+    ]
+    array = np.column_stack([place.to_numpy(np.float64) for place in places])
+    try:
+        pixels = np.asarray(spots.obsm["spatial"], np.float64)
+    except (TypeError, ValueError):
+        return False
+    if pixels.ndim != 2:
+        return False
+    known = np.isfinite(array).all(1) & np.isfinite(pixels).all(1)
+    if np.count_nonzero(known) < 3:
+        return False
+    return _fit(np.rint(array[known]).astype(np.int64), pixels[known]) is not None
 
 
 def _fit(

@@ -1,6 +1,7 @@
 """Counts and places put together into one AnnData."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.spots.choice import CHOSEN, OFFERED, SpotOption
 from napari_nh2st.spots.count_table import CountTable
 
 INFO = "nh2st_spots"
@@ -50,11 +52,15 @@ class Source:
         In words, for the report.
     pitch_um
         Distance between spots by the kind of array; None where that is not known.
+    offered, chosen
+        The parts that the file holds, where these are several, and those that were read, by option.
     """
 
     path: Path
     format: str
     pitch_um: float | None = None
+    offered: Mapping[SpotOption, tuple[str, ...]] = field(default_factory=dict)
+    chosen: Mapping[SpotOption, str] = field(default_factory=dict)
 
 
 def join(table: CountTable, positions: SpotPositions, source: Source) -> AnnData:
@@ -133,9 +139,12 @@ def assemble(
     if table.gene_ids is not None:
         var["gene_ids"] = table.gene_ids.astype(object)
     empty = int(np.count_nonzero(table.counts.sum(1) == 0))
-    parts = [f"{len(obs)} spots × {len(var)} genes ({source.format})", *notes, *table.notes]
+    kind = ", ".join([source.format, *source.chosen.values()])
+    parts = [f"{len(obs)} spots × {len(var)} genes ({kind})", *notes, *table.notes]
     if empty:
         parts.append(f"{empty} without a single count kept")
+    if array is not None and (shared := len(array) - len(np.unique(array, axis=0))):
+        parts.append(f"{shared} on an array place that another spot has; neighbors by distance")
     info: dict[str, Any] = {
         "source": source.path.name,
         "format": source.format,
@@ -143,6 +152,9 @@ def assemble(
     }
     if source.pitch_um is not None:
         info["pitch_um"] = float(source.pitch_um)
+    if source.offered:
+        info[OFFERED] = {option: list(names) for option, names in source.offered.items()}
+        info[CHOSEN] = dict(source.chosen)
     return AnnData(
         table.counts,
         obs=obs,

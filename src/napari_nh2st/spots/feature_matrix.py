@@ -11,9 +11,26 @@ from scipy.io import mmread
 from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.hdf5_filters import missing_filter, register_filters
 from napari_nh2st.spots.count_table import CountTable
 
 GENE_EXPRESSION = "Gene Expression"
+
+
+def read_feature_matrix(path: Path) -> CountTable:
+    """Read a matrix: ``.h5``, a folder of three files, or ``PREFIX_matrix.mtx`` among them.
+
+    Raises
+    ------
+    InputError
+        It is none, or a file of it is missing.
+    """
+    if path.suffix.lower() == ".h5":
+        return read_feature_matrix_h5(path)
+    if path.is_dir():
+        return read_feature_matrix_folder(path)
+    prefix = path.name[: path.name.lower().rindex("matrix.mtx")]
+    return read_feature_matrix_folder(path.parent, prefix)
 
 
 def read_feature_matrix_h5(path: Path) -> CountTable:
@@ -24,6 +41,7 @@ def read_feature_matrix_h5(path: Path) -> CountTable:
     InputError
         The file is not such a matrix.
     """
+    register_filters()
     try:
         with h5py.File(path) as file:
             matrix = file["matrix"]
@@ -43,14 +61,23 @@ def read_feature_matrix_h5(path: Path) -> CountTable:
                 else np.full(n_features, GENE_EXPRESSION)
             )
     except (OSError, KeyError, ValueError) as error:
+        if (reason := missing_filter(error)) is not None:
+            raise InputError(f"{path} cannot be read: {reason}") from error
         raise InputError(
             f"{path} is not a feature-barcode matrix of Space Ranger, or is cut off ({error})"
         ) from error
     return _genes_only(counts, spots, names, ids, kinds, path)
 
 
-def read_feature_matrix_folder(folder: Path) -> CountTable:
+def read_feature_matrix_folder(folder: Path, prefix: str = "") -> CountTable:
     """Read a folder of ``matrix.mtx``, ``features.tsv`` and ``barcodes.tsv``, gzipped or not.
+
+    Parameters
+    ----------
+    folder
+        Has the three files; ``genes.tsv`` for ``features.tsv`` as Cell Ranger 2 wrote it.
+    prefix
+        What stands before their names.
 
     Raises
     ------
@@ -58,7 +85,8 @@ def read_feature_matrix_folder(folder: Path) -> CountTable:
         A file is missing or does not fit the others.
     """
     matrix, features, barcodes = (
-        _one_of(folder, name) for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")
+        _one_of(folder, *(f"{prefix}{name}" for name in names))
+        for names in (("matrix.mtx",), ("features.tsv", "genes.tsv"), ("barcodes.tsv",))
     )
     spots = np.array([row[0] for row in _rows(barcodes)], str)
     rows = _rows(features)
@@ -97,11 +125,12 @@ def _text(strings: h5py.Dataset) -> NDArray[np.str_]:
     return np.array([value.decode() for value in strings[:].astype(bytes)], str)
 
 
-def _one_of(folder: Path, name: str) -> Path:
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.exists():
-            return path
-    raise InputError(f"{folder}: there is no {name} or {name}.gz in it")
+def _one_of(folder: Path, *names: str) -> Path:
+    for name in names:
+        for path in (folder / f"{name}.gz", folder / name):
+            if path.exists():
+                return path
+    raise InputError(f"{folder}: there is no {names[0]} or {names[0]}.gz in it")
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -5,10 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.anndata_files import read_anndata
+from napari_nh2st.spots.samples import is_matrix
 from napari_nh2st.spots.space_ranger import is_space_ranger, read_space_ranger
 from napari_nh2st.spots.spatialdata_store import read_spatialdata
 from napari_nh2st.spots.st_tables import is_table, read_st_tables
@@ -27,9 +29,10 @@ def read_spots(
     Parameters
     ----------
     path
-        - ``.h5ad`` or AnnData ``.zarr`` (scanpy, squidpy, HEST-1k);
-        - the folder ``outs`` of Space Ranger, Visium or Visium HD, or its
-          ``filtered_feature_bc_matrix.h5``;
+        - ``.h5ad`` or AnnData ``.zarr`` (scanpy, squidpy, CELLxGENE, HEST-1k);
+        - the folder ``outs`` of Space Ranger, Visium or Visium HD, or a feature-barcode matrix:
+          ``filtered_feature_bc_matrix.h5``, any other 10x ``.h5``, or ``matrix.mtx``;
+        - a folder of GEO, where the files of each sample begin with its name;
         - a table of counts of a legacy array (``.tsv``, ``.tsv.gz``, ``.csv``), spots named
           ``{x}x{y}``, whichever way round;
         - a SpatialData ``.zarr``, with the extra ``napari-nh2st[spatialdata]``.
@@ -37,12 +40,13 @@ def read_spots(
         For tables of counts: the table with ``x``, ``y``, ``pixel_x``, ``pixel_y`` and, if
         known, ``selected``. For Space Ranger: a positions file elsewhere.
     library
-        Which section of an AnnData with several (``obs["library_id"]``), or which table of a
-        SpatialData.
+        Which section of an AnnData with several, which sample of a folder, or which table or region
+        of a SpatialData.
     bin_um
         Side of Visium HD's bins; None for the largest there are.
     coordinate_system
-        Of a SpatialData: the one in full-resolution pixels; None for ``"global"``.
+        Of a SpatialData: the one in full-resolution pixels; None for that in which the shapes have
+        the identity as transformation, else ``"global"``.
 
     Returns
     -------
@@ -55,12 +59,15 @@ def read_spots(
         - ``obs["array_row"]``, ``obs["array_col"]`` where there is an array;
         - ``var_names``: gene names, each once (columns of one name are added up), Ensembl ids
           without version; ``var["gene_ids"]`` where known;
-        - ``uns["nh2st_spots"]``: ``source``, ``format``, ``pitch_um`` where the kind of array
-          tells it, and ``report``: in one line what was read, left out and added up;
-        - ``uns["spatial"]``: pictures and scale factors as they came, if they did.
+        - ``uns["nh2st_spots"]``: ``source``, ``format``, ``pitch_um`` where the file or its format
+          tells it, and ``report``: in one line what was read, left out and added up. Where the file
+          holds several parts, ``offered`` and ``chosen`` say which: names by argument;
+        - ``uns["spatial"]``: pictures and scale factors of the section as they came, if they did.
 
     Raises
     ------
+    ChoiceNeeded
+        The file holds several sections, and none is named; an InputError with their names.
     InputError
         The path is missing or of no format known here, or is malformed; the message names the
         file, and the row and column.
@@ -76,25 +83,47 @@ def read_spots(
     for needed in (place, where):
         if needed is not None and not needed.exists():
             raise InputError(f"{needed}: there is no such file or folder")
-    if place.name.lower().endswith("feature_bc_matrix.h5"):
-        return read_space_ranger(place.parent, where, bin_um, place)
-    if is_table(place):
-        return read_st_tables(place, where)
-    if place.is_dir() and is_space_ranger(place):
-        return read_space_ranger(place, where, bin_um)
-    if where is not None:
-        raise InputError(f"{place} has positions of its own; leave the positions table out")
-    if place.suffix.lower() == ".h5ad":
+    suffix = place.suffix.lower()
+    if place.is_file() and suffix == ".h5ad" or _is_anndata_h5(place):
+        _leave_out(place, positions=where, bin_um=bin_um, coordinate_system=coordinate_system)
         return read_anndata(place, library)
+    if is_matrix(place) or (place.is_dir() and is_space_ranger(place)):
+        _leave_out(place, coordinate_system=coordinate_system)
+        return read_space_ranger(place, where, bin_um, library)
+    if is_table(place):
+        _leave_out(place, library=library, bin_um=bin_um, coordinate_system=coordinate_system)
+        return read_st_tables(place, where)
     attributes = _zarr_attributes(place) if place.is_dir() else {}
     if "spatialdata_attrs" in attributes:
-        return read_spatialdata(place, library, coordinate_system)
+        _leave_out(place, positions=where)
+        return read_spatialdata(place, library, bin_um, coordinate_system)
     if attributes.get("encoding-type") == "anndata" or (place / "obsm").is_dir():
+        _leave_out(place, positions=where, bin_um=bin_um, coordinate_system=coordinate_system)
         return read_anndata(place, library)
     raise InputError(
         f"{place} is nothing spots can be read from: give an .h5ad, an AnnData or SpatialData "
-        ".zarr, Space Ranger's outs folder, or a table (.tsv, .tsv.gz) of a legacy array"
+        ".zarr, Space Ranger's outs folder or matrix, or a table (.tsv, .tsv.gz) of a legacy array"
     )
+
+
+def _leave_out(place: Path, **given: object) -> None:
+    """Refuse what says nothing of a file of this kind."""
+    for name, value in given.items():
+        if value is not None and name == "positions":
+            raise InputError(f"{place} has positions of its own; leave the positions table out")
+        if value is not None:
+            raise InputError(f"{place} has no {name} to choose from; leave {name}={value!r} out")
+
+
+def _is_anndata_h5(path: Path) -> bool:
+    """Whether a file that is not named so is AnnData."""
+    if path.suffix.lower() not in (".h5", ".hdf5") or not path.is_file():
+        return False
+    try:
+        with h5py.File(path) as file:
+            return "obs" in file and "var" in file
+    except OSError:
+        return False
 
 
 def _zarr_attributes(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Space Ranger's ``outs`` folder: Visium and Visium HD."""
+"""Space Ranger's ``outs`` folder, and folders of GEO: Visium and Visium HD."""
 
+import gzip
 import json
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,23 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.assembly import Source, SpotPositions, join
+from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable
-from napari_nh2st.spots.feature_matrix import read_feature_matrix_folder, read_feature_matrix_h5
+from napari_nh2st.spots.feature_matrix import read_feature_matrix
+from napari_nh2st.spots.in_tissue import under_tissue
+from napari_nh2st.spots.samples import (
+    Matrix,
+    choose_matrix,
+    has_samples,
+    matrices_in,
+    matrix_at,
+    positions_for,
+    scale_factors_for,
+)
 
 VISIUM_PITCH_UM = 100.0
 """Distance between the spots of a Visium slide."""
 
-_POSITION_FILES = (
-    "tissue_positions.parquet",
-    "tissue_positions.csv",
-    "tissue_positions_list.csv",
-    "tissue_positions.csv.gz",
-    "tissue_positions_list.csv.gz",
-)
 _COLUMNS = (
     "barcode",
     "in_tissue",
@@ -37,57 +43,101 @@ _BINS = re.compile(r"square_(\d+)um")
 
 
 def is_space_ranger(folder: Path) -> bool:
-    """Whether a folder is, or holds, what Space Ranger wrote."""
-    return any(
-        (place / "spatial").is_dir() or (place / "binned_outputs").is_dir()
-        for place in (folder, folder / "outs")
-    )
+    """Whether a folder is, or holds, what Space Ranger wrote, or samples of it as GEO has them."""
+    if any(_holds_results(place) for place in (folder, folder / "outs")):
+        return True
+    try:
+        return has_samples(folder)
+    except OSError:
+        return False
 
 
 def read_space_ranger(
-    folder: Path,
+    place: Path,
     positions: Path | None = None,
     bin_um: int | None = None,
-    matrix: Path | None = None,
+    library: str | None = None,
 ) -> AnnData:
     """Read counts and positions of a section.
 
     Parameters
     ----------
-    folder
-        ``outs``, the folder that holds it, or one ``square_*um`` of Visium HD.
+    place
+        ``outs``, the folder that holds it, one ``square_*um`` of Visium HD, or a folder of several
+        samples whose files have prefixes; or a feature-barcode matrix in such a folder.
     positions
-        A positions file elsewhere; None for the one in ``spatial``.
+        A positions file elsewhere; None for the one that goes with the matrix.
     bin_um
         Side of Visium HD's bins; None for the largest there are.
-    matrix
-        Which matrix of the folder; None for the filtered one.
+    library
+        The sample, if the folder has several.
 
     Raises
     ------
+    ChoiceNeeded
+        The folder has several samples, and none is named.
     InputError
-        Something is missing or cannot be read.
+        Something is missing or cannot be read, or which positions are those of the matrix is not
+        clear.
     """
-    outs = folder / "outs" if not _holds_results(folder) and (folder / "outs").is_dir() else folder
-    if (outs / "binned_outputs").is_dir():
-        outs = _bins(outs / "binned_outputs", bin_um)
-    elif bin_um is not None and not _BINS.fullmatch(outs.name):
-        raise InputError(f"{folder} is not Visium HD: it has no bins of {bin_um} µm")
-    table, whole = _counts(outs, matrix)
-    scalefactors = _scalefactors(outs)
+    offered: dict[SpotOption, tuple[str, ...]] = {}
+    chosen: dict[SpotOption, str] = {}
+    if place.is_dir() and not _is_matrix_folder(place):
+        outs = place / "outs" if not _is_outs(place) and (place / "outs").is_dir() else place
+        if (outs / "binned_outputs").is_dir():
+            sides = _bins(outs / "binned_outputs")
+            outs = _bins_of(sides, outs, bin_um)
+            offered["bin_um"] = tuple(str(side) for side in sorted(sides))
+            chosen["bin_um"] = next(str(side) for side, path in sides.items() if path == outs)
+        elif bin_um is not None and _bin_side(outs) != bin_um:
+            raise InputError(f"{place} has no bins of {bin_um} µm to choose from")
+        matrix = choose_matrix(outs, library)
+        samples = [other.name for other in matrices_in(outs).values()]
+        if len(samples) > 1:
+            offered["library"], chosen["library"] = tuple(sorted(samples)), matrix.name
+    else:
+        outs, matrix = matrix_at(place)
+        if library is not None or (bin_um is not None and _bin_side(outs) != bin_um):
+            raise InputError(f"{place} is one matrix; leave the section and the bins out")
+    table = read_feature_matrix(matrix.path)
+    places, of_sample = _places(positions, matrix, table, outs)
+    scalefactors, note = _scalefactors(matrix, of_sample, outs)
+    if note:
+        table = replace(table, notes=(*table.notes, note))
     name, pitch = "Visium", VISIUM_PITCH_UM
-    bins = _BINS.fullmatch(outs.name)
-    if bins or "bin_size_um" in scalefactors:
-        pitch = float(bins[1] if bins else scalefactors["bin_size_um"])
+    side = _bin_side(outs)
+    if side is not None or "bin_size_um" in scalefactors:
+        pitch = float(side if side is not None else scalefactors["bin_size_um"])
         name = f"Visium HD, bins of {pitch:g} µm"
-    places = read_positions(positions or _positions_file(outs))
-    if whole:
+    if matrix.is_raw or (matrix.is_raw is None and len(table.spots) >= len(places.spots)):
         table = _under_tissue(table, places)
-    spots = join(table, places, Source(folder, name, pitch))
+    spots = join(table, places, Source(place, name, pitch, offered, chosen))
     if scalefactors:
-        library = folder.parent.name if folder.name == "outs" else folder.name
-        spots.uns["spatial"] = {library: {"images": {}, "scalefactors": scalefactors}}
+        folder = outs.parent if outs.name == "outs" else outs
+        section = "_".join(matrix.sample) or folder.name
+        spots.uns["spatial"] = {section: {"images": {}, "scalefactors": scalefactors}}
     return spots
+
+
+def _places(
+    given: Path | None, matrix: Matrix, table: CountTable, outs: Path
+) -> tuple[SpotPositions, tuple[str, ...]]:
+    """Positions of a matrix's spots, and the sample that they are of by their file's name."""
+    if given is not None:
+        return read_positions(given), matrix.sample
+    found = positions_for(matrix, outs)
+    places = read_positions(found.path)
+    if not found.is_certain:
+        # A filtered matrix has the spots under tissue of its own slide, each of them.
+        spots = set(table.spots.tolist())
+        fits = (set(places.spots[places.in_tissue].tolist()), set(places.spots.tolist()))
+        if spots not in fits:
+            raise InputError(
+                f"{outs}: {found.path.name} has another name than {matrix.path.name}, and other "
+                "spots under tissue; if they belong together, give both the same prefix, or give "
+                "the file of positions as well"
+            )
+    return places, found.sample
 
 
 def read_positions(path: Path) -> SpotPositions:
@@ -103,7 +153,7 @@ def read_positions(path: Path) -> SpotPositions:
     if missing:
         raise InputError(f"{path}: the column {missing[0]} is missing")
     numbers = {}
-    for name in _COLUMNS[1:]:
+    for name in _COLUMNS[2:]:
         numbers[name] = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
         wrong = np.isnan(numbers[name]) & frame[name].notna().to_numpy()
         if wrong.any():
@@ -119,7 +169,7 @@ def read_positions(path: Path) -> SpotPositions:
         frame["barcode"].to_numpy(str),
         np.column_stack([numbers["pxl_col_in_fullres"], numbers["pxl_row_in_fullres"]]),
         array.astype(np.int64),
-        numbers["in_tissue"] == 1,
+        under_tissue(frame["in_tissue"], f"{path}, column in_tissue"),
     )
 
 
@@ -156,37 +206,35 @@ def _holds_results(folder: Path) -> bool:
     return (folder / "spatial").is_dir() or (folder / "binned_outputs").is_dir()
 
 
-def _bins(folder: Path, bin_um: int | None) -> Path:
-    sides = {
-        int(match[1]): path for path in folder.iterdir() if (match := _BINS.fullmatch(path.name))
-    }
+def _is_outs(folder: Path) -> bool:
+    return _holds_results(folder) or has_samples(folder)
+
+
+def _is_matrix_folder(folder: Path) -> bool:
+    """Whether a folder is a matrix of three files, and no folder of samples."""
+    return any((folder / f"matrix.mtx{gz}").exists() for gz in ("", ".gz")) and (
+        "feature_bc_matrix" in folder.name
+    )
+
+
+def _bin_side(outs: Path) -> int | None:
+    bins = _BINS.fullmatch(outs.name)
+    return int(bins[1]) if bins else None
+
+
+def _bins(folder: Path) -> dict[int, Path]:
+    sides = {side: path for path in folder.iterdir() if (side := _bin_side(path)) is not None}
     if not sides:
         raise InputError(f"{folder}: there are no bins (square_*um) in it")
+    return sides
+
+
+def _bins_of(sides: dict[int, Path], outs: Path, bin_um: int | None) -> Path:
     wanted = max(sides) if bin_um is None else bin_um
     if wanted not in sides:
         known = ", ".join(str(side) for side in sorted(sides))
-        raise InputError(f"{folder}: there are no bins of {bin_um} µm; there are {known} µm")
+        raise InputError(f"{outs}: there are no bins of {bin_um} µm; there are {known} µm")
     return sides[wanted]
-
-
-def _counts(outs: Path, matrix: Path | None) -> tuple[CountTable, bool]:
-    """The matrix, and whether it holds all barcodes, also those beside the tissue."""
-    if matrix is not None:
-        return read_feature_matrix_h5(matrix), "raw_feature_bc_matrix" in matrix.name
-    for kind in ("filtered", "raw"):
-        found = sorted(outs.glob(f"*{kind}_feature_bc_matrix.h5"))
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise InputError(f"{outs}: several matrices ({names}); keep one in the folder")
-        if found:
-            return read_feature_matrix_h5(found[0]), kind == "raw"
-        folder = outs / f"{kind}_feature_bc_matrix"
-        if folder.is_dir():
-            return read_feature_matrix_folder(folder), kind == "raw"
-    raise InputError(
-        f"{outs}: there is no filtered_feature_bc_matrix.h5 and no folder "
-        "filtered_feature_bc_matrix in it"
-    )
 
 
 def _under_tissue(table: CountTable, places: SpotPositions) -> CountTable:
@@ -195,19 +243,16 @@ def _under_tissue(table: CountTable, places: SpotPositions) -> CountTable:
     return replace(table, counts=table.counts[kept], spots=table.spots[kept])
 
 
-def _positions_file(outs: Path) -> Path:
-    for name in _POSITION_FILES:
-        if found := sorted((outs / "spatial").glob(f"*{name}")):  # GEO puts a prefix before it
-            return found[0]
-    raise InputError(f"{outs / 'spatial'}: there is no tissue_positions file in it")
-
-
-def _scalefactors(outs: Path) -> dict[str, Any]:
-    path = outs / "spatial" / "scalefactors_json.json"
-    if not path.exists():
-        return {}
+def _scalefactors(
+    matrix: Matrix, positions: tuple[str, ...], outs: Path
+) -> tuple[dict[str, Any], str]:
+    path, note = scale_factors_for(matrix, positions, outs)
+    if path is None:
+        return {}, note
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return dict(json.loads(content)), ""
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})") from None
-    return dict(content)

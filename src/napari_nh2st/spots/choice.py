@@ -1,0 +1,112 @@
+"""Which part of a file of spots is read: its section, bins and coordinate system."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from napari_nh2st.errors import InputError
+
+SpotOption = Literal["library", "bin_um", "coordinate_system"]
+"""An argument of :func:`~napari_nh2st.spots.read_spots` that chooses between parts of a file."""
+
+OFFERED = "offered"
+"""Key in ``uns["nh2st_spots"]`` of the parts there are: option → names."""
+
+CHOSEN = "chosen"
+"""Key beside it of those that were read: option → name."""
+
+
+@dataclass(frozen=True)
+class SpotChoice:
+    """The part of a file that is meant, where it holds several.
+
+    Parameters
+    ----------
+    library
+        Name of the section, the sample of a folder, or the table of a SpatialData.
+    bin_um
+        Side of Visium HD's bins.
+    coordinate_system
+        Of a SpatialData.
+    """
+
+    library: str | None = None
+    bin_um: int | None = None
+    coordinate_system: str | None = None
+
+    @classmethod
+    def of(cls, option: SpotOption, name: str) -> Self:
+        """One option, by its name in a list of those offered.
+
+        Raises
+        ------
+        InputError
+            ``bin_um`` is no whole number of µm.
+        """
+        return cls(**{option: bin_side(name) if option == "bin_um" else name})  # type: ignore[arg-type]
+
+    def spelled(self) -> str:
+        """In a word, for a label; empty for nothing."""
+        bins = None if self.bin_um is None else f"{self.bin_um} µm"
+        return ", ".join(part for part in (self.library, bins, self.coordinate_system) if part)
+
+
+class ChoiceNeeded(InputError):
+    """A file holds several parts, and none was chosen.
+
+    Parameters
+    ----------
+    message
+        The sentence to be shown.
+    option
+        The argument that chooses.
+    names
+        What it can be.
+    """
+
+    # Defaults, since an exception that comes from another process is made of its message first.
+    def __init__(
+        self, message: str, option: SpotOption = "library", names: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.option: SpotOption = option
+        self.names = tuple(names)
+
+
+def choice_needed(path: Path, what: str, option: SpotOption, names: Sequence[str]) -> ChoiceNeeded:
+    """The error that asks which one is meant.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    what
+        Is found several times, in the plural: "sections".
+    option, names
+        As in :class:`ChoiceNeeded`.
+    """
+    listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    return ChoiceNeeded(
+        f"{path} holds {len(names)} {what} ({listed}); say which is meant: the list in napari, the "
+        f"column {option} of a sections table, {option}= in Python",
+        option,
+        names,
+    )
+
+
+def bin_side(text: str) -> int:
+    """Side of bins in µm, from text.
+
+    Raises
+    ------
+    InputError
+        It is no whole number above 0.
+    """
+    try:
+        side = int(float(text))
+        if side > 0 and side == float(text):
+            return side
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(f"{text!r} is no side of bins; give whole µm such as 8")
