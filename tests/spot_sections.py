@@ -43,7 +43,10 @@ def drawn_spots(
     genes: tuple[str, ...] = ("A", "B", "C"),
     seed: int = 0,
 ) -> AnnData:
-    """Poisson counts on an array; ``origin`` is the first spot's (x, y)."""
+    """Poisson counts on an array; ``origin`` is the first spot's (x, y).
+
+    Square arrays are legacy ones, of 200 µm.
+    """
     array = array_positions(layout, rows, columns)
     step = {
         "square": (pitch_px, pitch_px),
@@ -59,6 +62,7 @@ def drawn_spots(
         ),
         var=pd.DataFrame(index=list(genes)),
         obsm={"spatial": (array * step)[:, ::-1] + origin},
+        uns={"nh2st_spots": {"pitch_um": 200.0}} if layout == "square" else {},
     )
 
 

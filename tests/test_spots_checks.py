@@ -137,7 +137,27 @@ def test_another_mpp_is_proposed_where_the_spots_tell_one() -> None:
         assert f"slide: {wrong:g}, but the spots, 40 px and 200 µm apart" in proposal.sentence
         # With what is proposed all is well.
         assert check_resolution(spots, glass(mpp=proposal.mpp))[1] is None
-    assert propose_mpp(drawn_spots(rows=90, columns=3, pitch_px=4), glass(mpp=2.0)) is None
+
+
+def test_a_square_array_of_an_unknown_kind_has_no_pitch() -> None:
+    """Bins are pooled to 16, 50, 100 or 128 µm: the 200 µm of legacy arrays would be wrong."""
+    pooled = drawn_spots(rows=20, columns=20)
+    del pooled.uns["nh2st_spots"]
+    assert propose_mpp(pooled, glass(mpp=0.25)) is None
+    assert check_resolution(pooled, glass(mpp=0.25)) == (None, None)
+    with pytest.raises(InputError, match="neither the slide nor the spots tell the µm/px"):
+        check_resolution(pooled, glass(mpp=None))
+    assert check_resolution(pooled, glass(mpp=None), pitch_um=128)[0] == pytest.approx(3.2)
+
+
+def test_a_pitch_that_is_guessed_is_said() -> None:
+    of_pitch, warning = check_resolution(drawn_spots("hexagonal"), glass(mpp=None), "C6")
+    assert of_pitch == pytest.approx(2.5)
+    assert warning is not None
+    assert "C6: The file does not say how far apart its spots are; 100 µm are taken" in warning
+    recorded = drawn_spots("hexagonal")
+    recorded.uns["nh2st_spots"] = {"pitch_um": 100.0}
+    assert check_resolution(recorded, glass(mpp=None), "C6")[1] is None
 
 
 def test_a_given_pitch_wins() -> None:
@@ -146,13 +166,6 @@ def test_a_given_pitch_wins() -> None:
     assert warning is None
     with pytest.raises(InputError, match="pitch must be a positive number"):
         check_resolution(drawn_spots(), glass(), pitch_um=0)
-
-
-def test_an_array_of_unknown_kind_has_no_pitch_in_micrometres() -> None:
-    dense = drawn_spots(rows=90, columns=3, pitch_px=4)
-    assert check_resolution(dense, glass(mpp=2.0)) == (None, None)
-    with pytest.raises(InputError, match="neither the slide nor the spots"):
-        check_resolution(dense, glass(mpp=None))
 
 
 def test_her2st_is_at_0_69_um_per_px_by_its_spots(test_data: Path) -> None:

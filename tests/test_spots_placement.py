@@ -31,7 +31,7 @@ def section() -> tuple[AnnData, Slide]:
     """Spots on all of an L of tissue, on a slide that is not square."""
     pixels = l_shaped_pixels()
     spots = spots_on(pixels)
-    spots.uns["nh2st_spots"] = {"report": "drawn: spots"}
+    spots.uns["nh2st_spots"] = {"report": "drawn: spots", "pitch_um": 200.0}
     return spots, array_slide(ArrayLevel(pixels), mpp=MPP)
 
 

@@ -200,7 +200,7 @@ def break_outs(outs: Path, how: str) -> None:
     [
         ("no matrix", "no filtered_feature_bc_matrix.h5"),
         ("cut off", "not a feature-barcode matrix"),
-        ("two matrices", "several matrices"),
+        ("two matrices", r"2 samples \(GSM1, filtered_feature_bc_matrix.h5\)"),
         ("no positions", "no tissue_positions file"),
         ("column", "column array_row is missing"),
         ("number", r"'here' in the column pxl_col_in_fullres is no number \(barcode 0002-1\)"),

@@ -52,6 +52,17 @@ class FakeShapes:
         return self.centers
 
 
+class Scaled:
+    """What is asked of a transformation."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def to_affine_matrix(self, input_axes: object, output_axes: object) -> np.ndarray:
+        assert input_axes == output_axes == ("x", "y")
+        return np.diag([self.factor, self.factor, 1.0])
+
+
 class FakeStore(dict[str, FakeShapes]):
     """What is asked of a store."""
 
@@ -72,7 +83,7 @@ def fake_spatialdata(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     module.read_zarr = lambda _: FakeStore(FakeShapes(centers[::-1]), table)  # type: ignore[attr-defined]
     module.get_centroids = lambda shapes, coordinate_system: shapes  # type: ignore[attr-defined]
     module.transformations = types.SimpleNamespace(  # type: ignore[attr-defined]
-        get_transformation=lambda shapes, get_all: {"global": 1, "hires": 2}
+        get_transformation=lambda shapes, get_all: {"global": Scaled(1), "hires": Scaled(0.5)}
     )
     monkeypatch.setitem(sys.modules, "spatialdata", module)
     folder = tmp_path / "store.zarr"

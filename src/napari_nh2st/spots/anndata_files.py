@@ -20,7 +20,7 @@ from napari_nh2st.spots.assembly import INFO, Source, assemble
 from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
 from napari_nh2st.spots.in_tissue import under_tissue
-from napari_nh2st.spots.libraries import only_library, take_library
+from napari_nh2st.spots.libraries import Library, libraries_of, only_library, take_library
 
 _COUNT_LAYERS = ("counts", "raw_counts", "raw")
 _SYMBOL_COLUMNS = (
@@ -112,15 +112,28 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
     return spots_of(data, Source(path, "AnnData"), library)
 
 
-def spots_of(data: AnnData, source: Source, library: str | None = None) -> AnnData:
+def spots_of(
+    data: AnnData, source: Source, library: str | None = None, *, is_one_section: bool = False
+) -> AnnData:
     """Bring any AnnData of spots to the form of :func:`~napari_nh2st.spots.read_spots`.
+
+    Parameters
+    ----------
+    data
+        Spots × genes.
+    source
+        Where it is from.
+    library
+        Which section, if there are several.
+    is_one_section
+        That is known: it is not asked what tells sections apart.
 
     Raises
     ------
     ChoiceNeeded, InputError
         As :func:`read_anndata`.
     """
-    section = take_library(data, library, source.path)
+    section = Library(data) if is_one_section else take_library(data, library, source.path)
     data = section.data
     if not data.n_obs or not data.n_vars:
         raise InputError(f"{source.path}: it has {data.n_obs} spots and {data.n_vars} genes")
@@ -153,8 +166,8 @@ def spots_of(data: AnnData, source: Source, library: str | None = None) -> AnnDa
         replace(source, pitch_um=pitch, offered=offered, chosen=chosen),
         tuple(left_out),
     )
-    if "spatial" in data.uns:
-        spots.uns["spatial"] = data.uns["spatial"]
+    if libraries := libraries_of(data.uns):
+        spots.uns["spatial"] = libraries
     if pitch is None and (um_per_px := _recorded_um_per_px(data.uns)) is not None:
         array_px: SpotArray = spot_array(spots)
         if np.isfinite(array_px.pitch_px):
@@ -225,12 +238,12 @@ def _pixels(data: AnnData, path: Path) -> NDArray[np.float64]:
                     f"{path}: there are no positions; obsm['spatial'] must have (x, y) in "
                     "full-resolution pixels"
                 )
-            return data.obs[columns].to_numpy(np.float64)
+            return np.asarray(data.obs[columns], np.float64)
         values = data.obsm[key]
         if isinstance(values, pd.DataFrame):
             columns = _xy_columns(values, slice(None))
             if columns is not None:
-                return values[columns].to_numpy(np.float64)
+                return np.asarray(values[columns], np.float64)
             words = {_word(name) for name in values}
             if words & {*_X_COLUMNS, *_Y_COLUMNS}:
                 names = ", ".join(map(str, values))

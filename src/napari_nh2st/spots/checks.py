@@ -28,9 +28,6 @@ _MOST_OUTSIDE = 0.01
 
 _WARN_BELOW_ON_TISSUE = 0.5
 
-_ST_LARGEST_ARRAY = 80
-"""Rows or columns of the largest legacy arrays: denser square arrays are something else."""
-
 
 @dataclass(frozen=True)
 class SectionCheck:
@@ -76,7 +73,7 @@ def check_section(
     name
         What messages call the section.
     pitch_um
-        Distance between its spots; None for 100 on a Visium array and 200 on a legacy one.
+        Distance between its spots; None for that of the file, else of Visium's arrays.
     trust_positions
         Go on where the tissue says that the positions are turned or mirrored.
 
@@ -255,18 +252,30 @@ def propose_mpp(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
 def pitch_of(spots: AnnData, array: SpotArray) -> float | None:
     """Distance in µm between spots of this kind of array; None where it cannot be told.
 
-    What the file or its format says comes first; else hexagonal arrays are Visium's, and square
-    ones of up to 80 rows and columns legacy ones.
+    What the file or its format says comes first. Else hexagonal arrays are taken for Visium's and
+    interleaved ones for those of legacy arrays; :func:`guessed_pitch` says so. A square array may
+    have any pitch: bins are pooled to 16, 50, 100 or 128 µm.
     """
     recorded = spots.uns.get(INFO, {}).get("pitch_um")
     if recorded is not None:
         return float(recorded)
     if array.layout == "hexagonal":
         return VISIUM_PITCH_UM
-    if array.layout in ("square", "interleaved") and "array_row" in spots.obs:
-        extent = np.ptp(spots.obs[["array_row", "array_col"]].to_numpy(), axis=0).max()
-        return ST_PITCH_UM if extent <= _ST_LARGEST_ARRAY else None
+    if array.layout == "interleaved" and "array_row" in spots.obs:
+        return ST_PITCH_UM
     return None
+
+
+def guessed_pitch(spots: AnnData, array: SpotArray) -> str | None:
+    """Sentence that says by what :func:`pitch_of` took a pitch; None where it is recorded."""
+    pitch = pitch_of(spots, array)
+    if pitch is None or "pitch_um" in spots.uns.get(INFO, {}):
+        return None
+    kind = "Visium" if array.layout == "hexagonal" else "a legacy array"
+    return (
+        f"The file does not say how far apart its spots are; {pitch:g} µm are taken, as on {kind}, "
+        f"since their array is {array.layout}"
+    )
 
 
 def _resolution(
@@ -282,7 +291,9 @@ def _resolution(
                 f"{name}: neither the slide nor the spots tell the µm/px; give that of the slide "
                 "(µm/px in napari, the column mpp of a sections table, open_slide(..., mpp=...))"
             )
-        return (of_pitch, of_pitch), "spot pitch", of_pitch, None
+        guessed = guessed_pitch(spots, array) if pitch_um is None else None
+        warning = None if guessed is None else f"{name}: {guessed}: {of_pitch:.3g} µm/px."
+        return (of_pitch, of_pitch), "spot pitch", of_pitch, warning
     if of_pitch is None:
         return slide.mpp, slide.mpp_source, None, None
     own = float(np.sqrt(slide.mpp[0] * slide.mpp[1]))

@@ -34,7 +34,7 @@ def under_tissue(column: pd.Series, where: str) -> NDArray[np.bool_]:
         A value is neither.
     """
     text = column.astype(object).map(_word)
-    inside = text.isin(_YES).to_numpy(bool)
+    inside: NDArray[np.bool_] = text.isin(_YES).to_numpy(bool)
     unknown = ~inside & ~text.isin(_NO).to_numpy(bool)
     if unknown.any():
         value = column.iloc[int(np.flatnonzero(unknown)[0])]

@@ -63,7 +63,7 @@ class Library:
 
 
 def libraries_of(uns: Any) -> dict[str, dict[str, Any]]:
-    """Pictures and scale factors by section: ``uns["spatial"]`` without CELLxGENE's ``is_single``."""
+    """Pictures and scale factors by section: ``uns["spatial"]`` without ``is_single``."""
     spatial = uns.get("spatial")
     if not isinstance(spatial, dict):
         return {}
@@ -158,7 +158,7 @@ def _unlabelled(
     if wanted is not None and wanted not in libraries:
         known = f"there is {_listed(libraries)}" if libraries else "nothing in it names sections"
         raise InputError(f"{path}: there is no section {wanted!r}; {known}")
-    notes = ()
+    notes: tuple[str, ...] = ()
     spatial = data.uns.get("spatial")
     if isinstance(spatial, dict) and str(spatial.get("is_single", True)) == "False":
         notes = ("by is_single these may be several sections",)
@@ -210,7 +210,7 @@ def _may_name(name: str, column: pd.Series) -> bool:
     )
     if not by_type and _word(name) not in (*_SECTION_COLUMNS, *_LIKELY_COLUMNS):
         return False
-    return 0 < column.nunique() <= max(1, len(column) // 2)
+    return bool(0 < column.nunique() <= max(1, len(column) // 2))
 
 
 def _text(column: pd.Series) -> "pd.Series[str]":
@@ -264,7 +264,7 @@ def _tells_apart(data: AnnData, labels: "pd.Series[str]") -> bool:
     assert places is not None
     table = pd.DataFrame(places)
     table["section"] = labels.to_numpy()
-    return not table.dropna().duplicated().any()
+    return bool(not table.dropna().duplicated().any())
 
 
 def _listed(names: Iterable[str], most: int = 4) -> str:

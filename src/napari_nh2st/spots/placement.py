@@ -14,6 +14,7 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.spots.array import SpotArray, spot_array
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.checks import MIN_SPOTS, MPP_WARNING, pitch_of
+from napari_nh2st.spots.libraries import libraries_of
 from napari_nh2st.spots.orientation import (
     AS_THEY_ARE,
     ORIENTATIONS,
@@ -375,7 +376,7 @@ def _meant(told: float, spots: AnnData, slide: Slide) -> float:
 
 def _known_factors(spots: AnnData, slide: Slide) -> Iterator[float]:
     """What positions may have to be multiplied by, the likeliest first."""
-    for library in dict(spots.uns.get("spatial", {})).values():
+    for library in libraries_of(spots.uns).values():
         scales = library.get("scalefactors", {})
         for name in ("tissue_hires_scalef", "tissue_lowres_scalef"):
             # Pixels of the file's picture; or a slide that is itself that picture.

@@ -84,7 +84,7 @@ def read_spots(
         if needed is not None and not needed.exists():
             raise InputError(f"{needed}: there is no such file or folder")
     suffix = place.suffix.lower()
-    if place.is_file() and suffix == ".h5ad" or _is_anndata_h5(place):
+    if (place.is_file() and suffix == ".h5ad") or _is_anndata_h5(place):
         _leave_out(place, positions=where, bin_um=bin_um, coordinate_system=coordinate_system)
         return read_anndata(place, library)
     if is_matrix(place) or (place.is_dir() and is_space_ranger(place)):

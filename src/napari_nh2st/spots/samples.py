@@ -1,7 +1,7 @@
 """Which files of a folder are of one sample, by their names.
 
-Space Ranger writes a folder a sample, with the same names in each; GEO has the samples of a study in
-one folder, each file with its sample's prefix. All Visium slides share their barcodes, so that
+Space Ranger writes a folder a sample, with the same names in each; GEO has the samples of a study
+in one folder, each file with its sample's prefix. All Visium slides share their barcodes, so that
 positions of another sample fit, and only the names tell.
 """
 
@@ -162,8 +162,8 @@ def positions_for(matrix: Matrix, folder: Path) -> Found:
     if found is None:
         names = ", ".join(str(path.relative_to(folder)) for path in candidates.values())
         raise InputError(
-            f"{folder}: which positions are those of {matrix.path.name} is not clear from the names "
-            f"({names}); give both the same prefix, or give the file of its positions as well"
+            f"{folder}: which positions are those of {matrix.path.name} is not clear from their "
+            f"names ({names}); give both the same prefix, or give the file of positions as well"
         )
     return found
 
