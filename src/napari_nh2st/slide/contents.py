@@ -45,6 +45,8 @@ class SlideContents:
         Files whose bytes tell this slide from another.
     close
         Releases what the reader holds open.
+    notices
+        What looks damaged or was left out, each a sentence for the user.
     """
 
     vendor: str
@@ -55,3 +57,4 @@ class SlideContents:
     fingerprint_files: tuple[Path, ...]
     associated: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
     close: Callable[[], None] = _nothing
+    notices: tuple[str, ...] = ()

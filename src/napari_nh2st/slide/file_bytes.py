@@ -1,8 +1,33 @@
 """Reads bytes of a file at given offsets, from several threads at once."""
 
 import os
+import stat
 import threading
 from pathlib import Path
+
+from napari_nh2st.errors import InputError
+
+
+def check_regular_file(path: Path) -> None:
+    """Refuse pipes, sockets and devices before anything opens them.
+
+    Raises
+    ------
+    InputError
+        It is one; the message says which.
+    OSError
+        There is no such file, or it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    kinds = (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    for is_kind, name in kinds:
+        if is_kind(mode):
+            raise InputError(f"{path}: is {name}, not a file. Give the file itself.")
 
 
 class FileBytes:
@@ -10,9 +35,15 @@ class FileBytes:
 
     It is read and not mapped into memory: mapped pages that were touched count as memory of
     the process, so a mapped slide would seem to fill the memory while it is predicted.
+
+    Raises
+    ------
+    InputError
+        It is a pipe, a socket or a device, which would block or never end.
     """
 
     def __init__(self, path: Path) -> None:
+        check_regular_file(path)
         self.path = path
         self._file = path.open("rb", buffering=0)
         self._lock = threading.Lock()
@@ -21,11 +52,16 @@ class FileBytes:
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset`, fewer at the end of the file.
 
+        A damaged file may ask for more than there is, or from behind its end.
+
         Raises
         ------
         OSError
             The file was closed or cannot be read.
         """
+        size = min(size, self.size - offset)
+        if offset < 0 or size <= 0:
+            return b""
         try:
             if hasattr(os, "pread"):
                 return os.pread(self._file.fileno(), size, offset)

@@ -49,6 +49,8 @@ class Slide:
     associated
         Images by name (``"label"``, ``"macro"``, ``"thumbnail"``), each uint8,
         (height, width, 3), decoded when it is asked for.
+    notices
+        What looks damaged in the file or was left out, each a sentence.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Slide:
         self.path = path
         self.vendor = contents.vendor
         self.n_native_levels = len(contents.levels)
+        self.notices = contents.notices
         self.brightfield = contents.brightfield
         self.brightfield_reason = contents.brightfield_reason
         self.associated: Mapping[str, NDArray[np.uint8]] = AssociatedImages(contents.associated)

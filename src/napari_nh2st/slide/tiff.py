@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from .contents import NotReadable, NotThisFormat, SlideContents
 from .file_bytes import FileBytes
 from .level import Level, is_downsample
 from .tiff_colors import MOST_CHANNELS, tiff_colors
-from .tiff_directories import check_complete
+from .tiff_directories import Directories, check_directories
 from .tiff_level import TiffLevel
 from .tiff_page import StoredPage
+from .tiff_places import mark_misplaced
 from .whole_image import WholeImageLevel
 
 # What is wrong with a file is said in our errors; tifffile would also log it to stderr where a
@@ -44,15 +46,15 @@ def open_tiff(path: Path) -> SlideContents:
     with path.open("rb") as file:
         if file.read(4) not in _MAGIC:
             raise NotThisFormat("is not a TIFF")
-    check_complete(path)
+    directories = check_directories(path)
     try:
         tiff = tifffile.TiffFile(path)
     except Exception as error:  # a damaged TIFF raises whatever it leads to
         raise NotReadable(f"is a damaged TIFF ({error})") from error
-    files = _Files(path)
+    files = _Files(path, directories)
     try:
         with tiff:
-            return _contents(path, tiff, files)
+            return replace(_contents(path, tiff, files), notices=files.notices(tiff))
     except (NotReadable, InputError):
         files.close()
         raise
@@ -64,13 +66,19 @@ def open_tiff(path: Path) -> SlideContents:
 class _Files:
     """The slide's file, and the others that an OME-TIFF may name."""
 
-    def __init__(self, path: Path) -> None:
-        self._files = {path.resolve(): FileBytes(path)}
+    def __init__(self, path: Path, directories: Directories) -> None:
+        self._main = path.resolve()
+        self._files = {self._main: FileBytes(path)}
+        self._directories = {self._main: directories}
+        self._stored: dict[Path, list[StoredPage]] = {self._main: []}
+        self._left_out: list[str] = []
 
     def of(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> FileBytes:
         path = Path(page.parent.filehandle.path).resolve()
         if path not in self._files:
+            self._directories[path] = check_directories(path)
             self._files[path] = FileBytes(path)
+            self._stored[path] = []
         return self._files[path]
 
     def stored(self, page: tifffile.TiffPage | tifffile.TiffFrame, shift: int = 0) -> StoredPage:
@@ -82,7 +90,36 @@ class _Files:
                 f"{file.path}: the file is cut off: it has {file.size:,} bytes and its pixels "
                 f"reach to byte {stored.end:,}. Copy or download it again."
             )
+        self._stored[file.path.resolve()].append(stored)
         return stored
+
+    def leave_out(self, page: tifffile.TiffPage) -> None:
+        """Note that a page is no level although it stands among them."""
+        self._left_out.append(
+            f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not the "
+            "slide made smaller."
+        )
+
+    def mark_misplaced(self) -> None:
+        """Mark the pieces, of all pages asked for, that cannot lie where their page says."""
+        for path, pages in self._stored.items():
+            if pages:
+                mark_misplaced(pages, self._directories[path].starts, self._files[path].size)
+
+    def notices(self, tiff: tifffile.TiffFile) -> tuple[str, ...]:
+        """What looks damaged in the directories, and the pages that no image is made of."""
+        main = self._directories[self._main]
+        images = [one for one in tiff.series if one.keyframe.dtype is not None]
+        used = {page.offset for one in images for level in one.levels for page in level if page}
+        return (
+            *main.notices,
+            *self._left_out,
+            *(
+                f"Page {number} is left out: its directory is damaged or of an unknown kind."
+                for offset, number in main.pages.items()
+                if offset not in used
+            ),
+        )
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -107,6 +144,9 @@ def _contents(path: Path, tiff: tifffile.TiffFile, files: _Files) -> SlideConten
         channels = [files.stored(page, shift) for page, shift in _channel_pages(level)]
         if not levels or is_downsample(levels[0][0].shape, levels[-1][0].shape, channels[0].shape):
             levels.append(channels)
+        else:
+            files.leave_out(level.keyframe)
+    files.mark_misplaced()
     first = levels[0][0]
     height, width = first.shape
     found: list[TiffLevel] = []

@@ -6,16 +6,20 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import SegmentError
+from napari_nh2st.errors import InputError, SegmentError
 
-from .colors import ycbcr_to_rgb
+from .codestreams import JPEG_2000, jpeg_2000_size
+from .colors import Once, ycbcr_to_rgb
 from .file_bytes import FileBytes
+from .jpeg import Suspicion
+from .limits import too_large
+from .piece_decoder import JPEG, PieceDecoder
 
-_JPEG = {6, 7, 34892, 33007}
-_JPEG_2000 = {33003, 33004, 33005, 34712}
 _APERIO_YCBCR = 33003
-_DECODES_TO_RGB = _JPEG | {22610, 34934, 50001, 50002, 52546}  # JPEG XR, WebP, JPEG XL
+_DECODES_TO_RGB = JPEG | {22610, 34934, 50001, 50002, 52546}  # JPEG XR, WebP, JPEG XL
 _RAW_ROWS = 256
+_COMPARED_PIECES = 8
+_MISPLACED = "its place in the file is damaged"
 
 
 class StoredPage:
@@ -39,6 +43,10 @@ class StoredPage:
         Type of a sample and how many of its bits are used.
     piece_shape, n_pieces
         Rows and columns of a piece, and of the grid of pieces.
+    places
+        (n, 2) int64, offset and bytes of each stored piece.
+    misplaced
+        (n,) bool, the pieces that cannot lie where the file says; set by who knows all pages.
     """
 
     def __init__(
@@ -73,21 +81,18 @@ class StoredPage:
         else:
             self.piece_shape = (min(layout.rowsperstrip, height), width)
         self.n_pieces = (-(-height // self.piece_shape[0]), -(-width // self.piece_shape[1]))
-        self._decode = layout.decode
-        self._decode_options: dict[str, Any] = {}
-        if layout.compression in _JPEG:
-            self._decode_options = {
-                "jpegtables": page.jpegtables,
-                "jpegheader": layout.jpegheader,
-            }
-        self._is_jpeg_2000 = layout.compression in _JPEG_2000
+        self._is_jpeg_2000 = layout.compression in JPEG_2000
         self._is_ycbcr = self.samples == 3 and (
             layout.compression == _APERIO_YCBCR
             or (layout.photometric == 6 and layout.compression not in _DECODES_TO_RGB)
         )
         if not self._is_raw:
-            self._decode(None, 0)  # where it cannot decode this layout at all, it raises here
-        self._ends_with_eoi = layout.compression in _JPEG and self._first_ends_with_eoi()
+            self._check_size()
+            self._decoder = PieceDecoder(page, layout, self.piece_shape, separate)
+            self._writer_does_so = Once(self._is_habit)
+        n = min(len(self._offsets), len(self._counts))
+        self.places = np.stack([self._offsets[:n], self._counts[:n]], axis=-1)
+        self.misplaced = np.zeros(n, np.bool_)
 
     @property
     def end(self) -> int:
@@ -129,6 +134,8 @@ class StoredPage:
         rows = min(self.piece_shape[0], height - top)
         samples = self.samples // self._planes
         row_bytes = width * samples * self.dtype.itemsize
+        if self.misplaced.any():
+            raise SegmentError(_MISPLACED)
         planes = []
         for plane in range(self._planes):
             start = int(self._offsets[0]) + (plane * height + top) * row_bytes
@@ -142,21 +149,55 @@ class StoredPage:
         if index >= len(self._offsets) or index >= len(self._counts):
             return None
         offset, count = int(self._offsets[index]), int(self._counts[index])
+        if self.misplaced[index]:
+            raise SegmentError(_MISPLACED)
         if count == 0 or offset == 0:
             return None
         data = self._read(offset, count)
-        if self._ends_with_eoi and b"\xff\xd9" not in data[-16:]:
-            raise SegmentError("the JPEG data has no end")
         try:
-            pixels, _, _ = self._decode(data, index, **self._decode_options)
+            try:
+                piece = self._decoder.decode_checked(data, index)
+            except Suspicion:
+                if not self._writer_does_so():
+                    raise
+                piece = self._decoder.decode(data, index)
+        except SegmentError:
+            raise
         except Exception as error:  # every decoder has its own kind of error
             raise SegmentError(_first_line(error)) from error
-        if pixels is None:
-            return None
-        piece = np.asarray(pixels[0])
         if self._is_ycbcr and not (self._is_jpeg_2000 and _chroma_is_subsampled(data)):
             piece = ycbcr_to_rgb(piece)
         return piece
+
+    def _is_habit(self) -> bool:
+        """Whether most pieces look damaged, so that it is their writer's way.
+
+        Some pad their data, or leave out its end.
+        """
+        usable = np.flatnonzero((self._counts[: len(self.misplaced)] > 0) & ~self.misplaced)
+        if len(usable) < 3:
+            return False
+        places = np.unique(np.linspace(0, len(usable) - 1, _COMPARED_PIECES).round().astype(int))
+        suspicious = 0
+        for index in usable[places]:
+            data = self._read(int(self._offsets[index]), int(self._counts[index]))
+            try:
+                self._decoder.decode_checked(data, int(index))
+            except Suspicion:
+                suspicious += 1
+            except Exception:  # damaged without doubt, which says nothing of the writer
+                continue
+        return 2 * suspicious > len(places)
+
+    def _check_size(self) -> None:
+        """Raise where one piece would fill the memory."""
+        rows, columns = self.piece_shape
+        n_bytes = rows * columns * self.samples * self.dtype.itemsize
+        kind = "tile" if self.is_tiled else "strip"
+        what = f"a {kind} of {rows:,} × {columns:,} px"
+        problem = too_large(what, n_bytes, of_many=self.n_pieces != (1, 1))
+        if problem:
+            raise InputError(f"{self._file.path}: {problem}.")
 
     def _read(self, offset: int, count: int) -> bytes:
         try:
@@ -167,27 +208,16 @@ class StoredPage:
             raise SegmentError(f"the file has {len(data)} of its {count} bytes")
         return data
 
-    def _first_ends_with_eoi(self) -> bool:
-        """Whether this writer ends JPEG data with its end marker (NDPI pieces have none).
-
-        Where it does, data without one are damaged; the decoder itself would fill up with grey.
-        """
-        stored = np.flatnonzero(self._counts[: len(self._offsets)] > 16)
-        if not len(stored):
-            return False
-        end = int(self._offsets[stored[0]] + self._counts[stored[0]])
-        return b"\xff\xd9" in self._file.read(end - 16, 16)
-
 
 def _chroma_is_subsampled(codestream: bytes) -> bool:
     """Whether a JPEG 2000 image of three components has smaller chroma.
 
     Then the decoder has enlarged the chroma and converted to RGB by itself; else it hands out
-    YCbCr as it is stored. Read from the SIZ segment (ISO 15444-1, A.5.1).
+    YCbCr as it is stored.
     """
-    start = codestream.find(b"\xff\x4f\xff\x51")
-    sampling = codestream[start + 42 : start + 51]  # (depth, XRsiz, YRsiz) per component
-    return start >= 0 and len(sampling) == 9 and (sampling[4] > 1 or sampling[5] > 1)
+    size = jpeg_2000_size(codestream)
+    sampling = size[40:49]  # (depth, XRsiz, YRsiz) per component
+    return len(sampling) == 9 and (sampling[4] > 1 or sampling[5] > 1)
 
 
 def _first_line(error: BaseException) -> str:

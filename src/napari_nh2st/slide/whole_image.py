@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError, SegmentError
 
+from . import jpeg
 from .colors import Once, StoredColors, full_scale
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
+from .limits import too_large
 
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -88,8 +90,19 @@ def open_jpeg(path: Path) -> SlideContents:
                 "marker. Copy or download it again."
             )
 
+    _check_size(path, (height, width), components)
+
     def decode() -> NDArray[np.uint8]:
-        pixels = imagecodecs.jpeg_decode(path.read_bytes())
+        data = path.read_bytes()
+        header = jpeg.read_header(data)
+        if (header.height, header.width) != (height, width):
+            raise SegmentError("the file has changed since it was opened")
+        jpeg.check_scans(data, header)
+        pixels: NDArray[np.uint8] | None = jpeg.decode_strictly(data, header)
+        if pixels is None:
+            pixels = imagecodecs.jpeg_decode(data)
+        if pixels.shape[-1] == 1:
+            pixels = pixels[..., 0]
         return np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels
 
     return SlideContents(
@@ -124,7 +137,11 @@ def open_png(path: Path) -> SlideContents:
             f"{path}: the PNG is cut off: it ends after {size:,} bytes without its end chunk. "
             "Copy or download it again."
         )
-    width, height, bits = struct.unpack(">IIB", head[16:25])
+    width, height, bits, kind = struct.unpack(">IIBB", head[16:26])
+    if 0 in (width, height):
+        raise InputError(f"{path}: the PNG is damaged: it has no size. Copy or download it again.")
+    samples = {0: 1, 4: 2, 6: 4}.get(kind, 3)
+    _check_size(path, (height, width), samples * (2 if bits == 16 else 1))
 
     def decode() -> NDArray[np.uint8]:
         pixels: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
@@ -144,6 +161,13 @@ def open_png(path: Path) -> SlideContents:
         brightfield_reason="8-bit colours" if bits <= 8 else "16-bit values",
         fingerprint_files=(path,),
     )
+
+
+def _check_size(path: Path, shape: tuple[int, int], bytes_per_pixel: int) -> None:
+    what = f"an image of {shape[0]:,} × {shape[1]:,} px that is decoded whole"
+    problem = too_large(what, shape[0] * shape[1] * bytes_per_pixel)
+    if problem:
+        raise InputError(f"{path}: {problem}.")
 
 
 def _jpeg_header(path: Path, file: BinaryIO, size: int) -> tuple[int, int, int, int]:

@@ -1,0 +1,67 @@
+"""Limits on what a slide may make the program allocate."""
+
+import os
+
+from napari_nh2st.errors import InputError
+
+VARIABLE = "NH2ST_MAX_DECODED_MB"
+"""Environment variable: MB to which an image that is decoded whole may decode."""
+
+_DEFAULT_MB = 1536  # a JPEG of 20,000 × 20,000 px takes 1,200
+_PIECES_TOGETHER = 6
+_MEGABYTE = 1 << 20
+_MOST_PIXELS = 1 << 38  # 500,000 × 500,000 px, some ten times the largest slides
+
+
+def max_decoded_bytes(*, of_many: bool = False) -> int:
+    """Bytes to which one stored piece may decode.
+
+    Parameters
+    ----------
+    of_many
+        It is one tile, strip or chunk among others. Several are decoded at a time, so each may
+        take a sixth of what an image may that is decoded whole.
+
+    Raises
+    ------
+    InputError
+        The environment variable is no positive number.
+    """
+    text = os.environ.get(VARIABLE, "")
+    try:
+        megabytes = float(text) if text else float(_DEFAULT_MB)
+    except ValueError:
+        megabytes = 0.0
+    if not 0 < megabytes < float("inf"):
+        raise InputError(f"The environment variable {VARIABLE} must be a number of MB, not {text}.")
+    return int(megabytes * _MEGABYTE) // (_PIECES_TOGETHER if of_many else 1)
+
+
+def too_large(what: str, n_bytes: int, *, of_many: bool = False) -> str | None:
+    """Why a piece that decodes to so many bytes is not read, None where it is.
+
+    Parameters
+    ----------
+    what
+        The piece, for example ``"a tile of 30,000 × 30,000 px"``.
+    n_bytes
+        Bytes to which it decodes.
+    of_many
+        As of `max_decoded_bytes`.
+    """
+    limit = max_decoded_bytes(of_many=of_many)
+    if n_bytes <= limit:
+        return None
+    needed = -(-n_bytes * (_PIECES_TOGETHER if of_many else 1) // _MEGABYTE)
+    return (
+        f"{what} takes {n_bytes / _MEGABYTE:,.0f} MB once decoded, more than the "
+        f"{limit / _MEGABYTE:,.0f} MB that are allowed. If the file can be trusted and the memory "
+        f"is there, set the environment variable {VARIABLE} to {needed}"
+    )
+
+
+def too_many_pixels(shape: tuple[int, int]) -> str | None:
+    """Why a slide of this height and width is not opened, None where it is."""
+    if shape[0] * shape[1] <= _MOST_PIXELS:
+        return None
+    return f"says that it has {shape[0]:,} × {shape[1]:,} px, which no slide has; it is damaged"

@@ -1,0 +1,186 @@
+"""Decodes the pieces (tiles or strips) of a TIFF page, and notices which of them are damaged."""
+
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import SegmentError
+
+from . import jpeg
+from .codestreams import declared_shape
+from .jpeg import Suspicion
+
+JPEG = {6, 7, 34892, 33007}
+_SIMPLE_CODECS: dict[int, Callable[..., Any]] = {
+    5: imagecodecs.lzw_decode,
+    32773: imagecodecs.packbits_decode,
+}
+_LZW = 5
+_CHECKED_BY_A_SUM = {8, 32946, 34925, 50013}  # Deflate, LZMA
+_MOST_ZEROS_OF_LZW = 8
+_MOST_ZEROS = 2112
+"""More are no part of compressed data: to code them would have been shorter by more than the
+64th part of a block that Zstandard wants to gain before it compresses a block at all."""
+
+
+class PieceDecoder:
+    """Decodes pieces of one layout.
+
+    Parameters
+    ----------
+    page
+        The page, or a frame with the layout of `layout`.
+    layout
+        Its key frame.
+    piece_shape
+        Rows and columns of a piece.
+    n_planes
+        Planes that are stored apart.
+
+    Raises
+    ------
+    ValueError, NotImplementedError
+        It cannot decode this layout at all.
+    """
+
+    def __init__(
+        self,
+        page: tifffile.TiffPage | tifffile.TiffFrame,
+        layout: tifffile.TiffPage,
+        piece_shape: tuple[int, int],
+        n_planes: int,
+    ) -> None:
+        self._decode = layout.decode
+        self._decode(None, 0)
+        self._compression = int(layout.compression)
+        self._height, self._width = layout.imagelength, layout.imagewidth
+        self._piece_shape = piece_shape
+        self._n_columns = -(-self._width // piece_shape[1])
+        self._n_rows = -(-self._height // piece_shape[0])
+        self._is_tiled = bool(layout.is_tiled)
+        self._samples = layout.samplesperpixel // n_planes
+        self._options: dict[str, Any] = {}
+        self._tables = self._header = b""
+        if self._compression in JPEG:
+            self._options = {"jpegtables": page.jpegtables, "jpegheader": layout.jpegheader}
+            self._tables, self._header = page.jpegtables or b"", layout.jpegheader or b""
+            self._is_rgb = layout.photometric == 2 and not layout.is_jfif
+            self._is_strict = not layout.extrasamples and layout.photometric in (0, 1, 2, 6)
+        self._simple_codec = None
+        if int(layout.bitspersample) in (8, 16, 32) and layout.predictor in (1, 2):
+            self._simple_codec = _SIMPLE_CODECS.get(self._compression)
+        self._predicts = layout.predictor == 2
+        self._reversed_bits = layout.fillorder == 2
+        self._stored_type = np.dtype(layout.parent.byteorder + np.dtype(layout.dtype).char)
+
+    def decode(self, data: bytes, index: int) -> NDArray[Any]:
+        """Decode a piece as far as that gets.
+
+        Parameters
+        ----------
+        data
+            Its bytes.
+        index
+            Its number in the page.
+
+        Returns
+        -------
+        ndarray
+            (rows, columns, samples); lower or narrower at the edges where it is stored so.
+
+        Raises
+        ------
+        Exception
+            Every decoder has its own kind.
+        """
+        pixels: Any = self._decode(data, index, **self._options)[0]
+        return np.asarray(pixels[0])
+
+    def decode_checked(self, data: bytes, index: int) -> NDArray[Any]:
+        """Decode a piece as `decode` does, if it is not damaged.
+
+        Raises
+        ------
+        Suspicion
+            It can be decoded, but no sound writer's data look so.
+        SegmentError
+            Its size is not that of a piece.
+        """
+        if self._compression in JPEG:
+            return self._jpeg(data, index)
+        stated = declared_shape(data, self._compression)
+        if stated is not None and stated not in self._shapes(index):
+            raise SegmentError(self._has_wrong_shape(stated))
+        if self._compression not in _CHECKED_BY_A_SUM:
+            most = _MOST_ZEROS_OF_LZW if self._compression == _LZW else _MOST_ZEROS
+            at = data.find(bytes(most))
+            if at >= 0 and self._compression != 32773 and data[at:].strip(b"\0"):
+                raise Suspicion("the compressed data has a run of zeros")
+        if self._simple_codec is not None:
+            return self._simple(data, index)
+        return self.decode(data, index)
+
+    def _jpeg(self, data: bytes, index: int) -> NDArray[Any]:
+        if self._header:  # of an NDPI: pieces are the data between restart markers
+            whole = self._header + data + jpeg.END
+        elif not data.startswith(jpeg.START):
+            raise SegmentError("the JPEG data has no start")
+        elif jpeg.END not in data[-16:]:
+            raise Suspicion("the JPEG data has no end")
+        elif self._tables:
+            whole = jpeg.START + self._tables[2:-2] + data[2:]
+        else:
+            whole = data
+        header = jpeg.read_header(whole)
+        shape = (header.height, header.width)
+        if 0 not in shape and shape not in self._shapes(index):
+            raise SegmentError(self._has_wrong_shape(shape))
+        jpeg.check_scans(whole, header)
+        pixels = None
+        if self._is_strict and header.components == self._samples:
+            pixels = jpeg.decode_strictly(whole, header, is_rgb=self._is_rgb)
+        if pixels is None:
+            return self.decode(data, index)
+        return pixels[: self._rows(index)] if not self._is_tiled else pixels
+
+    def _simple(self, data: bytes, index: int) -> NDArray[Any]:
+        """Decode what would otherwise be cut off or filled up where its length is wrong."""
+        rows, columns = self._piece_shape
+        row_bytes = columns * self._samples * self._stored_type.itemsize
+        assert self._simple_codec is not None
+        raw = self._simple_codec(
+            imagecodecs.bitorder_decode(data) if self._reversed_bits else data,
+            out=rows * row_bytes + 64,
+        )
+        allowed = {rows * row_bytes, self._rows(index) * row_bytes}
+        if len(raw) not in allowed:
+            raise Suspicion(f"it decodes to {len(raw):,} bytes, not {max(allowed):,}")
+        pixels = np.frombuffer(raw, self._stored_type)
+        pixels = pixels.reshape(-1, columns, self._samples).astype(
+            self._stored_type.newbyteorder("="), copy=False
+        )
+        if self._predicts:
+            pixels = np.asarray(imagecodecs.delta_decode(pixels, axis=-2))
+        return pixels if self._is_tiled else pixels[: self._rows(index)]
+
+    def _rows(self, index: int) -> int:
+        """Rows of a piece that lie in the image."""
+        row = index // self._n_columns % self._n_rows
+        return min(self._piece_shape[0], self._height - row * self._piece_shape[0])
+
+    def _shapes(self, index: int) -> set[tuple[int, int]]:
+        """Shapes that the data of a piece may have: full, or cut off at the image's edge."""
+        (rows, columns), inside = self._piece_shape, self._rows(index)
+        column = index % self._n_columns
+        right = min(columns, self._width - column * columns)
+        if not self._is_tiled:
+            return {(height, columns) for height in range(inside, rows + 1)}
+        return {(rows, columns), (inside, right), (inside, columns)}
+
+    def _has_wrong_shape(self, shape: tuple[int, int]) -> str:
+        rows, columns = self._piece_shape
+        return f"its data are of {shape[0]} × {shape[1]} px, not {rows} × {columns}"
