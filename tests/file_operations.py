@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from napari_nh2st.errors import InputError
+
 KILLED = 77
 """Exit status of a process that :func:`killed_at` ended."""
 
 EVENTS = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree", "open")
 """Audit events of what changes a disk, see the Python library reference; fsync has none."""
+
+READS = ("open", "os.listdir", "os.scandir")
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork of this process")
 
@@ -23,6 +27,13 @@ def writes(event: str, args: tuple[Any, ...], below: Path) -> bool:
     if event not in EVENTS or not isinstance(args[0], str | bytes | os.PathLike):
         return False
     if event == "open" and not args[2] & (os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_RDWR):
+        return False
+    return Path(os.fsdecode(args[0])).is_relative_to(below)
+
+
+def is_read(event: str, args: tuple[Any, ...], below: Path) -> bool:
+    """Whether an audit event reads something in a folder."""
+    if event not in READS or not isinstance(args[0], str | bytes | os.PathLike):
         return False
     return Path(os.fsdecode(args[0])).is_relative_to(below)
 
@@ -69,7 +80,11 @@ def recorded(folder: Path) -> Iterator[list[tuple[str, ...]]]:
 
 
 def killed_at(
-    number: int, folder: Path, work: Callable[[], object], error: OSError | None = None
+    number: int,
+    folder: Path,
+    work: Callable[[], object],
+    error: OSError | None = None,
+    reads: bool = False,
 ) -> bool:
     """Run something in a fork of this process that is killed at a file operation.
 
@@ -82,7 +97,9 @@ def killed_at(
     work
         To run.
     error
-        Raise this there and go on, instead of a kill. What ``work`` raises then is no matter.
+        Raise this there and go on, instead of a kill. ``work`` may end in an InputError then.
+    reads
+        Count what reads as well.
 
     Returns
     -------
@@ -93,7 +110,7 @@ def killed_at(
     if not child:
         status = 1
         try:
-            status = _in_fork(number, folder, work, error)
+            status = _in_fork(number, folder, work, error, reads)
         finally:
             os._exit(status)
     _, waited = os.waitpid(child, 0)
@@ -102,7 +119,9 @@ def killed_at(
     return status == KILLED
 
 
-def _in_fork(number: int, folder: Path, work: Callable[[], object], error: OSError | None) -> int:
+def _in_fork(
+    number: int, folder: Path, work: Callable[[], object], error: OSError | None, reads: bool
+) -> int:
     count = 0
 
     def happens() -> None:
@@ -114,7 +133,7 @@ def _in_fork(number: int, folder: Path, work: Callable[[], object], error: OSErr
             os._exit(KILLED)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if writes(event, args, folder):
+        if writes(event, args, folder) or (reads and is_read(event, args, folder)):
             happens()
 
     fsync = os.fsync
@@ -127,7 +146,7 @@ def _in_fork(number: int, folder: Path, work: Callable[[], object], error: OSErr
     sys.addaudithook(hook)
     try:
         work()
-    except Exception:
+    except InputError:
         if error is None:
             raise
     return KILLED if count >= number else 0

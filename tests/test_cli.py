@@ -118,7 +118,7 @@ def test_predict_writes_what_was_asked_for(
     assert ((x >= 100) & (x <= 400) & (y >= 100) & (y <= 300)).all()
     assert f"{prediction.n_obs} tiles × 2 genes" in result.out
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert not list(tmp_path.glob("*.partial.zarr"))
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_predict_for_programs_prints_json_alone(

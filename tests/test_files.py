@@ -144,7 +144,7 @@ def test_the_draft_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_others_call_alike_is_left_alone(tmp_path: Path) -> None:
-    for name in (".out.swp", ".out.2.nh2st-abc", "out.nh2st-abc"):
+    for name in (".out.swp", ".out2.nh2st-abc", "out.nh2st-abc"):
         (tmp_path / name).mkdir()
     write_file(tmp_path / "out", "new")
     assert len(list(tmp_path.iterdir())) == 4

@@ -13,7 +13,9 @@ import torch
 from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide, textured
+from file_operations import recorded
 from napari_nh2st.errors import InputError
+from napari_nh2st.export import write_anndata
 from napari_nh2st.inference import (
     Finished,
     PredictSettings,
@@ -95,12 +97,13 @@ def test_neighborhoods_across_the_stop_are_whole(tmp_path: Path, context: str) -
 def test_a_killed_prediction_goes_on_from_what_was_written(
     tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_ROWS_PER_CHUNK", 12)
+    monkeypatch.setattr(store_module, "_MOST_BUFFERED_BYTES", 12 * 3 * 4)
     slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
-    partial, as_killed = tmp_path / "out.h5ad.partial.zarr", tmp_path / "as_killed"
+    as_killed = tmp_path / "as_killed"
     events = predict_events(slide, model, SETTINGS, output=output)
     for event in events:
         if isinstance(event, TilesDone) and event.done >= 22:
+            (partial,) = tmp_path.glob("out.h5ad.*.partial")
             shutil.copytree(partial, as_killed)
             break
     events.close()
@@ -191,20 +194,120 @@ def test_after_a_failed_writing_nothing_is_computed_again(
     tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
-    output.write_bytes(b"earlier")
+    write_anndata(predict(slide, colour_model(), SETTINGS), output)
+    earlier = output.read_bytes()
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
-        with pytest.raises(InputError, match="No space left on device"):
+        with pytest.raises(InputError, match=r"No space left on device\. All 42 tiles are kept in"):
             predict(slide, model, SETTINGS, output=output, overwrite=True)
-    assert output.read_bytes() == b"earlier"
+    assert output.read_bytes() == earlier
     mean_colour.encoded = 0
     prediction = predict(slide, model, SETTINGS, output=output, overwrite=True)
     assert mean_colour.encoded == 0
     np.testing.assert_array_equal(anndata.read_h5ad(output).X, prediction.X)
+
+
+def test_the_results_go_when_the_output_is_on_the_disk(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    output = tmp_path / "out.h5ad"
+    with recorded(tmp_path) as found:
+        predict(pixels_slide(), colour_model(), SETTINGS, output=output)
+    named = next(i for i, op in enumerate(found) if op[0] == "rename" and op[2] == "out.h5ad")
+    removed = next(
+        i
+        for i, (what, path, *_) in enumerate(found)
+        if what == "rename" and path.endswith(".partial") and "/" not in path
+    )
+    assert ("fsync", found[named][1]) in found[:named]
+    assert ("fsync", ".") in found[named:removed]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
+
+
+def test_what_another_prediction_left_is_kept_for_it(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    other = replace(SETTINGS, genes=("BLUE",))
+    done = stop_after(17, slide, model, output, other)
+    events = list(predict_events(slide, model, SETTINGS, output=output))
+    assert isinstance(events[0], Started)
+    assert any("what another prediction with this output had" in n for n in events[0].notices)
+    output.unlink()
+    taken_over, _ = go_on(slide, model, output, other)
+    assert taken_over == done
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
+
+
+def test_a_folder_away_at_the_end_costs_nothing(
+    tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "cache"))
+    share, away = tmp_path / "share", tmp_path / "away"
+    share.mkdir()
+    slide, model, output = pixels_slide(), colour_model(), share / "out.h5ad"
+    with pytest.raises(InputError) as raised:  # noqa: PT012
+        for event in predict_events(slide, model, SETTINGS, output=output):
+            if isinstance(event, TilesDone) and event.done >= 17 and share.exists():
+                share.rename(away)
+    (rescued,) = (tmp_path / "cache" / "rescued").glob("*.results")
+    assert "there is no folder" in str(raised.value)
+    assert f"All 42 tiles are kept in {rescued}" in str(raised.value)
+    away.rename(share)
+    mean_colour.encoded = 0
+    taken_over, prediction = go_on(slide, model, output)
+    assert taken_over == 42
+    assert mean_colour.encoded == 0
+    np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
+    assert [path.name for path in share.iterdir()] == ["out.h5ad"]
+    assert not list((tmp_path / "cache" / "rescued").iterdir())
+
+
+def test_a_folder_away_for_a_while_is_written_to_in_the_end(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    share, away = tmp_path / "share", tmp_path / "away"
+    share.mkdir()
+    for event in predict_events(
+        pixels_slide(), colour_model(), SETTINGS, output=share / "out.h5ad"
+    ):
+        if isinstance(event, TilesDone) and event.done == 10:
+            share.rename(away)
+        elif isinstance(event, TilesDone) and event.done == 30:
+            away.rename(share)
+    assert np.isfinite(anndata.read_h5ad(share / "out.h5ad").X).all()
+    assert [path.name for path in share.iterdir()] == ["out.h5ad"]
+
+
+def test_kept_results_away_do_not_end_a_run(
+    tmp_path: Path, mean_colour: type[MeanColour], caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "kept"
+    event = None
+    for event in predict_events(pixels_slide(), colour_model(), SETTINGS, kept=kept):
+        if isinstance(event, Started):
+            shutil.rmtree(kept)
+    assert isinstance(event, Finished)
+    assert "not kept for the next run" in caplog.text
+
+
+@pytest.mark.parametrize("context", ["average", "neighborhood"])
+def test_a_neighbor_outside_the_region_that_failed_is_tried_again(
+    tmp_path: Path, context: str
+) -> None:
+    model = small_model(context)
+    part = replace(SETTINGS, region=[[(0, 0), (0, 402), (110, 402), (110, 0)]])
+    list(predict_events(pixels_slide(damaged=((2, 1),)), model, part, kept=tmp_path))
+    events = list(predict_events(pixels_slide(), model, part, kept=tmp_path))
+    fresh = predict(pixels_slide(), model, part)
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    assert 0 < events[0].done < events[0].total
+    np.testing.assert_allclose(events[-1].prediction.X, fresh.X, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("context", ["average", "neighborhood"])

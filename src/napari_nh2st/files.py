@@ -22,6 +22,9 @@ from napari_nh2st.errors import InputError
 _LOCK, _OLD, _NEW = "lock", "old", "new"
 """In a draft's folder: its lock, what is replaced, and the folder of the draft itself."""
 
+_INFIX = ".nh2st-"
+"""In the name of such a folder, before what tells drafts of one place apart."""
+
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What file systems answer that cannot be told to bring something to the disk."""
 
@@ -63,7 +66,8 @@ class Lock:
         # file, but none that another holds either.
         with suppress(OSError):
             self.path.unlink()
-        self._lock.release()
+        with suppress(OSError):  # of a share that is away: it has let go of it itself
+            self._lock.release()
         if os.name == "nt":
             with suppress(OSError):
                 self.path.unlink()
@@ -178,6 +182,20 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all in it, in one step as others see it; what cannot be removed stays.
+
+    Where a process is killed meanwhile, :func:`recover` removes the rest.
+    """
+    folder = folder.absolute()
+    with suppress(OSError):
+        work, lock = _new_work_folder(folder)
+        try:
+            folder.rename(work / _NEW / folder.name)
+        finally:
+            _clear(work, lock)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those around it, where they are not there.
 
@@ -206,14 +224,28 @@ def recover(path: Path) -> None:
     Parameters
     ----------
     path
-        As given to :func:`whole_output`. Nothing happens where its folder cannot be written to.
+        As given to :func:`whole_output`; what has its name and a suffix more counts too. Nothing
+        happens where its folder cannot be written to.
     """
     place = _behind_links(path).absolute()
-    prefix = _prefix(place)
+    of_place, of_parts = _prefix(place), f".{place.name}."
     with suppress(OSError):
-        left = [Path(entry) for entry in os.scandir(place.parent) if entry.name.startswith(prefix)]
-        for work in left:
-            _recover_from(work, place)
+        for entry in [*place.parent.iterdir()]:
+            name = entry.name
+            if name.startswith(of_place):
+                _recover_from(entry, place)
+            elif name.startswith(of_parts) and _INFIX in name:  # such as of its results
+                part = name[1 : name.rindex(_INFIX)]
+                _recover_from(entry, place.with_name(part))
+
+
+def recover_all_in(folder: Path) -> None:
+    """The same for all that is written in a folder; for one that nobody else writes to."""
+    with suppress(OSError):
+        for entry in [*folder.iterdir()]:
+            if entry.name.startswith(".") and _INFIX in entry.name:
+                name = entry.name[1 : entry.name.rindex(_INFIX)]
+                _recover_from(entry, folder / name)
 
 
 def sync(path: Path) -> None:
@@ -242,7 +274,7 @@ def _prefix(place: Path) -> str:
     name = place.name
     if len(os.fsencode(name)) > 200:  # most file systems know names of 255 bytes
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
-    return f".{name}.nh2st-"
+    return f".{name}{_INFIX}"
 
 
 def _new_work_folder(place: Path) -> tuple[Path, Lock]:

@@ -19,11 +19,12 @@ from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.plan import Plan, plan_prediction
-from napari_nh2st.inference.prediction import PREDICTED, new_prediction
+from napari_nh2st.inference.prediction import new_prediction
 from napari_nh2st.inference.resample import Resampler
+from napari_nh2st.inference.run import Run
+from napari_nh2st.inference.run_results import RunResults
 from napari_nh2st.inference.schedule import Focus, Schedule
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.inference.store import ResultStore, kept_store
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
@@ -152,18 +153,12 @@ def predict_events(
     prediction.uns["nh2st"]["notices"] = np.array(plan.notices, object)
     if plan.stain_distance is not None:
         prediction.uns["nh2st"]["stain_distance"] = plan.stain_distance
-    run = _Run(plan, prediction)
-    store = None
+    run = Run(plan, prediction)
     identity = plan.identity | {"precision": placement.precision}
-    if kept is not None:
-        store = ResultStore(kept_store(Path(kept), identity), identity, len(plan.genes))
-    elif path is not None:
-        store = ResultStore(path.with_name(path.name + ".partial.zarr"), identity, len(plan.genes))
-    if store is not None:
-        run.take_over(*store.stored())
-
+    results = RunResults(identity, len(plan.genes), path, None if kept is None else Path(kept))
     started = time.perf_counter()
     try:
+        run.take_over(*results.stored())
         yield Started(
             prediction,
             plan.grid,
@@ -171,7 +166,7 @@ def predict_events(
             run.total,
             str(placement.device),
             placement.precision,
-            plan.notices,
+            (*plan.notices, *results.notices),
             plan.stain_distance,
         )
         before = run.done
@@ -179,8 +174,7 @@ def predict_events(
             slide, model, plan, placement, settings, run, focus
         ):
             run.fill(tiles, values, failures)
-            if store is not None:
-                store.append(*run.as_stored(tiles, values, failures))
+            results.append(run.as_stored(tiles, values))
             rate = (run.done - before) / (time.perf_counter() - started)
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
@@ -189,75 +183,22 @@ def predict_events(
             raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
         if path is not None:
             run.write_status()
-            write_anndata(prediction, path, overwrite)
-            if store is not None and kept is None:
-                store.remove()
+            try:
+                write_anndata(prediction, path, overwrite)
+            except InputError as error:
+                where = results.secure(run.all_as_stored)
+                raise InputError(
+                    f"{error}. All {run.total} tiles are kept in {where}: the same command goes on "
+                    "from there."
+                ) from error
+            results.remove()
     finally:
         run.write_status()
-        if store is not None:
-            try:
-                store.flush()
-            finally:
-                store.close()
+        try:
+            results.secure(run.all_as_stored)
+        finally:
+            results.close()
     yield Finished(prediction, len(run.failures), time.perf_counter() - started)
-
-
-class _Run:
-    """The tiles of a prediction as they get done."""
-
-    def __init__(self, plan: Plan, prediction: AnnData) -> None:
-        self.prediction = prediction
-        self.total = len(plan.grid)
-        self.is_done = np.zeros(self.total, bool)
-        self.failures: dict[int, str] = {}
-        self._neighborhoods = plan.neighborhoods
-        # In the store a tile goes by its place in the array, which is the same in every region.
-        self._place = plan.grid.array[:, 0] * plan.grid.array_shape[1] + plan.grid.array[:, 1]
-
-    @property
-    def done(self) -> int:
-        return int(self.is_done.sum())
-
-    @property
-    def left(self) -> NDArray[np.int64]:
-        return np.flatnonzero(~self.is_done)
-
-    def fill(
-        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
-    ) -> None:
-        self.prediction.X[tiles] = values
-        self.is_done[tiles] = True
-        self.failures |= failures
-
-    def as_stored(
-        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
-        """The same with the numbers that tiles have in the store."""
-        reasons = {int(self._place[tile]): why for tile, why in failures.items()}
-        return self._place[tiles], values, reasons
-
-    def take_over(
-        self, places: NDArray[np.int64], values: NDArray[np.float32], reasons: dict[int, str]
-    ) -> None:
-        """Fill in what an earlier run stored."""
-        row_of = {int(place): row for row, place in enumerate(self._place)}
-        rows = np.array([row_of.get(place, -1) for place in places.tolist()], np.int64)
-        tiles, values = rows[rows >= 0], values[rows >= 0]
-        failures = {row_of[place]: why for place, why in reasons.items() if place in row_of}
-        # A tile that failed may have been on a disk that was away: it is tried again, and with it
-        # those that did without it as their neighbor.
-        again = np.isin(tiles, list(failures))
-        if failures and self._neighborhoods is not None:
-            again |= np.isin(self._neighborhoods[0][tiles], list(failures)).any(1)
-        self.fill(tiles[~again], values[~again], {})
-        self.write_status()
-
-    def write_status(self) -> None:
-        status = self.prediction.obs["status"].to_numpy(object).copy()
-        status[self.is_done] = PREDICTED
-        for tile, reason in self.failures.items():
-            status[tile] = reason
-        self.prediction.obs["status"] = status
 
 
 def _compute(
@@ -266,7 +207,7 @@ def _compute(
     plan: Plan,
     placement: Placement,
     settings: PredictSettings,
-    run: _Run,
+    run: Run,
     focus: Focus | None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]]:
     """Tiles, their values and the failed ones among them, as they come."""
@@ -308,10 +249,7 @@ def _compute(
                 in_flight.append((batch.index, encoded[0], failures))
             else:
                 ready, values = gatherer.add(batch.index, encoded, failed)
-                # Neighbors are encoded for others' sake: beyond the rows, or done before.
-                failures = {
-                    t: why for t, why in failures.items() if t < run.total and not run.is_done[t]
-                }
+                failures = run.own_failures(failures)
                 if values is not None:
                     in_flight.append((ready, values, {}))
                 if failures:

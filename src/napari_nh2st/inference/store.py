@@ -1,36 +1,79 @@
 """Results kept on disk while they come, so that a stopped prediction goes on where it was."""
 
 import hashlib
+import io
 import json
-import shutil
+import logging
 import time
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import InUse, Lock, recover, recover_all_in, remove_folder, whole_output
 
-_ROWS_PER_CHUNK = 1024
 _SECONDS_BETWEEN_WRITES = 10.0
-_NO_TILE = -1
-_FORMAT = 1
+_MOST_BUFFERED_BYTES = 2**24
+_FORMAT = 2
+_IDENTITY = "identity.json"
+_MARK = "napari-nh2st results"
+
+log = logging.getLogger(__name__)
+
+
+def store_beside(output: Path, identity: dict[str, Any]) -> Path:
+    """Where the results of a prediction lie until its output is written.
+
+    Each prediction has its own: one that was stopped, of other genes say, is found again when it
+    is run again.
+    """
+    return output.with_name(f"{output.name}.{_key(identity)[:12]}.partial")
+
+
+def other_stores_beside(output: Path, own: Path) -> list[Path]:
+    """The stores of other predictions that had the same output and were stopped."""
+    start = f"{output.name}."
+    return sorted(
+        folder
+        for folder in output.absolute().parent.iterdir()
+        if folder.name.startswith(start)
+        and folder.name.endswith(".partial")
+        and folder.name != own.name
+        and (folder / _IDENTITY).is_file()
+    )
 
 
 def kept_store(folder: Path, identity: dict[str, Any]) -> Path:
     """Where in a folder of kept results those of one prediction lie."""
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return folder / f"{key[:32]}.zarr"
+    return folder / f"{_key(identity)[:32]}.results"
+
+
+def kept_stores(folder: Path) -> list[Path]:
+    """All predictions whose results lie in a folder of kept results."""
+    with suppress(OSError):
+        return [path for path in folder.iterdir() if path.suffix in {".results", ".zarr"}]
+    return []  # .zarr: of earlier versions
+
+
+def stored_bytes(store: Path) -> tuple[int, float]:
+    """Bytes of a store, and when it was last written to; what vanishes meanwhile counts nothing."""
+    size, latest = 0, 0.0
+    for file in store.rglob("*"):
+        with suppress(OSError):
+            found = file.stat()
+            size, latest = size + found.st_size, max(latest, found.st_mtime)
+    return size, latest
 
 
 def forget_oldest(folder: Path, most_bytes: float) -> None:
     """Delete kept results, those not used for longest first, until the rest is small enough.
+
+    What a run has open is never deleted. What cannot be deleted stays.
 
     Parameters
     ----------
@@ -39,34 +82,33 @@ def forget_oldest(folder: Path, most_bytes: float) -> None:
     most_bytes
         What all together may take.
     """
-    used: list[tuple[float, int, Path]] = []
-    for store in folder.glob("*.zarr"):
-        files = [file.stat() for file in store.rglob("*") if file.is_file()]
-        latest = max((file.st_mtime for file in files), default=0.0)
-        used.append((latest, sum(file.st_size for file in files), store))
-    total = sum(size for _, size, _ in used)
-    for _, size, store in sorted(used):
+    recover_all_in(folder)
+    size_of = {store: stored_bytes(store) for store in kept_stores(folder)}
+    total = sum(size for size, _ in size_of.values())
+    for store, (size, _) in sorted(size_of.items(), key=lambda item: (item[1][1], item[0])):
         if total <= most_bytes:
             return
         try:
-            with FileLock(store.with_suffix(".lock"), blocking=False):
-                shutil.rmtree(store, ignore_errors=True)
-        except Timeout:  # a run uses it
+            lock = Lock(_lock_of(store))
+        except (InUse, OSError):
             continue
-        total -= size
-        store.with_suffix(".lock").unlink(missing_ok=True)
+        remove_folder(store)
+        lock.release()
+        if not store.exists():
+            total -= size
 
 
 class ResultStore:
-    """A zarr group of predicted tiles in the order in which they came.
+    """A folder of predicted tiles, one file for what came together.
 
-    Appending in that order writes each chunk few times, whatever order the tiles come in. The
-    attribute ``n`` counts the rows that are whole; what a kill left behind it is overwritten.
+    Files are whole and on the disk before they have their names, and never written again: a kill,
+    or a crash of the machine, costs what came since the last. Each has a checksum; of a store with
+    a damaged file the rest is good.
 
     Parameters
     ----------
     folder
-        The group; made, or emptied if it belongs to another prediction.
+        Made where it is not there; nothing that is there is ever emptied.
     identity
         What has to be the same for stored results to be taken over: slide, model, settings, grid.
     n_genes
@@ -74,128 +116,181 @@ class ResultStore:
 
     Raises
     ------
+    InUse
+        Another run has it.
     InputError
-        Another run has it, or it cannot be written; the latter also by :meth:`append` and
-        :meth:`flush`.
+        What is there is no store of this prediction, or it cannot be read or written; writing also
+        fails in :meth:`flush`.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], n_genes: int) -> None:
         self.folder = folder
-        self._key = json.dumps({"format": _FORMAT} | identity, sort_keys=True)
+        self._key = _key(identity)
         self._n_genes = n_genes
-        # zarr's types admit a group where we know an array: Any.
-        self._lock = FileLock(folder.with_suffix(".lock"))
+        self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        self._flushed = time.monotonic()
+        self._is_told = False
         try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise InputError(
-                f"{folder.name} is in use: another run writes the same output. Wait for it, or "
-                "give another output."
+            self._lock = Lock(_lock_of(folder))
+        except InUse:
+            raise InUse(
+                f"{folder.name} is in use: another run computes the same. Wait for it."
             ) from None
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error.strerror}") from None
-        self._group: Any = self._open()
-        self._flushed = time.monotonic()
-        self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32], list[str]]] = []
-        self._buffered = 0
-
-    def _open(self) -> zarr.Group:
         try:
-            group = zarr.open_group(self.folder, mode="r+")
-            known = group.attrs.get("identity")
-        except Exception:  # none, not a group, or damaged in whatever way
-            return self._created()
-        return group if known == self._key else self._created()
+            recover(folder)
+            self._open(identity)
+            self._number = 1 + max((_number(file) for file in self._files()), default=0)
+        except BaseException:
+            self._lock.release()
+            raise
 
-    def _created(self) -> zarr.Group:
-        with self._writing():
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
-            group = zarr.open_group(self.folder, mode="w")
-            # A chunk that is missing reads as the fill value, which is no tile: see `stored`.
-            group.create_array(
-                "tile",
-                shape=(0,),
-                chunks=(_ROWS_PER_CHUNK,),
-                dtype="int64",
-                compressors=Crc32cCodec(),
-                fill_value=_NO_TILE,
-            )
-            group.create_array(
-                "X",
-                shape=(0, self._n_genes),
-                chunks=(_ROWS_PER_CHUNK, self._n_genes),
-                dtype="float32",
-                compressors=(ZstdCodec(), Crc32cCodec()),
-                fill_value=np.nan,
-            )
-            group.attrs.update({"identity": self._key, "n": 0, "failures": {}})
-        return group
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _open(self, identity: dict[str, Any]) -> None:
         try:
-            yield
+            content = json.loads((self.folder / _IDENTITY).read_text(encoding="utf-8"))
+            known = content["key"] if content["what"] == _MARK else None
+        except FileNotFoundError:
+            if self.folder.is_symlink() or self.folder.exists():
+                raise InputError(self._left("is there and holds no results of this program")) from (
+                    None
+                )
+            self._create(identity)
+            return
         except OSError as error:
-            raise InputError(
-                f"{self.folder} cannot be written: {error.strerror or error}"
-            ) from error
+            raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
+        except (ValueError, KeyError, TypeError):
+            raise InputError(self._left(f"cannot be read: {_IDENTITY} is damaged")) from None
+        if known != self._key:
+            raise InputError(self._left("holds the results of another prediction"))
 
-    def stored(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
-        """What is there: tiles (n,), values (n, genes), and the reasons of failed tiles.
+    def _left(self, what: str) -> str:
+        return f"{self.folder} {what}. It is left as it is; move or remove it to start anew."
 
-        Nothing where a chunk is damaged, as by a crash of the machine: the store starts anew.
-        """
+    def _create(self, identity: dict[str, Any]) -> None:
+        content = {"what": _MARK, "format": _FORMAT, "key": self._key, "identity": identity}
+        with whole_output(self.folder) as draft:
+            draft.mkdir()
+            text = json.dumps(content, indent=1, sort_keys=True)
+            (draft / _IDENTITY).write_text(text + "\n", encoding="utf-8")
+
+    def _files(self) -> Iterator[Path]:
         try:
-            n = int(self._group.attrs["n"])
-            failures = {int(tile): reason for tile, reason in self._group.attrs["failures"].items()}
-            tiles, values = np.asarray(self._group["tile"][:n]), np.asarray(self._group["X"][:n])
-        except Exception:  # whatever zarr and its codecs say
-            self._group = self._created()
-            return np.empty(0, np.int64), np.empty((0, self._n_genes), np.float32), {}
-        whole = (tiles != _NO_TILE) & (np.isfinite(values).all(1) | np.isin(tiles, list(failures)))
-        return tiles[whole], values[whole], failures
+            # Not glob, which takes a folder that may not be read for an empty one.
+            files = [file for file in self.folder.iterdir() if _number(file)]
+            yield from sorted(files, key=_number)
+        except OSError as error:
+            raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
 
-    def append(
-        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
-    ) -> None:
-        """Keep predicted tiles; written once enough of them have come, and by :meth:`flush`."""
-        self._buffer.append((tiles, values, [failures.get(int(t), "") for t in tiles]))
-        self._buffered += len(tiles)
+    def stored(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """What is there: tiles (n,) and values (n, genes), NaN where a tile failed.
+
+        A file that is damaged counts nothing, so that its tiles alone are computed again.
+
+        Raises
+        ------
+        InputError
+            A file cannot be read. Nothing is changed.
+        """
+        tiles = [np.empty(0, np.int64)]
+        values = [np.empty((0, self._n_genes), np.float32)]
+        for file in self._files():
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
+            rows = _unpacked(content, self._n_genes)
+            if rows is None:
+                log.warning("%s is damaged: its tiles are computed again", file)
+                continue
+            tiles.append(rows[0])
+            values.append(rows[1])
+        every = np.concatenate(tiles)
+        # A tile that failed in one run may have been good in a later one.
+        _, last = np.unique(every[::-1], return_index=True)
+        rows_kept = np.sort(len(every) - 1 - last)
+        return every[rows_kept], np.concatenate(values)[rows_kept]
+
+    def append(self, tiles: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        """Keep predicted tiles; written once enough of them have come, and by :meth:`flush`.
+
+        Where they cannot be written, because a share is away or a disk is full, they stay in
+        memory, and are written when that is over.
+        """
+        self._buffer.append((tiles, values))
         late = time.monotonic() - self._flushed > _SECONDS_BETWEEN_WRITES
-        if self._buffered >= _ROWS_PER_CHUNK or late:
+        much = sum(v.nbytes for _, v in self._buffer) >= _MOST_BUFFERED_BYTES
+        if not late and not (much and not self._is_told):
+            return
+        try:
             self.flush()
+        except InputError as error:
+            if not self._is_told:
+                log.warning("%s. The run goes on; results stay in memory until it can be.", error)
+            self._is_told = True
+            self._flushed = time.monotonic()
 
     def flush(self) -> None:
         """Write what :meth:`append` took in."""
         if not self._buffer:
             return
-        tiles = np.concatenate([b[0] for b in self._buffer])
-        values = np.concatenate([b[1] for b in self._buffer])
-        reasons = [reason for b in self._buffer for reason in b[2]]
-        n = int(self._group.attrs["n"])
-        end = n + len(tiles)
-        # A tile that failed in an earlier run may be good now.
-        latest = self._group.attrs["failures"] | dict(
-            zip(map(str, tiles.tolist()), reasons, strict=True)
-        )
-        with self._writing():
-            for name, rows in (("tile", tiles), ("X", values)):
-                array = self._group[name]
-                array.resize((end, *array.shape[1:]))
-                array[n:end] = rows
-            failures = {tile: reason for tile, reason in latest.items() if reason}
-            self._group.attrs.update({"n": end, "failures": failures})
-        self._buffer, self._buffered = [], 0
+        tiles = np.concatenate([tiles for tiles, _ in self._buffer])
+        values = np.concatenate([values for _, values in self._buffer])
+        try:
+            here = (self.folder / _IDENTITY).is_file()
+        except OSError:
+            here = False
+        if not here:
+            raise InputError(f"{self.folder} cannot be written: it is not there any more")
+        with whole_output(self.folder / f"{self._number}.npz") as draft:
+            np.savez(draft, tile=tiles.astype(np.int64), X=values.astype(np.float32))
+        self._buffer = []
+        self._number += 1
         self._flushed = time.monotonic()
+        self._is_told = False
+
+    def forget(self) -> None:
+        """Let go of what could not be written: it is elsewhere."""
+        self._buffer = []
 
     def remove(self) -> None:
         """Delete the store: its results are elsewhere now."""
         self._buffer = []
-        shutil.rmtree(self.folder, ignore_errors=True)
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        remove_folder(self.folder)
         self.close()
 
     def close(self) -> None:
         """Let another run have it."""
         self._lock.release()
+
+
+def _key(identity: dict[str, Any]) -> str:
+    text = json.dumps({"format": _FORMAT} | identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _lock_of(store: Path) -> Path:
+    return store.with_name(f".{store.name}.lock")
+
+
+def _number(file: Path) -> int:
+    """Of a file of rows, from 1; 0 of others."""
+    return int(file.stem) if file.suffix == ".npz" and file.stem.isdecimal() else 0
+
+
+def _unpacked(content: bytes, n_genes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    """Tiles and values of a file; None where it is damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if archive.testzip() is not None:  # before sizes in it are believed
+                return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            tiles, values = found["tile"], found["X"]
+    except MemoryError:
+        raise
+    except Exception:  # whatever a damaged file does to its readers
+        return None
+    fits = tiles.ndim == 1 and values.shape == (len(tiles), n_genes)
+    if not fits or tiles.dtype != np.int64 or values.dtype != np.float32:
+        return None
+    return tiles, values

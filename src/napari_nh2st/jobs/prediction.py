@@ -106,8 +106,6 @@ def predict(
     yield Loading(model)
     with open_slide(slide, mpp=mpp) as opened:
         loaded = load(model)
-        if kept is not None:
-            forget_oldest(kept, most_kept_bytes)
         if inbox.stopped():
             return
         events = predict_events(opened, loaded, settings, focus=focus, kept=kept)
@@ -115,6 +113,9 @@ def predict(
             for event in events:
                 match event:
                     case Started():
+                        # Now that it holds its own, which may be the oldest.
+                        if kept is not None:
+                            forget_oldest(kept, most_kept_bytes)
                         yield event
                     case TilesDone(prediction, tiles, done, total, rate, left):
                         values = np.asarray(prediction.X[tiles])

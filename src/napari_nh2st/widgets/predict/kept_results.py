@@ -1,7 +1,5 @@
 """*Forget kept results*: says how much there is, asks, and deletes it in a thread."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from napari.qt.threading import create_worker
@@ -10,7 +8,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from napari_nh2st.cache import cache_folder
-from napari_nh2st.inference.store import forget_oldest
+from napari_nh2st.inference.store import forget_oldest, kept_stores, stored_bytes
 
 
 class ForgetButton(QPushButton):
@@ -81,7 +79,7 @@ class ForgetButton(QPushButton):
         self._is_busy = False
         self._enable()
         self.forgotten.emit()
-        left = any(cache_folder("predictions").glob("*.zarr"))
+        left = kept_stores(cache_folder("predictions"))
         busy = " but for those that another napari uses" if left else ""
         show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
 
@@ -93,17 +91,7 @@ class ForgetButton(QPushButton):
 
 def kept_sizes(folder: Path) -> list[int]:
     """Bytes of each prediction that is kept in a folder."""
-    return [size for store in folder.glob("*.zarr") if (size := _size(store))]
-
-
-def _size(store: Path) -> int:
-    """Bytes in a folder; what another napari deletes meanwhile counts nothing."""
-    size = 0
-    for parent, _, names in os.walk(store):
-        for name in names:
-            with suppress(FileNotFoundError):
-                size += (Path(parent) / name).stat().st_size
-    return size
+    return [size for store in kept_stores(folder) if (size := stored_bytes(store)[0])]
 
 
 def _in_words(size: int) -> str:

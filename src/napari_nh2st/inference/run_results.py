@@ -1,0 +1,162 @@
+"""What a run has computed, on disk: beside its output, in a folder of kept results, or rescued."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_nh2st.cache import cache_folder
+from napari_nh2st.errors import InputError
+from napari_nh2st.files import InUse, Lock, make_folder, recover
+from napari_nh2st.inference.store import (
+    ResultStore,
+    kept_store,
+    other_stores_beside,
+    store_beside,
+)
+
+Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Tiles (n,) and their values (n, genes), NaN where a tile failed."""
+
+log = logging.getLogger(__name__)
+
+
+class RunResults:
+    """The store of one run.
+
+    Parameters
+    ----------
+    identity
+        Of the prediction, see :class:`~napari_nh2st.inference.store.ResultStore`.
+    n_genes
+        Columns.
+    output
+        What the run writes; None where it writes nothing.
+    kept
+        Folder of kept results; without it, results go when the output is written.
+
+    Raises
+    ------
+    InputError
+        Another run writes the output, or as :class:`~napari_nh2st.inference.store.ResultStore`.
+    """
+
+    def __init__(
+        self, identity: dict[str, Any], n_genes: int, output: Path | None, kept: Path | None
+    ) -> None:
+        self._identity, self._n_genes = identity, n_genes
+        self._is_kept = kept is not None
+        self._store: ResultStore | None = None
+        self._lock = None if output is None else _lock_of(output)
+        self.notices: tuple[str, ...] = ()
+        try:
+            if kept is not None:
+                make_folder(kept)
+                self._store = ResultStore(kept_store(kept, identity), identity, n_genes)
+            elif output is not None:
+                recover(output)
+                folder = store_beside(output, identity)
+                self._store = ResultStore(folder, identity, n_genes)
+                self._take_rescued(self._store)
+                self.notices = tuple(
+                    f"{other} holds what another prediction with this output had computed when "
+                    "it was stopped. It goes on from there when it is run again; remove the "
+                    "folder if it is not wanted."
+                    for other in other_stores_beside(output, folder)
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def stored(self) -> Rows:
+        """What earlier runs of the same prediction have computed."""
+        if self._store is None:
+            return np.empty(0, np.int64), np.empty((0, self._n_genes), np.float32)
+        return self._store.stored()
+
+    def append(self, rows: Rows) -> None:
+        """Keep what was computed; see :meth:`~napari_nh2st.inference.store.ResultStore.append`."""
+        if self._store is not None:
+            self._store.append(*rows)
+
+    def secure(self, rows: Callable[[], Rows]) -> Path | None:
+        """Write what is still in memory: to the store, or where that is away to the cache folder.
+
+        Parameters
+        ----------
+        rows
+            Gives all that is known, also what has been written.
+
+        Returns
+        -------
+        Path
+            Where it lies and is found again; None where nothing is to be kept.
+
+        Raises
+        ------
+        InputError
+            It can be written nowhere.
+        """
+        if self._store is None:
+            return None
+        try:
+            self._store.flush()
+            return self._store.folder
+        except InputError as error:
+            if self._is_kept:  # a convenience, and the prediction itself is whole
+                log.warning("%s. These results are not kept for the next run.", error)
+                return None
+            with suppress(InputError, OSError):
+                rescued = self._rescued()
+                rescued.append(*rows())
+                rescued.flush()
+                rescued.close()
+                self._store.forget()
+                log.warning("%s. What was computed is kept in %s.", error, rescued.folder)
+                return rescued.folder
+            raise
+
+    def remove(self) -> None:
+        """Delete it: its results are in the output."""
+        if self._store is not None and not self._is_kept:
+            self._store.remove()
+
+    def close(self) -> None:
+        """Let another run have it."""
+        if self._store is not None:
+            self._store.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _rescued(self) -> ResultStore:
+        folder = kept_store(cache_folder("rescued"), self._identity)
+        return ResultStore(folder, self._identity, self._n_genes)
+
+    def _take_rescued(self, store: ResultStore) -> None:
+        """Move into the store what an earlier run could not write there."""
+        with suppress(InputError, OSError):
+            if not kept_store(cache_folder("rescued"), self._identity).is_dir():
+                return
+            rescued = self._rescued()
+            try:
+                store.append(*rescued.stored())
+                store.flush()
+                rescued.remove()
+            finally:
+                rescued.close()
+
+
+def _lock_of(output: Path) -> Lock:
+    try:
+        return Lock(output.with_name(f".{output.name}.lock"))
+    except InUse:
+        raise InUse(
+            f"{output} is in use: another run writes the same output. Wait for it, or give "
+            "another output."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror}") from None
