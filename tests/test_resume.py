@@ -9,6 +9,7 @@ from typing import Any
 import anndata
 import numpy as np
 import pytest
+import tifffile
 import torch
 from anndata import AnnData
 
@@ -26,7 +27,7 @@ from napari_nh2st.inference import (
 )
 from napari_nh2st.inference import store as store_module
 from napari_nh2st.model.folder import Model
-from napari_nh2st.slide import Slide
+from napari_nh2st.slide import Slide, open_slide
 from small_models import MeanColour, colour_model, small_model
 
 torch.set_num_threads(1)
@@ -293,6 +294,32 @@ def test_kept_results_away_do_not_end_a_run(
             shutil.rmtree(kept)
     assert isinstance(event, Finished)
     assert "not kept for the next run" in caplog.text
+
+
+def test_a_repaired_copy_shows_nothing_of_the_damaged_file(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    """Sizes, ends and sampled blocks are the same, and the time of change is the original's."""
+    good, path = tmp_path / "good.tif", tmp_path / "slide.tif"
+    pixels = textured(1200, 1200)
+    tifffile.imwrite(good, pixels, photometric="rgb", rowsperstrip=100, metadata=None)
+    pixels[600, 600:700] = 0
+    tifffile.imwrite(path, pixels, photometric="rgb", rowsperstrip=100, metadata=None)
+    shutil.copystat(good, path)
+    settings = replace(SETTINGS, pitch_um=64)
+    first, second = [], []
+    for values in (first, second):
+        with open_slide(path, mpp=0.5) as slide:
+            events = list(predict_events(slide, colour_model(), settings, kept=tmp_path / "kept"))
+        assert isinstance(events[0], Started)
+        assert events[0].done == 0
+        values += [events[-1].prediction.X, slide.fingerprint]
+        shutil.copy2(good, path)
+    assert first[1] == second[1], "the fingerprint sees no difference"
+    with open_slide(good, mpp=0.5) as slide:
+        expected = predict(slide, colour_model(), settings).X
+    np.testing.assert_array_equal(second[0], expected)
+    assert not np.array_equal(first[0], expected)
 
 
 @pytest.mark.parametrize("context", ["average", "neighborhood"])

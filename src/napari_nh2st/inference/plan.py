@@ -94,7 +94,8 @@ def plan_prediction(
     stain = stain_fit(slide, config, mask)
     source = tile_source(slide, slide.mpp, tiles.centers, config.tile_px, config.mpp)
     identity = {
-        "slide": slide.fingerprint,
+        # What the fingerprint does not see, such as a repair, counts as well.
+        "slide": [slide.fingerprint, slide.file_state()],
         "mpp": list(slide.mpp),
         "model": config.weights.get("sha256") or _weights_sha256(model.network),
         "tile": [config.tile_px, config.mpp],
