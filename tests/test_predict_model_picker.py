@@ -9,6 +9,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.widgets.model_picker import ModelPicker
 from small_configs import PANEL
@@ -22,7 +23,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Which files a stand-in for the Hub was asked for."""
     asked: list[list[str]] = []
     save_model_folder(small_model(), tmp_path / "small")
-    (tmp_path / "small" / "README.md").write_text("# What it was trained on")
+    (tmp_path / "small" / "README.md").write_text("# Of another model")
 
     def snapshot_download(_id: str, *, revision: str, allow_patterns: list[str]) -> str:
         asked.append(allow_patterns)
@@ -43,7 +44,7 @@ def picker(qtbot: QtBot) -> ModelPicker:
     return picker
 
 
-def test_config_and_card_of_a_pinned_model_are_fetched_in_a_thread(
+def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
     qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
 ) -> None:
     told: list[Any] = []
@@ -52,10 +53,10 @@ def test_config_and_card_of_a_pinned_model_are_fetched_in_a_thread(
     assert picker.config is None
     assert not picker.card.isEnabled()
     qtbot.waitUntil(lambda: picker.config is not None, timeout=20_000)
-    assert fetched == [["config.json", "README.md"]]
+    assert fetched == [["config.json"]]
     assert [config and config.panel for config in told] == [None, PANEL]
     assert picker.card.isEnabled()
-    assert picker.card_text() == "# What it was trained on"
+    assert picker.card_text() == model_card(picker.config)
     assert picker.checked() == ID
 
 

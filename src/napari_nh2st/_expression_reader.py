@@ -28,6 +28,7 @@ from napari_nh2st.export.contents import (
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.export.ome_zarr import is_heatmap_image
 from napari_nh2st.export.outlines import spot_diameter
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import spot_array, spot_picture
 from napari_nh2st.spots.anndata_files import spots_of
@@ -121,7 +122,7 @@ def _slide_layers(prediction: AnnData, path: Path) -> list["LayerData"]:
         return [slide_layer(slide)]
     layers = _picture_layers(prediction, _slide_stem(prediction), slide_mpp(prediction), "um")
     instead = "its stored picture is shown" if layers else "the values are shown without it"
-    show_info(f"{reason}: {instead}.")
+    show_info(for_qt(f"{reason}: {instead}."))
     return layers
 
 
@@ -172,7 +173,7 @@ def _picture_layers(
         return []
     picture, scale = found
     attributes = {
-        "name": f"{name} (picture)",
+        "name": for_qt(f"{name} (picture)"),
         "rgb": picture.ndim == 3,
         "scale": um_per_px / scale,
         # The center of its pixel k is at (k + 0.5) / scale full-resolution pixels, which a slide's
@@ -184,7 +185,7 @@ def _picture_layers(
 
 
 def _slide_stem(prediction: AnnData) -> str:
-    return Path(str(prediction.uns["nh2st"]["slide"]["name"])).stem
+    return for_qt(Path(str(prediction.uns["nh2st"]["slide"]["name"])).stem)
 
 
 # --- values ---
@@ -254,7 +255,7 @@ def _measured_layers(data: AnnData, path: Path) -> list["LayerData"]:
     counts.insert(0, "total counts", np.asarray(spots.X.sum(1), np.float32).ravel())
     limits = robust_limits(counts["total counts"].to_numpy())
     attributes = _points(spots, counts, "total counts", limits, mpp, unit) | {
-        "name": path.stem,
+        "name": for_qt(path.stem),
         "metadata": {SPOTS_KEY: spots},
     }
     return [
@@ -272,8 +273,9 @@ def _points(
     unit: str,
 ) -> dict[str, Any]:
     return {
-        "features": features,
-        "face_color": shown,
+        # Both are read in the status bar.
+        "features": features.rename(columns=for_qt),
+        "face_color": for_qt(shown),
         "face_colormap": "magma",
         "face_contrast_limits": limits,
         "border_width": 0,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_nh2st.shown_text import errors_for_qt, for_qt
 from napari_nh2st.slide import Slide, open_slide
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ def get_reader(
     return _read_slide
 
 
+@errors_for_qt()
 def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
     return read_slide(paths if isinstance(paths, str) else paths[0])
 
 
+@errors_for_qt()
 def _read_expression(paths: str | Sequence[str]) -> list["LayerData"]:
     from napari_nh2st._expression_reader import read_expression
 
@@ -93,7 +96,7 @@ def slide_layer(slide: Slide) -> "LayerData":
     """One image layer of an open slide, as :func:`read_slide` gives it."""
     levels = _viewer_levels(slide)
     attributes = {
-        "name": slide.path.stem,
+        "name": for_qt(slide.path.stem),
         "rgb": True,
         "multiscale": len(levels) > 1,
         "scale": slide.mpp or (1.0, 1.0),

@@ -22,6 +22,7 @@ from napari_nh2st.export.contents import (
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.export.outlines import spot_diameter
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.spots import spot_picture
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _figure(
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 1 + len(genes), squeeze=False)[0]
     axes[0].imshow(picture, interpolation="antialiased")
-    axes[0].set_title(str(prediction.uns["nh2st"]["slide"]["name"]))
+    axes[0].set_title(for_matplotlib(str(prediction.uns["nh2st"]["slide"]["name"])))
     _scale_bar(axes[0], width, float(slide_mpp(prediction)[1]) / scale)
     grey = picture[..., :3].mean(-1)
     white = 255 if picture.dtype.kind in "iu" else 1
@@ -160,8 +161,8 @@ def _figure(
         heat = _draw_heatmap(axis, prediction, gene, scale, settings)
         axis.set_xlim(-0.5, width - 0.5)
         axis.set_ylim(height - 0.5, -0.5)
-        axis.set_title(_title(prediction, gene))
-        figure.colorbar(heat, ax=axis, fraction=0.05).set_label(label, fontsize=8)
+        axis.set_title(for_matplotlib(_title(prediction, gene)))
+        figure.colorbar(heat, ax=axis, fraction=0.05).set_label(for_matplotlib(label), fontsize=8)
     for axis in axes:
         axis.set_axis_off()
     if not is_trained(prediction):

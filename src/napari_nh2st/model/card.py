@@ -1,5 +1,6 @@
 """The card of a model: what it is, for people."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ _TOO_LONG = ("target_mean", "settings", "stain")
 def model_card(config: ModelConfig) -> str:
     """Markdown that tells what a model predicts, from what, and how far to trust it.
 
+    What comes from the config is text: it makes no headings, links, pictures or HTML.
+
     Parameters
     ----------
     config
@@ -20,19 +23,19 @@ def model_card(config: ModelConfig) -> str:
         ``limits`` (lists of sentences) and ``held_out`` (see
         :func:`~napari_nh2st.training.crossval.with_held_out`) get sections of their own.
     """
-    genes = ", ".join(config.panel[:12]) + (", …" if len(config.panel) > 12 else "")
+    genes = _text(", ".join(config.panel[:12])) + (", …" if len(config.panel) > 12 else "")
     headline = "" if config.trained else "**UNTRAINED. Its predictions mean nothing.**\n\n"
     training = config.training
     parts = [
-        f"""# {config.name}
+        f"""# {_text(config.name)}
 
-{headline}{training["summary"]}
+{headline}{_text(training["summary"])}
 
 | | |
 |---|---|
-| architecture | {config.architecture}, context `{config.context}` |
+| architecture | {_text(config.architecture)}, context {_code(config.context)} |
 | panel | {len(config.panel)} genes: {genes} |
-| value | {config.target["description"]} |
+| value | {_text(config.target["description"])} |
 | tile | {config.tile_px} px at {config.mpp:g} µm/px ({config.tile_um:g} µm) |
 | pitch in training | {config.pitch_um:g} µm, {config.neighborhood["layout"]} |
 """,
@@ -61,13 +64,13 @@ def _sentences(title: str, sentences: Any) -> str:
         sentences = [sentences]
     if not sentences:
         return ""
-    return f"## {title}\n\n" + "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
+    return f"## {title}\n\n" + "\n".join(f"- {_text(sentence)}" for sentence in sentences) + "\n"
 
 
 def _facts(training: Mapping[str, Any]) -> str:
     held_out = "held_out" if _contexts(training.get("held_out")) else ""
     facts = [
-        f"- {name}: {_in_words(value)}"
+        f"- {_text(name)}: {_text(_in_words(value))}"
         for name, value in training.items()
         if name not in (*_SHOWN_ELSEWHERE, *_TOO_LONG, held_out) and value not in (None, "", [])
     ]
@@ -101,7 +104,7 @@ def _held_out(held_out: Any) -> str:
         low, high = every.get("mean_pcc_low"), every.get("mean_pcc_high")
         interval = "" if None in (low, high) else f" ({low:.3f} to {high:.3f})"
         cells = (
-            f"`{name}`",
+            _code(name),
             _number(every.get("mean_pcc"), 3) + interval,
             _number(every.get("top50_pcc"), 3),
             _number(every.get("mse"), 4),
@@ -112,8 +115,8 @@ def _held_out(held_out: Any) -> str:
     by_section = []
     for section in sections:
         each = (scores["sections"].get(section, {}) for scores in contexts.values())
-        cells = (section, *(_number(one.get("mean_pcc"), 3) for one in each))
-        by_section.append(f"| {' | '.join(cells)} |")
+        row = (_text(section), *(_number(one.get("mean_pcc"), 3) for one in each))
+        by_section.append(f"| {' | '.join(row)} |")
     whole = "donors" if held_out.get("left_out") == "donor" else "sections"
     lines = (
         f"Whole {whole} were left out of training, and predicted by what had not seen them. The "
@@ -125,7 +128,7 @@ def _held_out(held_out: Any) -> str:
         "|---|---|---|---|---|",
         *rows,
         "",
-        f"| left out: mean PCC | {' | '.join(f'`{name}`' for name in contexts)} |",
+        f"| left out: mean PCC | {' | '.join(map(_code, contexts))} |",
         "|---" * (1 + len(contexts)) + "|",
         *by_section,
     )
@@ -142,6 +145,16 @@ def _contexts(held_out: Any) -> Mapping[str, Any]:
         for scores in contexts.values()
     )
     return contexts if known and contexts else {}
+
+
+def _text(text: Any) -> str:
+    """A text on one line, with a backslash where Markdown would take it for more than text."""
+    line = " ".join(str(text).split())
+    return re.sub(r"([\\`*\[\]<>|]|^[#+=~-])", r"\\\1", line)
+
+
+def _code(name: Any) -> str:
+    return f"`{re.sub(r'[`|]', '', ' '.join(str(name).split()))}`"
 
 
 def _number(value: Any, digits: int) -> str:

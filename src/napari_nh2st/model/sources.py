@@ -63,8 +63,8 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None and not Path(name).is_dir()
 
 
-def find_card(name_or_path: str | Path) -> Path:
-    """The folder of a model's config and card; of the Hub, its weights are not fetched.
+def find_config(name_or_path: str | Path) -> Path:
+    """The folder of a model's config; of the Hub, its weights are not fetched.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def find_card(name_or_path: str | Path) -> Path:
         As :func:`find_model`.
     """
     name = str(name_or_path)
-    return _from_hub(name, [CONFIG_FILE, CARD_FILE]) if is_hub_id(name) else find_model(name)
+    return _from_hub(name, [CONFIG_FILE]) if is_hub_id(name) else find_model(name)
 
 
 def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model":

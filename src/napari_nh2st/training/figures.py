@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.training.metrics import MEASURED, pearson
 
 _RANKS = (("best", 0.0), ("upper quartile", 0.25), ("median", 0.5), ("worst", 1.0))
@@ -78,7 +79,7 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     )
     _tissue(axes[0, 0], prediction)
     _scale_bar(axes[0, 0], left, right)
-    axes[0, 0].set_title(f"{about['slide']['name']} (H&E)", fontsize=10)
+    axes[0, 0].set_title(for_matplotlib(f"{about['slide']['name']} (H&E)"), fontsize=10)
     _caption(axes[0, 1], prediction)
     axes[0, 2].set_axis_off()
     unit = "\n".join(textwrap.wrap(str(about["target"]["description"]), 50))
@@ -93,9 +94,9 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
         )
         for axis, values, title in zip(row[:2], (measured, predicted), titles, strict=True):
             spots = _spots(axis, x_um, y_um, values.ravel(), limits, pitch)
-            axis.set_title(title, fontsize=10)
+            axis.set_title(for_matplotlib(title), fontsize=10)
         bar = figure.colorbar(spots, cax=row[2], extend="both")
-        bar.set_label(unit, fontsize=7)
+        bar.set_label(for_matplotlib(unit), fontsize=7)
         bar.ax.tick_params(labelsize=8)
     for axis in (axes[0, 0], *axes[1:, :2].ravel()):
         axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
@@ -217,7 +218,15 @@ def _caption(axis: Any, prediction: AnnData) -> None:
     ]
     axis.set_axis_off()
     text = "\n".join(line for part in lines for line in (textwrap.wrap(part, 40) or [""]))
-    axis.text(0.04, 0.95, text, transform=axis.transAxes, va="top", fontsize=9.5, linespacing=1.5)
+    axis.text(
+        0.04,
+        0.95,
+        for_matplotlib(text),
+        transform=axis.transAxes,
+        va="top",
+        fontsize=9.5,
+        linespacing=1.5,
+    )
     if not model["trained"]:
         axis.text(
             0.04,

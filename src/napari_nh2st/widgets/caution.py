@@ -1,12 +1,14 @@
 """Sentences that are to be minded, in a colour of their own."""
 
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QWidget
+
+from napari_nh2st.widgets.labels import PlainLabel
 
 CAUTION_COLOR = "#d98c2b"
 """A mid tone that reads on both of napari's themes."""
 
 
-class CautionLabel(QLabel):
+class CautionLabel(PlainLabel):
     """Text that wraps, in the colour of a caution.
 
     Parameters

@@ -10,6 +10,7 @@ from psygnal import Signal
 from qtpy.QtCore import QCoreApplication, QObject
 
 from napari_nh2st.jobs import JobFailed
+from napari_nh2st.shown_text import for_qt
 
 PATIENCE_S = 15.0
 """How long a job that was stopped may take for the batch under way. One that takes longer hangs:
@@ -196,7 +197,7 @@ class JobThread:
 
     def start(self, events: Callable[[], Iterator[object]], description: str) -> None:
         """Run what gives the events; the description stands in napari's activity dock."""
-        self._activity = progress(total=0, desc=description)
+        self._activity = progress(total=0, desc=for_qt(description))
         self._worker = create_worker(
             events,
             _connect={

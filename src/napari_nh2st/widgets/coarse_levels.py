@@ -10,11 +10,12 @@ from napari import Viewer, current_viewer
 from napari.layers import Layer
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QCoreApplication
 
 from napari_nh2st._reader import SLIDE_KEY
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.notifications import show_warning
 
 _PLACEHOLDER_GREY = 235
 _SECONDS_BETWEEN_REPORTS = 0.1
@@ -31,7 +32,7 @@ def levels_with_placeholders(slide: Slide) -> list[Any]:
     """
     stop = threading.Event()
     seen = False  # the layer is made after the reader has returned
-    bar = progress(total=100, desc=f"Making coarse levels of {slide.path.name}")
+    bar = progress(total=100, desc=for_qt(f"Making coarse levels of {slide.path.name}"))
 
     def report(percent: int) -> None:
         nonlocal seen

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from anndata import AnnData
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_nh2st.errors import InputError
@@ -14,6 +13,7 @@ from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.widgets.domains.named_domains import COLUMN
+from napari_nh2st.widgets.notifications import show_error, show_info
 
 Figure = tuple[FigureSettings, tuple[str, ...] | None]
 """How a figure is drawn, and the genes in it; None for the best."""

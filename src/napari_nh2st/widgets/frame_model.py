@@ -8,6 +8,7 @@ import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtWidgets import QWidget
 
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.reliability import (
     GREYED,
     THRESHOLD,
@@ -122,7 +123,8 @@ class FrameModel(QAbstractTableModel):
                 reliability = self._reliability(row)
                 if reliability is not None and "gene" in self.table:
                     gene = self.table["gene"].iat[row]
-                    return f"{gene}: {reliability_reason(reliability, self.reliable_from)}"
+                    reason = reliability_reason(reliability, self.reliable_from)
+                    return for_qt(f"{gene}: {reason}")
         return None
 
     def is_unreliable(self, row: int) -> bool:

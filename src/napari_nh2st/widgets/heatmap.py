@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_nh2st.export.heatmap import HeatmapRaster
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.tile_image import TileImage, place
 
 PREDICTION_KEY = "nh2st_prediction"
@@ -259,7 +260,7 @@ def of_same_model(one: AnnData, other: AnnData) -> bool:
 def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:
     """What a heatmap's layer is called; it says so where the model is untrained."""
     trained = bool(prediction.uns["nh2st"]["model"]["trained"])
-    return f"{gene} · {slide_name}" + ("" if trained else _UNTRAINED)
+    return for_qt(f"{gene} · {slide_name}") + ("" if trained else _UNTRAINED)
 
 
 def _transform_onto(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Which model: bundled, a folder, or on the Hugging Face Hub; with its card one click away."""
 
 import contextlib
+import html
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QPushButton,
-    QTextBrowser,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -22,9 +21,11 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
-from napari_nh2st.model.config import CARD_FILE, ModelConfig, read_config
-from napari_nh2st.model.sources import find_card, find_model, is_hub_id
+from napari_nh2st.model.config import ModelConfig, read_config
+from napari_nh2st.model.sources import find_config, find_model, is_hub_id
+from napari_nh2st.widgets.card_browser import CardBrowser
 from napari_nh2st.widgets.known_models import known_models, model_news, remember_model
+from napari_nh2st.widgets.labels import MarkupLabel
 
 
 class ModelPicker(QWidget):
@@ -62,7 +63,7 @@ class ModelPicker(QWidget):
         self.browse.setToolTip("Choose a model folder")
         self.card = QPushButton("Card")
         self.card.setToolTip("What the model was trained on, its panel, and how far to trust it")
-        self.note = QLabel()
+        self.note = MarkupLabel()
         self.note.setWordWrap(True)
         line = QHBoxLayout()
         line.addWidget(self.name, 1)
@@ -105,13 +106,12 @@ class ModelPicker(QWidget):
         return self.text
 
     def card_text(self) -> str:
-        """The card of the chosen model, as Markdown; why there is none, else."""
-        if self.config is None or self._folder is None:
-            return f"**{self.text or 'No model'}**: {self.note.text()}"
-        try:
-            return (self._folder / CARD_FILE).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            return model_card(self.config)
+        """The card of the chosen model, as Markdown; empty where there is none.
+
+        It is made from the config, as ``nh2st model info`` makes it: the model's README.md can
+        say anything.
+        """
+        return "" if self.config is None else model_card(self.config)
 
     def show_card(self) -> QDialog:
         """Open the card in a window of its own."""
@@ -119,10 +119,7 @@ class ModelPicker(QWidget):
         dialog.setWindowTitle(f"Model card: {self.text}")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.resize(720, 640)
-        text = QTextBrowser()
-        text.setOpenExternalLinks(True)
-        text.setMarkdown(self.card_text())
-        QVBoxLayout(dialog).addWidget(text)
+        QVBoxLayout(dialog).addWidget(CardBrowser(self.card_text()))
         dialog.show()
         return dialog
 
@@ -180,15 +177,15 @@ class ModelPicker(QWidget):
 
 
 _Found = tuple[Path | None, str, ModelConfig | None]
-"""Folder of config and card, a few words on them, or what is wrong, and the config."""
+"""Folder of the config, a few words on it, or what is wrong, as markup, and the config."""
 
 
 def _looked_up(name: str) -> _Found:
     try:
-        folder = find_card(name)
+        folder = find_config(name)
         config = read_config(folder)
     except InputError as error:
-        return None, str(error), None
+        return None, html.escape(str(error)), None
     return folder, _in_words(config), config
 
 
@@ -199,7 +196,10 @@ def _fetched(name: str) -> tuple[str, _Found]:
 def _in_words(config: ModelConfig) -> str:
     known = [v for v in (config.reliability or {}).values() if v is not None]
     trust = f", mean held-out PCC {sum(known) / len(known):.2f}" if known else ""
-    note = f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {config.context}{trust}"
+    note = (
+        f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {html.escape(config.context)}"
+        f"{trust}"
+    )
     if _looks_like_mouse(config.panel):
         note += "; its gene names are written as those of the mouse"
     if not config.trained:

@@ -1,5 +1,6 @@
 """How far a gene's map can be trusted, in words and as a badge."""
 
+import html
 from collections.abc import Iterable
 from functools import cache
 
@@ -76,7 +77,7 @@ def badge_color(pcc: float, threshold: float) -> str:
 def badge_text(gene: str, pcc: float, threshold: float) -> str:
     """A line of rich text with a gene's name, badge and reliability."""
     dot = f"<span style='color:{badge_color(pcc, threshold)}'>●</span>"
-    return f"{dot} <b>{gene}</b> — {reliability_reason(pcc, threshold)}"
+    return f"{dot} <b>{html.escape(gene)}</b> — {reliability_reason(pcc, threshold)}"
 
 
 def badge_list(genes: Iterable[tuple[str, float]], threshold: float) -> str:
@@ -91,7 +92,7 @@ def badge_list(genes: Iterable[tuple[str, float]], threshold: float) -> str:
     """
     return ", ".join(
         f"<span style='color:{badge_color(pcc, threshold)}'>●</span>\N{NO-BREAK SPACE}"
-        f"{gene}\N{NO-BREAK SPACE}{reliability_number(pcc)}"
+        f"{html.escape(gene)}\N{NO-BREAK SPACE}{reliability_number(pcc)}"
         for gene, pcc in genes
     )
 

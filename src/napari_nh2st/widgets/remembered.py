@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from napari.utils.notifications import show_warning
+from napari_nh2st.widgets.notifications import show_warning
 
 _PLUGIN = "napari-nh2st"
 

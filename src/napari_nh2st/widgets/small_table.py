@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QKeySequence
@@ -24,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
+from napari_nh2st.widgets.notifications import show_error, show_info
 
 _ROWS_FOR_WIDTHS = 50
 _AROUND_LABEL_PX, _ARROW_PX = 14, 16

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QRadioButton,
@@ -33,6 +32,7 @@ from napari_nh2st.widgets.compare.table import ComparisonTable
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton
+from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.remembered import Remembered
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -96,6 +96,7 @@ class CompareControls(QWidget):
         self.scale.setToolTip("Values of the colours shown")
         self.unit = _Text()
         self.summary = _Text()
+        self.summary.setTextFormat(Qt.TextFormat.RichText)  # escaped by who writes it
         self.summary.setToolTip("Over all genes that vary; the interval is over resampled spots")
         self.genes = ComparisonTable()
         self.scatter = GeneScatter()
@@ -208,7 +209,7 @@ class CompareControls(QWidget):
         self.setMinimumWidth(340)
 
 
-class _Text(QLabel):
+class _Text(PlainLabel):
     """Text to read and to copy; takes no room without any."""
 
     def __init__(self) -> None:

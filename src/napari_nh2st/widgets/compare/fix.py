@@ -1,9 +1,10 @@
 """What seems wrong with where spots lie, and the choice to put it right."""
 
 from psygnal import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.spots.placement import Proposal
+from napari_nh2st.widgets.labels import PlainLabel
 
 
 class FixBox(QFrame):
@@ -28,7 +29,7 @@ class FixBox(QFrame):
         self.setStyleSheet("#nh2st-fix { border: 2px solid #d98e04; border-radius: 5px; }")
         self._proposal: Proposal | None = None
         self._choice: bool | None = None
-        self.text = QLabel()
+        self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.fix = QPushButton("Fix it")
         self.fix.setToolTip("Move the spots to the rings in the viewer; the file stays as it is")

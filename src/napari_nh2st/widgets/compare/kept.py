@@ -12,6 +12,7 @@ from napari.layers import Image, Layer, Points
 from napari_nh2st._expression_reader import COMPARISON_KEY, COMPARISON_KIND_KEY
 from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.jobs.comparison import Compared
+from napari_nh2st.shown_text import from_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
@@ -148,7 +149,7 @@ def shown_gene(layers: dict[Kind, Points]) -> str:
     """The gene by which layers are coloured; empty where that cannot be told."""
     for layer in layers.values():
         if layer.visible and layer.features.shape[1] == 1:
-            return str(layer.features.columns[0])
+            return from_qt(str(layer.features.columns[0]))
     return ""
 
 

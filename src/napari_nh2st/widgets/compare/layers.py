@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from napari_nh2st._expression_reader import COMPARISON_KIND_KEY
 from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.compare.beside import SideBySide
 from napari_nh2st.widgets.tile_image import place, placement_of
 
@@ -295,7 +296,7 @@ class MeasuredLayers:
             self._positions,
             name=self._name(kind),
             features=self._features(kind),
-            face_color=self.gene,
+            face_color=for_qt(self.gene),
             face_colormap=COLORMAPS[kind],
             face_contrast_limits=self.limits[kind],
             border_width=0,
@@ -318,14 +319,14 @@ class MeasuredLayers:
             warnings.simplefilter("ignore", RuntimeWarning)
             layer.features = self._features(kind)
         layer.face_contrast_limits = self.limits[kind]
-        layer.face_color = self.gene
+        layer.face_color = for_qt(self.gene)
 
     def _features(self, kind: Kind) -> pd.DataFrame:
-        return pd.DataFrame({self.gene: self._values[kind][self.gene].to_numpy()})
+        return pd.DataFrame({for_qt(self.gene): self._values[kind][self.gene].to_numpy()})
 
     def _name(self, kind: Kind) -> str:
         untrained = kind != "measured" and not self.is_trained
-        return f"{kind} · {self.gene}" + (_UNTRAINED if untrained else "")
+        return for_qt(f"{kind} · {self.gene}") + (_UNTRAINED if untrained else "")
 
     def _show_only(self, kind: Kind) -> None:
         for other, layer in self._there().items():

@@ -1,9 +1,10 @@
 """A µm/px of the slide that does not fit the spots, and the choice to correct it."""
 
 from psygnal import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.spots.checks import MppProposal
+from napari_nh2st.widgets.labels import PlainLabel
 
 
 class MppBox(QFrame):
@@ -31,7 +32,7 @@ class MppBox(QFrame):
         self.setStyleSheet("#nh2st-mpp { border: 2px solid #d98e04; border-radius: 5px; }")
         self._proposal: MppProposal | None = None
         self._is_of_chosen = True
-        self.text = QLabel()
+        self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.use = QPushButton()
         self.use.setToolTip("Take what the spots' distance tells for the µm/px of this slide layer")

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from napari.utils.notifications import show_error, show_warning
 from numpy.typing import NDArray
 from psygnal import Signal
 
@@ -46,6 +45,7 @@ from napari_nh2st.widgets.measured_metadata import (
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
 )
+from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 _NOTHING = "Drop a file here, or choose one."

@@ -1,6 +1,8 @@
 """Whose results are shown while another slide is chosen, or none."""
 
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
+
+from napari_nh2st.widgets.labels import PlainLabel
 
 
 class OtherSlide(QFrame):
@@ -19,7 +21,7 @@ class OtherSlide(QFrame):
         self.setObjectName("nh2st-other-slide")
         # Grey of middle tone: seen on napari's light theme and on its dark one.
         self.setStyleSheet("#nh2st-other-slide { border: 1px solid #888888; border-radius: 5px; }")
-        self.text = QLabel()
+        self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.lay_over = QPushButton()
         self.lay_over.setToolTip(

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtWidgets import (
@@ -21,6 +20,8 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import SUFFIXES
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.shown_text import for_matplotlib
+from napari_nh2st.widgets.notifications import show_error, show_info
 
 _SPOTS, _IDENTITY = "#3b8fc4", "#d98e04"
 """Middle tones, for both of napari's themes."""
@@ -102,7 +103,7 @@ class GeneScatter(QWidget):
         self._line.set_data(ends, ends)
         self.axes.set_xlim(ends)
         self.axes.set_ylim(ends)
-        self.axes.set_title(title, fontsize=10, y=1.0)
+        self.axes.set_title(for_matplotlib(title), fontsize=10, y=1.0)
         self.canvas.draw_idle()
 
     def follow_theme(self, name: str) -> None:

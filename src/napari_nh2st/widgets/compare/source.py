@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from psygnal import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import (
@@ -25,6 +25,7 @@ from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Proposal, on_tissue, propose_fix
 from napari_nh2st.spots.st_tables import is_table
 from napari_nh2st.widgets.dropped_files import kind_of
+from napari_nh2st.widgets.labels import PlainLabel
 
 _FILES = "Measured ST (*.h5ad *.h5 *.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz);;All files (*)"
 _POSITIONS = "Tables (*.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz);;All files (*)"
@@ -147,7 +148,7 @@ class MeasuredSource(QWidget):
         self.clear = QPushButton("Remove")
         self.clear.setToolTip("Take the measured ST and its layers away")
         self.clear.setEnabled(False)
-        self.summary = QLabel("Drop a file here, or choose one.")
+        self.summary = PlainLabel("Drop a file here, or choose one.")
         self.summary.setWordWrap(True)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

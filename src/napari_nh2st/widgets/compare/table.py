@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from psygnal import Signal
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QHeaderView, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.analysis import match_genes
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
+from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.small_table import SmallTable
 
 _HEADS = {
@@ -109,7 +110,7 @@ class ComparisonTable(QWidget):
         self.search.setPlaceholderText("Search genes")
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Show genes whose name contains this")
-        self.note = QLabel()
+        self.note = PlainLabel()
         self.note.setWordWrap(True)
         self.note.hide()
         self.table = SmallTable("comparison")

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -19,6 +18,7 @@ from napari_nh2st.widgets.compare.latest_work import LatestWork
 from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.compare.run import ComparisonRun
 from napari_nh2st.widgets.compare.shown import ShownComparison
+from napari_nh2st.widgets.notifications import show_error, show_info, show_warning
 
 if TYPE_CHECKING:
     import napari

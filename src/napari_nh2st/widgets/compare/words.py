@@ -1,5 +1,6 @@
 """A comparison in words."""
 
+import html
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from napari_nh2st.widgets.compare.layers import Kind
 
 
 def summary_in_words(summary: dict[str, Any], model: str) -> str:
-    """The mean over all genes, and how many are better than a constant.
+    """The mean over all genes, and how many are better than a constant, as markup.
 
     Parameters
     ----------
@@ -21,10 +22,10 @@ def summary_in_words(summary: dict[str, Any], model: str) -> str:
     mean = summary["mean_pcc"]
     counted = summary["n_genes"] - summary["n_genes_without_pcc"]
     if mean is None:
-        return f"{model}: no gene varies in both, so there is no correlation."
+        return f"{html.escape(model)}: no gene varies in both, so there is no correlation."
     interval = _interval(summary["mean_pcc_low"], summary["mean_pcc_high"])
     words = f"<b>Mean PCC {_number(mean)}</b>{interval} over {counted} genes, "
-    words += f"{summary['n_spots']} spots, with {model}."
+    words += f"{summary['n_spots']} spots, with {html.escape(model)}."
     without = summary["n_genes_without_pcc"]
     if without:
         words += f" {without} genes have no PCC: they were not measured, or do not vary."

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.export.contents import slide_mpp
 from napari_nh2st.export.heatmap import HeatmapRaster
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.domains.colors import domain_colormap
 from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.heatmap import Heatmap
@@ -134,7 +135,7 @@ def _layer_of(viewer: ViewerModel, prediction: AnnData) -> Labels | None:
 
 def _attributes(prediction: AnnData) -> dict[str, Any]:
     """Name, look and origin of a new layer."""
-    name = f"domains · {Path(str(prediction.uns['nh2st']['slide']['name'])).stem}"
+    name = for_qt(f"domains · {Path(str(prediction.uns['nh2st']['slide']['name'])).stem}")
     metadata = {DOMAINS_KEY: prediction, DOMAINS_NAME_KEY: name}
     return {"name": name, "opacity": _OPACITY, "metadata": metadata}
 
@@ -153,7 +154,7 @@ def name_domains(layer: Labels, names: tuple[str, ...]) -> None:
 
 def _named(names: tuple[str, ...]) -> pd.DataFrame:
     """Features of labels 0 and up."""
-    return pd.DataFrame({"index": range(len(names) + 1), "domain": ["", *names]})
+    return pd.DataFrame({"index": range(len(names) + 1), "domain": ["", *map(for_qt, names)]})
 
 
 def label_image(raster: HeatmapRaster, labels: NDArray[np.int64]) -> NDArray[np.uint8]:

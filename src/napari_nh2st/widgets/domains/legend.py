@@ -8,6 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QWidget
 
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.domains.colors import domain_color
 from napari_nh2st.widgets.reliability import (
     GREYED,
@@ -139,7 +140,7 @@ def _named(name: str, color: str) -> QTableWidgetItem:
 def _fixed(words: str, to_the_right: bool = True) -> QTableWidgetItem:
     item = QTableWidgetItem(words)
     item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
-    item.setToolTip(words)
+    item.setToolTip(for_qt(words))
     if to_the_right:
         item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return item

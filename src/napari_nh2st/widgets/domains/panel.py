@@ -7,11 +7,9 @@ from typing import Any
 
 from anndata import AnnData
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -32,6 +30,8 @@ from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
@@ -307,7 +307,7 @@ class DomainsPanel(QWidget):
         self.restore = QPushButton("Restore the former")
         self.restore.setToolTip("Take the last search back; once more to have it again")
         self.restore.clicked.connect(self.restore_former)
-        self.markers_title = QLabel("Marker genes")
+        self.markers_title = PlainLabel("Marker genes")
         self.markers = SmallTable("markers", _HEADS)
         self.markers.view.setMinimumHeight(170)
         self.markers.gene_chosen.connect(self.current.show_gene)

@@ -8,13 +8,13 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSlider,
     QWidget,
 )
 
 from napari_nh2st.widgets.genes.display import COLORMAPS, DisplaySettings, GeneDisplay
+from napari_nh2st.widgets.labels import PlainLabel
 
 _STEPS = 100
 
@@ -54,7 +54,7 @@ class DisplayPanel(QWidget):
         )
         percentiles = QHBoxLayout()
         percentiles.addWidget(self.low, 1)
-        percentiles.addWidget(QLabel("to"))
+        percentiles.addWidget(PlainLabel("to"))
         percentiles.addWidget(self.high, 1)
         drawing = QHBoxLayout()
         drawing.addWidget(self.colormap, 1)

@@ -1,6 +1,5 @@
 """The pinned genes and the composite: buttons, and a list with the colors."""
 
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -12,9 +11,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.genes.layers import COMPOSITE_COLORMAPS, GeneLayers
 from napari_nh2st.widgets.genes.pinned_gene import Pin
 from napari_nh2st.widgets.genes.table import GeneTable
+from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.reliability import (
     GREYED,
     badge_color,
@@ -147,7 +148,7 @@ class PinsPanel(QWidget):
         icon = swatch_icon(bright_end(pin.layer.colormap), badge_color(pcc, threshold))
         words = [pin.gene, reliability_number(pcc), pin.source.slide_name]
         item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))
-        item.setToolTip(f"{pin.gene}: {reliability_reason(pcc, threshold)}")
+        item.setToolTip(for_qt(f"{pin.gene}: {reliability_reason(pcc, threshold)}"))
         if not is_reliable(pcc, threshold):
             item.setForeground(GREYED)
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)

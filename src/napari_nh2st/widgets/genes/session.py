@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 from napari.components import ViewerModel
-from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
@@ -18,6 +17,7 @@ from napari_nh2st.widgets.genes.limits import ContrastLimits
 from napari_nh2st.widgets.genes.signatures import Signature, SignatureLayers
 from napari_nh2st.widgets.genes.statistics import RepeatedWork, gene_statistics
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.notifications import show_info
 
 _SECONDS_BETWEEN_STATISTICS = 3.0
 _MS_BETWEEN_REFRESHES = 500

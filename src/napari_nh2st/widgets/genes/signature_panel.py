@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari.utils.notifications import show_error, show_warning
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
-    QLabel,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
@@ -19,6 +17,8 @@ from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signatures import Signature
+from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
+from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.reliability import THRESHOLD, badge_list
 
 _LINES_SHOWN = 3
@@ -51,11 +51,11 @@ class SignaturePanel(QWidget):
         self.sets = QComboBox()
         self.sets.setToolTip("Gene set of the file")
         self.sets.hide()
-        self.note = QLabel()
+        self.note = PlainLabel()
         self.note.setWordWrap(True)
         self.note.setToolTip("Which of the genes the prediction has")
         self.note.hide()
-        self.badges = QLabel()
+        self.badges = MarkupLabel()
         self.badges.setWordWrap(True)
         self.badges.setToolTip("Held-out PCC of the genes that are found, the least reliable first")
         self.badges.hide()

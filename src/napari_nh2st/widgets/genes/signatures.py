@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_nh2st.analysis import signature_score
 from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.genes.limits import PERCENTILES
 from napari_nh2st.widgets.genes.same_slide import of_same_slide
 from napari_nh2st.widgets.genes.statistics import RepeatedWork
@@ -295,7 +296,7 @@ def _restricted(signature: Signature, heatmap: Heatmap) -> Signature | None:
 
 
 def _layer_name(signature: Signature, source: Heatmap) -> str:
-    return f"signature {signature.title} · {source.slide_name}"
+    return for_qt(f"signature {signature.title} · {source.slide_name}")
 
 
 def _metadata(signature: Signature) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
 from napari_nh2st.analysis import moran, predicted_tiles
+from napari_nh2st.widgets.notifications import show_error
 
 
 def gene_statistics(prediction: AnnData) -> pd.DataFrame:

@@ -1,14 +1,12 @@
 """The *Genes* tab: a prediction's genes to search, show, pin, score and draw."""
 
 from anndata import AnnData
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMenu,
     QScrollArea,
@@ -23,6 +21,8 @@ from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel, unknown_text
 from napari_nh2st.widgets.genes.table import GeneTable
+from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
+from napari_nh2st.widgets.notifications import show_info
 from napari_nh2st.widgets.prediction_export import PredictionExport
 from napari_nh2st.widgets.reliability import THRESHOLD, badge_text
 
@@ -43,17 +43,17 @@ class GenesTab(QScrollArea):
     def __init__(self, session: GeneSession, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self.header = QLabel()
+        self.header = MarkupLabel()
         self.header.setWordWrap(True)
         self.header.setToolTip("Gene that is shown, and how far its map can be trusted")
-        self.value_name = QLabel()
+        self.value_name = PlainLabel()
         self.value_name.setWordWrap(True)
         self.value_name.setToolTip("What the values and the colorbar show")
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search, or paste a list of genes")
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Part of a gene's name, or names of genes; Enter shows the first")
-        self.search_note = QLabel()
+        self.search_note = PlainLabel()
         self.search_note.setWordWrap(True)
         self.search_note.setToolTip("Names that the panel does not have")
         self.threshold = QDoubleSpinBox()
@@ -202,10 +202,10 @@ class GenesTab(QScrollArea):
         self.only_reliable.toggled.connect(self._on_only_reliable)
 
     def _lay_out(self) -> None:
-        self.count = QLabel()
+        self.count = PlainLabel()
         self.count.setToolTip("Genes in the table")
         reliable = QHBoxLayout()
-        reliable.addWidget(QLabel("reliable from"))
+        reliable.addWidget(PlainLabel("reliable from"))
         reliable.addWidget(self.threshold)
         reliable.addWidget(self.only_reliable)
         reliable.addStretch()

@@ -21,6 +21,7 @@ from qtpy.QtCore import (
 )
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.reliability import (
     GREYED,
     THRESHOLD,
@@ -146,7 +147,7 @@ class GeneTableModel(QAbstractTableModel):
                 return GREYED
             case Qt.ItemDataRole.ToolTipRole:
                 reason = reliability_reason(self.reliability(row), self.threshold)
-                return f"{self.genes[row]}: {reason}"
+                return for_qt(f"{self.genes[row]}: {reason}")
             case Qt.ItemDataRole.TextAlignmentRole if column in (MEAN, MORAN):
                 return _RIGHT
         return None

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # qtpy re-exports
@@ -12,7 +11,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -26,7 +24,9 @@ from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
+from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
+from napari_nh2st.widgets.notifications import show_info
 from napari_nh2st.widgets.number_box import number_box
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.predict.kept_results import ForgetButton
@@ -111,7 +111,7 @@ class PredictControls(QWidget):
         self.cancel.setToolTip("Stop after the batch under way; the heatmap stays (Shift+F5)")
         self.bar = QProgressBar()
         self.bar.setToolTip("Tiles done")
-        self.status = QLabel()
+        self.status = PlainLabel()
         self.status.setWordWrap(True)
         self.result = PredictionResult(napari_viewer, self.current)
         self.gene, self.export = self.result.gene, self.result.export

@@ -5,9 +5,10 @@ import html
 from collections.abc import Sequence
 
 from qtpy.QtCore import QModelIndex, QStringListModel, Qt
-from qtpy.QtWidgets import QCompleter, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCompleter, QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.labels import MarkupLabel
 
 _LINK = "#4a90d9"
 """A mid tone that reads on both of napari's themes."""
@@ -32,7 +33,7 @@ class GeneField(QWidget):
         self.line.setToolTip("Genes to predict, separated by commas; empty for the whole panel")
         self.completer = _LastNameCompleter(self.line)
         self.line.setCompleter(self.completer)
-        self.note = QLabel()
+        self.note = MarkupLabel()
         self.note.setWordWrap(True)
         self.note.hide()
         self.note.setToolTip("Click on a name to take it")

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.inference.store import forget_oldest, kept_stores, stored_bytes
+from napari_nh2st.widgets.notifications import show_error, show_info
 
 
 class ForgetButton(QPushButton):

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from anndata import AnnData
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
 from superqt import QSearchableComboBox
 
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.prediction_export import PredictionExport
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ import numpy as np
 from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.notices import scale_notices, slide_notices, stain_fit
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.caution import CautionLabel
+from napari_nh2st.widgets.labels import PlainLabel
 
 _MS_BEFORE_LOOKING = 300
 _NARROWEST = 160
@@ -52,7 +53,7 @@ class SlideFacts(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.facts = QLabel()
+        self.facts = PlainLabel()
         self.facts.setToolTip("Vendor, size, where the µm/px is from, and the share of tissue")
         self.notice = CautionLabel()
         self.notice.setToolTip("What does not fit between the slide and the model")

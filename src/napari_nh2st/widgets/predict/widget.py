@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 from napari.layers import Image
-from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 
@@ -22,6 +21,7 @@ from napari_nh2st.widgets.domains.layer import move_domains
 from napari_nh2st.widgets.domains.named_domains import carry_domains
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.heatmap import Heatmap, id_of
+from napari_nh2st.widgets.notifications import show_error, show_warning, show_warnings
 from napari_nh2st.widgets.predict.controls import PredictControls
 from napari_nh2st.widgets.predict.run import Box, PredictionRun
 from napari_nh2st.widgets.remembered import Remembered
@@ -219,7 +219,7 @@ class PredictWidget(PredictControls):
         self.bar.setValue(event.done)
         # After the layer is there: a notification takes its time to be drawn as well.
         notices = [notice for notice in event.notices if notice not in self._foreseen]
-        QTimer.singleShot(0, lambda: [show_warning(notice) for notice in notices])
+        QTimer.singleShot(0, lambda: show_warnings(notices))
         if self._slide_layer in self.viewer.layers:
             self._filled = self._show_on(self._slide_layer, event.prediction)
             self._filled.set_filling(True)

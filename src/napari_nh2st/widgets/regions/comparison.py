@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -24,6 +22,8 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.regions import compare_regions
 from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.notifications import show_info
 from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
 NOT_INDEPENDENT = (
@@ -103,7 +103,7 @@ class RegionComparison(QWidget):
         self.compare = QPushButton("Compare")
         self.compare.setToolTip("Genes that differ most between the two regions")
         self.compare.clicked.connect(self.start)
-        self.sentence = QLabel()
+        self.sentence = PlainLabel()
         self.sentence.setWordWrap(True)
         self.sentence.setToolTip("The regions that the table compares")
         self.table = SmallTable("comparison", _HEADS)

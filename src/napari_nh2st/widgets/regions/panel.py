@@ -5,13 +5,11 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -22,6 +20,8 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
 from napari_nh2st.widgets.regions.layers import NAMED_KEY, RegionLayers
 from napari_nh2st.widgets.regions.polygons import (
@@ -255,7 +255,7 @@ class RegionsPanel(QWidget):
         self.new_layer = QPushButton("New region layer")
         self.new_layer.setToolTip("Add a Shapes layer and draw polygons: a click for each corner")
         self.new_layer.clicked.connect(self.add_layer)
-        self.notice = QLabel()
+        self.notice = PlainLabel()
         self.notice.setWordWrap(True)
         self.notice.setToolTip("What to mind about these regions")
         self.region_list = RegionList()

@@ -1,5 +1,6 @@
 """What is predicted for the tile that was clicked."""
 
+import html
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,13 +8,11 @@ import numpy as np
 from anndata import AnnData
 from napari.layers import Image
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
 from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -25,6 +24,8 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
+from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.small_table import SmallTable
 from napari_nh2st.widgets.tile_positions import tile_at, tile_side
@@ -93,7 +94,7 @@ class TilePanel(QWidget):
         self._worker: Any = None
         self._with_escape: list[Image] = []
 
-        self.summary = QLabel(_HINT)
+        self.summary = MarkupLabel(_HINT)
         self.summary.setWordWrap(True)
         self.summary.setToolTip("The tile: row × column in the array of tiles")
         self.clear_button = QPushButton("Clear")
@@ -102,14 +103,14 @@ class TilePanel(QWidget):
         self.genes = SmallTable("tile", _HEADS)
         self.genes.view.setMinimumHeight(246)
         self.genes.gene_chosen.connect(self._show_gene)
-        self.gene_title = QLabel()
+        self.gene_title = PlainLabel()
         self.histogram = Histogram()
         self.histogram.setToolTip("Values of the shown gene over the section; the line is the tile")
         self.pictures = TilePictures()
-        self.pictures_caption = QLabel()
+        self.pictures_caption = PlainLabel()
         self.pictures_caption.setWordWrap(True)
         self.pictures_caption.setToolTip("What the model sees of the slide to predict one tile")
-        self.pictures_notice = QLabel()
+        self.pictures_notice = PlainLabel()
         self.pictures_notice.setWordWrap(True)
         self.pictures_notice.setToolTip("Why there are no pictures")
         escape = self.addAction("Clear")
@@ -341,12 +342,12 @@ def _summary(heatmap: Heatmap, tile: int) -> str:
     x, y = np.asarray(prediction.obsm["spatial"][tile], np.float64)
     mpp_y, mpp_x = np.asarray(prediction.uns["nh2st"]["slide"]["mpp"], np.float64)
     words = (
-        f"<b>Tile {tile_name(prediction, tile)}</b> (row × column), "
+        f"<b>Tile {html.escape(tile_name(prediction, tile))}</b> (row × column), "
         f"center at x {x * mpp_x:,.0f} µm, y {y * mpp_y:,.0f} µm"
     )
     status = str(prediction.obs["status"].iat[tile]) if "status" in prediction.obs else ""
     if np.isnan(prediction.X[tile]).any():
-        words += f"<br>No values: {status or 'not predicted'}"
+        words += f"<br>No values: {html.escape(status) or 'not predicted'}"
     return words
 
 

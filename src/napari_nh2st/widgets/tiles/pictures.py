@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QWidget
 from scipy.optimize import linear_sum_assignment
 
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.level import DAMAGED_GREY
+from napari_nh2st.widgets.labels import PlainLabel
 
 SIDE = 72
 """Pixels of a picture on the screen."""
@@ -107,13 +109,13 @@ class TilePictures(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.labels: dict[tuple[int, int], QLabel] = {}
+        self.labels: dict[tuple[int, int], PlainLabel] = {}
         grid = QGridLayout(self)
         grid.setSpacing(2)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         for cell in [*_CELLS, (1, 1)]:
-            label = QLabel()
+            label = PlainLabel()
             label.setFixedSize(SIDE, SIDE)
             label.setScaledContents(True)
             if cell == (1, 1):
@@ -129,7 +131,7 @@ class TilePictures(QWidget):
         for picture in pictures:
             label = self.labels[picture.cell]
             label.setPixmap(_pixmap(picture.pixels))
-            label.setToolTip(picture.words)
+            label.setToolTip(for_qt(picture.words))
 
 
 def _pixmap(pixels: NDArray[np.uint8]) -> QPixmap:

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -25,6 +24,7 @@ from napari_nh2st.training.refusals import check_folder, check_record
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.known_models import models_folder
+from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.train.curves import TrainCurves
 from napari_nh2st.widgets.train.fields import FileLine
 from napari_nh2st.widgets.train.outlook import (
@@ -85,7 +85,7 @@ class TrainControls(QWidget):
             "Gets the checkpoints and the model. A folder with an unfinished training of the same "
             "sections and settings is gone on with"
         )
-        self.unfinished = QLabel()
+        self.unfinished = PlainLabel()
         self.unfinished.setWordWrap(True)
         self.take_over = QPushButton("Take over")
         self.take_over.setToolTip("Show its sections and settings, to resume it")
@@ -99,10 +99,10 @@ class TrainControls(QWidget):
             QShortcut(QKeySequence(key), self).activated.connect(button.click)
         self.bar = QProgressBar()
         self.bar.setToolTip("Epochs done, or what is made ready before them")
-        self.status = QLabel()
+        self.status = PlainLabel()
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.notes = QLabel()
+        self.notes = PlainLabel()
         self.notes.setWordWrap(True)
         self.notes.setToolTip("What to know about this training and its numbers")
         self.notes.hide()
@@ -289,5 +289,5 @@ def _as_folder(name: str) -> str:
     return kept.strip(" .")
 
 
-def _title(text: str) -> QLabel:
-    return QLabel(f"<b>{text}</b>")
+def _title(text: str) -> MarkupLabel:
+    return MarkupLabel(f"<b>{text}</b>")

@@ -9,9 +9,9 @@ from napari.qt.threading import create_worker
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QImage, QPalette, QPixmap
-from qtpy.QtWidgets import QLabel
 
 from napari_nh2st.training.events import EpochDone
+from napari_nh2st.widgets.labels import PlainLabel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ def curves_picture(
     return np.array(canvas.buffer_rgba(), np.uint8)
 
 
-class TrainCurves(QLabel):
+class TrainCurves(PlainLabel):
     """Shows the curves as they are drawn in a thread: matplotlib takes longer than a frame.
 
     Hidden until there is a drawing.

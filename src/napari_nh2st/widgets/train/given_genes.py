@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error
 from psygnal import Signal
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.analysis import match_genes, parse_genes
+from napari_nh2st.widgets.labels import MarkupLabel
+from napari_nh2st.widgets.notifications import show_error
 
 _HEIGHT = 72
 _MS_BEFORE_CHECK = 250
@@ -57,9 +58,8 @@ class GivenGenes(QWidget):
         self.text.setToolTip("Genes to learn, in this order")
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(_HEIGHT)
-        self.note = QLabel()
+        self.note = MarkupLabel()
         self.note.setWordWrap(True)
-        self.note.setTextFormat(Qt.TextFormat.RichText)
         self.note.setToolTip("Which of these genes the sections have; click on a name to take it")
         self.leave_out = QPushButton("Leave them out")
         self.leave_out.setToolTip("Take the names out that are not in every section")

@@ -2,8 +2,9 @@
 
 import re
 
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.train.row_state import RowState
 from napari_nh2st.widgets.train.rows import SectionRow
 
@@ -24,7 +25,7 @@ class RowDetails(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.text = QLabel()
+        self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.text.setToolTip("The selected section, or else the first with a problem")
         self.fix = QPushButton()

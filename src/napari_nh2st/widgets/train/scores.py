@@ -1,9 +1,10 @@
 """Held-out scores before and after a training, gene by gene."""
 
 import pandas as pd
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_nh2st.jobs.training import HeldOut
+from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.small_table import SmallTable
 
 _HEIGHT = 220
@@ -24,7 +25,7 @@ class HeldOutScores(QWidget):
         super().__init__(parent)
         self._before: HeldOut | None = None
         self._after: HeldOut | None = None
-        self.sentence = QLabel()
+        self.sentence = PlainLabel()
         self.sentence.setWordWrap(True)
         self.genes = SmallTable("held-out-scores")
         self.genes.view.setToolTip(

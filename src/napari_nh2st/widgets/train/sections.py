@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari.components import ViewerModel
-from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 from qtpy.QtCore import QModelIndex, QPoint, Qt
 from qtpy.QtWidgets import (
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots import Section, read_sections, write_sections
 from napari_nh2st.widgets.dropped_files import Kind, kind_of
+from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.check import SectionChecks
 from napari_nh2st.widgets.train.open_layers import open_measured, open_slides
 from napari_nh2st.widgets.train.row_details import RowDetails

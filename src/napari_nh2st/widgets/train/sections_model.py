@@ -9,6 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.spots import Fix
 from napari_nh2st.widgets.train.check import Measured, SectionChecks
 from napari_nh2st.widgets.train.row_state import Level, RowState, row_state
@@ -186,7 +187,7 @@ class SectionsModel(QAbstractTableModel):
                 return _CHOOSE
             return _text(value)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return str(value) if isinstance(value, Path) else _HINTS[column]
+            return for_qt(str(value)) if isinstance(value, Path) else _HINTS[column]
         if role == Qt.ItemDataRole.ForegroundRole and _is_missing(row, column):
             return _COLORS["bad"]
         return None
@@ -196,7 +197,7 @@ class SectionsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return state.short
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(state.sentences)
+            return for_qt("\n".join(state.sentences))
         if role == Qt.ItemDataRole.ForegroundRole:
             return _COLORS.get(state.level)
         return None

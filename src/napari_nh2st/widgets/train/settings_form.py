@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -24,6 +23,7 @@ from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.known_models import known_models, model_news
+from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.train.fields import (
     ChoiceBox,
@@ -329,7 +329,7 @@ class TrainSettingsForm(QWidget):
         rest = QFormLayout(inside)
         rest.setContentsMargins(0, 0, 0, 0)
         for title, of, texts in MORE:
-            rest.addRow(QLabel(f"<b>{title}</b>"))
+            rest.addRow(MarkupLabel(f"<b>{title}</b>"))
             for name, (label, tip) in texts.items():
                 control = (
                     FileLine("Weights of the encoder")

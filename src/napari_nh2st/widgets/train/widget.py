@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
@@ -13,12 +12,14 @@ from qtpy.QtWidgets import QWidget
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.known_models import remember_model, remember_run, unfinished_runs
+from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.remembered import Remembered
 from napari_nh2st.widgets.train.controls import STOP_KEY, TRAIN_KEY, TrainControls, goes_on
 from napari_nh2st.widgets.train.curves import epochs_of
@@ -322,7 +323,7 @@ class TrainWidget(TrainControls):
         self.offer.setVisible(folder is not None)
         if folder is not None:
             self.unfinished.setText(f"A training in {folder.name} was not finished.")
-            self.unfinished.setToolTip(str(folder))
+            self.unfinished.setToolTip(for_qt(str(folder)))
 
     def _on_take_over(self) -> None:
         if self._offered is None:

@@ -1,0 +1,42 @@
+"""Text of files, models and layers where it is shown: as it is, and never as markup.
+
+Qt takes a text for HTML where it looks like it, and loads the pictures that it names: a gene
+called ``<img src="/dev/zero">`` would end napari. Matplotlib takes what stands between two dollar
+signs for a formula.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from napari_nh2st.errors import InputError
+
+_MARK = "\N{ZERO WIDTH SPACE}"
+
+
+def for_qt(text: str) -> str:
+    """A text that Qt does not take for markup, for tooltips and for napari's own widgets.
+
+    After each ``<`` comes a character without width, so that no tag begins there. Labels of our
+    own are :class:`~napari_nh2st.widgets.labels.PlainLabel` and need none of this.
+    """
+    return re.sub(f"<(?!{_MARK})", f"<{_MARK}", text)
+
+
+@contextmanager
+def errors_for_qt() -> Iterator[None]:
+    """Let an :class:`InputError` say what it says by :func:`for_qt`: napari will show it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(for_qt(str(error))) from error
+
+
+def from_qt(text: str) -> str:
+    """The text that :func:`for_qt` was given."""
+    return text.replace(f"<{_MARK}", "<")
+
+
+def for_matplotlib(text: str) -> str:
+    """A text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
