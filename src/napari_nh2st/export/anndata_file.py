@@ -17,6 +17,7 @@ from anndata.io import write_elem
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import MARK
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.zarr_codecs import refuse_pickles
 
 SUFFIXES = (".h5ad", ".zarr")
 
@@ -78,6 +79,8 @@ def read_anndata_file(path: Path) -> AnnData:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir() and not (is_anndata_store(path) or has_anndata_table(path)):
         raise InputError(f"{path} holds no AnnData; give an .h5ad or an AnnData .zarr")
+    if path.is_dir():
+        refuse_pickles(path)
     try:
         if path.is_dir():
             return anndata.read_zarr(path if is_anndata_store(path) else path / TABLE)

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.zarr_codecs import refuse_pickles
 
 from . import resolution as mpp
 from .colors import (
@@ -155,6 +156,7 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
     multiscale = multiscales[0]
     names, units = _axis_names(multiscale)
     datasets = multiscale["datasets"]
+    refuse_pickles(folder, [str(dataset["path"]) for dataset in datasets])
     arrays = [group[dataset["path"]] for dataset in datasets]
     first = arrays[0]
     if len(names) != first.ndim or not {"y", "x"} <= set(names):

@@ -21,6 +21,7 @@ from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
 from napari_nh2st.spots.in_tissue import under_tissue
 from napari_nh2st.spots.libraries import Library, libraries_of, only_library, take_library
+from napari_nh2st.zarr_codecs import refuse_pickles
 
 _COUNT_LAYERS = ("counts", "raw_counts", "raw")
 _SYMBOL_COLUMNS = (
@@ -100,6 +101,8 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
         It cannot be read, or has no raw counts or no positions.
     """
     register_filters()
+    if path.is_dir():
+        refuse_pickles(path)
     try:
         with warnings.catch_warnings():
             # Names that occur twice are dealt with below and told in the report.

@@ -14,6 +14,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.spots.anndata_files import spots_of
 from napari_nh2st.spots.assembly import Source
 from napari_nh2st.spots.choice import SpotOption, choice_needed
+from napari_nh2st.zarr_codecs import refuse_pickles
 
 _BINS = re.compile(r"square_(\d+)um$")
 
@@ -72,6 +73,7 @@ def read_spatialdata(
             f"{path} is a SpatialData store; reading it needs: "
             "pip install 'napari-nh2st[spatialdata]'"
         ) from None
+    refuse_pickles(path)
     try:
         store = spatialdata.read_zarr(path)
     except Exception as error:
