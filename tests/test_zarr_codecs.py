@@ -101,7 +101,7 @@ def test_anndata_of_pickles_is_refused(
     else:
         change(array / ".zarray", lambda content: content.update(filters=[PICKLE]))
     # zarr itself may not know such consolidated metadata.
-    with pytest.raises(InputError, match="stored as pickles|holds no AnnData"):
+    with pytest.raises(InputError, match=r"stored as pickles|holds no AnnData"):
         read(folder)
     assert not mark.exists()
 
