@@ -11,7 +11,7 @@ import pytest
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import read_spots, spot_array
+from napari_nh2st.spots import ChoiceNeeded, read_spots, spot_array
 from spot_sections import assert_same_spots, drawn_spots
 
 
@@ -40,6 +40,86 @@ def test_spatialdata_gives_the_shapes_centers(tmp_path: Path) -> None:
     half = read_spots(path, coordinate_system="hires")
     np.testing.assert_allclose(half.obsm["spatial"], drawn.obsm["spatial"] / 2)
     assert spot_array(half).layout == "hexagonal"
+
+
+def write_store(path: Path, tables: dict[str, AnnData], transformations: dict[str, object]) -> None:
+    """A store as spatialdata_io writes it: circles for each table."""
+    import spatialdata
+    from spatialdata.models import ShapesModel, TableModel
+
+    shapes, linked = {}, {}
+    for name, drawn in tables.items():
+        number = np.arange(drawn.n_obs)
+        shapes[f"spots_{name}"] = ShapesModel.parse(
+            drawn.obsm["spatial"],
+            geometry=0,
+            radius=10,
+            index=pd.Index(number),
+            transformations=dict(transformations),
+        )
+        table = AnnData(drawn.X, obs=drawn.obs.copy(), var=drawn.var)
+        table.obs["region"] = pd.Categorical([f"spots_{name}"] * drawn.n_obs)
+        table.obs["spot_id"] = number
+        linked[name] = TableModel.parse(
+            table, region=f"spots_{name}", region_key="region", instance_key="spot_id"
+        )
+    spatialdata.SpatialData(shapes=shapes, tables=linked).write(path)
+
+
+def test_the_system_in_which_shapes_are_as_they_are_is_full_resolution(tmp_path: Path) -> None:
+    """Those of spatialdata_io.visium are the dataset's and two made smaller; none is "global"."""
+    pytest.importorskip("spatialdata")
+    from spatialdata.transformations import Identity, Scale
+
+    drawn = drawn_spots("hexagonal")
+    scaled = {
+        f"A_downscaled_{k}": Scale([s, s], axes=("x", "y")) for k, s in (("hi", 0.5), ("lo", 0.1))
+    }
+    path = tmp_path / "visium.zarr"
+    write_store(path, {"A": drawn}, {**scaled, "z_full": Identity()})
+    spots = read_spots(path)
+    assert_same_spots(spots, drawn)
+    assert spots.uns["nh2st_spots"]["chosen"] == {"coordinate_system": "z_full"}
+    lowres = read_spots(path, coordinate_system="A_downscaled_lo")
+    np.testing.assert_allclose(lowres.obsm["spatial"], drawn.obsm["spatial"] / 10)
+    none = tmp_path / "scaled.zarr"
+    write_store(none, {"A": drawn}, scaled)
+    with pytest.raises(ChoiceNeeded, match="2 coordinate systems") as error:
+        read_spots(none)
+    assert error.value.names == ("A_downscaled_hi", "A_downscaled_lo")
+
+
+def test_bins_of_visium_hd_are_tables_of_their_side(tmp_path: Path) -> None:
+    pytest.importorskip("spatialdata")
+    from spatialdata.transformations import Identity
+
+    bins = {
+        f"square_{side:03d}um": drawn_spots(rows=80 // side, columns=80 // side, pitch_px=5 * side)
+        for side in (8, 16)
+    }
+    path = tmp_path / "hd.zarr"
+    write_store(path, bins, {"A": Identity()})
+    for chosen, side in (({}, 16), ({"bin_um": 8}, 8), ({"library": "square_008um"}, 8)):
+        spots = read_spots(path, **chosen)
+        assert_same_spots(spots, bins[f"square_{side:03d}um"])
+        assert spots.uns["nh2st_spots"]["pitch_um"] == side
+        assert spots.uns["nh2st_spots"]["offered"] == {"bin_um": ["8", "16"]}
+        assert spots.uns["nh2st_spots"]["chosen"] == {"bin_um": str(side)}
+    with pytest.raises(InputError, match=r"no bins of 4 µm; there are 8, 16 µm"):
+        read_spots(path, bin_um=4)
+
+
+def test_several_tables_are_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("spatialdata")
+    from spatialdata.transformations import Identity
+
+    tables = {"A": drawn_spots("hexagonal"), "B": drawn_spots("hexagonal", seed=1, origin=(90, 70))}
+    path = tmp_path / "two.zarr"
+    write_store(path, tables, {"global": Identity()})
+    with pytest.raises(ChoiceNeeded, match=r"2 tables \(A, B\)") as error:
+        read_spots(path)
+    assert error.value.names == ("A", "B")
+    assert_same_spots(read_spots(path, library="B"), tables["B"])
 
 
 class FakeShapes:
