@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import anndata
+import numpy as np
 import pytest
 
+from array_slides import ArrayLevel, array_slide
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import Fix, Section, read_sections, write_sections
+from napari_nh2st.spots import Fix, Section, read_sections, section_spots, write_sections
+from spot_sections import drawn_spots
 
 CSV = """section_id,donor_id,slide,expression,positions,mpp
 C2,G,images/C2.jpg,C2.tsv.gz,C2.tsv,0.69
@@ -16,7 +20,14 @@ V1,H,"images/V, 1.svs",V1,,
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A folder with the files that the table names."""
-    for name in ("images/C2.jpg", "images/V, 1.svs", "C2.tsv.gz", "C2.tsv", "V1/spatial/x"):
+    for name in (
+        "images/C2.jpg",
+        "images/V, 1.svs",
+        "C2.tsv.gz",
+        "C2.tsv",
+        "V1/spatial/x",
+        "V1.h5ad",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -118,6 +129,49 @@ def test_a_fix_of_positions_stands_in_the_table(
     assert read_sections(study / "again.csv") == (section,)
 
 
+@pytest.mark.parametrize("form", ["csv", "yaml"])
+def test_the_part_of_a_file_stands_in_the_table(study: Path, form: str) -> None:
+    path = study / f"sections.{form}"
+    path.write_text(
+        "section_id,donor_id,slide,expression,coordinate_system,library,bin_um\n"
+        "V1,H,images/C2.jpg,V1.h5ad,full,S2,8\nV2,H,images/C2.jpg,V1,,,\n"
+        if form == "csv"
+        else "- {section_id: V1, donor_id: H, slide: images/C2.jpg, expression: V1.h5ad, "
+        "library: S2, bin_um: 8, coordinate_system: full}\n"
+        "- {section_id: V2, donor_id: H, slide: images/C2.jpg, expression: V1}\n"
+    )
+    one, two = read_sections(path)
+    assert (one.library, one.bin_um, one.coordinate_system) == ("S2", 8, "full")
+    assert (two.library, two.bin_um, two.coordinate_system) == (None, None, None)
+    write_sections([one, two], study / "again.csv")
+    assert read_sections(study / "again.csv") == (one, two)
+    write_sections([two], study / "again.csv")
+    assert "library" not in (study / "again.csv").read_text()
+
+
+@pytest.mark.parametrize("text", ["small", "0", "2.5", "-8", "inf"])
+def test_a_side_of_bins_that_is_none_is_named_by_row_and_column(study: Path, text: str) -> None:
+    path = study / "sections.csv"
+    path.write_text(CSV.replace("mpp\n", "mpp,bin_um\n", 1).replace("0.69\n", f"0.69,{text}\n"))
+    with pytest.raises(InputError, match=f"row 2, column bin_um: '{text}' is no side of bins"):
+        read_sections(path)
+
+
+def test_positions_may_be_given_for_a_matrix_of_space_ranger(study: Path) -> None:
+    path = study / "sections.csv"
+    path.write_text(CSV.replace("V1,,", "V1,C2.tsv,"))
+    assert read_sections(path)[1].positions == study / "C2.tsv"
+
+
+def test_what_the_table_says_is_read(tmp_path: Path) -> None:
+    parts = [drawn_spots("hexagonal", seed=seed) for seed in (1, 2)]
+    data = anndata.concat(parts, label="sample", keys=["S1", "S2"], index_unique="-")
+    data.write_h5ad(tmp_path / "both.h5ad")
+    section = Section("a", "d", Path("slide"), tmp_path / "both.h5ad", library="S2")
+    spots = section_spots(section, array_slide(ArrayLevel(np.zeros((10, 10, 3), np.uint8)), mpp=1))
+    np.testing.assert_array_equal(spots.X.toarray(), parts[1].X.toarray())
+
+
 def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
     path = study / "sections.csv"
     path.write_text(CSV.replace("mpp\n", "mpp,fix\n", 1).replace("0.69\n", "0.69,mirrored\n"))
@@ -132,7 +186,7 @@ def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
         ("C2.tsv.gz", "C9.tsv.gz", r"row 2, column expression: there is no .*C9\.tsv\.gz"),
         ("C2.tsv,", "C9.tsv,", r"row 2, column positions: there is no .*C9\.tsv"),
         ("C2.tsv,", ",", r"row 2, column positions: it is empty, and C2\.tsv\.gz is a table"),
-        ("V1,,", "V1,C2.tsv,", "row 3, column positions: V1 has positions of its own"),
+        ("V1,,", "V1.h5ad,C2.tsv,", r"row 3, column positions: V1\.h5ad has positions of its own"),
         ("0.69", "0,69", r"row 2: 7 cells for 6 columns.*quotes"),
         ("0.69", "small", "row 2, column mpp: 'small' is no µm/px"),
         ("0.69", "-1", "row 2, column mpp: '-1' is no µm/px"),

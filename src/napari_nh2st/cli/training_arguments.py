@@ -239,7 +239,8 @@ def _sections_and_output(command: argparse.ArgumentParser, what: str) -> None:
         type=Path,
         required=True,
         metavar="S.csv",
-        help="the sections table: section_id, donor_id, slide, expression, positions, mpp",
+        help="the sections table: section_id, donor_id, slide, expression and, where needed, "
+        "positions, mpp, fix, library, bin_um, coordinate_system",
     )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=what)
     command.add_argument(

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -16,7 +16,7 @@ from napari_nh2st.analysis.comparison import comparison_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.slide import open_slide
-from napari_nh2st.spots import Section, check_section, read_spots, spot_array
+from napari_nh2st.spots import Section, SpotChoice, check_section, read_spots, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
 
@@ -86,6 +86,7 @@ def compare(
     positions: Path | None,
     fix: Fix | None,
     model: str,
+    choice: SpotChoice | None = None,
     device: str = "auto",
     bootstrap: int = 1000,
 ) -> Iterator[Reading | Predicting | Compared]:
@@ -103,6 +104,8 @@ def compare(
         What is done to the positions first.
     model
         Name, folder or Hub id.
+    choice
+        Which part of the expression file, where it holds several.
     device
         As in :class:`~napari_nh2st.inference.PredictSettings`.
     bootstrap
@@ -120,7 +123,8 @@ def compare(
 
     loaded = load(model)
     name = section_name(slide, expression, loaded.config.training.get("sections", ()))
-    spots = read_spots(expression, positions)
+    part = asdict(choice or SpotChoice())
+    spots = read_spots(expression, positions, **part)
     overlap = panel_overlap(loaded.config.panel, spots.var_names, name=name)
     if overlap.is_refused and overlap.sentence is not None:
         raise InputError(overlap.sentence)
@@ -136,7 +140,7 @@ def compare(
         )
     array = spot_array(spots)
     pitch_um = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
-    section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix)
+    section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix, **part)
     measured = MeasuredSection(section, spots, check.mpp, pitch_um, array.layout, check.warnings)
 
     told: SimpleQueue[Predicting | None] = SimpleQueue()

@@ -106,6 +106,11 @@ def read_spots(
     )
 
 
+def takes_positions(path: Path) -> bool:
+    """Whether positions can be given beside a file or folder: it has none of its own within."""
+    return is_table(path) or is_matrix(path) or (path.is_dir() and is_space_ranger(path))
+
+
 def _leave_out(place: Path, **given: object) -> None:
     """Refuse what says nothing of a file of this kind."""
     for name, value in given.items():

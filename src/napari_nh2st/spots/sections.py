@@ -16,12 +16,14 @@ from anndata import AnnData
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import write_text
 from napari_nh2st.slide import Slide
+from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.placement import Fix, apply_fix
-from napari_nh2st.spots.read import read_spots
+from napari_nh2st.spots.read import read_spots, takes_positions
 from napari_nh2st.spots.st_tables import is_table
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
-_OPTIONAL = ("positions", "mpp", "fix")
+_CHOICE = ("library", "bin_um", "coordinate_system")
+_OPTIONAL = ("positions", "mpp", "fix", *_CHOICE)
 _COLUMNS = (*_REQUIRED, *_OPTIONAL)
 _YAML = (".yaml", ".yml")
 
@@ -41,11 +43,15 @@ class Section:
     expression
         Whatever :func:`~napari_nh2st.spots.read_spots` reads.
     positions
-        Table of positions; for tables of counts only.
+        Table of positions, for tables of counts; for Space Ranger's matrices, where it is not the
+        one that goes with them by its name.
     mpp
         µm/px of the slide where its own is missing or wrong.
     fix
         What is done to the positions, where the files have them elsewhere; None for nothing.
+    library, bin_um, coordinate_system
+        Which part of the expression file, where it holds several, as
+        :func:`~napari_nh2st.spots.read_spots` takes them.
     """
 
     section_id: str
@@ -55,6 +61,14 @@ class Section:
     positions: Path | None = None
     mpp: float | None = None
     fix: Fix | None = None
+    library: str | None = None
+    bin_um: int | None = None
+    coordinate_system: str | None = None
+
+    @property
+    def choice(self) -> SpotChoice:
+        """Which part of the expression file it is."""
+        return SpotChoice(self.library, self.bin_um, self.coordinate_system)
 
 
 def section_spots(section: Section, slide: Slide) -> AnnData:
@@ -77,7 +91,13 @@ def section_spots(section: Section, slide: Slide) -> AnnData:
     InputError
         As :func:`~napari_nh2st.spots.read_spots`.
     """
-    spots = read_spots(section.expression, section.positions)
+    spots = read_spots(
+        section.expression,
+        section.positions,
+        library=section.library,
+        bin_um=section.bin_um,
+        coordinate_system=section.coordinate_system,
+    )
     return spots if section.fix is None else apply_fix(spots, section.fix, slide.shape)
 
 
@@ -88,9 +108,10 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     ----------
     path
         CSV (comma, semicolon or tab) with the columns ``section_id``, ``donor_id``, ``slide``,
-        ``expression`` and, optional, ``positions``, ``mpp`` and ``fix`` (see
-        :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`); or YAML, a list of mappings
-        with the same keys, by itself or under ``sections``. Relative paths start at its folder.
+        ``expression`` and, optional, ``positions``, ``mpp``, ``fix`` (see
+        :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`), ``library``, ``bin_um`` and
+        ``coordinate_system``; or YAML, a list of mappings with the same keys, by itself or under
+        ``sections``. Relative paths start at its folder.
 
     Returns
     -------
@@ -160,7 +181,8 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    used = [name for name in _CHOICE if any(getattr(section, name) for section in sections)]
+    writer.writerow([name for name in _COLUMNS if name not in _CHOICE or name in used])
     for section in sections:
         writer.writerow(
             (
@@ -171,6 +193,7 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
                 told(section.positions),
                 "" if section.mpp is None else repr(float(section.mpp)),
                 "" if section.fix is None else section.fix.spelled(),
+                *(getattr(section, name) or "" for name in used),
             )
         )
     write_text(path, text.getvalue())
@@ -249,14 +272,29 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
             f"{where}, column positions: it is empty, and {expression.name} is a table of counts, "
             "which needs a table of positions"
         )
-    if not is_table(expression) and positions is not None:
+    if positions is not None and not takes_positions(expression):
         raise InputError(
             f"{where}, column positions: {expression.name} has positions of its own; leave the "
             "column empty"
         )
     mpp = _mpp(where, row["mpp"]) if row.get("mpp") else None
     fix = _fix(where, row["fix"]) if row.get("fix") else None
-    return Section(row["section_id"], row["donor_id"], slide, expression, positions, mpp, fix)
+    try:
+        bin_um = bin_side(row["bin_um"]) if row.get("bin_um") else None
+    except InputError as error:
+        raise InputError(f"{where}, column bin_um: {error}") from None
+    return Section(
+        row["section_id"],
+        row["donor_id"],
+        slide,
+        expression,
+        positions,
+        mpp,
+        fix,
+        row.get("library") or None,
+        bin_um,
+        row.get("coordinate_system") or None,
+    )
 
 
 def _existing(where: str, column: str, text: str, folder: Path) -> Path:

@@ -279,6 +279,7 @@ def _origin(
         "expression": section.expression.name,
         "positions": None if section.positions is None else section.positions.name,
         "positions_taken": "" if section.fix is None else section.fix.spelled(),
+        "part": section.choice.spelled(),
         "baseline": "not known" if baseline is None else "mean of the training target",
         "interval": f"95 %, {bootstrap} resamples of the spots" if bootstrap else "none",
     }
