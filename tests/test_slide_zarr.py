@@ -197,3 +197,41 @@ def test_images_with_equal_metadata_have_different_fingerprints(tmp_path: Path) 
     prints = [open_slide(folder).fingerprint for folder in (first, second, again)]
     assert prints[0] != prints[1]
     assert prints[0] == prints[2]
+
+
+def rgb_levels(folder: Path, axes: str) -> tuple[Path, NDArray[np.uint8]]:
+    """RGB of 256 × 256 px in chunks of 64, without a pixel of the fill value."""
+    pixels = np.random.default_rng(1).integers(1, 255, (256, 256, 3), np.uint8)
+    own = pixels.transpose(2, 0, 1) if axes == "cyx" else pixels
+    return written(folder, own, axes, version="0.5"), pixels
+
+
+def test_chunk_missing_from_one_channel(tmp_path: Path) -> None:
+    folder, pixels = rgb_levels(tmp_path / "slide.zarr", "cyx")
+    (folder / "0/c/1/2/3").unlink()
+    with open_slide(folder) as slide:
+        with pytest.raises(SegmentError, match="level 0, row 2, column 3: the chunk 3 is missing"):
+            slide.levels[0].read_segment(2, 3)
+        np.testing.assert_array_equal(slide.levels[0].read_segment(2, 2), pixels[128:192, 128:192])
+        assert "1 of the 48 chunks of level 0 are not stored" in slide.notices[0]
+
+
+@pytest.mark.parametrize("level", [0, 1], ids=["finest", "coarser"])
+def test_chunk_that_another_level_shows_not_to_be_empty(tmp_path: Path, level: int) -> None:
+    folder, _ = rgb_levels(tmp_path / "slide.zarr", "cyx")
+    for channel in range(3):
+        (folder / f"{level}/c/{channel}/1/0").unlink()
+    with open_slide(folder) as slide:
+        with pytest.raises(SegmentError, match="its chunk is missing"):
+            slide.levels[level].read_segment(1, 0)
+        slide.levels[level].read_segment(0, 0)
+        assert slide.notices
+
+
+def test_empty_chunks_that_a_writer_left_out_are_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(1, 255, (3, 256, 256), np.uint8)
+    pixels[:, 64:192, 64:192] = 0
+    folder = written(tmp_path / "slide.zarr", pixels, "cyx")
+    assert not (folder / "0/0.1.1").exists()
+    with open_slide(folder) as slide:
+        np.testing.assert_array_equal(slide.read_region(0, 0, 256, 256), pixels.transpose(1, 2, 0))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_nh2st.errors import InputError
+from napari_nh2st.regular_files import check_regular
 from napari_nh2st.shown_text import errors_for_qt, for_qt
 from napari_nh2st.slide import Slide, open_slide
 
@@ -24,6 +26,10 @@ def get_reader(
             return None
         path = path[0]
     location = Path(str(path))
+    try:
+        check_regular(location)
+    except InputError:
+        return _read_slide  # which says so; to look inside would block
     if location.is_dir() and not any(
         (location / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
     ):

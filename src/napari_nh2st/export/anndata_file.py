@@ -17,6 +17,7 @@ from anndata.io import write_elem
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import MARK
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 SUFFIXES = (".h5ad", ".zarr")
@@ -77,6 +78,7 @@ def read_anndata_file(path: Path) -> AnnData:
     """
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
+    check_regular(path, whole_folder=True)
     if path.is_dir() and not (is_anndata_store(path) or has_anndata_table(path)):
         raise InputError(f"{path} holds no AnnData; give an .h5ad or an AnnData .zarr")
     if path.is_dir():

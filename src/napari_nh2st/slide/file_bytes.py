@@ -1,33 +1,10 @@
 """Reads bytes of a file at given offsets, from several threads at once."""
 
 import os
-import stat
 import threading
 from pathlib import Path
 
-from napari_nh2st.errors import InputError
-
-
-def check_regular_file(path: Path) -> None:
-    """Refuse pipes, sockets and devices before anything opens them.
-
-    Raises
-    ------
-    InputError
-        It is one; the message says which.
-    OSError
-        There is no such file, or it cannot be looked at.
-    """
-    mode = path.stat().st_mode
-    kinds = (
-        (stat.S_ISFIFO, "a named pipe"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a device"),
-        (stat.S_ISBLK, "a device"),
-    )
-    for is_kind, name in kinds:
-        if is_kind(mode):
-            raise InputError(f"{path}: is {name}, not a file. Give the file itself.")
+from napari_nh2st.regular_files import check_regular
 
 
 class FileBytes:
@@ -43,7 +20,7 @@ class FileBytes:
     """
 
     def __init__(self, path: Path) -> None:
-        check_regular_file(path)
+        check_regular(path)
         self.path = path
         self._file = path.open("rb", buffering=0)
         self._lock = threading.Lock()

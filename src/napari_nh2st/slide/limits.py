@@ -11,6 +11,7 @@ _DEFAULT_MB = 1536  # a JPEG of 20,000 × 20,000 px takes 1,200
 _PIECES_TOGETHER = 6
 _MEGABYTE = 1 << 20
 _MOST_PIXELS = 1 << 38  # 500,000 × 500,000 px, some ten times the largest slides
+_MOST_SEGMENTS = 1 << 26
 
 
 def max_decoded_bytes(*, of_many: bool = False) -> int:
@@ -60,8 +61,22 @@ def too_large(what: str, n_bytes: int, *, of_many: bool = False) -> str | None:
     )
 
 
-def too_many_pixels(shape: tuple[int, int]) -> str | None:
-    """Why a slide of this height and width is not opened, None where it is."""
-    if shape[0] * shape[1] <= _MOST_PIXELS:
-        return None
-    return f"says that it has {shape[0]:,} × {shape[1]:,} px, which no slide has; it is damaged"
+def impossible_size(shape: tuple[int, int], n_segments: tuple[int, int]) -> str | None:
+    """Why a slide is not opened by its size; None where it is.
+
+    Parameters
+    ----------
+    shape
+        Height and width of level 0 in px.
+    n_segments
+        Rows and columns of its tiles, strips or chunks.
+    """
+    size = f"says that it has {shape[0]:,} × {shape[1]:,} px"
+    if shape[0] * shape[1] > _MOST_PIXELS:
+        return f"{size}, which no slide has: it is damaged"
+    if n_segments[0] * n_segments[1] > _MOST_SEGMENTS:
+        return (
+            f"{size} in {n_segments[0] * n_segments[1]:,} pieces, too many to keep count of; "
+            "save it in larger tiles or chunks"
+        )
+    return None

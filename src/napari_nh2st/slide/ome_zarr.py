@@ -1,15 +1,17 @@
 """OME-Zarr images, versions 0.4 (zarr 2) and 0.5 (zarr 3)."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.errors import InputError
+from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 from . import resolution as mpp
@@ -22,11 +24,12 @@ from .colors import (
     full_scale,
 )
 from .contents import SlideContents
-from .level import Level, is_downsample
+from .level import is_downsample
+from .limits import too_large
+from .zarr_level import Axes, ZarrLevel
 
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _FINGERPRINT_CHUNKS = 16
-_SAMPLED_SEGMENTS = 5
 
 
 def is_zarr(folder: Path) -> bool:
@@ -42,6 +45,7 @@ def open_ome_zarr(folder: Path) -> SlideContents:
     InputError
         It is a plate, labels or no image, or its metadata do not fit its arrays.
     """
+    check_regular(folder)
     try:
         group = zarr.open_group(folder, mode="r")
         attributes = dict(group.attrs)
@@ -73,79 +77,6 @@ def open_ome_zarr(folder: Path) -> SlideContents:
         ) from error
 
 
-class _Axes(NamedTuple):
-    """Positions of the axes in an array; those that are neither are read at index 0."""
-
-    y: int
-    x: int
-    channel: int | None
-    n: int
-
-
-class ZarrLevel(Level):
-    """A level stored as a zarr array; a segment is one chunk in y and x.
-
-    Parameters
-    ----------
-    array
-        The array, with the axes given by `axes`.
-    to_rgb
-        Converts samples, (height, width, channels).
-    n_channels
-        How many channels are read.
-    name
-        Names the level in errors.
-    """
-
-    def __init__(self, array: Any, axes: _Axes, to_rgb: ToRGB, n_channels: int, name: str) -> None:
-        super().__init__(
-            (array.shape[axes.y], array.shape[axes.x]), (array.chunks[axes.y], array.chunks[axes.x])
-        )
-        self._array = array
-        self._axes = axes
-        self._to_rgb = to_rgb
-        self._n_channels = n_channels
-        self._label = name
-
-    def read_segment(self, row: int, column: int) -> NDArray[np.uint8]:
-        """Read one chunk; see `Level.read_segment`."""
-        return self._to_rgb(self._samples(row, column))
-
-    def sample(self) -> NDArray[Any]:
-        """Stored samples, (pixels, channels), of a few chunks over the level."""
-        n_rows, n_columns = self.n_segments
-        found = []
-        for row in np.unique(np.linspace(0, n_rows - 1, _SAMPLED_SEGMENTS).round().astype(int)):
-            for column in np.unique(
-                np.linspace(0, n_columns - 1, _SAMPLED_SEGMENTS).round().astype(int)
-            ):
-                try:
-                    pixels = self._samples(int(row), int(column))
-                except SegmentError:
-                    continue
-                found.append(pixels[::4, ::4].reshape(-1, pixels.shape[-1]))
-        if not found:
-            return np.zeros((1, self._n_channels), self._array.dtype)
-        return np.concatenate(found)
-
-    def _samples(self, row: int, column: int) -> NDArray[Any]:
-        top, left, height, width = self.segment_bounds(row, column)
-        axes = self._axes
-        where: list[int | slice] = [0] * axes.n
-        where[axes.y], where[axes.x] = slice(top, top + height), slice(left, left + width)
-        kept = {axes.y: 0, axes.x: 1}
-        if axes.channel is not None:
-            where[axes.channel] = slice(0, self._n_channels)
-            kept[axes.channel] = 2
-        try:
-            pixels = np.asarray(self._array[tuple(where)])
-        except Exception as error:  # every codec has its own kind of error
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise SegmentError(f"{self._label}, row {row}, column {column}: {reason}") from error
-        order = sorted(range(pixels.ndim), key=lambda i: kept[sorted(kept)[i]])
-        return pixels.transpose(order).reshape(height, width, -1)
-
-
 def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents:
     multiscales = ome.get("multiscales")
     if not multiscales:
@@ -156,13 +87,15 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
     multiscale = multiscales[0]
     names, units = _axis_names(multiscale)
     datasets = multiscale["datasets"]
+    for dataset in datasets:
+        check_regular(folder / dataset["path"])
     refuse_pickles(folder, [str(dataset["path"]) for dataset in datasets])
     arrays = [group[dataset["path"]] for dataset in datasets]
     first = arrays[0]
     if len(names) != first.ndim or not {"y", "x"} <= set(names):
         raise InputError(f"{folder}: its axes {names} do not fit an array of {first.ndim} axes.")
     channel = names.index("c") if "c" in names else None
-    axes = _Axes(names.index("y"), names.index("x"), channel, first.ndim)
+    axes = Axes(names.index("y"), names.index("x"), channel, first.ndim)
     n_channels = 1 if channel is None else min(first.shape[channel], len(CHANNEL_COLORS))
     levels: list[ZarrLevel] = []
     to_rgb, brightfield, reason = _colors(
@@ -172,7 +105,9 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
         shape = (array.shape[axes.y], array.shape[axes.x])
         if not levels or is_downsample(levels[0].shape, levels[-1].shape, shape):
             name = f"level {len(levels)}"
-            levels.append(ZarrLevel(array, axes, to_rgb, n_channels, name))
+            _check_size(folder, array)
+            levels.append(ZarrLevel(array, axes, to_rgb, n_channels, name, folder))
+    notices = _look_for_lost_chunks(levels) if brightfield else ()
     return SlideContents(
         vendor="ome-zarr",
         levels=tuple(levels),
@@ -180,7 +115,25 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
         brightfield=brightfield,
         brightfield_reason=reason,
         fingerprint_files=_fingerprint_files(folder, [dataset["path"] for dataset in datasets]),
+        notices=notices,
     )
+
+
+def _check_size(folder: Path, array: Any) -> None:
+    """Raise where one chunk would fill the memory."""
+    n_bytes = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
+    shape = " × ".join(f"{size:,}" for size in array.chunks)
+    problem = too_large(f"a chunk of {shape} values", n_bytes, of_many=True)
+    if problem:
+        raise InputError(f"{folder / array.path}: {problem}.")
+
+
+def _look_for_lost_chunks(levels: Sequence[ZarrLevel]) -> tuple[str, ...]:
+    found = []
+    for index, level in enumerate(levels):
+        finer = levels[index - 1 : index] if index else ()
+        found.append(level.look_for_lost_chunks((*levels[index + 1 : index + 2], *finer)))
+    return tuple(notice for notice in found if notice)
 
 
 def _axis_names(multiscale: Mapping[str, Any]) -> tuple[list[str], list[str | None]]:
@@ -194,7 +147,7 @@ def _axis_names(multiscale: Mapping[str, Any]) -> tuple[list[str], list[str | No
 def _resolution(
     multiscale: Mapping[str, Any],
     dataset: Mapping[str, Any],
-    axes: _Axes,
+    axes: Axes,
     units: Sequence[str | None],
 ) -> mpp.Resolution | None:
     """Scale of level 0 times that of the whole multiscale, in the units of its axes."""
@@ -274,4 +227,4 @@ def _fingerprint_files(folder: Path, paths: Sequence[str]) -> tuple[Path, ...]:
         chunks += [Path(parent) / name for name in sorted(names) if name not in _METADATA]
         if len(chunks) >= _FINGERPRINT_CHUNKS:
             break
-    return (*(file for file in files if file.is_file()), *chunks[:_FINGERPRINT_CHUNKS])
+    return tuple(f for f in (*files, *chunks[:_FINGERPRINT_CHUNKS]) if f.is_file())

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.regular_files import check_regular
 
 from .contents import NotReadable, NotThisFormat, SlideContents
+from .limits import impossible_size
 from .ome_zarr import is_zarr, open_ome_zarr
 from .openslide_backend import open_with_openslide
 from .resolution import POSSIBLE, is_possible
@@ -62,15 +64,25 @@ def open_slide(
     given = _checked_mpp(mpp)
     path = Path(path).expanduser().absolute()
     try:
+        check_regular(path)
         if path.is_dir():
-            return Slide(path, _open_folder(path), given)
+            return Slide(path, _of_possible_size(path, _open_folder(path)), given)
         if not path.exists():
             raise InputError(f"{path}: there is no such file.")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty. Copy or download it again.")
-        return Slide(path, _open_file(path), given)
+        return Slide(path, _of_possible_size(path, _open_file(path)), given)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _of_possible_size(path: Path, contents: SlideContents) -> SlideContents:
+    for level in contents.levels:
+        problem = impossible_size(level.shape, level.n_segments)
+        if problem:
+            contents.close()
+            raise InputError(f"{path}: {problem}.")
+    return contents
 
 
 def _open_folder(path: Path) -> SlideContents:

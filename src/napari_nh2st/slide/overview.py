@@ -1,10 +1,18 @@
 """A whole slide as one small picture."""
 
+import math
+import os
+from typing import Any
+
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_nh2st.slide.limits import max_decoded_bytes
 from napari_nh2st.slide.slide import Slide
+
+_COPIES = 4
+"""Of a chunk while it is averaged: the segment, the chunk, and what is summed up."""
 
 
 def slide_overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:
@@ -27,17 +35,28 @@ def slide_overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:
     """
     number = slide.best_level(max(downsample, 1.0))
     level = slide.levels[number].to_dask()
+    threads = _threads(level.chunksize)
     factors = (
         max(1, min(int(downsample / along + 1e-6), side))
         for along, side in zip(slide.downsamples[number], level.shape[:2], strict=True)
     )
     factor_y, factor_x = factors
     if factor_y == factor_x == 1:
-        return np.asarray(level)
+        return _computed(level, threads)
     # Chunks of whole blocks, so that no block straddles two of them.
     chunk_y, chunk_x = level.chunksize[:2]
     level = level.rechunk(
         {0: max(1, chunk_y // factor_y) * factor_y, 1: max(1, chunk_x // factor_x) * factor_x}
     )
     small = da.coarsen(np.mean, level, {0: factor_y, 1: factor_x}, trim_excess=True)
-    return np.asarray(small.round().astype(np.uint8))
+    return _computed(small.round().astype(np.uint8), threads)
+
+
+def _computed(array: Any, threads: int) -> NDArray[np.uint8]:
+    return np.asarray(array.compute(scheduler="threads", num_workers=threads))
+
+
+def _threads(chunks: tuple[int, ...]) -> int:
+    """As many as there are cores, fewer where the chunks that they hold would fill the memory."""
+    n_bytes = _COPIES * math.prod(chunks)
+    return max(1, min(os.cpu_count() or 1, max_decoded_bytes() // n_bytes))

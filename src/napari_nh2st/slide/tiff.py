@@ -1,5 +1,6 @@
 """Slides in TIFF: which pages are levels, which are associated images, and their colours."""
 
+import html
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.regular_files import check_regular
 
 from . import resolution as mpp
 from .contents import NotReadable, NotThisFormat, SlideContents
@@ -54,6 +56,7 @@ def open_tiff(path: Path) -> SlideContents:
     files = _Files(path, directories)
     try:
         with tiff:
+            _check_other_files(path, tiff)
             return replace(_contents(path, tiff, files), notices=files.notices(tiff))
     except (NotReadable, InputError):
         files.close()
@@ -128,6 +131,23 @@ class _Files:
     def close(self) -> None:
         for file in self._files.values():
             file.close()
+
+
+def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Check the other files that OME-XML names before tifffile opens them.
+
+    Raises
+    ------
+    InputError
+        One is no file, or is damaged.
+    """
+    if not tiff.is_ome or not tiff.ome_metadata:
+        return
+    for name in set(re.findall(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]+)"', tiff.ome_metadata)):
+        other = path.parent / html.unescape(name)
+        check_regular(other)
+        if other.is_file() and other.resolve() != path.resolve():
+            check_directories(other)
 
 
 def _contents(path: Path, tiff: tifffile.TiffFile, files: _Files) -> SlideContents:

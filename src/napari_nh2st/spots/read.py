@@ -9,6 +9,7 @@ import h5py
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.regular_files import check_regular
 from napari_nh2st.spots.anndata_files import read_anndata
 from napari_nh2st.spots.samples import is_matrix
 from napari_nh2st.spots.space_ranger import is_space_ranger, read_space_ranger
@@ -83,6 +84,8 @@ def read_spots(
     for needed in (place, where):
         if needed is not None and not needed.exists():
             raise InputError(f"{needed}: there is no such file or folder")
+        if needed is not None:
+            check_regular(needed, whole_folder=True)
     suffix = place.suffix.lower()
     if (place.is_file() and suffix == ".h5ad") or _is_anndata_h5(place):
         _leave_out(place, positions=where, bin_um=bin_um, coordinate_system=coordinate_system)

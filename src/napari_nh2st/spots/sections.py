@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import write_text
+from napari_nh2st.regular_files import check_regular
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.placement import Fix, apply_fix
@@ -125,6 +126,7 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
         column, a missing file, a second section of one name, a µm/px or a fix that is none.
     """
     path = Path(path).expanduser().absolute()
+    check_regular(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,176 @@
+"""The files in which a zarr array keeps its chunks, looked at before they are decoded."""
+
+import bz2
+import itertools
+import lzma
+import math
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from napari_nh2st.errors import SegmentError
+from napari_nh2st.regular_files import ZARR_METADATA, special_kind
+
+_SLACK = 1 << 20
+_BLOCK = 1 << 20
+_MOST_OF_DEFLATE = 1032
+"""Bytes that one byte of Deflate can decode to at most."""
+
+
+class ChunkFiles:
+    """The chunk files of an array in a folder.
+
+    Parameters
+    ----------
+    array
+        A zarr array.
+    folder
+        The folder of the store that it is in.
+    """
+
+    def __init__(self, array: Any, folder: Path) -> None:
+        self._folder = folder / array.path
+        self._key: Callable[[tuple[int, ...]], str] = array.metadata.encode_chunk_key
+        self._chunks: tuple[int, ...] = getattr(array, "shards", None) or array.chunks
+        self._shape: tuple[int, ...] = array.shape
+        is_sharded = getattr(array, "shards", None) is not None
+        self._codec = None if is_sharded else _outermost_codec(array)
+        self._n_bytes = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
+
+    def of(self, where: Sequence[int | slice]) -> list[Path]:
+        """The files that hold a part of the array."""
+        along = []
+        for part, size in zip(where, self._chunks, strict=True):
+            start, stop = (part.start, part.stop) if isinstance(part, slice) else (part, part + 1)
+            along.append(range(start // size, (stop - 1) // size + 1))
+        return [self._folder / self._key(index) for index in itertools.product(*along)]
+
+    def check(self, file: Path) -> bool:
+        """Whether a chunk is stored.
+
+        Raises
+        ------
+        SegmentError
+            It is no file, or decodes to more than a chunk.
+        OSError
+            It cannot be read.
+        """
+        kind = special_kind(file)
+        if kind is not None:
+            raise SegmentError(f"{file} is {kind}, not a file")
+        if not file.exists():
+            return False
+        if self._codec is not None:
+            limit = 2 * self._n_bytes + _SLACK
+            size = decoded_size(self._codec, file, limit)
+            if size is not None and size > limit:
+                raise SegmentError(
+                    f"the chunk {file.name} decodes to more than the {self._n_bytes:,} bytes of "
+                    "a chunk"
+                )
+        return True
+
+    def n_stored(self, most: int) -> tuple[int, int] | None:
+        """How many of the array's chunks are stored, and how many it has; None if beyond `most`."""
+        counts = [-(-size // chunk) for size, chunk in zip(self._shape, self._chunks, strict=True)]
+        total = math.prod(counts)
+        if total > most:
+            return None
+        stored = sum(
+            len(names) - sum(name in ZARR_METADATA for name in names)
+            for _, _, names in os.walk(self._folder)
+        )
+        return min(stored, total), total
+
+
+def _outermost_codec(array: Any) -> str | None:
+    """Name of the codec that a chunk's bytes have been through last."""
+    metadata = array.metadata
+    if metadata.zarr_format == 2:
+        codec = metadata.compressor
+        return getattr(codec, "codec_id", None)
+    names = [type(codec).__name__.removesuffix("Codec").lower() for codec in metadata.codecs]
+    while names and names[-1] == "crc32c":
+        names.pop()  # four bytes at the end, which change nothing before them
+    return names[-1] if names else None
+
+
+def decoded_size(codec: str, file: Path, limit: int) -> int | None:
+    """Bytes to which a chunk decodes, at least where that is more than `limit`.
+
+    None where the codec says nothing of it. What a chunk claims in its first bytes is what its
+    decoder asks memory for.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(18)
+        try:
+            if codec == "blosc":
+                return int(struct.unpack_from("<I", head, 4)[0])
+            if codec == "lz4":
+                return int(struct.unpack_from("<I", head)[0])
+            if codec == "zstd":
+                return _zstd_size(head, file, limit)
+        except struct.error:  # cut off; the decoder says so
+            return None
+        decoders: dict[str, Callable[[], Any]] = {
+            "gzip": lambda: zlib.decompressobj(31),
+            "zlib": lambda: zlib.decompressobj(15),
+            "bz2": bz2.BZ2Decompressor,
+            "lzma": lzma.LZMADecompressor,
+        }
+        if codec not in decoders:
+            return None
+        if codec in ("gzip", "zlib"):
+            n_bytes = stream.seek(0, 2)
+            if n_bytes * _MOST_OF_DEFLATE <= limit:
+                return None
+            if codec == "gzip" and n_bytes * _MOST_OF_DEFLATE < 1 << 32 and n_bytes >= 18:
+                stream.seek(0)
+                data = stream.read()
+                if data.find(b"\x1f\x8b\x08", 1) < 0:  # one member, whose size is at its end
+                    return int(struct.unpack("<I", data[-4:])[0])
+        stream.seek(0)
+        return _counted(stream, decoders[codec], limit)
+
+
+def _zstd_size(head: bytes, file: Path, limit: int) -> int | None:
+    """Content size of the first frame (RFC 8878, 3.1.1.1)."""
+    if head[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    flags = head[4]
+    is_single, width = bool(flags & 0x20), (0, 2, 4, 8)[flags >> 6]
+    if is_single and width == 0:
+        width = 1
+    if width == 0:  # not said, and the decoder would grow its memory as it goes
+        try:
+            return len(imagecodecs.zstd_decode(file.read_bytes(), out=limit))
+        except imagecodecs.ZstdError as error:
+            return limit + 1 if "too small" in str(error) else None
+    at = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
+    size = int.from_bytes(head[at : at + width], "little")
+    return size + 256 if width == 2 else size
+
+
+def _counted(stream: Any, decoder: Callable[[], Any], limit: int) -> int | None:
+    """Decode to count, one block at a time; over `limit` as soon as that is reached."""
+    total = 0
+    current, data = decoder(), b""
+    try:
+        while total <= limit:
+            data = data or stream.read(_BLOCK)
+            if not data and getattr(current, "needs_input", True):
+                return total
+            total += len(current.decompress(data, _BLOCK))
+            data = getattr(current, "unconsumed_tail", b"")
+            if current.eof:
+                data = current.unused_data.lstrip(b"\0")
+                current = decoder()
+    except Exception:  # damaged; the decoder says so
+        return None
+    return total
