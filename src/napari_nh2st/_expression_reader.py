@@ -131,6 +131,7 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
     notes = prediction.uns["nh2st"]["slide"]
     name = Path(str(notes["name"])).name
     places = [path.parent / name]
+    image = notes.get("image")  # of a file with several
     if notes.get("path"):
         places.append(Path(str(notes["path"])))
     reason = f"The slide {name} is not beside {path.name}"
@@ -138,7 +139,7 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
         if not place.exists():
             continue
         try:
-            slide = open_slide(place)
+            slide = open_slide(place, image=None if image is None else int(image))
         except InputError as error:
             reason = str(error).rstrip(".")
             continue

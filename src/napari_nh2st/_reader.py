@@ -9,9 +9,12 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.shown_text import errors_for_qt, for_qt
 from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.slide.images import others_notice
 
 if TYPE_CHECKING:
     from napari.types import LayerData
+
+    from napari_nh2st.slide.images import ImageChoice
 
 SLIDE_KEY = "nh2st_slide"
 """Key of a slide layer's metadata under which its :class:`~napari_nh2st.slide.Slide` lies."""
@@ -46,7 +49,13 @@ def get_reader(
 
 @errors_for_qt()
 def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
-    return read_slide(paths if isinstance(paths, str) else paths[0])
+    from napari.utils.notifications import show_info
+
+    layers = read_slide(paths if isinstance(paths, str) else paths[0])
+    slide: Slide = layers[0][1]["metadata"][SLIDE_KEY]
+    if (notice := others_notice(slide.images, slide.image)) is not None:
+        show_info(for_qt(f"{notice} The Predict dock opens them."))
+    return layers
 
 
 @errors_for_qt()
@@ -74,7 +83,9 @@ def with_domains(layers: list["LayerData"]) -> list["LayerData"]:
     return layers + domains
 
 
-def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["LayerData"]:
+def read_slide(
+    path: str | os.PathLike[str], mpp: float | None = None, image: "ImageChoice" = None
+) -> list["LayerData"]:
     """Open a slide as one napari image layer.
 
     Parameters
@@ -83,6 +94,8 @@ def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["
         Of any format that :func:`~napari_nh2st.slide.open_slide` knows.
     mpp
         µm/px, where the slide's own is missing or wrong.
+    image
+        Which image of a file that has several; see :func:`~napari_nh2st.slide.open_slide`.
 
     Returns
     -------
@@ -95,14 +108,14 @@ def read_slide(path: str | os.PathLike[str], mpp: float | None = None) -> list["
     InputError
         The file is no slide.
     """
-    return [slide_layer(open_slide(path, mpp=mpp))]
+    return [slide_layer(open_slide(path, mpp=mpp, image=image))]
 
 
 def slide_layer(slide: Slide) -> "LayerData":
     """One image layer of an open slide, as :func:`read_slide` gives it."""
     levels = _viewer_levels(slide)
     attributes = {
-        "name": for_qt(slide.path.stem),
+        "name": for_qt(layer_name(slide)),
         "rgb": True,
         "multiscale": len(levels) > 1,
         "scale": slide.mpp or (1.0, 1.0),
@@ -110,6 +123,13 @@ def slide_layer(slide: Slide) -> "LayerData":
         "metadata": {SLIDE_KEY: slide},
     }
     return levels if len(levels) > 1 else levels[0], attributes, "image"
+
+
+def layer_name(slide: Slide) -> str:
+    """The file's name and, where it has several images, that of the image."""
+    if len(slide.images) < 2:
+        return slide.path.stem
+    return f"{slide.path.stem} [{slide.images[slide.image].name or slide.image}]"
 
 
 def _viewer_levels(slide: Slide) -> list[object]:

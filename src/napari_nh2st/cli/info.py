@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_nh2st.cli.options import add_json
+from napari_nh2st.cli.options import add_image, add_json
 from napari_nh2st.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ def add_info_command(commands: "argparse._SubParsersAction[LateParser]") -> None
     command.set_defaults(run=show_slide)
     command.add_argument("slide", type=Path, help="slide to look at")
     command.add_argument("--mpp", type=float, metavar="X", help="µm/px, if you know better")
+    add_image(command)
     add_json(command)
 
 
@@ -30,7 +31,7 @@ def show_slide(args: argparse.Namespace) -> None:
     """
     from napari_nh2st.slide import open_slide
 
-    with open_slide(args.slide, mpp=args.mpp) as slide:
+    with open_slide(args.slide, mpp=args.mpp, image=args.image) as slide:
         mpp = list(slide.mpp) if slide.mpp else None
         native = slide.n_native_levels
         levels = [
@@ -51,6 +52,17 @@ def show_slide(args: argparse.Namespace) -> None:
                     "brightfield": slide.brightfield,
                     "brightfield_reason": slide.brightfield_reason,
                     "fingerprint": slide.fingerprint,
+                    "bounds": None if slide.bounds is None else list(slide.bounds),
+                    "image": slide.image,
+                    "images": [
+                        {
+                            "name": image.name,
+                            "height": image.shape[0],
+                            "width": image.shape[1],
+                            "brightfield": image.brightfield,
+                        }
+                        for image in slide.images
+                    ],
                 }
             )
             return
@@ -64,6 +76,13 @@ def show_slide(args: argparse.Namespace) -> None:
             f"{level['width']} × {level['height']} px (1/{max(downsample):.4g})"
             for level, downsample in zip(levels, slide.downsamples, strict=False)
         ]
+        several = []
+        if len(slide.images) > 1:
+            several = [(f"image {i}", str(image)) for i, image in enumerate(slide.images)]
+            several.insert(0, ("image", f"{slide.image} (--image opens another)"))
+        if slide.bounds is not None:
+            y, x, height, width = slide.bounds
+            several.append(("scanned", f"{width} × {height} px, from ({x}, {y}) on"))
         print_table(
             [
                 ("slide", str(slide.path)),
@@ -73,5 +92,6 @@ def show_slide(args: argparse.Namespace) -> None:
                 ("levels", f"{native}: {', '.join(shown)}"),
                 ("associated", ", ".join(sorted(slide.associated)) or "none"),
                 ("brightfield", "yes" if slide.brightfield else f"no: {slide.brightfield_reason}"),
+                *several,
             ]
         )

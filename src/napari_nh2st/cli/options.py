@@ -12,6 +12,16 @@ def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
+def add_image(command: argparse.ArgumentParser) -> None:
+    """Add ``--image``."""
+    command.add_argument(
+        "--image",
+        metavar="I",
+        help="which image of a file with several, by number or name (default: the largest "
+        "brightfield one; `nh2st info` lists them)",
+    )
+
+
 def add_overwrite(command: argparse.ArgumentParser) -> None:
     """Add ``--overwrite``."""
     command.add_argument("--overwrite", action="store_true", help="replace an existing output")

@@ -1,10 +1,18 @@
 """``nh2st predict``: expression over a slide."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_nh2st.cli.options import add_device, add_genes, add_json, add_overwrite, chosen_genes
+from napari_nh2st.cli.options import (
+    add_device,
+    add_genes,
+    add_image,
+    add_json,
+    add_overwrite,
+    chosen_genes,
+)
 from napari_nh2st.cli.output import in_one_line, print_json, show
 from napari_nh2st.cli.output import report as warn
 from napari_nh2st.errors import InputError
@@ -36,9 +44,10 @@ def add_predict_command(commands: "argparse._SubParsersAction[LateParser]") -> N
         "--region",
         type=Path,
         metavar="R.geojson",
-        help="only within these polygons, in full-resolution pixels",
+        help="only within these polygons, in full-resolution pixels as QuPath writes them",
     )
     command.add_argument("--mpp", type=float, metavar="X", help="µm/px of the slide")
+    add_image(command)
     command.add_argument(
         "--pitch-um", type=float, metavar="P", help="distance between tiles (default: the model's)"
     )
@@ -78,7 +87,7 @@ def predict_slide(args: argparse.Namespace) -> None:
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model import bundled_models, load_model
     from napari_nh2st.slide import open_slide
-    from napari_nh2st.tiles.geojson import read_regions
+    from napari_nh2st.tiles.geojson import on_slide, read_regions
 
     # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
     check_output(args.output, args.overwrite)
@@ -86,9 +95,9 @@ def predict_slide(args: argparse.Namespace) -> None:
         check_figure(args.picture, args.overwrite)
         if is_within(args.picture, args.slide):
             raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
+    region = read_regions(args.region) if args.region else ()
     settings = PredictSettings(
         genes=chosen_genes(args),
-        region=read_regions(args.region) if args.region else (),
         pitch_um=args.pitch_um,
         layout=args.layout,
         min_tissue=args.min_tissue,
@@ -105,7 +114,8 @@ def predict_slide(args: argparse.Namespace) -> None:
             "no model is bundled with this version: give --model. "
             "`nh2st model new` makes an untrained one for trying things out."
         )
-    with open_slide(args.slide, mpp=args.mpp) as slide:
+    with open_slide(args.slide, mpp=args.mpp, image=args.image) as slide:
+        settings = replace(settings, region=on_slide(region, slide))
         model = load_model(name)
         report = ProgressReport(args.stop, quiet=args.json)
         from napari_nh2st.inference import predict

@@ -37,7 +37,8 @@ def write_geojson(
     prediction
         At tiles or spots.
     path
-        File to write. Coordinates are full-resolution pixels of the slide.
+        File to write. Coordinates are full-resolution pixels, as QuPath counts them: from the
+        corner of the scanned part where the slide has bounds. Outlines end at the slide's edge.
     genes
         Measurements, in this order; all if None, which makes large files.
     domains
@@ -53,7 +54,7 @@ def write_geojson(
     """
     names = chosen_genes(prediction, genes)
     classes = None if domains is None else _classes(prediction, domains)
-    outlines = tile_outlines(prediction)
+    outlines = in_qupath(prediction, tile_outlines(prediction))
     check_place(path, overwrite)
     head = json.dumps({"type": "FeatureCollection", "nh2st": origin(prediction)})
     with whole_output(path) as draft, draft.open("w", encoding="utf-8") as file:
@@ -62,6 +63,25 @@ def write_geojson(
             file.write(",\n" if number else "\n")
             file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
         file.write("\n]}\n")
+
+
+def in_qupath(prediction: AnnData, outlines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Outlines as QuPath has them: cut at the edge of what it shows, counted from its corner.
+
+    Parameters
+    ----------
+    prediction
+        Its slide's size and bounds are recorded; files of older versions have neither bounds nor,
+        at spots, a size.
+    outlines
+        (n, 5, 2) closed rings, (x, y) in full-resolution pixels of the whole slide.
+    """
+    notes = prediction.uns["nh2st"]["slide"]
+    if "shape" not in notes:
+        return outlines
+    height, width = np.asarray(notes["shape"], float)
+    y, x, height, width = np.asarray(notes.get("bounds", (0, 0, height, width)), float)
+    return np.asarray(np.clip(outlines - (x, y), 0, (width, height)))
 
 
 def _features(

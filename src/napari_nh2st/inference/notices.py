@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
+from napari_nh2st.slide.images import others_notice
 from napari_nh2st.tiles import TissueMask, find_tissue
 
 MUCH_COARSER = 1.5
@@ -67,8 +68,12 @@ def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = Non
 
 
 def slide_notices(slide: Slide) -> list[str]:
-    """Sentences on a slide that is none of H&E, or whose µm/px is unusual; reads no pixels."""
+    """Sentences on a slide that is none of H&E, is one of several in its file, or whose µm/px is
+    unusual; reads no pixels.
+    """
     notices = []
+    if (others := others_notice(slide.images, slide.image)) is not None:
+        notices.append(others)
     if not slide.brightfield:
         notices.append(f"This does not look like an H&E slide: {slide.brightfield_reason}.")
     if slide.mpp is not None and not _USUAL_MPP[0] <= slide.mpp[0] <= _USUAL_MPP[1]:

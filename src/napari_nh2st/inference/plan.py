@@ -19,6 +19,7 @@ from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
 from napari_nh2st.tiles.grid import inside_region
+from napari_nh2st.tiles.mask import scanned_area
 
 _Neighborhoods = tuple[NDArray[np.int64], NDArray[np.bool_]]
 
@@ -89,6 +90,8 @@ def plan_prediction(
             mask = find_tissue(slide)
         else:
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
+    if mask is None:
+        mask = scanned_area(slide)
     grid, tiles, around = _grids(slide, config, settings, mask)
 
     stain = stain_fit(slide, config, mask)

@@ -14,6 +14,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.overview import slide_overview
+from napari_nh2st.slide.record import slide_record
 from napari_nh2st.tiles import TileGrid
 
 PENDING = "pending"
@@ -118,15 +119,7 @@ def _provenance(
         "layout": grid.layout,
         "array_shape": np.array(grid.array_shape),
         "step_px_fullres": np.array(grid.step_px),
-        "slide": {
-            "name": slide.path.name,
-            "path": str(slide.path.absolute()),
-            "fingerprint": slide.fingerprint,
-            "vendor": slide.vendor,
-            "shape": np.array(slide.shape),
-            "mpp": np.array(slide.mpp),
-            "mpp_source": slide.mpp_source,
-        },
+        "slide": slide_record(slide),
         "settings": _storable(settings.to_json()),
         "versions": library_versions(),
     }

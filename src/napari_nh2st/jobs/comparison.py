@@ -89,6 +89,7 @@ def compare(
     choice: SpotChoice | None = None,
     device: str = "auto",
     bootstrap: int = 1000,
+    image: int | None = None,
 ) -> Iterator[Reading | Predicting | Compared]:
     """Predict a section at its spots and score it.
 
@@ -110,6 +111,8 @@ def compare(
         As in :class:`~napari_nh2st.inference.PredictSettings`.
     bootstrap
         Resamples of the intervals.
+    image
+        Which image of the slide's file.
 
     Raises
     ------
@@ -128,7 +131,7 @@ def compare(
     overlap = panel_overlap(loaded.config.panel, spots.var_names, name=name)
     if overlap.is_refused and overlap.sentence is not None:
         raise InputError(overlap.sentence)
-    with open_slide(slide, mpp=mpp) as opened:
+    with open_slide(slide, mpp=mpp, image=image) as opened:
         if fix is not None:
             spots = apply_fix(spots, fix, opened.shape)
         # Where the user wants them is where they are: that was asked when they were loaded.
@@ -140,7 +143,7 @@ def compare(
         )
     array = spot_array(spots)
     pitch_um = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
-    section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix, **part)
+    section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix, image=image, **part)
     measured = MeasuredSection(section, spots, check.mpp, pitch_um, array.layout, check.warnings)
 
     told: SimpleQueue[Predicting | None] = SimpleQueue()

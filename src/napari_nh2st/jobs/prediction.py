@@ -79,6 +79,7 @@ def predict(
     look_at: tuple[float, float, float, float] | None,
     kept: Path | None,
     most_kept_bytes: float = 4e9,
+    image: int | None = None,
 ) -> Iterator[Loading | Started | Values | Ended]:
     """Predict a slide.
 
@@ -98,13 +99,15 @@ def predict(
         See :func:`~napari_nh2st.inference.predict_events`; None keeps nothing.
     most_kept_bytes
         Of all that is kept there, the oldest goes beyond this.
+    image
+        Which image of the slide's file.
     """
     from napari_nh2st.inference import Focus, predict_events
 
     focus = Focus(look_at)
     inbox.listen(focus.move)
     yield Loading(model)
-    with open_slide(slide, mpp=mpp) as opened:
+    with open_slide(slide, mpp=mpp, image=image) as opened:
         loaded = load(model)
         if inbox.stopped():
             return

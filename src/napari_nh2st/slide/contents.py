@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .images import SlideImage
 from .level import Level
 from .resolution import Resolution
 
@@ -47,6 +48,12 @@ class SlideContents:
         Releases what the reader holds open.
     notices
         What looks damaged or was left out, each a sentence for the user.
+    images
+        All images of the file that can be opened, in its order; empty where there is but one.
+    image
+        Which of them this is.
+    bounds
+        The part of level 0 that was scanned, (y, x, height, width) in px, where the format says.
     """
 
     vendor: str
@@ -58,3 +65,6 @@ class SlideContents:
     associated: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
     close: Callable[[], None] = _nothing
     notices: tuple[str, ...] = ()
+    images: tuple[SlideImage, ...] = ()
+    image: int = 0
+    bounds: tuple[int, int, int, int] | None = None

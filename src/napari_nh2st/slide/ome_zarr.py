@@ -3,8 +3,11 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import zarr
@@ -15,6 +18,7 @@ from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 from . import resolution as mpp
+from .channels import Channels, channels_meaning, is_opacity
 from .colors import (
     CHANNEL_COLORS,
     FluorescenceColors,
@@ -24,6 +28,7 @@ from .colors import (
     full_scale,
 )
 from .contents import SlideContents
+from .images import ImageChoice, SlideImage, associated_name, chosen_image
 from .level import is_downsample
 from .limits import too_large
 from .zarr_level import Axes, ZarrLevel
@@ -37,14 +42,32 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _METADATA)
 
 
-def open_ome_zarr(folder: Path) -> SlideContents:
+def open_ome_zarr(folder: Path, image: ImageChoice = None) -> SlideContents:
     """Open an OME-Zarr image: the first time point and focal plane of its first multiscale.
+
+    Parameters
+    ----------
+    folder
+        Of an image, or of numbered images as bioformats2raw lays them out.
+    image
+        Which of them; see :func:`~napari_nh2st.slide.open_slide`.
 
     Raises
     ------
     InputError
-        It is a plate, labels or no image, or its metadata do not fit its arrays.
+        It is a plate, labels or no image, its metadata do not fit its arrays, or there is no such
+        image.
     """
+    group, ome = _metadata(folder)
+    if "bioformats2raw.layout" in ome and "multiscales" not in ome and "plate" not in ome:
+        series = _series(folder)
+        if series:
+            return _one_of(folder, series, image)
+    return _open_image(folder, group, ome)
+
+
+def _metadata(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """A group and its OME metadata."""
     check_regular(folder)
     try:
         group = zarr.open_group(folder, mode="r")
@@ -54,8 +77,62 @@ def open_ome_zarr(folder: Path) -> SlideContents:
     ome = attributes.get("ome", attributes)
     if not isinstance(ome, dict):
         raise InputError(f"{folder}: its OME metadata are damaged.")
-    if "bioformats2raw.layout" in ome and "multiscales" not in ome and is_zarr(folder / "0"):
-        return open_ome_zarr(folder / "0")
+    return group, ome
+
+
+def _series(folder: Path) -> list[str]:
+    """Names of the numbered images of bioformats2raw, in their order.
+
+    Writers that follow the standard list them in the group OME.
+    """
+    listed = []
+    if is_zarr(folder / "OME"):
+        _, ome = _metadata(folder / "OME")
+        listed = [str(name) for name in ome.get("series", ())]
+    numbered = sorted((p.name for p in folder.iterdir() if p.name.isdecimal()), key=int)
+    return [name for name in listed or numbered if is_zarr(folder / name)]
+
+
+def _one_of(folder: Path, series: Sequence[str], wanted: ImageChoice) -> SlideContents:
+    """The image that is asked for among several, else the largest brightfield one.
+
+    Label and macro are images too for bioformats2raw: they go to the associated images.
+    """
+    names = _names_in_xml(folder / "OME" / "METADATA.ome.xml")
+    found: list[tuple[SlideImage, SlideContents]] = []
+    associated: dict[str, Callable[[], NDArray[np.uint8]]] = {}
+    for position, name in enumerate(series):
+        group, ome = _metadata(folder / name)
+        contents = _open_image(folder / name, group, ome)
+        number = int(name) if name.isdecimal() else position
+        called = names[number] if number < len(names) else ""
+        called = called or str(ome["multiscales"][0].get("name") or "")
+        if (kind := associated_name(called)) is not None and len(series) > 1:
+            level = contents.levels[0]
+            associated[kind] = partial(level.read, 0, 0, *level.shape)
+            continue
+        image = SlideImage(called, contents.levels[0].shape, contents.brightfield)
+        found.append((image, contents))
+    images = tuple(image for image, _ in found)
+    if not images:
+        raise InputError(f"{folder}: has labels and overviews, but no image of a slide.")
+    try:
+        chosen = chosen_image(images, wanted)
+    except InputError as error:
+        raise InputError(f"{folder} {error}.") from None
+    return replace(found[chosen][1], images=images, image=chosen, associated=associated)
+
+
+def _names_in_xml(path: Path) -> list[str]:
+    """Names of the images in OME-XML; none where there is no such file, or a damaged one."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError):
+        return []
+    return [e.get("Name", "") for e in root if e.tag.rpartition("}")[2] == "Image"]
+
+
+def _open_image(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents:
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
         raise InputError(
@@ -97,15 +174,20 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
     channel = names.index("c") if "c" in names else None
     axes = Axes(names.index("y"), names.index("x"), channel, first.ndim)
     n_channels = 1 if channel is None else min(first.shape[channel], len(CHANNEL_COLORS))
+    for array in arrays:
+        _check_size(folder, array)
     levels: list[ZarrLevel] = []
     to_rgb, brightfield, reason = _colors(
-        np.dtype(first.dtype), n_channels, ome, lambda: levels[-1].sample()
+        np.dtype(first.dtype),
+        n_channels,
+        ome,
+        # Their samples tell as much as those of the finest level, and are fewer to read.
+        lambda: ZarrLevel(arrays[-1], axes, StoredColors("rgb"), n_channels, "level").sample(),
     )
     for array in arrays:
         shape = (array.shape[axes.y], array.shape[axes.x])
         if not levels or is_downsample(levels[0].shape, levels[-1].shape, shape):
             name = f"level {len(levels)}"
-            _check_size(folder, array)
             levels.append(ZarrLevel(array, axes, to_rgb, n_channels, name, folder))
     notices = _look_for_lost_chunks(levels) if brightfield else ()
     return SlideContents(
@@ -176,15 +258,22 @@ def _colors(
 ) -> tuple[ToRGB, bool, str]:
     """How samples become RGB, whether that is brightfield, and in words why."""
     described = [c for c in ome.get("omero", {}).get("channels", []) if isinstance(c, dict)]
-    is_plain_rgb = n_channels == 3 and _is_plain_rgb(described)
-    is_stained = any(c.get("color") or c.get("label") for c in described) and not is_plain_rgb
-    if dtype.itemsize == 1 and n_channels in (1, 3) and not is_stained:
-        return StoredColors("rgb" if n_channels == 3 else "grey"), True, "8-bit colours"
-    if is_plain_rgb:
+    labels = [c.get("label") for c in described]
+    meaning = channels_meaning(n_channels, labels, [str(c.get("color") or "") for c in described])
+    is_deep = dtype.itemsize > 1
+    if meaning is Channels.UNKNOWN and n_channels == 4 and not is_deep and is_opacity(sample()):
+        meaning = Channels.RGBA
+    if not is_deep and n_channels == 1 and meaning is Channels.UNKNOWN:
+        return StoredColors("grey"), True, "8-bit colours"
+    if meaning in (Channels.RGB, Channels.RGBA) and (described or not is_deep):
         return (
-            StoredColors("rgb", full_scale=lambda: full_scale(sample())),
-            False,
-            f"{dtype.itemsize * 8}-bit values",
+            StoredColors(
+                "rgb",
+                alpha="straight" if meaning is Channels.RGBA else None,
+                full_scale=(lambda: full_scale(sample())) if is_deep else None,
+            ),
+            not is_deep,
+            f"{dtype.itemsize * 8}-bit values" if is_deep else "8-bit colours",
         )
     colors = ["FFFFFF"] if n_channels == 1 else list(CHANNEL_COLORS[:n_channels])
     for index, channel in enumerate(described[:n_channels]):
@@ -202,16 +291,6 @@ def _colors(
 
     reason = f"{dtype.itemsize * 8}-bit grey values" if n_channels == 1 else "fluorescence channels"
     return FluorescenceColors(colors, limits), False, reason
-
-
-def _is_plain_rgb(channels: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether channels are coloured or named red, green and blue in this order."""
-    colors = [str(channel.get("color", "")).upper() for channel in channels]
-    labels = [str(channel.get("label", "")).lower() for channel in channels]
-    return colors == ["FF0000", "00FF00", "0000FF"] or labels in (
-        ["r", "g", "b"],
-        ["red", "green", "blue"],
-    )
 
 
 def _fingerprint_files(folder: Path, paths: Sequence[str]) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,21 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.regular_files import check_regular
 
 from .contents import NotReadable, NotThisFormat, SlideContents
+from .images import ImageChoice, SlideImage, chosen_image
 from .limits import impossible_size
 from .ome_zarr import is_zarr, open_ome_zarr
 from .openslide_backend import open_with_openslide
+from .openslide_formats import format_for_openslide
 from .resolution import POSSIBLE, is_possible
 from .slide import Slide
 from .tiff import open_tiff
 from .whole_image import open_jpeg, open_png
 
-_READERS: tuple[Callable[[Path], SlideContents], ...] = (
-    open_tiff,
-    open_jpeg,
-    open_png,
-    open_with_openslide,
-)
-
 
 def open_slide(
     path: str | os.PathLike[str],
     mpp: float | Sequence[float] | NDArray[np.number[Any]] | None = None,
+    image: ImageChoice = None,
 ) -> Slide:
     """Open a whole-slide image.
 
@@ -44,6 +41,9 @@ def open_slide(
         A file, or the folder of an OME-Zarr image.
     mpp
         µm/px of level 0, one number or (y, x), from 0.02 to 20. It wins over what the file says.
+    image
+        Which image of a file that has several: its number, counted from 0, or its name. Without
+        it the largest brightfield one; ``Slide.images`` has them all.
 
     Returns
     -------
@@ -53,8 +53,8 @@ def open_slide(
     Raises
     ------
     InputError
-        The file is missing, empty, cut off or of no format known here, or `mpp` is no
-        resolution.
+        The file is missing, empty, cut off or of no format known here, `mpp` is no
+        resolution, or there is no such image.
 
     Examples
     --------
@@ -66,12 +66,12 @@ def open_slide(
     try:
         check_regular(path)
         if path.is_dir():
-            return Slide(path, _of_possible_size(path, _open_folder(path)), given)
+            return Slide(path, _of_possible_size(path, _open_folder(path, image)), given)
         if not path.exists():
             raise InputError(f"{path}: there is no such file.")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty. Copy or download it again.")
-        return Slide(path, _of_possible_size(path, _open_file(path)), given)
+        return Slide(path, _of_possible_size(path, _open_file(path, image)), given)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
@@ -85,23 +85,32 @@ def _of_possible_size(path: Path, contents: SlideContents) -> SlideContents:
     return contents
 
 
-def _open_folder(path: Path) -> SlideContents:
+def _open_folder(path: Path, image: ImageChoice) -> SlideContents:
     if not is_zarr(path):
         raise InputError(
             f"{path}: is a folder without an OME-Zarr image in it. "
             "Give the slide's file, or the folder of one image."
         )
     try:
-        return open_ome_zarr(path)
+        return open_ome_zarr(path, image)
     except NotReadable as error:
         raise InputError(f"{path}: {error}.") from error
 
 
-def _open_file(path: Path) -> SlideContents:
+def _open_file(path: Path, image: ImageChoice) -> SlideContents:
+    vendor = format_for_openslide(path)
+    readers: tuple[Callable[[Path], SlideContents], ...] = (
+        partial(open_tiff, image=image),
+        open_jpeg,
+        open_png,
+        open_with_openslide,
+    )
+    if vendor is not None:
+        readers = (partial(open_with_openslide, vendor=vendor),)
     reason = ""
-    for reader in _READERS:
+    for reader in readers:
         try:
-            return reader(path)
+            return _with_image(path, reader(path), image)
         except NotThisFormat:
             continue
         except NotReadable as error:
@@ -112,6 +121,18 @@ def _open_file(path: Path) -> SlideContents:
         f"{path}: this is no slide or image of a known format, whatever its name says. "
         "Is it the right file?"
     )
+
+
+def _with_image(path: Path, contents: SlideContents, image: ImageChoice) -> SlideContents:
+    """The contents, if they have the image that is asked for; a reader of one image has no say."""
+    if not contents.images:
+        only = SlideImage("", contents.levels[0].shape, contents.brightfield)
+        try:
+            chosen_image([only], image)
+        except InputError as error:
+            contents.close()
+            raise InputError(f"{path} {error}.") from None
+    return contents
 
 
 def _checked_mpp(

@@ -1,7 +1,8 @@
 """Slides read with OpenSlide, from the extra ``napari-nh2st[openslide]``."""
 
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +14,43 @@ from napari_nh2st.errors import SegmentError
 from .colors import over_white
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
+from .openslide_formats import import_openslide
 from .resolution import from_openslide
 
 _SEGMENT = 1024
-_ENDINGS = {".mrxs", ".bif", ".vms", ".vmu", ".dcm", ".svslide", ".czi"}
+_ENDINGS = {".bif", ".vms", ".vmu", ".dcm", ".czi"}
+_MIRAX = ".mrxs"
 
 
-def open_with_openslide(path: Path) -> SlideContents:
+def open_with_openslide(path: Path, vendor: str | None = None) -> SlideContents:
     """Open a slide with OpenSlide.
+
+    Parameters
+    ----------
+    path
+        A file.
+    vendor
+        In words, the format that it was recognized to have, for errors.
 
     Raises
     ------
     NotReadable
         OpenSlide is not installed, or cannot read it either.
     """
-    try:
-        import openslide
-    except ImportError:
-        if path.suffix.lower() in _ENDINGS:
+    openslide = import_openslide()
+    if openslide is None:
+        if vendor is not None or path.suffix.lower() in _ENDINGS:
+            what = "" if vendor is None else f"{vendor}, which is "
             raise NotReadable(
-                "is read with OpenSlide, which is not installed; install napari-nh2st[openslide]"
-            ) from None
-        raise NotThisFormat("is not read without OpenSlide") from None
-    if openslide.OpenSlide.detect_format(str(path)) is None:
-        raise NotThisFormat("is not a format of OpenSlide")
+                f"is {what}read with OpenSlide, which is not installed; "
+                "install napari-nh2st[openslide]"
+            )
+        raise NotThisFormat("is not read without OpenSlide")
+    link = _LowerCase(path)
     try:
-        handle = _Handle(lambda: openslide.OpenSlide(str(path)))
+        if openslide.OpenSlide.detect_format(str(link.path)) is None:
+            _refuse(path, vendor, openslide.__library_version__)
+        handle = _Handle(lambda: openslide.OpenSlide(str(link.path)), link.remove)
         slide = handle.slide
         properties = dict(slide.properties)
         levels = tuple(
@@ -49,7 +61,12 @@ def open_with_openslide(path: Path) -> SlideContents:
         )
         names = list(slide.associated_images)
     except openslide.OpenSlideError as error:
-        raise NotReadable(f"cannot be read with OpenSlide ({error})") from error
+        link.remove()
+        what = "" if vendor is None else f"is {vendor} that "
+        raise NotReadable(f"{what}cannot be read with OpenSlide ({error})") from error
+    except NotReadable:
+        link.remove()
+        raise
 
     def decoder(name: str) -> Callable[[], NDArray[np.uint8]]:
         return lambda: _rgb(handle.slide.associated_images[name])
@@ -60,10 +77,65 @@ def open_with_openslide(path: Path) -> SlideContents:
         resolution=from_openslide(properties),
         brightfield=True,
         brightfield_reason="8-bit colours",
-        fingerprint_files=_files(path),
+        fingerprint_files=tuple(_files(path)),
         associated={name: decoder(name) for name in names},
         close=handle.close,
+        bounds=_bounds(properties, levels[0].shape),
     )
+
+
+def _refuse(path: Path, vendor: str | None, version: str) -> None:
+    """Say why OpenSlide does not know a file."""
+    if path.suffix.lower() == _MIRAX and not (path.with_suffix("") / "Slidedat.ini").is_file():
+        raise NotReadable(
+            f"is only the preview of a MIRAX slide, whose pixels are in the folder "
+            f"{path.stem} with Slidedat.ini, which is not beside it; copy that folder too"
+        )
+    if vendor is not None:
+        raise NotReadable(f"is {vendor} that cannot be read with OpenSlide {version}")
+    raise NotThisFormat("is not a format of OpenSlide")
+
+
+def _bounds(
+    properties: Mapping[str, str], shape: tuple[int, int]
+) -> tuple[int, int, int, int] | None:
+    """The scanned part, (y, x, height, width), cut to the slide; None where it is all of it."""
+    try:
+        y, x, height, width = (
+            int(properties[f"openslide.bounds-{name}"]) for name in ("y", "x", "height", "width")
+        )
+    except (KeyError, ValueError):
+        return None
+    bottom, right = min(y + height, shape[0]), min(x + width, shape[1])
+    y, x = max(y, 0), max(x, 0)
+    if bottom <= y or right <= x or (y, x, bottom, right) == (0, 0, *shape):
+        return None
+    return y, x, bottom - y, right - x
+
+
+class _LowerCase:
+    """A path that OpenSlide takes for MIRAX: it knows the suffix in small letters alone.
+
+    Where file names are told apart by capitals, that is a link to the file and its folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if path.suffix == _MIRAX or path.suffix.lower() != _MIRAX:
+            return
+        small = path.with_suffix(_MIRAX)
+        if small.exists() and small.samefile(path):
+            self.path = small
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="nh2st-", ignore_cleanup_errors=True)
+        self.path = Path(self._folder.name) / "slide.mrxs"
+        self.path.symlink_to(path.absolute())
+        self.path.with_suffix("").symlink_to(path.absolute().with_suffix(""), True)
+
+    def remove(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 class OpenSlideLevel(Level):
@@ -95,8 +167,9 @@ class OpenSlideLevel(Level):
 class _Handle:
     """An open OpenSlide object; one that met an error is of no use and is replaced."""
 
-    def __init__(self, opened: Callable[[], Any]) -> None:
+    def __init__(self, opened: Callable[[], Any], closed: Callable[[], None]) -> None:
         self._open = opened
+        self._on_close = closed
         self._lock = threading.Lock()
         self._closed = False
         self.slide = opened()
@@ -110,6 +183,7 @@ class _Handle:
         with self._lock:
             self._closed = True
             self.slide.close()
+            self._on_close()
 
 
 def _rgb(image: Any) -> NDArray[np.uint8]:
@@ -120,7 +194,16 @@ def _rgb(image: Any) -> NDArray[np.uint8]:
     return over_white(pixels[..., :3], pixels[..., 3])
 
 
-def _files(path: Path) -> tuple[Path, ...]:
-    """The file, and for MRXS, which is only a key to a folder, the index in that folder."""
-    index = path.with_suffix("") / "Slidedat.ini"
-    return (path, index) if index.is_file() else (path,)
+def _files(path: Path) -> Iterator[Path]:
+    """The file and, where it is only a key to others, those that tell slides apart.
+
+    Of MIRAX these are the description and the index of the tiles, with the size of each.
+    """
+    yield path
+    if path.suffix.lower() == _MIRAX:
+        names: list[str] = ["Slidedat.ini", "Index.dat"]
+        yield from (file for name in names if (file := path.with_suffix("") / name).is_file())
+    elif path.suffix.lower() in (".vms", ".vmu"):
+        lines = path.read_text(encoding="latin-1").splitlines()
+        named = [line.partition("=") for line in lines if line.startswith("ImageFile")]
+        yield from (file for *_, name in named if (file := path.parent / name).is_file())

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -98,19 +99,23 @@ def from_imagej(metadata: Mapping[str, Any], x: float, y: float) -> Resolution |
     return resolution(scale / y, scale / x, "ImageJ unit")
 
 
-def from_leica(xml: str, width: int, height: int) -> Resolution | None:
-    """Leica SCN: the view of the image whose finest pixels are `height` × `width`, in nm."""
-    root = _parsed(xml)
-    if root is None:
-        return None
-    for image in root.iter():
-        if _local(image.tag) != "image":
-            continue
-        parts = {_local(part.tag): part for part in image}
-        view, pixels = parts.get("view"), parts.get("pixels")
-        if view is None or pixels is None:
-            continue
+def from_leica(xml: str, width: int, height: int, occurrence: int = 0) -> Resolution | None:
+    """Leica SCN: the view of an image whose finest pixels are `height` × `width`, in nm.
+
+    Parameters
+    ----------
+    xml
+        Description of the collection.
+    width, height
+        Of the image.
+    occurrence
+        How many images of that size come before it.
+    """
+    for view, pixels in _leica_images(xml):
         if (pixels.get("sizeX"), pixels.get("sizeY")) != (str(width), str(height)):
+            continue
+        if occurrence:
+            occurrence -= 1
             continue
         return resolution(
             _number(view.get("sizeY")) / height / 1000,
@@ -120,9 +125,35 @@ def from_leica(xml: str, width: int, height: int) -> Resolution | None:
     return None
 
 
-def from_ome(xml: str, width: int, height: int) -> Resolution | None:
-    """OME-XML: physical size and unit of the first image with pixels of this size."""
-    pixels = ome_pixels(xml, width, height)
+def leica_overviews(xml: str) -> frozenset[int]:
+    """Which images of a Leica collection show all of it: those of the whole glass."""
+    root = _parsed(xml)
+    collections = [] if root is None else [e for e in root if _local(e.tag) == "collection"]
+    if not collections:
+        return frozenset()
+    collection = collections[0]
+    whole = (collection.get("sizeX"), collection.get("sizeY"))
+    return frozenset(
+        index
+        for index, (view, _) in enumerate(_leica_images(xml))
+        if (view.get("sizeX"), view.get("sizeY")) == whole
+        and _number(view.get("offsetX", "0")) == _number(view.get("offsetY", "0")) == 0
+    )
+
+
+def _leica_images(xml: str) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:
+    """View and pixels of each image of a Leica collection."""
+    root = _parsed(xml)
+    for image in () if root is None else root.iter():
+        if _local(image.tag) == "image":
+            parts = {_local(part.tag): part for part in image}
+            if "view" in parts and "pixels" in parts:
+                yield parts["view"], parts["pixels"]
+
+
+def from_ome(xml: str, width: int, height: int, occurrence: int = 0) -> Resolution | None:
+    """OME-XML: physical size and unit of an image; see `ome_pixels`."""
+    pixels = ome_pixels(xml, width, height, occurrence)
     if pixels is None:
         return None
     values = []
@@ -134,18 +165,30 @@ def from_ome(xml: str, width: int, height: int) -> Resolution | None:
     return resolution(values[0], values[1], "OME physical size")
 
 
-def ome_pixels(xml: str, width: int, height: int) -> ElementTree.Element | None:
-    """The ``Pixels`` element of the first image of this size in OME-XML."""
+def ome_pixels(
+    xml: str, width: int, height: int, occurrence: int = 0
+) -> ElementTree.Element | None:
+    """The ``Pixels`` element of an image of this size in OME-XML.
+
+    Parameters
+    ----------
+    xml
+        OME-XML.
+    width, height
+        Of the image.
+    occurrence
+        How many images of that size come before it.
+    """
     root = _parsed(xml)
     if root is None:
         return None
-    for pixels in root.iter():
-        if _local(pixels.tag) == "Pixels" and (pixels.get("SizeX"), pixels.get("SizeY")) == (
-            str(width),
-            str(height),
-        ):
-            return pixels
-    return None
+    size = (str(width), str(height))
+    found = [
+        pixels
+        for pixels in root.iter()
+        if _local(pixels.tag) == "Pixels" and (pixels.get("SizeX"), pixels.get("SizeY")) == size
+    ]
+    return found[occurrence] if occurrence < len(found) else None
 
 
 def from_philips(xml: str) -> Resolution | None:
@@ -181,6 +224,7 @@ def from_openslide(properties: Mapping[str, str]) -> Resolution | None:
     return found
 
 
+@lru_cache(maxsize=2)  # asked again for each image of a file
 def _parsed(xml: str) -> ElementTree.Element | None:
     try:
         return ElementTree.fromstring(xml)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .coarse import CoarseLevel, build, derive_levels
 from .contents import SlideContents
+from .images import SlideImage
 from .level import Level
 from .resolution import is_possible
 
@@ -52,6 +53,13 @@ class Slide:
         (height, width, 3), decoded when it is asked for.
     notices
         What looks damaged in the file or was left out, each a sentence.
+    images
+        The images of the file that `open_slide` can open, in its order.
+    image
+        Which of `images` this is.
+    bounds
+        The part of level 0 that was scanned, (y, x, height, width) in px, where the scanner
+        records it; None where all of it was. QuPath shows this part alone.
     """
 
     def __init__(
@@ -63,6 +71,11 @@ class Slide:
         self.notices = contents.notices
         self.brightfield = contents.brightfield
         self.brightfield_reason = contents.brightfield_reason
+        self.bounds = contents.bounds
+        self.image = contents.image
+        self.images = contents.images or (
+            SlideImage("", contents.levels[0].shape, contents.brightfield),
+        )
         self.associated: Mapping[str, NDArray[np.uint8]] = AssociatedImages(contents.associated)
         self.mpp: tuple[float, float] | None
         if mpp is not None:
@@ -173,9 +186,12 @@ class Slide:
         """Sha256 over the size, the first and last MB and 16 blocks between of the slide's file.
 
         Of an OME-Zarr folder: over its metadata files and its coarsest level's first chunks.
-        It tells slides apart without reading them whole, and is the same for a copy.
+        It tells slides apart without reading them whole, and is the same for a copy. Of a file
+        with several images, each has its own.
         """
         digest = hashlib.sha256()
+        if len(self.images) > 1:
+            digest.update(f"image {self.image}:".encode())
         for path in self._contents.fingerprint_files:
             size = path.stat().st_size
             digest.update(f"{path.name if self.path.is_dir() else ''}:{size}:".encode())

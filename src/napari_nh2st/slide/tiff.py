@@ -1,12 +1,13 @@
-"""Slides in TIFF: which pages are levels, which are associated images, and their colours."""
+"""Slides in TIFF."""
 
 import html
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -16,11 +17,14 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.regular_files import check_regular
 
 from . import resolution as mpp
+from .colors import StoredColors
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .file_bytes import FileBytes
+from .images import ImageChoice, SlideImage, chosen_image
 from .level import Level, is_downsample
-from .tiff_colors import MOST_CHANNELS, tiff_colors
+from .tiff_colors import MOST_CHANNELS, TiffColors, tiff_colors
 from .tiff_directories import Directories, check_directories
+from .tiff_images import Series, TiffImage, tiff_images
 from .tiff_level import TiffLevel
 from .tiff_page import StoredPage
 from .tiff_places import mark_misplaced
@@ -31,19 +35,26 @@ from .whole_image import WholeImageLevel
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ASSOCIATED = ("label", "macro", "thumbnail")
 _WHOLE_PIECE_AREA = 4096 * 4096
+_OVERLAPPING = {"ventana": "a Ventana BIF", "trestle": "a Trestle slide"}
 
 
-def open_tiff(path: Path) -> SlideContents:
+def open_tiff(path: Path, image: ImageChoice = None) -> SlideContents:
     """Open a slide stored as TIFF or BigTIFF.
+
+    Parameters
+    ----------
+    path
+        A file.
+    image
+        Which of its images; see :func:`~napari_nh2st.slide.open_slide`.
 
     Raises
     ------
     NotReadable
         It is not a TIFF, or one that another reader may know better.
     InputError
-        It is cut off.
+        It is cut off, or there is no such image.
     """
     with path.open("rb") as file:
         if file.read(4) not in _MAGIC:
@@ -57,7 +68,7 @@ def open_tiff(path: Path) -> SlideContents:
     try:
         with tiff:
             _check_other_files(path, tiff)
-            return replace(_contents(path, tiff, files), notices=files.notices(tiff))
+            return replace(_contents(path, tiff, files, image), notices=files.notices(tiff))
     except (NotReadable, InputError):
         files.close()
         raise
@@ -75,6 +86,7 @@ class _Files:
         self._directories = {self._main: directories}
         self._stored: dict[Path, list[StoredPage]] = {self._main: []}
         self._left_out: list[str] = []
+        self._known: dict[tuple[Any, int], StoredPage] = {}
 
     def of(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> FileBytes:
         path = Path(page.parent.filehandle.path).resolve()
@@ -86,6 +98,8 @@ class _Files:
 
     def stored(self, page: tifffile.TiffPage | tifffile.TiffFrame, shift: int = 0) -> StoredPage:
         """The page's pieces, which are all in the file."""
+        if (page, shift) in self._known:
+            return self._known[page, shift]
         file = self.of(page)
         stored = StoredPage(page, file, shift)
         if stored.end > file.size:
@@ -94,6 +108,7 @@ class _Files:
                 f"reach to byte {stored.end:,}. Copy or download it again."
             )
         self._stored[file.path.resolve()].append(stored)
+        self._known[page, shift] = stored
         return stored
 
     def leave_out(self, page: tifffile.TiffPage) -> None:
@@ -150,42 +165,75 @@ def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
             check_directories(other)
 
 
-def _contents(path: Path, tiff: tifffile.TiffFile, files: _Files) -> SlideContents:
+def _contents(
+    path: Path, tiff: tifffile.TiffFile, files: _Files, wanted: ImageChoice
+) -> SlideContents:
     vendor = _vendor(tiff)
-    if vendor == "ventana":
+    if vendor in _OVERLAPPING:
         raise NotReadable(
-            "is a Ventana BIF, whose overlapping tiles only OpenSlide stitches; "
+            f"is {_OVERLAPPING[vendor]}, whose overlapping tiles only OpenSlide stitches; "
             "install napari-nh2st[openslide]"
         )
-    series = _series(tiff)
-    main = _main_series(tiff, series)
+    images, associated, left_out = tiff_images(tiff)
+    for page in left_out:
+        files.leave_out(page)
+    known = [_colors(tiff, files, image) for image in images]
+    described = tuple(
+        # One that is damaged is not passed over for another: it is chosen, and said to be damaged.
+        SlideImage(image.name, image.shape, colors is None or colors.brightfield)
+        for image, colors in zip(images, known, strict=True)
+    )
+    try:
+        number = chosen_image(described, wanted)
+    except InputError as error:
+        raise InputError(f"{path} {error}.") from None
+    image = images[number]
+    colors = known[number] or _colors_of(tiff, files, image)
     levels: list[list[StoredPage]] = []
-    for level in (*main.levels, *_unlisted_levels(main, series)):
-        channels = [files.stored(page, shift) for page, shift in _channel_pages(level)]
+    for level in image.levels:
+        channels = _channels(files, level)
         if not levels or is_downsample(levels[0][0].shape, levels[-1][0].shape, channels[0].shape):
             levels.append(channels)
         else:
             files.leave_out(level.keyframe)
     files.mark_misplaced()
-    first = levels[0][0]
-    height, width = first.shape
-    found: list[TiffLevel] = []
-    colors = tiff_colors(
-        main.keyframe, levels[0], _ome_channels(tiff, width, height), lambda: found[-1].sample()
-    )
-    found.extend(
-        TiffLevel(channels, colors.to_rgb, f"level {index}", colors.background)
-        for index, channels in enumerate(levels)
-    )
     return SlideContents(
         vendor=vendor,
-        levels=tuple(_kept_if_whole(level) for level in found),
-        resolution=_resolution(tiff, main.keyframe, width, height),
+        levels=tuple(
+            _kept_if_whole(TiffLevel(channels, colors.to_rgb, f"level {index}", colors.background))
+            for index, channels in enumerate(levels)
+        ),
+        resolution=_resolution(tiff, image),
         brightfield=colors.brightfield,
         brightfield_reason=colors.reason,
         fingerprint_files=files.paths,
-        associated=dict(_associated(series, main, files)),
+        associated=dict(_associated(associated, files)),
         close=files.close,
+        images=described,
+        image=number,
+    )
+
+
+def _channels(files: _Files, level: Series) -> list[StoredPage]:
+    return [files.stored(page, shift) for page, shift in _channel_pages(level)]
+
+
+def _colors(tiff: tifffile.TiffFile, files: _Files, image: TiffImage) -> TiffColors | None:
+    """An image's colours; None where it cannot be read, which matters only if it is opened."""
+    try:
+        return _colors_of(tiff, files, image)
+    except Exception:  # a damaged page raises whatever it leads to
+        return None
+
+
+def _colors_of(tiff: tifffile.TiffFile, files: _Files, image: TiffImage) -> TiffColors:
+    channels = _channels(files, image.levels[0])
+    coarsest = channels if len(image.levels) == 1 else _channels(files, image.levels[-1])
+    return tiff_colors(
+        image.page,
+        channels,
+        _ome_channels(tiff, image),
+        TiffLevel(coarsest, StoredColors("rgb"), "").sample,
     )
 
 
@@ -202,52 +250,12 @@ def _vendor(tiff: tifffile.TiffFile) -> str:
     ):
         if flag:
             return name
-    return "generic-tiff"
-
-
-def _series(tiff: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
-    """The images of the file that have pixels."""
-    series = [one for one in tiff.series if len(one.shape) >= 2 and one.pages[0] is not None]
-    if not series:
-        raise NotReadable("is a TIFF without an image")
-    return series
-
-
-def _main_series(
-    tiff: tifffile.TiffFile, series: Sequence[tifffile.TiffPageSeries]
-) -> tifffile.TiffPageSeries:
-    """The image of the tissue: the one with the most pixels that is no associated image."""
-    if tiff.is_svs:
-        return series[0]
-    candidates = [one for one in series if one.name.lower() not in _ASSOCIATED] or series
-    return max(candidates, key=lambda one: one.keyframe.imagelength * one.keyframe.imagewidth)
-
-
-def _unlisted_levels(
-    main: tifffile.TiffPageSeries, series: Sequence[tifffile.TiffPageSeries]
-) -> list[tifffile.TiffPageSeries]:
-    """Tiled images behind a lone main one, which are levels if their sizes say so.
-
-    Tifffile groups levels that follow each other by one factor of 2, 3 or 4; writers use others.
-    """
-    if len(main.levels) > 1:
-        return []
-    key = main.keyframe
-    return [
-        one
-        for one in series
-        if one is not main
-        and one.name.lower() not in _ASSOCIATED
-        and key.is_tiled
-        and one.keyframe.is_tiled
-        and one.keyframe.dtype == key.dtype
-        and one.keyframe.samplesperpixel == key.samplesperpixel
-        and one.keyframe.photometric == key.photometric
-    ]
+    # Trestle's program; its tiles overlap by what the description says.
+    return "trestle" if str(tiff.pages.first.software).startswith("MedScan") else "generic-tiff"
 
 
 def _channel_pages(
-    level: tifffile.TiffPageSeries,
+    level: Series,
 ) -> Iterator[tuple[tifffile.TiffPage | tifffile.TiffFrame, int]]:
     """Pages of the first focal plane and time, one a channel, each with a shift in bytes.
 
@@ -275,10 +283,10 @@ def _channel_pages(
         yield page, channel * stride * key.nbytes if one_page else 0
 
 
-def _ome_channels(tiff: tifffile.TiffFile, width: int, height: int) -> list[dict[str, str]]:
+def _ome_channels(tiff: tifffile.TiffFile, image: TiffImage) -> list[dict[str, str]]:
     if not tiff.is_ome or tiff.ome_metadata is None:
         return []
-    pixels = mpp.ome_pixels(tiff.ome_metadata, width, height)
+    pixels = mpp.ome_pixels(tiff.ome_metadata, *image.shape[::-1], image.occurrence)
     if pixels is None:
         return []
     return [dict(part.attrib) for part in pixels if part.tag.endswith("}Channel")]
@@ -292,14 +300,12 @@ def _kept_if_whole(level: TiffLevel) -> Level:
 
 
 def _associated(
-    series: Sequence[tifffile.TiffPageSeries], main: tifffile.TiffPageSeries, files: _Files
+    series: Mapping[str, Series], files: _Files
 ) -> Iterator[tuple[str, Callable[[], NDArray[np.uint8]]]]:
     """Label, macro and thumbnail, each with what decodes it."""
-    for one in sorted(series, key=lambda one: -one.keyframe.imagelength):
-        name = _associated_name(one, main)
-        if one is not main and name is not None:
-            with suppress(NotReadable, NotImplementedError, ValueError):
-                yield name, _associated_decoder(one.keyframe, files.stored(one.keyframe), name)
+    for name, one in series.items():
+        with suppress(NotReadable, NotImplementedError, ValueError):
+            yield name, _associated_decoder(one.keyframe, files.stored(one.keyframe), name)
 
 
 def _associated_decoder(
@@ -310,21 +316,8 @@ def _associated_decoder(
     return lambda: level.read(0, 0, *level.shape)
 
 
-def _associated_name(one: tifffile.TiffPageSeries, main: tifffile.TiffPageSeries) -> str | None:
-    """What an image beside the main one shows, by its own words before tifffile's guess."""
-    if one.kind == "svs":
-        said = re.search(r"^(label|macro)\b", one.keyframe.description, re.MULTILINE)
-        if said:
-            return said.group(1)
-    if one.kind == "scn" and one.keyframe.imagewidth < main.keyframe.imagewidth:
-        return "macro"
-    name = one.name.lower()
-    return name if name in _ASSOCIATED else None
-
-
-def _resolution(
-    tiff: tifffile.TiffFile, page: tifffile.TiffPage, width: int, height: int
-) -> mpp.Resolution | None:
+def _resolution(tiff: tifffile.TiffFile, image: TiffImage) -> mpp.Resolution | None:
+    page, (height, width) = image.page, image.shape
     description = page.description
     first = tiff.pages.first.description
     found: mpp.Resolution | None = None
@@ -335,13 +328,13 @@ def _resolution(
     elif tiff.is_ndpi:
         found = mpp.from_tags(x, y, unit, "Hamamatsu resolution tags")
     elif tiff.is_scn:
-        found = mpp.from_leica(first, width, height)
+        found = mpp.from_leica(first, width, height, image.occurrence)
     elif tiff.is_philips:
         found = mpp.from_philips(tiff.philips_metadata or first)
     elif tiff.is_qpi:
         found = mpp.from_tags(x, y, unit, "PerkinElmer resolution tags")
     elif tiff.is_ome:
-        found = mpp.from_ome(tiff.ome_metadata or first, width, height)
+        found = mpp.from_ome(tiff.ome_metadata or first, width, height, image.occurrence)
     elif tiff.is_imagej:
         found = mpp.from_imagej(tiff.imagej_metadata or {}, x, y)
     return found or mpp.plausible(mpp.from_tags(x, y, unit, "TIFF resolution tags"))

@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from .channels import Channels, channels_meaning, is_opacity
 from .colors import (
     CHANNEL_COLORS,
     Alpha,
@@ -62,7 +63,8 @@ def tiff_colors(
     ome_channels
         Attributes of the channels in OME-XML, if any.
     sample
-        Gives samples of some pixels, (pixels, samples); asked when the first pixel is shown.
+        Gives samples of some pixels, (pixels, samples); asked when the first pixel is shown, or
+        now where nothing else tells what four samples are.
 
     Raises
     ------
@@ -74,11 +76,18 @@ def tiff_colors(
     kind = _KINDS.get(int(page.photometric))
     if kind is None:
         raise NotReadable(f"is a TIFF of colours that are not known here ({page.photometric})")
-    if n_samples == 3 and dtype == np.uint8 and kind == "grey":
-        kind = "rgb"  # three planes of 8 bits, which their writer did not call colours
-    elif kind == "rgb" and n_samples < 3:
-        kind = "grey"
     alpha = _alpha(page)
+    if kind == "rgb" and n_samples < 3:
+        kind = "grey"
+    meaning = _meaning(n_samples, ome_channels)
+    if kind == "grey" and dtype == np.uint8 and n_samples in (3, 4) and alpha is None:
+        # Samples of 8 bits that their writer did not call colours.
+        if meaning is Channels.UNKNOWN and is_opacity(sample()):
+            meaning = Channels.RGBA
+        if meaning in (Channels.RGB, Channels.RGBA):
+            kind = "rgb"
+    if kind == "rgb" and n_samples == 4 and alpha is None and meaning is Channels.RGBA:
+        alpha = "straight"
     n_channels = n_samples - (alpha is not None)
     is_deep = dtype.itemsize > 1
     is_fluorescence = any(
@@ -110,6 +119,17 @@ def tiff_colors(
     return TiffColors(convert, WHITE, not (is_deep or is_fluorescence), reason)
 
 
+def _meaning(n_samples: int, ome_channels: Sequence[dict[str, str]]) -> Channels:
+    """What the samples are, by OME-XML: one channel of several samples is a colour picture."""
+    if len(ome_channels) == 1 and ome_channels[0].get("SamplesPerPixel") == str(n_samples):
+        return {3: Channels.RGB, 4: Channels.RGBA}.get(n_samples, Channels.UNKNOWN)
+    return channels_meaning(
+        n_samples,
+        [channel.get("Name") for channel in ome_channels],
+        [_hexadecimal(channel) for channel in ome_channels],
+    )
+
+
 def _alpha(page: tifffile.TiffPage) -> Alpha:
     """The meaning of the first extra sample; one of no stated meaning is no opacity."""
     meanings: dict[int, Alpha] = {1: "premultiplied", 2: "straight"}
@@ -128,7 +148,13 @@ def _channel_colors(ome_channels: Sequence[dict[str, str]], n_channels: int) -> 
         return ["FFFFFF"]
     colors = list(CHANNEL_COLORS[:n_channels])
     for index, channel in enumerate(ome_channels[:n_channels]):
-        value = channel.get("Color", "")
-        if re.fullmatch(r"-?\d+", value) and int(value) not in (-1, 0):
-            colors[index] = f"{(int(value) & 0xFFFFFFFF) >> 8:06X}"
+        colors[index] = _hexadecimal(channel) or colors[index]
     return colors
+
+
+def _hexadecimal(channel: dict[str, str]) -> str:
+    """A channel's colour as hexadecimal RGB, empty where it has none."""
+    value = channel.get("Color", "")
+    if not re.fullmatch(r"-?\d+", value) or int(value) in (-1, 0):
+        return ""
+    return f"{(int(value) & 0xFFFFFFFF) >> 8:06X}"

@@ -85,6 +85,11 @@ class TiffLevel(Level):
                 except SegmentError:
                     continue
                 if pixels is not None:
+                    # Whole tiles are stored: what lies beyond the edge says nothing of the slide.
+                    pixels = pixels[
+                        : self.shape[0] - row * self._channels[0].piece_shape[0],
+                        : self.shape[1] - column * self._channels[0].piece_shape[1],
+                    ]
                     found.append(pixels[::4, ::4].reshape(-1, pixels.shape[-1]))
         if not found:
             n_samples = sum(page.samples for page in self._channels)

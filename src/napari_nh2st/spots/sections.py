@@ -17,6 +17,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.files import write_text
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.slide import Slide
+from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.placement import Fix, apply_fix
 from napari_nh2st.spots.read import read_spots, takes_positions
@@ -24,7 +25,8 @@ from napari_nh2st.spots.st_tables import is_table
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
 _CHOICE = ("library", "bin_um", "coordinate_system")
-_OPTIONAL = ("positions", "mpp", "fix", *_CHOICE)
+_SELDOM = (*_CHOICE, "image")
+_OPTIONAL = ("positions", "mpp", "fix", *_SELDOM)
 _COLUMNS = (*_REQUIRED, *_OPTIONAL)
 _YAML = (".yaml", ".yml")
 
@@ -53,6 +55,8 @@ class Section:
     library, bin_um, coordinate_system
         Which part of the expression file, where it holds several, as
         :func:`~napari_nh2st.spots.read_spots` takes them.
+    image
+        Which image of the slide's file, by number or name; None for the largest brightfield one.
     """
 
     section_id: str
@@ -65,6 +69,7 @@ class Section:
     library: str | None = None
     bin_um: int | None = None
     coordinate_system: str | None = None
+    image: ImageChoice = None
 
     @property
     def choice(self) -> SpotChoice:
@@ -110,9 +115,9 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     path
         CSV (comma, semicolon or tab) with the columns ``section_id``, ``donor_id``, ``slide``,
         ``expression`` and, optional, ``positions``, ``mpp``, ``fix`` (see
-        :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`), ``library``, ``bin_um`` and
-        ``coordinate_system``; or YAML, a list of mappings with the same keys, by itself or under
-        ``sections``. Relative paths start at its folder.
+        :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`), ``library``, ``bin_um``,
+        ``coordinate_system`` and ``image``; or YAML, a list of mappings with the same keys, by
+        itself or under ``sections``. Relative paths start at its folder.
 
     Returns
     -------
@@ -183,8 +188,8 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    used = [name for name in _CHOICE if any(getattr(section, name) for section in sections)]
-    writer.writerow([name for name in _COLUMNS if name not in _CHOICE or name in used])
+    used = [n for n in _SELDOM if any(getattr(one, n) is not None for one in sections)]
+    writer.writerow([name for name in _COLUMNS if name not in _SELDOM or name in used])
     for section in sections:
         writer.writerow(
             (
@@ -195,7 +200,7 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
                 told(section.positions),
                 "" if section.mpp is None else repr(float(section.mpp)),
                 "" if section.fix is None else section.fix.spelled(),
-                *(getattr(section, name) or "" for name in used),
+                *("" if (v := getattr(section, name)) is None else v for name in used),
             )
         )
     write_text(path, text.getvalue())
@@ -296,6 +301,7 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
         row.get("library") or None,
         bin_um,
         row.get("coordinate_system") or None,
+        row.get("image") or None,
     )
 
 

@@ -1,17 +1,18 @@
 """Regions drawn elsewhere, as GeoJSON (QuPath's export among them)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.mask import Polygon
 
 
-def read_regions(path: Path) -> tuple[Polygon, ...]:
+def read_regions(path: Path, slide: Slide | None = None) -> tuple[Polygon, ...]:
     """Read the polygons of a GeoJSON file.
 
     Parameters
@@ -19,6 +20,9 @@ def read_regions(path: Path) -> tuple[Polygon, ...]:
     path
         Geometries, features or collections of them; coordinates are (x, y) in full-resolution
         pixels, as QuPath writes them. Whatever is no polygon is left out.
+    slide
+        The slide that they lie on. QuPath shows the scanned part of a slide alone and counts from
+        its corner: where the slide has bounds, that corner is added.
 
     Returns
     -------
@@ -44,7 +48,13 @@ def read_regions(path: Path) -> tuple[Polygon, ...]:
         raise InputError(f"{path} is not GeoJSON: a polygon's coordinates are malformed") from None
     if not polygons:
         raise InputError(f"{path} has no polygon; regions are Polygon or MultiPolygon geometries")
-    return polygons
+    return polygons if slide is None else on_slide(polygons, slide)
+
+
+def on_slide(polygons: Sequence[Polygon], slide: Slide) -> tuple[Polygon, ...]:
+    """Polygons of QuPath, (y, x), in full-resolution pixels of the whole slide."""
+    corner = np.zeros(2) if slide.bounds is None else np.array(slide.bounds[:2], float)
+    return tuple(polygon + corner for polygon in polygons)
 
 
 def _polygons(content: Any) -> Iterator[list[Any]]:

@@ -1,5 +1,6 @@
 """Where on a slide there is tissue."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,7 +97,8 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
 
     A pixel is tissue where it is stained: saturation above Otsu's threshold (Otsu 1979) or
     optical density clearly above the glass. Pen ink, by its hues and its black, and smooth faint
-    smears are left out; specks and small holes go.
+    smears are left out; specks and small holes go. Beyond the slide's bounds nothing was scanned,
+    so nothing is looked for there.
 
     Parameters
     ----------
@@ -116,10 +118,38 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
     image = slide_overview(slide, max(MASK_UM_PER_PX / um, max(slide.shape) / LARGEST_MASK_SIDE))
     downsample = (slide.shape[0] / image.shape[0], slide.shape[1] / image.shape[1])
     pixel_um2 = um**2 * downsample[0] * downsample[1]
-    tissue = stained(image, max(1, round(min_area_um2 / pixel_um2)))
+    tissue = np.zeros(image.shape[:2], bool)
+    scanned = _scanned_part(slide, image.shape[:2])
+    seen = image[scanned]
+    tissue[scanned] = stained(seen, max(1, round(min_area_um2 / pixel_um2)))
     # What cannot be read may be tissue: keep it, so that its tiles are reported and not dropped.
-    tissue |= (image == DAMAGED_GREY).all(-1)
+    tissue[scanned] |= (seen == DAMAGED_GREY).all(-1)
     return TissueMask(tissue, downsample)
+
+
+def scanned_area(slide: Slide) -> TissueMask | None:
+    """A mask of all that was scanned; None where that is the whole slide."""
+    if slide.bounds is None:
+        return None
+    downsample = max(1.0, max(slide.shape) / LARGEST_MASK_SIDE)
+    height, width = (max(1, round(side / downsample)) for side in slide.shape)
+    scanned = np.zeros((height, width), bool)
+    scanned[_scanned_part(slide, (height, width))] = True
+    return TissueMask(scanned, (slide.shape[0] / height, slide.shape[1] / width))
+
+
+def _scanned_part(slide: Slide, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns, in a picture of the slide of this shape, that were scanned."""
+    if slide.bounds is None:
+        return slice(None), slice(None)
+    parts = []
+    for first, side, full, size in zip(
+        slide.bounds[:2], slide.bounds[2:], slide.shape, shape, strict=True
+    ):
+        low = min(int(first * size / full), size - 1)
+        high = math.ceil((first + side) * size / full)
+        parts.append(slice(low, max(low + 1, min(high, size))))
+    return parts[0], parts[1]
 
 
 def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:

@@ -119,7 +119,7 @@ def _section(values: Mapping[str, Any]) -> Section:
         None if positions is None else Path(positions),
         values["mpp"],
         None if fix is None else Fix(**fix),
-        *(values.get(name) for name in ("library", "bin_um", "coordinate_system")),
+        *(values.get(name) for name in ("library", "bin_um", "coordinate_system", "image")),
     )
 
 

@@ -108,7 +108,9 @@ def stain_of(sections: Sequence[MeasuredSection]) -> StainProfile | None:
     described = []
     for measured in sections:
         try:
-            with open_slide(measured.section.slide, mpp=measured.mpp) as slide:
+            with open_slide(
+                measured.section.slide, mpp=measured.mpp, image=measured.section.image
+            ) as slide:
                 described.append(slide_stain(slide, centers=measured.centers))
         except InputError:  # no tissue: what it looks like cannot be said, and training went well
             continue

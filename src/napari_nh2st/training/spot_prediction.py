@@ -17,6 +17,7 @@ from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.slide.overview import slide_overview
+from napari_nh2st.slide.record import slide_record
 from napari_nh2st.training.metrics import MEASURED
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
 
@@ -85,7 +86,9 @@ def predict_spots(
     )
     prediction = AnnData(values, obs=obs, var=var, obsm=places(xy), layers={MEASURED: target})
     library = measured.section.slide.stem
-    with open_slide(measured.section.slide, mpp=measured.mpp) as slide:
+    with open_slide(
+        measured.section.slide, mpp=measured.mpp, image=measured.section.image
+    ) as slide:
         prediction.uns["spatial"] = {library: _spatial(slide, measured, config.tile_um)}
         prediction.uns["nh2st"] = _provenance(slide, model, measured, placement)
     return prediction
@@ -175,13 +178,8 @@ def _provenance(
         "donor": measured.donor,
         "pitch_um": measured.pitch_um,
         "layout": measured.layout,
-        "slide": {
-            "name": slide.path.name,
-            "path": str(slide.path.absolute()),
-            "fingerprint": slide.fingerprint,
-            "shape": np.array(slide.shape),
-            "mpp": np.array(measured.mpp),
-        },
+        # Of the µm/px, what the spots' distance says counts.
+        "slide": slide_record(slide) | {"mpp": np.array(measured.mpp)},
         "run": {"device": str(placement.device), "precision": placement.precision},
         "versions": library_versions(),
     }

@@ -15,6 +15,7 @@ from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
+from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots import Section, check_section, expression_target, spot_array
 from napari_nh2st.spots.sections import section_spots
 from napari_nh2st.tiles import neighborhoods
@@ -91,7 +92,7 @@ def load_study(
         raise InputError("There is no section to train on; the sections table names none")
     measured = []
     for section in sections:
-        with open_slide(section.slide, mpp=section.mpp) as slide:
+        with open_slide(section.slide, mpp=section.mpp, image=section.image) as slide:
             spots = section_spots(section, slide)
             check = check_section(
                 spots, slide, name=section.section_id, trust_positions=trust_positions
@@ -171,7 +172,12 @@ def section_tiles(
     # Smoothed over all spots there are, whether or not their tiles can be read.
     target = expression_target(measured.spots, panel)
     tiles, readable = read_tiles(
-        measured.section.slide, measured.mpp, measured.centers, tile_px=tile_px, mpp=mpp
+        measured.section.slide,
+        measured.mpp,
+        measured.centers,
+        tile_px=tile_px,
+        mpp=mpp,
+        image=measured.section.image,
     )
     kept = np.flatnonzero(readable)
     if not len(kept):
@@ -198,6 +204,7 @@ def read_tiles(
     tile_px: int,
     mpp: float,
     threads: int = 2,
+    image: ImageChoice = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Tiles of a slide around given centers.
 
@@ -211,6 +218,8 @@ def read_tiles(
         Side of a tile and its µm/px.
     threads
         That decode the slide.
+    image
+        Which image of the slide's file.
 
     Returns
     -------
@@ -223,7 +232,10 @@ def read_tiles(
     readable = np.ones(len(centers), bool)
     # From top to bottom, so that pieces of the slide are decoded once.
     order = np.lexsort((centers[:, 1], np.round(centers[:, 0] * slide_mpp[0] / (tile_px * mpp))))
-    with open_slide(slide_path, mpp=slide_mpp) as slide, ThreadPoolExecutor(threads) as pool:
+    with (
+        open_slide(slide_path, mpp=slide_mpp, image=image) as slide,
+        ThreadPoolExecutor(threads) as pool,
+    ):
         source = tile_source(slide, slide_mpp, centers, tile_px, mpp)
         reader = BulkReader(slide.levels[source.level], source.top_left, source.size)
         resample = Resampler(source.extent, tile_px, torch.device("cpu"))

@@ -212,6 +212,7 @@ class CompareWidget(ShownComparison):
         return {
             "slide": slide.path,
             "mpp": slide.mpp,
+            "image": slide.image,
             "expression": measured.expression,
             "positions": measured.positions,
             "fix": self.section.fix,

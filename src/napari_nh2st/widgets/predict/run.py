@@ -55,6 +55,7 @@ class PredictionRun(StoppableJob):
                 "predict",
                 slide=slide.path,
                 mpp=slide.mpp,
+                image=slide.image,
                 model=model,
                 settings=settings,
                 look_at=look_at,

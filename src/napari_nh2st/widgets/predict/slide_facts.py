@@ -86,7 +86,7 @@ class SlideFacts(QWidget):
         pitch_um
             Distance between tiles; None for the model's own.
         """
-        asked = None if slide is None else (slide.path, slide.mpp, _stain_of(config))
+        asked = None if slide is None else (slide.path, slide.image, slide.mpp, _stain_of(config))
         self._slide, self._config, self._pitch_um = slide, config, pitch_um
         if asked != self._asked:
             self._asked, self._found = asked, None

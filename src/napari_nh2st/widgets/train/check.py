@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots import (
     Fix,
     Proposal,
@@ -35,7 +36,7 @@ class Measured:
 
     Parameters
     ----------
-    slide, expression, positions, mpp, fix
+    slide, expression, positions, mpp, fix, image
         As in :class:`~napari_nh2st.spots.Section`.
     trust_positions
         As in :func:`~napari_nh2st.spots.check_section`.
@@ -47,6 +48,7 @@ class Measured:
     mpp: float | None = None
     fix: Fix | None = None
     trust_positions: bool = False
+    image: ImageChoice = None
 
     @classmethod
     def of(cls, section: Section, trust_positions: bool) -> "Measured":
@@ -58,6 +60,7 @@ class Measured:
             section.mpp,
             section.fix,
             trust_positions,
+            section.image,
         )
 
 
@@ -95,7 +98,9 @@ def check(measured: Measured) -> Found:
     with ExitStack() as opened:
         spots, slide = None, None
         try:
-            slide = opened.enter_context(open_slide(measured.slide, mpp=measured.mpp))
+            slide = opened.enter_context(
+                open_slide(measured.slide, mpp=measured.mpp, image=measured.image)
+            )
         except InputError as error:
             unreadable.append(_sentence(error))
         except Exception as error:  # a reader that met what nobody foresaw: the row says so

@@ -29,10 +29,13 @@ class OpenSlide:
         Its file.
     mpp
         µm/px that was given for it, with its layer or when it was opened; None for its own.
+    image
+        Number of the image of a file with several, else None.
     """
 
     path: Path
     mpp: float | None
+    image: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,14 @@ class OpenMeasured:
 
 def open_slides(layers: Iterable[Layer]) -> list[OpenSlide]:
     """The slides among layers, once each: one may lie in several layers, side by side for one."""
-    found: dict[Path, float | None] = {}
+    found: dict[tuple[Path, int | None], float | None] = {}
     for layer in layers:
         slide = layer.metadata.get(SLIDE_KEY) if isinstance(layer, Image) else None
         if isinstance(slide, Slide):
             given = _given(slide, layer.metadata.get(GIVEN_KEY))
-            found[slide.path] = found.get(slide.path) or given
-    return [OpenSlide(path, mpp) for path, mpp in found.items()]
+            which = (slide.path, slide.image if len(slide.images) > 1 else None)
+            found[which] = found.get(which) or given
+    return [OpenSlide(path, mpp, image) for (path, image), mpp in found.items()]
 
 
 def open_measured(layers: Iterable[Layer]) -> list[OpenMeasured]:

@@ -9,6 +9,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
+from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots import Fix, Section
 from napari_nh2st.spots.st_tables import is_table
 
@@ -36,7 +37,7 @@ class SectionRow:
         What it is for.
     name, donor
         As in :class:`~napari_nh2st.spots.Section`; empty while not given.
-    slide, expression, positions, mpp, fix
+    slide, expression, positions, mpp, fix, image
         Likewise; None while not given.
     """
 
@@ -48,6 +49,7 @@ class SectionRow:
     positions: Path | None = None
     mpp: float | None = None
     fix: Fix | None = None
+    image: ImageChoice = None
 
     @property
     def missing_files(self) -> tuple[str, ...]:
@@ -71,7 +73,14 @@ class SectionRow:
         if self.missing or self.slide is None or self.expression is None:
             return None
         return Section(
-            self.name, self.donor, self.slide, self.expression, self.positions, self.mpp, self.fix
+            self.name,
+            self.donor,
+            self.slide,
+            self.expression,
+            self.positions,
+            self.mpp,
+            self.fix,
+            image=self.image,
         )
 
 
@@ -86,6 +95,7 @@ def row_of(section: Section, role: Role = "train") -> SectionRow:
         section.positions,
         section.mpp,
         section.fix,
+        image=section.image,
     )
 
 
@@ -147,18 +157,19 @@ class SectionRows:
             ]
         )
 
-    def add_slide(self, path: Path, mpp: float | None = None) -> None:
+    def add_slide(self, path: Path, mpp: float | None = None, image: ImageChoice = None) -> None:
         """Add a row for a slide, or fill one that waits for its slide."""
         free = [k for k, row in enumerate(self._rows) if row.slide is None]
         place = _best(path, [(k, self._rows[k]) for k in free])
         if place is None:
-            self.set([*self._rows, SectionRow(name=self._free_name(path), slide=path, mpp=mpp)])
+            row = SectionRow(name=self._free_name(path), slide=path, mpp=mpp, image=image)
+            self.set([*self._rows, row])
         else:
             row = self._rows[place]
             name = row.name or self._free_name(path)
-            self.change([place], slide=path, name=name, mpp=row.mpp or mpp)
+            self.change([place], slide=path, name=name, mpp=row.mpp or mpp, image=image)
 
-    def add_open_slide(self, path: Path, mpp: float | None) -> None:
+    def add_open_slide(self, path: Path, mpp: float | None, image: ImageChoice = None) -> None:
         """Add a slide that is open; rows that have it take the µm/px given for it if they lack it.
 
         Parameters
@@ -167,12 +178,15 @@ class SectionRows:
             The slide.
         mpp
             µm/px that was given for it; None for its own.
+        image
+            Which image of a file that has several.
         """
-        its = [k for k, row in enumerate(self._rows) if row.slide == path]
+        same = (image, None if image is None else str(image))
+        its = [k for k, row in enumerate(self._rows) if row.slide == path and row.image in same]
         if its:
             self.change([k for k in its if self._rows[k].mpp is None], mpp=mpp)
         else:
-            self.add_slide(path, mpp)
+            self.add_slide(path, mpp, image)
 
     def add_expression(self, path: Path) -> None:
         """Give measured spots to the row they seem to belong to; a new one if none waits."""

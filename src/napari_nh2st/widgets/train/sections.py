@@ -220,7 +220,7 @@ class SectionsTable(QWidget):
 
         def add() -> None:
             for slide in slides:
-                self.rows.add_open_slide(slide.path, slide.mpp)
+                self.rows.add_open_slide(slide.path, slide.mpp, slide.image)
             for one in spots:
                 self.rows.add_measured(one.expression, one.positions, one.fix, one.slide)
 

@@ -88,7 +88,13 @@ class SectionsModel(QAbstractTableModel):
         if row.missing_files or row.slide is None or row.expression is None:
             return None
         return Measured(
-            row.slide, row.expression, row.positions, row.mpp, row.fix, self.trust_positions
+            row.slide,
+            row.expression,
+            row.positions,
+            row.mpp,
+            row.fix,
+            self.trust_positions,
+            row.image,
         )
 
     def state(self, number: int) -> RowState:
