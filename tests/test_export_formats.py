@@ -288,6 +288,28 @@ def test_ome_zarr_puts_every_tile_at_its_place_in_micrometres(
     assert np.isnan(image).any()
 
 
+@pytest.mark.parametrize(("layout", "pitch_um"), [("square", 90.0), ("hexagonal", 60.0)])
+def test_ome_zarr_lies_in_place_where_a_viewer_knows_its_scale_alone(
+    tmp_path: Path, layout: Any, pitch_um: float
+) -> None:
+    slide = array_slide(ArrayLevel(textured(900, 600)), mpp=MPP, path="section.tif")
+    prediction = drawn_prediction(slide, layout, pitch_um)
+    # No tile lies at the corner.
+    prediction = prediction[(prediction.obs[["array_row", "array_col"]] > 0).all(axis=1)].copy()
+    export(prediction, tmp_path / "out.ome.zarr", genes=("VIM",))
+    attributes = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text())
+    (dataset,) = attributes["multiscales"][0]["datasets"]
+    scale = np.array(dataset["coordinateTransformations"][0]["scale"][1:])
+    image = zarr.open_array(tmp_path / "out.ome.zarr" / "0", mode="r")[0]
+    expected = (prediction.obsm["spatial"][:, ::-1] - 0.5) * MPP
+    values = prediction[:, "VIM"].X[:, 0]
+    known = np.isfinite(values)
+    assert known.sum() > 3
+    for value, place in zip(values[known], expected[known], strict=True):
+        shown = np.argwhere(image == value).mean(0) * scale
+        assert (abs(shown - place) <= 8).all()
+
+
 def test_ome_zarr_channels_are_labelled_with_their_genes(
     tmp_path: Path, prediction: AnnData
 ) -> None:

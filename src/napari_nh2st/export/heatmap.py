@@ -36,13 +36,21 @@ class HeatmapRaster:
     width: int
 
     @classmethod
-    def of(cls, prediction: AnnData) -> "HeatmapRaster":
-        """The raster of a prediction, no larger than its tiles need."""
+    def of(cls, prediction: AnnData, from_corner: bool = False) -> "HeatmapRaster":
+        """The raster of a prediction.
+
+        Parameters
+        ----------
+        prediction
+            At the tiles of a grid.
+        from_corner
+            It begins at the slide's upper left corner; else it is no larger than its tiles need.
+        """
         step_y, step_x = (float(v) for v in prediction.uns["nh2st"]["step_px_fullres"])
         width = 2 if prediction.uns["nh2st"]["layout"] == "hexagonal" else 1
         rows = prediction.obs["array_row"].to_numpy(np.int64)
         columns = prediction.obs["array_col"].to_numpy(np.int64)
-        row, column = int(rows.min()), int(columns.min())
+        row, column = (0, 0) if from_corner else (int(rows.min()), int(columns.min()))
         # A tile's center is that of its array position; two pixels meet there if it is two wide.
         center = (row + 0.5) * step_y, (column + 0.5 - (width - 1) / 2) * step_x
         return cls(

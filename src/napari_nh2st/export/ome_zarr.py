@@ -22,6 +22,9 @@ from napari_nh2st.export.contents import (
 from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.files import check_place, whole_output
 
+_LARGEST_PIXEL_UM = 16.0
+"""Half of it, about a nucleus, is how far off viewers show the heatmap that ignore translations."""
+
 _COLORS = ("FFFFFF", "FF00FF", "00FFFF", "FFFF00", "FF8000", "00FF80")
 
 
@@ -32,12 +35,14 @@ def write_ome_zarr(
     genes: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write an image of one pixel per tile (two of a hexagonal array), as OME-NGFF 0.4.
+    """Write an image in which each tile is a block of equal pixels, as OME-NGFF 0.4.
 
     The array is float32 (channel, y, x), NaN where there is no value. Scale and translation are
     in µm, pixel centers at whole numbers, as in an OME-Zarr slide whose scale is its µm/px: the
-    two lie over each other. Channels are labelled with their genes and have robust windows; the
-    most reliable gene is the active one.
+    two lie over each other. Some viewers, napari-ome-zarr among them, ignore translations: so the
+    image begins at the slide's corner, and its pixels are small enough for what is left of the
+    translation, half a pixel, not to matter. Channels are labelled with their genes and have
+    robust windows; the most reliable gene is the active one.
 
     The AnnData of these genes lies beside the image, in ``tables/table`` as in SpatialData, which
     readers of images pass by: from it the prediction can be opened again.
@@ -67,28 +72,36 @@ def write_ome_zarr(
     check_place(
         path, overwrite, is_ours=is_heatmap_image, kind="a heatmap of this program", folder=True
     )
-    raster = HeatmapRaster.of(prediction)
+    raster = HeatmapRaster.of(prediction, from_corner=True)
+    blocks = _pixels_per_step(prediction, raster)
+    shape = (raster.shape[0] * blocks[0], raster.shape[1] * blocks[1])
     shown = best_gene(prediction[:, list(names)])
     channels = []
     with whole_output(path) as draft:
         group = zarr.open_group(draft, mode="w", zarr_format=2)
         array = group.create_array(
             "0",
-            shape=(len(names), *raster.shape),
-            chunks=(1, *(min(side, 1024) for side in raster.shape)),
+            shape=(len(names), *shape),
+            chunks=(1, *(min(side, 1024) for side in shape)),
             dtype="float32",
             fill_value=np.nan,
             chunk_key_encoding={"name": "v2", "separator": "/"},
         )
         for number, gene in enumerate(names):
             values = gene_values(prediction, gene)
-            array[number] = raster.image(values)
+            array[number] = raster.image(values).repeat(blocks[0], axis=0).repeat(blocks[1], axis=1)
             channels.append(_channel(gene, values, _COLORS[number % len(_COLORS)], gene == shown))
-        group.attrs.update(_attributes(prediction, raster, channels))
+        group.attrs.update(_attributes(prediction, raster, blocks, channels))
         folder, table = TABLE.split("/")
         tables = group.create_group(folder)
         tables.attrs["tables"] = [table]
         write_anndata_group(tables, table, prediction[:, list(names)].copy())
+
+
+def _pixels_per_step(prediction: AnnData, raster: HeatmapRaster) -> tuple[int, int]:
+    """How many pixels of the image a step of the raster is, along y and x."""
+    y, x = np.ceil(raster.step * slide_mpp(prediction) / _LARGEST_PIXEL_UM)
+    return int(y), int(x)
 
 
 def _channel(gene: str, values: Any, color: str, active: bool) -> dict[str, Any]:
@@ -108,10 +121,15 @@ def _channel(gene: str, values: Any, color: str, active: bool) -> dict[str, Any]
 
 
 def _attributes(
-    prediction: AnnData, raster: HeatmapRaster, channels: list[dict[str, Any]]
+    prediction: AnnData,
+    raster: HeatmapRaster,
+    blocks: tuple[int, int],
+    channels: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Metadata after OME-NGFF 0.4, https://ngff.openmicroscopy.org/0.4."""
-    scale, translate = raster.placement(slide_mpp(prediction))
+    step, center = raster.placement(slide_mpp(prediction))
+    scale = step / blocks
+    translate = center - step / 2 + scale / 2
     space = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
     transformations = [
         {"type": "scale", "scale": [1.0, *scale.tolist()]},
