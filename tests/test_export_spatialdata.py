@@ -55,7 +55,11 @@ def test_tiles_picture_and_table_share_full_resolution_pixels(
 
     # The picture covers the slide to within one of its own pixels at the lower and right edge.
     extent = spatialdata.get_extent(store["hires"], coordinate_system="global")
-    assert store["hires"].shape == (3, 2050, 210)
+    levels = [store["hires"][level].image for level in store["hires"].children]
+    assert [level.shape[1:] for level in levels] == [(2050, 210), (1025, 105), (512, 52), (256, 26)]
+    (section,) = prediction.uns["spatial"].values()
+    picture = np.moveaxis(levels[0].to_numpy(), 0, -1)
+    np.testing.assert_array_equal(picture, section["images"]["hires"])
     np.testing.assert_allclose(extent["y"], (0, 4100), atol=2)
     np.testing.assert_allclose(extent["x"], (0, 420), atol=2)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -215,7 +215,11 @@ def declared_requirements() -> list[Requirement]:
     lines = [
         *project["build-system"]["requires"],
         *project["project"]["dependencies"],
-        *(line for name in ("napari", "openslide", "hub") for line in extras[name]),
+        *(
+            line
+            for name in ("napari", "openslide", "hub", "spatialdata", "visium-hd")
+            for line in extras[name]
+        ),
         *(line for group in project["dependency-groups"].values() for line in group),
     ]
     return [Requirement(line) for line in lines if isinstance(line, str)]

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import h5py
@@ -165,11 +166,7 @@ def test_without_pyarrow_the_extra_is_named(
 ) -> None:
     write_outs(tmp_path / "outs")
     (tmp_path / "outs" / "spatial" / "tissue_positions.parquet").write_bytes(b"PAR1")
-
-    def absent(*_: object) -> None:
-        raise ImportError("pyarrow")
-
-    monkeypatch.setattr(pd, "read_parquet", absent)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"napari-nh2st\[visium-hd\]"):
         read_spots(tmp_path)
 

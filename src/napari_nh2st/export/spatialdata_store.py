@@ -1,5 +1,6 @@
 """SpatialData stores, written with the extra ``spatialdata``."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,14 +11,17 @@ import numpy as np
 import pandas as pd
 import zarr
 from anndata import AnnData
+from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import MARK, chosen_genes, is_on_grid, origin
 from napari_nh2st.export.outlines import spot_diameter, tile_outlines
+from napari_nh2st.extras import import_extra
 from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.spots import spot_picture
 
 _INSTANCE = "tile_id"
+_SMALLEST_LEVEL = 512
+"""Pixels of the longest side of the coarsest level of a picture."""
 
 
 def write_spatialdata(
@@ -29,7 +33,7 @@ def write_spatialdata(
 ) -> None:
     """Write a SpatialData store of picture, tiles and values.
 
-    - image ``hires``: the stored picture of the slide, with its scale;
+    - image ``hires``: the stored picture of the slide, with its scale, in several resolutions;
     - shapes ``tiles`` (squares), or ``spots`` (circles) of a prediction at spots;
     - ``table``: the AnnData, whose rows annotate the shapes.
 
@@ -52,12 +56,7 @@ def write_spatialdata(
         The extra is missing, there is no such gene, or the folder may not or cannot be written.
     """
     names = chosen_genes(prediction, genes)
-    try:
-        spatialdata = import_module("spatialdata")
-    except ImportError:
-        raise InputError(
-            "Writing SpatialData needs an extra: pip install 'napari-nh2st[spatialdata]'"
-        ) from None
+    spatialdata = import_extra("spatialdata", "spatialdata", "Writing SpatialData")
     check_place(
         path, overwrite, is_ours=_is_ours, kind="a SpatialData store of this program", folder=True
     )
@@ -109,7 +108,13 @@ def _image(prediction: AnnData) -> Any:
         dims=("c", "y", "x"),
         c_coords=("r", "g", "b"),
         transformations={"global": to_full},
+        scale_factors=[2] * _halvings(picture),
     )
+
+
+def _halvings(picture: NDArray[np.uint8]) -> int:
+    """How often a picture is halved until it fits a small window: once at least."""
+    return max(1, math.ceil(math.log2(max(picture.shape[:2]) / _SMALLEST_LEVEL)))
 
 
 def _is_ours(folder: Path) -> bool:

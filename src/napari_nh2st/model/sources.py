@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.extras import import_extra
 from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -109,14 +110,9 @@ def _from_hub(name: str, files: Sequence[str] = (CONFIG_FILE, WEIGHTS_FILE, CARD
             f"{name} is neither a folder nor a pinned Hugging Face model: give owner/name@REVISION "
             "with the full commit hash (40 hexadecimal digits) as revision"
         )
+    hub = import_extra("huggingface_hub", "hub", "A model from the Hugging Face Hub")
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise InputError(
-            "Models from the Hugging Face Hub need the extra `hub`: pip install 'napari-nh2st[hub]'"
-        ) from None
-    try:
-        folder = snapshot_download(
+        folder = hub.snapshot_download(
             match["repository"],
             revision=match["revision"],
             allow_patterns=list(files),

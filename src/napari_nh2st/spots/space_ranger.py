@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.extras import import_extra
 from napari_nh2st.spots.assembly import Source, SpotPositions, join
 from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable
@@ -192,12 +193,9 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
+    import_extra("pyarrow", "visium-hd", f"{path}: reading parquet")
     try:
-        return pd.read_parquet(path)
-    except ImportError:
-        raise InputError(
-            f"{path}: reading parquet needs pyarrow: pip install 'napari-nh2st[visium-hd]'"
-        ) from None
+        return pd.read_parquet(path, engine="pyarrow")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error})") from None
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.extras import import_extra
 from napari_nh2st.spots.anndata_files import spots_of
 from napari_nh2st.spots.assembly import Source
 from napari_nh2st.spots.choice import SpotOption, choice_needed
@@ -66,13 +66,9 @@ def read_spatialdata(
     InputError
         The extra is missing, the store cannot be read, or what is named is not in it.
     """
-    try:
-        spatialdata = import_module("spatialdata")
-    except ImportError:
-        raise InputError(
-            f"{path} is a SpatialData store; reading it needs: "
-            "pip install 'napari-nh2st[spatialdata]'"
-        ) from None
+    spatialdata = import_extra(
+        "spatialdata", "spatialdata", f"{path} is a SpatialData store; reading it"
+    )
     refuse_pickles(path)
     try:
         store = spatialdata.read_zarr(path)
