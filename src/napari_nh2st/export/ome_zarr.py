@@ -100,7 +100,7 @@ def write_ome_zarr(
 
 def _pixels_per_step(prediction: AnnData, raster: HeatmapRaster) -> tuple[int, int]:
     """How many pixels of the image a step of the raster is, along y and x."""
-    y, x = np.ceil(raster.step * slide_mpp(prediction) / _LARGEST_PIXEL_UM)
+    y, x = np.ceil(np.multiply(raster.step, slide_mpp(prediction)) / _LARGEST_PIXEL_UM)
     return int(y), int(x)
 
 
