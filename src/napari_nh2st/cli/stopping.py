@@ -130,14 +130,22 @@ class StopRequest:
 
     def _watch(self) -> None:
         """End on a second signal also while the main thread is deep in a library's C code."""
+        import atexit
         import socket
 
+        # Registered first and hence called last: what follows takes moments, and no Python runs
+        # any more that could choose the exit code.
+        atexit.register(self._ignore)
         self._wakeup, heard = socket.socketpair()
         self._wakeup.setblocking(False)
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(heard,), name="nh2st-stop", daemon=True).start()
         sys.unraisablehook = self._on_unraisable
         threading.excepthook = self._on_thread_error
+
+    def _ignore(self) -> None:
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def _listen(self, heard: "socket.socket") -> None:
         count = 0
