@@ -12,9 +12,9 @@ from napari.layers import Labels
 from pytestqt.qtbot import QtBot
 
 from gene_predictions import add_heatmap, gene_prediction
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains.layer import draw_domains, move_domains, shows_domains
-from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signatures import Signature
 from napari_nh2st.widgets.heatmap import Heatmap

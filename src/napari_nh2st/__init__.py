@@ -3,10 +3,10 @@
 Names are loaded when first used: importing the package imports neither torch nor napari.
 """
 
-from typing import TYPE_CHECKING
-
 import lazy_loader
 
+# Not from typing, which takes most of the time until the command can look after signals.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from napari_nh2st.errors import InputError
     from napari_nh2st.inference import PredictSettings, predict, predict_events

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from napari_nh2st.analysis.autocorrelation import moran
     from napari_nh2st.analysis.comparison import KeptComparison, comparison_of, keep_comparison
     from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
+    from napari_nh2st.analysis.named_domains import NamedDomains
     from napari_nh2st.analysis.regions import compare_regions, region_statistics, tiles_in_region
     from napari_nh2st.analysis.residuals import comparison_table, residual
     from napari_nh2st.analysis.signatures import (
         GeneMatch,
+        keep_signatures,
         match_genes,
         parse_genes,
         read_gmt,
@@ -35,6 +37,7 @@ __all__ = [
     "Domains",
     "GeneMatch",
     "KeptComparison",
+    "NamedDomains",
     "StainProfile",
     "at_spots",
     "compare_regions",
@@ -43,6 +46,7 @@ __all__ = [
     "find_domains",
     "fit_stain",
     "keep_comparison",
+    "keep_signatures",
     "match_genes",
     "moran",
     "neighborhood_of",
@@ -68,9 +72,17 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "autocorrelation": ["moran"],
         "comparison": ["KeptComparison", "comparison_of", "keep_comparison"],
         "domains": ["DomainSettings", "Domains", "find_domains"],
+        "named_domains": ["NamedDomains"],
         "regions": ["compare_regions", "region_statistics", "tiles_in_region"],
         "residuals": ["comparison_table", "residual"],
-        "signatures": ["GeneMatch", "match_genes", "parse_genes", "read_gmt", "signature_score"],
+        "signatures": [
+            "GeneMatch",
+            "keep_signatures",
+            "match_genes",
+            "parse_genes",
+            "read_gmt",
+            "signature_score",
+        ],
         "stain": [
             "StainProfile",
             "fit_stain",

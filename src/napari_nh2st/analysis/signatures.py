@@ -3,11 +3,12 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
@@ -20,6 +21,12 @@ _QUOTES = "'\"`"
 _NEAREST = 3
 _ALIKE = 0.5
 """Names offered for an unknown one, at most, and how alike they must be (difflib's ratio)."""
+
+_MOST_NAMED = 8
+"""Unknown names in a sentence."""
+
+SIGNATURES = "signatures"
+"""Key of ``uns["nh2st"]`` of what :func:`keep_signatures` has scored."""
 
 _MOST_HINTS = 20
 """Unknown names that nearest ones are looked for: a list for another panel has hundreds."""
@@ -172,6 +179,79 @@ def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.flo
     values = np.asarray(prediction.X)[:, columns][predicted]
     scores[predicted] = standardized(values).mean(1, dtype=np.float64)
     return scores
+
+
+def keep_signatures(
+    prediction: AnnData, signatures: Mapping[str, Sequence[str]]
+) -> dict[str, GeneMatch]:
+    """Score signatures and put the scores into the prediction that they are of.
+
+    Parameters
+    ----------
+    prediction
+        Tiles × genes. ``obs`` gets a column for each signature that it has a gene of, by its name
+        (``_`` for ``/``, which no file holds), and ``uns["nh2st"]["signatures"]`` a table of
+        their genes. What an earlier call scored stays, unless it has the same name.
+    signatures
+        Genes by name, see :func:`read_gmt`.
+
+    Returns
+    -------
+    dict
+        What was found of each signature, by its name.
+
+    Raises
+    ------
+    InputError
+        A name is that of another column, or the prediction has no gene of any signature.
+    """
+    kept = prediction.uns["nh2st"].get(SIGNATURES)
+    rows = {} if kept is None else {str(row["signature"]): dict(row) for _, row in kept.iterrows()}
+    panel = list(prediction.var_names)
+    matches = {name: match_genes(genes, panel) for name, genes in signatures.items()}
+    columns = {name: name.replace("/", "_") for name in signatures}
+    for name, column in columns.items():
+        if column in prediction.obs and column not in rows:
+            raise InputError(
+                f"The signature {name!r} has the name of a column that the prediction has already; "
+                "give it another one"
+            )
+        if list(columns.values()).count(column) > 1:
+            raise InputError(f"Two signatures are called {column!r}; give them other names")
+    if not any(match.found for match in matches.values()):
+        first = next(iter(matches.values()), GeneMatch((), {}))
+        missing = f": not found are {unknown_text(first.unknown)}" if first.unknown else ""
+        raise InputError(f"The prediction has no gene of any signature{missing}")
+    for name, match in matches.items():
+        if match.found:
+            prediction.obs[columns[name]] = signature_score(prediction, match.found)
+            rows[columns[name]] = {
+                "signature": columns[name],
+                "genes": " ".join(match.found),
+                "found": len(match.found),
+                "listed": len(match.found) + len(match.unknown),
+            }
+    table = pd.DataFrame(list(rows.values()))
+    prediction.uns["nh2st"][SIGNATURES] = table.set_axis(table.index.astype(str))
+    return matches
+
+
+def found_text(listed: int, match: GeneMatch) -> str:
+    """How many genes of a list were found, and which were not, with the nearest names."""
+    text = f"{len(match.found)} of {listed} genes found"
+    if match.unknown:
+        text += f"; not found: {unknown_text(match.unknown)}"
+    return text
+
+
+def unknown_text(unknown: Mapping[str, tuple[str, ...]]) -> str:
+    """Names that a panel lacks, each with the nearest that it has; no more than a few."""
+    named = [
+        f"{name} (nearest {near[0]})" if near else name
+        for name, near in list(unknown.items())[:_MOST_NAMED]
+    ]
+    more = len(unknown) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _nearest(name: str, folded: dict[str, str]) -> tuple[str, ...]:

@@ -3,11 +3,13 @@
 import argparse
 
 from napari_nh2st.cli.demo import add_demo_command
+from napari_nh2st.cli.domains import add_domains_command
 from napari_nh2st.cli.export import add_export_command
 from napari_nh2st.cli.info import add_info_command
 from napari_nh2st.cli.late_parser import LateParser
 from napari_nh2st.cli.model import add_model_command
 from napari_nh2st.cli.predict import add_predict_command
+from napari_nh2st.cli.score import add_score_command
 from napari_nh2st.cli.training_arguments import add_training_commands
 
 
@@ -22,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=LateParser)
     add_info_command(commands)
     add_predict_command(commands)
+    add_domains_command(commands)
+    add_score_command(commands)
     add_export_command(commands)
     add_model_command(commands)
     add_training_commands(commands)

@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from types import FrameType, TracebackType
+    from typing import Any, NoReturn
 
 STOPPED = 1
 """Exit code."""
@@ -79,7 +80,7 @@ class StopRequest:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: "TracebackType | None",
     ) -> None:
         if not self._owns_process:
             for number, handler in self._before.items():
@@ -103,7 +104,7 @@ class StopRequest:
         """All is done: from now on a signal ends the process with this exit code, silently."""
         self._exit_code = code
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: "FrameType | None") -> None:
         if self._exit_code is not None and self._owns_process:
             os._exit(self._exit_code)
         if not self._asked:
@@ -118,7 +119,7 @@ class StopRequest:
             self._end("Stopped at once.")
         raise KeyboardInterrupt
 
-    def _end(self, text: str) -> NoReturn:
+    def _end(self, text: str) -> "NoReturn":
         # Not through sys.stderr: a print to it may be what was interrupted.
         if not self.silent:
             with suppress(OSError):

@@ -11,6 +11,10 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import chosen_genes, slide_mpp
 from napari_nh2st.files import check_place, whole_output
 
+_OF_EVERY_TILE = (
+    *("in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres", "status"),
+)
+
 
 def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) -> pd.DataFrame:
     """One row per tile: where it is, and its genes.
@@ -27,7 +31,8 @@ def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) ->
     DataFrame
         Index ``tile``; columns ``array_row`` and ``array_col`` where there is an array, ``x_px``
         and ``y_px`` of the center in full-resolution pixels, ``x_um`` and ``y_um`` in µm from the
-        slide's corner, ``status``, then one per gene; NaN where a tile has no value.
+        slide's corner, ``status``, what else is in ``obs``, such as domains and scores of
+        signatures, then one per gene; NaN where a tile has no value.
 
     Raises
     ------
@@ -42,6 +47,7 @@ def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) ->
     where |= {"x_px": x, "y_px": y, "x_um": x * mpp_x, "y_um": y * mpp_y}
     if "status" in obs:
         where["status"] = obs["status"].astype(str).to_numpy()
+    where |= {str(name): obs[name].to_numpy() for name in obs if name not in _OF_EVERY_TILE}
     index = pd.Index(obs.index.astype(str), name="tile")
     columns = prediction.var_names.get_indexer(list(names))
     values = pd.DataFrame(prediction.X[:, columns], index=index, columns=list(names))

@@ -8,11 +8,11 @@ from anndata import AnnData
 from napari.qt.threading import create_worker
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
+from napari_nh2st.analysis.named_domains import COLUMN
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
-from napari_nh2st.widgets.domains.named_domains import COLUMN
 from napari_nh2st.widgets.notifications import show_error, show_info
 
 Figure = tuple[FigureSettings, tuple[str, ...] | None]

@@ -10,11 +10,11 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.export.contents import slide_mpp
 from napari_nh2st.export.heatmap import HeatmapRaster
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.domains.colors import domain_colormap
-from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.layer_roles import DOMAINS_KEY, DOMAINS_NAME_KEY, are_own_domains
 from napari_nh2st.widgets.shown_layers import SHOWS_DOMAINS, ShownLayers

@@ -8,8 +8,8 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QWidget
 
+from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.domains.colors import domain_color
 from napari_nh2st.widgets.reliability import (
     GREYED,
     THRESHOLD,
@@ -83,7 +83,7 @@ class DomainLegend(QTableWidget):
         Parameters
         ----------
         legend
-            From :meth:`~napari_nh2st.widgets.domains.named_domains.NamedDomains.legend`.
+            From :meth:`~napari_nh2st.analysis.named_domains.NamedDomains.legend`.
         reliability
             By gene; None where it is not recorded.
         """

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.analysis.domains import Domains, find_domains
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
@@ -26,7 +27,6 @@ from napari_nh2st.widgets.domains.layer import (
     name_domains,
 )
 from napari_nh2st.widgets.domains.legend import DomainLegend
-from napari_nh2st.widgets.domains.named_domains import NamedDomains
 from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.heatmap import Heatmap

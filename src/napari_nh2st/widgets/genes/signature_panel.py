@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
+from napari_nh2st.analysis.signatures import found_text
 from napari_nh2st.errors import InputError
 from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signatures import Signature
@@ -145,21 +146,3 @@ class SignaturePanel(QWidget):
         )
         if path:
             self.open_gmt(Path(path))
-
-
-def found_text(listed: int, match: GeneMatch) -> str:
-    """How many genes of a list were found, and which were not, with the nearest names."""
-    text = f"{len(match.found)} of {listed} genes found"
-    if match.unknown:
-        text += f"; not found: {unknown_text(match.unknown)}"
-    return text
-
-
-def unknown_text(unknown: dict[str, tuple[str, ...]]) -> str:
-    """Names that a panel lacks, each with the nearest that it has; no more than a few."""
-    named = [
-        f"{name} (nearest {near[0]})" if near else name
-        for name, near in list(unknown.items())[:_MOST_NAMED]
-    ]
-    more = len(unknown) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more else "")

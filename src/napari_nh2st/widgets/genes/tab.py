@@ -15,11 +15,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.analysis import match_genes, parse_genes
+from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.session import GeneSession
-from napari_nh2st.widgets.genes.signature_panel import SignaturePanel, unknown_text
+from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_info

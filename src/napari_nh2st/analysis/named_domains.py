@@ -7,10 +7,9 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.errors import InputError
-from napari_nh2st.widgets.domains.colors import domain_color
-from napari_nh2st.widgets.heatmap import of_same_model
 
 COLUMN = "domain"
 """Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
@@ -121,24 +120,6 @@ class NamedDomains:
         """Genes of one domain, the highest score first."""
         own = self.markers[self.markers["domain"] == number]
         return own.drop(columns="domain").reset_index(drop=True)
-
-
-def carry_domains(former: AnnData, prediction: AnnData) -> None:
-    """Give a prediction the domains of a former one, tile by tile.
-
-    Nothing is given where the tiles lie elsewhere, or the values are of another model.
-    """
-    domains = NamedDomains.of(former)
-    one, other = (each.uns["nh2st"] for each in (former, prediction))
-    if domains is None or not (
-        "step_px_fullres" in one
-        and "step_px_fullres" in other
-        and np.allclose(one["step_px_fullres"], other["step_px_fullres"])
-        and one["layout"] == other["layout"]
-        and of_same_model(former, prediction)
-    ):
-        return
-    domains.carried_to(prediction, former).write(prediction)
 
 
 def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:

@@ -1,0 +1,178 @@
+"""``nh2st domains``: tiles grouped by their prediction."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_nh2st.cli.options import add_json, add_overwrite
+from napari_nh2st.cli.output import print_json, print_rows, report, show
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_nh2st.cli.late_parser import LateParser
+
+
+def add_domains_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
+    """Add ``domains`` to the commands of ``nh2st``."""
+    command = commands.add_parser("domains", help="group the tiles of a prediction")
+    command.set_defaults(run=group_tiles)
+    command.add_late = _add_options
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    from napari_nh2st.analysis.domains import DomainSettings
+
+    defaults = DomainSettings()
+    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="the prediction with its domains (.h5ad, .zarr, .spatialdata.zarr), or its tiles with "
+        "their domain (.csv, .geojson for QuPath)",
+    )
+    command.add_argument(
+        "--method",
+        choices=("kmeans", "leiden"),
+        default=defaults.method,
+        help=f"default: {defaults.method}",
+    )
+    command.add_argument(
+        "--n-domains",
+        type=int,
+        default=defaults.n_domains,
+        metavar="N",
+        help=f"how many (default: {defaults.n_domains})",
+    )
+    command.add_argument(
+        "--resolution",
+        type=float,
+        metavar="X",
+        help="of Leiden, more for more domains (default: what gives --n-domains)",
+    )
+    command.add_argument(
+        "--n-components",
+        type=int,
+        default=defaults.n_components,
+        metavar="N",
+        help=f"principal components that are clustered (default: {defaults.n_components})",
+    )
+    command.add_argument(
+        "--spatial-weight",
+        type=float,
+        default=defaults.spatial_weight,
+        metavar="X",
+        help="smoothness, from 0 (each tile by itself) to 1 (by its neighbors alone) "
+        f"(default: {defaults.spatial_weight:g})",
+    )
+    genes = command.add_mutually_exclusive_group()
+    genes.add_argument(
+        "--min-reliability",
+        type=float,
+        default=defaults.min_reliability,
+        metavar="X",
+        help="least held-out correlation of the genes that count "
+        f"(default: {defaults.min_reliability:g})",
+    )
+    genes.add_argument("--all-genes", action="store_true", help="all genes count")
+    command.add_argument(
+        "--seed",
+        type=int,
+        default=defaults.seed,
+        metavar="N",
+        help=f"of the random start (default: {defaults.seed})",
+    )
+    command.add_argument(
+        "--markers", type=Path, metavar="CSV", help="write each domain's marker genes as well"
+    )
+    add_overwrite(command)
+    add_json(command)
+
+
+def group_tiles(args: argparse.Namespace) -> None:
+    """Run ``nh2st domains``.
+
+    Raises
+    ------
+    InputError
+        The input is no prediction, or as :func:`~napari_nh2st.analysis.find_domains`.
+    """
+    from napari_nh2st.analysis import DomainSettings, NamedDomains, find_domains
+    from napari_nh2st.cli.result_files import check_result_place, read_prediction
+    from napari_nh2st.export.table import write_table
+    from napari_nh2st.files import check_place
+
+    settings = DomainSettings(
+        method=args.method,
+        n_domains=args.n_domains,
+        resolution=args.resolution,
+        n_components=args.n_components,
+        spatial_weight=args.spatial_weight,
+        min_reliability=None if args.all_genes else args.min_reliability,
+        seed=args.seed,
+    )
+    check_result_place(args)
+    if args.markers is not None:
+        check_place(args.markers, args.overwrite)
+    prediction = read_prediction(args.prediction)
+    found = find_domains(prediction, settings)
+    domains = NamedDomains.found(found)
+    domains.write(prediction)
+    with args.stop.cleaning_up():
+        _write(prediction, args)
+        if args.markers is not None:
+            names = dict(enumerate(domains.names, start=1))
+            table = found.markers.assign(domain=found.markers["domain"].map(names))
+            write_table(table.set_index("domain"), args.markers, args.overwrite)
+    legend = domains.legend()
+    if args.json:
+        print_json(
+            {
+                "output": str(args.output),
+                "markers": None if args.markers is None else str(args.markers),
+                "tiles": prediction.n_obs,
+                "genes": list(found.genes),
+                "resolution": found.resolution,
+                "domains": [_as_json(row) for row in legend.to_dict("records")],
+                "notices": [found.notice] if found.notice else [],
+            }
+        )
+        return
+    if found.notice:
+        report(f"Notice: {found.notice}")
+    rows = [
+        (str(row["domain"]), f"{row['tiles']}", f"{row['share']:.0f} %", ", ".join(row["markers"]))
+        for row in legend.to_dict("records")
+    ]
+    print_rows([("domain", "tiles", "share", "markers"), *rows])
+    show(f"{args.output}: {found.n} domains of {prediction.n_obs} tiles")
+
+
+def _write(prediction: "AnnData", args: argparse.Namespace) -> None:
+    from napari_nh2st.analysis.named_domains import COLUMN
+    from napari_nh2st.cli.result_files import check_result_place
+    from napari_nh2st.export import export
+    from napari_nh2st.export.geojson import write_geojson
+    from napari_nh2st.export.table import prediction_table, write_table
+
+    name = check_result_place(args)
+    # What is asked for are the domains: without the values of all genes.
+    without_genes = prediction[:, :0]
+    if name == "csv":
+        write_table(prediction_table(without_genes), args.output, args.overwrite)
+    elif name == "geojson":
+        write_geojson(without_genes, args.output, domains=COLUMN, overwrite=args.overwrite)
+    else:
+        export(prediction, args.output, overwrite=args.overwrite)
+
+
+def _as_json(row: dict[Any, Any]) -> dict[str, Any]:
+    return {
+        "name": str(row["domain"]),
+        "tiles": int(row["tiles"]),
+        "percent": float(row["share"]),
+        "markers": list(row["markers"]),
+    }

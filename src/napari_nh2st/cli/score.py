@@ -1,0 +1,140 @@
+"""``nh2st score``: signatures over the tiles of a prediction."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_nh2st.cli.options import add_json, add_overwrite
+from napari_nh2st.cli.output import print_json, report, show
+from napari_nh2st.errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_nh2st.cli.late_parser import LateParser
+
+
+def add_score_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
+    """Add ``score`` to the commands of ``nh2st``."""
+    command = commands.add_parser("score", help="score gene signatures over a prediction")
+    command.set_defaults(run=score_signatures)
+    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="the prediction with the scores in obs (.h5ad, .zarr, .spatialdata.zarr), or the "
+        "tiles with their scores (.csv, .geojson for QuPath)",
+    )
+    genes = command.add_mutually_exclusive_group(required=True)
+    genes.add_argument(
+        "--signatures", type=Path, metavar="SETS.gmt", help="gene sets in the GMT format"
+    )
+    genes.add_argument("--genes", metavar="A,B", help="the genes of one signature")
+    genes.add_argument(
+        "--genes-file",
+        type=Path,
+        metavar="F",
+        help="text with the genes of one signature, separated by commas, spaces or lines",
+    )
+    command.add_argument(
+        "--name", help="of the one signature (default: signature, or the file's name)"
+    )
+    add_overwrite(command)
+    add_json(command)
+
+
+def score_signatures(args: argparse.Namespace) -> None:
+    """Run ``nh2st score``.
+
+    Raises
+    ------
+    InputError
+        The input is no prediction, or as :func:`~napari_nh2st.analysis.keep_signatures`.
+    """
+    from napari_nh2st.analysis import keep_signatures
+    from napari_nh2st.analysis.signatures import found_text
+    from napari_nh2st.cli.result_files import check_result_place, read_prediction
+
+    check_result_place(args)
+    signatures = _given_signatures(args)
+    prediction = read_prediction(args.prediction)
+    matches = keep_signatures(prediction, signatures)
+    with args.stop.cleaning_up():
+        _write(prediction, [key.replace("/", "_") for key, m in matches.items() if m.found], args)
+    listed = {key: len(match.found) + len(match.unknown) for key, match in matches.items()}
+    notices = [
+        f"{key}: {found_text(listed[key], match)}"
+        for key, match in matches.items()
+        if match.unknown
+    ]
+    if args.json:
+        print_json(
+            {
+                "output": str(args.output),
+                "tiles": prediction.n_obs,
+                "signatures": {
+                    key: {
+                        "genes": list(match.found),
+                        "listed": listed[key],
+                        "not_found": {gene: list(near) for gene, near in match.unknown.items()},
+                    }
+                    for key, match in matches.items()
+                },
+                "notices": notices,
+            }
+        )
+        return
+    for notice in notices:
+        report(f"Notice: {notice}")
+    scored = sum(bool(match.found) for match in matches.values())
+    show(f"{args.output}: {scored} of {len(matches)} signatures, {prediction.n_obs} tiles")
+
+
+def _given_signatures(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    from napari_nh2st.analysis import parse_genes, read_gmt
+
+    if args.signatures is not None:
+        if args.name is not None:
+            raise InputError("--name has no meaning with --signatures: the sets have names")
+        return read_gmt(args.signatures)
+    if args.genes is not None:
+        text, name = args.genes, "signature"
+    else:
+        try:
+            text, name = args.genes_file.read_text(encoding="utf-8-sig"), args.genes_file.stem
+        except UnicodeDecodeError:
+            raise InputError(f"{args.genes_file} is not a text file of gene names") from None
+    genes = parse_genes(text)
+    if not genes:
+        raise InputError("There is no gene in the signature; give at least one")
+    return {args.name or name: genes}
+
+
+def _write(prediction: "AnnData", columns: list[str], args: argparse.Namespace) -> None:
+    import anndata
+    import numpy as np
+    import pandas as pd
+
+    from napari_nh2st.cli.result_files import check_result_place
+    from napari_nh2st.export import export
+    from napari_nh2st.export.geojson import write_geojson
+    from napari_nh2st.export.table import prediction_table, write_table
+
+    name = check_result_place(args)
+    if name == "csv":
+        write_table(prediction_table(prediction[:, :0]), args.output, args.overwrite)
+    elif name == "geojson":
+        # Measurements of QuPath, as genes are.
+        scores = anndata.AnnData(
+            prediction.obs[columns].to_numpy(np.float32),
+            obs=prediction.obs,
+            var=pd.DataFrame(index=columns),
+            obsm={"spatial": prediction.obsm["spatial"]},
+            uns=prediction.uns,
+        )
+        write_geojson(scores, args.output, overwrite=args.overwrite)
+    else:
+        export(prediction, args.output, overwrite=args.overwrite)
