@@ -128,5 +128,9 @@ def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFram
     if not isinstance(written, pd.DataFrame) or set(written["domain"]) != set(names):
         return pd.DataFrame(columns=_MARKER_COLUMNS)
     numbers = {name: number for number, name in enumerate(names, start=1)}
-    markers = written.assign(domain=written["domain"].astype(object).map(numbers).astype(np.int64))
+    # A file gives names as categories.
+    markers = written.assign(
+        domain=written["domain"].astype(object).map(numbers).astype(np.int64),
+        gene=written["gene"].astype(object),
+    )
     return markers.reset_index(drop=True)
