@@ -137,12 +137,13 @@ def check_scans(data: bytes, header: JpegHeader) -> None:
     Suspicion
         There is a long run of zeros that the code tables cannot mean, or scans without end.
     """
-    if data.count(_SCAN) > _MOST_SCANS:
-        raise Suspicion(f"the JPEG data has more than {_MOST_SCANS} scans")
+    if not header.is_sequential:
+        if data.count(_SCAN) > _MOST_SCANS:
+            raise Suspicion(f"the JPEG data has more than {_MOST_SCANS} scans")
+        return
     end = data.rfind(END)
     at = data.find(_ZEROS, header.scan, end if end > 0 else len(data))
-    is_one_scan = header.is_sequential and data.count(_SCAN) == 1
-    if at >= 0 and is_one_scan and not _zeros_are_flat(data):
+    if at >= 0 and data.count(_SCAN) == 1 and not _zeros_are_flat(data):
         raise Suspicion("the JPEG data has a run of zeros")
 
 

@@ -15,12 +15,13 @@ from .codestreams import declared_shape
 from .jpeg import Suspicion
 
 JPEG = {6, 7, 34892, 33007}
-_SIMPLE_CODECS: dict[int, Callable[..., Any]] = {
-    5: imagecodecs.lzw_decode,
-    32773: imagecodecs.packbits_decode,
-}
 _LZW = 5
-_CHECKED_BY_A_SUM = {8, 32946, 34925, 50013}  # Deflate, LZMA
+_PACKBITS = 32773
+_MAY_HAVE_ZEROS = {_PACKBITS, 1, 8, 32946, 34925, 50013}  # raw, and Deflate and LZMA with sums
+_SIMPLE_CODECS: dict[int, Callable[..., Any]] = {
+    _LZW: imagecodecs.lzw_decode,
+    _PACKBITS: imagecodecs.packbits_decode,
+}
 _MOST_ZEROS_OF_LZW = 8
 _MOST_ZEROS = 2112
 """More are no part of compressed data: to code them would have been shorter by more than the
@@ -65,9 +66,12 @@ class PieceDecoder:
         self._samples = layout.samplesperpixel // n_planes
         self._options: dict[str, Any] = {}
         self._tables = self._header = b""
+        self._parsed: jpeg.JpegHeader | None = None
         if self._compression in JPEG:
             self._options = {"jpegtables": page.jpegtables, "jpegheader": layout.jpegheader}
             self._tables, self._header = page.jpegtables or b"", layout.jpegheader or b""
+            if self._header:
+                self._parsed = jpeg.read_header(self._header)
             self._is_rgb = layout.photometric == 2 and not layout.is_jfif
             self._is_strict = not layout.extrasamples and layout.photometric in (0, 1, 2, 6)
         self._simple_codec = None
@@ -115,11 +119,8 @@ class PieceDecoder:
         stated = declared_shape(data, self._compression)
         if stated is not None and stated not in self._shapes(index):
             raise SegmentError(self._has_wrong_shape(stated))
-        if self._compression not in _CHECKED_BY_A_SUM:
-            most = _MOST_ZEROS_OF_LZW if self._compression == _LZW else _MOST_ZEROS
-            at = data.find(bytes(most))
-            if at >= 0 and self._compression != 32773 and data[at:].strip(b"\0"):
-                raise Suspicion("the compressed data has a run of zeros")
+        if self._compression not in _MAY_HAVE_ZEROS and _has_zeros(data, self._compression):
+            raise Suspicion("the compressed data has a run of zeros")
         if self._simple_codec is not None:
             return self._simple(data, index)
         return self.decode(data, index)
@@ -135,7 +136,7 @@ class PieceDecoder:
             whole = jpeg.START + self._tables[2:-2] + data[2:]
         else:
             whole = data
-        header = jpeg.read_header(whole)
+        header = self._parsed or jpeg.read_header(whole)
         shape = (header.height, header.width)
         if 0 not in shape and shape not in self._shapes(index):
             raise SegmentError(self._has_wrong_shape(shape))
@@ -184,3 +185,14 @@ class PieceDecoder:
     def _has_wrong_shape(self, shape: tuple[int, int]) -> str:
         rows, columns = self._piece_shape
         return f"its data are of {shape[0]} × {shape[1]} px, not {rows} × {columns}"
+
+
+def _has_zeros(data: bytes, compression: int) -> bool:
+    """Whether there is a longer run of zeros than the codec writes, but for padding at the end."""
+    most = _MOST_ZEROS
+    if compression == _LZW:
+        most = _MOST_ZEROS_OF_LZW
+    elif b"\0\0" not in data[:: _MOST_ZEROS // 2]:  # quicker than to look for the run itself
+        return False
+    at = data.find(bytes(most))
+    return at >= 0 and bool(data[at:].strip(b"\0"))

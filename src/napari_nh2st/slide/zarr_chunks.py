@@ -5,6 +5,7 @@ import itertools
 import lzma
 import math
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -61,11 +62,12 @@ class ChunkFiles:
         OSError
             It cannot be read.
         """
-        kind = special_kind(file)
-        if kind is not None:
-            raise SegmentError(f"{file} is {kind}, not a file")
-        if not file.exists():
+        try:
+            mode = file.stat().st_mode
+        except FileNotFoundError:
             return False
+        if not stat.S_ISREG(mode):
+            raise SegmentError(f"{file} is {special_kind(file) or 'a folder'}, not a file")
         if self._codec is not None:
             limit = 2 * self._n_bytes + _SLACK
             size = decoded_size(self._codec, file, limit)
@@ -107,7 +109,7 @@ def decoded_size(codec: str, file: Path, limit: int) -> int | None:
     None where the codec says nothing of it. What a chunk claims in its first bytes is what its
     decoder asks memory for.
     """
-    with file.open("rb") as stream:
+    with file.open("rb", buffering=0) as stream:
         head = stream.read(18)
         try:
             if codec == "blosc":
