@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SAYS_NOTHING = re.compile(
-    r"(?:channel|chan|ch|c|band|sample|component|plane|image|s)?"
-    r"(?:\d+(?:[:\-_.]\d+)*)?"
-    r"|rgba?(?:\d+)?|h&e|he|brightfield|bf|tl|tlbrightfield|transmitted(?:light)?|colou?r"
+    r"(?:channel|chan|ch|c|band|sample|component|plane|image|s)?\d*"
+    r"|rgba?\d*|h&e|he|brightfield|bf|tl|tlbrightfield|transmitted(?:light)?|colou?r"
 )
 """Labels, without spaces and the like, that name no dye."""
 
@@ -79,5 +78,5 @@ def is_opacity(samples: NDArray[np.generic]) -> bool:
 
 
 def _plain(label: Any) -> str:
-    """A label in small letters without spaces, hyphens and underscores at its ends or between."""
-    return "" if label is None else re.sub(r"[\s_\-#]+", "", str(label)).lower()
+    """A label in small letters, without spaces, hyphens, colons and the like."""
+    return "" if label is None else re.sub(r"[\s_\-#:.]+", "", str(label)).lower()

@@ -129,6 +129,7 @@ class _Files:
         main = self._directories[self._main]
         images = [one for one in tiff.series if one.keyframe.dtype is not None]
         used = {page.offset for one in images for level in one.levels for page in level if page}
+        used |= {page.offset for page, _ in self._known}
         return (
             *main.notices,
             *self._left_out,
