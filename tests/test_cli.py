@@ -329,8 +329,12 @@ def test_a_picture_takes_the_place_of_nothing_unasked(
     assert "is the slide" in refused.err
     assert renamed.read_bytes() == content
     assert not (tmp_path / "out.h5ad").exists()
-    assert nh2st(*good, "--picture", picture, "--overwrite").code == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert nh2st(*good, "--picture", picture, "--overwrite").code == 2
+    assert picture.read_text() == "precious", "no figure of ours"
+    picture.unlink()
+    for _ in range(2):
+        assert nh2st(*good, "--picture", picture, "--overwrite").code == 0
+        assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_byte_order_mark_is_not_part_of_a_gene(

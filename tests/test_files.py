@@ -240,7 +240,7 @@ def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path) -> None:
 def test_a_pipe_is_no_place_for_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out")
     with pytest.raises(InputError, match="is a device or a pipe"):
-        check_place(tmp_path / "out", overwrite=True)
+        check_place(tmp_path / "out", overwrite=True, is_ours=lambda _: True, kind="ours")
 
 
 def test_a_lock_is_held_once_and_leaves_nothing(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ class TestWrittenSlide:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "slide.tiff"
-        path.write_bytes(b"earlier")
+        earlier = write_synthetic_slide(path, 1, shape=(300, 300)).read_bytes()
 
         def full_disk(*args: object, **options: object) -> bytes:
             raise OSError("No space left on device")
@@ -270,5 +270,5 @@ class TestWrittenSlide:
         monkeypatch.setattr(imagecodecs, "jpeg8_encode", full_disk)
         with pytest.raises(InputError, match="No space left"):
             write_synthetic_slide(path, shape=(300, 300))
-        assert path.read_bytes() == b"earlier"
+        assert path.read_bytes() == earlier
         assert list(tmp_path.iterdir()) == [path]

@@ -77,8 +77,8 @@ def check_place(
     path: Path,
     overwrite: bool,
     *,
-    is_ours: Callable[[Path], bool] | None = None,
-    kind: str = "ours",
+    is_ours: Callable[[Path], bool],
+    kind: str,
     folder: bool = False,
 ) -> None:
     """See beforehand that something can be written at a place.
@@ -91,7 +91,7 @@ def check_place(
         What is there may be replaced, if it is ours.
     is_ours
         Whether what is there, a file or a folder, is known by its content as written by this
-        program. Asked only if it may be replaced; None for whatever is there.
+        program. Asked only if it may be replaced.
     kind
         In words, what it has to be, such as ``"a prediction that NH2ST wrote"``.
     folder
@@ -114,10 +114,10 @@ def check_place(
             raise InputError(f"{path} is a file; give the name of a folder")
         if not (folder or place.is_file()):
             raise InputError(f"{path} is a device or a pipe; give the name of a file")
-        if is_ours is not None and not is_ours(place):
+        if not is_ours(place):
             raise InputError(
                 f"{path} is not {kind}: it is not overwritten. Give another name, or remove it "
-                "yourself"
+                "yourself."
             )
     around = place.absolute().parent
     if not around.is_dir():
@@ -261,7 +261,9 @@ def sync(path: Path) -> None:
         return
     for parent, _, names in os.walk(path, topdown=False):
         for name in names:
-            _sync(Path(parent, name), os.O_RDWR)
+            file = Path(parent, name)
+            if not file.is_symlink():
+                _sync(file, os.O_RDWR)
         _sync_folder(Path(parent))
 
 
@@ -337,6 +339,8 @@ def _permit(draft: Path) -> None:
     of_folder = usual | (usual & 0o444) >> 2  # who may read may enter
     probe.unlink()
     for path in (draft, *draft.rglob("*")):
+        if path.is_symlink():
+            continue
         mode = stat.S_IMODE(path.stat().st_mode)
         wanted = mode | (of_folder if path.is_dir() else usual)
         if wanted != mode:

@@ -24,7 +24,9 @@ def add_image(command: argparse.ArgumentParser) -> None:
 
 def add_overwrite(command: argparse.ArgumentParser) -> None:
     """Add ``--overwrite``."""
-    command.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace an output of an earlier run"
+    )
 
 
 def add_genes(command: argparse.ArgumentParser, default: str) -> None:

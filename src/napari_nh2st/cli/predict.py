@@ -92,9 +92,9 @@ def predict_slide(args: argparse.Namespace) -> None:
     # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
     check_output(args.output, args.overwrite)
     if args.picture is not None:
-        check_figure(args.picture, args.overwrite)
         if is_within(args.picture, args.slide):
             raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
+        check_figure(args.picture, args.overwrite)
     region = read_regions(args.region) if args.region else ()
     settings = PredictSettings(
         genes=chosen_genes(args),

@@ -26,36 +26,44 @@ TABLE = "tables/table"
 """Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
 
 
-def check_output(path: Path, overwrite: bool) -> None:
+def check_output(path: Path, overwrite: bool, mark: str = MARK) -> None:
     """See, before hours of work, that an output can be written.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.h5ad`` or ``.zarr``.
+    overwrite
+        What is there may be replaced, if its ``uns`` has the mark.
+    mark
+        Key of ``uns``; by default that of a prediction, which measured data do not have.
 
     Raises
     ------
     InputError
-        The suffix is neither .h5ad nor .zarr, the path exists and may not be overwritten, or its
-        folder is missing or cannot be written to.
+        The suffix is neither .h5ad nor .zarr, the path exists and may not be overwritten or is no
+        prediction, or its folder is missing or cannot be written to.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output must end in .h5ad or .zarr")
-    folder = path.suffix.lower() == ".zarr"
     check_place(
         path,
         overwrite,
-        is_ours=_is_ours if folder else None,
+        is_ours=lambda place: _has_mark(place, mark),
         kind="a prediction that NH2ST wrote",
-        folder=folder,
+        folder=path.suffix.lower() == ".zarr",
     )
 
 
-def write_anndata(data: AnnData, path: Path, overwrite: bool = False) -> None:
-    """Write .h5ad or .zarr, complete or not at all.
+def write_anndata(data: AnnData, path: Path, overwrite: bool = False, mark: str = MARK) -> None:
+    """Write .h5ad or .zarr, complete or not at all; see :func:`check_output`.
 
     Raises
     ------
     InputError
         As :func:`check_output`, or writing failed, for example on a full disk.
     """
-    check_output(path, overwrite)
+    check_output(path, overwrite, mark)
     with whole_output(path) as draft:
         if path.suffix.lower() == ".h5ad":
             draft.write_bytes(_as_hdf5(data))
@@ -106,11 +114,15 @@ def is_anndata_store(folder: Path) -> bool:
         return False
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds a prediction: measured data of the user are never replaced."""
+def _has_mark(place: Path, mark: str) -> bool:
+    """Whether a file or folder is an AnnData with such a group in ``uns``."""
     try:
-        return is_anndata_store(folder) and "uns/nh2st" in zarr.open_group(folder, mode="r")
-    except Exception:
+        if place.is_dir():
+            group = zarr.open_group(place, mode="r")
+            return is_anndata_store(place) and isinstance(group.get(f"uns/{mark}"), zarr.Group)
+        with h5py.File(place, "r") as file:
+            return isinstance(file.get(f"uns/{mark}"), h5py.Group)
+    except Exception:  # whatever h5py and zarr say of other files
         return False
 
 

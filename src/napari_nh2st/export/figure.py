@@ -27,8 +27,15 @@ from napari_nh2st.spots import spot_picture
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
+
+_SOFTWARE = "napari-nh2st"
+_NOTES = (b"Software\0napari-nh2st", b"<dc:title>napari-nh2st", b"/Creator (napari-nh2st")
+"""As PNG, SVG and PDF have it."""
+_NOTE_WITHIN = 2**16
+"""Bytes of the file's beginning or end."""
 
 _LARGEST_BAR = 0.25
 """Share of the picture's width that a scale bar takes at most."""
@@ -96,7 +103,32 @@ def check_figure(path: Path, overwrite: bool) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
-    check_place(path, overwrite)
+    check_place(path, overwrite, is_ours=_is_ours, kind="a figure that NH2ST drew")
+
+
+def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
+    """Save a figure of matplotlib with a note by which :func:`check_figure` knows it as ours.
+
+    Parameters
+    ----------
+    figure
+        Any.
+    path
+        ``.png``, ``.svg`` or ``.pdf``.
+    options
+        Of matplotlib's ``savefig``.
+    """
+    field = "Software" if path.suffix.lower() == ".png" else "Creator"
+    figure.savefig(path, metadata={field: _SOFTWARE}, **options)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the note lies near the beginning or, as in PDF, near the end of a file."""
+    with path.open("rb") as file:
+        start = file.read(_NOTE_WITHIN)
+        file.seek(max(path.stat().st_size - _NOTE_WITHIN, 0))
+        content = start + file.read()
+    return any(note in content for note in _NOTES)
 
 
 def save_heatmap_figure(
@@ -131,7 +163,7 @@ def save_heatmap_figure(
         raise InputError("There is no picture of the slide in the prediction to draw a figure of.")
     figure = _figure(prediction, chosen_genes(prediction, genes), *found, settings)
     with whole_output(path) as draft:
-        figure.savefig(draft, dpi=settings.dpi, bbox_inches="tight")
+        save_figure(figure, draft, dpi=settings.dpi, bbox_inches="tight")
 
 
 def _figure(

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import chosen_genes, origin
+from napari_nh2st.export.contents import MARK, chosen_genes, origin
 from napari_nh2st.export.outlines import tile_outlines
 from napari_nh2st.files import check_place, whole_output
 
@@ -45,7 +45,7 @@ def write_geojson(
         Column of ``obs`` that becomes the tiles' classification; colours are those of
         ``uns[f"{domains}_colors"]`` where scanpy or this package left some.
     overwrite
-        A file that is there is replaced.
+        A file that is there is replaced, if this function wrote it.
 
     Raises
     ------
@@ -55,8 +55,8 @@ def write_geojson(
     names = chosen_genes(prediction, genes)
     classes = None if domains is None else _classes(prediction, domains)
     outlines = in_qupath(prediction, tile_outlines(prediction))
-    check_place(path, overwrite)
-    head = json.dumps({"type": "FeatureCollection", "nh2st": origin(prediction)})
+    check_place(path, overwrite, is_ours=_is_ours, kind="GeoJSON that NH2ST wrote")
+    head = json.dumps({"type": "FeatureCollection", MARK: origin(prediction)})
     with whole_output(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.write(head[:-1] + ', "features": [')
         for number, feature in enumerate(_features(prediction, names, outlines, classes)):
@@ -82,6 +82,12 @@ def in_qupath(prediction: AnnData, outlines: NDArray[np.float64]) -> NDArray[np.
     height, width = np.asarray(notes["shape"], float)
     y, x, height, width = np.asarray(notes.get("bounds", (0, 0, height, width)), float)
     return np.asarray(np.clip(outlines - (x, y), 0, (width, height)))
+
+
+def _is_ours(path: Path) -> bool:
+    start = json.dumps({"type": "FeatureCollection", MARK: {}}).removesuffix("}}")
+    with path.open("rb") as file:
+        return file.read(len(start)) == start.encode()
 
 
 def _features(

@@ -1,5 +1,6 @@
 """Values and other results as CSV."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
     path
         Ends in .csv.
     overwrite
-        A file that is there is replaced.
+        A table that is there is replaced, if its first columns are such as these.
 
     Raises
     ------
@@ -73,6 +74,27 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
     """
     if path.suffix.lower() != ".csv":
         raise InputError(f"{path}: a table must end in .csv")
-    check_place(path, overwrite)
+    check_place(
+        path,
+        overwrite,
+        is_ours=lambda place: _is_such_a_table(place, table),
+        kind="a table with such columns",
+    )
     with whole_output(path) as draft:
         table.to_csv(draft, float_format="%.8g")
+
+
+def _is_such_a_table(path: Path, table: pd.DataFrame) -> bool:
+    """Whether a CSV begins with the same column, and half of the next three are alike.
+
+    Tables of one kind differ in genes, and in columns that are not always known. Tables of
+    measured counts, which are CSV too, begin otherwise.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = next(csv.reader([file.readline(100_000)]), [])[:4]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+    own = [str(table.index.name or ""), *map(str, table.columns)][:4]
+    alike = len(set(found) & set(own))
+    return found[:1] == own[:1] and 2 * alike >= min(len(found), len(own))

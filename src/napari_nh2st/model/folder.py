@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def save_model_folder(
     dtype
         Type of the stored weights.
     overwrite
-        Replace a model folder. Until the new one is written, the old one stays.
+        Replace a model folder, which is known by its config; nothing else ever is. Until the new
+        one is written, the old one stays. Other files that lie in it are kept.
 
     Returns
     -------
@@ -143,11 +145,12 @@ def save_model_folder(
     Raises
     ------
     InputError
-        The folder exists or cannot be written.
+        The folder exists, is no model folder, or cannot be written.
     """
     recover(folder)
-    if folder.exists() and not (overwrite and (folder / CONFIG_FILE).is_file()):
+    if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists already; give another folder or remove it first")
+    others = _files_of_others(folder)
     state = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in model.network.state_dict().items()
@@ -176,7 +179,30 @@ def save_model_folder(
         ModelConfig.from_json(json.loads(text), "the config")
         (draft / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (draft / CARD_FILE).write_text(model_card(config), encoding="utf-8")
+        for other in others:
+            if other.is_dir() and not other.is_symlink():
+                shutil.copytree(other, draft / other.name, symlinks=True)
+            else:
+                shutil.copy2(other, draft / other.name, follow_symlinks=False)
     return replace(model, config=config, source=str(folder))
+
+
+def _files_of_others(folder: Path) -> list[Path]:
+    """What lies in a model folder that is to be replaced, and is not of the model.
+
+    Raises
+    ------
+    InputError
+        It is no model folder.
+    """
+    if not folder.exists():
+        return []
+    try:
+        read_config(folder)
+    except InputError as error:
+        raise InputError(f"{error}. {folder} is not overwritten; give another folder") from None
+    own = {CONFIG_FILE, WEIGHTS_FILE, CARD_FILE}
+    return [path for path in folder.iterdir() if path.name not in own]
 
 
 def file_sha256(path: Path) -> str:

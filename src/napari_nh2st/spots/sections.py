@@ -14,7 +14,7 @@ from typing import Any
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.files import write_text
+from napari_nh2st.files import check_place, write_text
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.images import ImageChoice
@@ -162,8 +162,9 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
     sections
         At least one.
     path
-        CSV; replaced if it is there. Files below its folder are named relative to it, so that
-        the folder can be moved; others by their whole path.
+        CSV; a sections table that is there is replaced, anything else never. Files below its
+        folder are named relative to it, so that the folder can be moved; others by their whole
+        path.
 
     Raises
     ------
@@ -203,7 +204,20 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
                 *("" if (v := getattr(section, name)) is None else v for name in used),
             )
         )
+    check_place(path, True, is_ours=is_sections_table, kind="a sections table")
     write_text(path, text.getvalue())
+
+
+def is_sections_table(path: Path) -> bool:
+    """Whether a CSV has the columns of a sections table, whatever its rows."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            line = file.readline(10_000).strip()
+        delimiter = max(",;\t", key=line.count)
+        _check_columns([name.strip() for name in line.split(delimiter)], str(path))
+    except (OSError, UnicodeDecodeError, InputError):
+        return False
+    return True
 
 
 def _csv(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:

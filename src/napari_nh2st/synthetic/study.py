@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_nh2st.export import write_anndata
-from napari_nh2st.files import write_text
+from napari_nh2st.files import check_place, write_text
 from napari_nh2st.spots import Section
+from napari_nh2st.spots.sections import is_sections_table
 
 from .expression import ProgrammeSettings, synthetic_spots
 from .tissue import SyntheticTissue
@@ -32,7 +33,7 @@ def write_synthetic_section(
     ----------
     folder
         Where ``synthetic-{seed}.tiff`` and ``synthetic-{seed}.h5ad`` go; made if it is not there.
-        Files of these names are replaced.
+        Synthetic files of these names are replaced, others never.
     seed
         Of the tissue.
     size_um
@@ -65,7 +66,7 @@ def write_synthetic_section(
     name = f"synthetic-{seed}"
     slide = write_synthetic_slide(folder / f"{name}.tiff", seed, tissue.shape, mpp)
     expression = folder / f"{name}.h5ad"
-    write_anndata(spots, expression, overwrite=True)
+    write_anndata(spots, expression, overwrite=True, mark="nh2st_synthetic")
     return Section(name, f"donor-{seed}" if donor is None else donor, slide, expression)
 
 
@@ -119,5 +120,6 @@ def write_synthetic_study(
             (section.section_id, section.donor_id, section.slide.name, section.expression.name)
         )
     path = Path(folder) / "sections.csv"
+    check_place(path, True, is_ours=is_sections_table, kind="a sections table")
     write_text(path, table.getvalue())
     return path

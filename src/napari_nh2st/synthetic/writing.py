@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_nh2st.files import whole_output
+from napari_nh2st.files import check_place, whole_output
 
 from .tissue import BLOCK_PX, SyntheticTissue
 
@@ -21,6 +21,7 @@ Mark = tuple[int, int, int, tuple[int, int, int]]
 _TILE_PX = 256
 _COARSEST_PX = 512  # the last level is no longer than this
 _JPEG_QUALITY = 88
+_SOFTWARE = "napari-nh2st"
 
 Pixels = NDArray[np.uint8]
 
@@ -49,7 +50,7 @@ def write_synthetic_slide(
     Parameters
     ----------
     path
-        The file to write; one that exists is replaced.
+        The file to write; a synthetic slide that is there is replaced, anything else never.
     seed, shape, mpp
         As for `SyntheticTissue`.
     marks
@@ -67,9 +68,18 @@ def write_synthetic_slide(
     """
     path = Path(path)
     tissue = SyntheticTissue(seed=seed, shape=shape, mpp=mpp)
+    check_place(path, True, is_ours=_is_synthetic, kind="a synthetic slide")
     with whole_output(path) as draft:
         _write_pyramid(draft, tissue, marks)
     return path
+
+
+def _is_synthetic(path: Path) -> bool:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return tiff.pages.first.software == _SOFTWARE
+    except Exception:  # no TIFF, or a damaged one
+        return False
 
 
 def _write_pyramid(path: Path, tissue: SyntheticTissue, marks: Sequence[Mark]) -> None:
@@ -81,7 +91,7 @@ def _write_pyramid(path: Path, tissue: SyntheticTissue, marks: Sequence[Mark]) -
         "compression": "jpeg",
         "subsampling": (2, 1),
         "metadata": None,
-        "software": "napari-nh2st",
+        "software": _SOFTWARE,
         "resolutionunit": "CENTIMETER",
     }
     description = (

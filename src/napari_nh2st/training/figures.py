@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.export.figure import save_figure
 from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.training.metrics import MEASURED, pearson
@@ -270,4 +271,4 @@ def _save(figure: Any, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, dpi=130)

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.figure import SUFFIXES
-from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.export.figure import SUFFIXES, check_figure, save_figure
+from napari_nh2st.files import whole_output
 from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.widgets.notifications import show_error, show_info
 
@@ -135,11 +135,9 @@ class GeneScatter(QWidget):
             The user has agreed that what is there is replaced.
         """
         try:
-            if path.suffix.lower() not in SUFFIXES:
-                raise InputError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
-            check_place(path, overwrite)
+            check_figure(path, overwrite)
             with whole_output(path) as draft:
-                self.figure.savefig(draft, dpi=200)
+                save_figure(self.figure, draft, dpi=200)
         except InputError as error:
             show_error(str(error))
         else:
