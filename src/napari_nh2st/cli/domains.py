@@ -102,8 +102,7 @@ def group_tiles(args: argparse.Namespace) -> None:
     """
     from napari_nh2st.analysis import DomainSettings, NamedDomains, find_domains
     from napari_nh2st.cli.result_files import check_result_place, read_prediction
-    from napari_nh2st.export.table import write_table
-    from napari_nh2st.files import check_place
+    from napari_nh2st.export.table import check_table, write_table
 
     settings = DomainSettings(
         method=args.method,
@@ -116,7 +115,7 @@ def group_tiles(args: argparse.Namespace) -> None:
     )
     check_result_place(args)
     if args.markers is not None:
-        check_place(args.markers, args.overwrite)
+        check_table(args.markers, args.overwrite, ("domain",))
     prediction = read_prediction(args.prediction)
     found = find_domains(prediction, settings)
     domains = NamedDomains.found(found)

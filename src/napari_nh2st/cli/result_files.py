@@ -8,7 +8,8 @@ from anndata import AnnData
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import format_of, read_anndata_file
 from napari_nh2st.export.contents import check_prediction
-from napari_nh2st.files import check_place
+from napari_nh2st.export.geojson import check_geojson
+from napari_nh2st.export.table import check_table
 
 ANNDATA = ("h5ad", "zarr", "spatialdata")
 SUFFIXES = ".h5ad, .zarr, .spatialdata.zarr, .csv or .geojson"
@@ -27,8 +28,10 @@ def check_result_place(args: argparse.Namespace) -> str:
         raise InputError(f"{args.output}: the output must end in {SUFFIXES}")
     if args.output.exists() and not args.overwrite:
         raise InputError(f"{args.output} exists already; give another name or allow overwriting")
-    if name in ("csv", "geojson"):
-        check_place(args.output, args.overwrite)
+    if name == "csv":
+        check_table(args.output, args.overwrite)
+    elif name == "geojson":
+        check_geojson(args.output, args.overwrite)
     return name
 
 

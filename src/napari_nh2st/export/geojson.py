@@ -55,7 +55,7 @@ def write_geojson(
     names = chosen_genes(prediction, genes)
     classes = None if domains is None else _classes(prediction, domains)
     outlines = in_qupath(prediction, tile_outlines(prediction))
-    check_place(path, overwrite, is_ours=_is_ours, kind="GeoJSON that NH2ST wrote")
+    check_geojson(path, overwrite)
     head = json.dumps({"type": "FeatureCollection", MARK: origin(prediction)})
     with whole_output(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.write(head[:-1] + ', "features": [')
@@ -82,6 +82,18 @@ def in_qupath(prediction: AnnData, outlines: NDArray[np.float64]) -> NDArray[np.
     height, width = np.asarray(notes["shape"], float)
     y, x, height, width = np.asarray(notes.get("bounds", (0, 0, height, width)), float)
     return np.asarray(np.clip(outlines - (x, y), 0, (width, height)))
+
+
+def check_geojson(path: Path, overwrite: bool) -> None:
+    """See beforehand that GeoJSON can be written.
+
+    Raises
+    ------
+    InputError
+        A file is there that may not be overwritten or that :func:`write_geojson` did not write, or
+        its folder cannot be written to.
+    """
+    check_place(path, overwrite, is_ours=_is_ours, kind="GeoJSON that NH2ST wrote")
 
 
 def _is_ours(path: Path) -> bool:

@@ -17,6 +17,10 @@ _OF_EVERY_TILE = (
 )
 
 
+TILE_COLUMNS = ("tile", "array_row", "array_col", "x_px")
+"""The first of a table of tiles; at spots there is no array."""
+
+
 def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) -> pd.DataFrame:
     """One row per tile: where it is, and its genes.
 
@@ -72,19 +76,39 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
     InputError
         The name does not end in .csv, or the file may not or cannot be written.
     """
+    check_table(path, overwrite, [str(table.index.name or ""), *map(str, table.columns)])
+    with whole_output(path) as draft:
+        table.to_csv(draft, float_format="%.8g")
+
+
+def check_table(path: Path, overwrite: bool, columns: Sequence[str] = TILE_COLUMNS) -> None:
+    """See beforehand that a table can be written.
+
+    Parameters
+    ----------
+    path
+        Ends in .csv.
+    overwrite
+        A table that is there may be replaced, if its first columns are such as these.
+    columns
+        The first ones that it will have; by default those of a table of tiles.
+
+    Raises
+    ------
+    InputError
+        The name does not end in .csv, or the file may not be written.
+    """
     if path.suffix.lower() != ".csv":
         raise InputError(f"{path}: a table must end in .csv")
     check_place(
         path,
         overwrite,
-        is_ours=lambda place: _is_such_a_table(place, table),
+        is_ours=lambda place: _is_such_a_table(place, columns),
         kind="a table with such columns",
     )
-    with whole_output(path) as draft:
-        table.to_csv(draft, float_format="%.8g")
 
 
-def _is_such_a_table(path: Path, table: pd.DataFrame) -> bool:
+def _is_such_a_table(path: Path, columns: Sequence[str]) -> bool:
     """Whether a CSV begins with the same column, and half of the next three are alike.
 
     Tables of one kind differ in genes, and in columns that are not always known. Tables of
@@ -95,6 +119,6 @@ def _is_such_a_table(path: Path, table: pd.DataFrame) -> bool:
             found = next(csv.reader([file.readline(100_000)]), [])[:4]
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
-    own = [str(table.index.name or ""), *map(str, table.columns)][:4]
+    own = list(columns[:4])
     alike = len(set(found) & set(own))
     return found[:1] == own[:1] and 2 * alike >= min(len(found), len(own))
