@@ -1,12 +1,15 @@
 """Run the demo or the tests on a machine that has Python and pip and nothing else.
 
     python3 scripts/run.py demo                  predict on a sample slide
-    python3 scripts/run.py test                  lint, types and tests
-    python3 scripts/run.py test -- -k grid       the same, arguments after -- going to pytest
+    python3 scripts/run.py test                  lint, types and tests; then what needs neither
+                                                 torch nor Qt with the newest versions
+    python3 scripts/run.py test -- -k grid       lint, types and some tests: arguments after -- go
+                                                 to pytest
     python3 scripts/run.py libraries             the system libraries of the tests alone
 
 Needs Python 3.11 or newer. tox goes into an environment of its own, ``.venv-tox``, and makes
-the others in ``.tox``; their packages have the versions of ``constraints.txt``.
+the others in ``.tox``; the packages of all but the newest have the versions of
+``constraints.txt``.
 """
 
 from __future__ import annotations
@@ -17,12 +20,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 TOX_VENV = ROOT / ".venv-tox"
 COMMANDS = ("demo", "test", "libraries")
+# What `test` runs after its own environment if all tests are run: nothing but newer versions shows
+# that a plain installation has broken.
+NEWEST = ("newest", "newest-without-torch")
+NEWER_PYTHONS = ("3.14", "3.13", "3.12")
 
 # What PyQt6's wheel, its xcb plugin and vispy load from the system: library, Debian package.
 QT_LIBRARIES = {
@@ -162,17 +170,40 @@ def make_tox_venv() -> None:
             raise SetupError(f"Setting up tox failed at: {' '.join(step)}")
 
 
-def run_tox(environment_name: str, arguments: list[str]) -> int:
-    """Run one tox environment; return tox's exit code."""
+def newer_python() -> str | None:
+    """The newest other Python on this machine that runs, on the path or beside it in pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for version in NEWER_PYTHONS:
+        found = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))]
+        for python in filter(None, found):
+            probe = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            try:
+                answer = subprocess.run(probe, capture_output=True, text=True)
+            except OSError:
+                continue
+            # What pyenv puts on the path may be a name that answers for no installed version.
+            if answer.returncode == 0 and answer.stdout.strip() == version:
+                return str(python)
+    return None
+
+
+def run_tox(environment_names: Sequence[str], arguments: list[str]) -> int:
+    """Run tox environments, one after the other; return tox's exit code."""
     environment = dict(os.environ)
     # tox runs in the project's folder, the data may be given relative to another.
     if data := environment.get("NH2ST_TEST_DATA"):
         environment["NH2ST_TEST_DATA"] = str(Path(data).resolve())
     # Else virtualenv fetches a newer pip than the one it was pinned with.
     environment["VIRTUALENV_NO_PERIODIC_UPDATE"] = "1"
-    print(f"Running tox environment {environment_name}; the first time installs it", flush=True)
+    names = ",".join(environment_names)
+    print(f"Running tox environments {names}; the first time installs them", flush=True)
     command = [str(venv_python()), "-m", "tox", "run", "--root", str(ROOT)]
-    command += ["--conf", str(ROOT / "tox.ini"), "-e", environment_name]
+    command += ["--conf", str(ROOT / "tox.ini"), "-e", names]
+    if "newest-without-torch" in environment_names:
+        if python := newer_python():
+            command += ["--discover", python]
+        else:
+            print(f"No Python {' or '.join(NEWER_PYTHONS)}: newest-without-torch is skipped")
     if arguments:
         command += ["--", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
@@ -197,7 +228,10 @@ def main(arguments: list[str]) -> int:
             return 0
         if not has_tox():
             make_tox_venv()
-        return run_tox(command, rest[1:])
+        names = [command]
+        if command == "test":
+            names = ["older-anndata", "test", *(() if rest else NEWEST)]
+        return run_tox(names, rest[1:])
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -36,11 +36,13 @@ class Machine:
         self.loadable = set(script.QT_LIBRARIES)
         self.programs = {"Xvfb", "apt-get"}
         self.modules = {"ensurepip", "pip"}
+        self.pythons: dict[str, str] = {}
         self.failing = ""
         self.uid = 0
         renderer = folder / "lib" / "x86_64-linux-gnu" / "dri" / script.SOFTWARE_RENDERER
         renderer.parent.mkdir(parents=True)
         renderer.touch()
+        monkeypatch.setenv("PYENV_ROOT", str(folder / "no-pyenv"))
         monkeypatch.setattr(script, "SYSTEM", folder)
         monkeypatch.setattr(script, "TOX_VENV", folder / "tox-venv")
         monkeypatch.setattr(sys, "platform", "linux")
@@ -60,6 +62,9 @@ class Machine:
         self, command: list[str], env: dict[str, str] | None = None, **_: object
     ) -> subprocess.CompletedProcess[str]:
         words = [str(word) for word in command]
+        if len(words) == 3 and "version_info[:2])" in words[2] and "metadata" not in words[2]:
+            answer = self.pythons.get(words[0])
+            return subprocess.CompletedProcess(words, int(answer is None), stdout=answer or "")
         if "-c" in words:  # the probe of tox's environment, which is not there yet
             return subprocess.CompletedProcess(words, 1, stdout="")
         self.commands.append(words)
@@ -81,12 +86,49 @@ def test_a_complete_machine_makes_tox_and_runs_it_alone(
     assert make[1:3] == ["-m", "venv"]
     assert "--constraint" in install
     assert str(ROOT / "constraints.txt") in install
-    assert run[-2:] == ["-e", "test"]
+    names = run[run.index("-e") + 1].split(",")
+    assert names == ["older-anndata", "test", "newest", "newest-without-torch"]
 
 
 def test_arguments_after_dashes_reach_pytest(script: ModuleType, machine: Machine) -> None:
     script.main(["test", "--", "tests/test_grid.py", "-k", "hex"])
-    assert machine.commands[-1][-4:] == ["--", "tests/test_grid.py", "-k", "hex"]
+    run = machine.commands[-1]
+    assert run[-4:] == ["--", "tests/test_grid.py", "-k", "hex"]
+    # Those of the newest versions have other files, in which such tests may not be.
+    assert run[run.index("-e") + 1] == "older-anndata,test"
+
+
+def test_a_newer_python_is_found_by_its_answer(
+    script: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A shim of pyenv is a name on the path that runs nothing.
+    machine.programs |= {"python3.14", "python3.13", "python3.12"}
+    machine.pythons = {"python3.12": "3.12"}
+    assert script.main(["test"]) == 0
+    run = machine.commands[-1]
+    assert run[run.index("--discover") + 1] == "python3.12"
+    assert "skipped" not in capsys.readouterr().out
+
+
+def test_a_newer_python_of_pyenv_is_found(
+    script: ModuleType, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "pyenv" / "versions" / "3.13.0" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    machine.pythons = {str(python): "3.13"}
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    script.main(["test"])
+    run = machine.commands[-1]
+    assert run[run.index("--discover") + 1] == str(python)
+
+
+def test_without_a_newer_python_its_tests_are_left_out_with_a_line(
+    script: ModuleType, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(["test"]) == 0
+    assert "--discover" not in machine.commands[-1]
+    assert "newest-without-torch is skipped" in capsys.readouterr().out
 
 
 def test_the_exit_code_is_that_of_tox(script: ModuleType, machine: Machine) -> None:
@@ -233,3 +275,36 @@ def test_each_declared_requirement_has_a_pin_that_meets_it(requirement: Requirem
 def test_pre_commit_and_the_tests_use_the_same_ruff() -> None:
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"ruff==([\d.]+)", hooks)) == {pins()["ruff"]}
+
+
+# --- what is installed without torch, in scripts/install_dependencies.py ---
+
+
+@pytest.fixture
+def installer() -> ModuleType:
+    place = ROOT / "scripts" / "install_dependencies.py"
+    spec = importlib.util.spec_from_file_location("install_dependencies", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_dependency_but_torch_is_installed(installer: ModuleType) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {Requirement(line).name for line in project["dependencies"]}
+    found = {Requirement(line).name for line in installer.requirements(())}
+    assert declared - found == {"torch", "lightning-fabric"}
+    assert "spatialdata" in {Requirement(r).name for r in installer.requirements(["spatialdata"])}
+
+
+def test_the_lowest_versions_are_the_bounds(installer: ModuleType) -> None:
+    lines = installer.requirements(installer.EXTRAS)
+    pinned = [Requirement(line) for line in installer.lowest(lines)]
+    assert [pin.name for pin in pinned] == [Requirement(line).name for line in lines]
+    for pin, line in zip(pinned, lines, strict=True):
+        (bound,) = Requirement(line).specifier
+        (exact,) = pin.specifier
+        assert (bound.operator, exact.operator) == (">=", "==")
+        assert exact.version == bound.version

@@ -1,0 +1,81 @@
+"""Install the package without torch, with the newest or the lowest versions of what it needs.
+
+    python scripts/install_dependencies.py --newest
+    python scripts/install_dependencies.py --lowest
+
+They come from pyproject.toml: dependencies, the extras that need no Qt, and the tests' group. torch
+is left out, which is large and has a test environment of its own, and what stands on it.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = ("lightning-fabric", "torch")
+EXTRAS = ("openslide", "visium-hd")
+NEWEST_EXTRAS = ("spatialdata",)  # needs newer versions of what the package itself needs
+GROUP = "core-test"
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_LOWEST = re.compile(r">=\s*([0-9][0-9a-z.]*)")
+
+
+def requirements(extra_names: Sequence[str]) -> list[str]:
+    """What is installed, as pyproject.toml has it: dependencies and extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for name in extra_names for line in extras[name])]
+    return [line for line in lines if name_of(line) not in LEFT_OUT]
+
+
+def test_requirements() -> list[str]:
+    """What the tests need."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return list(groups["dependency-groups"][GROUP])
+
+
+def name_of(requirement: str) -> str:
+    """The name of the package in a requirement."""
+    found = _NAME.match(requirement)
+    assert found is not None, requirement
+    return found[0]
+
+
+def lowest(lines: list[str]) -> list[str]:
+    """Constraints that pin each requirement to its lower bound."""
+    bounds = ((name_of(line), _LOWEST.search(line)) for line in lines)
+    return [f"{name}=={bound[1]}" for name, bound in bounds if bound is not None]
+
+
+def pip_install(*arguments: str) -> None:
+    """Run pip in this environment."""
+    subprocess.run([sys.executable, "-m", "pip", "install", *arguments], check=True)
+
+
+def main() -> None:
+    """Do what the command line asks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--newest", action="store_true", help="the newest versions there are")
+    kind.add_argument("--lowest", action="store_true", help="the lower bounds of pyproject.toml")
+    options = parser.parse_args()
+    if options.newest:
+        wanted = requirements(EXTRAS + NEWEST_EXTRAS)
+        pip_install("--upgrade", "--upgrade-strategy", "eager", *wanted, *test_requirements())
+    else:
+        wanted = requirements(EXTRAS)
+        with tempfile.TemporaryDirectory() as folder:
+            constraints = Path(folder, "lowest.txt")
+            constraints.write_text("\n".join(lowest(wanted)), encoding="utf-8")
+            pip_install("--constraint", str(constraints), *wanted, *test_requirements())
+    pip_install("--no-deps", "--force-reinstall", str(ROOT))
+
+
+if __name__ == "__main__":
+    main()
