@@ -49,11 +49,11 @@ def get_reader(
 
 @errors_for_qt()
 def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
-    from napari.utils.notifications import show_info
-
     layers = read_slide(paths if isinstance(paths, str) else paths[0])
     slide: Slide = layers[0][1]["metadata"][SLIDE_KEY]
     if (notice := others_notice(slide.images, slide.image)) is not None:
+        from napari.utils.notifications import show_info
+
         show_info(for_qt(f"{notice} The Predict dock opens them."))
     return layers
 

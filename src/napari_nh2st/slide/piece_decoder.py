@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import SegmentError
 
 from . import jpeg
-from .codestreams import declared_shape
+from .codestreams import JPEG_2000, declared_shape
 from .jpeg import Suspicion
+from .ycbcr import YCbCr
 
 JPEG = {6, 7, 34892, 33007}
+IMAGE_CODECS = JPEG_2000 | {22610, 34934, 34927, 50001, 50002, 52546}
+"""They store images, not bytes: JPEG 2000, JPEG XR, WebP, JPEG XL."""
 _LZW = 5
 _PACKBITS = 32773
 _MAY_HAVE_ZEROS = {_PACKBITS, 1, 8, 32946, 34925, 50013}  # raw, and Deflate and LZMA with sums
@@ -26,6 +29,22 @@ _MOST_ZEROS_OF_LZW = 8
 _MOST_ZEROS = 2112
 """More are no part of compressed data: to code them would have been shorter by more than the
 64th part of a block that Zstandard wants to gain before it compresses a block at all."""
+
+
+def _decompressor(layout: tifffile.TiffPage) -> Callable[..., Any] | None:
+    """What undoes the compression of a page of packed YCbCr; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        It is not known, or not used with such pixels.
+    """
+    if int(layout.bitspersample) != 8 or layout.predictor != 1:
+        raise ValueError("is YCbCr with subsampling of more than 8 bits, or with a predictor")
+    if layout.compression == 1:
+        return None
+    codec: Callable[..., Any] = tifffile.TIFF.DECOMPRESSORS[layout.compression]
+    return codec
 
 
 class PieceDecoder:
@@ -55,9 +74,23 @@ class PieceDecoder:
         piece_shape: tuple[int, int],
         n_planes: int,
     ) -> None:
-        self._decode = layout.decode
-        self._decode(None, 0)
         self._compression = int(layout.compression)
+        self.ycbcr = None if self._compression in JPEG else YCbCr.of(layout)
+        self._is_packed = (
+            self.ycbcr is not None
+            and self.ycbcr.is_subsampled
+            and self._compression not in IMAGE_CODECS
+            and n_planes == 1
+        )
+        self._decode: Any = None
+        if self._is_packed:
+            self._decompress = _decompressor(layout)
+        else:
+            if self._compression in IMAGE_CODECS and n_planes == 1:
+                # These codecs enlarge chroma themselves: for them, tifffile need not know.
+                layout.subsampling = (1, 1)
+            self._decode = layout.decode
+            self._decode(None, 0)
         self._height, self._width = layout.imagelength, layout.imagewidth
         self._piece_shape = piece_shape
         self._n_columns = -(-self._width // piece_shape[1])
@@ -75,7 +108,8 @@ class PieceDecoder:
             self._is_rgb = layout.photometric == 2 and not layout.is_jfif
             self._is_strict = not layout.extrasamples and layout.photometric in (0, 1, 2, 6)
         self._simple_codec = None
-        if int(layout.bitspersample) in (8, 16, 32) and layout.predictor in (1, 2):
+        codes_samples = int(layout.bitspersample) in (8, 16, 32) and layout.predictor in (1, 2)
+        if codes_samples and not self._is_packed:
             self._simple_codec = _SIMPLE_CODECS.get(self._compression)
         self._predicts = layout.predictor == 2
         self._reversed_bits = layout.fillorder == 2
@@ -101,6 +135,8 @@ class PieceDecoder:
         Exception
             Every decoder has its own kind.
         """
+        if self._is_packed:
+            return self._unpacked(data, index)
         pixels: Any = self._decode(data, index, **self._options)[0]
         return np.asarray(pixels[0])
 
@@ -124,6 +160,18 @@ class PieceDecoder:
         if self._simple_codec is not None:
             return self._simple(data, index)
         return self.decode(data, index)
+
+    def _unpacked(self, data: bytes, index: int) -> NDArray[Any]:
+        """Decode YCbCr in blocks of luma with less chroma."""
+        assert self.ycbcr is not None
+        rows = self._piece_shape[0] if self._is_tiled else self._rows(index)
+        columns = self._piece_shape[1]
+        if self._reversed_bits:
+            data = bytes(imagecodecs.bitorder_decode(data))
+        if self._decompress is not None:
+            # A little more than may be there: what is longer is cut off, what is shorter damaged.
+            data = bytes(self._decompress(data, out=self.ycbcr.n_bytes(*self._piece_shape) + 64))
+        return self.ycbcr.unpack(data, rows, columns)
 
     def _jpeg(self, data: bytes, index: int) -> NDArray[Any]:
         if self._header:  # of an NDPI: pieces are the data between restart markers

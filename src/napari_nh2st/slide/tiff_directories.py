@@ -19,6 +19,7 @@ _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS = 273, 277, 278, 279
 _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 284, 322, 323, 324, 325
 _SUB_DIRECTORIES, _EXTRA_SAMPLES, _JPEG_TABLES, _OLD_JPEG = 330, 338, 347, 513
 _FILL_ORDER, _PREDICTOR, _SAMPLE_FORMAT = 266, 317, 339
+_YCBCR = 6
 _SUBSAMPLING, _IMAGE_DEPTH, _TILE_DEPTH = 530, 32997, 32998
 
 _NEEDED = {
@@ -283,7 +284,8 @@ class _Check:
                 f"lists {offsets.n_values:,}"
                 + ("" if n_counts == offsets.n_values else f", with {n_counts:,} sizes")
             )
-        if compression == _RAW and counts is not None and page[_SUBSAMPLING] is None:
+        may_be_subsampled = page[_SUBSAMPLING] or self._one(page, _PHOTOMETRIC) == _YCBCR
+        if compression == _RAW and counts is not None and not may_be_subsampled:
             self._check_raw_sizes(page, self._values(counts), piece_bytes, is_tiled)
 
     def _check_raw_sizes(

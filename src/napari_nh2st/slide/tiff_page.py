@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError, SegmentError
 
 from .codestreams import JPEG_2000, jpeg_2000_size
-from .colors import Once, ycbcr_to_rgb
+from .colors import Once
 from .file_bytes import FileBytes
 from .jpeg import Suspicion
 from .limits import too_large
-from .piece_decoder import JPEG, PieceDecoder
+from .piece_decoder import IMAGE_CODECS, JPEG, PieceDecoder
+from .ycbcr import YCbCr
 
 _APERIO_YCBCR = 33003
-_DECODES_TO_RGB = JPEG | {22610, 34934, 50001, 50002, 52546}  # JPEG XR, WebP, JPEG XL
+_DECODES_TO_RGB = JPEG | (IMAGE_CODECS - JPEG_2000)
 _RAW_ROWS = 256
 _COMPARED_PIECES = 8
 _MISPLACED = "its place in the file is damaged"
@@ -86,6 +87,7 @@ class StoredPage:
             layout.compression == _APERIO_YCBCR
             or (layout.photometric == 6 and layout.compression not in _DECODES_TO_RGB)
         )
+        self._ycbcr = YCbCr.of(layout) or YCbCr()
         if not self._is_raw:
             self._check_size()
             self._decoder = PieceDecoder(page, layout, self.piece_shape, separate)
@@ -143,7 +145,7 @@ class StoredPage:
             pixels = np.frombuffer(data, self._raw_type).reshape(rows, width, samples)
             planes.append(pixels.astype(self.dtype, copy=False))
         rgb = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
-        return ycbcr_to_rgb(rgb) if self._is_ycbcr else rgb
+        return self._ycbcr.to_rgb(rgb) if self._is_ycbcr else rgb
 
     def _decoded(self, index: int) -> NDArray[Any] | None:
         if index >= len(self._offsets) or index >= len(self._counts):
@@ -166,7 +168,7 @@ class StoredPage:
         except Exception as error:  # every decoder has its own kind of error
             raise SegmentError(_first_line(error)) from error
         if self._is_ycbcr and not (self._is_jpeg_2000 and _chroma_is_subsampled(data)):
-            piece = ycbcr_to_rgb(piece)
+            piece = self._ycbcr.to_rgb(piece)
         return piece
 
     def _is_habit(self) -> bool:
