@@ -8,8 +8,10 @@ import pytest
 
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction
+from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.extras import ExtraError, import_extra
+from napari_nh2st.slide import open_slide
 
 
 @pytest.fixture
@@ -64,3 +66,14 @@ def test_a_broken_spatialdata_is_told_where_it_is_needed(
     with pytest.raises(ExtraError, match=r"cannot be imported .*pkg_resources_of_the_past"):
         export(prediction, tmp_path / "out.spatialdata.zarr")
     assert not (tmp_path / "out.spatialdata.zarr").exists()
+
+
+def test_openslide_without_its_library_is_told_from_a_missing_one(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "openslide"]:
+        monkeypatch.delitem(sys.modules, name)
+    (installed / "openslide.py").write_text("raise ModuleNotFoundError('no shared library')")
+    (tmp_path / "slide.mrxs").write_bytes(b"\xff\xd8 not really")
+    with pytest.raises(InputError, match=r"installed but cannot be imported .*no shared library"):
+        open_slide(tmp_path / "slide.mrxs")

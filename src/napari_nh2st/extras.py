@@ -5,6 +5,8 @@ from types import ModuleType
 
 from napari_nh2st.errors import InputError
 
+NOT_INSTALLED = "is not installed"
+
 
 class ExtraError(InputError):
     """A library of an extra is not installed, or cannot be imported."""
@@ -32,15 +34,36 @@ def import_extra(library: str, extra: str, purpose: str) -> ModuleType:
         It is not installed; or it is, and fails when it is imported, as where its own
         dependencies do not fit together.
     """
-    install = f"pip install 'napari-nh2st[{extra}]'"
-    try:
+    problem = import_problem(library)
+    if problem is None:
         return import_module(library)
+    if problem == NOT_INSTALLED:
+        raise ExtraError(f"{purpose} needs {library}: pip install 'napari-nh2st[{extra}]'")
+    raise ExtraError(
+        f"{purpose} needs {library}, which {problem}. Update it and what it needs: "
+        f"pip install --upgrade --upgrade-strategy eager 'napari-nh2st[{extra}]'"
+    )
+
+
+def import_problem(library: str) -> str | None:
+    """Why a library cannot be imported; None where it can.
+
+    Parameters
+    ----------
+    library
+        Name of its module.
+
+    Returns
+    -------
+    str or None
+        What follows its name in a sentence: :data:`NOT_INSTALLED`, or that it is installed and
+        fails when it is imported, with the reason.
+    """
+    try:
+        import_module(library)
     except Exception as error:  # a library that is broken raises whatever it meets
         if isinstance(error, ModuleNotFoundError) and error.name == library.partition(".")[0]:
-            raise ExtraError(f"{purpose} needs {library}: {install}") from None
+            return NOT_INSTALLED
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise ExtraError(
-            f"{purpose} needs {library}, which is installed but cannot be imported "
-            f"({type(error).__name__}: {reason}). Update what it stands on: "
-            f"{install.replace('install', 'install --upgrade --upgrade-strategy eager', 1)}"
-        ) from error
+        return f"is installed but cannot be imported ({type(error).__name__}: {reason})"
+    return None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import SegmentError
+from napari_nh2st.extras import NOT_INSTALLED, import_problem
 
 from .colors import over_white
 from .contents import NotReadable, NotThisFormat, SlideContents
@@ -41,9 +42,9 @@ def open_with_openslide(path: Path, vendor: str | None = None) -> SlideContents:
     if openslide is None:
         if vendor is not None or path.suffix.lower() in _ENDINGS:
             what = "" if vendor is None else f"{vendor}, which is "
+            problem = import_problem("openslide") or NOT_INSTALLED
             raise NotReadable(
-                f"is {what}read with OpenSlide, which is not installed; "
-                "install napari-nh2st[openslide]"
+                f"is {what}read with OpenSlide, which {problem}; install napari-nh2st[openslide]"
             )
         raise NotThisFormat("is not read without OpenSlide")
     link = _LowerCase(path)
