@@ -24,6 +24,7 @@ from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
+from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_info
@@ -68,6 +69,7 @@ class PredictControls(QWidget):
         super().__init__(parent)
         self.viewer = napari_viewer
         self.slide = SlideChoice(napari_viewer)
+        self.image = ImagePicker(napari_viewer, self.slide)
         self.current = CurrentPrediction(napari_viewer)
         self.undo_mpp = UndoMppButton(self.slide)
         self.facts = SlideFacts()
@@ -277,7 +279,10 @@ class PredictControls(QWidget):
         where.addWidget(self.new_region)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Slide", self.slide.picker.native)
+        slide = QVBoxLayout()
+        slide.addWidget(self.slide.picker.native)
+        slide.addWidget(self.image)
+        form.addRow("Slide", slide)
         form.addRow("µm/px", mpp)
         form.addRow(self.facts)
         form.addRow("Model", self.model)

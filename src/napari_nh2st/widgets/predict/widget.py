@@ -39,7 +39,7 @@ new_jobs = JobProcess
 STOPPED_KEY = "nh2st_stopped"
 """Key of a heatmap layer's metadata under which the choice of a run that has not ended lies."""
 
-_Choice = tuple[Path, tuple[float, float] | None, str, PredictSettings]
+_Choice = tuple[Path, int, tuple[float, float] | None, str, PredictSettings]
 """Slide, its µm/px, model and settings: what makes a run the same as another."""
 
 
@@ -122,7 +122,7 @@ class PredictWidget(PredictControls):
             return
         self._slide_layer, self._filled = layer, None
         self.slide.in_use = slide
-        self._choice = (slide.path, slide.mpp, model, settings)
+        self._choice = (slide.path, slide.image, slide.mpp, model, settings)
         self._keeps = self.keep.isChecked()
         self._foreseen = self.facts.foreseen()
         self._run = PredictionRun(
@@ -338,7 +338,7 @@ class PredictWidget(PredictControls):
             slide, layer = self.slide.chosen(), self.slide.layer
             assert layer is not None
             settings = self.chosen_settings(layer, self._view_box())
-            return slide.path, slide.mpp, self.model.text, settings
+            return slide.path, slide.image, slide.mpp, self.model.text, settings
         except InputError:
             return None
 
