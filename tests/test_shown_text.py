@@ -35,7 +35,8 @@ from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.reliability import badge_list, badge_text
-from small_models import small_config, small_model
+from small_configs import small_config
+from small_models import small_model
 
 PICTURE = "picture.png"
 WIDTH = 400

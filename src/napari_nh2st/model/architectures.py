@@ -16,15 +16,17 @@ from napari_nh2st.model.config import CONTEXTS, ModelConfig
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.prepared import PreparedNH2ST
 
-_WHOLE_NUMBERS = (
-    "dim",
-    "depth",
-    "heads",
-    "hidden",
-    "hypergraph_hidden",
-    "neighbors",
-    "hyperedge_others",
-)
+_LARGEST = {
+    "dim": 16_384,
+    "depth": 64,
+    "heads": 1024,
+    "hidden": 65_536,
+    "hypergraph_hidden": 65_536,
+    "neighbors": 1024,
+    "hyperedge_others": 1024,
+}
+"""Whole numbers from 1 on, up to many times what was published: more is a mistake, or meant to
+use up a machine."""
 
 
 class Predictor(Protocol):
@@ -84,12 +86,19 @@ def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
         elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
             raise InputError(f"hyperparameters.{name} is {value!r}; it must be a number from 0 on")
     p = NH2STHyperparameters(len(config.panel), tile_px=config.tile_px, **given)
-    for name in _WHOLE_NUMBERS:
+    for name, largest in _LARGEST.items():
         value = getattr(p, name)
         if not isinstance(value, int) or value < 1:
             raise InputError(
                 f"hyperparameters.{name} is {value!r}; it must be a whole number above 0"
             )
+        if value > largest:
+            raise InputError(f"hyperparameters.{name} is {value!r}; it can be {largest:,} at most")
+    if p.mlp_ratio * p.dim > _LARGEST["hidden"]:
+        raise InputError(
+            f"hyperparameters.mlp_ratio is {p.mlp_ratio!r}; with dim it can make "
+            f"{_LARGEST['hidden']:,} at most"
+        )
     if p.mlp_ratio * p.dim < 1:
         raise InputError(f"hyperparameters.mlp_ratio is {p.mlp_ratio!r}; it must be above 0")
     if p.dropout >= 1:

@@ -1,16 +1,18 @@
 """What a model says of itself: `config.json`, without its weights and without torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jsonschema
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.json_text import parse_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -31,6 +33,12 @@ PUBLISHED_TARGET: dict[str, Any] = {
 }
 """The target NH2ST was published with. It is not log1p-CPM: counts are restricted to the panel
 before they are scaled, and the logarithm is to base 10."""
+
+_LARGEST_CONFIG = 16 * 1024**2
+"""Bytes of a file; that of a panel of 100,000 genes has some 6 MB."""
+
+_MOST_PROBLEMS = 100
+"""Of a config that are looked at for the first one to name."""
 
 _LONGEST_SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -117,7 +125,8 @@ class ModelConfig:
         InputError
             Naming the field that is wrong.
         """
-        problem = next(iter(sorted(_schema().iter_errors(content), key=lambda e: e.path)), None)
+        problems = islice(_schema().iter_errors(content), _MOST_PROBLEMS)
+        problem = min(problems, key=lambda e: e.path, default=None)
         if problem is not None:
             place = problem.json_path.removeprefix("$.") if problem.path else "the top level"
             raise InputError(f"{where} is not a model's config: {place}: {_in_words(problem)}")
@@ -125,6 +134,10 @@ class ModelConfig:
         # To JSON, 224.0 is an integer too.
         exact = {"panel": tuple(fields["panel"]), "tile_px": int(fields["tile_px"])}
         config = cls(**(fields | exact))
+        if (twice := first_repeated(config.panel)) is not None:
+            raise InputError(
+                f"{where} is not a model's config: panel: {twice!r} is there more than once"
+            )
         unknown = set(config.reliability or ()) - set(config.panel)
         if unknown:
             raise InputError(
@@ -143,10 +156,18 @@ def read_config(folder: Path) -> ModelConfig:
         The folder or its config is missing, not JSON, or has a wrong field (which is named).
     """
     path = folder / CONFIG_FILE
+    if not path.exists():
+        raise InputError(f"{folder} is not a model folder: it has no {CONFIG_FILE}")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except FileNotFoundError:
-        raise InputError(f"{folder} is not a model folder: it has no {CONFIG_FILE}") from None
+        size = path.stat().st_size
+        if size > _LARGEST_CONFIG:
+            raise InputError(
+                f"{path} has {size / 1024**2:.0f} MB; a model's config has at most "
+                f"{_LARGEST_CONFIG // 1024**2}"
+            )
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:  # not JSON, not UTF-8, or NaN
@@ -189,20 +210,22 @@ def untrained_config(
     )
 
 
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first name that was there before."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def _in_words(problem: Any) -> str:
     """What is wrong with a field, without repeating a whole panel."""
-    if problem.validator == "uniqueItems":
-        items = problem.instance
-        twice = next(item for place, item in enumerate(items) if item in items[:place])
-        return f"{twice!r} is there more than once"
     shown = repr(problem.instance)
     if len(shown) > _LONGEST_SHOWN:
         return str(problem.message).replace(shown, f"{shown[:_LONGEST_SHOWN]}…")
     return str(problem.message)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number in JSON")
 
 
 @cache

@@ -22,6 +22,10 @@ from napari_nh2st.model.config import (
     ModelConfig,
     read_config,
 )
+from napari_nh2st.model.weights_file import misfit, safetensors_shapes, shapes_of
+
+_LARGEST_WEIGHTS = 4 * 1024**3
+"""Bytes; the published network has 0.2 GB."""
 
 
 @dataclass(frozen=True)
@@ -98,21 +102,31 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise InputError(f"{folder} has no {WEIGHTS_FILE}, the weights of the model")
+    if (size := weights.stat().st_size) > _LARGEST_WEIGHTS:
+        raise InputError(
+            f"{weights} has {size / 1024**3:.1f} GB; weights have at most "
+            f"{_LARGEST_WEIGHTS / 1024**3:.0f}"
+        )
     found = file_sha256(weights)
     if found != config.weights["sha256"]:
         raise InputError(
             f"{weights} is not the file that {CONFIG_FILE} was written with (weights.sha256 "
             f"{config.weights['sha256'][:12]}…, found {found[:12]}…). Copy the folder again."
         )
+    shapes = safetensors_shapes(weights)
     try:
-        network = architecture.build(config)
+        with torch.device("meta"):  # shapes, and no memory
+            expected = shapes_of(architecture.build(config).state_dict())
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    try:
-        state = load_file(weights)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{weights} is not a safetensors file: {error}") from None
-    _fill(network, state, weights)
+    if wrong := misfit(expected, shapes):
+        raise InputError(f"{weights} does not fit {CONFIG_FILE}: {wrong}")
+    network = architecture.build(config)
+    state = load_file(weights)
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{weights}: {name} has values that are not finite")
+    network.load_state_dict(state)
     return Model(config, network.eval(), source or str(folder))
 
 
@@ -219,20 +233,3 @@ def _architecture(config: ModelConfig, where: str) -> Architecture:
             f"{where}: architecture is {config.architecture!r}; this version has "
             f"{', '.join(map(repr, ARCHITECTURES))}"
         ) from None
-
-
-def _fill(network: nn.Module, state: dict[str, torch.Tensor], where: Path) -> None:
-    expected = network.state_dict()
-    missing, unknown = expected.keys() - state.keys(), state.keys() - expected.keys()
-    if missing or unknown:
-        what = f"lacks {min(missing)}" if missing else f"has {min(unknown)}, which does not belong"
-        raise InputError(f"{where} does not fit config.json's hyperparameters: it {what}")
-    for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
-            raise InputError(
-                f"{where} does not fit config.json: {name} has shape {tuple(state[name].shape)}, "
-                f"panel and hyperparameters make {tuple(tensor.shape)}"
-            )
-        if not torch.isfinite(state[name]).all():
-            raise InputError(f"{where}: {name} has values that are not finite")
-    network.load_state_dict(state)

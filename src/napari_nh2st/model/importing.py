@@ -1,20 +1,20 @@
 """Checkpoints of the released NH2ST code as models."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.architectures import nh2st_hyperparameters
 from napari_nh2st.model.config import untrained_config
 from napari_nh2st.model.folder import Model, file_sha256
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.released import from_released_state_dict
 from napari_nh2st.model.resnet import MAP_CHANNELS, MAP_STRIDE
+from napari_nh2st.model.weights_file import misfit, read_state_dict, shapes_of
 
 
 def import_checkpoint(
@@ -52,7 +52,7 @@ def import_checkpoint(
         The file cannot be read, holds more than weights, or is no NH2ST checkpoint; or the panel
         does not fit.
     """
-    released = _read_state_dict(checkpoint)
+    released = read_state_dict(checkpoint, ("state_dict",))
     try:
         state = from_released_state_dict(released)
     except KeyError as error:
@@ -61,18 +61,16 @@ def import_checkpoint(
         ) from None
     try:
         hyperparameters = _hyperparameters(state, heads)
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise InputError(f"{checkpoint} is no NH2ST checkpoint: it lacks {error}") from None
+    except (IndexError, TypeError, ValueError, ZeroDivisionError):
+        raise InputError(
+            f"{checkpoint} is no NH2ST checkpoint: its tensors have other shapes"
+        ) from None
     if len(panel) != hyperparameters.panel_size:
         raise InputError(
             f"{checkpoint} predicts {hyperparameters.panel_size} genes, the list has {len(panel)}"
         )
-    network = NH2ST(hyperparameters).eval()
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip()
-        raise InputError(f"{checkpoint} does not fit the NH2ST network: {detail}") from None
     kept = ("dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden")
     config = replace(
         untrained_config(name, panel, mpp=mpp, pitch_um=pitch_um),
@@ -87,26 +85,17 @@ def import_checkpoint(
             "checkpoint_sha256": file_sha256(checkpoint),
         },
     )
-    return Model(config, network, str(checkpoint))
-
-
-def _read_state_dict(checkpoint: Path) -> Mapping[str, Tensor]:
     try:
-        content: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{checkpoint} cannot be read: {error.strerror}") from None
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{checkpoint} holds more than weights, or is no checkpoint. Nothing in it was "
-            "executed; save it again as {'state_dict': network.state_dict()} to import it."
-        ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{checkpoint} is damaged or no checkpoint: {reason}") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{checkpoint} is no NH2ST checkpoint: it has no state_dict of tensors")
-    return state
+        nh2st_hyperparameters(config)
+    except InputError as error:
+        raise InputError(f"{checkpoint} is no NH2ST checkpoint: {error}") from None
+    with torch.device("meta"):  # shapes, and no memory
+        expected = shapes_of(NH2ST(hyperparameters).state_dict())
+    if wrong := misfit(expected, shapes_of(state)):
+        raise InputError(f"{checkpoint} does not fit the NH2ST network: {wrong}")
+    network = NH2ST(hyperparameters).eval()
+    network.load_state_dict(state)
+    return Model(config, network, str(checkpoint))
 
 
 def _hyperparameters(state: Mapping[str, Tensor], heads: int) -> NH2STHyperparameters:

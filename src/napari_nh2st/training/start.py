@@ -1,6 +1,5 @@
 """The network that a training starts from."""
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
+from napari_nh2st.model.weights_file import read_state_dict
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.validation import predict_section
@@ -103,7 +102,7 @@ def load_encoder_weights(network: NH2ST, path: Path) -> None:
     InputError
         It cannot be read, or is not a ResNet-18.
     """
-    state = _without_prefix(_read_state_dict(path))
+    state = _without_prefix(read_state_dict(path, ("state_dict", "model", "encoder")))
     wanted = network.image_encoder.state_dict()
     for name, tensor in wanted.items():
         if name not in state:
@@ -168,31 +167,6 @@ def _take_over(network: NH2ST, start: Model, panel: Sequence[str]) -> None:
             tensor[:, :width] = old[name][:, :width]
         else:
             tensor.copy_(old[name])
-
-
-def _read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content: Any
-        if path.suffix.lower() == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{path} holds more than weights, or is none. Nothing in it was executed; save it "
-            "again as network.state_dict()."
-        ) from None
-    except Exception:  # whatever a file that is none does to its reader
-        raise InputError(f"{path} is damaged, or not a file of weights") from None
-    for key in ("state_dict", "model", "encoder"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f"{path} has no state dict of tensors")
-    return content
 
 
 def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,143 @@
+"""Files of weights: what they hold, before it is read, and without running anything."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from napari_nh2st.errors import InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_LARGEST_HEADER = 16 * 1024**2
+"""Bytes; that of the published network has 15 kB."""
+
+
+def safetensors_shapes(path: Path) -> Shapes:
+    """Names and shapes of a file's tensors, from its header alone.
+
+    Raises
+    ------
+    InputError
+        It is damaged or not a safetensors file, or has tensors of another type than numbers.
+    """
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _LARGEST_HEADER:
+        raise InputError(
+            f"{path} is not a safetensors file: its header would have {header:,} bytes"
+        )
+    shapes = {}
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  # it is no mapping
+                part = file.get_slice(name)
+                if part.get_dtype() not in ("F64", "F32", "F16", "BF16", "I64", "I32"):
+                    raise InputError(f"{path}: {name} is of type {part.get_dtype()}")
+                shapes[str(name)] = tuple(part.get_shape())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a safetensors file: {error}") from None
+    return shapes
+
+
+def read_state_dict(path: Path, keys: tuple[str, ...] = ()) -> Mapping[str, Tensor]:
+    """Read the tensors of a file: safetensors by its suffix, else one that torch wrote.
+
+    The latter is a pickle; with ``weights_only=True`` it builds tensors and plain containers and
+    executes nothing.
+
+    Parameters
+    ----------
+    path
+        The file.
+    keys
+        Where the tensors may lie; the first that is there is taken, else the file's own top level.
+
+    Returns
+    -------
+    Mapping
+        Each tensor is on the CPU and no larger than what the file stores of it.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, holds more than weights, or says that it holds more than it does.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} cannot be read: it is not a file")
+    try:
+        content: Any
+        if path.suffix.lower() == ".safetensors":
+            safetensors_shapes(path)
+            content = load_file(path)
+        else:
+            _check_archive(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} holds more than weights, or is no checkpoint. Nothing in it was executed; "
+            "save it again as {'state_dict': network.state_dict()}."
+        ) from None
+    except Exception as error:  # whatever a file that is none does to its reader
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is damaged or no checkpoint: {reason}") from None
+    for key in keys:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not all(map(_is_named_tensor, content.items())):
+        raise InputError(f"{path} has no state_dict of tensors")
+    for name, tensor in content.items():
+        if not _is_stored(tensor):
+            raise InputError(f"{path}: {name} is larger than what the file stores of it")
+    return content
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
+    """Names and shapes of tensors."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def misfit(expected: Shapes, found: Shapes) -> str | None:
+    """The first tensor that is missing, does not belong, or has another shape, in words."""
+    missing, unknown = expected.keys() - found.keys(), found.keys() - expected.keys()
+    if missing:
+        return f"it lacks {min(missing)}"
+    if unknown:
+        return f"it has {min(unknown)}, which does not belong"
+    for name, shape in expected.items():
+        if found[name] != shape:
+            return f"{name} has shape {found[name]}, panel and hyperparameters make {shape}"
+    return None
+
+
+def _check_archive(path: Path) -> None:
+    """See that nothing grows when it is read: torch itself stores without compression."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+    if compressed or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise InputError(f"{path} is compressed, which no checkpoint of torch is")
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    return isinstance(name, str) and isinstance(value, Tensor)
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
