@@ -30,6 +30,7 @@ from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
+from napari_nh2st.spots.choice import NO_CHOICE
 from napari_nh2st.spots.placement import Fix
 from napari_nh2st.widgets.compare import on_slide as measured_on_slide
 from napari_nh2st.widgets.compare import scatter as compare_scatter
@@ -668,6 +669,7 @@ def test_what_is_chosen_reaches_the_job(
                 "expression": section.expression,
                 "positions": None,
                 "fix": None,
+                "choice": NO_CHOICE,
                 "model": str(model),
                 "device": "cpu",
             },

@@ -1,14 +1,16 @@
 """Which part of a file of spots is read: its section, bins and coordinate system."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from napari_nh2st.errors import InputError
 
 SpotOption = Literal["library", "bin_um", "coordinate_system"]
 """An argument of :func:`~napari_nh2st.spots.read_spots` that chooses between parts of a file."""
+
+OPTIONS: tuple[SpotOption, ...] = get_args(SpotOption)
 
 OFFERED = "offered"
 """Key in ``uns["nh2st_spots"]`` of the parts there are: option → names."""
@@ -35,21 +37,53 @@ class SpotChoice:
     bin_um: int | None = None
     coordinate_system: str | None = None
 
-    @classmethod
-    def of(cls, option: SpotOption, name: str) -> Self:
-        """One option, by its name in a list of those offered.
+    def with_part(self, option: SpotOption, name: str) -> "SpotChoice":
+        """Another one by its name among those offered; of another section all else is open again.
 
         Raises
         ------
         InputError
             ``bin_um`` is no whole number of µm.
         """
-        return cls(**{option: bin_side(name) if option == "bin_um" else name})  # type: ignore[arg-type]
+        match option:
+            case "library":
+                return SpotChoice(library=name)
+            case "bin_um":
+                return SpotChoice(self.library, bin_side(name))
+            case "coordinate_system":
+                return SpotChoice(self.library, self.bin_um, name)
 
     def spelled(self) -> str:
         """In a word, for a label; empty for nothing."""
         bins = None if self.bin_um is None else f"{self.bin_um} µm"
         return ", ".join(part for part in (self.library, bins, self.coordinate_system) if part)
+
+
+NO_CHOICE = SpotChoice()
+"""What there is one of is taken, and the default of the rest."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a file holds several of.
+
+    Parameters
+    ----------
+    offered
+        Names to choose from, by option.
+    chosen
+        Those that were read.
+    """
+
+    offered: Mapping[SpotOption, tuple[str, ...]] = field(default_factory=dict)
+    chosen: Mapping[SpotOption, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Self:
+        """As a reader noted them in ``uns["nh2st_spots"]``."""
+        offered = info.get(OFFERED, {})
+        names = {option: tuple(map(str, offered[option])) for option in offered}
+        return cls(names, dict(info.get(CHOSEN, {})))
 
 
 class ChoiceNeeded(InputError):
@@ -72,6 +106,11 @@ class ChoiceNeeded(InputError):
         super().__init__(message)
         self.option: SpotOption = option
         self.names = tuple(names)
+
+    @property
+    def parts(self) -> Parts:
+        """What there is to choose from."""
+        return Parts({self.option: self.names})
 
 
 def choice_needed(path: Path, what: str, option: SpotOption, names: Sequence[str]) -> ChoiceNeeded:

@@ -109,6 +109,11 @@ def read_spots(
     )
 
 
+def needs_positions(path: Path) -> bool:
+    """Whether a file is a table of counts, which has no positions at all."""
+    return is_table(path) and not is_matrix(path)
+
+
 def takes_positions(path: Path) -> bool:
     """Whether positions can be given beside a file or folder: it has none of its own within."""
     return is_table(path) or is_matrix(path) or (path.is_dir() and is_space_ranger(path))

@@ -20,8 +20,7 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.placement import Fix, apply_fix
-from napari_nh2st.spots.read import read_spots, takes_positions
-from napari_nh2st.spots.st_tables import is_table
+from napari_nh2st.spots.read import needs_positions, read_spots, takes_positions
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
 _CHOICE = ("library", "bin_um", "coordinate_system")
@@ -288,7 +287,7 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
     positions = None
     if row.get("positions"):
         positions = _existing(where, "positions", row["positions"], folder)
-    if is_table(expression) and positions is None:
+    if needs_positions(expression) and positions is None:
         raise InputError(
             f"{where}, column positions: it is empty, and {expression.name} is a table of counts, "
             "which needs a table of positions"

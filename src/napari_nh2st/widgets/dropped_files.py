@@ -9,6 +9,7 @@ from typing import Literal
 import zarr
 
 from napari_nh2st.export.anndata_file import is_anndata_store
+from napari_nh2st.spots.samples import is_matrix
 from napari_nh2st.spots.space_ranger import is_space_ranger
 from napari_nh2st.spots.st_tables import is_table
 
@@ -22,6 +23,10 @@ def kind_of(path: Path) -> Kind:
     """Tell by name and first line what a file or folder holds; the rest is taken for a slide."""
     if path.suffix.lower() in _YAML:
         return "sections"
+    if "tissue_positions" in path.name.lower():
+        return "positions"
+    if is_matrix(path):
+        return "ST"
     if is_table(path):
         return _kind_of_table(path)
     if path.suffix.lower() in _EXPRESSION:

@@ -6,6 +6,9 @@ SPOTS_PATH_KEY = "nh2st_spots_path"
 POSITIONS_PATH_KEY = "nh2st_positions_path"
 """Path of the table of positions; missing where there is none."""
 
+PART_KEY = "nh2st_spots_part"
+"""The part of the file, as a :class:`~napari_nh2st.spots.SpotChoice`; missing where it has one."""
+
 MEASURED_SLIDE_KEY = "nh2st_measured_slide"
 """Path of the slide that the spots lie on."""
 

@@ -172,6 +172,7 @@ class CompareControls(QWidget):
         form.addRow("µm/px", self.slide.mpp)
         form.addRow("Measured", self.source)
         form.addRow(self.source.summary)
+        form.addRow(self.source.parts)
         form.addRow(self.other_slide)
         form.addRow(self.mpp_box)
         form.addRow(self.fix_box)

@@ -17,7 +17,9 @@ from napari_nh2st._expression_reader import COMPARISON_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.comparison import ANOTHER_SLIDE_BELOW, Compared
 from napari_nh2st.slide import Slide
+from napari_nh2st.spots import ChoiceNeeded, SpotChoice
 from napari_nh2st.spots.checks import MppProposal
+from napari_nh2st.spots.choice import Parts
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
 from napari_nh2st.widgets.compare.beside import BESIDE_KEY
@@ -42,6 +44,7 @@ from napari_nh2st.widgets.heatmap import PREDICTION_KEY
 from napari_nh2st.widgets.measured_metadata import (
     FIX_KEY,
     MEASURED_SLIDE_KEY,
+    PART_KEY,
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
 )
@@ -126,7 +129,10 @@ class MeasuredOnSlide:
         self._following = False
         self._compared: Compared | None = None
         self._gone: Kept | None = None  # with its slide
+        # What was to be read, and the part of it that is still to be chosen.
+        self._asked: tuple[Path, Path | None, SpotChoice, ChoiceNeeded] | None = None
         source.cleared.connect(self.remove)
+        source.parts.chosen.connect(self._on_part)
         source.refused.connect(self._refuse)
         fix_box.changed.connect(self._on_fix)
 
@@ -183,15 +189,20 @@ class MeasuredOnSlide:
 
     # --- coming and going ---
 
-    def load(self, expression: Path, positions: Path | None = None) -> None:
+    def load(
+        self, expression: Path, positions: Path | None = None, choice: SpotChoice | None = None
+    ) -> None:
         """Read ST in a thread and lay it over the chosen slide; problems are notifications.
 
         Parameters
         ----------
         expression, positions
             As :func:`~napari_nh2st.spots.read_spots` takes them.
+        choice
+            Which part of it; where it holds several sections and none is chosen, the list is shown.
         """
         self.told.emit("")
+        self._asked = None
         if self.locked:
             self._refuse(self.locked)
             return
@@ -206,20 +217,23 @@ class MeasuredOnSlide:
         self._source.summary.setText(f"Reading {expression.name} …")
 
         def read() -> tuple[MeasuredST, pd.DataFrame]:
-            measured = read_measured(expression, positions, slide)
+            measured = read_measured(expression, positions, slide, choice)
             return measured, target_of(measured.spots, panel)
 
         def on_read(result: tuple[MeasuredST, pd.DataFrame]) -> None:
             self._on_read(layer, slide, panel, *result)
             self.follow_panel()  # another model may have been chosen meanwhile
 
+        def on_choice(needed: ChoiceNeeded) -> None:
+            self._asked = expression, positions, choice or SpotChoice(), needed
+
         self._is_loading = True
-        self._work(read, on_read, f"{expression.name} cannot be read")
+        self._work(read, on_read, f"{expression.name} cannot be read", on_choice)
 
     def reload(self) -> None:
         """Lay it over the chosen slide: that, or its µm/px, is another."""
         if self.measured is not None:
-            self.load(self.measured.expression, self.measured.positions)
+            self.load(self.measured.expression, self.measured.positions, self.measured.choice)
 
     def follow_mpp(self) -> None:
         """Look again where it lies if its slide is chosen by another µm/px than it was read by."""
@@ -367,12 +381,21 @@ class MeasuredOnSlide:
         self._compared = kept.compared
         self.layers.note(self._files() | kept.metadata | {FOLLOWER_KEY: weakref.ref(self)})
 
-    def _work(self, work: Callable[[], Any], on_done: Callable[[Any], None], problem: str) -> None:
+    def _work(
+        self,
+        work: Callable[[], Any],
+        on_done: Callable[[Any], None],
+        problem: str,
+        on_choice: Callable[[ChoiceNeeded], None] | None = None,
+    ) -> None:
         """Do something in a thread; `problem` stands before an error that is not the user's."""
 
         def on_error(error: Exception) -> None:
             known = isinstance(error, InputError)
-            self._refuse(str(error) if known else f"{problem}: {error}")
+            if on_choice is not None and isinstance(error, ChoiceNeeded):
+                on_choice(error)
+            else:
+                self._refuse(str(error) if known else f"{problem}: {error}")
             self._asked_mpp = self._mpp
             self._tell()
 
@@ -450,7 +473,14 @@ class MeasuredOnSlide:
             SPOTS_PATH_KEY: str(self.measured.expression),
             MEASURED_SLIDE_KEY: str(self._slide_path),
             FIX_KEY: self._decided_fix(),
-        } | ({POSITIONS_PATH_KEY: str(positions)} if positions is not None else {})
+        } | {
+            key: value
+            for key, value in (
+                (POSITIONS_PATH_KEY, None if positions is None else str(positions)),
+                (PART_KEY, self.measured.choice if self.measured.parts.offered else None),
+            )
+            if value is not None
+        }
 
     def _decided_fix(self) -> str | None:
         """How the positions are taken, spelled; None while a proposal waits for an answer."""
@@ -466,6 +496,7 @@ class MeasuredOnSlide:
         same = (
             layer == self._slide_layer
             and (former.expression, former.positions) == (measured.expression, measured.positions)
+            and former.choice == measured.choice
             and former.proposal.fix == measured.proposal.fix
         )
         return self._fix_box.choice if same else None
@@ -475,6 +506,12 @@ class MeasuredOnSlide:
         self.loaded.emit()
         self._warn_of_overlap()
 
+    def _on_part(self, choice: SpotChoice) -> None:
+        if self._asked is not None:
+            self.load(self._asked[0], self._asked[1], choice)
+        elif self.measured is not None:
+            self.load(self.measured.expression, self.measured.positions, choice)
+
     def _on_fix(self, _fixed: bool) -> None:
         if self.layers is not None:
             self.layers.move(self.places, self.pitch_px)
@@ -483,8 +520,18 @@ class MeasuredOnSlide:
             self.moved.emit()
 
     def _tell(self) -> None:
-        """What was read, where it lies, and what it tells of the slide."""
+        """What was read, where it lies, and what it tells of the slide; or what is to be chosen."""
         measured = self.measured
+        if self._asked is not None:
+            expression, _, choice, needed = self._asked
+            names = len(needed.names)
+            self._source.summary.setText(f"{expression.name} holds {names} sections: choose one.")
+            self._source.parts.offer(needed.parts, choice)
+            return
+        if measured is None:
+            self._source.parts.offer(Parts(), SpotChoice())
+        else:
+            self._source.parts.offer(measured.parts, measured.choice)
         if measured is None or self._slide_layer is None:
             self._source.summary.setText(_NOTHING)
             return

@@ -1,7 +1,7 @@
 """Measured ST for the *Compare* widget: which files, and what is in them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import (
+    SpotChoice,
     check_counts,
     check_enough_spots,
     expression_target,
@@ -21,14 +22,17 @@ from napari_nh2st.spots import (
 )
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.checks import MppProposal, pitch_of, propose_mpp
+from napari_nh2st.spots.choice import NO_CHOICE, Parts
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Proposal, on_tissue, propose_fix
-from napari_nh2st.spots.st_tables import is_table
+from napari_nh2st.spots.read import needs_positions
 from napari_nh2st.widgets.dropped_files import kind_of
 from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.part_choice import PartChoice
 
-_FILES = "Measured ST (*.h5ad *.h5 *.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz);;All files (*)"
-_POSITIONS = "Tables (*.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz);;All files (*)"
+_TABLES = "*.tsv *.tsv.gz *.csv *.csv.gz *.txt *.txt.gz"
+_FILES = f"Measured ST (*.h5ad *.h5 *.mtx *.mtx.gz {_TABLES});;All files (*)"
+_POSITIONS = f"Tables ({_TABLES} *.parquet);;All files (*)"
 
 MOST_GENES = 250
 """Genes shown of a section that no model's panel chooses from: those with the most counts."""
@@ -53,6 +57,8 @@ class MeasuredST:
         Another µm/px for the slide, where the spots tell one and their own scale seems right.
     on_tissue
         Share of the spots' area that is tissue, as they are.
+    choice
+        The part of the file that was asked for.
     """
 
     expression: Path
@@ -63,6 +69,12 @@ class MeasuredST:
     proposal: Proposal | None
     mpp_proposal: MppProposal | None
     on_tissue: float
+    choice: SpotChoice = NO_CHOICE
+
+    @property
+    def parts(self) -> Parts:
+        """What the file holds several of, and what of it this is."""
+        return Parts.of(self.spots.uns.get(INFO, {}))
 
     @property
     def report(self) -> str:
@@ -70,15 +82,20 @@ class MeasuredST:
         return str(self.spots.uns.get(INFO, {}).get("report", self.expression.name))
 
 
-def read_measured(expression: Path, positions: Path | None, slide: Slide) -> MeasuredST:
+def read_measured(
+    expression: Path, positions: Path | None, slide: Slide, choice: SpotChoice | None = None
+) -> MeasuredST:
     """Read ST and see how it lies on a slide; takes seconds.
 
     Raises
     ------
+    ChoiceNeeded
+        The file holds several sections, and none is chosen.
     InputError
         It cannot be read, holds no raw counts, or too few spots.
     """
-    spots = read_spots(expression, positions)
+    choice = choice or NO_CHOICE
+    spots = read_spots(expression, positions, **asdict(choice))
     check_counts(spots, expression.name)
     check_enough_spots(spots, expression.name)
     array = spot_array(spots)
@@ -93,6 +110,7 @@ def read_measured(expression: Path, positions: Path | None, slide: Slide) -> Mea
         proposal,
         None if is_scaled else propose_mpp(spots, slide),
         on_tissue(spots, slide),
+        choice,
     )
 
 
@@ -124,6 +142,8 @@ class MeasuredSource(QWidget):
         Choose a file, or a folder; take the ST away.
     summary
         What was read; to be placed by whoever has room for it.
+    parts
+        Which part of the file, where it holds several; placed likewise.
     chosen
         Emitted with the path of the ST and that of its positions, or None.
     cleared
@@ -150,6 +170,7 @@ class MeasuredSource(QWidget):
         self.clear.setEnabled(False)
         self.summary = PlainLabel("Drop a file here, or choose one.")
         self.summary.setWordWrap(True)
+        self.parts = PartChoice()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for button in (self.file, self.folder, self.clear):
@@ -172,7 +193,7 @@ class MeasuredSource(QWidget):
             return
         (expression,) = others
         where = positions[0] if positions else None
-        if where is None and is_table(expression):
+        if where is None and needs_positions(expression):
             where = self._ask_positions(expression)
             if where is None:
                 return

@@ -216,6 +216,7 @@ class CompareWidget(ShownComparison):
             "expression": measured.expression,
             "positions": measured.positions,
             "fix": self.section.fix,
+            "choice": measured.choice,
             "model": model,
             "device": self.device.currentText(),
         }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots import (
+    ChoiceNeeded,
     Fix,
     Proposal,
     Section,
+    SpotChoice,
     apply_fix,
     check_counts,
     check_enough_spots,
@@ -24,6 +26,8 @@ from napari_nh2st.spots import (
     propose_fix,
     read_spots,
 )
+from napari_nh2st.spots.assembly import INFO
+from napari_nh2st.spots.choice import NO_CHOICE, Parts
 from napari_nh2st.spots.orientation import AS_THEY_ARE
 
 _NAME = "This section"
@@ -36,7 +40,7 @@ class Measured:
 
     Parameters
     ----------
-    slide, expression, positions, mpp, fix, image
+    slide, expression, positions, mpp, fix, image, choice
         As in :class:`~napari_nh2st.spots.Section`.
     trust_positions
         As in :func:`~napari_nh2st.spots.check_section`.
@@ -49,6 +53,7 @@ class Measured:
     fix: Fix | None = None
     trust_positions: bool = False
     image: ImageChoice = None
+    choice: SpotChoice = NO_CHOICE
 
     @classmethod
     def of(cls, section: Section, trust_positions: bool) -> "Measured":
@@ -61,6 +66,7 @@ class Measured:
             section.fix,
             trust_positions,
             section.image,
+            section.choice,
         )
 
 
@@ -82,6 +88,8 @@ class Found:
         What seems wrong with the places of the spots, and what would put it right.
     genes
         What was measured; empty where it could not be read.
+    parts
+        What the ST's file holds several of.
     """
 
     sentences: tuple[str, ...]
@@ -90,6 +98,7 @@ class Found:
     warnings: tuple[str, ...] = ()
     proposal: Proposal | None = None
     genes: frozenset[str] = field(default=frozenset(), repr=False)
+    parts: Parts = field(default_factory=Parts)
 
 
 def check(measured: Measured) -> Found:
@@ -106,17 +115,22 @@ def check(measured: Measured) -> Found:
         except Exception as error:  # a reader that met what nobody foresaw: the row says so
             unreadable.append(_unforeseen("The slide", error))
         try:
-            spots = read_spots(measured.expression, positions=measured.positions)
+            part = asdict(measured.choice)
+            spots = read_spots(measured.expression, measured.positions, **part)
+        except ChoiceNeeded as error:
+            what = f"The ST holds {len(error.names)} sections: choose one below."
+            return Found((*unreadable, what), False, "which section?", parts=error.parts)
         except InputError as error:
             unreadable.append(_sentence(error))
         except Exception as error:
             unreadable.append(_unforeseen("The ST", error))
         if spots is None or slide is None:
             return Found(tuple(unreadable), False, "unreadable")
+        parts = Parts.of(spots.uns.get(INFO, {}))
         try:
-            return _fit(spots, slide, measured)
+            return replace(_fit(spots, slide, measured), parts=parts)
         except Exception as error:
-            return Found((_unforeseen("The section", error),), False, "not usable")
+            return Found((_unforeseen("The section", error),), False, "not usable", parts=parts)
 
 
 def _fit(spots: AnnData, slide: Slide, measured: Measured) -> Found:

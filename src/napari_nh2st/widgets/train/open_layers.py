@@ -9,11 +9,13 @@ from napari.layers import Image, Layer, Points
 from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
-from napari_nh2st.spots import Fix
+from napari_nh2st.spots import Fix, SpotChoice
+from napari_nh2st.spots.choice import NO_CHOICE
 from napari_nh2st.widgets.given_mpp import GIVEN_KEY, given_or_own
 from napari_nh2st.widgets.measured_metadata import (
     FIX_KEY,
     MEASURED_SLIDE_KEY,
+    PART_KEY,
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
 )
@@ -50,12 +52,15 @@ class OpenMeasured:
         What was done to the positions there; None where that is not told.
     slide
         The one they lie on; None where that is not told.
+    choice
+        Which part of the file they are.
     """
 
     expression: Path
     positions: Path | None
     fix: Fix | None
     slide: Path | None
+    choice: SpotChoice = NO_CHOICE
 
 
 def open_slides(layers: Iterable[Layer]) -> list[OpenSlide]:
@@ -78,6 +83,7 @@ def open_measured(layers: Iterable[Layer]) -> list[OpenMeasured]:
             _path(layer.metadata.get(POSITIONS_PATH_KEY)),
             _fix(layer.metadata.get(FIX_KEY)),
             _path(layer.metadata.get(MEASURED_SLIDE_KEY)),
+            layer.metadata.get(PART_KEY) or NO_CHOICE,
         ): None
         for layer in layers
         if isinstance(layer, Points) and (path := layer.metadata.get(SPOTS_PATH_KEY)) is not None

@@ -5,6 +5,7 @@ import re
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.part_choice import PartChoice
 from napari_nh2st.widgets.train.row_state import RowState
 from napari_nh2st.widgets.train.rows import SectionRow
 
@@ -21,6 +22,8 @@ class RowDetails(QWidget):
         What is said.
     fix
         Does what is proposed.
+    parts
+        Which part of the ST's file it is, where that holds several.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -28,6 +31,7 @@ class RowDetails(QWidget):
         self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.text.setToolTip("The selected section, or else the first with a problem")
+        self.parts = PartChoice()
         self.fix = QPushButton()
         self.fix.setToolTip(
             "Take the positions like this from now on; the file stays as it is, and Undo takes "
@@ -36,6 +40,7 @@ class RowDetails(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
+        layout.addWidget(self.parts)
         layout.addWidget(self.fix)
         self.clear()
 
@@ -49,10 +54,12 @@ class RowDetails(QWidget):
         self.fix.setVisible(state.proposal is not None)
         if state.proposal is not None:
             self.fix.setText(f"Fix: {state.proposal.fix.in_short()}")
+        self.parts.offer(state.parts, row.choice)
         self.show()
 
     def clear(self) -> None:
         """There is nothing to say."""
         self.text.clear()
         self.fix.hide()
+        self.parts.hide()
         self.hide()

@@ -1,9 +1,10 @@
 """What is to be said of a row of the sections table: in two words, and in whole sentences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from napari_nh2st.spots import Proposal
+from napari_nh2st.spots.choice import Parts
 from napari_nh2st.widgets.train.check import Found
 from napari_nh2st.widgets.train.rows import SectionRows
 
@@ -25,12 +26,15 @@ class RowState:
         All that is known of it; the most important first.
     proposal
         What would put its spots where they belong.
+    parts
+        What its ST's file holds several of.
     """
 
     level: Level
     short: str
     sentences: tuple[str, ...]
     proposal: Proposal | None = None
+    parts: Parts = field(default_factory=Parts)
 
 
 def row_state(rows: SectionRows, number: int, found: Found | None) -> RowState:
@@ -71,10 +75,12 @@ def row_state(rows: SectionRows, number: int, found: Found | None) -> RowState:
         needs = f"needs {row.missing[0]}{more}"
         troubles.append((needs, f"Still to be given: {', '.join(row.missing)}."))
     proposal = found.proposal if found is not None else None
+    parts = found.parts if found is not None else Parts()
     known = found.sentences + found.warnings if found is not None and found.is_good else ()
     if troubles:
         said = dict.fromkeys(sentence for _, sentence in troubles)
-        return RowState("bad", troubles[0][0], (*said, *known), proposal)
+        return RowState("bad", troubles[0][0], (*said, *known), proposal, parts)
     if found is None:
         return RowState("checking", "checking…", ("Its files are being read.",))
-    return RowState("warned" if found.warnings else "good", found.short, known, proposal)
+    level: Level = "warned" if found.warnings else "good"
+    return RowState(level, found.short, known, proposal, parts)

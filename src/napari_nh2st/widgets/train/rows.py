@@ -4,14 +4,15 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
 from napari_nh2st.slide.images import ImageChoice
-from napari_nh2st.spots import Fix, Section
-from napari_nh2st.spots.st_tables import is_table
+from napari_nh2st.spots import Fix, Section, SpotChoice
+from napari_nh2st.spots.choice import NO_CHOICE
+from napari_nh2st.spots.read import needs_positions, takes_positions
 
 Role = Literal["train", "validate", "hold out", "leave out"]
 """What a section is for: to learn from, to choose the epoch, to test, or nothing."""
@@ -39,6 +40,8 @@ class SectionRow:
         As in :class:`~napari_nh2st.spots.Section`; empty while not given.
     slide, expression, positions, mpp, fix, image
         Likewise; None while not given.
+    choice
+        Which part of the ST's file, where it holds several.
     """
 
     role: Role = "train"
@@ -50,6 +53,7 @@ class SectionRow:
     mpp: float | None = None
     fix: Fix | None = None
     image: ImageChoice = None
+    choice: SpotChoice = NO_CHOICE
 
     @property
     def missing_files(self) -> tuple[str, ...]:
@@ -57,7 +61,11 @@ class SectionRow:
         needed = [
             what for what, file in (("slide", self.slide), ("ST", self.expression)) if file is None
         ]
-        if self.expression is not None and is_table(self.expression) and self.positions is None:
+        if (
+            self.expression is not None
+            and needs_positions(self.expression)
+            and self.positions is None
+        ):
             needed.append("positions")
         return tuple(needed)
 
@@ -81,6 +89,7 @@ class SectionRow:
             self.mpp,
             self.fix,
             image=self.image,
+            **asdict(self.choice),
         )
 
 
@@ -96,6 +105,7 @@ def row_of(section: Section, role: Role = "train") -> SectionRow:
         section.mpp,
         section.fix,
         image=section.image,
+        choice=section.choice,
     )
 
 
@@ -210,6 +220,7 @@ class SectionRows:
         positions: Path | None = None,
         fix: Fix | None = None,
         slide: Path | None = None,
+        choice: SpotChoice = NO_CHOICE,
     ) -> None:
         """Add measured spots of which more is known than their file.
 
@@ -222,9 +233,13 @@ class SectionRows:
             decided: such a row keeps its own.
         slide
             The one they lie on; None to find it by name.
+        choice
+            Which part of the file.
         """
         on_it = [k for k, row in enumerate(self._rows) if slide is None or row.slide == slide]
-        place = next((k for k in on_it if self._rows[k].expression == expression), None)
+        its = (expression, choice)
+        rows = self._rows
+        place = next((k for k in on_it if (rows[k].expression, rows[k].choice) == its), None)
         done = None if fix == Fix() else fix
         if place is not None:
             if fix is not None:
@@ -238,12 +253,12 @@ class SectionRows:
             row = SectionRow(name=self._free_name(slide or expression), slide=slide)
             self.set([*self._rows, row])
             place = len(self._rows) - 1
-        self.change([place], expression=expression, positions=positions, fix=done)
+        self.change([place], expression=expression, positions=positions, fix=done, choice=choice)
 
     def add_sections(self, sections: Sequence[Section]) -> None:
         """Add complete sections; those that are there already, with the same files, are not."""
-        there = {(row.slide, row.expression) for row in self._rows}
-        new = [row_of(s) for s in sections if (s.slide, s.expression) not in there]
+        there = {(row.slide, row.expression, row.choice) for row in self._rows}
+        new = [row_of(s) for s in sections if (s.slide, s.expression, s.choice) not in there]
         self.set([*self._rows, *new])
 
     def namesake(self, number: int) -> int | None:
@@ -257,7 +272,7 @@ class SectionRows:
             lambda row: (
                 None
                 if row.missing_files or row.role == "leave out"
-                else (row.slide, row.expression)
+                else (row.slide, row.expression, row.choice)
             ),
         )
 
@@ -305,7 +320,7 @@ def short_name(path: Path) -> str:
 
 
 def _takes_positions(row: SectionRow) -> bool:
-    return row.expression is None or is_table(row.expression)
+    return row.expression is None or takes_positions(row.expression)
 
 
 def _best(path: Path, rows: Sequence[tuple[int, SectionRow]]) -> int | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QMenu
 
+from napari_nh2st.spots import SpotChoice
 from napari_nh2st.widgets.train.sections_model import FILES, POSITIONS
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def section_menu(table: "SectionsTable", index: QModelIndex) -> QMenu:
     menu = QMenu(table)
     column, number = index.column(), index.row()
     if column in FILES:
-        empty = {FILES[column]: None}
+        empty: dict[str, object] = {FILES[column]: None}
+        if FILES[column] == "expression":
+            empty["choice"] = SpotChoice()
         menu.addAction("Choose a file…", lambda: table.choose(index, folder=False))
         if column != POSITIONS:
             menu.addAction("Choose a folder…", lambda: table.choose(index, folder=True))

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import Section, read_sections, write_sections
+from napari_nh2st.spots import Section, SpotChoice, read_sections, write_sections
 from napari_nh2st.widgets.dropped_files import Kind, kind_of
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.check import SectionChecks
@@ -110,6 +110,7 @@ class SectionsTable(QWidget):
         self.model.edited.connect(self._on_edited)
         self.checks.changed.connect(self._on_known)
         self.details.fix.clicked.connect(self._on_fix)
+        self.details.parts.chosen.connect(self._on_part)
         selection = self.view.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(self._show_details)
@@ -222,7 +223,9 @@ class SectionsTable(QWidget):
             for slide in slides:
                 self.rows.add_open_slide(slide.path, slide.mpp, slide.image)
             for one in spots:
-                self.rows.add_measured(one.expression, one.positions, one.fix, one.slide)
+                self.rows.add_measured(
+                    one.expression, one.positions, one.fix, one.slide, one.choice
+                )
 
         self.model.update(add)
 
@@ -291,6 +294,11 @@ class SectionsTable(QWidget):
         else:
             self.details.show_row(number, self.rows[number], self.model.state(number))
 
+    def _on_part(self, choice: SpotChoice) -> None:
+        number = self._detailed()
+        if number is not None:
+            self.model.change([number], choice=choice)
+
     def _on_fix(self) -> None:
         number = self._detailed()
         if number is not None:
@@ -333,7 +341,10 @@ class SectionsTable(QWidget):
         else:
             chosen, _ = QFileDialog.getOpenFileName(self, title)
         if chosen:
-            self.model.change([index.row()], **{field: Path(chosen)})
+            values: dict[str, object] = {field: Path(chosen)}
+            if field == "expression":  # another file has other parts
+                values["choice"] = SpotChoice()
+            self.model.change([index.row()], **values)
 
     def _on_menu(self, where: QPoint) -> None:
         index = self.view.indexAt(where)

@@ -95,6 +95,7 @@ class SectionsModel(QAbstractTableModel):
             row.fix,
             self.trust_positions,
             row.image,
+            row.choice,
         )
 
     def state(self, number: int) -> RowState:
@@ -191,7 +192,8 @@ class SectionsModel(QAbstractTableModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             if _is_missing(row, column):
                 return _CHOOSE
-            return _text(value)
+            part = row.choice.spelled() if column == EXPRESSION else ""
+            return " · ".join(text for text in (_text(value), part) if text)
         if role == Qt.ItemDataRole.ToolTipRole:
             return for_qt(str(value)) if isinstance(value, Path) else _HINTS[column]
         if role == Qt.ItemDataRole.ForegroundRole and _is_missing(row, column):
