@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STOPPED = 1
 """Exit code."""
 
+_MOMENT_S = 0.05
+
 _SIGNALS = [
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -162,10 +164,18 @@ class StopRequest:
         if isinstance(problem.exc_value, KeyboardInterrupt):
             self._to_raise_again += 1
             self._raised_again += 1
-            _thread.interrupt_main(signal.SIGINT)
+            # By another thread and a moment later: here nothing can be raised either.
+            threading.Timer(_MOMENT_S, _interrupt_main_thread).start()
         elif not self._asked:
             sys.__unraisablehook__(problem)
 
     def _on_thread_error(self, problem: "threading.ExceptHookArgs") -> None:
         if not self._asked:
             threading.__excepthook__(problem)
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):  # ends its waiting, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main(signal.SIGINT)

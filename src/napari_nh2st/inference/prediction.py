@@ -14,7 +14,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.overview import slide_overview
-from napari_nh2st.slide.record import slide_record
+from napari_nh2st.slide.record import slide_record, storable_name
 from napari_nh2st.tiles import TileGrid
 
 PENDING = "pending"
@@ -69,7 +69,7 @@ def new_prediction(
         var=var,
         obsm=places(np.column_stack([x, y])),
     )
-    prediction.uns["spatial"] = {slide.path.stem: _spatial(slide, grid)}
+    prediction.uns["spatial"] = {storable_name(slide.path.stem): _spatial(slide, grid)}
     prediction.uns["nh2st"] = _provenance(slide, grid, config, settings)
     return prediction
 
@@ -90,7 +90,7 @@ def _spatial(slide: Slide, grid: TileGrid) -> dict[str, Any]:
     return {
         "images": {"hires": hires, "lowres": lowres},
         "scalefactors": factors,
-        "metadata": {"source_image_path": slide.path.name},
+        "metadata": {"source_image_path": storable_name(slide.path.name)},
     }
 
 

@@ -14,8 +14,8 @@ def slide_record(slide: Slide) -> dict[str, Any]:
     ``image_name``; of a slide that was scanned in part ``bounds``, (y, x, height, width) in px.
     """
     record: dict[str, Any] = {
-        "name": slide.path.name,
-        "path": str(slide.path.absolute()),
+        "name": storable_name(slide.path.name),
+        "path": storable_name(str(slide.path.absolute())),
         "fingerprint": slide.fingerprint,
         "vendor": slide.vendor,
         "shape": np.array(slide.shape),
@@ -29,3 +29,8 @@ def slide_record(slide: Slide) -> dict[str, Any]:
     if slide.bounds is not None:
         record["bounds"] = np.array(slide.bounds)
     return record
+
+
+def storable_name(name: str) -> str:
+    """A file's name as text that files can hold: bytes that are no UTF-8 are shown as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

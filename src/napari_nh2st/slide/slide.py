@@ -225,7 +225,7 @@ class Slide:
             else:
                 # A copy may be given the time of its original; that of its own making it cannot.
                 state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            digest.update(f"{file.removeprefix(around)}:{state}\n".encode())
+            digest.update(f"{file.removeprefix(around)}:{state}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def _cache_key(self) -> str:

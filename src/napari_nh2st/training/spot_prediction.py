@@ -17,7 +17,7 @@ from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.slide.overview import slide_overview
-from napari_nh2st.slide.record import slide_record
+from napari_nh2st.slide.record import slide_record, storable_name
 from napari_nh2st.training.metrics import MEASURED
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
 
@@ -85,7 +85,7 @@ def predict_spots(
         index=list(config.panel),
     )
     prediction = AnnData(values, obs=obs, var=var, obsm=places(xy), layers={MEASURED: target})
-    library = measured.section.slide.stem
+    library = storable_name(measured.section.slide.stem)
     with open_slide(
         measured.section.slide, mpp=measured.mpp, image=measured.section.image
     ) as slide:
@@ -154,7 +154,7 @@ def _spatial(slide: Slide, measured: MeasuredSection, tile_um: float) -> dict[st
             "tissue_hires_scalef": scale,
             "spot_diameter_fullres": diameter_um / float(np.sqrt(np.prod(measured.mpp))),
         },
-        "metadata": {"source_image_path": measured.section.slide.name},
+        "metadata": {"source_image_path": storable_name(measured.section.slide.name)},
     }
 
 
