@@ -154,7 +154,7 @@ def test_a_pitch_that_is_guessed_is_said() -> None:
     of_pitch, warning = check_resolution(drawn_spots("hexagonal"), glass(mpp=None), "C6")
     assert of_pitch == pytest.approx(2.5)
     assert warning is not None
-    assert "C6: The file does not say how far apart its spots are; 100 µm are taken" in warning
+    assert "C6: the file does not say how far apart spots are: 100 µm taken as on Visium" in warning
     recorded = drawn_spots("hexagonal")
     recorded.uns["nh2st_spots"] = {"pitch_um": 100.0}
     assert check_resolution(recorded, glass(mpp=None), "C6")[1] is None

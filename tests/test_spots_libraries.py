@@ -247,6 +247,18 @@ def test_bins_and_um_per_px_that_a_file_records_count(tmp_path: Path) -> None:
         )
 
 
+def test_a_distance_that_is_guessed_is_said_in_the_report(tmp_path: Path) -> None:
+    guessed = {
+        "hexagonal": "100 µm taken as on Visium",
+        "interleaved": "200 µm taken as on a legacy",
+    }
+    for layout, words in guessed.items():
+        drawn = drawn_spots(layout)
+        assert words in read_spots(save(drawn, tmp_path)).uns["nh2st_spots"]["report"]
+        drawn.uns["nh2st_spots"] = {"pitch_um": 55.0}
+        assert "taken" not in read_spots(save(drawn, tmp_path)).uns["nh2st_spots"]["report"]
+
+
 def test_two_spots_on_one_array_place_are_said(tmp_path: Path) -> None:
     drawn = drawn_spots("hexagonal")
     drawn.obs.loc[drawn.obs_names[1], ["array_row", "array_col"]] = drawn.obs.iloc[0].tolist()

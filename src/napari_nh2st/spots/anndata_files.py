@@ -15,8 +15,9 @@ from scipy.sparse import csr_matrix, issparse
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.hdf5_filters import missing_filter, register_filters
-from napari_nh2st.spots.array import SpotArray, spot_array
+from napari_nh2st.spots.array import spot_array
 from napari_nh2st.spots.assembly import INFO, Source, assemble
+from napari_nh2st.spots.checks import guessed_pitch
 from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
 from napari_nh2st.spots.in_tissue import under_tissue
@@ -171,10 +172,8 @@ def spots_of(
     )
     if libraries := libraries_of(data.uns):
         spots.uns["spatial"] = libraries
-    if pitch is None and (um_per_px := _recorded_um_per_px(data.uns)) is not None:
-        array_px: SpotArray = spot_array(spots)
-        if np.isfinite(array_px.pitch_px):
-            spots.uns[INFO]["pitch_um"] = um_per_px * array_px.pitch_px
+    if pitch is None:
+        _add_pitch(spots, _recorded_um_per_px(data.uns))
     return spots
 
 
@@ -288,6 +287,15 @@ def _recorded_pitch(uns: Any) -> float | None:
         size = _positive(uns["bin_size"])
         return None if size is None else size * (resolution or 1000 * _STEREO_SEQ_UM) / 1000
     return None
+
+
+def _add_pitch(spots: AnnData, um_per_px: float | None) -> None:
+    """Note the spots' distance by the file's µm/px, or say in the report that it is guessed."""
+    array, info = spot_array(spots), spots.uns[INFO]
+    if um_per_px is not None and np.isfinite(array.pitch_px):
+        info["pitch_um"] = um_per_px * array.pitch_px
+    elif (guessed := guessed_pitch(spots, array)) is not None:
+        info["report"] += f"; {guessed}"
 
 
 def _recorded_um_per_px(uns: Any) -> float | None:

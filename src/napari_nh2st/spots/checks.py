@@ -267,14 +267,14 @@ def pitch_of(spots: AnnData, array: SpotArray) -> float | None:
 
 
 def guessed_pitch(spots: AnnData, array: SpotArray) -> str | None:
-    """Sentence that says by what :func:`pitch_of` took a pitch; None where it is recorded."""
+    """Words that say by what :func:`pitch_of` took a pitch; None where it is recorded."""
     pitch = pitch_of(spots, array)
     if pitch is None or "pitch_um" in spots.uns.get(INFO, {}):
         return None
     kind = "Visium" if array.layout == "hexagonal" else "a legacy array"
     return (
-        f"The file does not say how far apart its spots are; {pitch:g} µm are taken, as on {kind}, "
-        f"since their array is {array.layout}"
+        f"the file does not say how far apart spots are: {pitch:g} µm taken as on {kind}, since "
+        f"their array is {array.layout}"
     )
 
 
@@ -292,7 +292,7 @@ def _resolution(
                 "(µm/px in napari, the column mpp of a sections table, open_slide(..., mpp=...))"
             )
         guessed = guessed_pitch(spots, array) if pitch_um is None else None
-        warning = None if guessed is None else f"{name}: {guessed}: {of_pitch:.3g} µm/px."
+        warning = None if guessed is None else f"{name}: {guessed}; that makes {of_pitch:.3g} µm/px"
         return (of_pitch, of_pitch), "spot pitch", of_pitch, warning
     if of_pitch is None:
         return slide.mpp, slide.mpp_source, None, None
