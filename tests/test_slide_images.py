@@ -15,6 +15,7 @@ from flat_slides import picture
 from napari_nh2st._reader import get_reader, read_slide
 from napari_nh2st.cli import main
 from napari_nh2st.errors import InputError
+from napari_nh2st.export import export
 from napari_nh2st.inference.notices import slide_notices
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.record import slide_record
@@ -113,6 +114,22 @@ def test_images_of_one_name_are_chosen_by_number(tmp_path: Path) -> None:
     for number, mpp in enumerate((0.25, 0.75)):
         with open_slide(path, image=number) as slide:
             assert slide.mpp == (mpp, mpp)
+
+
+@pytest.mark.parametrize("sizes", [(0.5, 1.0), (0.5, None), (0.5, 0.5)])
+def test_levels_that_older_writers_made_images_of(
+    tmp_path: Path, sizes: tuple[float, float | None]
+) -> None:
+    """A half is a level unless it has the µm/px of the whole: then it is other tissue."""
+    parts = zip((LARGE, LARGE[::2, ::2].copy()), sizes, strict=True)
+    images = [
+        (pixels, {"axes": "YXS"} if mpp is None else described(f"slide #{mpp}", mpp))
+        for pixels, mpp in parts
+    ]
+    with open_slide(write_ome(tmp_path / "flat.ome.tif", *images)) as slide:
+        is_level = sizes[1] != 0.5
+        assert slide.n_native_levels == (2 if is_level else 1)
+        assert len(slide.images) == (1 if is_level else 2)
 
 
 def test_a_damaged_image_is_not_passed_over_for_another(tmp_path: Path) -> None:
@@ -309,6 +326,7 @@ def test_a_notice_says_what_else_is_in_the_file(ome: Path) -> None:
 def test_napari_opens_the_main_image_and_says_so(
     ome: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("napari")
     said: list[str] = []
     monkeypatch.setattr("napari.utils.notifications.show_info", said.append)
     reader = get_reader(str(ome))
@@ -328,6 +346,18 @@ def test_a_prediction_remembers_its_image(ome: Path) -> None:
     assert (record["image"], record["image_name"]) == (0, "left")
     with open_slide(record["path"], image=record["image"]) as slide:
         assert slide.fingerprint == record["fingerprint"]
+
+
+def test_a_prediction_is_reopened_on_its_image(ome: Path, tmp_path: Path) -> None:
+    pytest.importorskip("napari")
+    from drawn_predictions import drawn_prediction
+
+    with open_slide(ome, image="left") as slide:
+        export(drawn_prediction(slide), tmp_path / "p.h5ad")
+    reader = get_reader(str(tmp_path / "p.h5ad"))
+    assert reader is not None
+    names = [attributes["name"] for _, attributes, _ in reader(str(tmp_path / "p.h5ad"))]
+    assert names[0] == "several.ome [left]"
 
 
 def test_a_sections_table_names_the_image(ome: Path, tmp_path: Path) -> None:

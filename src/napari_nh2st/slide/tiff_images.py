@@ -15,6 +15,7 @@ from .level import is_downsample
 Series = tifffile.TiffPageSeries
 _SVS_LABEL, _SVS_MACRO = 1, 9
 _REDUCED = 1
+_SAME_FACTOR = 0.02
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def tiff_images(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Ser
     overviews = mpp.leica_overviews(tiff.pages.first.description) if tiff.is_scn else ()
     names = [associated_name(_name(one)) for one in series]
     for index in overviews:
-        names[index] = "macro"
+        if index < len(names):
+            names[index] = "macro"
     candidates = [one for one, name in zip(series, names, strict=True) if name is None] or series
     by_size = sorted(candidates, key=lambda one: -_area(one))  # of one size, the first stays first
     if _has_one_image(tiff):
@@ -81,7 +83,7 @@ def tiff_images(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Ser
     for main in by_size:
         if id(main) in taken or (images and _is_small_copy(main, by_size[0])):
             continue
-        levels = [*main.levels, *_unlisted_levels(main, candidates)]
+        levels = [*main.levels, *_unlisted_levels(tiff, main, candidates)]
         taken.update(map(id, levels))
         same = [_shape(one) for one in series[: _position(main, series)]]
         images[_position(main, series)] = TiffImage(
@@ -101,6 +103,7 @@ def _svs(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Series], l
     Programs that convert an SVS keep its description, and leave the thumbnail out or put levels
     below the first page; so neither position nor description tells a level.
     """
+    tiff.pages.cache = True  # tifffile goes over them too
     tiff.pages.useframes = False
     pages = [page for page in _all_pages(tiff) if page.dtype is not None]
     first = pages[0]
@@ -151,12 +154,15 @@ def _has_one_image(tiff: tifffile.TiffFile) -> bool:
     return bool(tiff.is_ndpi or tiff.is_philips or tiff.is_qpi or tiff.is_bif or tiff.is_svs)
 
 
-def _unlisted_levels(main: Series, series: Sequence[Series]) -> list[Series]:
+def _unlisted_levels(
+    tiff: tifffile.TiffFile, main: Series, series: Sequence[Series]
+) -> list[Series]:
     """Tiled images behind a lone main one, which are levels if their sizes say so.
 
-    Tifffile groups levels that follow each other by one factor of 2, 3 or 4; writers use others.
+    Tifffile groups levels that follow each other by one factor of 2, 3 or 4; writers use others,
+    and older ones make each level an image of OME-XML.
     """
-    if len(main.levels) > 1 or main.kind in ("ome", "scn") or not main.keyframe.is_tiled:
+    if len(main.levels) > 1 or main.kind == "scn" or not main.keyframe.is_tiled:
         return []
     levels = [main]
     for one in series:
@@ -165,9 +171,26 @@ def _unlisted_levels(main: Series, series: Sequence[Series]) -> list[Series]:
             and one.keyframe.is_tiled
             and _is_alike(one.keyframe, main.keyframe)
             and is_downsample(_shape(main), _shape(levels[-1]), _shape(one))
+            and (main.kind != "ome" or _is_level_in_ome(tiff, main, one))
         ):
             levels.append(one)
     return levels[1:]
+
+
+def _is_level_in_ome(tiff: tifffile.TiffFile, main: Series, one: Series) -> bool:
+    """Whether an image of OME-XML is another one made smaller by a whole factor.
+
+    Two pieces of tissue may be so by chance: then their µm/px are the same.
+    """
+    factor = round(_shape(main)[1] / _shape(one)[1])
+    sides = zip(_shape(main), _shape(one), strict=True)
+    if factor < 2 or any(abs(whole / factor - part) > 1 for whole, part in sides):
+        return False
+    xml = tiff.ome_metadata or ""
+    sizes = [mpp.from_ome(xml, *_shape(each)[::-1]) for each in (main, one)]
+    if sizes[0] is None or sizes[1] is None:
+        return True
+    return abs(sizes[1].mpp[1] / sizes[0].mpp[1] / factor - 1) < _SAME_FACTOR
 
 
 def _is_alike(page: Any, other: Any) -> bool:
