@@ -323,6 +323,7 @@ def test_a_notice_says_what_else_is_in_the_file(ome: Path) -> None:
     assert "2: 'stained'" in notice
 
 
+@pytest.mark.napari
 def test_napari_opens_the_main_image_and_says_so(
     ome: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,8 @@ def test_anndata_of_pickles_is_refused(
     folder = tmp_path / "spots.zarr"
     data = anndata.AnnData(np.ones((4, 3), np.float32), uns={"notes": {"table": np.arange(3)}})
     data.obsm["spatial"] = np.arange(8.0).reshape(4, 2)
-    data.write_zarr(folder)
+    with anndata.settings.override(zarr_write_format=2):
+        data.write_zarr(folder)
     refuse_pickles(folder)
     mark = tmp_path / "it-ran"
     array = folder / "uns" / "notes" / "table"
