@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.inference.notices import slide_notices
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.tiff_places import misplaced
 
@@ -317,3 +318,22 @@ def test_tile_that_lies_across_one_of_another_level(tmp_path: Path) -> None:
 def test_misplaced(places: list[tuple[int, int]], others: list[int], expected: list[int]) -> None:
     offsets, counts = np.array(places, np.int64).T
     assert misplaced(offsets, counts, np.array(others)).tolist() == [bool(v) for v in expected]
+
+
+def test_level_that_is_stored_in_another_way_is_said(tmp_path: Path) -> None:
+    """As when the number of samples in a directory, and all that goes with it, is damaged."""
+    path = tmp_path / "slide.tif"
+    options = {"tile": (TILE, TILE), "compression": "zlib", "metadata": None}
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(picture(), photometric="rgb", **options)
+        writer.write(picture()[::2, ::2, 0], photometric="minisblack", subfiletype=1, **options)
+    with open_slide(path) as slide:
+        assert slide.n_native_levels == 1
+        assert "256 × 256 px is left out" in slide.notices[0]
+        assert slide_notices(slide)[0] == slide.notices[0]
+
+
+def test_samples_of_an_impossible_size(tmp_path: Path) -> None:
+    path = pyramid(tmp_path / "slide.tif", "zlib", levels=3)
+    set_tag(path, 1, 258, 43016, index=2)
+    assert "page 1 has the unknown BitsPerSample 43016" in refusal(path)

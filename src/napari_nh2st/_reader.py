@@ -51,6 +51,11 @@ def get_reader(
 def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
     layers = read_slide(paths if isinstance(paths, str) else paths[0])
     slide: Slide = layers[0][1]["metadata"][SLIDE_KEY]
+    if slide.notices:
+        from napari.utils.notifications import show_warning
+
+        for problem in slide.notices:
+            show_warning(for_qt(problem))
     if (notice := others_notice(slide.images, slide.image)) is not None:
         from napari.utils.notifications import show_info
 

@@ -53,6 +53,7 @@ def show_slide(args: argparse.Namespace) -> None:
                     "brightfield_reason": slide.brightfield_reason,
                     "fingerprint": slide.fingerprint,
                     "bounds": None if slide.bounds is None else list(slide.bounds),
+                    "notices": list(slide.notices),
                     "image": slide.image,
                     "images": [
                         {
@@ -93,5 +94,6 @@ def show_slide(args: argparse.Namespace) -> None:
                 ("associated", ", ".join(sorted(slide.associated)) or "none"),
                 ("brightfield", "yes" if slide.brightfield else f"no: {slide.brightfield_reason}"),
                 *several,
+                *(("notice", notice) for notice in slide.notices),
             ]
         )

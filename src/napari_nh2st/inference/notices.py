@@ -68,10 +68,10 @@ def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = Non
 
 
 def slide_notices(slide: Slide) -> list[str]:
-    """Sentences on a slide that is none of H&E, is one of several in its file, or whose µm/px is
-    unusual; reads no pixels.
+    """Sentences on a slide that looks damaged, is none of H&E, is one of several in its file, or
+    whose µm/px is unusual; reads no pixels.
     """
-    notices = []
+    notices = list(slide.notices)
     if (others := others_notice(slide.images, slide.image)) is not None:
         notices.append(others)
     if not slide.brightfield:

@@ -1,10 +1,14 @@
-"""Heights and widths that compressed images state in their first bytes."""
+"""What compressed data tell of themselves without being decoded."""
 
 import struct
 
 JPEG_2000 = {33003, 33004, 33005, 34712}
 WEBP = {34927, 50001}
 PNG = {34933}
+
+_MOST_ZEROS = 2112
+"""More are no part of compressed data: to code them would have been shorter by more than the
+64th part of a block that Zstandard wants to gain before it compresses a block at all."""
 
 
 def declared_shape(data: bytes, compression: int) -> tuple[int, int] | None:
@@ -28,6 +32,12 @@ def declared_shape(data: bytes, compression: int) -> tuple[int, int] | None:
     except (struct.error, IndexError):  # cut off; the decoder says so
         pass
     return None
+
+
+def has_zeros(data: bytes) -> bool:
+    """Whether there are so many zeros in a row as no codec writes that codes entropy."""
+    # Samples first, as two of them are within each such run: quicker than to look for the run.
+    return b"\0\0" in data[:: _MOST_ZEROS // 2] and bytes(_MOST_ZEROS) in data
 
 
 def jpeg_2000_size(codestream: bytes) -> bytes:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import SegmentError
 
 from . import jpeg
-from .codestreams import JPEG_2000, declared_shape
+from .codestreams import JPEG_2000, WEBP, declared_shape, has_zeros
 from .jpeg import Suspicion
 from .ycbcr import YCbCr
 
@@ -26,9 +26,6 @@ _SIMPLE_CODECS: dict[int, Callable[..., Any]] = {
     _PACKBITS: imagecodecs.packbits_decode,
 }
 _MOST_ZEROS_OF_LZW = 8
-_MOST_ZEROS = 2112
-"""More are no part of compressed data: to code them would have been shorter by more than the
-64th part of a block that Zstandard wants to gain before it compresses a block at all."""
 
 
 def _decompressor(layout: tifffile.TiffPage) -> Callable[..., Any] | None:
@@ -155,7 +152,7 @@ class PieceDecoder:
         stated = declared_shape(data, self._compression)
         if stated is not None and stated not in self._shapes(index):
             raise SegmentError(self._has_wrong_shape(stated))
-        if self._compression not in _MAY_HAVE_ZEROS and _has_zeros(data, self._compression):
+        if self._compression not in _MAY_HAVE_ZEROS and _is_zeroed(data, self._compression):
             raise Suspicion("the compressed data has a run of zeros")
         if self._simple_codec is not None:
             return self._simple(data, index)
@@ -235,12 +232,13 @@ class PieceDecoder:
         return f"its data are of {shape[0]} × {shape[1]} px, not {rows} × {columns}"
 
 
-def _has_zeros(data: bytes, compression: int) -> bool:
-    """Whether there is a longer run of zeros than the codec writes, but for padding at the end."""
-    most = _MOST_ZEROS
+def _is_zeroed(data: bytes, compression: int) -> bool:
+    """Whether there are zeros that the codec does not write, but for padding behind its data."""
+    if data.startswith(b"\xff\x4f\xff\x51") and b"\xff\xd9" not in data[-16:]:
+        raise Suspicion("the JPEG 2000 data has no end")
+    if compression in WEBP:
+        return has_zeros(data[: 8 + int.from_bytes(data[4:8], "little")])
     if compression == _LZW:
-        most = _MOST_ZEROS_OF_LZW
-    elif b"\0\0" not in data[:: _MOST_ZEROS // 2]:  # quicker than to look for the run itself
-        return False
-    at = data.find(bytes(most))
-    return at >= 0 and bool(data[at:].strip(b"\0"))
+        at = data.find(bytes(_MOST_ZEROS_OF_LZW))
+        return at >= 0 and bool(data[at:].strip(b"\0"))
+    return has_zeros(data.rstrip(b"\0"))

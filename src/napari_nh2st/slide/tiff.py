@@ -111,11 +111,15 @@ class _Files:
         self._known[page, shift] = stored
         return stored
 
+    def uses(self, page: tifffile.TiffPage) -> bool:
+        """Whether pixels of a page were asked for."""
+        return any(page.offset == known.offset for known, _ in self._known)
+
     def leave_out(self, page: tifffile.TiffPage) -> None:
         """Note that a page is no level although it stands among them."""
         self._left_out.append(
             f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not the "
-            "slide made smaller."
+            "slide made smaller, or is stored in another way."
         )
 
     def mark_misplaced(self) -> None:
@@ -197,6 +201,9 @@ def _contents(
             levels.append(channels)
         else:
             files.leave_out(level.keyframe)
+    for one in tiff.series:
+        if _should_be_level(one.keyframe, image.page) and not files.uses(one.keyframe):
+            files.leave_out(one.keyframe)
     files.mark_misplaced()
     return SlideContents(
         vendor=vendor,
@@ -212,6 +219,18 @@ def _contents(
         close=files.close,
         images=described,
         image=number,
+    )
+
+
+def _should_be_level(page: tifffile.TiffPage, main: tifffile.TiffPage) -> bool:
+    """Whether a page is tiled as a slide's first one is, and of the shape of a coarser level."""
+    full = (main.imagelength, main.imagewidth)
+    return (
+        page is not main
+        and page.is_tiled
+        and page.dtype is not None
+        and (page.tilelength, page.tilewidth) == (main.tilelength, main.tilewidth)
+        and is_downsample(full, full, (page.imagelength, page.imagewidth))
     )
 
 

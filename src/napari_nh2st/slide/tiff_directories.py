@@ -235,7 +235,9 @@ class _Check:
         entry = directory[tag]
         if entry is None:
             return default
-        values = self._values(entry._replace(n_values=1, size=_TYPE_SIZES.get(entry.kind, 0)))
+        if entry.n_values != 1 and tag not in _KNOWN_VALUES:
+            return 0
+        values = self._values(entry)
         return int(values[0]) if len(values) else 0
 
     def _check_page(self, page: _Directory) -> None:
@@ -258,8 +260,10 @@ class _Check:
         if self._one(page, _PHOTOMETRIC) == 0 and page[_PHOTOMETRIC] and n_colors >= 3:
             raise self._damaged(f"page {page.number} calls its colors grey values")
         for tag, (name, known) in _KNOWN_VALUES.items():
-            value = self._one(page, tag, next(iter(known)))
-            if value not in known:
+            entry = page[tag]
+            values = self._values(entry).tolist() if entry else []
+            value = next((value for value in values or [0] if value not in known), None)
+            if entry and value is not None:
                 raise self._damaged(f"page {page.number} has the unknown {name} {value}")
         rows, columns = height, width
         if is_tiled:

@@ -18,8 +18,14 @@ import numpy as np
 from napari_nh2st.errors import SegmentError
 from napari_nh2st.regular_files import ZARR_METADATA, special_kind
 
+from .codestreams import has_zeros
+
 _SLACK = 1 << 20
 _BLOCK = 1 << 20
+_WITHOUT_SUM = {"blosc", "zstd", "lz4"}
+_STORED_AS_IT_IS = 2
+"""Flag of Blosc, in its third byte: the data did not get smaller."""
+
 _MOST_OF_DEFLATE = 1032
 """Bytes that one byte of Deflate can decode to at most."""
 
@@ -76,6 +82,8 @@ class ChunkFiles:
                     f"the chunk {file.name} decodes to more than the {self._n_bytes:,} bytes of "
                     "a chunk"
                 )
+            if self._codec in _WITHOUT_SUM and _is_zeroed(file, self._codec):
+                raise SegmentError(f"the chunk {file.name} has a run of zeros")
         return True
 
     def n_stored(self, most: int) -> tuple[int, int] | None:
@@ -139,6 +147,13 @@ def decoded_size(codec: str, file: Path, limit: int) -> int | None:
                     return int(struct.unpack("<I", data[-4:])[0])
         stream.seek(0)
         return _counted(stream, decoders[codec], limit)
+
+
+def _is_zeroed(file: Path, codec: str) -> bool:
+    data = file.read_bytes()
+    if codec == "blosc" and len(data) > 2 and data[2] & _STORED_AS_IT_IS:
+        return False
+    return has_zeros(data)
 
 
 def _zstd_size(head: bytes, file: Path, limit: int) -> int | None:
