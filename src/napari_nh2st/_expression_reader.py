@@ -100,6 +100,17 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
     """
     place = Path(path).expanduser().absolute()
     data = read_anndata_file(place)
+    try:
+        return _layers(data, place)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        # Anything in the file may be of another kind than what its name stands for.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{place} is AnnData, but a part of it is not of the usual kind ({reason})"
+        ) from error
+
+
+def _layers(data: AnnData, place: Path) -> list["LayerData"]:
     if "nh2st" not in data.uns:
         return _measured_layers(data, place)
     try:
@@ -132,8 +143,10 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
     name = Path(str(notes["name"])).name
     places = [path.parent / name]
     image = notes.get("image")  # of a file with several
-    if notes.get("path"):
-        places.append(Path(str(notes["path"])))
+    recorded = str(notes.get("path") or "")
+    # Windows tells the server of a network path who asks for it; the file may be a stranger's.
+    if recorded and not recorded.startswith(("\\\\", "//")):
+        places.append(Path(recorded))
     reason = f"The slide {name} is not beside {path.name}"
     for place in dict.fromkeys(places):
         if not place.exists():

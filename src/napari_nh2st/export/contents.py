@@ -118,7 +118,7 @@ def _problem(data: AnnData) -> str | None:
         if is_on_grid(data):
             _ = data.obs["array_row"], data.obs["array_col"], notes["layout"], notes["tile_px"]
             complete &= len(notes["step_px_fullres"]) == 2
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         return f"{error} is missing or malformed"
     if not complete:
         return "its positions or µm/px are malformed"

@@ -113,7 +113,13 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
         reason = missing_filter(error) or _first_line(error)
         raise InputError(f"{path} cannot be read as AnnData ({reason})") from error
-    return spots_of(data, Source(path, "AnnData"), library)
+    try:
+        return spots_of(data, Source(path, "AnnData"), library)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        # Anything in the file may be of another kind than what its name stands for.
+        raise InputError(
+            f"{path} is AnnData, but a part of it is not of the usual kind ({_first_line(error)})"
+        ) from error
 
 
 def spots_of(

@@ -250,6 +250,9 @@ def _yaml(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{line}: this is not YAML") from None
+    except (ValueError, RecursionError) as error:  # a number or a depth beyond any reason
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{path}: this YAML cannot be read ({reason})") from None
     if isinstance(content, dict) and set(content) == {"sections"}:
         content = content["sections"]
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
