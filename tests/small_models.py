@@ -49,7 +49,8 @@ class MeanColour:
         self._genes = list(genes)
 
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        type(self).encoded += len(tiles)
+        # A short batch is filled up with copies of its last tile.
+        type(self).encoded += len(torch.unique(tiles, dim=0))
         return (tiles.float().mean((1, 2))[:, self._genes],)
 
     def combine(self, gathered: tuple[Tensor, ...], mask: Tensor) -> Tensor:

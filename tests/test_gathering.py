@@ -88,7 +88,7 @@ def test_every_wanted_tile_is_predicted_once_from_its_neighborhood(
     index, mask = neighborhoods(holey(9, 11, kept))
     rng = np.random.default_rng(2)
     wanted = np.flatnonzero(rng.random(len(index)) < share_wanted)
-    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, wanted)
+    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, wanted, 16)
     assert set(gatherer.needed) == set(index[wanted].ravel())
     order = rng.permutation(gatherer.needed) if shuffled else gatherer.needed
     failed = order[rng.random(len(order)) < share_failed]
@@ -104,7 +104,7 @@ def test_every_wanted_tile_is_predicted_once_from_its_neighborhood(
 @pytest.mark.parametrize("failed", [[], [0], [0, 1]])
 def test_fewer_tiles_than_a_neighborhood(count: int, failed: list[int]) -> None:
     index, mask = neighborhoods(np.random.default_rng(3).random((count, 2)))
-    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(count))
+    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(count), 16)
     found, _ = run(gatherer, np.arange(count), 3, np.array(failed, int))
     wanted_values = expected(index, mask, np.arange(count), np.array(failed, int))
     assert found.keys() == wanted_values.keys()
@@ -114,7 +114,7 @@ def test_fewer_tiles_than_a_neighborhood(count: int, failed: list[int]) -> None:
 
 def test_predictions_come_as_soon_as_their_neighborhood_is_complete() -> None:
     index, mask = neighborhoods(holey(6, 6, 1.0))
-    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(36))
+    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(36), 16)
     rows = features(36)
     there: set[int] = set()
     for tile in range(36):
@@ -130,7 +130,7 @@ def test_predictions_come_as_soon_as_their_neighborhood_is_complete() -> None:
 @pytest.mark.parametrize("share_failed", [0.0, 0.05])
 def test_rows_are_reused_so_that_a_long_slide_needs_few(share_failed: float) -> None:
     index, mask = neighborhoods(holey(500, 6, 1.0))
-    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(3000))
+    gatherer = NeighborhoodGatherer(WeightedSum(), index, mask, np.arange(3000), 16)
     rng = np.random.default_rng(4)
     failed = np.flatnonzero(rng.random(3000) < share_failed)
     found, capacity = run(gatherer, np.arange(3000), 16, failed)

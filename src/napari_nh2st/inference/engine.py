@@ -220,7 +220,9 @@ def _compute(
     )
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
-        gatherer = NeighborhoodGatherer(predictor, *plan.neighborhoods, wanted)
+        gatherer = NeighborhoodGatherer(
+            predictor, *plan.neighborhoods, wanted, placement.batch_size
+        )
         needed = gatherer.needed
     level = slide.levels[plan.source.level]
     schedule = Schedule(
@@ -240,8 +242,9 @@ def _compute(
     lag = 0 if placement.device.type == "cpu" else 1
     try:
         for batch in _read_ahead(reader, schedule, placement.reader_threads):
-            tiles = _to_device(batch, placement.device)
+            tiles = _to_device(batch, placement)
             encoded = _encode(predictor, resample, tiles)
+            encoded = tuple(rows[: len(batch.index)] for rows in encoded)
             failed = np.zeros(len(batch.index), bool)
             failed[list(batch.failures)] = True
             failures = {int(batch.index[i]): why for i, why in batch.failures.items()}
@@ -280,11 +283,19 @@ def _read_ahead(reader: BulkReader, schedule: Schedule, threads: int) -> Iterato
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _to_device(batch: TileBatch, device: torch.device) -> Tensor:
+def _to_device(batch: TileBatch, placement: Placement) -> Tensor:
+    """The tiles, filled up to a whole batch.
+
+    Few tiles at a time round otherwise than many: those of a last, short batch would have other
+    values than in a run in which they come earlier.
+    """
     tiles = torch.from_numpy(batch.pixels)
-    if device.type == "cuda":
-        return tiles.pin_memory().to(device, non_blocking=True)
-    return tiles.to(device)
+    missing = placement.batch_size - len(tiles)
+    if missing:
+        tiles = torch.cat([tiles, tiles[-1:].expand(missing, -1, -1, -1)])
+    if placement.device.type == "cuda":
+        return tiles.pin_memory().to(placement.device, non_blocking=True)
+    return tiles.to(placement.device)
 
 
 def _encode(predictor: Predictor, resample: Resampler, tiles: Tensor) -> tuple[Tensor, ...]:

@@ -19,6 +19,10 @@ class NeighborhoodGatherer:
         (n, 9) neighborhoods of all tiles and which of their places are filled.
     wanted
         Tiles whose prediction is wanted; others may be encoded for their neighbors' sake.
+    rows
+        Neighborhoods that are combined at a time, fewer filled up to as many. Matrix products of
+        few rows take other ways through the processor than those of many, and round otherwise: a
+        prediction would depend on which others became complete with it.
     """
 
     def __init__(
@@ -27,7 +31,9 @@ class NeighborhoodGatherer:
         index: NDArray[np.int64],
         mask: NDArray[np.bool_],
         wanted: NDArray[np.int64],
+        rows: int,
     ) -> None:
+        self._combined_rows = rows
         self._predictor = predictor
         self._index = index
         self._mask = mask.copy()
@@ -85,11 +91,25 @@ class NeighborhoodGatherer:
             around = np.where(mask, self._index[good], good[:, None])
             device = self._rows[0].device
             slots = torch.from_numpy(self._slot[around]).to(device)
-            gathered = tuple(rows[slots] for rows in self._rows)
-            predictions = self._predictor.combine(gathered, torch.from_numpy(mask).to(device))
+            predictions = self._combine(slots, torch.from_numpy(mask).to(device))
         if len(complete):
             self._release(complete)
         return good, predictions
+
+    def _combine(self, slots: Tensor, mask: Tensor) -> Tensor:
+        """(m, genes) predictions of neighborhoods given as (m, 9) slots."""
+        predictions = []
+        for start in range(0, len(slots), self._combined_rows):
+            part, filled = (each[start : start + self._combined_rows] for each in (slots, mask))
+            missing = self._combined_rows - len(part)
+            gathered = tuple(
+                rows[torch.cat([part, part[-1:].expand(missing, -1)])] for rows in self._rows
+            )
+            combined = self._predictor.combine(
+                gathered, torch.cat([filled, filled[-1:].expand(missing, -1)])
+            )
+            predictions.append(combined[: len(part)])
+        return torch.cat(predictions)
 
     def _store(self, tiles: NDArray[np.int64], encoded: tuple[Tensor, ...]) -> None:
         if not self._rows:

@@ -126,7 +126,9 @@ def _predict_tiles(
     everything = np.arange(count)
     gatherer = None
     if predictor.uses_neighborhood:
-        gatherer = NeighborhoodGatherer(predictor, tiles.neighborhoods, tiles.mask, everything)
+        gatherer = NeighborhoodGatherer(
+            predictor, tiles.neighborhoods, tiles.mask, everything, placement.batch_size
+        )
     # In rows over the tissue, neighborhoods complete soon and what they waited for is let go.
     order = np.lexsort(tiles.centers_um.T[::-1])
     for at in range(0, count, placement.batch_size):
