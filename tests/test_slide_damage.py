@@ -1,5 +1,6 @@
 """Damage that a decoder can know of is reported, and never shown as tissue."""
 
+import json
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_nh2st.cli.main import main
 from napari_nh2st.errors import InputError, SegmentError
 from napari_nh2st.inference.notices import slide_notices
 from napari_nh2st.slide import open_slide
@@ -337,3 +339,12 @@ def test_samples_of_an_impossible_size(tmp_path: Path) -> None:
     path = pyramid(tmp_path / "slide.tif", "zlib", levels=3)
     set_tag(path, 1, 258, 43016, index=2)
     assert "page 1 has the unknown BitsPerSample 43016" in refusal(path)
+
+
+def test_info_prints_what_looks_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = pyramid(tmp_path / "slide.tif", "zlib", levels=3)
+    set_tag(path, 1, 258, 5, index=1)
+    assert main(["info", str(path)]) == 0
+    assert "Page 1 is left out" in capsys.readouterr().out
+    assert main(["info", str(path), "--json"]) == 0
+    assert "Page 1 is left out" in json.loads(capsys.readouterr().out)["notices"][0]
