@@ -112,6 +112,13 @@ def test_predictions_whose_parts_are_of_another_kind_are_read_or_refused(
     assert not refusal or "out.h5ad" in refusal
 
 
+def test_tiles_that_are_far_apart_make_no_image(prediction: Path) -> None:
+    with h5py.File(prediction, "r+") as content:
+        content["obs/array_row"][0] = 2**40
+    with pytest.raises(InputError, match="make a heatmap of"):
+        read_expression(prediction)
+
+
 @pytest.mark.parametrize("recorded", [r"\\server\share\section.tif", "//server/share/section.tif"])
 def test_a_network_path_of_a_stranger_is_not_asked_for(
     prediction: Path, monkeypatch: pytest.MonkeyPatch, recorded: str

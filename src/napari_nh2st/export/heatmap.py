@@ -6,6 +6,11 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.errors import InputError
+
+_LARGEST = 2**28
+"""Pixels; a slide of 25 mm at a pitch of 2 µm has 2**27."""
+
 
 @dataclass(frozen=True)
 class HeatmapRaster:
@@ -45,6 +50,11 @@ class HeatmapRaster:
             At the tiles of a grid.
         from_corner
             It begins at the slide's upper left corner; else it is no larger than its tiles need.
+
+        Raises
+        ------
+        InputError
+            Its tiles are so far apart that their image would fill the memory.
         """
         step_y, step_x = (float(v) for v in prediction.uns["nh2st"]["step_px_fullres"])
         width = 2 if prediction.uns["nh2st"]["layout"] == "hexagonal" else 1
@@ -53,8 +63,14 @@ class HeatmapRaster:
         row, column = (0, 0) if from_corner else (int(rows.min()), int(columns.min()))
         # A tile's center is that of its array position; two pixels meet there if it is two wide.
         center = (row + 0.5) * step_y, (column + 0.5 - (width - 1) / 2) * step_x
+        shape = int(rows.max()) - row + 1, int(columns.max()) - column + width
+        if shape[0] * shape[1] > _LARGEST:
+            raise InputError(
+                f"the array positions of the tiles make a heatmap of {shape[1]:,} × {shape[0]:,}; "
+                "are obs['array_row'] and obs['array_col'] those of this prediction?"
+            )
         return cls(
-            (int(rows.max()) - row + 1, int(columns.max()) - column + width),
+            shape,
             center,
             (step_y, step_x),
             rows - row,
