@@ -1,5 +1,6 @@
 """AnnData of other hands: sections merged into one file, and where each thing stands in it."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,10 @@ def test_a_merged_section_comes_with_its_own_picture(tmp_path: Path, label: str)
     path = save(merged(label), tmp_path)
     with pytest.raises(ChoiceNeeded, match=r"2 sections \(A1, B1\)") as error:
         read_spots(path)
-    assert (error.value.option, error.value.names) == ("library", ("A1", "B1"))
+    # As it is after it was raised in another process.
+    again = pickle.loads(pickle.dumps(error.value))
+    assert str(again) == str(error.value)
+    assert (again.option, again.names) == ("library", ("A1", "B1"))
     spots = read_spots(path, library="B1")
     assert_is_b1(spots)
     picture = spot_picture(spots)

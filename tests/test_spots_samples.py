@@ -175,7 +175,9 @@ def test_a_single_sample_needs_no_equal_prefixes_but_equal_spots(
     write_matrix(tmp_path / matrix, ONE)
     write_positions(tmp_path / "spatial" / table, ONE)
     assert_is(read_spots(tmp_path / matrix), ONE)
-    assert_is(read_spots(tmp_path), ONE)
+    spots = read_spots(tmp_path)
+    assert_is(spots, ONE)
+    assert f"positions from {table}" in spots.uns["nh2st_spots"]["report"]
     # Another slide's tissue covers other spots.
     write_positions(tmp_path / "spatial" / table, sample(2, skip=5))
     with pytest.raises(InputError, match="other spots under tissue"):

@@ -5,6 +5,7 @@ import sys
 import types
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,6 +121,35 @@ def test_several_tables_are_asked_for(tmp_path: Path) -> None:
         read_spots(path)
     assert error.value.names == ("A", "B")
     assert_same_spots(read_spots(path, library="B"), tables["B"])
+
+
+def test_regions_of_one_table_are_sections(tmp_path: Path) -> None:
+    spatialdata = pytest.importorskip("spatialdata")
+    from spatialdata.models import ShapesModel, TableModel
+    from spatialdata.transformations import Identity
+
+    parts = {"A": drawn_spots("hexagonal"), "B": drawn_spots("hexagonal", seed=1, origin=(90, 70))}
+    shapes = {
+        name: ShapesModel.parse(
+            drawn.obsm["spatial"],
+            geometry=0,
+            radius=10,
+            index=pd.Index(np.arange(drawn.n_obs)),
+            transformations={"global": Identity()},
+        )
+        for name, drawn in parts.items()
+    }
+    table = anndata.concat(parts, label="region", index_unique="-")
+    table.obs["region"] = table.obs["region"].astype("category")
+    table.obs["spot_id"] = np.tile(np.arange(parts["A"].n_obs), 2)  # of each its own
+    table = TableModel.parse(table, region=["A", "B"], region_key="region", instance_key="spot_id")
+    path = tmp_path / "regions.zarr"
+    spatialdata.SpatialData(shapes=shapes, tables={"table": table}).write(path)
+    with pytest.raises(ChoiceNeeded, match=r"\(A, B\)"):
+        read_spots(path)
+    spots = read_spots(path, library="B")
+    np.testing.assert_array_equal(spots.X.toarray(), parts["B"].X.toarray())
+    np.testing.assert_allclose(spots.obsm["spatial"], parts["B"].obsm["spatial"])
 
 
 class FakeShapes:

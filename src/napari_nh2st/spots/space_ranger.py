@@ -101,10 +101,10 @@ def read_space_ranger(
         if library is not None or (bin_um is not None and _bin_side(outs) != bin_um):
             raise InputError(f"{place} is one matrix; leave the section and the bins out")
     table = read_feature_matrix(matrix.path)
-    places, of_sample = _places(positions, matrix, table, outs)
-    scalefactors, note = _scalefactors(matrix, of_sample, outs)
-    if note:
-        table = replace(table, notes=(*table.notes, note))
+    places, of_sample, taken = _places(positions, matrix, table, outs)
+    scalefactors, left_out = _scalefactors(matrix, of_sample, outs)
+    notes = tuple(note for note in (taken, left_out) if note)
+    table = replace(table, notes=(*table.notes, *notes))
     name, pitch = "Visium", VISIUM_PITCH_UM
     side = _bin_side(outs)
     if side is not None or "bin_size_um" in scalefactors:
@@ -122,10 +122,10 @@ def read_space_ranger(
 
 def _places(
     given: Path | None, matrix: Matrix, table: CountTable, outs: Path
-) -> tuple[SpotPositions, tuple[str, ...]]:
-    """Positions of a matrix's spots, and the sample that they are of by their file's name."""
+) -> tuple[SpotPositions, tuple[str, ...], str]:
+    """Positions of a matrix's spots, the sample that their file's name says, and a note."""
     if given is not None:
-        return read_positions(given), matrix.sample
+        return read_positions(given), matrix.sample, ""
     found = positions_for(matrix, outs)
     places = read_positions(found.path)
     if not found.is_certain:
@@ -138,7 +138,8 @@ def _places(
                 "spots under tissue; if they belong together, give both the same prefix, or give "
                 "the file of positions as well"
             )
-    return places, found.sample
+    note = "" if found.is_certain else f"positions from {found.path.name}"
+    return places, found.sample, note
 
 
 def read_positions(path: Path) -> SpotPositions:
