@@ -97,6 +97,19 @@ def test_export_for_qupath_counts_from_the_corner_of_the_bounds(tmp_path: Path) 
     assert seen.max((0, 1)).tolist() == [640, 500]
 
 
+def test_tiles_beyond_the_scanned_part_are_left_out(tmp_path: Path) -> None:
+    slide = scanned_in_part()
+    grid = tile_grid(slide, tile_um=32, pitch_um=32, mask=None)
+    prediction = new_prediction(slide, grid, small_config(), PANEL, PredictSettings())
+    export(prediction, tmp_path / "p.geojson")
+    x, y = prediction.obsm["spatial"].T
+    meets = (x + 32 > 300) & (x - 32 < 940) & (y + 32 > 200) & (y - 32 < 700)
+    assert 0 < meets.sum() < len(meets)
+    seen = rings(tmp_path / "p.geojson")
+    assert len(seen) == meets.sum()
+    assert (np.ptp(seen, axis=1) > 0).all()
+
+
 def test_regions_of_qupath_come_back_where_tiles_went(tmp_path: Path) -> None:
     slide = scanned_in_part()
     prediction = predicted(slide)

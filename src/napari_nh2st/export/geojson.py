@@ -31,6 +31,7 @@ def write_geojson(
     A feature is a tile object of QuPath (``objectType``) named as in ``obs_names``, whose
     measurements are its genes. Its id depends on slide and tile alone. What is not predicted
     has no measurement; its status is in the metadata.
+    Tiles wholly beyond the scanned part of a slide are left out.
 
     Parameters
     ----------
@@ -112,6 +113,8 @@ def _features(
     slide = _slide_id(prediction)
     status = prediction.obs["status"].astype(str) if "status" in prediction.obs else None
     for row, name in enumerate(prediction.obs_names.astype(str)):
+        if not np.ptp(outlines[row], axis=0).all():
+            continue  # beyond what QuPath shows: nothing is left of it
         values = prediction.X[row, columns]
         known = np.flatnonzero(np.isfinite(values))
         properties: dict[str, Any] = {"objectType": "tile", "name": name}
