@@ -139,7 +139,15 @@ def other_alone(folder: Path) -> None:
     write_positions(folder / "spatial" / "S1_tissue_positions.csv", ONE)
 
 
-@pytest.mark.parametrize("write", [two_prefixed, plain_beside, part_of_two, other_alone])
+def two_parts_of_one(folder: Path) -> None:
+    write_matrix(folder / f"S2_b_{FILTERED}", TWO)
+    write_positions(folder / "spatial" / "b_tissue_positions.csv", ONE)
+    write_positions(folder / "spatial" / "S2_tissue_positions.csv", ONE)
+
+
+@pytest.mark.parametrize(
+    "write", [two_prefixed, plain_beside, part_of_two, other_alone, two_parts_of_one]
+)
 def test_positions_of_another_sample_are_never_taken(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:

@@ -226,9 +226,7 @@ def _match(
     may_be = [
         name
         for name in candidates
-        if _is_part(name, sample)
-        and name not in others
-        and not any(_is_part(name, other) for other in others)
+        if _is_part(name, sample) and not any(_is_part(name, other) for other in others)
     ]
     if len(may_be) != 1:
         return None
