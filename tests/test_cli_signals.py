@@ -23,7 +23,7 @@ from test_cli_training import write_section, write_table
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals to send")
 
-NH2ST = "from napari_nh2st.cli import main; raise SystemExit(main())"
+NH2ST = "from nh2st_command import main; raise SystemExit(main())"
 LIMIT_S = 120
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -104,7 +104,9 @@ def predicting(slide: Path, model: Path, output: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("imported", ["napari_nh2st.cli.output", "numpy", "torch._"])
+@pytest.mark.parametrize(
+    "imported", ["lazy_loader", "contextlib", "napari_nh2st.cli.output", "numpy", "torch._"]
+)
 def test_a_signal_during_the_imports_ends_in_a_line(
     running: Run, slide: Path, model: Path, tmp_path: Path, imported: str, number: signal.Signals
 ) -> None:

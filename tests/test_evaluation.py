@@ -223,7 +223,7 @@ def test_what_cannot_be_evaluated_is_refused_in_a_sentence(tmp_path: Path) -> No
     model = small_model()
     with pytest.raises(InputError, match="no section to evaluate on"):
         evaluate(model, [])
-    with pytest.raises(InputError, match="S1 shares no gene with the model small"):
+    with pytest.raises(InputError, match="S1 shares no gene with the model's panel"):
         evaluate(model, [drawn_section(tmp_path, genes=("Actb", "Gapdh"))])
     other = PUBLISHED_TARGET | {"transform": "log(1+v)", "description": "log1p"}
     with pytest.raises(InputError, match=r"target\.transform 'log\(1\+v\)'"):

@@ -10,6 +10,7 @@ from napari_nh2st.cli.study import (
     check_early,
     check_run_folder,
     load_measured,
+    panel_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
@@ -38,6 +39,7 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)
+        watched.report.notices(panel_notices(settings, study))
         fold_report = _FoldReport(args.leave, watched.report)
         try:
             result = cross_validate(
@@ -67,6 +69,7 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
                     for name, each in result.evaluations.items()
                 },
                 "model": model,
+                "notices": list(watched.report.noticed),
             }
         )
         return

@@ -17,6 +17,7 @@ from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study
 from napari_nh2st.training.first_process import end_with_first_process, is_helper
 from napari_nh2st.training.held_out import check_not_seen
+from napari_nh2st.training.notices import check_overlaps, overlaps
 
 
 class StoppedTraining(KeyboardInterrupt):
@@ -109,3 +110,19 @@ def named_sections(sections: Sequence[Section], names: Sequence[str]) -> set[str
 def as_rows(sections: Sequence[Section]) -> list[SectionRow]:
     """What decides the split of sections."""
     return [SectionRow(section.section_id, section.donor_id) for section in sections]
+
+
+def panel_notices(settings: TrainSettings, study: Sequence[MeasuredSection]) -> list[str]:
+    """What is to be said of sections that have little of the start model's panel.
+
+    Raises
+    ------
+    InputError
+        One has next to nothing of it: it is of another species.
+    """
+    if settings.start is None or settings.panel is not None:
+        return []
+    panel = read_config(find_model(settings.start)).panel
+    genes = {section.name: section.spots.var_names for section in study}
+    check_overlaps(panel, genes)
+    return [overlap.sentence for overlap in overlaps(panel, genes) if overlap.sentence]

@@ -16,6 +16,7 @@ from napari_nh2st.cli.study import (
     check_run_folder,
     load_measured,
     named_sections,
+    panel_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
@@ -31,6 +32,7 @@ from napari_nh2st.training import (
 )
 from napari_nh2st.training.fit import MODEL_FOLDER
 from napari_nh2st.training.held_out import TEST_FOLDER, check_panel, trained_earlier
+from napari_nh2st.training.notices import held_out_notice
 from napari_nh2st.training.split import set_aside
 
 
@@ -60,6 +62,9 @@ def train_on_sections(args: argparse.Namespace) -> None:
         study = load_measured(sections, args, watched.report)
         training = [section for section in study if section.name not in tested]
         test = [section for section in study if section.name in tested]
+        nothing_held_out = held_out_notice(len(test))
+        watched.report.notices([nothing_held_out] if nothing_held_out else [])
+        watched.report.notices(panel_notices(settings, training))
         model = trained_earlier(folder, settings, training) if test else None
         if model is not None:
             watched.report.line(
@@ -72,7 +77,7 @@ def train_on_sections(args: argparse.Namespace) -> None:
             model = finished.model
         if test and (finished is None or finished.ended != "stopped"):
             scores = score_held_out(model, settings, training, test, folder, watched.report)
-    _report_trained(args, model, scores, finished)
+    _report_trained(args, model, scores, finished, watched.report.noticed)
     if finished is not None and finished.ended == "stopped":
         raise StoppedTraining(
             f"{_kept_in_words(finished)} in {folder / MODEL_FOLDER}; the same command goes on from "
@@ -109,7 +114,11 @@ def _run_training(
 
 
 def _report_trained(
-    args: argparse.Namespace, model: Model, scores: dict[str, Any], finished: TrainFinished | None
+    args: argparse.Namespace,
+    model: Model,
+    scores: dict[str, Any],
+    finished: TrainFinished | None,
+    notices: Sequence[str],
 ) -> None:
     """Print what a training came to."""
     training = model.config.training
@@ -124,6 +133,7 @@ def _report_trained(
                 "validation_pcc": pcc,
                 "genes": len(model.config.panel),
                 "test": scores,
+                "notices": list(notices),
             }
         )
         return

@@ -31,6 +31,11 @@ class TrainingReport:
         Not even these.
     stop
         Told when a training can be stopped gracefully; that it was asked to is shown.
+
+    Attributes
+    ----------
+    noticed
+        Sentences that were shown.
     """
 
     def __init__(self, *, quiet: bool, silent: bool, stop: StopRequest) -> None:
@@ -42,7 +47,7 @@ class TrainingReport:
         self._bar: tqdm | None = None
         self._bar_of = ""
         self._last_line = 0.0
-        self._noticed: set[str] = set()
+        self.noticed: list[str] = []
 
     def __call__(self, event: TrainEvent) -> None:
         """Show one event."""
@@ -67,9 +72,10 @@ class TrainingReport:
     def notices(self, sentences: Sequence[str]) -> None:
         """Show sentences that the user should read, each once."""
         for sentence in sentences:
-            if sentence not in self._noticed and not self._silent:
-                self._print(f"Notice: {sentence}")
-            self._noticed.add(sentence)
+            if sentence not in self.noticed:
+                self.noticed.append(sentence)
+                if not self._silent:
+                    self._print(f"Notice: {sentence}")
 
     def line(self, text: str) -> None:
         """Show a line, above the bar if there is one."""

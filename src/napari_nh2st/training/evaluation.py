@@ -21,6 +21,7 @@ from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.training.figures import save_gene_pcc, save_maps
 from napari_nh2st.training.metrics import gene_scores, summarize
+from napari_nh2st.training.notices import check_overlaps, overlaps
 from napari_nh2st.training.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 
@@ -91,8 +92,8 @@ def evaluate(
     Raises
     ------
     InputError
-        There is no section, one shares no gene with the panel or its tiles cannot be read, the
-        model's target is not the published one, or the device is not there.
+        There is no section, one shares next to no gene with the panel or its tiles cannot be read,
+        the model's target is not the published one, or the device is not there.
     """
     if not sections:
         raise InputError("There is no section to evaluate on; the sections table names none")
@@ -100,6 +101,11 @@ def evaluate(
     _check_target(config)
     place(device, precision, None, None)  # before tiles are read
     baseline = training_mean(config)
+    check_overlaps(
+        config.panel,
+        {measured.name: measured.spots.var_names for measured in sections},
+        advice="Choose another model.",
+    )
     genes = {measured.name: measured_genes(config, measured) for measured in sections}
     predictions: dict[str, AnnData] = {}
     for measured in sections:
@@ -311,7 +317,10 @@ def _section_notices(
     config: ModelConfig, measured: MeasuredSection, genes: Sequence[str], prediction: AnnData
 ) -> list[str]:
     name = measured.name
-    notices = []
+    notices: list[str] = []
+    (overlap,) = overlaps(config.panel, {name: measured.spots.var_names})
+    if overlap.sentence is not None:
+        notices.append(overlap.sentence)
     missing = len(config.panel) - len(genes)
     if missing:
         notices.append(

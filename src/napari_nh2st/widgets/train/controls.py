@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.refusals import check_folder, check_record
 from napari_nh2st.widgets.child_jobs import Jobs
@@ -27,13 +28,7 @@ from napari_nh2st.widgets.known_models import models_folder
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.train.curves import TrainCurves
 from napari_nh2st.widgets.train.fields import FileLine
-from napari_nh2st.widgets.train.outlook import (
-    Outlook,
-    check_overlaps,
-    held_out_notice,
-    overlaps,
-    section_to_spare,
-)
+from napari_nh2st.widgets.train.outlook import Outlook, section_to_spare
 from napari_nh2st.widgets.train.scores import HeldOutScores
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.settings_form import TrainSettingsForm
