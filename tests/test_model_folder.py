@@ -22,6 +22,7 @@ from napari_nh2st.model.folder import (
     new_model,
     save_model_folder,
 )
+from napari_nh2st.model.sources import find_model
 from small_configs import PANEL, small_config
 from small_models import small_model
 
@@ -386,3 +387,19 @@ def test_config_survives_json(saved: Path) -> None:
     config = read_config(saved)
     text = json.dumps(config.to_json())
     assert ModelConfig.from_json(json.loads(text), "again") == config
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_folder_hidden_by_a_kill_while_it_was_replaced_is_found(
+    tmp_path: Path, is_whole: bool
+) -> None:
+    """Between the two renames of a replacement there is none under the name."""
+    folder, work = tmp_path / "model", tmp_path / ".model.nh2st-abcdefgh"
+    save_model_folder(small_model(), folder)
+    (work / "new").mkdir(parents=True)
+    folder.rename(work / "old")
+    if is_whole:
+        save_model_folder(small_model(reliability={"VIM": 0.5}), work / "new" / "model")
+    found = load_model_folder(find_model(folder))
+    assert found.config.reliability == ({"VIM": 0.5} if is_whole else None)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -235,6 +235,16 @@ def test_the_results_go_when_the_output_is_on_the_disk(
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
 
 
+def test_locks_of_killed_runs_go_with_the_next(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    output = tmp_path / "out.h5ad"
+    for name in (".out.h5ad.lock", ".out.h5ad.0123456789ab.partial.lock", ".other.h5ad.lock"):
+        (tmp_path / name).touch()
+    predict(pixels_slide(), colour_model(), SETTINGS, output=output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.h5ad.lock", "out.h5ad"]
+
+
 def test_what_another_prediction_left_is_kept_for_it(
     tmp_path: Path, mean_colour: type[MeanColour]
 ) -> None:

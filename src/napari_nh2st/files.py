@@ -234,6 +234,11 @@ def recover(path: Path) -> None:
             name = entry.name
             if name.startswith(of_place):
                 _recover_from(entry, place)
+            elif name == f"{of_parts}lock" or (
+                name.startswith(of_parts) and name.endswith(".partial.lock")
+            ):
+                with suppress(InUse):
+                    Lock(entry).release()
             elif name.startswith(of_parts) and _INFIX in name:  # such as of its results
                 part = name[1 : name.rindex(_INFIX)]
                 _recover_from(entry, place.with_name(part))

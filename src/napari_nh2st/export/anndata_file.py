@@ -16,7 +16,7 @@ from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.contents import MARK
-from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.files import check_place, recover, whole_output
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 
@@ -84,6 +84,8 @@ def read_anndata_file(path: Path) -> AnnData:
     InputError
         It is missing, or cannot be read.
     """
+    if not path.exists():
+        recover(path)  # a kill while a folder was replaced leaves none under its name
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
     check_regular(path, whole_folder=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.extras import import_extra
+from napari_nh2st.files import recover
 from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
         path = Path(name).expanduser()
     except RuntimeError:  # ~ of a user that there is not
         path = Path(name)
+    if not path.exists():
+        recover(path)  # a kill while it was replaced leaves none under its name
     if path.is_dir():
         return path
     bundled = bundled_models()

@@ -1,10 +1,10 @@
 """Coarse levels of a slide that has no pyramid: made once, cached, read on demand."""
 
+import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +99,11 @@ class SegmentCache:
         self._array: Any = None
         self._finished = False
         self._writable = True
-        with suppress(OSError):
+        try:
             self._folder = folder()
             self._array = self._existing(self._folder)
+        except OSError:  # not for us to write, or what is there cannot be read: it is left
+            self._writable = False
 
     @property
     def complete(self) -> bool:
@@ -158,6 +160,10 @@ class SegmentCache:
             return None
         try:
             array = zarr.open_array(folder, mode="r+")
+        except OSError as error:
+            if error.errno in {None, errno.ENOENT}:
+                return None
+            raise
         except Exception:  # left by a process killed while making it
             return None
         fits = array.shape == self._shape and array.chunks == (_SEGMENT, _SEGMENT, 3)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.network import NH2ST
@@ -121,6 +122,7 @@ def cross_validate(
             "after another"
         )
     _check_not_seen(sections, settings)
+    recover(folder / MODEL_FOLDER)
     if (folder / MODEL_FOLDER).exists():
         raise InputError(f"{folder} holds a finished cross-validation; give another folder")
     settings = _with_panel(sections, settings)
@@ -160,6 +162,7 @@ def cross_validate(
         context: combine_evaluations(each, np.array(baselines)) for context, each in parts.items()
     }
     for context, evaluation in evaluations.items():
+        recover(folder / context)
         if not (folder / context).exists():
             write_evaluation(evaluation, folder / context)
     best = best_context(
@@ -297,6 +300,7 @@ def _trained(
     stop: Callable[[], bool] | None,
 ) -> Model:
     """The model of a fold: trained now, or by an earlier run that was stopped later on."""
+    recover(folder / MODEL_FOLDER)
     if (folder / MODEL_FOLDER).exists() and not (folder / "last.pt").exists():
         model = load_model_folder(folder / MODEL_FOLDER)
         told = model.config.training

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
@@ -182,6 +183,7 @@ def _prepare(
         # What the head starts from follows from the rest, and is no more asked when going on.
         asked = replace(resolved, head_start=settings.head_start)
         state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
+        recover(folder / MODEL_FOLDER)
         if (folder / MODEL_FOLDER).exists() and state.load_last() is None:
             raise InputError(f"{folder} holds a trained model already; give another folder")
     tile_px = settings.tile_px or (start.config.tile_px if start else DEFAULT_TILE_PX)

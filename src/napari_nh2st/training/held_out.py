@@ -10,6 +10,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.sources import load_model
@@ -169,6 +170,7 @@ def trained_earlier(
 ) -> Model | None:
     """The model of a run that was killed after training and before its test was written."""
     model = folder / MODEL_FOLDER
+    recover(model)
     if (
         not (model / CONFIG_FILE).is_file()
         or (folder / LAST).exists()

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.files import InUse, Lock, make_folder, write_text
+from napari_nh2st.files import InUse, Lock, make_folder, recover, write_text
 from napari_nh2st.model.folder import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
@@ -142,6 +142,7 @@ class RunFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name
+        recover(path)
         if not path.exists():
             return None
         state = read_checkpoint(path)
