@@ -348,3 +348,17 @@ def test_info_prints_what_looks_damaged(tmp_path: Path, capsys: pytest.CaptureFi
     assert "Page 1 is left out" in capsys.readouterr().out
     assert main(["info", str(path), "--json"]) == 0
     assert "Page 1 is left out" in json.loads(capsys.readouterr().out)["notices"][0]
+
+
+def test_ome_xml_that_does_not_fit_is_said(tmp_path: Path) -> None:
+    """Tifffile then takes the pages as they come, without sub-directories and µm/px."""
+    path = tmp_path / "slide.ome.tif"
+    tifffile.imwrite(
+        path, picture(), photometric="rgb", tile=(TILE, TILE), metadata={"axes": "YXS"}
+    )
+    with open_slide(path) as slide:
+        assert slide.notices == ()
+    data = path.read_bytes()
+    overwrite(path, data.index(b"</Pixels>"), b"<!Pixels>")
+    with open_slide(path) as slide:
+        assert "OME-XML" in slide.notices[0]

@@ -35,6 +35,7 @@ from .whole_image import WholeImageLevel
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_UNUSED_OME = "Its OME-XML is damaged or does not fit: levels, channels and µm/px may be missing."
 _WHOLE_PIECE_AREA = 4096 * 4096
 _OVERLAPPING = {"ventana": "a Ventana BIF", "trestle": "a Trestle slide"}
 
@@ -134,8 +135,11 @@ class _Files:
         images = [one for one in tiff.series if one.keyframe.dtype is not None]
         used = {page.offset for one in images for level in one.levels for page in level if page}
         used |= {page.offset for page, _ in self._known}
+        # Where tifffile cannot use OME-XML, it takes the pages as they come.
+        is_lost = "<OME " in tiff.pages.first.description and tiff.series[0].kind != "ome"
         return (
             *main.notices,
+            *((_UNUSED_OME,) if is_lost else ()),
             *self._left_out,
             *(
                 f"Page {number} is left out: its directory is damaged or of an unknown kind."
