@@ -4,6 +4,7 @@ Little is imported here: the rest comes when signals are looked after.
 """
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from napari_nh2st.cli.output import flush_streams
 
         flush_streams()
+        if stop():
+            # What ran in threads is in the middle of something, which the interpreter's own end
+            # would wait for, or break.
+            os._exit(code)
     return code
 
 
