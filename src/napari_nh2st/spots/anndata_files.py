@@ -215,7 +215,11 @@ def _counts(
             ids = names if are_ensembl_ids(names) else ids
             names = _symbols(var[symbols], names)
             notes.append(f"gene names from var[{symbols!r}]")
-    counts = csr_matrix(matrix if issparse(matrix) else np.asarray(matrix), dtype=np.float32)
+    try:
+        counts = csr_matrix(matrix if issparse(matrix) else np.asarray(matrix), dtype=np.float32)
+        counts.check_format()  # of every index: scipy computes with what it is given
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: {where} is no whole matrix of numbers ({error})") from None
     return counts, names, ids, notes
 
 

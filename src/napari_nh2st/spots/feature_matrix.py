@@ -51,7 +51,7 @@ def read_feature_matrix_h5(path: Path) -> CountTable:
                 (matrix["data"][:].astype(np.float32), matrix["indices"][:], matrix["indptr"][:]),
                 shape=(n_spots, n_features),
             )
-            counts.check_format()
+            counts.check_format()  # of every index: scipy computes with what it is given
             spots = _text(matrix["barcodes"])
             features = matrix["features"]
             names, ids = _text(features["name"]), _text(features["id"])
@@ -60,7 +60,9 @@ def read_feature_matrix_h5(path: Path) -> CountTable:
                 if "feature_type" in features
                 else np.full(n_features, GENE_EXPRESSION)
             )
-    except (OSError, KeyError, ValueError) as error:
+            if not len(names) == len(ids) == len(kinds) == n_features or len(spots) != n_spots:
+                raise ValueError("its features or barcodes are not those of its matrix")
+    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
         if (reason := missing_filter(error)) is not None:
             raise InputError(f"{path} cannot be read: {reason}") from error
         raise InputError(
@@ -122,6 +124,8 @@ def _genes_only(
 
 
 def _text(strings: h5py.Dataset) -> NDArray[np.str_]:
+    if strings.ndim != 1:
+        raise ValueError(f"{strings.name} is no list")
     return np.array([value.decode() for value in strings[:].astype(bytes)], str)
 
 

@@ -28,6 +28,8 @@ _SELDOM = (*_CHOICE, "image")
 _OPTIONAL = ("positions", "mpp", "fix", *_SELDOM)
 _COLUMNS = (*_REQUIRED, *_OPTIONAL)
 _YAML = (".yaml", ".yml")
+_LONGEST_YAML = 2**20
+"""Characters; those of some thousand sections, which take seconds."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ def _csv(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
 
 def _yaml(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
     yaml = import_module("yaml")  # not before it is needed: most tables are CSV
+    if len(text) > _LONGEST_YAML:
+        raise InputError(f"{path}: it is too long to be read as YAML; give it as CSV")
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -253,5 +253,5 @@ def _scalefactors(
         if path.suffix == ".gz":
             content = gzip.decompress(content)
         return dict(json.loads(content)), ""
-    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, TypeError, RecursionError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})") from None
