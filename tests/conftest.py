@@ -21,6 +21,15 @@ _LONGEST = (
 )
 """Files with few tests that take long: last, one process would be left alone with them."""
 
+collect_ignore = [] if find_spec("torch") else ["faults"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much the tests of faults try; see tests/faults."""
+    group = parser.getgroup("faults")
+    group.addoption("--faults", type=int, default=44, help="damaged slides to try")
+    group.addoption("--faults-seed", type=int, default=0, help="seed of the first of them")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first."""
