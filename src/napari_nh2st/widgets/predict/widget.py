@@ -1,6 +1,7 @@
 """The *Predict* widget: choose a slide and a model, run, watch, stop, go on."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from napari_nh2st.widgets.domains.carried_domains import carry_domains
 from napari_nh2st.widgets.domains.layer import move_domains
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.heatmap import Heatmap, id_of
-from napari_nh2st.widgets.notifications import show_error, show_warning, show_warnings
+from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.predict.controls import PredictControls
 from napari_nh2st.widgets.predict.run import Box, PredictionRun
 from napari_nh2st.widgets.remembered import Remembered
@@ -219,7 +220,7 @@ class PredictWidget(PredictControls):
         self.bar.setValue(event.done)
         # After the layer is there: a notification takes its time to be drawn as well.
         notices = [notice for notice in event.notices if notice not in self._foreseen]
-        QTimer.singleShot(0, lambda: show_warnings(notices))
+        QTimer.singleShot(0, lambda: _warn(notices))
         if self._slide_layer in self.viewer.layers:
             self._filled = self._show_on(self._slide_layer, event.prediction)
             self._filled.set_filling(True)
@@ -368,3 +369,8 @@ def _n_done(heatmap: Heatmap) -> int:
 def _canvas(viewer: Any) -> Any:
     """What has the grid: it has moved into the canvas with napari 0.9."""
     return getattr(viewer, "canvas", viewer)
+
+
+def _warn(notices: Iterable[str]) -> None:
+    for notice in notices:
+        show_warning(notice)
