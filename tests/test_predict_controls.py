@@ -258,7 +258,7 @@ def test_forgetting_what_was_kept_asks_and_empties_its_folder(
 ) -> None:
     widget.pitch.setValue(100)
     run(qtbot, widget)
-    assert list(cache_folder("predictions").glob("*.zarr"))
+    assert list(cache_folder("predictions").glob("*.results"))
     asked: list[str] = []
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
 
@@ -270,7 +270,7 @@ def test_forgetting_what_was_kept_asks_and_empties_its_folder(
     widget.forget.click()
     qtbot.waitUntil(lambda: bool(asked) and widget.forget.isEnabled(), timeout=20_000)
     assert "of 1 prediction (0." in asked[0]
-    assert list(cache_folder("predictions").glob("*.zarr")), "the answer was no"
+    assert list(cache_folder("predictions").glob("*.results")), "the answer was no"
     widget.forget.click()
     qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
     assert not list(cache_folder("predictions").glob("*"))
@@ -303,14 +303,14 @@ def test_what_cannot_be_forgotten_is_an_error(
 def test_what_vanishes_while_it_is_counted_counts_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for store in ("a.zarr", "b.zarr"):
+    for store in ("a.results", "b.results"):
         (tmp_path / store).mkdir()
         (tmp_path / store / "chunk").write_bytes(b"12345")
     real_walk = os.walk
 
     def walk(folder: Path) -> Iterator[Any]:
         found = list(real_walk(folder))
-        if Path(folder).name == "a.zarr":
+        if Path(folder).name == "a.results":
             shutil.rmtree(folder)
         yield from found
 

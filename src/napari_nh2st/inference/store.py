@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import time
 import zipfile
 from collections.abc import Iterator
@@ -63,10 +64,11 @@ def kept_stores(folder: Path) -> list[Path]:
 def stored_bytes(store: Path) -> tuple[int, float]:
     """Bytes of a store, and when it was last written to; what vanishes meanwhile counts nothing."""
     size, latest = 0, 0.0
-    for file in store.rglob("*"):
-        with suppress(OSError):
-            found = file.stat()
-            size, latest = size + found.st_size, max(latest, found.st_mtime)
+    for parent, _, names in os.walk(store):  # unlike rglob, it passes over what vanishes
+        for name in names:
+            with suppress(OSError):
+                found = Path(parent, name).stat()
+                size, latest = size + found.st_size, max(latest, found.st_mtime)
     return size, latest
 
 
