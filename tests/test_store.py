@@ -323,3 +323,13 @@ def test_kept_results_that_a_run_holds_are_not_deleted(tmp_path: Path) -> None:
     held.close()
     forget_oldest(tmp_path, 0)
     assert not path.exists()
+
+
+def test_drafts_of_a_killed_run_are_removed_when_it_goes_on(tmp_path: Path) -> None:
+    store = opened(tmp_path / "s")
+    fill(store, np.arange(10))
+    store.flush()
+    for number in (1, 7):  # of a file that is there, and of one that never was
+        (tmp_path / "s" / f".{number}.npz.nh2st-abc" / "new").mkdir(parents=True)
+    assert_stored(opened(tmp_path / "s"), np.arange(10))
+    assert not [name for name in os.listdir(tmp_path / "s") if name.startswith(".")]

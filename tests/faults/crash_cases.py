@@ -8,7 +8,7 @@ from pathlib import Path
 
 from small_runs import RUNS, content, listing
 
-from file_operations import Counter, Operation, Watcher, watch
+from watched_files import Counter, Operation, Watcher, watch
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 

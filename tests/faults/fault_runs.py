@@ -11,7 +11,7 @@ import crash_cases
 from crash_cases import Afterwards, Undisturbed
 from forking import Ended, ForkServer, Raised
 
-from file_operations import CrashAt, FailAt, Operation
+from watched_files import CrashAt, FailAt, Operation
 
 _PREPARATION_S = 120.0
 _OF_ONE_DRAFT = 24
@@ -97,7 +97,7 @@ def fresh(run: Prepared) -> Path:
 
 
 def crash_points(operations: Sequence[Operation]) -> list[tuple[int, bool]]:
-    """Every (number, within) of :class:`~file_operations.CrashAt`, and the end.
+    """Every (number, within) of :class:`~watched_files.CrashAt`, and the end.
 
     Of the many writes of one file, and the many files of one draft folder, some are taken.
     """

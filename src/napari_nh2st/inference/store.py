@@ -144,6 +144,7 @@ class ResultStore:
             recover(folder)
             self._open(identity)
             self._number = 1 + max((_number(file) for file in self._files()), default=0)
+            recover_all_in(folder)  # no other run writes a draft of the same number again
         except BaseException:
             self._lock.release()
             raise
