@@ -332,4 +332,4 @@ def test_drafts_of_a_killed_run_are_removed_when_it_goes_on(tmp_path: Path) -> N
     for number in (1, 7):  # of a file that is there, and of one that never was
         (tmp_path / "s" / f".{number}.npz.nh2st-abc" / "new").mkdir(parents=True)
     assert_stored(opened(tmp_path / "s"), np.arange(10))
-    assert not [name for name in os.listdir(tmp_path / "s") if name.startswith(".")]
+    assert not [entry for entry in (tmp_path / "s").iterdir() if entry.name.startswith(".")]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from small_runs import RUNS, content, listing
-
 from watched_files import Counter, Operation, Watcher, watch
+
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import crash_cases
 from crash_cases import Afterwards, Undisturbed
 from forking import Ended, ForkServer, Raised
-
 from watched_files import CrashAt, FailAt, Operation
 
 _PREPARATION_S = 120.0

@@ -4,11 +4,10 @@ import random
 from collections.abc import Callable
 
 import pytest
+from extent import Extent
 from fault_runs import Prepared, Tally, crash, crash_points
 from forking import ForkServer
 from small_runs import RUNS
-
-from conftest import Extent
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -7,11 +7,10 @@ from pathlib import Path
 import damage_cases
 import pytest
 from damage import damage
+from extent import Extent
 from fault_runs import Tally
 from forking import ForkServer, Raised
 from slide_formats import FORMATS, write_slide
-
-from conftest import Extent
 
 _SAME_LENGTH = ("duplicate", "flip", "swap", "zeros")
 

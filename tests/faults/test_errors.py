@@ -5,11 +5,10 @@ import random
 from collections.abc import Callable
 
 import pytest
+from extent import Extent
 from fault_runs import Prepared, Tally, error_points, fail
 from forking import ForkServer
 from small_runs import RUNS
-
-from conftest import Extent
 
 CODES = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.ESTALE)
 """Of a bad disk, a full one (which stays full), a permission, limits, and a share that is gone."""

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import crash_cases
 import pytest
+from extent import Extent
 from fault_runs import Prepared, Tally, fresh, wrong_afterwards, wrong_words
 from forking import ForkServer
-
-from conftest import Extent
 
 NAMES = ("predict", "predict-over-zarr", "export-h5ad", "export-ome.zarr", "model-save", "train")
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from extent import Extent
 from fault_runs import Prepared, Tally, kill
 from forking import ForkServer
-
-from conftest import Extent
 
 
 @pytest.mark.parametrize("name", ["predict", "train", "crossval", "export-zarr"])

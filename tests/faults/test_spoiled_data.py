@@ -5,10 +5,9 @@ from pathlib import Path
 
 import hostile_cases
 import pytest
+from extent import Extent
 from fault_runs import Tally, wrong_words
 from forking import ForkServer
-
-from conftest import Extent
 
 _HDF5 = (".h5ad", ".h5")
 """Where the bytes of such a file are damaged, its library may run in a circle: see

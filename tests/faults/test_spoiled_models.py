@@ -4,10 +4,9 @@ import shutil
 from pathlib import Path
 
 import hostile_cases
+from extent import Extent
 from fault_runs import Tally, wrong_words
 from forking import ForkServer
-
-from conftest import Extent
 
 
 def test_hostile_models(server: ForkServer, extent: Extent, tally: Tally, tmp_path: Path) -> None:
