@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -252,3 +253,26 @@ def test_zeros_inside_a_compressed_chunk(tmp_path: Path, version: str) -> None:
         np.testing.assert_array_equal(
             slide.levels[0].read_segment(1, 1), pixels[:, 128:, 128:].transpose(1, 2, 0)
         )
+
+
+@pytest.mark.parametrize("cname", ["lz4", "zstd"])
+def test_blosc_chunks_that_are_cut_are_marked(tmp_path: Path, cname: str) -> None:
+    group = zarr.open_group(tmp_path / "cut.zarr", mode="w", zarr_format=2)
+    array = group.create_array(
+        "0",
+        shape=(3, 200, 300),
+        chunks=(3, 64, 64),
+        dtype="uint8",
+        compressors=numcodecs.Blosc(cname=cname),
+    )
+    array[...] = RGB.transpose(2, 0, 1)
+    axes = [{"name": name, "type": "channel" if name == "c" else "space"} for name in "cyx"]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}]}]
+    chunk = tmp_path / "cut.zarr" / "0" / "0.1.1"
+    whole = chunk.read_bytes()
+    for length in (8, len(whole) // 2, len(whole) - 1):
+        chunk.write_bytes(whole[:length])
+        with open_slide(tmp_path / "cut.zarr") as slide:
+            with pytest.raises(SegmentError, match=r"0\.1\.1"):
+                slide.levels[0].read_segment(1, 1)
+            assert slide.levels[0].read_segment(0, 0).shape == (64, 64, 3)

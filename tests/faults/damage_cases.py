@@ -105,6 +105,8 @@ def outcome(path: Path, undamaged: Looked) -> tuple[str, str]:
 
 
 def _difference(looked: Looked, undamaged: Looked) -> str:
+    if looked.marked[0].all():  # nothing of it is shown, whatever its size
+        return ""
     if looked.levels[0].shape != undamaged.levels[0].shape:
         return f"level 0 is {looked.levels[0].shape}, was {undamaged.levels[0].shape}"
     known = {pixels.shape: pixels for pixels in undamaged.levels}

@@ -17,6 +17,8 @@ _SAME_LENGTH = ("duplicate", "flip", "swap", "zeros")
 WITHOUT_CHECKSUM = {
     "raw": "every byte is a pixel",
     "packbits": "runs of bytes",
+    "lzw": "other codes may stand for as many samples",
+    "jpegxl": "has none; what the decoder notices is marked",
     "zstd": "writers leave its checksum out",
     "shards": "as zstd, with which they are compressed here",
     "blosc": "has none",

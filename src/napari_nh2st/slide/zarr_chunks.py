@@ -82,6 +82,8 @@ class ChunkFiles:
                     f"the chunk {file.name} decodes to more than the {self._n_bytes:,} bytes of "
                     "a chunk"
                 )
+            if self._codec == "blosc" and _is_cut_blosc(file):
+                raise SegmentError(f"the chunk {file.name} is cut off")
             if self._codec in _WITHOUT_SUM and _is_zeroed(file, self._codec):
                 raise SegmentError(f"the chunk {file.name} has a run of zeros")
         return True
@@ -147,6 +149,13 @@ def decoded_size(codec: str, file: Path, limit: int) -> int | None:
                     return int(struct.unpack("<I", data[-4:])[0])
         stream.seek(0)
         return _counted(stream, decoders[codec], limit)
+
+
+def _is_cut_blosc(file: Path) -> bool:
+    """Whether a chunk has fewer bytes than its head says; Blosc reads on behind them."""
+    with file.open("rb", buffering=0) as stream:
+        head = stream.read(16)
+        return len(head) < 16 or stream.seek(0, 2) < struct.unpack_from("<I", head, 12)[0]
 
 
 def _is_zeroed(file: Path, codec: str) -> bool:
