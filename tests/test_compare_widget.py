@@ -666,6 +666,7 @@ def test_what_is_chosen_reaches_the_job(
             {
                 "slide": section.slide,
                 "mpp": (6.0, 6.0),
+                "image": 0,
                 "expression": section.expression,
                 "positions": None,
                 "fix": None,

@@ -67,6 +67,10 @@ def test_lists_are_there_only_where_there_is_a_choice(qtbot: QtBot) -> None:
     assert parts.lists["library"].isHidden()
     assert names_in(parts.lists["bin_um"]) == ["8 µm", "16 µm"]
     assert parts.lists["bin_um"].currentText() == "16 µm"
+    width = parts.sizeHint().width()
+    parts.offer(Parts({"library": ("A", "a section with a name " + 20 * "as long as ")}), NO_CHOICE)
+    assert parts.sizeHint().width() <= width  # a dock as wide as that would leave the window
+    parts.offer(offered, NO_CHOICE)
     assert got == []  # what is shown chooses nothing
     choose(parts, "coordinate_system", "low")
     choose(parts, "bin_um", "8 µm")
@@ -108,6 +112,7 @@ def test_compare_asks_which_section_and_compares_that(
     assert widget.source.summary.text() == "both.h5ad holds 2 sections: choose one."
     assert names_in(parts.lists["library"]) == ["A", "B"]
     assert parts.lists["library"].currentIndex() == -1
+    assert widget.source.clear.isEnabled()
     for name in ("A", "B"):  # and another one afterwards
         choose(parts, "library", name)
         read()
@@ -123,6 +128,16 @@ def test_compare_asks_which_section_and_compares_that(
         widget.compared.prediction.obsm["spatial"], expected.obsm["spatial"]
     )
     assert widget.compared.prediction.uns["nh2st"]["comparison"]["part"] == "B"
+    # What is asked for is not what lies on the slide still.
+    widget.load(expression)
+    read()
+    assert widget.section.measured is not None
+    assert widget.section.measured.choice == SpotChoice(library="B")
+    widget.run.click()
+    assert not widget.is_running
+    assert errors == ["The measured ST holds several sections: choose one first."]
+    choose(parts, "library", "B")
+    read()
     # Train takes the same section over from the layers.
     assert any(isinstance(layer, Points) for layer in viewer.layers)
     table = SectionsTable(viewer)

@@ -602,17 +602,22 @@ def test_what_a_run_ended_with_stays_when_another_slide_is_picked_meanwhile(
 
 
 @pytest.mark.parametrize(
-    ("typed", "written", "asked_about"),
-    [("out", "out.h5ad", True), ("out.svs", "out.svs.h5ad", False)],
+    ("typed", "written", "is_prediction", "refusal"),
+    [
+        ("out", "out.h5ad", True, None),
+        ("out", "out.h5ad", False, "is not a prediction that NH2ST wrote"),
+        ("out.svs", "out.svs.h5ad", True, "exists already"),
+    ],
 )
-def test_export_writes_over_nothing_it_did_not_ask_about(
+def test_export_writes_over_predictions_that_it_asked_about_only(
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
     messages: dict[str, list[str]],
     tmp_path: Path,
     typed: str,
     written: str,
-    asked_about: bool,
+    is_prediction: bool,
+    refusal: str | None,
 ) -> None:
     button = export_button.ExportButton()
     qtbot.addWidget(button)
@@ -628,16 +633,20 @@ def test_export_writes_over_nothing_it_did_not_ask_about(
         return 1
 
     monkeypatch.setattr(QFileDialog, "exec", accept)
-    (tmp_path / written).write_text("precious")
+    there = anndata.AnnData(
+        np.ones((1, 1), np.float32), uns={"nh2st" if is_prediction else "other": {"version": "1"}}
+    )
+    there.write_h5ad(tmp_path / written)
+    before = (tmp_path / written).read_bytes()
     button.click()
     qtbot.waitUntil(button.isEnabled, timeout=20_000)
-    assert (asked == [written]) == asked_about
-    if asked_about:
+    assert (asked == [written]) == (typed == "out")
+    if refusal is None:
         assert messages["error"] == []
         assert anndata.read_h5ad(tmp_path / written).shape == (2, 3)
     else:
-        assert "exists already" in messages["error"][0]
-        assert (tmp_path / written).read_text() == "precious"
+        assert refusal in messages["error"][0]
+        assert (tmp_path / written).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [written]
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QWidget
 
@@ -12,6 +11,7 @@ from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.errors import InputError
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 
@@ -35,6 +35,8 @@ class ImagePicker(QComboBox):
         super().__init__(parent)
         self._viewer = viewer
         self._slide = slide
+        # As wide as the dock, not as the longest of the file's names.
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setToolTip("The file has several images: another one opens as a layer of its own")
         slide.picker.changed.connect(self._show_images)
         self.activated.connect(self._open)
@@ -59,7 +61,7 @@ class ImagePicker(QComboBox):
             try:
                 ((data, attributes, kind),) = read_slide(slide.path, image=number)
             except InputError as error:
-                show_error(for_qt(str(error)))
+                show_error(str(error))
                 self._show_images()
                 return
             layer = self._viewer.add_layer(Layer.create(data, attributes, kind))

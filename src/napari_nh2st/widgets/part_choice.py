@@ -39,6 +39,10 @@ class PartChoice(QWidget):
             box = QComboBox()
             box.setToolTip(tip)
             box.setPlaceholderText("choose…")
+            # As wide as the dock, not as the longest of the file's names.
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
             # By the user only: what is offered anew chooses nothing.
             box.activated.connect(lambda _index, option=option: self._on_activated(option))
             self.lists[option] = box

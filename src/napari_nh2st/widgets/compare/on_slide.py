@@ -144,6 +144,11 @@ class MeasuredOnSlide:
         return self._reader.is_busy
 
     @property
+    def awaits_choice(self) -> bool:
+        """Whether a file was given of which one section is still to be chosen."""
+        return self._asked is not None
+
+    @property
     def is_following(self) -> bool:
         """Whether it follows the viewer, and with that its layers."""
         return self._following
@@ -226,6 +231,7 @@ class MeasuredOnSlide:
 
         def on_choice(needed: ChoiceNeeded) -> None:
             self._asked = expression, positions, choice or SpotChoice(), needed
+            self.told.emit("")
 
         self._is_loading = True
         self._work(read, on_read, f"{expression.name} cannot be read", on_choice)
@@ -410,6 +416,7 @@ class MeasuredOnSlide:
         self.told.emit(sentence)
 
     def _take_away(self) -> None:
+        self._asked = None
         self._clear()
         self._gone = None
         self.removed.emit()

@@ -125,6 +125,7 @@ class CompareWidget(ShownComparison):
         self.status.setText(sentence)
         if not self._thread.is_running:
             self._reset_bar()
+        self._show_state()
 
     def _use_mpp(self, mpp: float) -> None:
         """Take the µm/px that the spots' distance tells, for the slide they lie on."""
@@ -191,6 +192,8 @@ class CompareWidget(ShownComparison):
     def _arguments(self) -> dict[str, Any]:
         """Of the job :func:`~napari_nh2st.jobs.comparison.compare`, as the controls say."""
         measured = self.section.measured
+        if self.section.awaits_choice:
+            raise InputError("The measured ST holds several sections: choose one first.")
         if measured is None or self.section.is_reading:
             reading = "It is still being read" if self.section.is_reading else "There is none"
             raise InputError(f"Measured ST is needed: {reading.lower()}.")
@@ -361,7 +364,8 @@ class CompareWidget(ShownComparison):
         done = self.compared is not None
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running and self._run is not None and self._run.can_stop)
-        self.source.clear.setEnabled((there or done) and not running)
+        given = there or done or self.section.awaits_choice
+        self.source.clear.setEnabled(given and not running)
         self.fix_box.set_enabled(not running)
         self.mpp_box.set_enabled(not running)
         for kind, button in self.kinds.items():
