@@ -198,6 +198,55 @@ def test_zeros_inside_a_whole_jpeg(tmp_path: Path, progressive: bool) -> None:
         slide.levels[0].read_segment(0, 0)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"JFIF\0\x01", b"JFIF\0\x02"),  # a later revision
+        (bytes.fromhex("0311003f00"), bytes.fromhex("0311000000")),  # an end of spectrum of 0
+    ],
+)
+def test_jpeg_that_libjpeg_warns_of_without_damage(
+    tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    path = tmp_path / "image.jpg"
+    Image.fromarray(picture()).save(path, quality=90)
+    data = path.read_bytes()
+    assert data.count(before) == 1
+    path.write_bytes(data.replace(before, after))
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(
+            slide.read_region(0, 0, 512, 512), np.asarray(Image.open(path))
+        )
+
+
+@pytest.mark.parametrize("factors", [(0x22, 0x11, 0x21), (0x41, 0x21, 0x21), (0x31, 0x11, 0x11)])
+def test_jpeg_of_rare_subsampling(tmp_path: Path, factors: tuple[int, int, int]) -> None:
+    """One block of color and then no change, in libjpeg's usual Huffman codes."""
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (48, 48)).save(path, subsampling="4:4:4")
+    data = bytearray(path.read_bytes())
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    data[frame + 11 : frame + 18 : 3] = bytes(factors)
+    firsts, same = ("110101011010", "11101000" + "00"), ("001010", "0000")
+    n_blocks = [(factor >> 4) * (factor & 15) for factor in factors]
+    n_units = -(-48 // (8 * (factors[0] >> 4))) * -(-48 // (8 * (factors[0] & 15)))
+    bits = ""
+    for unit in range(n_units):
+        for component, number in enumerate(n_blocks):
+            blocks = [same[component > 0]] * number
+            if unit == 0:
+                blocks[0] = firsts[component > 0]
+            bits += "".join(blocks)
+    bits += "1" * (-len(bits) % 8)
+    coded = int(bits, 2).to_bytes(len(bits) // 8)
+    path.write_bytes(data[: scan + 14] + coded.replace(b"\xff", b"\xff\0") + b"\xff\xd9")
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    assert len(np.unique(expected.reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(expected[0, 0])) > 1
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read_region(0, 0, 48, 48), expected)
+
+
 def test_flat_jpeg_whose_code_is_zeros_is_read(tmp_path: Path) -> None:
     """With code tables made for the image, long runs of zeros are what flat areas look like."""
     path = tmp_path / "image.jpg"

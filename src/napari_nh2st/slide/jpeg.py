@@ -8,14 +8,10 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import SegmentError
-
-try:
-    import simplejpeg
-except ImportError:  # no wheel for this Python yet: damage is then seen less often
-    simplejpeg = None
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -27,6 +23,8 @@ _MOST_SIDE = 65500
 
 _MOST_SCANS = 500
 _ZEROS = bytes(32)
+_OF_DAMAGE = ("corrupt jpeg data", "premature end")
+"""What libjpeg's warnings of damage say; it warns of rare but sound data, too."""
 
 
 class Suspicion(SegmentError):
@@ -102,17 +100,15 @@ def decode_strictly(
     -------
     ndarray or None
         uint8, (height, width, components), the same as libjpeg gives elsewhere; None where the
-        JPEG is of a kind that only the general decoder reads.
+        JPEG is of a kind that only the general decoder reads, or no JPEG that can be decoded.
 
     Raises
     ------
     Suspicion
-        libjpeg warns.
-    SegmentError
-        It cannot be decoded.
+        libjpeg warns of damage.
     """
     is_plain = header.bits == 8 and header.components in (1, 3)
-    if simplejpeg is None or not is_plain or not 0 < max(header.height, header.width) < _MOST_SIDE:
+    if not is_plain or not 0 < max(header.height, header.width) < _MOST_SIDE:
         return None
     if header.height == 0 or header.width == 0:
         return None
@@ -122,10 +118,9 @@ def decode_strictly(
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colors, strict=True)
     except ValueError as error:
-        kind = Suspicion if "corrupt" in str(error).lower() else SegmentError
-        if "premature end" in str(error).lower():
-            kind = Suspicion
-        raise kind(f"the JPEG data is damaged ({error})") from error
+        if any(words in str(error).lower() for words in _OF_DAMAGE):
+            raise Suspicion(f"the JPEG data is damaged ({error})") from error
+        return None  # other warnings, and factors of subsampling that TurboJPEG has no name for
     return pixels
 
 
