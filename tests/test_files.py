@@ -253,6 +253,26 @@ def test_a_lock_is_held_once_and_leaves_nothing(tmp_path: Path) -> None:
     Lock(tmp_path / "lock").release()
 
 
+@both
+def test_file_systems_without_locks_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    write(tmp_path / "out", "old")
+    with whole_output(tmp_path / "other") as draft:
+        draft.write_text("alive")
+        write(tmp_path / "out", "new")
+        recover(tmp_path / "other")  # leaves alone what it cannot lock
+    assert content(tmp_path / "out") == {"new"}
+    assert (tmp_path / "other").read_text() == "alive"
+    assert sorted(os.listdir(tmp_path)) == ["other", "out"]
+
+
 @needs_fork
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     child = os.fork()

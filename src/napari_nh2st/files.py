@@ -25,6 +25,9 @@ _LOCK, _OLD, _NEW = "lock", "old", "new"
 _INFIX = ".nh2st-"
 """In the name of such a folder, before what tells drafts of one place apart."""
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What file systems answer that have no locks, such as some network shares."""
+
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What file systems answer that cannot be told to bring something to the disk."""
 
@@ -284,18 +287,28 @@ def _prefix(place: Path) -> str:
     return f".{name}{_INFIX}"
 
 
-def _new_work_folder(place: Path) -> tuple[Path, Lock]:
-    """A folder for a draft, and its lock."""
+def _new_work_folder(place: Path) -> tuple[Path, Lock | None]:
+    """A folder for a draft, and its lock; None where the file system has no locks."""
     while True:
         work = Path(tempfile.mkdtemp(prefix=_prefix(place), dir=place.parent))
         try:
             (work / _NEW).mkdir()
-            return work, Lock(work / _LOCK)
+            return work, _lock_if_possible(work / _LOCK)
         except (InUse, FileNotFoundError):  # another process took it for one that was left
             continue
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
+
+
+def _lock_if_possible(path: Path) -> Lock | None:
+    # Where a draft cannot be locked, recover() cannot lock it either, and leaves it alone.
+    try:
+        return Lock(path)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return None
 
 
 def _move(draft: Path, place: Path) -> None:
@@ -328,10 +341,14 @@ def _recover_from(work: Path, place: Path) -> None:
     _clear(work, lock)
 
 
-def _clear(work: Path, lock: Lock) -> None:
+def _clear(work: Path, lock: Lock | None) -> None:
     for name in (_NEW, _OLD):  # the lock last, so that a kill meanwhile leaves it
         shutil.rmtree(work / name, ignore_errors=True)
-    lock.release()
+    with suppress(OSError):
+        if lock is not None:
+            lock.release()
+        else:
+            (work / _LOCK).unlink(missing_ok=True)  # of who tried in vain to lock it
     with suppress(OSError):
         work.rmdir()
 
