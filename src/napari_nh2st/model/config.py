@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import jsonschema
-
 from napari_nh2st.errors import InputError
 from napari_nh2st.json_text import parse_json
 
@@ -230,5 +228,8 @@ def _in_words(problem: Any) -> str:
 
 @cache
 def _schema() -> Any:
+    # Not above: it takes longer to load than the rest of `nh2st --help`.
+    import jsonschema
+
     text = resources.files(__package__).joinpath("config.schema.json").read_text("utf-8")
     return jsonschema.Draft202012Validator(json.loads(text))
