@@ -63,6 +63,14 @@ def test_text_is_no_slide(tmp_path: Path, name: str) -> None:
     assert name in message(tmp_path / name)
 
 
+@pytest.mark.parametrize("header", ["49492a00 00000000", "49492b00 08000000 00000000 00000000"])
+def test_tiff_whose_writer_did_not_finish(tmp_path: Path, header: str) -> None:
+    """No directory is linked from the header, as before a writer closes the file."""
+    path = tmp_path / "slide.tif"
+    path.write_bytes(bytes.fromhex(header) + bytes(1000))
+    assert "a TIFF without an image" in message(path)
+
+
 def test_missing_openslide_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_import = builtins.__import__
 

@@ -68,6 +68,8 @@ def open_tiff(path: Path, image: ImageChoice = None) -> SlideContents:
     files = _Files(path, directories)
     try:
         with tiff:
+            if not directories.starts.size:
+                raise NotReadable("is a TIFF without an image: its writer may not have finished")
             _check_other_files(path, tiff)
             return replace(_contents(path, tiff, files, image), notices=files.notices(tiff))
     except (NotReadable, InputError):
