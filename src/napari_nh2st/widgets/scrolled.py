@@ -1,6 +1,19 @@
 """A dock's content that scrolls where the window is too low for it."""
 
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+
+class _UprightArea(QScrollArea):
+    """Scrolls up and down, and is never narrower than what is in it."""
+
+    def minimumSizeHint(self) -> QSize:  # Qt's name
+        """As wide as the content must be, with the scroll bar beside it."""
+        content, bar = self.widget(), self.verticalScrollBar()
+        assert content is not None
+        assert bar is not None
+        width = content.minimumSizeHint().width() + bar.sizeHint().width()
+        return super().minimumSizeHint().expandedTo(QSize(width, 0))
 
 
 def scroll_within(widget: QWidget, content: QWidget) -> QScrollArea:
@@ -11,9 +24,9 @@ def scroll_within(widget: QWidget, content: QWidget) -> QScrollArea:
     widget
         Has no layout yet.
     content
-        As wide as the widget.
+        As wide as the widget, which becomes no narrower than the content can be.
     """
-    area = QScrollArea()
+    area = _UprightArea()
     area.setWidget(content)
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)
