@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_nh2st._reader import slide_layer
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.export.anndata_file import (
     has_anndata_table,
     is_anndata_store,
@@ -104,7 +104,7 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
         return _layers(data, place)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         # Anything in the file may be of another kind than what its name stands for.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(
             f"{place} is AnnData, but a part of it is not of the usual kind ({reason})"
         ) from error

@@ -14,3 +14,8 @@ class SegmentError(Exception):
 
     The rest of the slide may be good, so readers of many tiles catch it and go on.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, to stand in a sentence; its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

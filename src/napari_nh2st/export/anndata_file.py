@@ -14,7 +14,7 @@ from anndata import AnnData
 from anndata.experimental import write_dispatched
 from anndata.io import write_elem
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.export.contents import MARK
 from napari_nh2st.files import check_place, recover, whole_output
 from napari_nh2st.regular_files import check_regular
@@ -99,7 +99,7 @@ def read_anndata_file(path: Path) -> AnnData:
         return anndata.read_h5ad(path)
     except Exception as error:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{path} cannot be read as AnnData ({reason})") from error
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -89,7 +89,7 @@ def read_state_dict(path: Path, keys: tuple[str, ...] = ()) -> Mapping[str, Tens
             "save it again as {'state_dict': network.state_dict()}."
         ) from None
     except Exception as error:  # whatever a file that is none does to its reader
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{path} is damaged or no checkpoint: {reason}") from None
     for key in keys:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

@@ -6,7 +6,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.errors import InputError, SegmentError, first_line
 
 from .codestreams import JPEG_2000, jpeg_2000_size
 from .colors import Once
@@ -166,7 +166,7 @@ class StoredPage:
         except SegmentError:
             raise
         except Exception as error:  # every decoder has its own kind of error
-            raise SegmentError(_first_line(error)) from error
+            raise SegmentError(first_line(error)) from error
         if self._is_ycbcr and not (self._is_jpeg_2000 and _chroma_is_subsampled(data)):
             piece = self._ycbcr.to_rgb(piece)
         return piece
@@ -205,7 +205,7 @@ class StoredPage:
         try:
             data = self._file.read(offset, count)
         except OSError as error:
-            raise SegmentError(_first_line(error)) from error
+            raise SegmentError(first_line(error)) from error
         if len(data) < count:
             raise SegmentError(f"the file has {len(data)} of its {count} bytes")
         return data
@@ -220,7 +220,3 @@ def _chroma_is_subsampled(codestream: bytes) -> bool:
     size = jpeg_2000_size(codestream)
     sampling = size[40:49]  # (depth, XRsiz, YRsiz) per component
     return len(sampling) == 9 and (sampling[4] > 1 or sampling[5] > 1)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import SegmentError
+from napari_nh2st.errors import SegmentError, first_line
 
 from .colors import ToRGB
 from .level import Level
@@ -125,7 +125,7 @@ class ZarrLevel(Level):
                 self._check_empty(row, column)
             pixels = np.asarray(self._array[tuple(where)])
         except Exception as error:  # every codec has its own kind of error
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise SegmentError(f"{self._label}, row {row}, column {column}: {reason}") from error
         order = sorted(range(pixels.ndim), key=lambda i: kept[sorted(kept)[i]])
         return pixels.transpose(order).reshape(height, width, -1)
