@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.hdf5_filters import missing_filter, register_filters
 from napari_nh2st.spots.array import spot_array
 from napari_nh2st.spots.assembly import INFO, Source, assemble
@@ -111,14 +111,14 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
             data = anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
     except Exception as error:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
-        reason = missing_filter(error) or _first_line(error)
+        reason = missing_filter(error) or first_line(error)
         raise InputError(f"{path} cannot be read as AnnData ({reason})") from error
     try:
         return spots_of(data, Source(path, "AnnData"), library)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         # Anything in the file may be of another kind than what its name stands for.
         raise InputError(
-            f"{path} is AnnData, but a part of it is not of the usual kind ({_first_line(error)})"
+            f"{path} is AnnData, but a part of it is not of the usual kind ({first_line(error)})"
         ) from error
 
 
@@ -324,8 +324,3 @@ def _positive(value: object) -> float | None:
     except (TypeError, ValueError, IndexError):
         return None
     return number if np.isfinite(number) and number > 0 else None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
