@@ -164,6 +164,14 @@ def test_a_writer_that_pads_all_its_jpeg_tiles_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(slide.read_region(0, 0, 512, 512), expected)
 
 
+def test_zeros_behind_the_end_of_a_jpeg_tile_are_padding(tmp_path: Path) -> None:
+    """In one tile alone, so that it is no habit of the writer."""
+    path = tmp_path / "slide.tif"
+    expected = write_tiles(path, lambda index, data: data + bytes(100) if index == 6 else data)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read_region(0, 0, 512, 512), expected)
+
+
 @pytest.mark.parametrize("photometric", ["rgb", "ycbcr", "minisblack"])
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
 def test_strict_decoder_gives_the_pixels_of_others(

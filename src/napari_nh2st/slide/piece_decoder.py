@@ -175,7 +175,7 @@ class PieceDecoder:
             whole = self._header + data + jpeg.END
         elif not data.startswith(jpeg.START):
             raise SegmentError("the JPEG data has no start")
-        elif jpeg.END not in data[-16:]:
+        elif jpeg.END not in data.rstrip(b"\0")[-16:]:
             raise Suspicion("the JPEG data has no end")
         elif self._tables:
             whole = jpeg.START + self._tables[2:-2] + data[2:]
