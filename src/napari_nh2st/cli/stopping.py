@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -21,6 +22,7 @@ STOPPED = 1
 """Exit code."""
 
 _MOMENT_S = 0.05
+_LONGEST_END_S = 1.0
 
 _SIGNALS = [
     getattr(signal, name)
@@ -59,6 +61,7 @@ class StopRequest:
         self._owns_process = owns_process
         self._cleans_up = False
         self._asked = False
+        self._is_ending = threading.Lock()
         self._exit_code: int | None = None
         self._before: dict[int, Any] = {}
         self._wakeup: socket.socket | None = None
@@ -122,6 +125,11 @@ class StopRequest:
         raise KeyboardInterrupt
 
     def _end(self, text: str) -> "NoReturn":
+        # Two threads may come here, and one be interrupted: the first ends the process. Should it
+        # hang on a terminal that takes no more, the next one does.
+        if not self._is_ending.acquire(blocking=False):
+            time.sleep(_LONGEST_END_S)
+            os._exit(STOPPED)
         # Not through sys.stderr: a print to it may be what was interrupted.
         if not self.silent:
             with suppress(OSError):

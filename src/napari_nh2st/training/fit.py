@@ -302,10 +302,12 @@ def _run(run: _Run, stop: Callable[[], bool]) -> Generator[TrainEvent, None, Non
         # What it starts from is a candidate: a training must not end in something worse.
         history.append(_epoch_done(optimization, history, score(), math.nan))
         best = _copied(optimization.kept.network.state_dict())
-    if first and history and optimization.epoch == 0:
+    if first and history:
         if run.state is not None:
+            # Of a run that goes on, too: it may have ended between a checkpoint and its table.
             run.state.save_history(history)
-        yield history[0]
+        if optimization.epoch == 0:
+            yield history[0]
     ended, unfinished_epoch = "all epochs", 0
     stored = time.monotonic()
     before = optimization.spots_done
