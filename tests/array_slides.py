@@ -77,3 +77,12 @@ def textured(height: int, width: int, seed: int = 0) -> Pixels:
     ]
     noise = rng.normal(0, 25, (height, width, 3))
     return np.clip(np.stack(waves, -1) + noise + (170, 110, 160), 0, 255).astype(np.uint8)
+
+
+def tissue(height: int = 700, width: int = 900, samples: int = 3) -> NDArray[np.uint8]:
+    """A smooth picture in which every place has its own colour."""
+    y, x = np.mgrid[:height, :width]
+    planes = [
+        127 + 120 * np.sin(y / (31 + 7 * i) + i) * np.cos(x / (43 + 5 * i)) for i in range(samples)
+    ]
+    return np.stack(planes, axis=-1).astype(np.uint8)

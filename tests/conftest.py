@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _LONGEST = (
     "test_end_to_end.py",
-    "test_training_synthetic.py",
-    "test_training_crossval.py",
-    "test_train_job.py",
-    "test_training_run.py",
+    "training/test_synthetic.py",
+    "training/test_crossval.py",
+    "jobs/test_train.py",
+    "training/test_run.py",
     "test_benchmarks.py",
 )
 """Files with few tests that take long: last, one process would be left alone with them."""
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+    items.sort(key=lambda item: not item.path.as_posix().endswith(_LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from napari.layers import Image, Layer
 from pytestqt.qtbot import QtBot
 
 from array_slides import textured, write_tiff
+from image_files import LARGE, SMALL, described, write_ome
 from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.slide_choice import SlideChoice
-from test_slide_images import LARGE, SMALL, described, write_ome
 
 
 @pytest.fixture

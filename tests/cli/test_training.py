@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ import pandas as pd
 import pytest
 from tqdm import tqdm
 
-from array_slides import textured, write_tiff
 from napari_nh2st.cli import crossval as crossval_command
 from napari_nh2st.cli import main, training_progress
 from napari_nh2st.cli import study as study_command
@@ -41,9 +40,9 @@ from napari_nh2st.training import (
     TrainStarted,
     evaluation,
 )
+from section_tables import write_section, write_table
 from small_configs import PANEL, small_config
 from small_models import small_model
-from spot_sections import drawn_spots
 
 SMALL = ("--tile-px", 32, "--mpp", 6.25, "--dim", 16, "--heads", 2, "--device", "cpu")
 
@@ -68,32 +67,6 @@ def nh2st(capsys: pytest.CaptureFixture[str]) -> Nh2st:
         return Result(code, *capsys.readouterr())
 
     return run
-
-
-def write_section(
-    folder: Path, seed: int, genes: Sequence[str] = PANEL, rows: int = 6, bad: float | None = None
-) -> dict[str, str]:
-    """A slide with spots 32 px and, as on legacy arrays, 200 µm apart, and its row of the table."""
-    write_tiff(folder / f"slide{seed}.tif", textured(200, 240, seed))
-    spots = drawn_spots("square", rows, 7, 32.0, (18.5, 20.0), tuple(genes), seed)
-    if bad is not None:
-        spots.X.data[5] = bad
-    spots.write_h5ad(folder / f"counts{seed}.h5ad")
-    return {
-        "section_id": f"S{seed}",
-        "donor_id": f"donor{seed}",
-        "slide": f"slide{seed}.tif",
-        "expression": f"counts{seed}.h5ad",
-        "mpp": "6.25",
-    }
-
-
-def write_table(path: Path, rows: Sequence[dict[str, str]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from array_slides import tissue
 from flat_slides import picture
+from image_files import LARGE, SMALL, described, write_ome
 from napari_nh2st._reader import get_reader, read_slide
 from napari_nh2st.cli import main
 from napari_nh2st.errors import InputError
@@ -20,28 +22,11 @@ from napari_nh2st.inference.notices import slide_notices
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.record import slide_record
 from napari_nh2st.spots.sections import read_sections, write_sections
-from test_slide_formats import tissue
-
-SMALL, LARGE = picture(300, 400, seed=1), picture(512, 640, seed=2)
 
 
 def whole(path: Path, image: int | str | None = None) -> NDArray[np.uint8]:
     with open_slide(path, image=image) as slide:
         return slide.levels[0].read(0, 0, *slide.shape)
-
-
-def write_ome(path: Path, *images: tuple[NDArray[Any], dict[str, Any]]) -> Path:
-    with tifffile.TiffWriter(path, ome=True) as writer:
-        for pixels, metadata in images:
-            colors = {"photometric": "rgb" if pixels.shape[-1] == 3 else "minisblack"}
-            writer.write(pixels, tile=(128, 128), metadata=metadata, **colors)
-    return path
-
-
-def described(name: str, mpp: float, axes: str = "YXS", **more: Any) -> dict[str, Any]:
-    unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
-    size = {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
-    return {"axes": axes, "Name": name, **size, **unit, **more}
 
 
 @pytest.fixture

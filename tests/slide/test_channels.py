@@ -9,9 +9,9 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from array_slides import tissue
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.channels import Channels, channels_meaning, is_opacity
-from test_slide_formats import tissue
 
 RGB = tissue(300, 400)
 OPAQUE = np.full((300, 400, 1), 255, np.uint8)

@@ -627,8 +627,8 @@ class TestRefused:
 _ON_TWO = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_training_run import drawn_section, encoder_settings
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
+from test_run import drawn_section, encoder_settings
 from napari_nh2st.training.events import TrainFinished
 from napari_nh2st.training.fit import train, train_events
 

@@ -18,8 +18,8 @@ from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.model import read_config
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.synthetic import write_synthetic_slide
+from section_tables import write_section, write_table
 from small_models import small_model
-from test_cli_training import write_section, write_table
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals to send")
 

@@ -11,16 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from array_slides import tissue
 from napari_nh2st.slide import open_slide
-
-
-def tissue(height: int = 700, width: int = 900, samples: int = 3) -> NDArray[np.uint8]:
-    """A smooth picture in which every place has its own colour."""
-    y, x = np.mgrid[:height, :width]
-    planes = [
-        127 + 120 * np.sin(y / (31 + 7 * i) + i) * np.cos(x / (43 + 5 * i)) for i in range(samples)
-    ]
-    return np.stack(planes, axis=-1).astype(np.uint8)
 
 
 def whole(path: Path) -> NDArray[np.uint8]:

@@ -36,7 +36,7 @@ def output(*arguments: str) -> str:
 def test_a_job_runs_nothing_of_the_working_folder(
     trap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     jobs = JobProcess(("numpy", "process_jobs"))
     job = jobs.job("echo", first="a")
     job.tell("end")

@@ -73,7 +73,7 @@ def predicted(jobs: JobProcess, slide: Path, model: Path, **given: object) -> It
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobProcess]:
     """Knows the jobs of :mod:`process_jobs`, and none that needs torch."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     jobs = JobProcess(("process_jobs",))
     yield jobs
     jobs.close()

@@ -13,9 +13,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from array_slides import tissue
 from napari_nh2st.errors import InputError, SegmentError
 from napari_nh2st.slide import open_slide
-from test_slide_formats import tissue
 
 BT709 = (0.2126, 0.7152, 0.0722)
 STUDIO = (16, 235, 128, 240, 128, 240)
