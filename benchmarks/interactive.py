@@ -189,7 +189,7 @@ def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], ...
     """Milliseconds to show another gene, with what Qt paints then, and to set a layer's data."""
     from qtpy.QtWidgets import QApplication
 
-    from napari_nh2st._reader import SLIDE_KEY
+    from napari_nh2st.layers.reader import SLIDE_KEY
     from napari_nh2st.widgets.heatmap import Heatmap
 
     layer = viewer.layers[0]
@@ -214,9 +214,9 @@ def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], ...
 
 def drawn_prediction(slide: Any, tiles: int, genes: int) -> Any:
     """A prediction of random numbers on a square of tiles."""
-    from napari_nh2st.inference.prediction import new_prediction
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model.config import untrained_config
+    from napari_nh2st.prediction.new import new_prediction
     from napari_nh2st.tiles import TileGrid
 
     side = round(math.sqrt(tiles))

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from napari_nh2st.evaluation import cross_validate
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.model.resnet import MAP_CHANNELS, ResNet18Encoder, normalize_tiles
@@ -43,7 +44,6 @@ from napari_nh2st.training import (
     MeasuredSection,
     TrainEvent,
     TrainSettings,
-    cross_validate,
     load_study,
 )
 from napari_nh2st.training.augmentation import augment, draw

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LONGEST = (
     "test_end_to_end.py",
     "training/test_synthetic.py",
-    "training/test_crossval.py",
+    "evaluation/test_crossval.py",
     "jobs/test_train.py",
     "training/test_run.py",
     "test_benchmarks.py",

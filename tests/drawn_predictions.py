@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from array_slides import textured, write_tiff
 from napari_nh2st.inference import PredictSettings
-from napari_nh2st.inference.prediction import PREDICTED, new_prediction
+from napari_nh2st.prediction.new import PREDICTED, new_prediction
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.grid import Layout, tile_grid
 from small_configs import PANEL, small_config

@@ -9,9 +9,9 @@ from anndata import AnnData
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction
 from flat_slides import picture
-from napari_nh2st._reader import get_reader
 from napari_nh2st.export import FORMATS, export, format_of
-from napari_nh2st.export.anndata_file import check_output, read_anndata_file
+from napari_nh2st.layers.reader import get_reader
+from napari_nh2st.prediction.files import check_output, read_anndata_file
 from napari_nh2st.spots import read_spots
 from spot_sections import assert_same_spots, drawn_spots
 

@@ -11,10 +11,10 @@ import pytest
 
 from array_slides import write_tiff
 from drawn_predictions import drawn_prediction
-from napari_nh2st import _expression_reader
-from napari_nh2st._expression_reader import read_expression
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
+from napari_nh2st.layers import expression
+from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import read_sections, read_spots
 
@@ -132,7 +132,7 @@ def test_a_network_path_of_a_stranger_is_not_asked_for(
             asked.append(str(self))
             return super().exists()
 
-    monkeypatch.setattr(_expression_reader, "Path", Recording)
+    monkeypatch.setattr(expression, "Path", Recording)
     read_expression(prediction)
     assert any("elsewhere.tif" in path for path in asked)
     assert not any("server" in path for path in asked)

@@ -12,7 +12,7 @@ from npe2 import PluginManifest
 from pytestqt.qtbot import QtBot
 
 from array_slides import write_tiff
-from napari_nh2st._reader import SLIDE_KEY, get_reader
+from napari_nh2st.layers.reader import SLIDE_KEY, get_reader
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets import coarse_levels

@@ -12,9 +12,9 @@ from drawn_predictions import drawn_spot_prediction
 from napari_nh2st.cli import main
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
-from napari_nh2st.export.anndata_file import read_anndata_file
 from napari_nh2st.inference import PredictSettings, predict
-from napari_nh2st.inference.prediction import new_prediction
+from napari_nh2st.prediction.files import read_anndata_file
+from napari_nh2st.prediction.new import new_prediction
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.tiles import find_tissue, tile_grid
 from napari_nh2st.tiles.geojson import read_regions

@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import read_anndata_file
+from napari_nh2st.prediction.files import read_anndata_file
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import read_spots
 from napari_nh2st.zarr_codecs import refuse_pickles

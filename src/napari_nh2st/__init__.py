@@ -9,11 +9,12 @@ import lazy_loader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from napari_nh2st.errors import InputError
+    from napari_nh2st.evaluation import cross_validate, evaluate
     from napari_nh2st.inference import PredictSettings, predict, predict_events
     from napari_nh2st.model import load_model
     from napari_nh2st.slide import open_slide
     from napari_nh2st.spots import read_sections
-    from napari_nh2st.training import TrainSettings, cross_validate, evaluate, load_study, train
+    from napari_nh2st.training import TrainSettings, load_study, train
 
 __all__ = [
     "InputError",
@@ -38,6 +39,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "model": ["load_model"],
         "slide": ["open_slide"],
         "spots": ["read_sections"],
-        "training": ["TrainSettings", "cross_validate", "evaluate", "load_study", "train"],
+        "evaluation": ["cross_validate", "evaluate"],
+        "training": ["TrainSettings", "load_study", "train"],
     },
 )

@@ -101,7 +101,7 @@ def synthetic_slide_path(seed: int = 0) -> Path:
 
 
 def _layers(path: Path) -> list["LayerData"]:
-    from ._reader import read_slide
+    from napari_nh2st.layers.reader import read_slide
 
     return read_slide(path)
 

@@ -18,26 +18,26 @@ from scipy.stats import pearsonr
 from array_slides import textured, write_tiff
 from napari_nh2st.analysis import comparison_of
 from napari_nh2st.errors import InputError
-from napari_nh2st.model import PUBLISHED_TARGET
-from napari_nh2st.model.config import CONTEXTS
-from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
-from napari_nh2st.model.resnet import normalize_tiles
-from napari_nh2st.spots import Section, expression_target, spot_array
-from napari_nh2st.training import study
-from napari_nh2st.training.evaluation import (
+from napari_nh2st.evaluation.evaluation import (
     Evaluation,
     evaluate,
     measured_genes,
     predict_spots,
     write_evaluation,
 )
-from napari_nh2st.training.figures import ranked_genes
+from napari_nh2st.evaluation.figures import ranked_genes
+from napari_nh2st.model import PUBLISHED_TARGET
+from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.model.resnet import normalize_tiles
+from napari_nh2st.spots import Section, expression_target, spot_array
+from napari_nh2st.training import study
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 from small_configs import PANEL, small_config
 from small_models import colour_model, small_model
 from spot_sections import drawn_spots
 
-EVALUATION = "napari_nh2st.training.evaluation"
+EVALUATION = "napari_nh2st.evaluation.evaluation"
 RGB = ("RED", "GREEN", "BLUE")
 
 

@@ -17,7 +17,8 @@ from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import RELIABILITY, drawn_prediction
 from napari_nh2st import files
 from napari_nh2st.errors import InputError
-from napari_nh2st.export import anndata_file, check_output, write_anndata
+from napari_nh2st.export import check_output, write_anndata
+from napari_nh2st.prediction import files as prediction_files
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_what_was_there_stays_if_writing_fails(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    monkeypatch.setattr(anndata_file.zarr, "consolidate_metadata", full)
+    monkeypatch.setattr(prediction_files.zarr, "consolidate_metadata", full)
     with pytest.raises(InputError, match=rf"{name} cannot be written: No space left on device$"):
         write_anndata(AnnData(np.ones((2, 2), np.float32)), tmp_path / name, overwrite=True)
     assert read(tmp_path / name).n_obs == 3

@@ -19,8 +19,8 @@ from drawn_predictions import BEST, drawn_prediction, drawn_spot_prediction
 from napari_nh2st.cli.export import FORMAT_NAMES
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, export, format_of, prediction_table, write_table
-from napari_nh2st.export.anndata_file import read_anndata_file
-from napari_nh2st.export.outlines import tile_outlines
+from napari_nh2st.prediction.files import read_anndata_file
+from napari_nh2st.prediction.outlines import tile_outlines
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.geojson import read_regions
 from small_configs import PANEL

@@ -16,12 +16,12 @@ from hostile import VALUES, mutated_json, mutated_table
 from array_slides import textured, write_tiff
 from napari_nh2st.analysis.signatures import read_gmt
 from napari_nh2st.cli.options import read_genes
-from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
-from napari_nh2st.export.contents import check_prediction
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, read_config
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
+from napari_nh2st.prediction.contents import check_prediction
+from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import read_sections, read_spots
 from napari_nh2st.tiles.geojson import read_regions

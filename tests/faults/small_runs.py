@@ -20,14 +20,15 @@ import torch
 from anndata import AnnData
 
 from array_slides import textured, write_tiff
+from napari_nh2st.evaluation import cross_validate
 from napari_nh2st.export import formats
-from napari_nh2st.export.anndata_file import write_anndata
 from napari_nh2st.inference import PredictSettings, predict, predict_events
 from napari_nh2st.inference import store as store_module
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
+from napari_nh2st.prediction.files import write_anndata
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section
-from napari_nh2st.training import TrainSettings, TrainStarted, cross_validate, load_study, train
+from napari_nh2st.training import TrainSettings, TrainStarted, load_study, train
 from small_configs import PANEL
 from small_models import small_model
 from train_studies import drawn_study

@@ -13,7 +13,7 @@ from array_slides import write_tiff
 from compared_sections import MPP, DrawnSection, write_model, write_section
 from napari_nh2st.analysis import comparison as analysis_comparison
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
+from napari_nh2st.evaluation.evaluation import evaluate
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.jobs.comparison import (
     Compared,
@@ -25,9 +25,9 @@ from napari_nh2st.jobs.comparison import (
     write_report,
 )
 from napari_nh2st.model.folder import load_model_folder
+from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.spots import Section, expression_target
 from napari_nh2st.spots.placement import Fix
-from napari_nh2st.training.evaluation import evaluate
 from napari_nh2st.training.study import MeasuredSection
 from small_configs import PANEL
 

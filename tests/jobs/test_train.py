@@ -12,6 +12,8 @@ import pytest
 
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation import evaluate
+from napari_nh2st.evaluation.held_out import evaluate_start
 from napari_nh2st.jobs.training import HeldOut, Reading, Scoring, Trained
 from napari_nh2st.model import load_model, read_config
 from napari_nh2st.model.folder import save_model_folder
@@ -21,11 +23,9 @@ from napari_nh2st.training import (
     StepDone,
     TrainSettings,
     TrainStarted,
-    evaluate,
     evaluation,
     load_study,
 )
-from napari_nh2st.training.held_out import evaluate_start
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from small_configs import PANEL
 from small_models import small_model

@@ -8,9 +8,9 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from array_slides import write_tiff
-from napari_nh2st._reader import read_slide
-from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
 from napari_nh2st.inference import PredictSettings, predict
+from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.genes.limits import ContrastLimits
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY, SHOWN_KEY, Heatmap, heatmap_of

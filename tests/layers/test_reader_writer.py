@@ -18,21 +18,21 @@ from npe2 import PluginManager
 
 from array_slides import textured, write_tiff
 from drawn_predictions import BEST, drawn_prediction, drawn_spot_prediction, slide_file
-from napari_nh2st._expression_reader import (
+from napari_nh2st.analysis import residual
+from napari_nh2st.analysis.comparison import keep_comparison
+from napari_nh2st.analysis.scores import gene_scores, summarize
+from napari_nh2st.errors import InputError
+from napari_nh2st.export import export
+from napari_nh2st.layers.expression import (
     COMPARISON_KEY,
     COMPARISON_KIND_KEY,
     SPOTS_KEY,
     read_expression,
 )
-from napari_nh2st._reader import SLIDE_KEY, get_reader, read_slide
-from napari_nh2st._writer import write_prediction
-from napari_nh2st.analysis import residual
-from napari_nh2st.analysis.comparison import keep_comparison
-from napari_nh2st.errors import InputError
-from napari_nh2st.export import export
-from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.layers.reader import SLIDE_KEY, get_reader, read_slide
+from napari_nh2st.layers.writer import write_prediction
+from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide
-from napari_nh2st.training.metrics import gene_scores, summarize
 from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
 from small_configs import PANEL

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from array_slides import tissue
 from flat_slides import picture
 from image_files import LARGE, SMALL, described, write_ome
-from napari_nh2st._reader import get_reader, read_slide
 from napari_nh2st.cli import main
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.inference.notices import slide_notices
+from napari_nh2st.layers.reader import get_reader, read_slide
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.record import slide_record
 from napari_nh2st.spots.sections import read_sections, write_sections

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from napari_nh2st._reader import get_reader
 from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.slide import level as levels
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.limits import impossible_size

@@ -10,8 +10,8 @@ import tifffile
 from array_slides import tissue
 from flat_slides import picture
 from mirax_slides import write_mirax
-from napari_nh2st._reader import get_reader
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.slide import open_slide, openslide_backend, openslide_formats
 
 openslide = pytest.importorskip("openslide")

@@ -13,7 +13,7 @@ import pytest
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.outlines import spot_diameter
+from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.spots import ChoiceNeeded, read_spots, spot_picture
 from spot_sections import assert_same_spots, drawn_spots
 

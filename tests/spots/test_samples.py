@@ -13,7 +13,7 @@ from anndata import AnnData
 from scipy.io import mmwrite
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.outlines import spot_diameter
+from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.spots import ChoiceNeeded, read_spots
 from spot_sections import drawn_spots
 

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from array_slides import textured, write_tiff
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.evaluation import predict_spots
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.resnet import normalize_tiles
 from napari_nh2st.spots import Section, spot_array
 from napari_nh2st.training import fit
-from napari_nh2st.training.evaluation import predict_spots
 from napari_nh2st.training.events import (
     EpochDone,
     StepDone,

@@ -8,11 +8,12 @@ import pytest
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.scores import pearson
+from napari_nh2st.evaluation import evaluate
 from napari_nh2st.model.config import Context
 from napari_nh2st.spots import PanelSettings, read_sections
 from napari_nh2st.synthetic import true_target, write_synthetic_study
-from napari_nh2st.training import TrainSettings, evaluate, load_study, train
-from napari_nh2st.training.metrics import pearson
+from napari_nh2st.training import TrainSettings, load_study, train
 
 # Tiles of 150 µm, few pixels each: what is drawn is visible in them.
 SETTINGS = TrainSettings(

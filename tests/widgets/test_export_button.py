@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QFileDialog
 
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction
-from napari_nh2st._expression_reader import read_expression
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, write_anndata
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.widgets import export_button
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.export_button import ExportButton

@@ -14,8 +14,8 @@ from pytestqt.qtbot import QtBot
 
 from array_slides import write_tiff
 from gene_predictions import gene_prediction
-from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
 from napari_nh2st.widgets.domains.layer import draw_domains
 from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, id_of
 from napari_nh2st.widgets.layer_roles import PIN_KEY

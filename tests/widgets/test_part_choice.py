@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox
 from array_slides import textured, write_tiff
 from compared_sections import MPP, write_model
 from local_jobs import LocalJobs
-from napari_nh2st._reader import read_slide
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Section, SpotChoice, read_sections, read_spots
 from napari_nh2st.spots.choice import NO_CHOICE, Parts, SpotOption
 from napari_nh2st.widgets.compare import on_slide

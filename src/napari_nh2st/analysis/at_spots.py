@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from napari_nh2st.analysis.values import predicted_tiles
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import check_prediction, is_on_grid, slide_mpp
-from napari_nh2st.inference.prediction import places
+from napari_nh2st.prediction.contents import check_prediction, is_on_grid, slide_mpp
+from napari_nh2st.prediction.new import places
 from napari_nh2st.spots import expression_target, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
 

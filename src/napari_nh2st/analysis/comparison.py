@@ -26,9 +26,9 @@ class KeptComparison:
     Parameters
     ----------
     scores
-        One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
+        One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
-        Over all genes, see :func:`~napari_nh2st.training.metrics.summarize`.
+        Over all genes, see :func:`~napari_nh2st.analysis.scores.summarize`.
     notices
         What a reader of the numbers has to know.
     """
@@ -84,7 +84,7 @@ def comparison_of(prediction: AnnData) -> KeptComparison:
         There is no ``layers["measured"]``, or fewer than two spots have both.
     """
     # Not above: a widget that shows no scores needs none of it.
-    from napari_nh2st.training.metrics import summarize
+    from napari_nh2st.analysis.scores import summarize
 
     kept = prediction.uns["nh2st"].get(KEY, {})
     is_kept = (

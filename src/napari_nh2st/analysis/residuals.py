@@ -65,7 +65,7 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
     DataFrame
         One row a gene, in the prediction's order: ``gene``, ``pcc``, ``pcc_low``, ``pcc_high``
         (95 % interval), ``mse``, ``mae``, all as
-        :func:`~napari_nh2st.training.metrics.gene_scores` has them; ``reliability``, the PCC on
+        :func:`~napari_nh2st.analysis.scores.gene_scores` has them; ``reliability``, the PCC on
         the sections held out when the model was made; and ``n_spots``.
 
     Raises
@@ -74,7 +74,7 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
         There is no ``layers["measured"]``, or fewer than two spots have both.
     """
     # Not above: a widget that shows no scores needs none of it.
-    from napari_nh2st.training.metrics import gene_scores
+    from napari_nh2st.analysis.scores import gene_scores
 
     known = predicted_tiles(prediction) & ~np.isnan(_measured(prediction)).all(1)
     count = int(known.sum())

@@ -15,9 +15,10 @@ from napari_nh2st.cli.study import (
 )
 from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.cli.training_progress import TrainingReport
+from napari_nh2st.evaluation import cross_validate
+from napari_nh2st.evaluation.crossval import Stopped
 from napari_nh2st.spots import read_sections
-from napari_nh2st.training import TrainEvent, TrainFinished, cross_validate
-from napari_nh2st.training.crossval import Stopped
+from napari_nh2st.training import TrainEvent, TrainFinished
 from napari_nh2st.training.fit import MODEL_FOLDER
 from napari_nh2st.training.split import folds
 

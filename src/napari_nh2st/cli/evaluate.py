@@ -7,11 +7,11 @@ from napari_nh2st.cli.output import print_json, show
 from napari_nh2st.cli.score_tables import print_evaluation
 from napari_nh2st.cli.study import load_measured, watched_run
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation import evaluate, write_evaluation
+from napari_nh2st.evaluation.held_out import check_not_seen, write_reliability
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
 from napari_nh2st.spots import read_sections
-from napari_nh2st.training import evaluate, write_evaluation
-from napari_nh2st.training.held_out import check_not_seen, write_reliability
 
 
 def evaluate_on_sections(args: argparse.Namespace) -> None:

@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.cli.training_progress import TrainingReport
-from napari_nh2st.model.folder import Model
-from napari_nh2st.training import MeasuredSection, TrainSettings, evaluate, write_evaluation
-from napari_nh2st.training.fit import MODEL_FOLDER
-from napari_nh2st.training.held_out import (
+from napari_nh2st.evaluation import evaluate, write_evaluation
+from napari_nh2st.evaluation.held_out import (
     TEST_BEFORE_FOLDER,
     TEST_FOLDER,
     evaluate_start,
     summary_over,
     write_reliability,
 )
+from napari_nh2st.model.folder import Model
+from napari_nh2st.training import MeasuredSection, TrainSettings
+from napari_nh2st.training.fit import MODEL_FOLDER
 
 
 def score_held_out(

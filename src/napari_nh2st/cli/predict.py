@@ -82,10 +82,10 @@ def predict_slide(args: argparse.Namespace) -> None:
         As :func:`~napari_nh2st.predict`; the picture cannot be written.
     """
     from napari_nh2st.cli.progress import ProgressReport
-    from napari_nh2st.export.anndata_file import check_output, is_within
     from napari_nh2st.export.figure import check_figure, save_heatmap_figure
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model import bundled_models, load_model
+    from napari_nh2st.prediction.files import check_output, is_within
     from napari_nh2st.slide import open_slide
     from napari_nh2st.tiles.geojson import on_slide, read_regions
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from napari_nh2st.cli.output import print_rows, show
-from napari_nh2st.training import CrossValidation, Evaluation
+from napari_nh2st.evaluation import CrossValidation, Evaluation
 
 _COLUMNS = {
     "mean_pcc": ("mean PCC, all genes", 3),

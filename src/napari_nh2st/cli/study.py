@@ -11,12 +11,12 @@ from typing import NamedTuple
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.held_out import check_not_seen
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, read_config
 from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study
 from napari_nh2st.training.first_process import end_with_first_process, is_helper
-from napari_nh2st.training.held_out import check_not_seen
 from napari_nh2st.training.notices import check_overlaps, overlaps
 
 

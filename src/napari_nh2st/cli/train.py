@@ -21,6 +21,7 @@ from napari_nh2st.cli.study import (
 )
 from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.held_out import TEST_FOLDER, check_panel, trained_earlier
 from napari_nh2st.model.folder import Model
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import (
@@ -31,7 +32,6 @@ from napari_nh2st.training import (
     train_events,
 )
 from napari_nh2st.training.fit import MODEL_FOLDER
-from napari_nh2st.training.held_out import TEST_FOLDER, check_panel, trained_earlier
 from napari_nh2st.training.notices import held_out_notice
 from napari_nh2st.training.split import set_aside
 

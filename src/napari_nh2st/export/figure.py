@@ -11,7 +11,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import (
+from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.contents import (
     chosen_genes,
     gene_values,
     is_on_grid,
@@ -19,9 +20,8 @@ from napari_nh2st.export.contents import (
     slide_mpp,
     value_name,
 )
-from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
-from napari_nh2st.export.outlines import spot_diameter
-from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.outlines import spot_diameter
+from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.spots import spot_picture
 

@@ -13,9 +13,9 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import MARK, chosen_genes, origin
-from napari_nh2st.export.outlines import tile_outlines
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.contents import MARK, chosen_genes, origin
+from napari_nh2st.prediction.outlines import tile_outlines
 
 
 def write_geojson(

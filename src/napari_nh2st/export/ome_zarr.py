@@ -9,8 +9,8 @@ import zarr
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import TABLE, write_anndata_group
-from napari_nh2st.export.contents import (
+from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.contents import (
     MARK,
     best_gene,
     chosen_genes,
@@ -19,8 +19,8 @@ from napari_nh2st.export.contents import (
     origin,
     slide_mpp,
 )
-from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
-from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.files import TABLE, write_anndata_group
+from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 
 _LARGEST_PIXEL_UM = 16.0
 """Half of it, about a nucleus, is how far off viewers show the heatmap that ignore translations."""

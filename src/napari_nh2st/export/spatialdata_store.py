@@ -13,10 +13,10 @@ import zarr
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.export.contents import MARK, chosen_genes, is_on_grid, origin
-from napari_nh2st.export.outlines import spot_diameter, tile_outlines
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.contents import MARK, chosen_genes, is_on_grid, origin
+from napari_nh2st.prediction.outlines import spot_diameter, tile_outlines
 from napari_nh2st.spots import spot_picture
 
 _INSTANCE = "tile_id"

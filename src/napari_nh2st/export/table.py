@@ -9,8 +9,8 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import chosen_genes, slide_mpp
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.contents import chosen_genes, slide_mpp
 
 _OF_EVERY_TILE = (
     *("in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres", "status"),

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import check_output, is_within, write_anndata
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.plan import Plan, plan_prediction
-from napari_nh2st.inference.prediction import new_prediction
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import RunResults
@@ -27,6 +25,8 @@ from napari_nh2st.inference.schedule import Focus, Schedule
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.folder import Model
+from napari_nh2st.prediction.files import check_output, is_within, write_anndata
+from napari_nh2st.prediction.new import new_prediction
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
 from napari_nh2st.tiles import TissueMask
@@ -73,7 +73,7 @@ def predict(
     Returns
     -------
     AnnData
-        Tiles × genes, see :func:`~napari_nh2st.inference.prediction.new_prediction`.
+        Tiles × genes, see :func:`~napari_nh2st.prediction.new.new_prediction`.
 
     Raises
     ------

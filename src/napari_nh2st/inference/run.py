@@ -5,8 +5,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.inference.plan import Plan
-from napari_nh2st.inference.prediction import PREDICTED
 from napari_nh2st.inference.run_results import Rows
+from napari_nh2st.prediction.new import PREDICTED
 
 
 class Run:

@@ -60,9 +60,9 @@ class Compared:
         :func:`~napari_nh2st.training.spot_prediction.predict_spots` gives it. The rest is in it as
         well, see :func:`~napari_nh2st.analysis.comparison.keep_comparison`.
     scores
-        One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
+        One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
-        Over all genes, see :func:`~napari_nh2st.training.metrics.summarize`.
+        Over all genes, see :func:`~napari_nh2st.analysis.scores.summarize`.
     notices
         What a reader of the numbers has to know.
     """
@@ -120,8 +120,8 @@ def compare(
         Spots and slide, or spots and model, do not fit each other.
     """
     yield Reading(model)
+    from napari_nh2st.evaluation.evaluation import evaluate
     from napari_nh2st.jobs.prediction import load
-    from napari_nh2st.training.evaluation import evaluate
     from napari_nh2st.training.study import MeasuredSection
 
     loaded = load(model)
@@ -199,7 +199,7 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
     compared
         From :func:`compare`.
     folder
-        See :func:`~napari_nh2st.training.evaluation.write_evaluation`.
+        See :func:`~napari_nh2st.evaluation.evaluation.write_evaluation`.
 
     Yields
     ------
@@ -211,7 +211,7 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
     InputError
         The folder exists or cannot be written.
     """
-    from napari_nh2st.training.evaluation import Evaluation, write_evaluation
+    from napari_nh2st.evaluation.evaluation import Evaluation, write_evaluation
 
     name = section_of(compared.prediction)
     prediction = compared.prediction.copy()

@@ -29,8 +29,9 @@ from napari_nh2st.training.settings import TrainSettings
 if TYPE_CHECKING:
     from typing import Literal
 
+    from napari_nh2st.evaluation import Evaluation
     from napari_nh2st.model.folder import Model
-    from napari_nh2st.training import Evaluation, MeasuredSection
+    from napari_nh2st.training import MeasuredSection
 
 _SECONDS_BETWEEN_STEPS = 0.1
 """No viewer shows more of them, and small networks make hundreds a second."""
@@ -83,10 +84,10 @@ class HeldOut:
         ``"before"``: the start model; ``"after"``: the new one.
     summary
         Over those genes of the new panel that the model knows; see
-        :func:`~napari_nh2st.training.metrics.summarize`.
+        :func:`~napari_nh2st.analysis.scores.summarize`.
     scores
         One row a gene of the new panel, NaN where the model does not know it; see
-        :func:`~napari_nh2st.training.metrics.gene_scores`.
+        :func:`~napari_nh2st.analysis.scores.gene_scores`.
     notices
         What a reader of the numbers has to know.
     """
@@ -168,8 +169,8 @@ def train(
         As :func:`~napari_nh2st.training.train_events`; no section is left to train on, the start
         model has seen one that is held out, or one has no gene of the panel.
     """
+    from napari_nh2st.evaluation.held_out import check_panel, trained_earlier
     from napari_nh2st.training import load_study
-    from napari_nh2st.training.held_out import check_panel, trained_earlier
 
     record = RunRecord(tuple(sections), settings, name, tuple(held_out), trust_positions)
     _check_early(record)
@@ -224,8 +225,8 @@ class _Run:
     inbox: Inbox
 
     def train(self) -> Iterator[TrainingEvent]:
+        from napari_nh2st.evaluation.held_out import check_panel
         from napari_nh2st.training import train_events
-        from napari_nh2st.training.held_out import check_panel
 
         stop = self.inbox.stopped
         told = 0.0
@@ -268,8 +269,8 @@ class _Run:
 
     def score_start(self, panel: Sequence[str]) -> Iterator[TrainingEvent]:
         """Score what the training starts from."""
-        from napari_nh2st.training import write_evaluation
-        from napari_nh2st.training.held_out import (
+        from napari_nh2st.evaluation import write_evaluation
+        from napari_nh2st.evaluation.held_out import (
             TEST_BEFORE_FOLDER,
             evaluate_start,
             scores_over,
@@ -300,8 +301,8 @@ class _Run:
 
         ``keep``: write the scores as well, which says that nothing is left to be done.
         """
-        from napari_nh2st.training import evaluate, write_evaluation
-        from napari_nh2st.training.held_out import TEST_FOLDER, write_reliability
+        from napari_nh2st.evaluation import evaluate, write_evaluation
+        from napari_nh2st.evaluation.held_out import TEST_FOLDER, write_reliability
 
         if not self.test:
             return

@@ -1,15 +1,14 @@
-"""Training, cross-validation and evaluation on measured sections.
+"""Training on measured sections.
 
 Names are loaded when first used: the settings and events need no torch.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
 if TYPE_CHECKING:
-    from napari_nh2st.training.crossval import CrossValidation, cross_validate
-    from napari_nh2st.training.evaluation import Evaluation, evaluate, write_evaluation
     from napari_nh2st.training.events import (
         EpochDone,
         Preparing,
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AugmentationSettings",
-    "CrossValidation",
     "EpochDone",
-    "Evaluation",
     "MeasuredSection",
     "Preparing",
     "StepDone",
@@ -34,19 +31,14 @@ __all__ = [
     "TrainFinished",
     "TrainSettings",
     "TrainStarted",
-    "cross_validate",
-    "evaluate",
     "load_study",
     "train",
     "train_events",
-    "write_evaluation",
 ]
 
-__getattr__, __dir__, _ = lazy_loader.attach(
+_attribute, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "crossval": ["CrossValidation", "cross_validate"],
-        "evaluation": ["Evaluation", "evaluate", "write_evaluation"],
         "events": [
             "EpochDone",
             "Preparing",
@@ -60,3 +52,12 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "study": ["MeasuredSection", "load_study"],
     },
 )
+
+_MOVED = ("CrossValidation", "Evaluation", "cross_validate", "evaluate", "write_evaluation")
+"""Names of `napari_nh2st.evaluation`, which were here before it was."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        return getattr(import_module("napari_nh2st.evaluation"), name)
+    return _attribute(name)

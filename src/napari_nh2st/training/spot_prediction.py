@@ -9,16 +9,16 @@ import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.scores import MEASURED
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
-from napari_nh2st.inference.prediction import PREDICTED, library_versions, places
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
+from napari_nh2st.prediction.new import PREDICTED, library_versions, places
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.slide.overview import slide_overview
 from napari_nh2st.slide.record import slide_record, storable_name
-from napari_nh2st.training.metrics import MEASURED
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
 
 _PICTURE_SIDE = 1200
@@ -54,7 +54,7 @@ def predict_spots(
     -------
     AnnData
         Spots whose tile could be read × the panel, as
-        :func:`~napari_nh2st.inference.prediction.new_prediction` has it, and
+        :func:`~napari_nh2st.prediction.new.new_prediction` has it, and
 
         - ``layers["measured"]`` float32: the target, NaN for genes that were not measured;
         - ``uns["nh2st"]``: model, target, section and donor.

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.scores import pearson
 from napari_nh2st.model.network import NH2ST
 from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
-from napari_nh2st.training.metrics import pearson
 
 _QUERIES_A_PASS = 64
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import zarr
 
-from napari_nh2st.export.anndata_file import is_anndata_store
+from napari_nh2st.prediction.files import is_anndata_store
 from napari_nh2st.spots.samples import is_matrix
 from napari_nh2st.spots.space_ranger import is_space_ranger
 from napari_nh2st.spots.st_tables import is_table

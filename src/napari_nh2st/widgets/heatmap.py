@@ -10,7 +10,7 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_nh2st.export.heatmap import HeatmapRaster
+from napari_nh2st.prediction.raster import HeatmapRaster
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.tile_image import TileImage, place
 

@@ -7,8 +7,8 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.notifications import show_error

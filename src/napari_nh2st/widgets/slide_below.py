@@ -7,7 +7,7 @@ from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_nh2st._reader import SLIDE_KEY
+from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.compare.beside import BESIDE_KEY
 from napari_nh2st.widgets.heatmap import PREDICTION_KEY, SHOWN_KEY, id_of

@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QDoubleSpinBox
 
-from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.given_mpp import (
     can_take_back,

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
+from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 
 LimitsRule = Callable[[NDArray[np.floating]], tuple[float, float]]
 """(n,) values of the tiles → contrast limits, low below high."""

@@ -22,12 +22,12 @@ from array_slides import write_tiff
 from compared_sections import MPP, DrawnSection, write_model, write_section
 from drawn_predictions import drawn_prediction
 from local_jobs import LocalJob, LocalJobs
-from napari_nh2st._expression_reader import read_expression
-from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.export import write_anndata
-from napari_nh2st.export.heatmap import robust_limits
 from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
+from napari_nh2st.layers.expression import read_expression
+from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
+from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.choice import NO_CHOICE

@@ -15,12 +15,12 @@ from pytestqt.qtbot import QtBot
 from skimage.color import rgb2lab
 
 from drawn_predictions import drawn_prediction
-from napari_nh2st._reader import get_reader
 from napari_nh2st.analysis.domain_colors import DOMAIN_COLORS
 from napari_nh2st.analysis.domains import Domains, DomainSettings
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import read_anndata_file, write_anndata
+from napari_nh2st.layers.reader import get_reader
+from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.carried_domains import carry_domains

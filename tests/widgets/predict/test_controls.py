@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QMessageBox
 
 from array_slides import write_tiff
 from local_jobs import LocalJobs
-from napari_nh2st._reader import read_slide
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.jobs.prediction import Values
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.predict import controls as predict_controls

@@ -21,10 +21,10 @@ from qtpy.QtWidgets import QDockWidget, QFileDialog
 import napari_nh2st.inference
 from array_slides import write_tiff
 from local_jobs import LocalJobs
-from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings
+from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import export_button, slide_choice
@@ -85,7 +85,7 @@ def finished(widget: PredictWidget) -> Callable[[], None]:
 
 
 def open_in(viewer: ViewerModel, path: Path, mpp: float | None = 1.0) -> None:
-    from napari_nh2st._reader import read_slide
+    from napari_nh2st.layers.reader import read_slide
 
     ((data, attributes, _),) = read_slide(path, mpp=mpp)
     viewer.add_image(data, **attributes)
@@ -721,7 +721,7 @@ def test_the_model_note_says_untrained(widget: PredictWidget) -> None:
 
 def test_widgets_and_reader_import_without_torch() -> None:
     code = (
-        "import sys, napari, napari_nh2st, napari_nh2st._reader, napari_nh2st.sample_data, "
+        "import sys, napari, napari_nh2st, napari_nh2st.layers.reader, napari_nh2st.sample_data, "
         "napari_nh2st.widgets.predict.widget; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

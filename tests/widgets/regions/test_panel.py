@@ -14,8 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from drawn_predictions import drawn_prediction, slide_file
-from napari_nh2st._reader import SLIDE_KEY, read_slide
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
+from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
 from napari_nh2st.widgets import small_table
 from napari_nh2st.widgets.regions import comparison
 from napari_nh2st.widgets.regions import panel as regions_panel

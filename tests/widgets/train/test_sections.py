@@ -18,8 +18,8 @@ from qtpy.QtGui import QDropEvent, QKeySequence
 from qtpy.QtWidgets import QAction, QFileDialog
 
 from misplaced_sections import mirrored_section
-from napari_nh2st._reader import read_slide
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
 from napari_nh2st.widgets.dropped_files import kind_of
 from napari_nh2st.widgets.given_mpp import GIVEN_KEY

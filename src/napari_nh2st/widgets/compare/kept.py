@@ -9,9 +9,9 @@ from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
-from napari_nh2st._expression_reader import COMPARISON_KEY, COMPARISON_KIND_KEY
-from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.jobs.comparison import Compared
+from napari_nh2st.layers.expression import COMPARISON_KEY, COMPARISON_KIND_KEY
+from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.shown_text import from_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.checks import MppProposal

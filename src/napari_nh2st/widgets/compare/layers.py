@@ -11,8 +11,8 @@ from napari.layers import Image, Points
 from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
-from napari_nh2st._expression_reader import COMPARISON_KIND_KEY
-from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.layers.expression import COMPARISON_KIND_KEY
+from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.compare.beside import SideBySide
 from napari_nh2st.widgets.tile_image import place, placement_of

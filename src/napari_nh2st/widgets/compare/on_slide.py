@@ -13,9 +13,9 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_nh2st._expression_reader import COMPARISON_KEY
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.comparison import ANOTHER_SLIDE_BELOW, Compared
+from napari_nh2st.layers.expression import COMPARISON_KEY
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import ChoiceNeeded, SpotChoice
 from napari_nh2st.spots.checks import MppProposal

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from qtpy.QtWidgets import QWidget
 
-from napari_nh2st.export.contents import is_trained
 from napari_nh2st.jobs.comparison import Compared
+from napari_nh2st.prediction.contents import is_trained
 from napari_nh2st.widgets.compare.controls import CompareControls
 from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide

@@ -52,7 +52,7 @@ def comparison_columns(
     reliability
         By gene; NaN or left out where it is not known.
     scores
-        From :func:`~napari_nh2st.training.metrics.gene_scores`; None before a comparison.
+        From :func:`~napari_nh2st.analysis.scores.gene_scores`; None before a comparison.
 
     Returns
     -------

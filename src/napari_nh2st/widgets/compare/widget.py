@@ -23,7 +23,7 @@ from napari_nh2st.widgets.notifications import show_error, show_info, show_warni
 if TYPE_CHECKING:
     import napari
 
-_WARM_UP = ("napari_nh2st.training.evaluation", "napari_nh2st.model.folder")
+_WARM_UP = ("napari_nh2st.evaluation.evaluation", "napari_nh2st.model.folder")
 
 new_jobs = JobProcess
 """Makes what runs comparisons."""

@@ -15,7 +15,7 @@ def summary_in_words(summary: dict[str, Any], model: str) -> str:
     Parameters
     ----------
     summary
-        From :func:`~napari_nh2st.training.metrics.summarize`.
+        From :func:`~napari_nh2st.analysis.scores.summarize`.
     model
         Its name.
     """

@@ -11,8 +11,8 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.named_domains import NamedDomains
-from napari_nh2st.export.contents import slide_mpp
-from napari_nh2st.export.heatmap import HeatmapRaster
+from napari_nh2st.prediction.contents import slide_mpp
+from napari_nh2st.prediction.raster import HeatmapRaster
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.domains.colors import domain_colormap
 from napari_nh2st.widgets.heatmap import Heatmap

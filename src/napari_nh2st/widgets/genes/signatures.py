@@ -13,7 +13,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_nh2st.analysis import signature_score
-from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.genes.limits import PERCENTILES
 from napari_nh2st.widgets.genes.same_slide import of_same_slide

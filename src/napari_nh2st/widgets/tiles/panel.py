@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_nh2st._reader import SLIDE_KEY
-from napari_nh2st.export.contents import gene_values
+from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.prediction.contents import gene_values
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead

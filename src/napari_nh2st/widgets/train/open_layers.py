@@ -6,8 +6,8 @@ from pathlib import Path
 
 from napari.layers import Image, Layer, Points
 
-from napari_nh2st._reader import SLIDE_KEY
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import Fix, SpotChoice
 from napari_nh2st.spots.choice import NO_CHOICE

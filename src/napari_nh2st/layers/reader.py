@@ -38,7 +38,7 @@ def get_reader(
     ):
         return None
     if location.suffix.lower() == ".h5ad" or location.is_dir():
-        from napari_nh2st._expression_reader import holds_expression, is_heatmap_image
+        from napari_nh2st.layers.expression import holds_expression, is_heatmap_image
 
         if holds_expression(location):
             return _read_expression
@@ -65,7 +65,7 @@ def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
 
 @errors_for_qt()
 def _read_expression(paths: str | Sequence[str]) -> list["LayerData"]:
-    from napari_nh2st._expression_reader import read_expression
+    from napari_nh2st.layers.expression import read_expression
 
     return with_domains(read_expression(paths if isinstance(paths, str) else paths[0]))
 

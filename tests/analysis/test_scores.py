@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
-from napari_nh2st.training.metrics import bootstrap_pcc, gene_scores, pearson, summarize
+from napari_nh2st.analysis.scores import bootstrap_pcc, gene_scores, pearson, summarize
 
 GENES = ["A", "B", "C", "D"]
 
@@ -109,8 +109,8 @@ def test_every_resample_is_the_correlation_of_spots_drawn(monkeypatch: pytest.Mo
     # Drawn a few at a time, one gene at a time: what bounds memory does not change the result.
     prediction = section(12, 5)
     whole = bootstrap_pcc([prediction], 30, seed=2)
-    monkeypatch.setattr("napari_nh2st.training.metrics._GENES_AT_ONCE", 1)
-    monkeypatch.setattr("napari_nh2st.training.metrics._WEIGHTS_BYTES", 8 * 12 * 30)
+    monkeypatch.setattr("napari_nh2st.analysis.scores._GENES_AT_ONCE", 1)
+    monkeypatch.setattr("napari_nh2st.analysis.scores._WEIGHTS_BYTES", 8 * 12 * 30)
     np.testing.assert_allclose(bootstrap_pcc([prediction], 30, seed=2), whole, rtol=1e-12)
     rows = np.random.default_rng(2).integers(12, size=(30, 12))
     predicted, measured = values(prediction)

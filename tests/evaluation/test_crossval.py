@@ -10,19 +10,19 @@ import pytest
 from scipy.stats import pearsonr
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import Context
-from napari_nh2st.model.folder import load_model_folder, save_model_folder
-from napari_nh2st.spots import read_sections
-from napari_nh2st.synthetic import write_synthetic_study
-from napari_nh2st.tiles import neighborhoods
-from napari_nh2st.training import crossval
-from napari_nh2st.training.crossval import (
+from napari_nh2st.evaluation import crossval
+from napari_nh2st.evaluation.crossval import (
     CrossValidation,
     Stopped,
     best_context,
     cross_validate,
     with_context,
 )
+from napari_nh2st.model.config import Context
+from napari_nh2st.model.folder import load_model_folder, save_model_folder
+from napari_nh2st.spots import read_sections
+from napari_nh2st.synthetic import write_synthetic_study
+from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.events import TrainEvent, TrainStarted
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection, load_study

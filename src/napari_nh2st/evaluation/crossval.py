@@ -10,6 +10,13 @@ from urllib.parse import quote
 import numpy as np
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.evaluation import (
+    Evaluation,
+    combine_evaluations,
+    evaluate,
+    training_mean,
+    write_evaluation,
+)
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
@@ -17,13 +24,6 @@ from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.defaults import same_settings
-from napari_nh2st.training.evaluation import (
-    Evaluation,
-    combine_evaluations,
-    evaluate,
-    training_mean,
-    write_evaluation,
-)
 from napari_nh2st.training.events import TrainEvent, TrainFinished
 from napari_nh2st.training.fit import MODEL_FOLDER, train_events
 from napari_nh2st.training.run_state import FREE
@@ -86,7 +86,7 @@ def cross_validate(
         Of each training. Sections to choose the epoch are set aside from those that are left.
     folder
         Gets ``folds/<left out>/<context>/model/``, an evaluation by context
-        (see :func:`~napari_nh2st.training.evaluation.write_evaluation`) and ``model/``. A run that
+        (see :func:`~napari_nh2st.evaluation.write_evaluation`) and ``model/``. A run that
         was stopped goes on from there.
     leave
         ``"donor"`` or ``"section"``.

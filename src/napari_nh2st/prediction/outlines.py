@@ -5,7 +5,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.contents import is_on_grid, slide_mpp
+from napari_nh2st.prediction.contents import is_on_grid, slide_mpp
 from napari_nh2st.spots.libraries import only_library
 
 

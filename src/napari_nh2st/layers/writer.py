@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
-from napari_nh2st.inference.prediction import PENDING
+from napari_nh2st.prediction.new import PENDING
 
 
 def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -35,7 +35,7 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     from napari.utils.notifications import show_warning
 
-    from napari_nh2st._expression_reader import SPOTS_KEY
+    from napari_nh2st.layers.expression import SPOTS_KEY
     from napari_nh2st.widgets.heatmap import PREDICTION_KEY
 
     metadata = meta.get("metadata", {})

@@ -13,14 +13,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.comparison import keep_comparison
+from napari_nh2st.analysis.scores import gene_scores, summarize
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.anndata_file import write_anndata
+from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
 from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.inference.device import place
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
-from napari_nh2st.training.figures import save_gene_pcc, save_maps
-from napari_nh2st.training.metrics import gene_scores, summarize
+from napari_nh2st.prediction.files import write_anndata
 from napari_nh2st.training.notices import check_overlaps, overlaps
 from napari_nh2st.training.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.training.study import MeasuredSection, section_tiles
@@ -39,9 +39,9 @@ class Evaluation:
         By section, as :func:`predict_spots` gives them, with the section's own scores in it, see
         :func:`~napari_nh2st.analysis.keep_comparison`.
     scores
-        One row a gene, see :func:`~napari_nh2st.training.metrics.gene_scores`.
+        One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
-        Over all genes and sections, see :func:`~napari_nh2st.training.metrics.summarize`.
+        Over all genes and sections, see :func:`~napari_nh2st.analysis.scores.summarize`.
     section_summaries
         The same for each section by itself.
     notices

@@ -9,10 +9,10 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.scores import MEASURED, pearson
 from napari_nh2st.export.figure import save_figure
-from napari_nh2st.export.heatmap import robust_limits
+from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.shown_text import for_matplotlib
-from napari_nh2st.training.metrics import MEASURED, pearson
 
 _RANKS = (("best", 0.0), ("upper quartile", 0.25), ("median", 0.5), ("worst", 1.0))
 """The genes drawn: what they are called, and their place in the ranking by PCC."""
@@ -29,7 +29,7 @@ def ranked_genes(scores: pd.DataFrame) -> dict[str, str]:
     Parameters
     ----------
     scores
-        From :func:`~napari_nh2st.training.metrics.gene_scores`. Genes without a PCC are not
+        From :func:`~napari_nh2st.analysis.scores.gene_scores`. Genes without a PCC are not
         ranked; fewer than four genes are each taken once.
     """
     ranked = scores.dropna(subset="pcc").sort_values("pcc", ascending=False, kind="stable")
@@ -49,7 +49,7 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     Parameters
     ----------
     prediction
-        From :func:`~napari_nh2st.training.evaluation.predict_spots`.
+        From :func:`~napari_nh2st.evaluation.evaluation.predict_spots`.
     scores
         Of the evaluation, for the ranking.
     path
@@ -111,8 +111,8 @@ def save_gene_pcc(scores: pd.DataFrame, summary: dict[str, Any], path: Path) -> 
     Parameters
     ----------
     scores, summary
-        From :func:`~napari_nh2st.training.metrics.gene_scores` and
-        :func:`~napari_nh2st.training.metrics.summarize`.
+        From :func:`~napari_nh2st.analysis.scores.gene_scores` and
+        :func:`~napari_nh2st.analysis.scores.summarize`.
     path
         ``.png``.
 

@@ -10,14 +10,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_nh2st._reader import slide_layer
 from napari_nh2st.errors import InputError, first_line
-from napari_nh2st.export.anndata_file import (
-    has_anndata_table,
-    is_anndata_store,
-    read_anndata_file,
-)
-from napari_nh2st.export.contents import (
+from napari_nh2st.export.ome_zarr import is_heatmap_image
+from napari_nh2st.layers.reader import slide_layer
+from napari_nh2st.prediction.contents import (
     best_gene,
     check_prediction,
     gene_values,
@@ -25,9 +21,13 @@ from napari_nh2st.export.contents import (
     is_trained,
     slide_mpp,
 )
-from napari_nh2st.export.heatmap import HeatmapRaster, robust_limits
-from napari_nh2st.export.ome_zarr import is_heatmap_image
-from napari_nh2st.export.outlines import spot_diameter
+from napari_nh2st.prediction.files import (
+    has_anndata_table,
+    is_anndata_store,
+    read_anndata_file,
+)
+from napari_nh2st.prediction.outlines import spot_diameter
+from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import spot_array, spot_picture

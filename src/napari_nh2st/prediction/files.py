@@ -15,8 +15,8 @@ from anndata.experimental import write_dispatched
 from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError, first_line
-from napari_nh2st.export.contents import MARK
 from napari_nh2st.files import check_place, recover, whole_output
+from napari_nh2st.prediction.contents import MARK
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
+from napari_nh2st.analysis.scores import summarize
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.crossval import with_held_out
+from napari_nh2st.evaluation.evaluation import Evaluation, evaluate
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.sources import load_model
-from napari_nh2st.training.crossval import with_held_out
 from napari_nh2st.training.defaults import same_settings
-from napari_nh2st.training.evaluation import Evaluation, evaluate
 from napari_nh2st.training.fit import MODEL_FOLDER
-from napari_nh2st.training.metrics import summarize
 from napari_nh2st.training.refusals import check_not_seen as check_not_seen  # for the command line
 from napari_nh2st.training.run_state import LAST
 from napari_nh2st.training.settings import TrainSettings
@@ -105,7 +105,7 @@ def scores_over(evaluation: Evaluation, panel: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a gene of the panel, as :func:`~napari_nh2st.training.metrics.gene_scores` has
+        One row a gene of the panel, as :func:`~napari_nh2st.analysis.scores.gene_scores` has
         them. NaN for a gene that was not evaluated, and for all errors where the two panels have
         not the same genes: targets are scaled to the sum of the panel, so errors are in another
         unit.
