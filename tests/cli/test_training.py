@@ -27,6 +27,7 @@ from napari_nh2st.cli import train as train_command
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation import evaluation
 from napari_nh2st.model import read_config
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
@@ -38,7 +39,6 @@ from napari_nh2st.training import (
     StepDone,
     TrainSettings,
     TrainStarted,
-    evaluation,
 )
 from section_tables import write_section, write_table
 from small_configs import PANEL, small_config

@@ -12,7 +12,7 @@ import pytest
 
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation import evaluate
+from napari_nh2st.evaluation import evaluate, evaluation
 from napari_nh2st.evaluation.held_out import evaluate_start
 from napari_nh2st.jobs.training import HeldOut, Reading, Scoring, Trained
 from napari_nh2st.model import load_model, read_config
@@ -23,7 +23,6 @@ from napari_nh2st.training import (
     StepDone,
     TrainSettings,
     TrainStarted,
-    evaluation,
     load_study,
 )
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
