@@ -122,6 +122,20 @@ def test_a_killed_prediction_goes_on_from_what_was_written(
     np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
 
 
+def test_a_store_of_an_earlier_version_is_named_and_left(
+    tmp_path: Path, mean_colour: type[MeanColour]
+) -> None:
+    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    earlier = tmp_path / "out.h5ad.partial.zarr"
+    (earlier / "values").mkdir(parents=True)
+    started, *_ = predict_events(slide, model, SETTINGS, output=output)
+    assert isinstance(started, Started)
+    (notice,) = (notice for notice in started.notices if str(earlier) in notice)
+    assert "cannot use it" in notice
+    assert "may be deleted" in notice
+    assert (earlier / "values").is_dir()
+
+
 def test_what_is_taken_over_is_shown_at_once(tmp_path: Path, mean_colour: type[MeanColour]) -> None:
     slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
     done = stop_after(17, slide, model, output)

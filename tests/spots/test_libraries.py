@@ -263,6 +263,38 @@ def test_a_distance_that_is_guessed_is_said_in_the_report(tmp_path: Path) -> Non
         assert "taken" not in read_spots(save(drawn, tmp_path)).uns["nh2st_spots"]["report"]
 
 
+@pytest.mark.parametrize(
+    ("chemistry", "is_visium"),
+    [
+        ("Visium V1 Slide - v1", True),
+        ("Visium V5 Slide - FFPE v2", True),
+        ('b"Spatial 3\' v1"', True),
+        ("Visium HD v1 Slide", False),
+        ("Single Cell 3' v3", False),
+    ],
+)
+def test_a_chemistry_that_a_file_records_is_no_guess(
+    tmp_path: Path, chemistry: str, is_visium: bool
+) -> None:
+    drawn = drawn_spots("hexagonal")
+    drawn.uns["spatial"] = {"A": {"metadata": {"chemistry_description": chemistry}}}
+    info = read_spots(save(drawn, tmp_path)).uns["nh2st_spots"]
+    assert info.get("pitch_um") == (100.0 if is_visium else None)
+    assert ("taken as on Visium" in info["report"]) is not is_visium
+
+
+def test_a_third_coordinate_is_ignored_where_it_says_nothing(tmp_path: Path) -> None:
+    drawn = drawn_spots("hexagonal")
+    flat = drawn.copy()
+    for z in (0.0, np.nan):
+        flat.obsm["spatial"] = np.column_stack([drawn.obsm["spatial"], np.full(drawn.n_obs, z)])
+        assert_same_spots(read_spots(save(flat, tmp_path)), drawn)
+    flat.obsm["spatial"][3:, 2] = 10.0
+    flat.obsm["spatial"][:3, 2] = 0.0
+    with pytest.raises(InputError, match=r"third column \(z\).* keep the spots of one section"):
+        read_spots(save(flat, tmp_path))
+
+
 def test_two_spots_on_one_array_place_are_said(tmp_path: Path) -> None:
     drawn = drawn_spots("hexagonal")
     drawn.obs.loc[drawn.obs_names[1], ["array_row", "array_col"]] = drawn.obs.iloc[0].tolist()

@@ -20,9 +20,11 @@ from spot_sections import drawn_spots
 FILTERED = "filtered_feature_bc_matrix.h5"
 
 
-def sample(seed: int, origin: float = 20.0, skip: int = 0) -> AnnData:
+def sample(
+    seed: int, origin: float = 20.0, skip: int = 0, rows: int = 6, columns: int = 8
+) -> AnnData:
     """A Visium section; barcodes are the same on every slide."""
-    spots = drawn_spots("hexagonal", 6, 8, origin=(origin, origin), seed=seed)
+    spots = drawn_spots("hexagonal", rows, columns, origin=(origin, origin), seed=seed)
     spots.obs_names = [f"{k:04d}-1" for k in range(spots.n_obs)]
     spots.var_names = ["ERBB2", "EPCAM", "ACTB"]
     return spots[skip:].copy()
@@ -108,6 +110,8 @@ def test_a_folder_of_samples_asks_which(geo: Path) -> None:
     with pytest.raises(ChoiceNeeded, match=r"2 samples \(GSM1_S1, GSM2_S2\)") as error:
         read_spots(geo)
     assert (error.value.option, error.value.names) == ("library", ("GSM1_S1", "GSM2_S2"))
+    for place in ("the list in napari", "column library of the table given with --sections"):
+        assert place in str(error.value)
     spots = read_spots(geo, library="GSM2_S2")
     assert_is(spots, TWO)
     assert spots.uns["nh2st_spots"]["offered"] == {"library": ["GSM1_S1", "GSM2_S2"]}
@@ -188,6 +192,21 @@ def test_a_single_sample_needs_no_equal_prefixes_but_equal_spots(
     assert f"positions from {table}" in spots.uns["nh2st_spots"]["report"]
     # Another slide's tissue covers other spots.
     write_positions(tmp_path / "spatial" / table, sample(2, skip=5))
+    with pytest.raises(InputError, match="other spots under tissue"):
+        read_spots(tmp_path)
+
+
+def test_a_spot_under_tissue_may_lack_counts(tmp_path: Path) -> None:
+    whole = sample(1, rows=12, columns=16)
+    write_matrix(tmp_path / f"S1_{FILTERED}", whole[1:])
+    write_positions(tmp_path / "spatial" / "tissue_positions.csv", whole)
+    spots = read_spots(tmp_path)
+    assert_is(spots, whole[1:])
+    report = spots.uns["nh2st_spots"]["report"]
+    assert "1 with a position but no counts left out" in report
+    assert "positions from tissue_positions.csv" in report
+    # Two of 192 are more than one of a hundred: that may be another section.
+    write_matrix(tmp_path / f"S1_{FILTERED}", whole[2:])
     with pytest.raises(InputError, match="other spots under tissue"):
         read_spots(tmp_path)
 

@@ -14,6 +14,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.files import InUse, Lock, make_folder, recover
 from napari_nh2st.inference.store import (
     ResultStore,
+    earlier_versions_store,
     kept_store,
     other_stores_beside,
     store_beside,
@@ -62,12 +63,7 @@ class RunResults:
                 folder = store_beside(output, identity)
                 self._store = ResultStore(folder, identity, n_genes)
                 self._take_rescued(self._store)
-                self.notices = tuple(
-                    f"{other} holds what another prediction with this output had computed when "
-                    "it was stopped. It goes on from there when it is run again; remove the "
-                    "folder if it is not wanted."
-                    for other in other_stores_beside(output, folder)
-                )
+                self.notices = _notices(output, folder)
         except BaseException:
             self.close()
             raise
@@ -148,6 +144,22 @@ class RunResults:
                 rescued.remove()
             finally:
                 rescued.close()
+
+
+def _notices(output: Path, own: Path) -> tuple[str, ...]:
+    """What lies beside an output of runs that were stopped."""
+    notices = [
+        f"{other} holds what another prediction with this output had computed when it was "
+        "stopped. It goes on from there when it is run again; remove the folder if it is not "
+        "wanted."
+        for other in other_stores_beside(output, own)
+    ]
+    if (earlier := earlier_versions_store(output)) is not None:
+        notices.append(
+            f"{earlier} holds what an earlier version had computed when it was stopped. This "
+            "version cannot use it; the folder may be deleted."
+        )
+    return tuple(notices)
 
 
 def _lock_of(output: Path) -> Lock:

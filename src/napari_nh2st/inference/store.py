@@ -49,6 +49,12 @@ def other_stores_beside(output: Path, own: Path) -> list[Path]:
     )
 
 
+def earlier_versions_store(output: Path) -> Path | None:
+    """The store that an earlier version left beside an output, in a format no longer read."""
+    folder = output.with_name(f"{output.name}.partial.zarr")
+    return folder if folder.is_dir() else None
+
+
 def kept_store(folder: Path, identity: dict[str, Any]) -> Path:
     """Where in a folder of kept results those of one prediction lie."""
     return folder / f"{_key(identity)[:32]}.results"

@@ -22,6 +22,7 @@ from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
 from napari_nh2st.spots.in_tissue import under_tissue
 from napari_nh2st.spots.libraries import Library, libraries_of, only_library, take_library
+from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 _COUNT_LAYERS = ("counts", "raw_counts", "raw")
@@ -79,6 +80,9 @@ _IN_OBS = 4
 
 _UM_PER_PX = ("microns_per_pixel", "pixel_size_um", "um_per_px", "mpp")
 """Names of µm/px in scale factors, a library's metadata or ``uns``."""
+
+_VISIUM = re.compile(r"\bvisium\b(?!.*\bHD\b)|\bspatial 3' v1\b", re.IGNORECASE)
+"""The chemistry of a Visium slide, as Space Ranger describes it; Visium HD has no spots."""
 
 _STEREO_SEQ_UM = 0.5
 """Distance between the nanoballs of a Stereo-seq chip, which its bins are counted in."""
@@ -263,9 +267,15 @@ def _pixels(data: AnnData, path: Path) -> NDArray[np.float64]:
         pixels = np.asarray(values, np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{path}: the positions in {where} are no numbers") from None
-    if pixels.ndim != 2 or pixels.shape[1] != 2:
+    if pixels.ndim != 2 or pixels.shape[1] not in (2, 3):
         raise InputError(f"{path}: {where} must have two columns (x, y)")
-    return pixels
+    heights = pixels[:, 2:][np.isfinite(pixels[:, 2:])]
+    if len(np.unique(heights)) > 1:
+        raise InputError(
+            f"{path}: {where} has a third column (z) with more than one value; keep the spots of "
+            f"one section in the file, and x and y alone in {where}"
+        )
+    return pixels[:, :2]
 
 
 def _xy_columns(table: pd.DataFrame, known: slice) -> list[str] | None:
@@ -286,12 +296,15 @@ def _array(obs: pd.DataFrame) -> NDArray[np.int64] | None:
 
 
 def _recorded_pitch(uns: Any) -> float | None:
-    """The spots' distance in µm if the file says it: our own, Visium HD's and Stereo-seq's bins."""
+    """The spots' distance in µm if the file says it, or of what chemistry or bins they are."""
     if isinstance(info := uns.get(INFO), dict) and "pitch_um" in info:
         return float(info["pitch_um"])
-    bins = only_library(uns).get("scalefactors", {}).get("bin_size_um")
+    section = only_library(uns)
+    bins = section.get("scalefactors", {}).get("bin_size_um")
     if bins is not None:
         return _positive(bins)
+    if _VISIUM.search(str(section.get("metadata", {}).get("chemistry_description", ""))):
+        return VISIUM_PITCH_UM
     if str(uns.get("bin_type", "")) == "bins" and "bin_size" in uns:  # as Stereopy writes it
         resolution = _positive(uns.get("resolution", 0))  # in nm
         size = _positive(uns["bin_size"])

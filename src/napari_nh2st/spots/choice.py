@@ -127,8 +127,8 @@ def choice_needed(path: Path, what: str, option: SpotOption, names: Sequence[str
     """
     listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     return ChoiceNeeded(
-        f"{path} holds {len(names)} {what} ({listed}); say which is meant: the list in napari, the "
-        f"column {option} of a sections table, {option}= in Python",
+        f"{path} holds {len(names)} {what} ({listed}); choose one: in the list in napari, in the "
+        f"column {option} of the table given with --sections, or by {option}= in Python",
         option,
         names,
     )

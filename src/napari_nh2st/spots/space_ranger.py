@@ -32,6 +32,9 @@ from napari_nh2st.spots.samples import (
 VISIUM_PITCH_UM = 100.0
 """Distance between the spots of a Visium slide."""
 
+_MATCHING_SHARE = 0.99
+"""A filtered matrix and positions of other names belong together from this share of spots on."""
+
 _COLUMNS = (
     "barcode",
     "in_tissue",
@@ -129,10 +132,11 @@ def _places(
     found = positions_for(matrix, outs)
     places = read_positions(found.path)
     if not found.is_certain:
-        # A filtered matrix has the spots under tissue of its own slide, each of them.
+        # A filtered matrix has the spots under tissue of its own slide: nearly all of them, since
+        # those without counts may be left out of it.
         spots = set(table.spots.tolist())
-        fits = (set(places.spots[places.in_tissue].tolist()), set(places.spots.tolist()))
-        if spots not in fits:
+        under = set(places.spots[places.in_tissue].tolist())
+        if spots != set(places.spots.tolist()) and not _are_of_one_sample(spots, under):
             raise InputError(
                 f"{outs}: {found.path.name} has another name than {matrix.path.name}, and other "
                 "spots under tissue; if they belong together, give both the same prefix, or give "
@@ -140,6 +144,11 @@ def _places(
             )
     note = "" if found.is_certain else f"positions from {found.path.name}"
     return places, found.sample, note
+
+
+def _are_of_one_sample(spots: set[str], under_tissue: set[str]) -> bool:
+    shared = len(spots & under_tissue)
+    return shared >= _MATCHING_SHARE * max(len(spots), len(under_tissue))
 
 
 def read_positions(path: Path) -> SpotPositions:
