@@ -189,8 +189,8 @@ def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], ...
     """Milliseconds to show another gene, with what Qt paints then, and to set a layer's data."""
     from qtpy.QtWidgets import QApplication
 
+    from napari_nh2st.layers.heatmap import Heatmap
     from napari_nh2st.layers.reader import SLIDE_KEY
-    from napari_nh2st.widgets.heatmap import Heatmap
 
     layer = viewer.layers[0]
     prediction = drawn_prediction(layer.metadata[SLIDE_KEY], tiles, genes)

@@ -5,7 +5,7 @@ import pandas as pd
 from anndata import AnnData
 from napari.components import ViewerModel
 
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap
 
 SHAPE = (6, 8)
 RELIABILITY = {"ERBB2": 0.71, "CD74": 0.11, "KRT19": 0.45, "ESR1": np.nan, "GRB7": 0.71}

@@ -9,12 +9,12 @@ from napari.layers import Image
 
 from array_slides import write_tiff
 from napari_nh2st.inference import PredictSettings, predict
+from napari_nh2st.layers.heatmap import PREDICTION_KEY, SHOWN_KEY, Heatmap, heatmap_of
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.layers.tile_image import TileImage
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.session.contrast_limits import ContrastLimits
 from napari_nh2st.slide import open_slide
-from napari_nh2st.widgets.genes.limits import ContrastLimits
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY, SHOWN_KEY, Heatmap, heatmap_of
-from napari_nh2st.widgets.tile_image import TileImage
 from small_models import MeanColour, colour_model
 
 GLASS, BRIGHT = 200, 255

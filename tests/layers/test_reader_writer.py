@@ -29,12 +29,12 @@ from napari_nh2st.layers.expression import (
     SPOTS_KEY,
     read_expression,
 )
+from napari_nh2st.layers.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
 from napari_nh2st.layers.reader import SLIDE_KEY, get_reader, read_slide
 from napari_nh2st.layers.writer import write_prediction
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.compare.results import ComparisonResults
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
 from small_configs import PANEL
 from spot_sections import drawn_spots
 

@@ -13,13 +13,13 @@ from pytestqt.qtbot import QtBot
 
 from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.layers.domains import draw_domains, move_domains, shows_domains
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session.shown_layers import ShownLayers
+from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.domains.layer import draw_domains, move_domains, shows_domains
 from napari_nh2st.widgets.genes.session import GeneSession
-from napari_nh2st.widgets.genes.signatures import Signature
-from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.predict.result import PredictionResult
-from napari_nh2st.widgets.shown_layers import ShownLayers
 from viewers import VIEWERS
 
 SIGNATURE = Signature("HER2", ("ERBB2", "GRB7"), listed=2)

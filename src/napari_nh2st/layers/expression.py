@@ -89,7 +89,7 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
         - of measured spots, points with their total counts.
 
         The AnnData is in the layers' metadata, under
-        :data:`~napari_nh2st.widgets.heatmap.PREDICTION_KEY` or :data:`SPOTS_KEY`, that of a
+        :data:`~napari_nh2st.layers.heatmap.PREDICTION_KEY` or :data:`SPOTS_KEY`, that of a
         comparison under :data:`COMPARISON_KEY` as well; values are ``features`` of points. In µm,
         where µm/px is known.
 
@@ -206,7 +206,7 @@ def _slide_stem(prediction: AnnData) -> str:
 
 
 def _heatmap_layer(prediction: AnnData) -> "LayerData":
-    from napari_nh2st.widgets.heatmap import PREDICTION_KEY, layer_name
+    from napari_nh2st.layers.heatmap import PREDICTION_KEY, layer_name
 
     shown = prediction.uns["nh2st"].get("shown_gene")
     gene = shown if shown in prediction.var_names else best_gene(prediction)
@@ -230,7 +230,7 @@ def _heatmap_layer(prediction: AnnData) -> "LayerData":
 
 def _spot_layers(prediction: AnnData) -> list["LayerData"]:
     """Points of the predicted values and, below them, of the measured ones if there are any."""
-    from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+    from napari_nh2st.layers.heatmap import PREDICTION_KEY
 
     tables = {"predicted": pd.DataFrame(prediction.X, columns=prediction.var_names)}
     candidates = prediction

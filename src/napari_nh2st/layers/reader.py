@@ -75,8 +75,8 @@ def with_domains(layers: list["LayerData"]) -> list["LayerData"]:
 
     The heatmap is hidden where its domains were seen last.
     """
-    from napari_nh2st.widgets.domains.layer import opened_domains, shows_domains
-    from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+    from napari_nh2st.layers.domains import opened_domains, shows_domains
+    from napari_nh2st.layers.heatmap import PREDICTION_KEY
 
     domains: list[LayerData] = []
     for _, attributes, kind in layers:

@@ -36,7 +36,7 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     from napari.utils.notifications import show_warning
 
     from napari_nh2st.layers.expression import SPOTS_KEY
-    from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+    from napari_nh2st.layers.heatmap import PREDICTION_KEY
 
     metadata = meta.get("metadata", {})
     values = metadata.get(PREDICTION_KEY, metadata.get(SPOTS_KEY))

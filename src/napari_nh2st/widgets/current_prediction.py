@@ -8,8 +8,8 @@ from napari.layers import Layer
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
 
-from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
-from napari_nh2st.widgets.shown_layers import ShownLayers
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.session.shown_layers import ShownLayers
 
 
 class CurrentPrediction:

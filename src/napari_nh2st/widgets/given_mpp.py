@@ -9,9 +9,9 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_nh2st.layers.heatmap import id_of
+from napari_nh2st.layers.slide_below import layers_on
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.heatmap import id_of
-from napari_nh2st.widgets.slide_below import layers_on
 
 GIVEN_KEY = "nh2st_given_mpp"
 """Key of a slide layer's metadata under which the µm/px given for it lies."""

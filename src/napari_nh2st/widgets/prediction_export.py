@@ -2,9 +2,9 @@
 
 from qtpy.QtWidgets import QWidget
 
+from napari_nh2st.session.shown_figure import shown_figure
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.export_button import ExportButton
-from napari_nh2st.widgets.shown_figure import shown_figure
 
 
 class PredictionExport(ExportButton):

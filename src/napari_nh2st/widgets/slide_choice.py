@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDoubleSpinBox
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.given_mpp import (
     can_take_back,
@@ -21,7 +22,6 @@ from napari_nh2st.widgets.given_mpp import (
     take_back_mpp,
 )
 from napari_nh2st.widgets.number_box import number_box
-from napari_nh2st.widgets.slide_below import is_picture
 
 
 class SlideChoice:

@@ -26,6 +26,7 @@ from napari_nh2st.export import write_anndata
 from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.layers.expression import read_expression
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide
@@ -37,7 +38,6 @@ from napari_nh2st.widgets.compare import scatter as compare_scatter
 from napari_nh2st.widgets.compare import widget as compare_module
 from napari_nh2st.widgets.compare.kept import slide_layer_of
 from napari_nh2st.widgets.compare.widget import CompareWidget
-from napari_nh2st.widgets.heatmap import Heatmap
 from small_configs import PANEL
 
 

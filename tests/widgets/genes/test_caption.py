@@ -10,11 +10,11 @@ from napari.components.overlays import TextOverlay
 from pytestqt.qtbot import QtBot
 
 from gene_predictions import VALUE_NAME, add_heatmap, gene_prediction
+from napari_nh2st.layers.canvas_text import KEY, CanvasLine, CanvasText
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes.canvas_text import KEY, CanvasLine, CanvasText
 from napari_nh2st.widgets.genes.session import GeneSession
-from napari_nh2st.widgets.genes.signatures import Signature
-from napari_nh2st.widgets.heatmap import Heatmap
 from viewers import VIEWERS
 
 

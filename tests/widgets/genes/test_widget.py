@@ -17,17 +17,17 @@ from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session.display import DisplaySettings
+from napari_nh2st.session.pins import GENE_KEY
+from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.genes import pins as gene_pins
 from napari_nh2st.widgets.genes import signature_panel as gene_signature_panel
 from napari_nh2st.widgets.genes import statistics as gene_statistics
 from napari_nh2st.widgets.genes import tab as gene_tab
-from napari_nh2st.widgets.genes.display import DisplaySettings
-from napari_nh2st.widgets.genes.layers import GENE_KEY
-from napari_nh2st.widgets.genes.signatures import Signature
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
-from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.reliability import GREYED
 from viewers import VIEWERS
 

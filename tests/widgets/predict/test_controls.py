@@ -18,6 +18,7 @@ from local_jobs import LocalJobs
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.jobs.prediction import Values
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.predict import controls as predict_controls
@@ -26,7 +27,6 @@ from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE, polygons_on_slide
 from napari_nh2st.widgets.predict.usual_mpp import usual_values
 from napari_nh2st.widgets.predict.widget import PredictWidget
-from napari_nh2st.widgets.slide_below import slide_below
 from small_models import small_model
 
 

@@ -19,16 +19,16 @@ from qtpy.QtWidgets import QAction, QFileDialog
 
 from misplaced_sections import mirrored_section
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.reader import read_slide
-from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
-from napari_nh2st.widgets.dropped_files import kind_of
-from napari_nh2st.widgets.given_mpp import GIVEN_KEY
-from napari_nh2st.widgets.measured_metadata import (
+from napari_nh2st.layers.measured_metadata import (
     FIX_KEY,
     MEASURED_SLIDE_KEY,
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
 )
+from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
+from napari_nh2st.widgets.dropped_files import kind_of
+from napari_nh2st.widgets.given_mpp import GIVEN_KEY
 from napari_nh2st.widgets.train import check as train_check
 from napari_nh2st.widgets.train import sections as train_sections
 from napari_nh2st.widgets.train.check import Found, Measured

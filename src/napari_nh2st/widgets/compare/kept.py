@@ -11,13 +11,13 @@ from napari.layers import Image, Layer, Points
 
 from napari_nh2st.jobs.comparison import Compared
 from napari_nh2st.layers.expression import COMPARISON_KEY, COMPARISON_KIND_KEY
+from napari_nh2st.layers.heatmap import PREDICTION_KEY
 from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.shown_text import from_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
 from napari_nh2st.widgets.compare.source import MeasuredST
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY
 
 KEPT_KEY = "nh2st_kept"
 """Key of a layer's metadata under which a :class:`Kept` lies."""

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
 from napari_nh2st.layers.expression import COMPARISON_KIND_KEY
+from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.compare.beside import SideBySide
-from napari_nh2st.widgets.tile_image import place, placement_of
 
 Kind = Literal["measured", "predicted", "residual"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

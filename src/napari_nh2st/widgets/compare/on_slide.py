@@ -16,6 +16,14 @@ from psygnal import Signal
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.comparison import ANOTHER_SLIDE_BELOW, Compared
 from napari_nh2st.layers.expression import COMPARISON_KEY
+from napari_nh2st.layers.heatmap import PREDICTION_KEY
+from napari_nh2st.layers.measured_metadata import (
+    FIX_KEY,
+    MEASURED_SLIDE_KEY,
+    PART_KEY,
+    POSITIONS_PATH_KEY,
+    SPOTS_PATH_KEY,
+)
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import ChoiceNeeded, SpotChoice
 from napari_nh2st.spots.checks import MppProposal
@@ -39,14 +47,6 @@ from napari_nh2st.widgets.compare.source import (
     MeasuredST,
     read_measured,
     target_of,
-)
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY
-from napari_nh2st.widgets.measured_metadata import (
-    FIX_KEY,
-    MEASURED_SLIDE_KEY,
-    PART_KEY,
-    POSITIONS_PATH_KEY,
-    SPOTS_PATH_KEY,
 )
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.slide_choice import SlideChoice

@@ -4,7 +4,7 @@ import numpy as np
 from anndata import AnnData
 
 from napari_nh2st.analysis.named_domains import NamedDomains
-from napari_nh2st.widgets.heatmap import of_same_model
+from napari_nh2st.layers.heatmap import of_same_model
 
 
 def carry_domains(former: AnnData, prediction: AnnData) -> None:

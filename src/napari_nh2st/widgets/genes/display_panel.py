@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_nh2st.widgets.genes.display import COLORMAPS, DisplaySettings, GeneDisplay
+from napari_nh2st.session.display import COLORMAPS, DisplaySettings, GeneDisplay
 from napari_nh2st.widgets.labels import PlainLabel
 
 _STEPS = 100

@@ -11,9 +11,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_nh2st.session.pinned_gene import Pin
+from napari_nh2st.session.pins import COMPOSITE_COLORMAPS, GeneLayers
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.genes.layers import COMPOSITE_COLORMAPS, GeneLayers
-from napari_nh2st.widgets.genes.pinned_gene import Pin
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.reliability import (

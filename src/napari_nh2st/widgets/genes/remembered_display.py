@@ -2,7 +2,7 @@
 
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
-from napari_nh2st.widgets.genes.display import DisplaySettings
+from napari_nh2st.session.display import DisplaySettings
 from napari_nh2st.widgets.remembered import Remembered
 
 _DECIMALS = 3

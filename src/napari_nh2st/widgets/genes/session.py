@@ -9,14 +9,14 @@ from napari.components import ViewerModel
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session.caption import GeneCaption
+from napari_nh2st.session.contrast_limits import ContrastLimits
+from napari_nh2st.session.display import GeneDisplay
+from napari_nh2st.session.pins import GeneLayers
+from napari_nh2st.session.signatures import Signature, SignatureLayers
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes.caption import GeneCaption
-from napari_nh2st.widgets.genes.display import GeneDisplay
-from napari_nh2st.widgets.genes.layers import GeneLayers
-from napari_nh2st.widgets.genes.limits import ContrastLimits
-from napari_nh2st.widgets.genes.signatures import Signature, SignatureLayers
 from napari_nh2st.widgets.genes.statistics import RepeatedWork, gene_statistics
-from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.notifications import show_info
 
 _SECONDS_BETWEEN_STATISTICS = 3.0

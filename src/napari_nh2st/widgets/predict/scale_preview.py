@@ -6,7 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 
-from napari_nh2st.widgets.slide_below import made_on
+from napari_nh2st.layers.slide_below import made_on
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 
 _NAME = "tile and neighborhood"

@@ -17,11 +17,11 @@ from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.layers.domains import move_domains
+from napari_nh2st.layers.heatmap import Heatmap, id_of
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.domains.carried_domains import carry_domains
-from napari_nh2st.widgets.domains.layer import move_domains
 from napari_nh2st.widgets.duration import duration
-from napari_nh2st.widgets.heatmap import Heatmap, id_of
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.predict.controls import PredictControls
 from napari_nh2st.widgets.predict.run import Box, PredictionRun

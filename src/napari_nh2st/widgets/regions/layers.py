@@ -8,10 +8,10 @@ from napari.layers import Image, Shapes
 from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
 
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.slide_below import made_on, slide_below
+from napari_nh2st.layers.tile_image import placement_of
 from napari_nh2st.widgets.regions.polygons import NAME_FEATURE
-from napari_nh2st.widgets.slide_below import made_on, slide_below
-from napari_nh2st.widgets.tile_image import placement_of
 from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 
 NAMED_KEY = "nh2st_named_regions"

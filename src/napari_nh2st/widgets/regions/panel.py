@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.analysis.regions import region_statistics
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
-from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer

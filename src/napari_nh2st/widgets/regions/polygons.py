@@ -7,9 +7,9 @@ import pandas as pd
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.tile_positions import in_full_resolution, unit_factors
 from napari_nh2st.widgets.predict.region_choice import shape_outlines
-from napari_nh2st.widgets.tile_positions import in_full_resolution, unit_factors
 
 NAME_FEATURE = "name"
 """Column of a Shapes layer's features that names its regions."""

@@ -18,17 +18,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.tile_positions import tile_at, tile_side
 from napari_nh2st.prediction.contents import gene_values
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
-from napari_nh2st.widgets.heatmap import Heatmap
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.small_table import SmallTable
-from napari_nh2st.widgets.tile_positions import tile_at, tile_side
 from napari_nh2st.widgets.tiles.histogram import Histogram
 from napari_nh2st.widgets.tiles.lookup import TileFacts, TileView, look_up, tile_name
 from napari_nh2st.widgets.tiles.picked import PickedTile

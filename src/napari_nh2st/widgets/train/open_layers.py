@@ -7,18 +7,18 @@ from pathlib import Path
 from napari.layers import Image, Layer, Points
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.reader import SLIDE_KEY
-from napari_nh2st.slide import Slide
-from napari_nh2st.spots import Fix, SpotChoice
-from napari_nh2st.spots.choice import NO_CHOICE
-from napari_nh2st.widgets.given_mpp import GIVEN_KEY, given_or_own
-from napari_nh2st.widgets.measured_metadata import (
+from napari_nh2st.layers.measured_metadata import (
     FIX_KEY,
     MEASURED_SLIDE_KEY,
     PART_KEY,
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
 )
+from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.slide import Slide
+from napari_nh2st.spots import Fix, SpotChoice
+from napari_nh2st.spots.choice import NO_CHOICE
+from napari_nh2st.widgets.given_mpp import GIVEN_KEY, given_or_own
 
 
 @dataclass(frozen=True)

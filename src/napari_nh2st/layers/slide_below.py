@@ -7,12 +7,12 @@ from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
+from napari_nh2st.layers.heatmap import PREDICTION_KEY, SHOWN_KEY, id_of
+from napari_nh2st.layers.measured_metadata import MEASURED_SLIDE_KEY
 from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.roles import DOMAINS_KEY, PIN_KEY
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.compare.beside import BESIDE_KEY
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY, SHOWN_KEY, id_of
-from napari_nh2st.widgets.layer_roles import DOMAINS_KEY, PIN_KEY
-from napari_nh2st.widgets.measured_metadata import MEASURED_SLIDE_KEY
 
 SLIDE_BELOW_KEY = "nh2st_slide_below"
 """Key of a layer's metadata under which the id of the slide's layer lies that it was made on."""

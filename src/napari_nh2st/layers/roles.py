@@ -5,7 +5,7 @@ import re
 from anndata import AnnData
 from napari.layers import Image, Labels, Layer
 
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY
+from napari_nh2st.layers.heatmap import PREDICTION_KEY
 
 GENE_KEY = "nh2st_gene"
 """Key of a pinned layer's metadata under which its gene's name lies."""

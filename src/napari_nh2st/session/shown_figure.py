@@ -7,9 +7,9 @@ from napari.layers import Image, Layer
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
-from napari_nh2st.widgets.genes.layers import GENE_KEY
-from napari_nh2st.widgets.genes.signatures import SIGNATURE_KEY
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session.pins import GENE_KEY
+from napari_nh2st.session.signatures import SIGNATURE_KEY
 
 
 def shown_figure(

@@ -1,6 +1,6 @@
 """Whether two predictions are of the same slide."""
 
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap
 
 
 def of_same_slide(one: Heatmap, other: Heatmap) -> bool:

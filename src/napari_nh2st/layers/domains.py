@@ -11,14 +11,14 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.layers.domain_colormap import domain_colormap
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.roles import DOMAINS_KEY, DOMAINS_NAME_KEY, are_own_domains
+from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.contents import slide_mpp
 from napari_nh2st.prediction.raster import HeatmapRaster
+from napari_nh2st.session.shown_layers import SHOWS_DOMAINS, ShownLayers
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.domains.colors import domain_colormap
-from napari_nh2st.widgets.heatmap import Heatmap
-from napari_nh2st.widgets.layer_roles import DOMAINS_KEY, DOMAINS_NAME_KEY, are_own_domains
-from napari_nh2st.widgets.shown_layers import SHOWS_DOMAINS, ShownLayers
-from napari_nh2st.widgets.tile_image import place, placement_of
 
 if TYPE_CHECKING:
     from napari.types import LayerData

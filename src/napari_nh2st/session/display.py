@@ -7,11 +7,11 @@ from weakref import WeakSet
 from napari.layers import Image
 from psygnal import Signal
 
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session.contrast_limits import PERCENTILES, ContrastLimits
+from napari_nh2st.session.pins import GeneLayers
+from napari_nh2st.session.signatures import SignatureLayers
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes.layers import GeneLayers
-from napari_nh2st.widgets.genes.limits import PERCENTILES, ContrastLimits
-from napari_nh2st.widgets.genes.signatures import SignatureLayers
-from napari_nh2st.widgets.heatmap import Heatmap
 
 COLORMAPS = ("magma", "viridis", "plasma", "inferno", "cividis", "gray")
 """Perceptually uniform: equal steps of the value look equal."""

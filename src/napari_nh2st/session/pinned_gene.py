@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from napari.layers import Image
 
-from napari_nh2st.widgets.heatmap import Heatmap, layer_name
-from napari_nh2st.widgets.tile_image import TileImage
+from napari_nh2st.layers.heatmap import Heatmap, layer_name
+from napari_nh2st.layers.tile_image import TileImage
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,16 +13,16 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_nh2st.analysis import signature_score
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.roles import SIGNATURE_KEY
+from napari_nh2st.layers.slide_below import made_over
+from napari_nh2st.layers.tile_image import TileImage, place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.session.contrast_limits import PERCENTILES
+from napari_nh2st.session.same_slide import of_same_slide
+from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.genes.limits import PERCENTILES
-from napari_nh2st.widgets.genes.same_slide import of_same_slide
 from napari_nh2st.widgets.genes.statistics import RepeatedWork
-from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
-from napari_nh2st.widgets.layer_roles import SIGNATURE_KEY
-from napari_nh2st.widgets.shown_layers import ShownLayers
-from napari_nh2st.widgets.slide_below import made_over
-from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
 __all__ = ["COLORMAP", "SIGNATURE_KEY", "Signature", "SignatureLayers", "symmetric_limits"]
 

@@ -6,12 +6,12 @@ from weakref import WeakSet
 
 from napari.layers import Layer
 
+from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.session.pinned_gene import Pin
+from napari_nh2st.session.pins import GeneLayers
+from napari_nh2st.session.signatures import SignatureLayers
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes.canvas_text import CanvasLine, CanvasText
-from napari_nh2st.widgets.genes.layers import GeneLayers
-from napari_nh2st.widgets.genes.pinned_gene import Pin
-from napari_nh2st.widgets.genes.signatures import SignatureLayers
-from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of
 from napari_nh2st.widgets.reliability import (
     THRESHOLD,
     bright_end,

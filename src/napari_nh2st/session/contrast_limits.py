@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_nh2st.layers.tile_image import TileImage
 from napari_nh2st.prediction.raster import robust_limits
-from napari_nh2st.widgets.tile_image import TileImage
 
 PERCENTILES = (1.0, 99.0)
 

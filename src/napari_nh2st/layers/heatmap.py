@@ -10,9 +10,9 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_nh2st.layers.tile_image import TileImage, place
 from napari_nh2st.prediction.raster import HeatmapRaster
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.tile_image import TileImage, place
 
 PREDICTION_KEY = "nh2st_prediction"
 """Key of a heatmap layer's metadata under which its AnnData lies."""

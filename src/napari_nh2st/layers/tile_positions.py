@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_nh2st.widgets.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap
 
 
 def tile_at(heatmap: Heatmap, position: ArrayLike, units: Any = None) -> int | None:

@@ -9,14 +9,14 @@ from napari.components import ViewerModel
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of, id_of, of_same_model
+from napari_nh2st.layers.roles import GENE_KEY, PIN_KEY, is_pin
+from napari_nh2st.layers.tile_image import TileImage, place, placement_of
+from napari_nh2st.session.contrast_limits import ContrastLimits
+from napari_nh2st.session.pinned_gene import Pin, pin_name
+from napari_nh2st.session.same_slide import of_same_slide
+from napari_nh2st.session.shown_layers import PinsShown
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes.limits import ContrastLimits
-from napari_nh2st.widgets.genes.pinned_gene import Pin, pin_name
-from napari_nh2st.widgets.genes.same_slide import of_same_slide
-from napari_nh2st.widgets.heatmap import Heatmap, heatmap_of, id_of, of_same_model
-from napari_nh2st.widgets.layer_roles import GENE_KEY, PIN_KEY, is_pin
-from napari_nh2st.widgets.shown_layers import PinsShown
-from napari_nh2st.widgets.tile_image import TileImage, place, placement_of
 
 __all__ = ["COMPOSITE_COLORMAPS", "GENE_KEY", "PIN_COLORMAPS", "GeneLayers"]
 
@@ -37,7 +37,7 @@ COMPOSITE_COLORMAPS = ("red", "green", "blue", "yellow")
 class GeneLayers:
     """Pins genes of the current prediction as layers, and keeps what they show up to date.
 
-    Their colors add up: :class:`~napari_nh2st.widgets.shown_layers.ShownLayers` hides slide and
+    Their colors add up: :class:`~napari_nh2st.session.shown_layers.ShownLayers` hides slide and
     heatmap while they are shown.
 
     Parameters

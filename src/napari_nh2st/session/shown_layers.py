@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
-from napari_nh2st.widgets.heatmap import PREDICTION_KEY
-from napari_nh2st.widgets.layer_roles import DOMAINS_KEY, covers_tiles, is_in_composite, is_pin
+from napari_nh2st.layers.heatmap import PREDICTION_KEY
+from napari_nh2st.layers.roles import DOMAINS_KEY, covers_tiles, is_in_composite, is_pin
 
 SHOWS_DOMAINS = "shows_domains"
 """Key of ``uns["nh2st"]``: whether the domains were seen last, and not a gene."""

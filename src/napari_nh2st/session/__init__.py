@@ -1,0 +1,1 @@
+"""What one viewer holds: slides, predictions and what is shown of them."""
