@@ -13,7 +13,7 @@ import pytest
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate, evaluation
-from napari_nh2st.evaluation.held_out import evaluate_start
+from napari_nh2st.evaluation.training_run import evaluate_start
 from napari_nh2st.jobs.training import HeldOut, Reading, Scoring, Trained
 from napari_nh2st.model import load_model, read_config
 from napari_nh2st.model.folder import save_model_folder

@@ -19,7 +19,7 @@ from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.training import TrainSettings, load_study, train
 from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, same_settings
 from napari_nh2st.training.events import TrainStarted
-from napari_nh2st.training.fit import train_events
+from napari_nh2st.training.loop import train_events
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 from small_configs import PANEL, small_config
 from small_models import small_model

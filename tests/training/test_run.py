@@ -22,7 +22,7 @@ from napari_nh2st.model.folder import Model, load_model_folder, save_model_folde
 from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.resnet import normalize_tiles
 from napari_nh2st.spots import Section, spot_array
-from napari_nh2st.training import fit
+from napari_nh2st.training import loop
 from napari_nh2st.training.events import (
     EpochDone,
     StepDone,
@@ -30,8 +30,8 @@ from napari_nh2st.training.events import (
     TrainFinished,
     TrainStarted,
 )
-from napari_nh2st.training.fit import train, train_events
 from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
+from napari_nh2st.training.loop import train, train_events
 from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder, TrainSettings
 from napari_nh2st.training.start import starting_network
 from napari_nh2st.training.study import MeasuredSection, section_tiles
@@ -168,7 +168,7 @@ class TestResuming:
             raise InputError("the disk is full")
 
         with monkeypatch.context() as patched:
-            patched.setattr(fit, "save_model_folder", full)
+            patched.setattr(loop, "save_model_folder", full)
             with pytest.raises(InputError, match="disk is full"):
                 train(study[:1], chosen, folder=tmp_path / "run")
         events = list(train_events(study[:1], chosen, folder=tmp_path / "run"))
@@ -227,7 +227,7 @@ def validated_in_turn(
         seen.append({n: t.clone() for n, t in part.network.state_dict().items()})
         return ValidationScore(scores[len(seen) - 1], 0.1, 0.2)
 
-    monkeypatch.setattr(fit, "validate", validate)
+    monkeypatch.setattr(loop, "validate", validate)
     return seen
 
 
@@ -613,7 +613,7 @@ class TestRefused:
         def unread(*_: Any, **__: Any) -> None:
             raise AssertionError("tiles are read")
 
-        monkeypatch.setattr(fit, "section_tiles", unread)
+        monkeypatch.setattr(loop, "section_tiles", unread)
         with pytest.raises(InputError, match="no section to train on"):
             train([], settings())
         with pytest.raises(InputError, match="device 'tpu' is not there"):
@@ -630,7 +630,7 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_run import drawn_section, encoder_settings
 from napari_nh2st.training.events import TrainFinished
-from napari_nh2st.training.fit import train, train_events
+from napari_nh2st.training.loop import train, train_events
 
 folder, start = Path(sys.argv[2]), sys.argv[3]
 study = [drawn_section(folder, name, name, seed) for seed, name in enumerate(("S1", "S2"))]

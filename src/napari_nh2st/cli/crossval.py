@@ -3,7 +3,6 @@
 import argparse
 
 from napari_nh2st.cli.output import print_json, print_rows, show
-from napari_nh2st.cli.score_tables import fold_table
 from napari_nh2st.cli.study import (
     StoppedTraining,
     as_rows,
@@ -17,9 +16,10 @@ from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.evaluation import cross_validate
 from napari_nh2st.evaluation.crossval import Stopped
+from napari_nh2st.evaluation.score_tables import fold_table
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import TrainEvent, TrainFinished
-from napari_nh2st.training.fit import MODEL_FOLDER
+from napari_nh2st.training.loop import MODEL_FOLDER
 from napari_nh2st.training.split import folds
 
 

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from napari_nh2st.cli.output import print_json, show
-from napari_nh2st.cli.score_tables import print_evaluation
+from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.study import load_measured, watched_run
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate, write_evaluation
-from napari_nh2st.evaluation.held_out import check_not_seen, write_reliability
+from napari_nh2st.evaluation.score_tables import score_table, summary_table
+from napari_nh2st.evaluation.training_run import check_not_seen, write_reliability
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
 from napari_nh2st.spots import read_sections
@@ -64,7 +64,10 @@ def evaluate_on_sections(args: argparse.Namespace) -> None:
             }
         )
         return
-    print_evaluation(result)
+    print_rows(summary_table(result.summary))
+    if len(result.section_summaries) > 1:
+        show()
+        print_rows(score_table("section", result.section_summaries))
     show(f"{args.output}: summary.json, genes.csv, figures and predictions")
     if args.write_reliability:
         show(f"{args.model}: each gene's PCC is its reliability now")

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.evaluation import evaluate, write_evaluation
-from napari_nh2st.evaluation.held_out import (
+from napari_nh2st.evaluation.training_run import (
     TEST_BEFORE_FOLDER,
     TEST_FOLDER,
     evaluate_start,
@@ -15,7 +15,7 @@ from napari_nh2st.evaluation.held_out import (
 )
 from napari_nh2st.model.folder import Model
 from napari_nh2st.training import MeasuredSection, TrainSettings
-from napari_nh2st.training.fit import MODEL_FOLDER
+from napari_nh2st.training.loop import MODEL_FOLDER
 
 
 def score_held_out(

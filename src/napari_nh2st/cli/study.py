@@ -11,7 +11,7 @@ from typing import NamedTuple
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.held_out import check_not_seen
+from napari_nh2st.evaluation.training_run import check_not_seen
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, read_config
 from napari_nh2st.spots import Section

@@ -7,7 +7,6 @@ from typing import Any
 
 from napari_nh2st.cli.held_out import score_held_out
 from napari_nh2st.cli.output import print_json, print_rows, show
-from napari_nh2st.cli.score_tables import score_row
 from napari_nh2st.cli.study import (
     StoppedTraining,
     Watched,
@@ -21,7 +20,8 @@ from napari_nh2st.cli.study import (
 )
 from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.held_out import TEST_FOLDER, check_panel, trained_earlier
+from napari_nh2st.evaluation.score_tables import score_table
+from napari_nh2st.evaluation.training_run import TEST_FOLDER, check_panel, trained_earlier
 from napari_nh2st.model.folder import Model
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import (
@@ -31,7 +31,7 @@ from napari_nh2st.training import (
     TrainStarted,
     train_events,
 )
-from napari_nh2st.training.fit import MODEL_FOLDER
+from napari_nh2st.training.loop import MODEL_FOLDER
 from napari_nh2st.training.notices import held_out_notice
 from napari_nh2st.training.split import set_aside
 
@@ -148,6 +148,5 @@ def _report_trained(
         chosen = f"as it started, no better in {epochs} epochs"
     show(f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, {chosen}{validated}")
     if scores:
-        rows = [score_row(summary, name) for name, summary in scores.items()]
-        print_rows([score_row(None, "test"), *rows])
+        print_rows(score_table("test", scores))
         show(f"{args.output / TEST_FOLDER}: scores, figures and predictions")

@@ -25,7 +25,7 @@ from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.events import TrainEvent, TrainFinished
-from napari_nh2st.training.fit import MODEL_FOLDER, train_events
+from napari_nh2st.training.loop import MODEL_FOLDER, train_events
 from napari_nh2st.training.run_state import FREE
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import Leave, folds, set_aside

@@ -15,6 +15,7 @@ from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.model.config import read_config
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import Section
+from napari_nh2st.training.checks import check_record
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -23,7 +24,6 @@ from napari_nh2st.training.events import (
     TrainStarted,
 )
 from napari_nh2st.training.record import RunRecord
-from napari_nh2st.training.refusals import check_record
 from napari_nh2st.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def train(
         As :func:`~napari_nh2st.training.train_events`; no section is left to train on, the start
         model has seen one that is held out, or one has no gene of the panel.
     """
-    from napari_nh2st.evaluation.held_out import check_panel, trained_earlier
+    from napari_nh2st.evaluation.training_run import check_panel, trained_earlier
     from napari_nh2st.training import load_study
 
     record = RunRecord(tuple(sections), settings, name, tuple(held_out), trust_positions)
@@ -205,7 +205,7 @@ def _check_early(record: RunRecord) -> None:
 
 
 def _model_folder() -> str:
-    from napari_nh2st.training.fit import MODEL_FOLDER
+    from napari_nh2st.training.loop import MODEL_FOLDER
 
     return MODEL_FOLDER
 
@@ -225,7 +225,7 @@ class _Run:
     inbox: Inbox
 
     def train(self) -> Iterator[TrainingEvent]:
-        from napari_nh2st.evaluation.held_out import check_panel
+        from napari_nh2st.evaluation.training_run import check_panel
         from napari_nh2st.training import train_events
 
         stop = self.inbox.stopped
@@ -270,7 +270,7 @@ class _Run:
     def score_start(self, panel: Sequence[str]) -> Iterator[TrainingEvent]:
         """Score what the training starts from."""
         from napari_nh2st.evaluation import write_evaluation
-        from napari_nh2st.evaluation.held_out import (
+        from napari_nh2st.evaluation.training_run import (
             TEST_BEFORE_FOLDER,
             evaluate_start,
             scores_over,
@@ -302,7 +302,7 @@ class _Run:
         ``keep``: write the scores as well, which says that nothing is left to be done.
         """
         from napari_nh2st.evaluation import evaluate, write_evaluation
-        from napari_nh2st.evaluation.held_out import TEST_FOLDER, write_reliability
+        from napari_nh2st.evaluation.training_run import TEST_FOLDER, write_reliability
 
         if not self.test:
             return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         TrainFinished,
         TrainStarted,
     )
-    from napari_nh2st.training.fit import train, train_events
+    from napari_nh2st.training.loop import train, train_events
     from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
     from napari_nh2st.training.study import MeasuredSection, load_study
 
@@ -47,7 +47,7 @@ _attribute, __dir__, _ = lazy_loader.attach(
             "TrainFinished",
             "TrainStarted",
         ],
-        "fit": ["train", "train_events"],
+        "loop": ["train", "train_events"],
         "settings": ["AugmentationSettings", "TrainSettings"],
         "study": ["MeasuredSection", "load_study"],
     },

@@ -353,7 +353,7 @@ def test_the_process_is_warm_when_the_dock_is_seen(qtbot: QtBot, widget: TrainWi
     widget.show()
     (jobs,) = made
     assert widget.idle_jobs() is jobs  # devices are asked for in the same one
-    assert "napari_nh2st.training.fit" in jobs.warm_up
+    assert "napari_nh2st.training.loop" in jobs.warm_up
     widget.train.click()
     finish(qtbot, widget)
     assert [len(jobs.runs) for jobs in made] == [1, 0]

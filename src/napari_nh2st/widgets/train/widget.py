@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _PARTS = 1000
 """Of an epoch, for the bar."""
 
-_WARM_UP = ("napari_nh2st.training.fit", "napari_nh2st.evaluation.held_out")
+_WARM_UP = ("napari_nh2st.training.loop", "napari_nh2st.evaluation.training_run")
 
 new_jobs = JobProcess
 """Makes what runs trainings."""

@@ -17,9 +17,9 @@ from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, read_config
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.sources import load_model
+from napari_nh2st.training.checks import check_not_seen as check_not_seen  # for the command line
 from napari_nh2st.training.defaults import same_settings
-from napari_nh2st.training.fit import MODEL_FOLDER
-from napari_nh2st.training.refusals import check_not_seen as check_not_seen  # for the command line
+from napari_nh2st.training.loop import MODEL_FOLDER
 from napari_nh2st.training.run_state import LAST
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
