@@ -16,13 +16,13 @@ from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.analysis.scores import gene_scores, summarize
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
+from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.inference.device import place
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import write_anndata
 from napari_nh2st.training.notices import check_overlaps, overlaps
-from napari_nh2st.training.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 
 _OTHER_PITCH = 1.25

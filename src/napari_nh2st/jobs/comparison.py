@@ -57,8 +57,8 @@ class Compared:
     ----------
     prediction
         Spots × the model's panel with ``layers["measured"]``, as
-        :func:`~napari_nh2st.training.spot_prediction.predict_spots` gives it. The rest is in it as
-        well, see :func:`~napari_nh2st.analysis.comparison.keep_comparison`.
+        :func:`~napari_nh2st.evaluation.spot_prediction.predict_spots` gives it. The rest is in it
+        as well, see :func:`~napari_nh2st.analysis.comparison.keep_comparison`.
     scores
         One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
