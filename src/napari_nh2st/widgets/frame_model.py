@@ -1,12 +1,12 @@
-"""A DataFrame as Qt's tables want it: rounded for reading, genes with their reliability."""
+"""A DataFrame as Qt's tables show it: numbers rounded for reading, genes with their reliability."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
-from qtpy.QtWidgets import QWidget
+from numpy.typing import NDArray
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.reliability import (
@@ -23,20 +23,26 @@ _DIGITS = 3
 _MOST_DECIMALS = 6
 _LEAST_P = 0.001
 
+Format = Callable[[Any], str]
+"""Writes a value of a column."""
+
 
 class ColumnHead(NamedTuple):
-    """What stands over a column.
+    """Label of a column, its tooltip, and how its values are written.
 
     Parameters
     ----------
     label
         As short as the column's numbers, if possible.
     meaning
-        Its tooltip.
+        Tooltip of the label.
+    format
+        Writes a value; None for :func:`number_format`.
     """
 
     label: str
     meaning: str
+    format: Format | None = None
 
 
 RELIABILITY_HEAD = ColumnHead(
@@ -45,7 +51,7 @@ RELIABILITY_HEAD = ColumnHead(
 
 
 class FrameModel(QAbstractTableModel):
-    """A DataFrame, without its index.
+    """The rows and columns of a DataFrame, without its index.
 
     Numbers of a column have the same number of decimals. Where there are columns ``gene`` and
     ``reliability``, genes have a badge, and those that are known to be predicted badly are greyed.
@@ -53,37 +59,98 @@ class FrameModel(QAbstractTableModel):
     Parameters
     ----------
     heads
-        Of columns, by their name; a column that is not there is called by its name.
+        By the name of the column; a column that is not there is labelled with its name.
+    badge
+        The column whose cells have the badge.
     parent
         Of the model.
+
+    Attributes
+    ----------
+    table
+        What is shown, in the order shown.
     """
 
-    def __init__(self, heads: Mapping[str, ColumnHead], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        heads: Mapping[str, ColumnHead] | None = None,
+        badge: str = "gene",
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.heads = {"reliability": RELIABILITY_HEAD, **heads}
+        self.heads = {"reliability": RELIABILITY_HEAD, **(heads or {})}
+        self.badge = badge
         self.table = pd.DataFrame()
-        self.reliable_from = THRESHOLD
         self._given = self.table
-        self._words: list[Callable[[Any], str]] = []
+        self._places: NDArray[np.intp] = np.empty(0, np.intp)
+        self._reliable_from = THRESHOLD
+        self._formats: list[Format] = []
         self._sorted_by: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
+
+    @property
+    def reliable_from(self) -> float:
+        """Reliability below which a gene is greyed."""
+        return self._reliable_from
+
+    @reliable_from.setter
+    def reliable_from(self, least: float) -> None:
+        self._reliable_from = least
+        self._draw_again()
 
     def set_table(self, table: pd.DataFrame) -> None:
         """Show another table, sorted as the one before if it has the same columns."""
         same = list(table.columns) == list(self._given.columns)
         column, order = self._sorted_by if same else (-1, Qt.SortOrder.AscendingOrder)
         self.beginResetModel()
-        self._given = table
-        self._words = [number_words(str(name), column) for name, column in table.items()]
+        self._take(table)
         self._sorted_by = (column, order)
-        self.table = self._in_order()
+        self._put_in_order()
         self.endResetModel()
 
+    def set_values(self, table: pd.DataFrame) -> None:
+        """Show other values of the same rows, in the order they were given; selections stay.
+
+        Raises
+        ------
+        ValueError
+            The table has another number of rows, or other columns.
+        """
+        if len(table) != len(self._given) or list(table.columns) != list(self._given.columns):
+            raise ValueError("Other rows or columns are another table: set it.")
+        self._take(table)
+        self.sort(*self._sorted_by)
+        self._draw_again()
+
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column, empty places last; -1 for the order given."""
+        """Sort by a column, equal values as they were given, empty places last; -1 for no column.
+
+        What is selected stays selected.
+        """
         self.layoutAboutToBeChanged.emit()
+        before, former = self.persistentIndexList(), self._places
         self._sorted_by = (column, order)
-        self.table = self._in_order()
+        self._put_in_order()
+        row_of = np.argsort(self._places)
+        after = [self.index(int(row_of[former[index.row()]]), index.column()) for index in before]
+        self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
+
+    def text(self, row: int, column: int) -> str:
+        """What a cell shows."""
+        return self._formats[column](self.table.iat[row, column])
+
+    def is_greyed(self, row: int) -> bool:
+        """Whether a row is of a gene that is known to be predicted badly."""
+        reliability = self.reliability(row)
+        return reliability is not None and reliability < self.reliable_from
+
+    def reliability(self, row: int) -> float | None:
+        """Held-out PCC of a row's gene: NaN where unknown, None where the table has none."""
+        if "reliability" not in self.table:
+            return None
+        return float(self.table["reliability"].iat[row])
+
+    # --- what Qt asks ---
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # Qt's name
         """Rows."""
@@ -94,7 +161,7 @@ class FrameModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else self.table.shape[1]
 
     def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:  # Qt's name
-        """What a column is called, and what it means."""
+        """Label of a column, and what it means."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         name = str(self.table.columns[section])
@@ -106,51 +173,96 @@ class FrameModel(QAbstractTableModel):
         return None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
-        """What a cell shows."""
+        """Text, badge, color and tooltip of a cell."""
         row, column = index.row(), index.column()
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return self._words[column](self.table.iat[row, column])
+                return self.text(row, column)
             case Qt.ItemDataRole.TextAlignmentRole if _is_number(self.table.iat[row, column]):
                 return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            case Qt.ItemDataRole.DecorationRole if self.table.columns[column] == "gene":
-                reliability = self._reliability(row)
+            case Qt.ItemDataRole.DecorationRole if self.table.columns[column] == self.badge:
+                reliability = self.reliability(row)
                 if reliability is not None:
                     return dot_icon(badge_color(reliability, self.reliable_from))
-            case Qt.ItemDataRole.ForegroundRole if self.is_unreliable(row):
+            case Qt.ItemDataRole.ForegroundRole if self.is_greyed(row):
                 return GREYED
             case Qt.ItemDataRole.ToolTipRole:
-                reliability = self._reliability(row)
+                reliability = self.reliability(row)
                 if reliability is not None and "gene" in self.table:
                     gene = self.table["gene"].iat[row]
                     reason = reliability_reason(reliability, self.reliable_from)
                     return for_qt(f"{gene}: {reason}")
         return None
 
-    def is_unreliable(self, row: int) -> bool:
-        """Whether a row is of a gene that is known to be predicted badly."""
-        reliability = self._reliability(row)
-        return reliability is not None and reliability < self.reliable_from
+    def _take(self, table: pd.DataFrame) -> None:
+        self._given = table.reset_index(drop=True)
+        self._formats = [
+            getattr(self.heads.get(str(name)), "format", None) or number_format(str(name), column)
+            for name, column in table.items()
+        ]
 
-    def _reliability(self, row: int) -> float | None:
-        """NaN where it is not known, None where the table does not tell."""
-        if "reliability" not in self.table:
-            return None
-        return float(self.table["reliability"].iat[row])
-
-    def _in_order(self) -> pd.DataFrame:
+    def _put_in_order(self) -> None:
+        """Sort the table, and keep where each of its rows was given."""
         column, order = self._sorted_by
-        if not 0 <= column < self._given.shape[1]:
-            return self._given
-        return self._given.sort_values(
-            self._given.columns[column],
-            ascending=order == Qt.SortOrder.AscendingOrder,
-            kind="stable",
-            ignore_index=True,
-        )
+        self._places = np.arange(len(self._given))
+        if 0 <= column < self._given.shape[1]:
+            values = self._given.iloc[:, column]
+            if not pd.api.types.is_numeric_dtype(values):
+                values = values.map(lambda value: str(value).casefold())
+            ascending = order == Qt.SortOrder.AscendingOrder
+            in_order = values.sort_values(ascending=ascending, kind="stable")
+            self._places = in_order.index.to_numpy(np.intp)
+        self.table = self._given.iloc[self._places].reset_index(drop=True)
+
+    def _draw_again(self) -> None:
+        if len(self.table):
+            last = self.index(len(self.table) - 1, self.columnCount() - 1)
+            self.dataChanged.emit(self.index(0, 0), last)
 
 
-def number_words(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
+class FrameFilter(QSortFilterProxyModel):
+    """Leaves rows of a :class:`FrameModel` out; the model sorts itself, in one go.
+
+    Parameters
+    ----------
+    model
+        Whose rows.
+    """
+
+    def __init__(self, model: FrameModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._model = model
+        self._shows: Callable[[pd.DataFrame], Any] | None = None
+        self._shown: NDArray[np.bool_] = np.empty(0, bool)
+        self._of: pd.DataFrame | None = None
+        self.setSourceModel(model)
+
+    def show_only(self, shows: Callable[[pd.DataFrame], Any] | None) -> None:
+        """Show the rows for which this is true.
+
+        Parameters
+        ----------
+        shows
+            A table → (n,) booleans, one for each of its rows; None shows all.
+        """
+        self._shows, self._of = shows, None
+        self.invalidateFilter()
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # Qt's name
+        """Whether a row is shown."""
+        if self._shows is None:
+            return True
+        if self._of is not self._model.table:
+            self._of = self._model.table
+            self._shown = np.asarray(self._shows(self._of), bool)
+        return bool(self._shown[row])
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Have the model sort itself: Qt would compare row by row."""
+        self._model.sort(column, order)
+
+
+def number_format(name: str, column: "pd.Series[Any]") -> Format:
     """How the values of a column are written.
 
     Parameters
@@ -171,12 +283,17 @@ def number_words(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
         decimals = _DIGITS - 1 - int(np.floor(np.log10(largest)))
         decimals = min(max(decimals, 0), _MOST_DECIMALS)
 
-    def words(value: float) -> str:
+    def write(value: float) -> str:
         if not np.isfinite(value):
             return _UNKNOWN
-        return _with_minus(f"{round(float(value), decimals) + 0.0:,.{decimals}f}")  # no -0.00
+        return with_minus(f"{round(float(value), decimals) + 0.0:,.{decimals}f}")  # no -0.00
 
-    return words
+    return write
+
+
+def with_minus(text: str) -> str:
+    """A number with a true minus sign."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _probability(value: float) -> str:
@@ -187,12 +304,8 @@ def _probability(value: float) -> str:
 
 def _as_it_is(value: Any) -> str:
     if isinstance(value, int | np.integer):
-        return _with_minus(f"{value:,}")
+        return with_minus(f"{value:,}")
     return str(value)
-
-
-def _with_minus(words: str) -> str:
-    return words.replace("-", "\N{MINUS SIGN}")
 
 
 def _is_number(value: Any) -> bool:

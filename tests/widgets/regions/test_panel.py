@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication
 from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
 from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
-from napari_nh2st.widgets import small_table
+from napari_nh2st.widgets import frame_table
 from napari_nh2st.widgets.regions import comparison
 from napari_nh2st.widgets.regions import panel as regions_panel
 from napari_nh2st.widgets.regions.comparison import NOT_INDEPENDENT
@@ -35,7 +35,7 @@ BESIDE = np.array([[5000.0, 5000], [5000, 5100], [5100, 5100]])
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        for module in (regions_panel, comparison, small_table):
+        for module in (regions_panel, comparison, frame_table):
             monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 

@@ -111,7 +111,7 @@ def test_a_click_shows_the_tile(
     assert panel.genes.table.equals(top_genes(shown.prediction, 45, 10))
     reliability = panel.genes.table["reliability"]
     for place, known in enumerate(reliability):
-        assert panel.genes.model.is_unreliable(place) == (known < 0.2)
+        assert panel.genes.model.is_greyed(place) == (known < 0.2)
     assert (reliability < 0.2).any()
     row = int(np.flatnonzero(reliability < 0.2)[0])
     name, value = (panel.genes.model.index(row, column) for column in (0, 3))
@@ -119,7 +119,7 @@ def test_a_click_shows_the_tile(
     assert "is below 0.20" in value.data(Qt.ItemDataRole.ToolTipRole)
     before = badge(name)
     panel.set_threshold(-0.5)
-    assert not any(map(panel.genes.model.is_unreliable, range(len(reliability))))
+    assert not any(map(panel.genes.model.is_greyed, range(len(reliability))))
     assert badge(name) != before
     assert name.data(Qt.ItemDataRole.ToolTipRole) == (
         f"{name.data()}: held-out PCC {reliability[row]:.2f}"

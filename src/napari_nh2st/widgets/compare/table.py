@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.analysis import match_genes
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
+from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel
-from napari_nh2st.widgets.small_table import SmallTable
 
 _HEADS = {
     "gene": ColumnHead("gene", "Name of the gene in the model's panel"),
@@ -113,11 +113,8 @@ class ComparisonTable(QWidget):
         self.note = PlainLabel()
         self.note.setWordWrap(True)
         self.note.hide()
-        self.table = SmallTable("comparison")
-        self.table.model.deleteLater()
-        self.table.model = ScoresModel(_HEADS, self.table)
+        self.table = FrameTable("comparison", model=ScoresModel(_HEADS))
         view = self.table.view
-        view.setModel(self.table.model)
         view.setToolTip(
             "Click a gene to show it, or step with the arrow keys; click a column to sort"
         )
@@ -166,7 +163,7 @@ class ComparisonTable(QWidget):
             self._gene = gene
             self._quiet = True
             self.table.view.selectRow(int(rows[0]))
-            self.table.view.scrollTo(self.table.model.index(int(rows[0]), 0))
+            self.table.view.scrollTo(self.table.view.filter.index(int(rows[0]), 0))
             self._quiet = False
 
     def _fit_columns(self, header: QHeaderView) -> None:

@@ -30,10 +30,10 @@ from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains.legend import DomainLegend
 from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
 from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.scrolled import scroll_within
-from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that mark the domain, the highest score first"),
@@ -308,7 +308,7 @@ class DomainsPanel(QWidget):
         self.restore.setToolTip("Take the last search back; once more to have it again")
         self.restore.clicked.connect(self.restore_former)
         self.markers_title = PlainLabel("Marker genes")
-        self.markers = SmallTable("markers", _HEADS)
+        self.markers = FrameTable("markers", _HEADS)
         self.markers.view.setMinimumHeight(170)
         self.markers.gene_chosen.connect(self.current.show_gene)
 

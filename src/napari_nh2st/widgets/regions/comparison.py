@@ -22,9 +22,9 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.regions import compare_regions
 from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.notifications import show_info
-from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
 NOT_INDEPENDENT = (
     "Neighboring tiles resemble each other and are not independent: p and q are smaller than they "
@@ -106,7 +106,7 @@ class RegionComparison(QWidget):
         self.sentence = PlainLabel()
         self.sentence.setWordWrap(True)
         self.sentence.setToolTip("The regions that the table compares")
-        self.table = SmallTable("comparison", _HEADS)
+        self.table = FrameTable("comparison", _HEADS)
         self.table.view.setMinimumHeight(_TABLE_HEIGHT)
         self.warning = CautionLabel(NOT_INDEPENDENT)
         self.warning.setToolTip("How to read p and q")

@@ -20,6 +20,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
@@ -34,7 +35,6 @@ from napari_nh2st.widgets.regions.polygons import (
 )
 from napari_nh2st.widgets.regions.region_list import RegionList
 from napari_nh2st.widgets.scrolled import scroll_within
-from napari_nh2st.widgets.small_table import SmallTable, with_reliability
 
 ALL_REGIONS = "all regions"
 _MS_BETWEEN_UPDATES = 300
@@ -264,7 +264,7 @@ class RegionsPanel(QWidget):
         self.filter.addItem(ALL_REGIONS)
         self.filter.setToolTip("Region to show in the table")
         self.filter.activated.connect(self._filter)
-        self.table = SmallTable("regions", _HEADS)
+        self.table = FrameTable("regions", _HEADS)
         self.table.view.setMinimumHeight(_TABLE_HEIGHT)
         self.table.gene_chosen.connect(self._show_gene)
         self.comparison = RegionComparison()

@@ -25,10 +25,10 @@ from napari_nh2st.prediction.contents import gene_values
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.scrolled import scroll_within
-from napari_nh2st.widgets.small_table import SmallTable
 from napari_nh2st.widgets.tiles.histogram import Histogram
 from napari_nh2st.widgets.tiles.lookup import TileFacts, TileView, look_up, tile_name
 from napari_nh2st.widgets.tiles.picked import PickedTile
@@ -100,7 +100,7 @@ class TilePanel(QWidget):
         self.clear_button = QPushButton("Clear")
         self.clear_button.setToolTip("Forget the tile and remove its frame (Escape)")
         self.clear_button.clicked.connect(self.clear)
-        self.genes = SmallTable("tile", _HEADS)
+        self.genes = FrameTable("tile", _HEADS)
         self.genes.view.setMinimumHeight(246)
         self.genes.gene_chosen.connect(self._show_gene)
         self.gene_title = PlainLabel()

@@ -4,8 +4,8 @@ import pandas as pd
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_nh2st.jobs.training import HeldOut
+from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel
-from napari_nh2st.widgets.small_table import SmallTable
 
 _HEIGHT = 220
 
@@ -27,7 +27,7 @@ class HeldOutScores(QWidget):
         self._after: HeldOut | None = None
         self.sentence = PlainLabel()
         self.sentence.setWordWrap(True)
-        self.genes = SmallTable("held-out-scores")
+        self.genes = FrameTable("held-out-scores")
         self.genes.view.setToolTip(
             "Pearson correlation of each gene on the held-out sections, of the start model and of "
             "the new one. Click a column to sort; Ctrl+C copies"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_nh2st.widgets.frame_model import number_words
+from napari_nh2st.widgets.frame_model import number_format
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_a_column_has_one_number_of_decimals(
     name: str, values: list[object], words: list[str]
 ) -> None:
     column = pd.Series(values)
-    write = number_words(name, column)
+    write = number_format(name, column)
     assert [write(value) for value in column] == words
 
 
 def test_of_probabilities_only_the_size_is_said() -> None:
     column = pd.Series([4.91e-05, 0.00099, 0.001, 0.0386, 0.96, 1.0, np.nan])
     for name in ("p", "q"):
-        write = number_words(name, column)
+        write = number_format(name, column)
         words = [write(value) for value in column]
         assert words == ["<0.001", "<0.001", "0.001", "0.04", "1", "1", "–"]

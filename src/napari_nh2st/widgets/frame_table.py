@@ -1,0 +1,334 @@
+"""Table of a DataFrame: sorted by a click, searched, stepped through, copied, saved as CSV."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from psygnal import Signal
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.export.table import write_table
+from napari_nh2st.widgets.frame_model import ColumnHead, FrameFilter, FrameModel
+from napari_nh2st.widgets.notifications import show_error, show_info
+
+_ROWS_FOR_WIDTHS = 50
+_AROUND_LABEL_PX, _ARROW_PX = 14, 16
+
+
+class FrameView(QTableView):
+    """Shows the rows of a model; where they are genes, the current row may be the gene shown.
+
+    Parameters
+    ----------
+    model
+        The rows.
+    parent
+        Of the widget.
+
+    Attributes
+    ----------
+    frame, filter
+        The model, and what leaves rows of it out.
+    gene_entered
+        Emitted with the gene of the row that the user has made the current one.
+    gene_chosen
+        Emitted with the gene of a row that was double-clicked.
+    """
+
+    gene_entered = Signal(str)
+    gene_chosen = Signal(str)
+
+    def __init__(self, model: FrameModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.frame = model
+        self.filter = FrameFilter(model, self)
+        self._quiet = False
+        self.setModel(self.filter)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setWordWrap(False)
+        rows, columns, selection = (
+            self.verticalHeader(),
+            self.horizontalHeader(),
+            self.selectionModel(),
+        )
+        assert rows is not None
+        assert columns is not None
+        assert selection is not None
+        rows.hide()
+        rows.setDefaultSectionSize(22)
+        columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        # The first rows tell the widths: reading all of a long table takes seconds.
+        columns.setResizeContentsPrecision(_ROWS_FOR_WIDTHS)
+        columns.sortIndicatorChanged.connect(self._on_sorted)
+        self.columns, self._selection = columns, selection
+        self.setSortingEnabled(True)
+        selection.currentRowChanged.connect(self._on_current)
+        self.doubleClicked.connect(self._on_double_click)
+
+    # --- rows and genes ---
+
+    @property
+    def selected_rows(self) -> list[int]:
+        """Rows of the model's table that are selected, from top to bottom."""
+        shown = sorted(self._selection.selectedRows(), key=lambda index: index.row())
+        return [self.filter.mapToSource(index).row() for index in shown]
+
+    @property
+    def selected_genes(self) -> list[str]:
+        """The genes that are selected, from top to bottom."""
+        return [str(gene) for gene in self.frame.table["gene"].iloc[self.selected_rows]]
+
+    @property
+    def shown_genes(self) -> list[str]:
+        """The genes that are not left out, from top to bottom."""
+        rows = range(self.filter.rowCount())
+        return [self._gene(self.filter.index(row, 0)) for row in rows]
+
+    @property
+    def current_gene(self) -> str | None:
+        """The gene of the current row."""
+        return self._gene(self.currentIndex()) if self.currentIndex().isValid() else None
+
+    def go_to(self, gene: str) -> None:
+        """Make a gene's row the current one, without emitting; none if it is not shown."""
+        genes = self.frame.table.get("gene", pd.Series(dtype=object))
+        rows = np.flatnonzero(genes == gene)
+        index = self.frame.index(int(rows[0]), 0) if len(rows) else QModelIndex()
+        index = self.filter.mapFromSource(index)
+        with self.quietly():
+            if not index.isValid():
+                self._selection.clear()
+            elif index.row() != self.currentIndex().row():
+                self._go_to_index(index)
+
+    def step(self, rows: int) -> None:
+        """Go so many rows down from the current one, or to the first if there is none."""
+        here, last = self.currentIndex(), self.filter.rowCount() - 1
+        row = min(max(here.row() + rows, 0), last) if here.isValid() else 0
+        if last >= 0:
+            self._go_to_index(self.filter.index(row, 0))
+
+    def search(self, text: str) -> None:
+        """Show only the genes whose name contains a text, in any case."""
+        part = text.strip()
+        with self.quietly():
+            self.filter.show_only(
+                (lambda table: table["gene"].str.contains(part, case=False, regex=False))
+                if part
+                else None
+            )
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        """Qt makes another row the current one when that is left out: nobody chose it."""
+        former, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = former
+
+    def _gene(self, index: QModelIndex) -> str:
+        return str(self.frame.table["gene"].iat[self.filter.mapToSource(index).row()])
+
+    def _go_to_index(self, index: QModelIndex) -> None:
+        # The view's own setCurrentIndex selects by the keys that are held: Ctrl+Down would add.
+        flags = QItemSelectionModel.SelectionFlag
+        self._selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        self.scrollTo(index)
+
+    def _on_current(self, current: QModelIndex, _former: QModelIndex) -> None:
+        if current.isValid() and not self._quiet and "gene" in self.frame.table:
+            self.gene_entered.emit(self._gene(current))
+
+    def _on_double_click(self, index: QModelIndex) -> None:
+        if "gene" in self.frame.table:
+            self.gene_chosen.emit(self._gene(index))
+
+    # --- widths ---
+
+    def fit_columns(self) -> None:
+        """As wide as labels and numbers: Qt would leave room for an arrow over every column."""
+        for column in range(self.frame.columnCount()):
+            width = max(self.label_width(column), self.sizeHintForColumn(column))
+            self.setColumnWidth(column, width)
+
+    def label_width(self, column: int) -> int:
+        """Pixels that the label of a column needs."""
+        label = str(self.frame.headerData(column, Qt.Orientation.Horizontal))
+        text = self.columns.fontMetrics()
+        return max(map(text.horizontalAdvance, label.split("\n"))) + _AROUND_LABEL_PX
+
+    def _on_sorted(self, column: int) -> None:
+        """Make room for the arrow."""
+        if column >= 0:
+            width = self.label_width(column) + _ARROW_PX
+            self.setColumnWidth(column, max(width, self.columnWidth(column)))
+
+
+class FrameTable(QWidget):
+    """A DataFrame with buttons to copy it and to save it as CSV.
+
+    A gene has the badge of its ``reliability``, where there is such a column; rows that are below
+    :attr:`reliable_from` are greyed and say why.
+
+    Parameters
+    ----------
+    name
+        Proposed for the CSV file.
+    heads
+        Labels of the columns, by their name.
+    model
+        Another model than a plain :class:`FrameModel` of these heads.
+    parent
+        Of the widget.
+
+    Attributes
+    ----------
+    view, model
+        The table.
+    copy_button, csv_button
+        Copy the selected rows, or all; save all rows.
+    gene_chosen, gene_entered
+        As of :class:`FrameView`.
+    """
+
+    gene_chosen = Signal(str)
+    gene_entered = Signal(str)
+
+    def __init__(
+        self,
+        name: str,
+        heads: Mapping[str, ColumnHead] | None = None,
+        model: FrameModel | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.name = name
+        self.model = model or FrameModel(heads)
+        self.view = FrameView(self.model)
+        self.model.setParent(self)
+        self.view.columns.setStretchLastSection(True)
+        self.view.setToolTip(
+            "Click a column to sort; double-click a gene to show it; Ctrl+C copies"
+        )
+        self.view.gene_chosen.connect(self.gene_chosen.emit)
+        self.view.gene_entered.connect(self.gene_entered.emit)
+        copy = self.view.addAction("Copy")
+        save = self.view.addAction("Save CSV…")
+        assert copy is not None
+        assert save is not None
+        copy.setShortcut(QKeySequence.StandardKey.Copy)
+        copy.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        copy.triggered.connect(self.copy)
+        save.triggered.connect(self._ask)
+        self.view.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.copy_button = QPushButton("Copy")
+        self.copy_button.setToolTip("Copy the selected rows, or all, for a spreadsheet (Ctrl+C)")
+        self.copy_button.clicked.connect(self.copy)
+        self.csv_button = QPushButton("Save CSV…")
+        self.csv_button.setToolTip("Write all rows as CSV")
+        self.csv_button.clicked.connect(self._ask)
+        buttons = QHBoxLayout()
+        buttons.addStretch()
+        buttons.addWidget(self.copy_button)
+        buttons.addWidget(self.csv_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.view)
+        layout.addLayout(buttons)
+        self.show_table(pd.DataFrame())
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows, in the order shown."""
+        return self.model.table
+
+    @property
+    def reliable_from(self) -> float:
+        """Reliability below which a gene is greyed."""
+        return self.model.reliable_from
+
+    @reliable_from.setter
+    def reliable_from(self, least: float) -> None:
+        self.model.reliable_from = least
+
+    def show_table(self, table: pd.DataFrame, hidden: Collection[str] = ()) -> None:
+        """Show a table, sorted and scrolled as the one before if it has the same columns.
+
+        Parameters
+        ----------
+        table
+            All of it is copied and saved.
+        hidden
+            Columns that are not to be seen.
+        """
+        same, had_rows = list(table.columns) == list(self.table.columns), len(self.table) > 0
+        bar = self.view.verticalScrollBar()
+        assert bar is not None
+        at = bar.value()
+        self.model.set_table(table)
+        if same and had_rows:
+            bar.setValue(at)
+        else:
+            self.view.fit_columns()
+        for place, name in enumerate(table.columns):
+            self.view.setColumnHidden(place, name in hidden)
+        if not same:
+            self.view.columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        for button in (self.copy_button, self.csv_button):
+            button.setEnabled(len(table) > 0)
+
+    def copy(self) -> None:
+        """Copy the selected rows, or all if none is, with the header, separated by tabs."""
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        rows = self.view.selected_rows
+        table = self.table.iloc[rows] if rows else self.table
+        clipboard.setText(table.to_csv(sep="\t", index=False))
+
+    def save_csv(self, path: Path) -> None:
+        """Write all rows in the order shown; how it ended is a notification."""
+        if not len(self.table):
+            show_error("The table is empty: there is nothing to save yet.")
+            return
+        try:
+            write_table(self.table.set_index(self.table.columns[0]), path, overwrite=True)
+        except InputError as error:
+            show_error(str(error))
+        else:
+            show_info(f"Wrote {path}")
+
+    def _ask(self) -> None:
+        dialog = QFileDialog(self, "Save the table")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter("CSV (*.csv)")
+        dialog.setDefaultSuffix("csv")  # added before it asks about an existing file
+        dialog.selectFile(f"{self.name}.csv")
+        if dialog.exec():
+            self.save_csv(Path(dialog.selectedFiles()[0]))
+
+
+def with_reliability(table: pd.DataFrame, prediction: AnnData) -> pd.DataFrame:
+    """A table with a column ``gene``, and after it the ``reliability`` where it is known."""
+    if "reliability" not in prediction.var or "gene" not in table:
+        return table
+    reliability = prediction.var["reliability"].reindex(table["gene"]).to_numpy(np.float64)
+    before = list(table.columns[: table.columns.get_loc("gene") + 1])
+    after = list(table.columns[len(before) :])
+    return table.assign(reliability=reliability)[[*before, "reliability", *after]]
