@@ -10,7 +10,8 @@ from napari.layers import Image
 
 from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
+from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 

@@ -9,7 +9,8 @@ from napari.layers import Image
 
 from array_slides import write_tiff
 from napari_nh2st.inference import PredictSettings, predict
-from napari_nh2st.layers.heatmap import PREDICTION_KEY, SHOWN_KEY, Heatmap, heatmap_of
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.keys import PREDICTION_KEY, SHOWN_KEY
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.tile_image import TileImage
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits

@@ -23,14 +23,16 @@ from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.analysis.scores import gene_scores, summarize
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
-from napari_nh2st.layers.expression import (
+from napari_nh2st.layers.expression import read_expression
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.keys import (
     COMPARISON_KEY,
     COMPARISON_KIND_KEY,
+    PREDICTION_KEY,
+    SLIDE_KEY,
     SPOTS_KEY,
-    read_expression,
 )
-from napari_nh2st.layers.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
-from napari_nh2st.layers.reader import SLIDE_KEY, get_reader, read_slide
+from napari_nh2st.layers.reader import get_reader, read_slide
 from napari_nh2st.layers.writer import write_prediction
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide

@@ -16,11 +16,10 @@ from array_slides import write_tiff
 from gene_predictions import gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.domains import draw_domains
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of, id_of
-from napari_nh2st.layers.measured_metadata import MEASURED_SLIDE_KEY
-from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
-from napari_nh2st.layers.roles import PIN_KEY
-from napari_nh2st.layers.slide_below import made_over, slide_below
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.keys import MEASURED_SLIDE_KEY, PIN_KEY, SLIDE_KEY, id_of, made_over
+from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton
 from napari_nh2st.widgets.regions.layers import add_region_layer

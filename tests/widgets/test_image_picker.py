@@ -10,7 +10,8 @@ from pytestqt.qtbot import QtBot
 
 from array_slides import textured, write_tiff
 from image_files import LARGE, SMALL, described, write_ome
-from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
+from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.slide_choice import SlideChoice
 

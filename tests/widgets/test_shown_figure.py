@@ -8,11 +8,11 @@ from pytestqt.qtbot import QtBot
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.layers.keys import SIGNATURE_KEY
 from napari_nh2st.layers.tile_image import placement_of
 from napari_nh2st.session.contrast_limits import ContrastLimits
 from napari_nh2st.session.pins import GeneLayers
 from napari_nh2st.session.shown_figure import shown_figure
-from napari_nh2st.session.signatures import SIGNATURE_KEY
 from shown_predictions import show_prediction
 
 

@@ -13,25 +13,16 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.domain_colormap import domain_colormap
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.roles import DOMAINS_KEY, DOMAINS_NAME_KEY, are_own_domains
+from napari_nh2st.layers.keys import DOMAINS_KEY, OWN_NAME_KEY, SHOWS_DOMAINS
+from napari_nh2st.layers.roles import are_own_domains
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.contents import slide_mpp
 from napari_nh2st.prediction.raster import HeatmapRaster
-from napari_nh2st.session.shown_layers import SHOWS_DOMAINS, ShownLayers
+from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.shown_text import for_qt
 
 if TYPE_CHECKING:
     from napari.types import LayerData
-
-__all__ = [
-    "DOMAINS_KEY",
-    "domain_layer",
-    "draw_domains",
-    "move_domains",
-    "name_domains",
-    "opened_domains",
-    "shows_domains",
-]
 
 _OPACITY = 0.6
 
@@ -136,7 +127,7 @@ def _layer_of(viewer: ViewerModel, prediction: AnnData) -> Labels | None:
 def _attributes(prediction: AnnData) -> dict[str, Any]:
     """Name, look and origin of a new layer."""
     name = for_qt(f"domains · {Path(str(prediction.uns['nh2st']['slide']['name'])).stem}")
-    metadata = {DOMAINS_KEY: prediction, DOMAINS_NAME_KEY: name}
+    metadata = {DOMAINS_KEY: prediction, OWN_NAME_KEY: name}
     return {"name": name, "opacity": _OPACITY, "metadata": metadata}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_nh2st.errors import InputError, first_line
-from napari_nh2st.export.ome_zarr import is_heatmap_image
+from napari_nh2st.layers.keys import COMPARISON_KEY, COMPARISON_KIND_KEY, PREDICTION_KEY, SPOTS_KEY
 from napari_nh2st.layers.reader import slide_layer
 from napari_nh2st.prediction.contents import (
     best_gene,
@@ -37,25 +37,6 @@ from napari_nh2st.spots.checks import pitch_of
 
 if TYPE_CHECKING:
     from napari.types import LayerData
-
-__all__ = [
-    "COMPARISON_KEY",
-    "COMPARISON_KIND_KEY",
-    "SPOTS_KEY",
-    "holds_expression",
-    "is_heatmap_image",
-    "read_expression",
-]
-
-SPOTS_KEY = "nh2st_spots"
-"""Key of a points layer's metadata under which the AnnData of measured spots lies."""
-
-COMPARISON_KEY = "nh2st_comparison"
-"""Key of a points layer's metadata under which the AnnData of a comparison lies, predicted values
-in ``X`` and measured ones in ``layers["measured"]``: the *Compare* dock takes it up."""
-
-COMPARISON_KIND_KEY = "nh2st_comparison_kind"
-"""Beside it: which of the values the layer shows, ``"measured"`` or ``"predicted"``."""
 
 _MEASURED = "measured"
 _MOST_FEATURES = 500
@@ -88,10 +69,8 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
         - of a prediction at spots, points, the measured ones (hidden) below the predicted;
         - of measured spots, points with their total counts.
 
-        The AnnData is in the layers' metadata, under
-        :data:`~napari_nh2st.layers.heatmap.PREDICTION_KEY` or :data:`SPOTS_KEY`, that of a
-        comparison under :data:`COMPARISON_KEY` as well; values are ``features`` of points. In µm,
-        where µm/px is known.
+        The AnnData is in the layers' metadata, see :mod:`napari_nh2st.layers.keys`; values are
+        ``features`` of points. In µm, where µm/px is known.
 
     Raises
     ------
@@ -206,7 +185,7 @@ def _slide_stem(prediction: AnnData) -> str:
 
 
 def _heatmap_layer(prediction: AnnData) -> "LayerData":
-    from napari_nh2st.layers.heatmap import PREDICTION_KEY, layer_name
+    from napari_nh2st.layers.heatmap import layer_name
 
     shown = prediction.uns["nh2st"].get("shown_gene")
     gene = shown if shown in prediction.var_names else best_gene(prediction)
@@ -230,8 +209,6 @@ def _heatmap_layer(prediction: AnnData) -> "LayerData":
 
 def _spot_layers(prediction: AnnData) -> list["LayerData"]:
     """Points of the predicted values and, below them, of the measured ones if there are any."""
-    from napari_nh2st.layers.heatmap import PREDICTION_KEY
-
     tables = {"predicted": pd.DataFrame(prediction.X, columns=prediction.var_names)}
     candidates = prediction
     if _MEASURED in prediction.layers:

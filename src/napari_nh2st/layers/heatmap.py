@@ -10,16 +10,10 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_nh2st.layers.keys import PREDICTION_KEY, SHOWN_KEY, id_of
 from napari_nh2st.layers.tile_image import TileImage, place
 from napari_nh2st.prediction.raster import HeatmapRaster
 from napari_nh2st.shown_text import for_qt
-
-PREDICTION_KEY = "nh2st_prediction"
-"""Key of a heatmap layer's metadata under which its AnnData lies."""
-
-SHOWN_KEY = "nh2st_shown"
-"""Key of a heatmap layer's metadata under which it says what it shows: ``gene``, the ``slide``'s
-name, the id of the ``slide_layer``, and the layer's ``name`` until the user gives another."""
 
 _UNTRAINED = " · UNTRAINED"
 _UNMOVED: dict[str, Any] = {
@@ -243,11 +237,6 @@ def _read_name(name: str, prediction: AnnData) -> tuple[str | None, str]:
         return None, name
     gene = max(genes, key=len)
     return gene, name.removeprefix(f"{gene} · ").removesuffix(_UNTRAINED)
-
-
-def id_of(layer: Layer) -> str:
-    """What tells a layer from all others while the viewer is open."""
-    return str(layer.unique_id)
 
 
 def of_same_model(one: AnnData, other: AnnData) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.shown_text import errors_for_qt, for_qt
 from napari_nh2st.slide import Slide, open_slide
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from napari.types import LayerData
 
     from napari_nh2st.slide.images import ImageChoice
-
-SLIDE_KEY = "nh2st_slide"
-"""Key of a slide layer's metadata under which its :class:`~napari_nh2st.slide.Slide` lies."""
 
 
 def get_reader(
@@ -38,7 +36,8 @@ def get_reader(
     ):
         return None
     if location.suffix.lower() == ".h5ad" or location.is_dir():
-        from napari_nh2st.layers.expression import holds_expression, is_heatmap_image
+        from napari_nh2st.export.ome_zarr import is_heatmap_image
+        from napari_nh2st.layers.expression import holds_expression
 
         if holds_expression(location):
             return _read_expression
@@ -76,7 +75,6 @@ def with_domains(layers: list["LayerData"]) -> list["LayerData"]:
     The heatmap is hidden where its domains were seen last.
     """
     from napari_nh2st.layers.domains import opened_domains, shows_domains
-    from napari_nh2st.layers.heatmap import PREDICTION_KEY
 
     domains: list[LayerData] = []
     for _, attributes, kind in layers:
@@ -106,7 +104,7 @@ def read_slide(
     -------
     list of LayerData
         One multiscale RGB image of lazy dask arrays, in µm where µm/px is known. The slide itself
-        is in its metadata under :data:`SLIDE_KEY`.
+        is in its metadata under :data:`~napari_nh2st.layers.keys.SLIDE_KEY`.
 
     Raises
     ------

@@ -5,23 +5,14 @@ import re
 from anndata import AnnData
 from napari.layers import Image, Labels, Layer
 
-from napari_nh2st.layers.heatmap import PREDICTION_KEY
-
-GENE_KEY = "nh2st_gene"
-"""Key of a pinned layer's metadata under which its gene's name lies."""
-
-PIN_KEY = "nh2st_pin"
-"""Beside it: the id of the heatmap's layer that the gene is of (``source``), the layer's own
-``name``, and whether it is ``in_composite``. A dock that is opened later takes the pin up."""
-
-SIGNATURE_KEY = "nh2st_signature"
-"""Key of a signature layer's metadata under which its name and its genes lie."""
-
-DOMAINS_KEY = "nh2st_domains"
-"""Key of a Labels layer's metadata under which the prediction lies that it shows domains of."""
-
-DOMAINS_NAME_KEY = "nh2st_name"
-"""Beside it: what the layer is called until the user renames it."""
+from napari_nh2st.layers.keys import (
+    DOMAINS_KEY,
+    GENE_KEY,
+    OWN_NAME_KEY,
+    PIN_KEY,
+    PREDICTION_KEY,
+    SIGNATURE_KEY,
+)
 
 
 def is_pin(layer: Layer) -> bool:
@@ -47,6 +38,6 @@ def are_own_domains(layer: Labels) -> bool:
 
     napari numbers names that are taken. One that the user renamed is theirs to show and hide.
     """
-    own = str(layer.metadata.get(DOMAINS_NAME_KEY, ""))
+    own = str(layer.metadata.get(OWN_NAME_KEY, ""))
     numbered = re.escape(own) + r"( \[\d+\])?"
     return DOMAINS_KEY in layer.metadata and re.fullmatch(numbered, layer.name) is not None

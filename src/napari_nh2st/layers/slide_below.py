@@ -7,26 +7,18 @@ from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_nh2st.layers.heatmap import PREDICTION_KEY, SHOWN_KEY, id_of
-from napari_nh2st.layers.measured_metadata import MEASURED_SLIDE_KEY
-from napari_nh2st.layers.reader import SLIDE_KEY
-from napari_nh2st.layers.roles import DOMAINS_KEY, PIN_KEY
+from napari_nh2st.layers.keys import (
+    BESIDE_KEY,
+    DOMAINS_KEY,
+    MEASURED_SLIDE_KEY,
+    PIN_KEY,
+    PREDICTION_KEY,
+    SHOWN_KEY,
+    SLIDE_KEY,
+    id_of,
+    noted_slide,
+)
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.compare.beside import BESIDE_KEY
-
-SLIDE_BELOW_KEY = "nh2st_slide_below"
-"""Key of a layer's metadata under which the id of the slide's layer lies that it was made on."""
-
-
-def made_on(slide_layer: Layer) -> dict[str, str]:
-    """What a layer's metadata say of the slide layer that it is made on."""
-    return {SLIDE_BELOW_KEY: id_of(slide_layer)}
-
-
-def made_over(layer: Layer) -> dict[str, str]:
-    """The same where it is made over a heatmap; empty where the heatmap's slide is not known."""
-    known = _noted(layer)
-    return {} if known is None else {SLIDE_BELOW_KEY: known}
 
 
 def slide_below(viewer: ViewerModel, layer: Layer) -> Image | None:
@@ -47,7 +39,7 @@ def slide_below(viewer: ViewerModel, layer: Layer) -> Image | None:
         has the name. None where it cannot be told, or where the slide is not in the viewer.
     """
     pictures = _pictures(viewer)
-    noted = _noted(layer)
+    noted = noted_slide(layer)
     for picture in pictures:
         if id_of(picture) == noted:
             return picture
@@ -102,7 +94,7 @@ def _slide_of(viewer: ViewerModel, pictures: list[Image], prediction: AnnData) -
     names = {str(notes["name"])} if "name" in notes else set()
     for layer in viewer.layers:  # its heatmap, whose slide is also that of its domains
         if layer.metadata.get(PREDICTION_KEY) is prediction:
-            noted = _noted(layer)
+            noted = noted_slide(layer)
             for picture in pictures:
                 if id_of(picture) == noted:
                     return picture
@@ -111,13 +103,6 @@ def _slide_of(viewer: ViewerModel, pictures: list[Image], prediction: AnnData) -
         return next((each for each in pictures if _fingerprint(each) == str(fingerprint)), None)
     named = [each for each in pictures if names & {each.name, getattr(_path(each), "name", "")}]
     return named[0] if len(named) == 1 else None
-
-
-def _noted(layer: Layer) -> str | None:
-    """Id of the slide's layer that another was made on."""
-    shown = layer.metadata.get(SHOWN_KEY, {}).get("slide_layer")
-    noted: str | None = layer.metadata.get(SLIDE_BELOW_KEY, shown)
-    return noted
 
 
 def _pictures(viewer: ViewerModel) -> list[Image]:

@@ -8,13 +8,11 @@ import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
+from napari_nh2st.layers.keys import OWN_LIMITS_KEY
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 
 LimitsRule = Callable[[NDArray[np.floating]], tuple[float, float]]
 """(n,) values of the tiles → contrast limits, low below high."""
-
-_OWN_LIMITS_KEY = "nh2st_own_limits"
-"""Key of the layer's metadata under which the last limits lie that were not set by hand."""
 
 _SMALL_CHANGE = 0.1
 """Share of the range of contrast limits that nobody sees while a heatmap fills."""
@@ -50,7 +48,7 @@ class TileImage:
 
     @property
     def _own_limits(self) -> list[float] | None:
-        own: list[float] | None = self.layer.metadata.get(_OWN_LIMITS_KEY)
+        own: list[float] | None = self.layer.metadata.get(OWN_LIMITS_KEY)
         return own
 
     @property
@@ -88,7 +86,7 @@ class TileImage:
 
     def follow_values(self) -> None:
         """Let the limits follow the values again, from the next that are shown on."""
-        self.layer.metadata.pop(_OWN_LIMITS_KEY, None)
+        self.layer.metadata.pop(OWN_LIMITS_KEY, None)
 
     def renew_limits(self) -> None:
         """Take the limits from the values that are there."""
@@ -116,7 +114,7 @@ class TileImage:
         if changes or layer.contrast_limits != [low, high]:
             layer.contrast_limits = (low, high)
         if follow:
-            layer.metadata[_OWN_LIMITS_KEY] = layer.contrast_limits
+            layer.metadata[OWN_LIMITS_KEY] = layer.contrast_limits
 
 
 def place(layer: Layer, placement: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
+from napari_nh2st.layers.keys import PREDICTION_KEY, SPOTS_KEY
 from napari_nh2st.prediction.new import PENDING
 
 
@@ -34,9 +35,6 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         The layer shows no prediction, or cannot be written.
     """
     from napari.utils.notifications import show_warning
-
-    from napari_nh2st.layers.expression import SPOTS_KEY
-    from napari_nh2st.layers.heatmap import PREDICTION_KEY
 
     metadata = meta.get("metadata", {})
     values = metadata.get(PREDICTION_KEY, metadata.get(SPOTS_KEY))

@@ -9,16 +9,15 @@ from napari.components import ViewerModel
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of, id_of, of_same_model
-from napari_nh2st.layers.roles import GENE_KEY, PIN_KEY, is_pin
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of, of_same_model
+from napari_nh2st.layers.keys import GENE_KEY, PIN_KEY, id_of
+from napari_nh2st.layers.roles import is_pin
 from napari_nh2st.layers.tile_image import TileImage, place, placement_of
 from napari_nh2st.session.contrast_limits import ContrastLimits
 from napari_nh2st.session.pinned_gene import Pin, pin_name
 from napari_nh2st.session.same_slide import of_same_slide
 from napari_nh2st.session.shown_layers import PinsShown
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-
-__all__ = ["COMPOSITE_COLORMAPS", "GENE_KEY", "PIN_COLORMAPS", "GeneLayers"]
 
 PIN_COLORMAPS = (
     "red",

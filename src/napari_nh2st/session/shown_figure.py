@@ -8,8 +8,7 @@ from napari.layers import Image, Layer
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.session.pins import GENE_KEY
-from napari_nh2st.session.signatures import SIGNATURE_KEY
+from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY
 
 
 def shown_figure(

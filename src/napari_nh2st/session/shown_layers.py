@@ -11,11 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
-from napari_nh2st.layers.heatmap import PREDICTION_KEY
-from napari_nh2st.layers.roles import DOMAINS_KEY, covers_tiles, is_in_composite, is_pin
-
-SHOWS_DOMAINS = "shows_domains"
-"""Key of ``uns["nh2st"]``: whether the domains were seen last, and not a gene."""
+from napari_nh2st.layers.keys import DOMAINS_KEY, PREDICTION_KEY, SHOWS_DOMAINS
+from napari_nh2st.layers.roles import covers_tiles, is_in_composite, is_pin
 
 _BLACK = "black"
 

@@ -14,8 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_nh2st.analysis import signature_score
 from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
-from napari_nh2st.layers.roles import SIGNATURE_KEY
-from napari_nh2st.layers.slide_below import made_over
+from napari_nh2st.layers.keys import SIGNATURE_KEY, made_over
 from napari_nh2st.layers.tile_image import TileImage, place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.session.contrast_limits import PERCENTILES
@@ -23,8 +22,6 @@ from napari_nh2st.session.same_slide import of_same_slide
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.genes.statistics import RepeatedWork
-
-__all__ = ["COLORMAP", "SIGNATURE_KEY", "Signature", "SignatureLayers", "symmetric_limits"]
 
 COLORMAP = "PiYG"
 _SECONDS_BETWEEN = 2.0

@@ -12,7 +12,7 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from qtpy.QtCore import QCoreApplication
 
-from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.notifications import show_warning

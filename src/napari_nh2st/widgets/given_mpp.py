@@ -9,18 +9,9 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_nh2st.layers.heatmap import id_of
+from napari_nh2st.layers.keys import APPLIED_MPP_KEY, GIVEN_MPP_KEY, MPP_STEPS_KEY, id_of
 from napari_nh2st.layers.slide_below import layers_on
 from napari_nh2st.slide import Slide
-
-GIVEN_KEY = "nh2st_given_mpp"
-"""Key of a slide layer's metadata under which the µm/px given for it lies."""
-
-_APPLIED_KEY = "nh2st_applied_mpp"
-"""Key of the same under which that lies by which the layer was scaled last; none: as it came."""
-
-_STEPS_KEY = "nh2st_mpp_steps"
-"""Key of the same for what is needed to go back: the docks come and go."""
 
 _SAME_MPP = 1e-4
 """µm/px: as near as a box shows them."""
@@ -74,7 +65,7 @@ def given_or_own(slide: Slide, given: float | None) -> Mpp:
 
 def shown_mpp(layer: Image, slide: Slide | None) -> float:
     """The µm/px given for a layer, else its slide's own; 0 where there is neither."""
-    given: float | None = layer.metadata.get(GIVEN_KEY)
+    given: float | None = layer.metadata.get(GIVEN_MPP_KEY)
     if given is None:
         given = slide.mpp[0] if slide is not None and slide.mpp else 0.0
     return given
@@ -99,9 +90,9 @@ def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float)
     """
     if abs(mpp - shown_mpp(layer, slide)) < _SAME_MPP / 2:
         return
-    step = _Step(layer.metadata.get(GIVEN_KEY), None)
+    step = _Step(layer.metadata.get(GIVEN_MPP_KEY), None)
     if slide is not None:
-        applied = layer.metadata.get(_APPLIED_KEY, slide.mpp)
+        applied = layer.metadata.get(APPLIED_MPP_KEY, slide.mpp)
         # That of another reader's layer is its pixels, whatever its file says.
         fitting = [known for known in (applied, None) if _lies_as(layer, known)]
         if fitting:
@@ -110,8 +101,8 @@ def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float)
             stayed = frozenset(map(id_of, viewer.layers)) - moved
             step = _Step(step.given, fitting[0], moved, stayed)
             _scale(viewer, layer, given_or_own(slide, mpp), others)
-    layer.metadata[_STEPS_KEY] = (*_steps(layer), step)
-    layer.metadata[GIVEN_KEY] = mpp
+    layer.metadata[MPP_STEPS_KEY] = (*_steps(layer), step)
+    layer.metadata[GIVEN_MPP_KEY] = mpp
     mpp_news.given.emit(layer)
 
 
@@ -129,7 +120,7 @@ def take_back_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None) -> Non
     if not can_take_back(layer):
         return
     *steps, last = _steps(layer)
-    applied = layer.metadata.get(_APPLIED_KEY)
+    applied = layer.metadata.get(APPLIED_MPP_KEY)
     if last.moved is not None and last.stayed is not None and _lies_as(layer, applied):
         lying = layers_on(viewer, layer)
         others = [
@@ -138,16 +129,16 @@ def take_back_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None) -> Non
             if id_of(other) in last.moved or (id_of(other) not in last.stayed and other in lying)
         ]
         _scale(viewer, layer, last.scaled_by, others)
-    layer.metadata[_STEPS_KEY] = tuple(steps)
+    layer.metadata[MPP_STEPS_KEY] = tuple(steps)
     if last.given is None:
-        layer.metadata.pop(GIVEN_KEY, None)
+        layer.metadata.pop(GIVEN_MPP_KEY, None)
     else:
-        layer.metadata[GIVEN_KEY] = last.given
+        layer.metadata[GIVEN_MPP_KEY] = last.given
     mpp_news.given.emit(layer)
 
 
 def _steps(layer: Image) -> tuple[_Step, ...]:
-    steps: tuple[_Step, ...] = layer.metadata.get(_STEPS_KEY, ())
+    steps: tuple[_Step, ...] = layer.metadata.get(MPP_STEPS_KEY, ())
     return steps
 
 
@@ -157,7 +148,7 @@ def _scale(viewer: ViewerModel, layer: Image, mpp: Mpp, others: Sequence[Layer])
     unit = "pixel" if mpp is None else "um"
     scale = np.array(layer.scale)
     scale[-2:] = mpp or (1.0, 1.0)
-    layer.metadata[_APPLIED_KEY] = mpp
+    layer.metadata[APPLIED_MPP_KEY] = mpp
     layer.scale, layer.units = scale, (*layer.units[:-2], unit, unit)
     moved = _to_world(layer) @ np.linalg.inv(before)
     for other, place in zip(others, places, strict=True):

@@ -8,7 +8,8 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
+from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.notifications import show_error

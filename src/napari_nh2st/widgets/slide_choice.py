@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QDoubleSpinBox
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.given_mpp import (

@@ -27,7 +27,8 @@ from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.reader import SLIDE_KEY, read_slide
+from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target

@@ -12,7 +12,8 @@ from napari.layers import Image
 from pytestqt.qtbot import QtBot
 
 from gene_predictions import STEP_PX, add_heatmap, as_image, gene_prediction
-from napari_nh2st.layers.heatmap import PREDICTION_KEY, Heatmap, heatmap_of
+from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.keys import PREDICTION_KEY
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from viewers import VIEWERS
 

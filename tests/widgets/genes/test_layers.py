@@ -12,9 +12,9 @@ from scipy.stats import zscore
 
 from gene_predictions import add_heatmap, as_image, gene_prediction
 from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY
 from napari_nh2st.session.display import DisplaySettings
-from napari_nh2st.session.pins import GENE_KEY
-from napari_nh2st.session.signatures import SIGNATURE_KEY, Signature, symmetric_limits
+from napari_nh2st.session.signatures import Signature, symmetric_limits
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.genes import session as session_module
 from napari_nh2st.widgets.genes.session import GeneSession

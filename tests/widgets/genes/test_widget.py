@@ -18,8 +18,8 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import GENE_KEY
 from napari_nh2st.session.display import DisplaySettings
-from napari_nh2st.session.pins import GENE_KEY
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.genes import pins as gene_pins

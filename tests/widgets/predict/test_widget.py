@@ -24,8 +24,7 @@ from local_jobs import LocalJobs
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings
-from napari_nh2st.layers.heatmap import PREDICTION_KEY
-from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import export_button, slide_choice

@@ -19,8 +19,9 @@ from qtpy.QtWidgets import QAction, QFileDialog
 
 from misplaced_sections import mirrored_section
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.measured_metadata import (
+from napari_nh2st.layers.keys import (
     FIX_KEY,
+    GIVEN_MPP_KEY,
     MEASURED_SLIDE_KEY,
     POSITIONS_PATH_KEY,
     SPOTS_PATH_KEY,
@@ -28,7 +29,6 @@ from napari_nh2st.layers.measured_metadata import (
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
 from napari_nh2st.widgets.dropped_files import kind_of
-from napari_nh2st.widgets.given_mpp import GIVEN_KEY
 from napari_nh2st.widgets.train import check as train_check
 from napari_nh2st.widgets.train import sections as train_sections
 from napari_nh2st.widgets.train.check import Found, Measured
@@ -516,7 +516,7 @@ def test_a_slide_in_two_layers_is_one_section_with_the_mpp_that_was_typed(
     table.add_from_layers()
     (row,) = table.rows.all
     assert (row.slide, row.mpp) == (study[0].slide, None)
-    layer.metadata[GIVEN_KEY] = 6.5
+    layer.metadata[GIVEN_MPP_KEY] = 6.5
     table.add_from_layers()
     (row,) = table.rows.all
     assert row.mpp == 6.5

@@ -5,11 +5,9 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
+from napari_nh2st.layers.keys import BESIDE_KEY
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.session.shown_layers import ShownLayers
-
-BESIDE_KEY = "nh2st_beside"
-"""Key of the metadata of a slide's second layer, which is no slide to choose."""
 
 
 class SideBySide:

@@ -10,20 +10,19 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
 from napari_nh2st.jobs.comparison import Compared
-from napari_nh2st.layers.expression import COMPARISON_KEY, COMPARISON_KIND_KEY
-from napari_nh2st.layers.heatmap import PREDICTION_KEY
-from napari_nh2st.layers.reader import SLIDE_KEY
+from napari_nh2st.layers.keys import (
+    COMPARISON_KEY,
+    COMPARISON_KIND_KEY,
+    FOLLOWER_KEY,
+    KEPT_KEY,
+    PREDICTION_KEY,
+    SLIDE_KEY,
+)
 from napari_nh2st.shown_text import from_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.widgets.compare.layers import KINDS, Kind
 from napari_nh2st.widgets.compare.source import MeasuredST
-
-KEPT_KEY = "nh2st_kept"
-"""Key of a layer's metadata under which a :class:`Kept` lies."""
-
-FOLLOWER_KEY = "nh2st_follower"
-"""Key of the same under which a weak reference to the :class:`Follower` of the layer lies."""
 
 
 class Follower(Protocol):

@@ -11,7 +11,7 @@ from napari.layers import Image, Points
 from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
-from napari_nh2st.layers.expression import COMPARISON_KIND_KEY
+from napari_nh2st.layers.keys import COMPARISON_KIND_KEY
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.shown_text import for_qt

@@ -15,13 +15,15 @@ from psygnal import Signal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.comparison import ANOTHER_SLIDE_BELOW, Compared
-from napari_nh2st.layers.expression import COMPARISON_KEY
-from napari_nh2st.layers.heatmap import PREDICTION_KEY
-from napari_nh2st.layers.measured_metadata import (
+from napari_nh2st.layers.keys import (
+    BESIDE_KEY,
+    COMPARISON_KEY,
     FIX_KEY,
+    FOLLOWER_KEY,
     MEASURED_SLIDE_KEY,
     PART_KEY,
     POSITIONS_PATH_KEY,
+    PREDICTION_KEY,
     SPOTS_PATH_KEY,
 )
 from napari_nh2st.slide import Slide
@@ -30,16 +32,8 @@ from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.choice import Parts
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
-from napari_nh2st.widgets.compare.beside import BESIDE_KEY
 from napari_nh2st.widgets.compare.fix import FixBox
-from napari_nh2st.widgets.compare.kept import (
-    FOLLOWER_KEY,
-    Kept,
-    Left,
-    is_of_slide,
-    shown_gene,
-    slide_layer_of,
-)
+from napari_nh2st.widgets.compare.kept import Kept, Left, is_of_slide, shown_gene, slide_layer_of
 from napari_nh2st.widgets.compare.latest_work import LatestWork
 from napari_nh2st.widgets.compare.layers import MeasuredLayers
 from napari_nh2st.widgets.compare.source import (

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.keys import MARKER_KEY
 from napari_nh2st.layers.tile_positions import unit_factors
 from napari_nh2st.widgets.predict.run import Box
-from napari_nh2st.widgets.tiles.picked import MARKER_KEY
 
 WHOLE = "whole slide"
 IN_VIEW = "what is in view now"

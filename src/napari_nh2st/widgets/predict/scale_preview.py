@@ -6,8 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 
-from napari_nh2st.layers.slide_below import made_on
-from napari_nh2st.widgets.tiles.picked import MARKER_KEY
+from napari_nh2st.layers.keys import MARKER_KEY, made_on
 
 _NAME = "tile and neighborhood"
 

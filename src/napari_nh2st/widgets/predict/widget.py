@@ -18,7 +18,8 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs import JobFailed, JobProcess
 from napari_nh2st.jobs.prediction import Loading
 from napari_nh2st.layers.domains import move_domains
-from napari_nh2st.layers.heatmap import Heatmap, id_of
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import STOPPED_KEY, id_of
 from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
 from napari_nh2st.widgets.domains.carried_domains import carry_domains
 from napari_nh2st.widgets.duration import duration
@@ -36,9 +37,6 @@ _WARM_UP = ("napari_nh2st.inference.engine", "napari_nh2st.model.folder")
 
 new_jobs = JobProcess
 """Makes what runs predictions."""
-
-STOPPED_KEY = "nh2st_stopped"
-"""Key of a heatmap layer's metadata under which the choice of a run that has not ended lies."""
 
 _Choice = tuple[Path, int, tuple[float, float] | None, str, PredictSettings]
 """Slide, its µm/px, model and settings: what makes a run the same as another."""

@@ -9,13 +9,10 @@ from psygnal import Signal
 from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.slide_below import made_on, slide_below
+from napari_nh2st.layers.keys import MARKER_KEY, NAMED_REGIONS_KEY, made_on
+from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import placement_of
 from napari_nh2st.widgets.regions.polygons import NAME_FEATURE
-from napari_nh2st.widgets.tiles.picked import MARKER_KEY
-
-NAMED_KEY = "nh2st_named_regions"
-"""Key of the metadata of layers whose regions are named as they are drawn."""
 
 EDGE = 0.12
 """Width of an outline in tiles."""
@@ -157,7 +154,7 @@ def _new_layer(
         features=pd.DataFrame({NAME_FEATURE: pd.Series([], dtype=object)}),
         feature_defaults={NAME_FEATURE: ""},
         text={"string": "{" + NAME_FEATURE + "}", "color": _TEXT_COLOR, "size": 12},
-        metadata={NAMED_KEY: True} | metadata,
+        metadata={NAMED_REGIONS_KEY: True} | metadata,
         **placement,
     )
     layer.current_edge_width = edge

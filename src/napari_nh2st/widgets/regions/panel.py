@@ -18,13 +18,14 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.regions import region_statistics
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import NAMED_REGIONS_KEY
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
-from napari_nh2st.widgets.regions.layers import NAMED_KEY, RegionLayers
+from napari_nh2st.widgets.regions.layers import RegionLayers
 from napari_nh2st.widgets.regions.polygons import (
     NAME_FEATURE,
     keep_names,
@@ -151,7 +152,7 @@ class RegionsPanel(QWidget):
         if heatmap is None or layer is None:
             self._show_measured(heatmap, {}, pd.DataFrame())
             return
-        if layer.metadata.get(NAMED_KEY):
+        if layer.metadata.get(NAMED_REGIONS_KEY):
             keep_names(layer, region_names(layer))
             layer.feature_defaults = {NAME_FEATURE: ""}  # not the name of the selected shape
         polygons = polygons_in_pixels(layer, heatmap)

@@ -8,12 +8,9 @@ from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.slide_below import made_over
+from napari_nh2st.layers.keys import MARKER_KEY, made_over
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.layers.tile_positions import tile_side
-
-MARKER_KEY = "nh2st_marker"
-"""Key of the metadata of layers that mark something and are no regions."""
 
 LAYER_NAME = "picked tile"
 

@@ -7,18 +7,19 @@ from pathlib import Path
 from napari.layers import Image, Layer, Points
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.measured_metadata import (
+from napari_nh2st.layers.keys import (
     FIX_KEY,
+    GIVEN_MPP_KEY,
     MEASURED_SLIDE_KEY,
     PART_KEY,
     POSITIONS_PATH_KEY,
+    SLIDE_KEY,
     SPOTS_PATH_KEY,
 )
-from napari_nh2st.layers.reader import SLIDE_KEY
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import Fix, SpotChoice
 from napari_nh2st.spots.choice import NO_CHOICE
-from napari_nh2st.widgets.given_mpp import GIVEN_KEY, given_or_own
+from napari_nh2st.widgets.given_mpp import given_or_own
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def open_slides(layers: Iterable[Layer]) -> list[OpenSlide]:
     for layer in layers:
         slide = layer.metadata.get(SLIDE_KEY) if isinstance(layer, Image) else None
         if isinstance(slide, Slide):
-            given = _given(slide, layer.metadata.get(GIVEN_KEY))
+            given = _given(slide, layer.metadata.get(GIVEN_MPP_KEY))
             which = (slide.path, slide.image if len(slide.images) > 1 else None)
             found[which] = found.get(which) or given
     return [OpenSlide(path, mpp, image) for (path, image), mpp in found.items()]
