@@ -1,0 +1,68 @@
+"""Buttons, progress bar and status line of what a dock runs."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_nh2st.widgets.labels import PlainLabel
+
+
+class RunControls(QWidget):
+    """Run and Cancel side by side, and below them how far it is, as a bar and in words.
+
+    Parameters
+    ----------
+    run, cancel
+        Texts of the buttons.
+    parent
+        Of the widget.
+
+    Attributes
+    ----------
+    run, cancel
+        The buttons.
+    bar
+        Without a number while nothing is known of the total, empty while nothing runs.
+    status
+        How it goes, or how it ended; can be selected to be copied.
+    """
+
+    def __init__(
+        self, run: str = "Run", cancel: str = "Cancel", parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.run = QPushButton(run)
+        self.cancel = QPushButton(cancel)
+        self.bar = QProgressBar()
+        self.status = PlainLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run)
+        buttons.addWidget(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
+        self.show_running(False)
+
+    def show_running(self, running: bool) -> None:
+        """Enable one of the buttons; a run begins with a bar without a number."""
+        self.run.setEnabled(not running)
+        self.cancel.setEnabled(running)
+        if running:
+            self.bar.setRange(0, 0)
+        elif self.bar.maximum() == 0:  # the total never came
+            self.reset_bar()
+
+    def show_progress(self, done: int, total: int, status: str | None = None) -> None:
+        """Show how far it is; None leaves the status as it is."""
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        if status is not None:
+            self.status.setText(status)
+
+    def reset_bar(self) -> None:
+        """Show no progress."""
+        self.bar.setRange(0, 1)
+        self.bar.reset()
