@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,19 @@ def test_zeros_inside_a_whole_jpeg(tmp_path: Path, progressive: bool) -> None:
         slide.levels[0].read_segment(0, 0)
 
 
+def test_bytes_behind_the_image_of_a_whole_jpeg_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    Image.fromarray(picture()).save(path, quality=90)
+    expected = np.asarray(Image.open(path))
+    path.write_bytes(padded(path.read_bytes()))
+    with open_slide(path) as slide:
+        assert slide.notices == ()
+        np.testing.assert_array_equal(slide.read_region(0, 0, 512, 512), expected)
+        (notice,) = slide.notices
+        assert "bytes behind its image" in notice
+        assert notice in slide_notices(slide)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -287,6 +300,63 @@ def test_directory_that_does_not_fit_its_list_of_tiles(
     path = pyramid(tmp_path / name, "zlib")
     set_tag(path, page, tag, value)
     assert said in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["slide.svs", "slide.tif"])
+@pytest.mark.parametrize(
+    ("tag", "value", "said"),
+    [
+        ("ImageWidth", 0, "page 2 has no size"),
+        ("ImageLength", 64, "page 2 of 200 × 64 px needs 4 strips and lists 19"),
+        ("PlanarConfiguration", 9, "unknown PlanarConfiguration 9"),
+        ("StripOffsets list", 2**31, "page 2 lists strips behind the end of the file"),
+    ],
+)
+def test_a_damaged_label_does_not_take_the_slide_with_it(
+    tmp_path: Path, name: str, tag: str, value: int, said: str
+) -> None:
+    path = with_label(tmp_path / name)
+    with open_slide(path) as slide:
+        assert slide.notices == ()
+    with tifffile.TiffFile(path) as tiff:
+        entry = tiff.pages[2].tags[tag.split()[0]]
+    is_list = tag.endswith("list")
+    place, width = (
+        (entry.offset + 8 if is_list else entry.valueoffset),
+        2 if entry.dtype == 3 else 4,
+    )
+    overwrite(path, place, value.to_bytes(width, "little"))
+    assert_only_the_label_is_lost(path, said)
+
+
+def test_a_label_whose_pixels_are_not_in_the_file_does_not_take_the_slide_with_it(
+    tmp_path: Path,
+) -> None:
+    path = with_label(tmp_path / "slide.svs")
+    set_tag(path, 2, 273, 2**31, index=0)
+    assert_only_the_label_is_lost(path, "The label image is left out.")
+
+
+def with_label(path: Path) -> Path:
+    """A slide of two levels and a label, as Aperio has it by its suffix."""
+    aperio = "Aperio Image Library v11.2.1\r\n"
+    with tifffile.TiffWriter(path) as writer:
+        write = partial(writer.write, photometric="rgb", metadata=None, software=False)
+        for step in (1, 2):
+            described = f"{aperio}512x512|MPP = 0.5" if path.suffix == ".svs" else None
+            tiles = np.ascontiguousarray(picture()[::step, ::step])
+            write(tiles, tile=(TILE, TILE), subfiletype=int(step > 1), description=described)
+        described = f"{aperio}label 200x300" if path.suffix == ".svs" else "label"
+        write(picture()[:300, :200], rowsperstrip=16, subfiletype=1, description=described)
+    return path
+
+
+def assert_only_the_label_is_lost(path: Path, said: str) -> None:
+    with open_slide(path) as slide:
+        assert "label" not in slide.associated
+        assert any("left out" in notice and said in notice for notice in slide.notices)
+        assert slide.n_native_levels == 2
+        np.testing.assert_array_equal(slide.read_region(0, 0, 512, 512), picture())
 
 
 def test_tile_without_compression_of_too_few_bytes(tmp_path: Path) -> None:

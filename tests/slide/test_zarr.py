@@ -235,7 +235,23 @@ def test_empty_chunks_that_a_writer_left_out_are_read(tmp_path: Path) -> None:
     folder = written(tmp_path / "slide.zarr", pixels, "cyx")
     assert not (folder / "0/0.1.1").exists()
     with open_slide(folder) as slide:
+        assert slide.notices == ()
         np.testing.assert_array_equal(slide.read_region(0, 0, 256, 256), pixels.transpose(1, 2, 0))
+
+
+def test_chunks_that_nothing_shows_to_have_been_empty_are_said(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(1, 255, (3, 256, 256), np.uint8)
+    pixels[:, 64:192, 64:192] = 0
+    folder = written(tmp_path / "slide.zarr", pixels, "cyx")
+    group = zarr.open_group(folder)
+    multiscales = group.attrs["multiscales"]
+    group.attrs["multiscales"] = [{**multiscales[0], "datasets": multiscales[0]["datasets"][:1]}]
+    with open_slide(folder) as slide:
+        (notice,) = slide.notices
+    assert notice == (
+        "12 of the 48 chunks of level 0 are not stored, and shown black: they were empty, or are "
+        "lost."
+    )
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -26,19 +26,26 @@ _ZEROS = bytes(32)
 _OF_DAMAGE = ("corrupt jpeg data", "premature end")
 """What libjpeg's warnings of damage say; it warns of rare but sound data, too."""
 
+_LEFT_OVER = "extraneous bytes before marker 0xd9"
+"""Its last warning, of bytes between image and end; it comes alone if all before was sound."""
+
 
 class Suspicion(SegmentError):
     """The data can be decoded, but not as an undamaged image would be."""
 
 
+class LeftOver(Suspicion):
+    """The image is complete, and bytes are left between it and its end."""
+
+
 @dataclass(frozen=True)
 class JpegHeader:
-    """What stands before the first scan.
+    """Size and kind of a JPEG, as its segments before the first scan have them.
 
     Attributes
     ----------
     height, width, components, bits
-        Of the image.
+        Size in px, number of components, and bits of a sample.
     scan
         Offset of the marker that begins the first scan.
     is_sequential
@@ -104,6 +111,8 @@ def decode_strictly(
 
     Raises
     ------
+    LeftOver
+        libjpeg warns of bytes behind the image, and of nothing before.
     Suspicion
         libjpeg warns of damage.
     """
@@ -118,8 +127,10 @@ def decode_strictly(
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colors, strict=True)
     except ValueError as error:
-        if any(words in str(error).lower() for words in _OF_DAMAGE):
-            raise Suspicion(f"the JPEG data is damaged ({error})") from error
+        words = str(error).lower()
+        if any(of_damage in words for of_damage in _OF_DAMAGE):
+            kind = LeftOver if _LEFT_OVER in words else Suspicion
+            raise kind(f"the JPEG data is damaged ({error})") from error
         return None  # other warnings, and factors of subsampling that TurboJPEG has no name for
     return pixels
 

@@ -42,6 +42,11 @@ class Level(ABC):
         return f"<{type(self).__name__} {height} × {width}, segments of {rows} × {columns}>"
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What reading met that the user should know, each a sentence."""
+        return ()
+
+    @property
     def n_segments(self) -> tuple[int, int]:
         """Number of rows and columns of segments."""
         return (

@@ -214,7 +214,9 @@ def _look_for_lost_chunks(levels: Sequence[ZarrLevel]) -> tuple[str, ...]:
     found = []
     for index, level in enumerate(levels):
         finer = levels[index - 1 : index] if index else ()
-        found.append(level.look_for_lost_chunks((*levels[index + 1 : index + 2], *finer)))
+        compared = next((one for one in levels if one is not level and one.is_small), None)
+        neighbors = (*levels[index + 1 : index + 2], *finer)
+        found.append(level.look_for_lost_chunks(neighbors, compared))
     return tuple(notice for notice in found if notice)
 
 

@@ -51,8 +51,6 @@ class Slide:
     associated
         Images by name (``"label"``, ``"macro"``, ``"thumbnail"``), each uint8,
         (height, width, 3), decoded when it is asked for.
-    notices
-        What looks damaged in the file or was left out, each a sentence.
     images
         The images of the file that `open_slide` can open, in its order.
     image
@@ -68,7 +66,6 @@ class Slide:
         self.path = path
         self.vendor = contents.vendor
         self.n_native_levels = len(contents.levels)
-        self.notices = contents.notices
         self.brightfield = contents.brightfield
         self.brightfield_reason = contents.brightfield_reason
         self.bounds = contents.bounds
@@ -117,6 +114,15 @@ class Slide:
     def close(self) -> None:
         """Release the file; levels cannot be read from here on."""
         self._contents.close()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What looks damaged in the file, or was left out, as far as it is known by now.
+
+        A JPEG is looked at when it is first read.
+        """
+        of_levels = (notice for level in self._contents.levels for notice in level.notices)
+        return (*self._contents.notices, *of_levels)
 
     @property
     def shape(self) -> tuple[int, int]:

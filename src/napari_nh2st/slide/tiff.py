@@ -4,7 +4,6 @@ import html
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +113,11 @@ class _Files:
         self._known[page, shift] = stored
         return stored
 
+    @property
+    def damaged(self) -> frozenset[int]:
+        """Offsets of the directories of damaged pages of the slide's own file."""
+        return self._directories[self._main].left_out
+
     def uses(self, page: tifffile.TiffPage) -> bool:
         """Whether pixels of a page were asked for."""
         return any(page.offset == known.offset for known, _ in self._known)
@@ -124,6 +128,10 @@ class _Files:
             f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not the "
             "slide made smaller, or is stored in another way."
         )
+
+    def leave_out_associated(self, name: str, reason: InputError) -> None:
+        """Note that a label, macro or thumbnail cannot be read."""
+        self._left_out.append(f"The {name} image is left out. {reason}")
 
     def mark_misplaced(self) -> None:
         """Mark the pieces, of all pages asked for, that cannot lie where their page says."""
@@ -185,7 +193,7 @@ def _contents(
             f"is {_OVERLAPPING[vendor]}, whose overlapping tiles only OpenSlide stitches; "
             "install napari-nh2st[openslide]"
         )
-    images, associated, left_out = tiff_images(tiff)
+    images, associated, left_out = tiff_images(tiff, files.damaged)
     for page in left_out:
         files.leave_out(page)
     known = [_colors(tiff, files, image) for image in images]
@@ -330,8 +338,12 @@ def _associated(
 ) -> Iterator[tuple[str, Callable[[], NDArray[np.uint8]]]]:
     """Label, macro and thumbnail, each with what decodes it."""
     for name, one in series.items():
-        with suppress(NotReadable, NotImplementedError, ValueError):
+        try:
             yield name, _associated_decoder(one.keyframe, files.stored(one.keyframe), name)
+        except InputError as error:
+            files.leave_out_associated(name, error)
+        except (NotReadable, NotImplementedError, ValueError):
+            continue
 
 
 def _associated_decoder(

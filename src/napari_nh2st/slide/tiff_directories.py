@@ -58,12 +58,15 @@ class Directories:
     starts
         Sorted offsets at which directories, and values outside of them, begin.
     notices
-        What looks damaged and may not be, each a sentence for the user.
+        What looks damaged and may not be, and what is left out, each a sentence for the user.
+    left_out
+        Offsets of the directories of damaged pages that a slide can do without.
     """
 
     pages: dict[int, int]
     starts: NDArray[np.int64]
     notices: tuple[str, ...]
+    left_out: frozenset[int] = frozenset()
 
 
 def check_directories(path: Path) -> Directories:
@@ -126,6 +129,14 @@ class _Directory:
         return next((entry for entry in self.entries if entry.tag == tag), None)
 
 
+class _Damage(Exception):
+    """What is wrong with a page, to follow its number."""
+
+
+def _is_tiled(page: _Directory) -> bool:
+    return any(page[tag] for tag in (_TILE_OFFSETS, _TILE_WIDTH, _TILE_COUNTS))
+
+
 class _Check:
     """One pass over the directories of one file."""
 
@@ -147,6 +158,8 @@ class _Check:
         self._pages: dict[int, int] = {}
         self._values_at: list[int] = []
         self._notices: list[str] = []
+        self._left_out: set[int] = set()
+        self._has_tiles = False
 
     def run(self) -> Directories:
         self._require(self._end)
@@ -155,7 +168,7 @@ class _Check:
         )
         self._follow(first, frozenset())
         starts = np.unique(np.array([*self._seen, *self._values_at], np.int64))
-        return Directories(self._pages, starts, tuple(self._notices))
+        return Directories(self._pages, starts, tuple(self._notices), frozenset(self._left_out))
 
     def _follow(self, offset: int, parents: frozenset[int]) -> None:
         """Check a chain of directories, and the sub-directories of each.
@@ -172,7 +185,7 @@ class _Check:
             chain.add(offset)
             self._seen.add(offset)
             directory = self._directory(offset, len(self._seen) - 1)
-            self._check_page(directory)
+            self._check_or_leave_out(directory)
             tags = [entry.tag for entry in directory.entries]
             if any(tag >= following for tag, following in pairwise(tags)):
                 self._notices.append(
@@ -200,8 +213,6 @@ class _Check:
         for entry in entries:
             if offset + full_size < entry.offset < self._file.size or entry.offset < offset:
                 self._values_at.append(entry.offset)
-            if entry.tag in _NEEDED:
-                self._require(entry.offset + entry.size)
         (following,) = struct.unpack_from(layout.order + layout.link, data, size - layout.link_size)
         return _Directory(number, offset, entries, following)
 
@@ -240,9 +251,29 @@ class _Check:
         values = self._values(entry)
         return int(values[0]) if len(values) else 0
 
+    def _check_or_leave_out(self, page: _Directory) -> None:
+        """Check a page; of a tiled slide, a damaged page of strips is but a label or thumbnail."""
+        if page.number == 0:
+            self._has_tiles = _is_tiled(page)
+        try:
+            for entry in page.entries:
+                if entry.tag in _NEEDED:
+                    self._require(entry.offset + entry.size)
+            self._check_page(page)
+        except (_Damage, InputError) as error:
+            is_cut = isinstance(error, InputError)
+            what = "lists strips behind the end of the file" if is_cut else str(error)
+            if not self._has_tiles or _is_tiled(page) or page[_SUB_DIRECTORIES]:
+                raise error if is_cut else self._damaged(f"page {page.number} {what}")
+            self._pages.pop(page.offset, None)
+            self._left_out.add(page.offset)
+            self._notices.append(
+                f"A label, macro or thumbnail is left out: page {page.number} {what}."
+            )
+
     def _check_page(self, page: _Directory) -> None:
         """Raise where a page's size and its list of tiles or strips do not fit each other."""
-        is_tiled = any(page[tag] for tag in (_TILE_OFFSETS, _TILE_WIDTH, _TILE_COUNTS))
+        is_tiled = _is_tiled(page)
         offsets = page[_TILE_OFFSETS if is_tiled else _STRIP_OFFSETS]
         counts = page[_TILE_COUNTS if is_tiled else _STRIP_COUNTS]
         if page[_OLD_JPEG] or not any((page[_WIDTH], page[_HEIGHT], offsets, counts)):
@@ -251,27 +282,27 @@ class _Check:
         width, height = self._one(page, _WIDTH), self._one(page, _HEIGHT)
         compression = self._one(page, _COMPRESSION, _RAW)
         if width < 1 or height < 1:
-            raise self._damaged(f"page {page.number} has no size")
+            raise _Damage(f"has no size")
         if offsets is None or (counts is None and compression != _RAW):
-            raise self._damaged(f"page {page.number} lacks the list of its tiles or strips")
+            raise _Damage(f"lacks the list of its tiles or strips")
         samples = self._one(page, _SAMPLES, 1)
         extra = page[_EXTRA_SAMPLES]
         n_colors = samples - (extra.n_values if extra else 0)
         if self._one(page, _PHOTOMETRIC) == 0 and page[_PHOTOMETRIC] and n_colors >= 3:
-            raise self._damaged(f"page {page.number} calls its colors grey values")
+            raise _Damage(f"calls its colors grey values")
         for tag, (name, known) in _KNOWN_VALUES.items():
             entry = page[tag]
             values = self._values(entry).tolist() if entry else []
             value = next((value for value in values or [0] if value not in known), None)
             if entry and value is not None:
-                raise self._damaged(f"page {page.number} has the unknown {name} {value}")
+                raise _Damage(f"has the unknown {name} {value}")
         rows, columns = height, width
         if is_tiled:
             rows, columns = self._one(page, _TILE_HEIGHT), self._one(page, _TILE_WIDTH)
         else:
             rows = min(self._one(page, _ROWS_PER_STRIP, height), height)
         if rows < 1 or columns < 1 or samples < 1:
-            raise self._damaged(f"page {page.number} has tiles or strips of no size")
+            raise _Damage(f"has tiles or strips of no size")
         if self._one(page, _IMAGE_DEPTH, 1) > 1 or self._one(page, _TILE_DEPTH, 1) > 1:
             return
         n_rows, n_columns = -(-height // rows), -(-width // columns)
@@ -283,8 +314,8 @@ class _Check:
         n_counts = expected if counts is None else counts.n_values
         what = "tiles" if is_tiled else "strips"
         if not is_whole and (offsets.n_values != expected or n_counts != expected):
-            raise self._damaged(
-                f"page {page.number} of {width:,} × {height:,} px needs {expected:,} {what} and "
+            raise _Damage(
+                f"of {width:,} × {height:,} px needs {expected:,} {what} and "
                 f"lists {offsets.n_values:,}"
                 + ("" if n_counts == offsets.n_values else f", with {n_counts:,} sizes")
             )
@@ -309,8 +340,8 @@ class _Check:
             wrong[0] |= stored[0] < piece_bytes
         if wrong.any():
             found = int(stored[np.flatnonzero(wrong)[0]])
-            raise self._damaged(
-                f"page {page.number} lists a {'tile' if is_tiled else 'strip'} of {found:,} bytes "
+            raise _Damage(
+                f"lists a {'tile' if is_tiled else 'strip'} of {found:,} bytes "
                 f"where {piece_bytes:,} are needed"
             )
 

@@ -1,7 +1,7 @@
 """The images of a TIFF: which pages are their levels, which are label, macro and thumbnail."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,17 @@ class TiffImage:
         return _shape(self.levels[0])
 
 
-def tiff_images(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Series], list[Any]]:
+def tiff_images(
+    tiff: tifffile.TiffFile, damaged: Collection[int] = ()
+) -> tuple[list[TiffImage], dict[str, Series], list[Any]]:
     """The images of a TIFF.
+
+    Parameters
+    ----------
+    tiff
+        The file.
+    damaged
+        Offsets of the directories of pages to pass over.
 
     Returns
     -------
@@ -65,8 +74,12 @@ def tiff_images(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Ser
         There is none.
     """
     if tiff.is_svs and tiff.pages.first.is_tiled:
-        return _svs(tiff)
-    series = [one for one in tiff.series if len(one.shape) >= 2 and one.pages[0] is not None]
+        return _svs(tiff, damaged)
+    series = [
+        one
+        for one in tiff.series
+        if len(one.shape) >= 2 and one.pages[0] is not None and one.pages[0].offset not in damaged
+    ]
     if not series:
         raise NotReadable("is a TIFF without an image")
     overviews = mpp.leica_overviews(tiff.pages.first.description) if tiff.is_scn else ()
@@ -97,7 +110,9 @@ def tiff_images(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Ser
     return [images[position] for position in sorted(images)], associated, []
 
 
-def _svs(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Series], list[Any]]:
+def _svs(
+    tiff: tifffile.TiffFile, damaged: Collection[int]
+) -> tuple[list[TiffImage], dict[str, Series], list[Any]]:
     """Aperio: tiled pages are levels. Their order is that of no other program than Aperio's.
 
     Programs that convert an SVS keep its description, and leave the thumbnail out or put levels
@@ -105,7 +120,9 @@ def _svs(tiff: tifffile.TiffFile) -> tuple[list[TiffImage], dict[str, Series], l
     """
     tiff.pages.cache = True  # tifffile goes over them too
     tiff.pages.useframes = False
-    pages = [page for page in _all_pages(tiff) if page.dtype is not None]
+    pages = [
+        page for page in _all_pages(tiff) if page.dtype is not None and page.offset not in damaged
+    ]
     first = pages[0]
     levels: list[Any] = []
     others: list[Any] = []

@@ -1,7 +1,7 @@
 """Images that can only be decoded whole: JPEG, PNG, a TIFF page of one compressed strip."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,10 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_END = b"\xff\xd9"
 _TAIL = 1 << 16
 _BLOCK = 1 << 20
+_LEFT_OVER = (
+    "The JPEG has bytes behind its image: its writer left them, or the image is damaged. Look "
+    "whether all of it is in its place."
+)
 
 
 class WholeImageLevel(Level):
@@ -35,12 +39,25 @@ class WholeImageLevel(Level):
         Height and width in px.
     decode
         Gives uint8, (height, width, 3); may raise.
+    notices
+        Sentences on what decoding met; `decode` may add to them.
     """
 
-    def __init__(self, shape: tuple[int, int], decode: Callable[[], NDArray[np.uint8]]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        decode: Callable[[], NDArray[np.uint8]],
+        notices: Sequence[str] = (),
+    ) -> None:
         super().__init__(shape, (1024, 1024))
         self._decode = decode
+        self._notices = notices
         self._pixels = Once(self._decoded)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What decoding met; nothing before the image is first read."""
+        return tuple(self._notices)
 
     def read_segment(self, row: int, column: int) -> NDArray[np.uint8]:
         """Cut one segment out of the decoded image; see `Level.read_segment`."""
@@ -91,6 +108,7 @@ def open_jpeg(path: Path) -> SlideContents:
             )
 
     _check_size(path, (height, width), components)
+    notices: list[str] = []
 
     def decode() -> NDArray[np.uint8]:
         data = path.read_bytes()
@@ -98,7 +116,12 @@ def open_jpeg(path: Path) -> SlideContents:
         if (header.height, header.width) != (height, width):
             raise SegmentError("the file has changed since it was opened")
         jpeg.check_scans(data, header)
-        pixels: NDArray[np.uint8] | None = jpeg.decode_strictly(data, header)
+        pixels: NDArray[np.uint8] | None = None
+        try:
+            pixels = jpeg.decode_strictly(data, header)
+        except jpeg.LeftOver:
+            # Some writers leave bytes there, and there are no other pieces to compare it with.
+            notices[:] = [_LEFT_OVER]
         if pixels is None:
             pixels = imagecodecs.jpeg_decode(data)
         if pixels.shape[-1] == 1:
@@ -107,7 +130,7 @@ def open_jpeg(path: Path) -> SlideContents:
 
     return SlideContents(
         vendor="jpeg",
-        levels=(WholeImageLevel((height, width), decode),),
+        levels=(WholeImageLevel((height, width), decode, notices),),
         resolution=None,
         brightfield=True,
         brightfield_reason="8-bit colours",

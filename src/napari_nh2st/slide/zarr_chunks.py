@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 
 from napari_nh2st.errors import SegmentError
-from napari_nh2st.regular_files import ZARR_METADATA, special_kind
+from napari_nh2st.regular_files import special_kind
 
 from .codestreams import has_zeros
 
@@ -88,17 +88,23 @@ class ChunkFiles:
                 raise SegmentError(f"the chunk {file.name} has a run of zeros")
         return True
 
-    def n_stored(self, most: int) -> tuple[int, int] | None:
-        """How many of the array's chunks are stored, and how many it has; None if beyond `most`."""
-        counts = [-(-size // chunk) for size, chunk in zip(self._shape, self._chunks, strict=True)]
-        total = math.prod(counts)
-        if total > most:
-            return None
-        stored = sum(
-            len(names) - sum(name in ZARR_METADATA for name in names)
-            for _, _, names in os.walk(self._folder)
-        )
-        return min(stored, total), total
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks the array has, stored or not."""
+        return math.prod(len(along) for along in self._indices())
+
+    def missing(self) -> list[tuple[int, ...]]:
+        """Indices of the chunks that are not stored."""
+        stored = {
+            Path(folder, name).relative_to(self._folder).as_posix()
+            for folder, _, names in os.walk(self._folder)
+            for name in names
+        }
+        return [i for i in itertools.product(*self._indices()) if self._key(i) not in stored]
+
+    def _indices(self) -> list[range]:
+        sizes = zip(self._shape, self._chunks, strict=True)
+        return [range(-(-size // chunk)) for size, chunk in sizes]
 
 
 def _outermost_codec(array: Any) -> str | None:

@@ -1,6 +1,7 @@
 """A level stored as a zarr array."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,11 @@ _SAMPLED_SEGMENTS = 5
 _MARGIN = 2
 _LOST_SHARE = 0.1
 _MOST_CHUNKS_COUNTED = 20_000
+_MOST_COMPARED = 1 << 22
+"""Pixels of a level that others are compared with."""
+
+_LOSSY = 8
+"""Differences up to this are those of a lossy codec."""
 
 
 class Axes(NamedTuple):
@@ -63,10 +69,14 @@ class ZarrLevel(Level):
         self._n_channels = n_channels
         self._label = name
         self._files = None if folder is None else ChunkFiles(array, folder)
+        stored = getattr(array, "shards", None) or array.chunks
+        self._steps = stored[axes.y], stored[axes.x]
         self._others: tuple[ZarrLevel, ...] = ()
         self._is_brightfield = False
 
-    def look_for_lost_chunks(self, others: "Sequence[ZarrLevel]") -> str | None:
+    def look_for_lost_chunks(
+        self, others: "Sequence[ZarrLevel]", compared: "ZarrLevel | None"
+    ) -> str | None:
         """Take this level for one of a brightfield slide, of which nothing is left out.
 
         A chunk that is not stored counts as the fill value by zarr's rules, which lets writers
@@ -77,20 +87,69 @@ class ZarrLevel(Level):
         ----------
         others
             The levels next to this one, the coarser first.
+        compared
+            Another level that is small enough to be read at once, if there is one.
 
         Returns
         -------
         str or None
-            A notice where some chunks are not stored.
+            A notice where chunks are not stored, and no other level shows that they were empty.
         """
         self._others, self._is_brightfield = tuple(others), True
-        found = self._files and self._files.n_stored(_MOST_CHUNKS_COUNTED)
-        if not found or found[0] in (0, found[1]):
+        if self._files is None or self._files.n_chunks > _MOST_CHUNKS_COUNTED:
+            return None
+        missing, n_chunks = self._files.missing(), self._files.n_chunks
+        if len(missing) == n_chunks:
+            return None
+        if compared is not None and missing:
+            missing = self._not_empty_in(compared, missing)
+            why = f"although {compared._label} shows something there: they are lost"
+        else:
+            why = f"and shown {self._fill_in_words}: they were empty, or are lost"
+        if not missing:
             return None
         return (
-            f"{found[1] - found[0]:,} of the {found[1]:,} chunks of {self._label} are not stored: "
-            "they were empty, or are lost."
+            f"{len(missing):,} of the {n_chunks:,} chunks of {self._label} are not stored, {why}."
         )
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it can be read at once, to compare others with it."""
+        return self.shape[0] * self.shape[1] <= _MOST_COMPARED
+
+    @property
+    def _fill(self) -> NDArray[Any]:
+        return np.asarray(self._array.fill_value if self._array.fill_value is not None else 0)
+
+    @property
+    def _fill_in_words(self) -> str:
+        fill = self._fill.item()
+        return {0: "black", 255: "white"}.get(fill, f"in the color {fill}")
+
+    def _not_empty_in(
+        self, other: "ZarrLevel", chunks: Sequence[tuple[int, ...]]
+    ) -> list[tuple[int, ...]]:
+        """Those of the chunks in whose inner part another level shows no empty background."""
+        drawn = np.zeros(other.shape, bool)
+        for row in range(other.n_segments[0]):
+            for column in range(other.n_segments[1]):
+                top, left, height, width = other.segment_bounds(row, column)
+                with suppress(SegmentError):
+                    pixels = other._samples(row, column).astype(float)
+                    there = np.abs(pixels - self._fill).max(-1) > _LOSSY
+                    drawn[top : top + height, left : left + width] = there
+        scales = [theirs / own for theirs, own in zip(other.shape, self.shape, strict=True)]
+        found = []
+        for index in chunks:
+            inner = []
+            for axis, scale, size in zip(
+                (self._axes.y, self._axes.x), scales, self._steps, strict=True
+            ):
+                first, last = index[axis] * size * scale, (index[axis] + 1) * size * scale
+                inner.append(slice(int(np.ceil(first)) + 1, max(int(last) - 1, 0)))
+            if drawn[tuple(inner)].any():
+                found.append(index)
+        return found
 
     def read_segment(self, row: int, column: int) -> NDArray[np.uint8]:
         """Read one chunk; see `Level.read_segment`."""
@@ -153,7 +212,7 @@ class ZarrLevel(Level):
     def _check_empty(self, row: int, column: int) -> None:
         """Raise where another level has something in the place of a segment that is not stored."""
         top, left, height, width = self.segment_bounds(row, column)
-        fill = np.asarray(self._array.fill_value if self._array.fill_value is not None else 0)
+        fill = self._fill
         for other in self._others:
             scale_y, scale_x = (b / a for a, b in zip(self.shape, other.shape, strict=True))
             first = (top * scale_y, left * scale_x)
