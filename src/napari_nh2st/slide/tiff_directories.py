@@ -264,7 +264,9 @@ class _Check:
             is_cut = isinstance(error, InputError)
             what = "lists strips behind the end of the file" if is_cut else str(error)
             if not self._has_tiles or _is_tiled(page) or page[_SUB_DIRECTORIES]:
-                raise error if is_cut else self._damaged(f"page {page.number} {what}")
+                if is_cut:
+                    raise
+                raise self._damaged(f"page {page.number} {what}") from None
             self._pages.pop(page.offset, None)
             self._left_out.add(page.offset)
             self._notices.append(
@@ -282,14 +284,14 @@ class _Check:
         width, height = self._one(page, _WIDTH), self._one(page, _HEIGHT)
         compression = self._one(page, _COMPRESSION, _RAW)
         if width < 1 or height < 1:
-            raise _Damage(f"has no size")
+            raise _Damage("has no size")
         if offsets is None or (counts is None and compression != _RAW):
-            raise _Damage(f"lacks the list of its tiles or strips")
+            raise _Damage("lacks the list of its tiles or strips")
         samples = self._one(page, _SAMPLES, 1)
         extra = page[_EXTRA_SAMPLES]
         n_colors = samples - (extra.n_values if extra else 0)
         if self._one(page, _PHOTOMETRIC) == 0 and page[_PHOTOMETRIC] and n_colors >= 3:
-            raise _Damage(f"calls its colors grey values")
+            raise _Damage("calls its colors grey values")
         for tag, (name, known) in _KNOWN_VALUES.items():
             entry = page[tag]
             values = self._values(entry).tolist() if entry else []
@@ -302,7 +304,7 @@ class _Check:
         else:
             rows = min(self._one(page, _ROWS_PER_STRIP, height), height)
         if rows < 1 or columns < 1 or samples < 1:
-            raise _Damage(f"has tiles or strips of no size")
+            raise _Damage("has tiles or strips of no size")
         if self._one(page, _IMAGE_DEPTH, 1) > 1 or self._one(page, _TILE_DEPTH, 1) > 1:
             return
         n_rows, n_columns = -(-height // rows), -(-width // columns)
