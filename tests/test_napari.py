@@ -113,7 +113,7 @@ def test_no_run_outlives_its_window(
     dock, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
     widget.model.choose(str(folder))
     widget.slide.mpp.setValue(1.0)
-    widget.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
+    widget.settings.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
     widget.start()
     run, worker = widget._run, widget._thread._worker
     child = psutil.Process(widget._process.ready()._process.pid)

@@ -34,6 +34,12 @@ class DevicePicker(QComboBox):
         self.addItems(["auto", "cpu"])
         self.setToolTip("auto takes a GPU where there is one")
 
+    def choose(self, name: str) -> None:
+        """Take a device, and keep it in the list."""
+        if self.findText(name) < 0:
+            self.addItem(name)
+        self.setCurrentText(name)
+
     def showPopup(self) -> None:  # Qt's name
         """Show the list; at first, ask for the devices as well."""
         super().showPopup()

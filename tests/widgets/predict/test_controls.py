@@ -133,7 +133,7 @@ def test_only_tiles_in_the_chosen_shapes_are_predicted(
     viewer.add_shapes([np.array([[300, 300], [300, 600], [600, 600], [600, 300]])], name="tumour")
     widget.region.showPopup()
     widget.region.setCurrentText("tumour")
-    widget.pitch.setValue(32)
+    widget.settings.pitch.setValue(32)
     run(qtbot, widget)
     assert widget.prediction is not None
     y, x = widget.prediction.obs[["pxl_row_in_fullres", "pxl_col_in_fullres"]].to_numpy().T
@@ -223,7 +223,7 @@ def test_a_stopped_run_is_continued_and_computes_no_tile_again(
     widget: PredictWidget,
     slide_layer: Image,
 ) -> None:
-    widget.pitch.setValue(8)
+    widget.settings.pitch.setValue(8)
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
     widget.stop()
@@ -231,9 +231,9 @@ def test_a_stopped_run_is_continued_and_computes_no_tile_again(
     done = widget.bar.value()
     assert 0 < done < widget.bar.maximum()
     assert widget.run.text() == "Continue"
-    widget.pitch.setValue(16)
+    widget.settings.pitch.setValue(16)
     assert widget.run.text() == "Run", "it would be another prediction"
-    widget.pitch.setValue(8)
+    widget.settings.pitch.setValue(8)
     assert widget.run.text() == "Continue"
     run(qtbot, widget)
     assert widget.run.text() == "Run"
@@ -256,7 +256,7 @@ def test_forgetting_what_was_kept_asks_and_empties_its_folder(
     slide_layer: Image,
     messages: dict[str, list[str]],
 ) -> None:
-    widget.pitch.setValue(100)
+    widget.settings.pitch.setValue(100)
     run(qtbot, widget)
     assert list(cache_folder("predictions").glob("*.results"))
     asked: list[str] = []
@@ -267,15 +267,15 @@ def test_forgetting_what_was_kept_asks_and_empties_its_folder(
         return answers[len(asked) - 1]
 
     monkeypatch.setattr(QMessageBox, "question", answer)
-    widget.forget.click()
-    qtbot.waitUntil(lambda: bool(asked) and widget.forget.isEnabled(), timeout=20_000)
+    widget.settings.forget.click()
+    qtbot.waitUntil(lambda: bool(asked) and widget.settings.forget.isEnabled(), timeout=20_000)
     assert "of 1 prediction (0." in asked[0]
     assert list(cache_folder("predictions").glob("*.results")), "the answer was no"
-    widget.forget.click()
+    widget.settings.forget.click()
     qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
     assert not list(cache_folder("predictions").glob("*"))
     assert "deleted;" in messages["info"][0]
-    widget.forget.click()
+    widget.settings.forget.click()
     qtbot.waitUntil(lambda: len(messages["info"]) == 2, timeout=20_000)
     assert messages["info"][1] == "There are no kept results."
     assert len(asked) == 2
@@ -285,18 +285,18 @@ def test_nothing_is_forgotten_under_a_run_that_began_meanwhile(
     monkeypatch: pytest.MonkeyPatch, widget: PredictWidget, messages: dict[str, list[str]]
 ) -> None:
     monkeypatch.setattr(QMessageBox, "question", lambda *_: pytest.fail("it asked"))
-    widget.forget.allow(False)
-    widget.forget._on_measured([1])
+    widget.settings.forget.allow(False)
+    widget.settings.forget._on_measured([1])
     assert "A run keeps results now" in messages["info"][0]
-    assert not widget.forget.isEnabled()
-    widget.forget.allow(True)
-    assert widget.forget.isEnabled()
+    assert not widget.settings.forget.isEnabled()
+    widget.settings.forget.allow(True)
+    assert widget.settings.forget.isEnabled()
 
 
 def test_what_cannot_be_forgotten_is_an_error(
     widget: PredictWidget, messages: dict[str, list[str]]
 ) -> None:
-    widget.forget._on_failed(PermissionError("not yours"))
+    widget.settings.forget._on_failed(PermissionError("not yours"))
     assert messages["error"] == ["The kept results could not be deleted: not yours"]
 
 
@@ -321,8 +321,8 @@ def test_what_vanishes_while_it_is_counted_counts_nothing(
 def test_without_keeping_nothing_is_written(
     qtbot: QtBot, widget: PredictWidget, slide_layer: Image
 ) -> None:
-    widget.keep.setChecked(False)
-    widget.pitch.setValue(100)
+    widget.settings.keep.setChecked(False)
+    widget.settings.pitch.setValue(100)
     run(qtbot, widget)
     assert widget.prediction is not None
     assert not list(cache_folder("predictions").glob("*"))
@@ -394,7 +394,7 @@ def test_a_tile_and_its_neighborhood_are_drawn_to_scale(
     viewer: ViewerModel, widget: PredictWidget, slide_layer: Image
 ) -> None:
     config = widget.model.config
-    widget.pitch.setValue(90)
+    widget.settings.pitch.setValue(90)
     widget.to_scale.setChecked(True)
     layer = widget.preview.layer
     assert layer is viewer.layers[-1]
@@ -403,7 +403,7 @@ def test_a_tile_and_its_neighborhood_are_drawn_to_scale(
     np.testing.assert_allclose(squares, config.tile_um, rtol=1e-6)  # the world is in µm
     centers = np.array([square.mean(0) for square in layer.data])
     np.testing.assert_allclose(np.abs(centers - centers[0]).max(0), (90, 90))
-    widget.pitch.setValue(300)
+    widget.settings.pitch.setValue(300)
     centers = np.array([square.mean(0) for square in widget.preview.layer.data])
     np.testing.assert_allclose(np.abs(centers - centers[0]).max(0), (300, 300))
     layer = widget.preview.layer
@@ -425,11 +425,11 @@ def test_settings_are_remembered_and_can_be_reset(
 
     section = Section()
     monkeypatch.setattr(remembered, "plugin_section", lambda _name: section)
-    widget.pitch.setValue(100)
-    widget.device.setCurrentText("cpu")
-    widget.keep_gb.setValue(2.5)
-    widget.all_tiles.setChecked(True)
-    widget.any_stain.setChecked(True)
+    widget.settings.pitch.setValue(100)
+    widget.settings.device.setCurrentText("cpu")
+    widget.settings.keep_gb.setValue(2.5)
+    widget.settings.all_tiles.setChecked(True)
+    widget.settings.any_stain.setChecked(True)
     widget.model.name.setEditText(f"{model_folder} and more")  # being typed
     assert vars(section) == {
         "model": str(model_folder),
@@ -442,16 +442,16 @@ def test_settings_are_remembered_and_can_be_reset(
     another = PredictWidget(viewer)
     qtbot.addWidget(another)
     assert another.model.text == str(model_folder)
-    assert another.device.currentText() == "cpu"
-    assert (another.pitch.value(), another.keep_gb.value()) == (100, 2.5)
-    assert another.all_tiles.isChecked()
-    assert another.any_stain.isChecked()
-    another.reset.click()
+    assert another.settings.device.currentText() == "cpu"
+    assert (another.settings.pitch.value(), another.settings.keep_gb.value()) == (100, 2.5)
+    assert another.settings.all_tiles.isChecked()
+    assert another.settings.any_stain.isChecked()
+    another.settings.reset.click()
     assert another.model.text == "her2-breast-demo"
-    assert another.device.currentText() == "auto"
-    assert (another.pitch.value(), another.keep_gb.value()) == (0, 4)
-    assert not another.all_tiles.isChecked()
-    assert not another.any_stain.isChecked()
+    assert another.settings.device.currentText() == "auto"
+    assert (another.settings.pitch.value(), another.settings.keep_gb.value()) == (0, 4)
+    assert not another.settings.all_tiles.isChecked()
+    assert not another.settings.any_stain.isChecked()
 
 
 def test_every_control_says_what_it_does(widget: PredictWidget) -> None:

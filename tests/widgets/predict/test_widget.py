@@ -111,12 +111,12 @@ def test_every_control_reaches_the_settings(
     open_in(viewer, slide_path, mpp=1.0)
     viewer.layers[0].corner_pixels = np.array([[10, 20], [110, 220]])
     widget.slide.mpp.setValue(0.8)
-    widget.genes.line.setText("CD74, VIM")
-    widget.pitch.setValue(48)
-    widget.device.setCurrentText("cpu")
-    widget.min_tissue.setValue(0.6)
-    widget.all_tiles.setChecked(True)
-    widget.any_stain.setChecked(True)
+    widget.settings.genes.line.setText("CD74, VIM")
+    widget.settings.pitch.setValue(48)
+    widget.settings.device.setCurrentText("cpu")
+    widget.settings.min_tissue.setValue(0.6)
+    widget.settings.all_tiles.setChecked(True)
+    widget.settings.any_stain.setChecked(True)
     widget.region.setCurrentText(IN_VIEW)
     widget.run.click()
     qtbot.waitUntil(finished(widget), timeout=20_000)
@@ -187,7 +187,7 @@ def test_cancel_stops_and_keeps_what_is_done(
     qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
 ) -> None:
     open_in(viewer, slide_path)
-    widget.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
+    widget.settings.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
 
     def some_are_done() -> None:
         assert widget.bar.value() > 0
@@ -251,16 +251,16 @@ def test_a_gene_the_panel_lacks_is_refused_and_the_nearest_taken_with_a_click(
     messages: dict[str, list[str]],
 ) -> None:
     open_in(viewer, slide_path)
-    widget.genes.line.setText("VIM, CD47")
+    widget.settings.genes.line.setText("VIM, CD47")
     widget.start()
     assert not widget.is_running
     (message,) = messages["error"]
     assert message.startswith("CD47 is not in the model's panel (did you mean CD74?).")
     assert widget.status.text() == message
     assert widget.run.isEnabled()
-    widget.genes.note.linkActivated.emit("CD47")
-    assert widget.genes.line.text() == "VIM, CD74"
-    assert widget.genes.note.isHidden()
+    widget.settings.genes.note.linkActivated.emit("CD47")
+    assert widget.settings.genes.line.text() == "VIM, CD74"
+    assert widget.settings.genes.note.isHidden()
     assert widget.chosen_settings(viewer.layers[0], None).genes == ("VIM", "CD74")
 
 
@@ -289,7 +289,7 @@ def test_what_fails_in_the_run_is_a_notification(
 
 
 def run(qtbot: QtBot, widget: PredictWidget, pitch_um: float = 100) -> None:
-    widget.pitch.setValue(pitch_um)  # few tiles
+    widget.settings.pitch.setValue(pitch_um)  # few tiles
     widget.start()
     qtbot.waitUntil(finished(widget), timeout=180_000)
 
@@ -349,7 +349,7 @@ def test_a_widget_that_is_opened_anew_goes_on_with_the_heatmap_that_is_there(
 ) -> None:
     open_in(viewer, slide_path)
     viewer.layers[0].name = "a · b"
-    widget.pitch.setValue(4)
+    widget.settings.pitch.setValue(4)
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
     widget.stop()
@@ -363,14 +363,14 @@ def test_a_widget_that_is_opened_anew_goes_on_with_the_heatmap_that_is_there(
     another = PredictWidget(viewer)
     qtbot.addWidget(another)
     another.model.choose(str(model_folder))
-    another.pitch.setValue(4)
+    another.settings.pitch.setValue(4)
     assert another.gene.currentText() == "VIM"
     assert another.heatmap is not None
     assert another.heatmap.slide_name == "a · b"
     assert another.export.isEnabled()
     viewer.layers.selection.active = viewer.layers[0]
     assert another.run.text() == "Continue"
-    another.pitch.setValue(100)
+    another.settings.pitch.setValue(100)
     assert another.run.text() == "Run"
     another.start()
     qtbot.waitUntil(finished(another), timeout=180_000)
@@ -391,7 +391,7 @@ def test_a_pitch_that_does_not_fit_is_said_before_the_run_and_not_again(
     widget.model.choose(str(tmp_path / "average"))
     open_in(viewer, slide_path)
     assert "The pitch" not in widget.facts.notice.text()
-    widget.pitch.setValue(100)
+    widget.settings.pitch.setValue(100)
     assert "The pitch of 100 µm differs" in widget.facts.notice.text()
     run(qtbot, widget)
     qtbot.wait(0)
@@ -402,8 +402,8 @@ def test_without_keeping_a_stopped_run_does_not_say_that_it_is_kept(
     qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
 ) -> None:
     open_in(viewer, slide_path)
-    widget.keep.setChecked(False)
-    widget.pitch.setValue(4)
+    widget.settings.keep.setChecked(False)
+    widget.settings.pitch.setValue(4)
     widget.start()
     qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
     widget.stop()
@@ -509,7 +509,7 @@ def test_out_of_its_dock_the_widget_stops_its_run_and_forgets_the_viewer(
     dock = QDockWidget()
     dock.setWidget(widget)
     open_in(viewer, slide_path)
-    widget.pitch.setValue(4)
+    widget.settings.pitch.setValue(4)
     widget.start()
     run = widget._run
     assert run is not None
@@ -594,7 +594,7 @@ def test_what_a_run_ended_with_stays_when_another_slide_is_picked_meanwhile(
     said = widget.status.text()
     assert said.startswith(f"{one.name}: ")
     widget.slide.picker.value = two
-    widget.min_tissue.setValue(0.3)
+    widget.settings.min_tissue.setValue(0.3)
     assert widget.status.text() == said
     widget.slide.picker.value = one
     assert widget.status.text() == ""
@@ -650,7 +650,7 @@ def test_export_writes_over_predictions_that_it_asked_about_only(
 
 
 def test_genes_are_completed_after_the_last_comma(widget: PredictWidget) -> None:
-    line, completer = widget.genes.line, widget.genes.completer
+    line, completer = widget.settings.genes.line, widget.settings.genes.completer
     line.setText("VIM, cam")
     completer.setCompletionPrefix(line.text())
     offered = [
@@ -664,12 +664,12 @@ def test_genes_are_completed_after_the_last_comma(widget: PredictWidget) -> None
 def test_an_unknown_gene_is_noted_with_the_nearest_before_any_run(
     widget: PredictWidget, tmp_path: Path
 ) -> None:
-    widget.genes.line.setText("VIM, cd47")
-    note = widget.genes.note
+    widget.settings.genes.line.setText("VIM, cd47")
+    note = widget.settings.genes.note
     assert "cd47" in note.text()
     assert "CD74" in note.text()
     assert not note.isHidden()
-    widget.genes.line.setText("VIM, CD74")
+    widget.settings.genes.line.setText("VIM, CD74")
     assert note.isHidden()
     folder = tmp_path / "other"
     save_model_folder(small_model(panel=("A", "B", "VIM", "C", "D")), folder)
@@ -680,7 +680,7 @@ def test_an_unknown_gene_is_noted_with_the_nearest_before_any_run(
 def test_a_name_is_not_called_unknown_while_it_may_become_one(
     qtbot: QtBot, widget: PredictWidget
 ) -> None:
-    line, note = widget.genes.line, widget.genes.note
+    line, note = widget.settings.genes.line, widget.settings.genes.note
     qtbot.keyClicks(line, "VIM, CD7")
     assert note.isHidden()
     line.editingFinished.emit()
@@ -700,18 +700,18 @@ def test_devices_that_are_there_are_offered_and_the_others_say_why_not(
     monkeypatch.setattr("napari_nh2st.inference.device.missing_devices", lambda: missing)
 
     def offered() -> list[str]:
-        return [widget.device.itemText(i) for i in range(widget.device.count())]
+        return [widget.settings.device.itemText(i) for i in range(widget.settings.device.count())]
 
     assert offered() == ["auto", "cpu"]
-    widget.device.showPopup()
+    widget.settings.device.showPopup()
     listed = ["auto", "cpu", "cuda:7", "mps: this is no Apple"]
     qtbot.waitUntil(lambda: offered() == listed, timeout=10_000)
-    why = widget.device.itemData(3, Qt.ItemDataRole.ToolTipRole)
+    why = widget.settings.device.itemData(3, Qt.ItemDataRole.ToolTipRole)
     assert why == "not on this machine: this is no Apple"
-    assert not widget.device.model().item(3).isEnabled()
-    widget.device.setCurrentText("cuda:7")
-    assert widget.device.currentText() == "cuda:7", "the bare name reaches the settings"
-    widget.device.hidePopup()
+    assert not widget.settings.device.model().item(3).isEnabled()
+    widget.settings.device.setCurrentText("cuda:7")
+    assert widget.settings.device.currentText() == "cuda:7", "the bare name reaches the settings"
+    widget.settings.device.hidePopup()
 
 
 def test_the_model_note_says_untrained(widget: PredictWidget) -> None:

@@ -28,13 +28,11 @@ from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_info
-from napari_nh2st.widgets.number_box import number_box
-from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.predict.kept_results import ForgetButton
 from napari_nh2st.widgets.predict.region_choice import RegionChoice
 from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.scale_preview import ScalePreview
+from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
 from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton
 from napari_nh2st.widgets.predict.usual_mpp import UsualMppButton
@@ -44,9 +42,6 @@ from napari_nh2st.widgets.slide_choice import SlideChoice
 
 if TYPE_CHECKING:
     import napari
-
-_DEFAULT_PITCH = 0.0
-"""As in training."""
 
 
 class PredictControls(QWidget):
@@ -75,7 +70,6 @@ class PredictControls(QWidget):
         self.facts = SlideFacts()
         self.usual_mpp = UsualMppButton(self.slide.mpp.setValue)
         self.model = ModelPicker()
-        self.device = DevicePicker(self.idle_jobs)
         self.region = RegionChoice(napari_viewer)
         self.new_region = QPushButton("New region")
         self.new_region.setToolTip("A Shapes layer in the slide's pixels, to draw polygons in")
@@ -85,28 +79,7 @@ class PredictControls(QWidget):
             "Draw a tile and its 3 × 3 neighborhood in the middle of the view: what the model "
             "sees at once"
         )
-        self.genes = GeneField()
-        self.pitch = number_box(0.0, 1000.0, 1, " µm", "as in training")
-        self.pitch.setToolTip("Distance between tiles; smaller is a finer heatmap and takes longer")
-        self.min_tissue = number_box(0.0, 1.0, 2, "", "any")
-        self.min_tissue.setValue(PredictSettings().min_tissue)
-        self.min_tissue.setSingleStep(0.05)
-        self.min_tissue.setToolTip("Share of a tile that has to be tissue")
-        self.all_tiles = QCheckBox("All tiles, glass too")
-        self.all_tiles.setToolTip("Do not look for tissue")
-        self.any_stain = QCheckBox("Allow slides that are not H&&E")
-        self.any_stain.setToolTip("Predict what the model was not made for, such as fluorescence")
-        self.keep = QCheckBox("Keep results")
-        self.keep.setChecked(True)
-        self.keep.setToolTip(
-            "Keep what was computed on this machine, so that it is never computed again"
-        )
-        self.keep_gb = number_box(0.1, 1000.0, 1, " GB", "")
-        self.keep_gb.setValue(4.0)
-        self.keep_gb.setToolTip("Beyond this, results that were not used for longest are deleted")
-        self.forget = ForgetButton()
-        self.reset = QPushButton("Reset settings")
-        self.reset.setToolTip("All settings of this widget as they were at first")
+        self.settings = PredictSettingsForm(DevicePicker(self.idle_jobs))
         self.run = QPushButton("Run")
         self.run.setToolTip("Predict the slide, what is in view first (F5)")
         self.cancel = QPushButton("Cancel")
@@ -142,52 +115,24 @@ class PredictControls(QWidget):
         InputError
             The region has no area, the panel lacks a gene, or a setting cannot be used.
         """
-        return PredictSettings(
-            genes=self.genes.checked() or None,
-            region=self.region.polygons(layer, view),
-            pitch_um=self.pitch.value() or None,
-            min_tissue=self.min_tissue.value(),
-            tissue_only=not self.all_tiles.isChecked(),
-            device=self.device.currentText(),
-            order="coarse-to-fine",
-            any_stain=self.any_stain.isChecked(),
-        )
+        return self.settings.chosen(self.region.polygons(layer, view))
 
     def to_remember(self) -> dict[str, Any]:
         """What the next session shall begin with."""
         # Not every letter of a name that is being typed.
         is_known = self.model.config is not None or is_hub_id(self.model.text)
         known = {"model": self.model.text} if is_known else {}
-        return known | {
-            "device": self.device.currentText(),
-            "pitch_um": self.pitch.value(),
-            "min_tissue": self.min_tissue.value(),
-            "all_tiles": self.all_tiles.isChecked(),
-            "any_stain": self.any_stain.isChecked(),
-            "keep": self.keep.isChecked(),
-            "keep_gb": self.keep_gb.value(),
-        }
+        return known | self.settings.to_remember()
 
     def restore(self, get: Callable[[str, Any], Any]) -> None:
         """Set the controls; ``get`` gives a value by its name, or the default it is handed."""
-        defaults = PredictSettings()
         bundled = next(iter(bundled_models()), "")
         model = str(get("model", bundled)) or bundled
         self.model.choose(model)
         gone = self.model.config is None and not is_hub_id(model)
         if gone and bundled:  # a folder that is not there any more
             self.model.choose(bundled)
-        device = str(get("device", defaults.device))
-        if self.device.findText(device) < 0:
-            self.device.addItem(device)
-        self.device.setCurrentText(device)
-        self.pitch.setValue(float(get("pitch_um", _DEFAULT_PITCH)))
-        self.min_tissue.setValue(float(get("min_tissue", defaults.min_tissue)))
-        self.keep.setChecked(bool(get("keep", True)))
-        self.keep_gb.setValue(float(get("keep_gb", 4.0)))
-        self.all_tiles.setChecked(bool(get("all_tiles", not defaults.tissue_only)))
-        self.any_stain.setChecked(bool(get("any_stain", defaults.any_stain)))
-        self.genes.line.clear()
+        self.settings.restore(get)
 
     # --- what is shown ---
 
@@ -207,14 +152,14 @@ class PredictControls(QWidget):
 
     def _on_slide(self, _value: Any = None) -> None:
         slide = self.slide.peek()
-        self.facts.show_slide(slide, self.model.config, self.pitch.value() or None)
+        self.facts.show_slide(slide, self.model.config, self.settings.pitch.value() or None)
         self.usual_mpp.offer_for(None if slide is None else slide.shape)
         if self.to_scale.isChecked():
             self._show_to_scale(True)
         self.choice_changed.emit()
 
     def _on_model(self, config: Any) -> None:
-        self.genes.set_panel(config.panel if config is not None else ())
+        self.settings.genes.set_panel(config.panel if config is not None else ())
         self._on_slide()
 
     def _show_to_scale(self, wanted: bool) -> None:
@@ -230,7 +175,7 @@ class PredictControls(QWidget):
             center = layer.world_to_data(camera.center[-2:])[-2:]
             inside = all(0 <= c < side for c, side in zip(center, slide.shape, strict=True))
             middle = center if inside else [side / 2 for side in slide.shape]
-            pitch = self.pitch.value() or config.pitch_um
+            pitch = self.settings.pitch.value() or config.pitch_um
             self.preview.show(layer, slide.mpp, middle, config.tile_um, pitch)
 
     def _add_region(self) -> None:
@@ -248,22 +193,12 @@ class PredictControls(QWidget):
     def _connect(self) -> None:
         self.slide.picker.changed.connect(self._on_slide)
         self.slide.mpp.valueChanged.connect(self._on_slide)
-        self.pitch.valueChanged.connect(self._on_slide)
+        self.settings.pitch.valueChanged.connect(self._on_slide)
         self.model.chosen.connect(self._on_model)
         self.to_scale.toggled.connect(self._show_to_scale)
         self.new_region.clicked.connect(self._add_region)
-        for signal in (
-            self.region.currentTextChanged,
-            self.device.currentTextChanged,
-            self.genes.line.textChanged,
-            self.pitch.valueChanged,
-            self.min_tissue.valueChanged,
-            self.all_tiles.toggled,
-            self.any_stain.toggled,
-            self.keep.toggled,
-            self.keep_gb.valueChanged,
-        ):
-            signal.connect(lambda *_: self.choice_changed.emit())
+        self.region.currentTextChanged.connect(lambda *_: self.choice_changed.emit())
+        self.settings.changed.connect(self.choice_changed.emit)
         for key, button in (("F5", self.run), ("Shift+F5", self.cancel)):
             # Not the button's own, which goes when the button is given another text.
             QShortcut(QKeySequence(key), self).activated.connect(button.click)
@@ -288,22 +223,7 @@ class PredictControls(QWidget):
         form.addRow("Model", self.model)
         form.addRow("Where", where)
         form.addRow("", self.to_scale)
-        more = QFormLayout()
-        more.addRow("Genes", self.genes)
-        more.addRow("Pitch", self.pitch)
-        more.addRow("Tissue", self.min_tissue)
-        more.addRow("", self.all_tiles)
-        more.addRow("", self.any_stain)
-        more.addRow("Device", self.device)
-        kept = QHBoxLayout()
-        kept.addWidget(self.keep)
-        kept.addWidget(self.keep_gb)
-        more.addRow("", kept)
-        more.addRow(self.forget)
-        more.addRow(self.reset)
-        page = QWidget()
-        page.setLayout(more)
-        self.more = Folded("More", page, "Genes, pitch, tissue, device, kept results")
+        self.more = Folded("More", self.settings, "Genes, pitch, tissue, device, kept results")
         buttons = QHBoxLayout()
         buttons.addWidget(self.run)
         buttons.addWidget(self.cancel)

@@ -70,8 +70,8 @@ class PredictWidget(PredictControls):
         self._thread.finished.connect(self._on_finished)
         self.run.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
-        self.forget.forgotten.connect(self._on_forgotten)
-        self.reset.clicked.connect(self.reset_settings)
+        self.settings.forget.forgotten.connect(self._on_forgotten)
+        self.settings.reset.clicked.connect(self.reset_settings)
         self.choice_changed.connect(self._on_choice)
         self.current.changed.connect(self._name_run_button)
         self._look_timer = QTimer(self)
@@ -122,7 +122,7 @@ class PredictWidget(PredictControls):
         self._slide_layer, self._filled = layer, None
         self.slide.in_use = slide
         self._choice = (slide.path, slide.image, slide.mpp, model, settings)
-        self._keeps = self.keep.isChecked()
+        self._keeps = self.settings.keep.isChecked()
         self._foreseen = self.facts.foreseen()
         self._run = PredictionRun(
             self._process.ready(),
@@ -131,7 +131,7 @@ class PredictWidget(PredictControls):
             settings,
             self._view_box(),
             cache_folder("predictions") if self._keeps else None,
-            self.keep_gb.value() * 1e9,
+            self.settings.keep_gb.value() * 1e9,
         )
         self._show_running(True)
         self.status.setText("Starting …")
@@ -346,7 +346,7 @@ class PredictWidget(PredictControls):
         layer = self.slide.layer
         heatmap = self.current.made_for(layer) if layer is not None else None
         stopped = heatmap.layer.metadata.get(STOPPED_KEY) if heatmap is not None else None
-        goes_on = stopped is not None and not self.is_running and self.keep.isChecked()
+        goes_on = stopped is not None and not self.is_running and self.settings.keep.isChecked()
         goes_on = goes_on and stopped == self._current_choice()
         goes_on = goes_on and heatmap is not None and _n_done(heatmap) > 0
         self.run.setText("Continue" if goes_on else "Run")
@@ -354,7 +354,7 @@ class PredictWidget(PredictControls):
     def _show_running(self, running: bool) -> None:
         self.run.setEnabled(not running)
         self.cancel.setEnabled(running)
-        self.forget.allow(not running)
+        self.settings.forget.allow(not running)
         if running:
             self.bar.setRange(0, 0)
 
