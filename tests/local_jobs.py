@@ -9,9 +9,16 @@ from napari_nh2st.jobs.child import Inbox, find_job
 
 
 class LocalJobs:
-    """As :class:`~napari_nh2st.jobs.JobProcess`, without a process.
+    """As :class:`~napari_nh2st.jobs.JobPool`, without a process.
 
     What is sent is pickled and read again, as it would be on its way to another process.
+
+    Attributes
+    ----------
+    n_started
+        How often a process was asked for.
+    n_ended
+        How many jobs would have ended their process.
     """
 
     def __init__(self, warm_up: tuple[str, ...] = ()) -> None:
@@ -19,13 +26,14 @@ class LocalJobs:
         self.runs: list[tuple[str, dict[str, Any]]] = []
         self.events: list[list[Any]] = []
         self.closed = False
+        self.n_started = self.n_ended = 0
 
     @property
     def is_alive(self) -> bool:
         return not self.closed
 
     def start(self) -> None:
-        pass
+        self.n_started += 1
 
     def job(self, name: str, /, **arguments: Any) -> "LocalJob":
         return LocalJob(self, name, arguments)
@@ -38,8 +46,8 @@ class LocalJobs:
             self.events[-1].append(event)
             yield pickle.loads(pickle.dumps(event))
 
-    def tell(self, what: Any) -> None:
-        self.inbox.put(what)
+    def send(self, content: Any) -> None:
+        self.inbox.put(content)
 
     def stop(self) -> None:
         self.inbox.stop()
@@ -60,6 +68,7 @@ class LocalJob:
         self._arguments = arguments
         self._lock = threading.Lock()
         self._is_begun = self._is_unwanted = False
+        self.is_last = False
 
     def events(self) -> Iterator[Any]:
         with self._lock:
@@ -67,17 +76,23 @@ class LocalJob:
                 return
             self._is_begun = True
             self._jobs.inbox = Inbox()
-        yield from self._jobs.run(self._name, **self._arguments)
+        try:
+            yield from self._jobs.run(self._name, **self._arguments)
+        finally:
+            self._jobs.n_ended += self.is_last
 
-    def tell(self, what: Any) -> None:
+    def send(self, content: Any) -> None:
         if self._is_begun:
-            self._jobs.tell(what)
+            self._jobs.send(content)
 
     def stop(self) -> None:
         self._end(self._jobs.stop)
 
     def kill(self) -> None:
         self._end(self._jobs.kill)
+
+    def close(self) -> None:
+        self._end(self._jobs.close)
 
     def _end(self, end: Callable[[], None]) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Jobs that a test tells when to go on; a child process that imports this knows them."""
+"""Jobs that go on when a test sends something; a child process that imports this knows them."""
 
 import sys
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def echo(inbox: Any, *, first: str) -> Iterator[str]:
-    """Tell what it is told, until that is "end" or it is stopped."""
-    told: SimpleQueue[str] = SimpleQueue()
-    inbox.listen(told.put)
+    """Emit what is sent to it, until that is "end" or it is stopped."""
+    sent: SimpleQueue[str] = SimpleQueue()
+    inbox.listen(sent.put)
     yield first
     if inbox.stopped():
         yield f"{first} stopped"
         return
-    while (what := told.get()) != "end":
+    while (what := sent.get()) != "end":
         yield f"{first} {what}"
         if inbox.stopped():
             yield f"{first} stopped"
@@ -22,7 +22,7 @@ def echo(inbox: Any, *, first: str) -> Iterator[str]:
 
 
 def unpicklable(_inbox: Any) -> Iterator[Any]:
-    """Tell what cannot be told."""
+    """Tell what cannot be sent."""
     yield "before"
     yield ["x" * 100_000, lambda: None]
 

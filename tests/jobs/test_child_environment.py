@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import napari_nh2st
-from napari_nh2st.jobs import JobProcess
+from napari_nh2st.jobs import JobPool
 from napari_nh2st.jobs.environment import child_environment, trusted_paths
 
 
@@ -37,9 +37,9 @@ def test_a_job_runs_nothing_of_the_working_folder(
     trap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    jobs = JobProcess(("numpy", "process_jobs"))
+    jobs = JobPool(("numpy", "process_jobs"))
     job = jobs.job("echo", first="a")
-    job.tell("end")
+    job.send("end")
     assert list(job.events()) == ["a"]
     jobs.close()
     assert not trap.exists()

@@ -19,10 +19,10 @@ from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.inference.events import Finished, Started
-from napari_nh2st.jobs import Job, JobFailed, JobProcess
+from napari_nh2st.jobs import Job, JobFailed, JobPool
+from napari_nh2st.jobs.child_process import ChildProcess
 from napari_nh2st.jobs.messages import Run, Stop
 from napari_nh2st.jobs.prediction import Ended, Values, load
-from napari_nh2st.jobs.process import _Child
 from napari_nh2st.model import load_model
 from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.model.folder import save_model_folder
@@ -52,13 +52,13 @@ def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def jobs() -> Iterator[JobProcess]:
-    jobs = JobProcess()
+def jobs() -> Iterator[JobPool]:
+    jobs = JobPool()
     yield jobs
     jobs.close()
 
 
-def predicted(jobs: JobProcess, slide: Path, model: Path, **given: object) -> Iterator[object]:
+def predicted(jobs: JobPool, slide: Path, model: Path, **given: object) -> Iterator[object]:
     arguments = {
         "slide": slide,
         "mpp": (1.0, 1.0),
@@ -71,10 +71,10 @@ def predicted(jobs: JobProcess, slide: Path, model: Path, **given: object) -> It
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobProcess]:
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobPool]:
     """Knows the jobs of :mod:`process_jobs`, and none that needs torch."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-    jobs = JobProcess(("process_jobs",))
+    jobs = JobPool(("process_jobs",))
     yield jobs
     jobs.close()
 
@@ -95,7 +95,7 @@ def in_thread(job: Job) -> tuple[threading.Thread, list[object]]:
 
 
 def test_a_child_predicts_what_the_same_process_would(
-    jobs: JobProcess, slide_path: Path, model_folder: Path
+    jobs: JobPool, slide_path: Path, model_folder: Path
 ) -> None:
     values: np.ndarray | None = None
     for event in predicted(jobs, slide_path, model_folder):
@@ -114,10 +114,10 @@ def test_a_child_predicts_what_the_same_process_would(
 
 
 def test_what_was_kept_is_not_computed_again_even_after_the_process_has_ended(
-    jobs: JobProcess, slide_path: Path, model_folder: Path, tmp_path: Path
+    jobs: JobPool, slide_path: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     list(predicted(jobs, slide_path, model_folder, kept=tmp_path))
-    another = JobProcess()
+    another = JobPool()
     # Another region of the same slide: its tiles are there already.
     region = PredictSettings(pitch_um=64, region=[[(100, 120), (100, 400), (400, 400), (400, 120)]])
     events = list(predicted(another, slide_path, model_folder, kept=tmp_path, settings=region))
@@ -129,17 +129,17 @@ def test_what_was_kept_is_not_computed_again_even_after_the_process_has_ended(
 
 
 def test_a_wrong_input_is_the_same_sentence_as_without_a_child(
-    jobs: JobProcess, slide_path: Path, tmp_path: Path
+    jobs: JobPool, slide_path: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="There is no model no-such-model"):
         list(predicted(jobs, slide_path, Path("no-such-model")))
     with pytest.raises(InputError, match=r"missing\.tif"):
         list(predicted(jobs, tmp_path / "missing.tif", Path("her2-breast-demo")))
-    assert jobs.is_alive, "it stays ready for the next job"
+    assert jobs.processes, "it stays ready for the next job"
 
 
 def test_a_job_that_is_stopped_ends_and_the_next_one_runs(
-    jobs: JobProcess, slide_path: Path, model_folder: Path
+    jobs: JobPool, slide_path: Path, model_folder: Path
 ) -> None:
     many = PredictSettings(order="coarse-to-fine", pitch_um=4)
     job = jobs.job(
@@ -157,27 +157,26 @@ def test_a_job_that_is_stopped_ends_and_the_next_one_runs(
 
 
 def test_runs_of_a_widget_share_one_process(
-    jobs: JobProcess, slide_path: Path, model_folder: Path
+    jobs: JobPool, slide_path: Path, model_folder: Path
 ) -> None:
     settings = PredictSettings(order="coarse-to-fine", pitch_um=64)
     jobs.start()
-    process = jobs._process
+    (process,) = jobs.processes
     for _ in range(2):
         with open_slide(slide_path, mpp=1.0) as slide:
             run = PredictionRun(jobs, slide, str(model_folder), settings, None, None)
             events = list(run.events())
         assert isinstance(events[-1], Finished)
-        assert jobs._process is process
-        assert jobs.is_alive, "loading torch and the model again would take seconds"
+        assert jobs.processes == [process], "loading torch and the model again would take seconds"
 
 
 def test_a_killed_child_is_a_sentence_and_the_next_job_starts_another(
-    jobs: JobProcess, slide_path: Path, model_folder: Path
+    jobs: JobPool, slide_path: Path, model_folder: Path
 ) -> None:
     events = predicted(jobs, slide_path, model_folder)
     next(events)
-    assert jobs._process is not None
-    psutil.Process(jobs._process.pid).kill()
+    (process,) = jobs.processes
+    psutil.Process(process.pid).kill()
     with pytest.raises(JobFailed, match="was ended by signal 9; is there enough memory"):
         list(events)
     assert any(isinstance(e, Ended) for e in predicted(jobs, slide_path, model_folder))
@@ -187,9 +186,9 @@ def test_the_end_of_the_parent_is_the_end_of_the_child() -> None:
     # The parent ends without a word, as it does in a crash.
     code = (
         "import os, sys\n"
-        "from napari_nh2st.jobs import JobProcess\n"
-        "jobs = JobProcess(); jobs.start()\n"
-        "sys.stdout.write(str(jobs._process.pid)); sys.stdout.flush(); os._exit(1)"
+        "from napari_nh2st.jobs import JobPool\n"
+        "jobs = JobPool(); jobs.start()\n"
+        "sys.stdout.write(str(jobs.processes[0].pid)); sys.stdout.flush(); os._exit(1)"
     )
     run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
     try:
@@ -227,236 +226,284 @@ def test_a_kept_model_is_prepared_once_for_the_same_genes(model_folder: Path) ->
         torch.testing.assert_close(ours, theirs)
 
 
-# Whose turn it is, and who is meant
+# Several jobs at once, and which of them is meant
 
 
-def test_jobs_take_turns_and_each_gets_its_own_events(told: JobProcess) -> None:
-    jobs = [told.job("echo", first=f"job {number}") for number in range(20)]
+def test_jobs_wait_for_no_other_and_each_gets_its_own_events(pool: JobPool) -> None:
+    jobs = [pool.job("echo", first=f"job {number}") for number in range(3)]
+    running = [job.events() for job in jobs]
+    assert [next(events) for events in running] == ["job 0", "job 1", "job 2"]
+    first, *others = pool.processes
+    assert len(others) == 2
+    for job in jobs:
+        job.send("end")
+    for events in running:
+        assert list(events) == []
+    assert pool.processes == [first], "of those that are idle one stays"
+    for process in others:
+        process.process.wait(30)
+
+
+def test_jobs_in_threads_each_get_their_own_events(pool: JobPool) -> None:
+    jobs = [pool.job("echo", first=f"job {number}") for number in range(5)]
     running = [in_thread(job) for job in jobs]
     for job in jobs:
-        job.tell("end")
+        job.send("end")
     for number, (thread, events) in enumerate(running):
-        thread.join(30)
+        thread.join(60)
         assert events == [f"job {number}"]
-    assert told.is_alive
+    assert len(pool.processes) == 1
 
 
-def test_what_is_asked_of_a_job_that_waits_reaches_that_one(told: JobProcess) -> None:
-    first, second = told.job("echo", first="a"), told.job("echo", first="b")
+def test_what_is_sent_to_a_job_reaches_that_one(pool: JobPool) -> None:
+    first, second = pool.job("echo", first="a"), pool.job("echo", first="b")
     events = first.events()
     assert next(events) == "a"
     thread, others = in_thread(second)
-    second.tell("end")
-    first.tell("and on")
+    second.send("end")
+    first.send("and on")
     assert next(events) == "a and on"
-    first.tell("end")
+    first.send("end")
     assert list(events) == []
     thread.join(30)
     assert others == ["b"]
 
 
-@pytest.mark.parametrize("end", [Job.stop, Job.kill])
-def test_a_job_that_waits_ends_at_once_and_the_other_runs_on(
-    told: JobProcess, end: Callable[[Job], None]
-) -> None:
-    first, second = told.job("echo", first="a"), told.job("echo", first="b")
-    events = first.events()
+@pytest.mark.parametrize("end", [Job.stop, Job.kill, Job.close])
+def test_a_job_that_ends_leaves_another_alone(pool: JobPool, end: Callable[[Job], None]) -> None:
+    first, second = pool.job("echo", first="a"), pool.job("echo", first="b")
+    events, others = first.events(), second.events()
     next(events)
-    thread, others = in_thread(second)
+    next(others)
+    second.send("x")
     end(second)
-    thread.join(30)
-    assert not thread.is_alive()
-    assert others == []
-    first.tell("x")
+    with contextlib.suppress(JobFailed):  # killed
+        assert set(others) <= {"b x", "b stopped"}
+    first.send("x")
     assert next(events) == "a x"
-    first.tell("end")
+    first.send("end")
     assert list(events) == []
 
 
-def test_a_job_stopped_before_it_was_begun_never_begins(told: JobProcess) -> None:
-    job = told.job("echo", first="a")
-    job.tell("end")
+@pytest.mark.parametrize("end", [Job.stop, Job.kill, Job.close])
+def test_a_job_ended_before_it_was_begun_never_begins(
+    pool: JobPool, end: Callable[[Job], None]
+) -> None:
+    job = pool.job("echo", first="a")
+    end(job)
+    assert list(job.events()) == []
+    assert pool.processes == []
+
+
+def test_the_process_of_a_last_job_ends_with_it_and_another_one_is_started(pool: JobPool) -> None:
+    job = pool.job("echo", first="a")
+    job.is_last = True
+    events = job.events()
+    next(events)
+    (process,) = pool.processes
+    job.send("end")
+    assert list(events) == []
+    process.process.wait(30)
+    pool.start()
+    (other,) = pool.processes
+    assert other is not process
+
+
+def test_a_job_that_is_closed_tells_what_it_stores_and_its_process_ends(pool: JobPool) -> None:
+    job = pool.job("echo", first="a")
+    events = job.events()
+    next(events)
+    (process,) = pool.processes
+    job.send("x")
+    job.close()
+    assert set(events) <= {"a x", "a stopped"}, "where it still looked"
+    process.process.wait(30)
+    assert pool.processes == []
+
+
+def test_a_job_stopped_before_it_was_begun_never_begins(pool: JobPool) -> None:
+    job = pool.job("echo", first="a")
+    job.send("end")
     job.stop()
     assert list(job.events()) == []
-    assert not told.is_alive, "nothing was to be done"
+    assert pool.processes == [], "nothing was to be done"
 
 
 def test_a_stop_while_the_job_is_sent_follows_it(
-    told: JobProcess, monkeypatch: pytest.MonkeyPatch
+    pool: JobPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = told.job("echo", first="a")
-    write = _Child.write
+    job = pool.job("echo", first="a")
+    write = ChildProcess.write
     sent: list[bytes] = []
 
-    def stop_first(child: _Child, data: bytes) -> None:
+    def stop_first(child: ChildProcess, data: bytes) -> None:
         if not sent:
             job.stop()
         sent.append(data)
         write(child, data)
 
-    monkeypatch.setattr(_Child, "write", stop_first)
+    monkeypatch.setattr(ChildProcess, "write", stop_first)
     events = job.events()
     assert next(events) == "a"
-    job.tell("wake up")  # if the stop came after it looked
+    job.send("wake up")  # if the stop came after it looked
     assert list(events)[-1] == "a stopped"
     assert isinstance(pickle.loads(sent[0]), Run)
     assert isinstance(pickle.loads(sent[1]), Stop)
 
 
-def test_a_stop_after_its_job_has_ended_stops_no_other(told: JobProcess) -> None:
-    former = told.job("echo", first="a")
-    former.tell("end")
+def test_a_stop_after_its_job_has_ended_stops_no_other(pool: JobPool) -> None:
+    former = pool.job("echo", first="a")
+    former.send("end")
     assert list(former.events()) == ["a"]
-    job = told.job("echo", first="b")
+    job = pool.job("echo", first="b")
     events = job.events()
     next(events)
     former.stop()
-    job.tell("x")
+    job.send("x")
     assert next(events) == "b x"
-    job.tell("end")
+    job.send("end")
     assert list(events) == []
 
 
-def test_events_that_nobody_takes_any_more_leave_the_turn_to_the_next(told: JobProcess) -> None:
-    events = told.job("echo", first="a").events()
+def test_events_that_nobody_takes_any_more_leave_the_next_job_alone(pool: JobPool) -> None:
+    events = pool.job("echo", first="a").events()
     next(events)
     events.close()
-    job = told.job("echo", first="b")
-    job.tell("end")
+    job = pool.job("echo", first="b")
+    job.send("end")
     assert list(job.events()) == ["b"]
 
 
-def test_closing_ends_the_job_that_runs_and_those_that_wait(told: JobProcess) -> None:
-    events = told.job("echo", first="a").events()
+def test_closing_ends_all_jobs_and_starts_no_other(pool: JobPool) -> None:
+    events = pool.job("echo", first="a").events()
     next(events)
-    thread, others = in_thread(told.job("echo", first="b"))
-    told.close(patience_s=0.1)
+    thread, others = in_thread(pool.job("echo", first="b"))
+    pool.close(patience_s=0.1)
     assert set(events) <= {"a stopped"}, "where it still looked"
     thread.join(30)
-    assert others == []
+    assert set(others) <= {"b", "b stopped"}
+    assert list(pool.job("echo", first="c").events()) == []
+    assert pool.processes == []
 
 
 # A process that does not answer
 
 
 @pytest.fixture
-def suspended(told: JobProcess) -> Iterator[tuple[StoppableJob, threading.Thread]]:
+def suspended(pool: JobPool) -> Iterator[tuple[StoppableJob, threading.Thread]]:
     """A job under way, and the thread that waits for its events; its process was suspended."""
-    job = StoppableJob(told.job("echo", first="a"), patience_s=0.1)
+    job = StoppableJob(pool.job("echo", first="a"), patience_s=0.1)
     job.is_loading = False
     begun = threading.Event()
 
     def wait() -> None:
         with contextlib.suppress(JobFailed):  # where the test itself ended it
-            for _ in job.told():
+            for _ in job.job_events():
                 begun.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
     assert begun.wait(30)
-    assert told._process is not None
-    psutil.Process(told._process.pid).suspend()
+    psutil.Process(pool.processes[0].pid).suspend()
     yield job, thread
     job.abort()
     thread.join(30)
 
 
 def test_a_stop_ends_a_process_that_does_not_answer_and_the_next_job_runs(
-    told: JobProcess, suspended: tuple[StoppableJob, threading.Thread]
+    pool: JobPool, suspended: tuple[StoppableJob, threading.Thread]
 ) -> None:
     job, thread = suspended
     job.stop()
     thread.join(30)
     assert not thread.is_alive()
     assert job.is_aborted
-    following = told.job("echo", first="b")
-    following.tell("end")
+    following = pool.job("echo", first="b")
+    following.send("end")
     assert list(following.events()) == ["b"]
 
 
-def test_who_tells_a_process_that_does_not_answer_does_not_wait_for_it(
+def test_who_sends_to_a_process_that_does_not_answer_does_not_wait_for_it(
     suspended: tuple[StoppableJob, threading.Thread],
 ) -> None:
     job, _ = suspended
 
-    def tell() -> None:
+    def send() -> None:
         for _ in range(20):  # more than a pipe holds
-            job.tell("x" * 100_000)
+            job.send("x" * 100_000)
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     thread.join(30)
     assert not thread.is_alive()
 
 
 def test_a_viewer_that_closes_ends_a_process_that_does_not_answer(
-    told: JobProcess, suspended: tuple[StoppableJob, threading.Thread]
+    pool: JobPool, suspended: tuple[StoppableJob, threading.Thread]
 ) -> None:
     _, thread = suspended
-    assert told._process is not None
-    child = psutil.Process(told._process.pid)
-    told.close(patience_s=0.1)
+    child = psutil.Process(pool.processes[0].pid)
+    pool.close(patience_s=0.1)
     child.wait(30)
     thread.join(30)
     assert not thread.is_alive()
 
 
-def test_a_job_that_stops_in_time_is_not_ended_by_force(told: JobProcess) -> None:
-    job = StoppableJob(told.job("echo", first="a"), patience_s=60)
+def test_a_job_that_stops_in_time_is_not_ended_by_force(pool: JobPool) -> None:
+    job = StoppableJob(pool.job("echo", first="a"), patience_s=60)
     job.is_loading = False
-    events = job.told()
+    events = job.job_events()
     next(events)
     job.stop()
-    job.tell("wake up")  # if the stop came after it looked
+    job.send("wake up")  # if the stop came after it looked
     assert list(events)[-1] == "a stopped"
-    assert told.is_alive
+    assert pool.processes
     assert job._patience is not None
     assert job._patience.finished.is_set()
 
 
-# What cannot be told
+# What cannot be pool
 
 
 def test_an_event_that_cannot_be_sent_is_a_failure_and_the_next_job_runs(
-    told: JobProcess, caplog: pytest.LogCaptureFixture
+    pool: JobPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    events = told.run("unpicklable")
+    events = pool.run("unpicklable")
     assert next(events) == "before"
     with caplog.at_level(logging.ERROR), pytest.raises(JobFailed, match="lambda"):
         next(events)
     assert "Traceback" in caplog.text, "for whoever reports it"
-    assert told.is_alive
-    job = told.job("echo", first="b")
-    job.tell("end")
+    assert pool.processes
+    job = pool.job("echo", first="b")
+    job.send("end")
     assert list(job.events()) == ["b"]
 
 
-def test_arguments_that_the_child_cannot_read_are_a_failure(told: JobProcess) -> None:
+def test_arguments_that_the_child_cannot_read_are_a_failure(pool: JobPool) -> None:
     with pytest.raises(JobFailed, match="ended with code 1: RuntimeError: not in this process"):
-        list(told.run("echo", first=OnlyHere()))
-    job = told.job("echo", first="b")
-    job.tell("end")
+        list(pool.run("echo", first=OnlyHere()))
+    job = pool.job("echo", first="b")
+    job.send("end")
     assert list(job.events()) == ["b"]
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_process_that_has_ended_leaves_no_file_open(told: JobProcess, closed: bool) -> None:
-    job = told.job("echo", first="a")
+def test_a_process_that_has_ended_leaves_no_file_open(pool: JobPool, closed: bool) -> None:
+    job = pool.job("echo", first="a")
     events = job.events()
     next(events)
-    former = told._process
-    assert former is not None
+    (former,) = pool.processes
     if closed:
-        told.close()
+        pool.close()
         assert set(events) <= {"a stopped"}, "where it still looked"
         former.process.wait(30)
-        told._see_it_end(former, 0)  # as its thread does
+        pool._wait(former, 0)  # as its thread does
     else:
         job.kill()
         with pytest.raises(JobFailed):
             next(events)
-        told.start()
-        assert told._process is not former
+        pool.start()
+        assert pool.processes != [former]
     former.writer.join(30)
     files = former.process.stdin, former.process.stdout, former._errors
     assert all(file is not None and file.closed for file in files)
@@ -468,4 +515,4 @@ def test_a_training_stopped_before_it_begins_never_begins(tmp_path: Path) -> Non
     run.stop()
     assert list(run.events()) == []
     assert jobs.runs == []
-    assert jobs.closed, "its process gives the memory back"
+    assert run._job.is_last, "its process gives the memory back"

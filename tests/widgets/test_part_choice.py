@@ -17,6 +17,7 @@ from local_jobs import LocalJobs
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Section, SpotChoice, read_sections, read_spots
 from napari_nh2st.spots.choice import NO_CHOICE, Parts, SpotOption
+from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.compare import on_slide
 from napari_nh2st.widgets.compare import widget as compare_module
 from napari_nh2st.widgets.compare.widget import CompareWidget
@@ -94,7 +95,7 @@ def test_compare_asks_which_section_and_compares_that(
     errors: list[str] = []
     for module in (compare_module, on_slide):
         monkeypatch.setattr(module, "show_error", errors.append)
-    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     widget = CompareWidget(viewer)
     qtbot.addWidget(widget)
     widget.model.choose(str(write_model(tmp_path / "model")))

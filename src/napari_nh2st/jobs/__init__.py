@@ -1,9 +1,10 @@
-"""Work in child processes: what the viewer starts, so that it stays fluid and survives a crash.
+"""Work in child processes: the viewer stays fluid while they compute, and survives their crash.
 
 The viewer's process never imports torch: importing it alone would stop the viewer for half a
 second, and the memory of a GPU only comes back with the end of the process that took it.
 """
 
-from napari_nh2st.jobs.process import Job, JobFailed, JobProcess
+from napari_nh2st.jobs.child_process import JobFailed
+from napari_nh2st.jobs.pool import Job, JobPool
 
-__all__ = ["Job", "JobFailed", "JobProcess"]
+__all__ = ["Job", "JobFailed", "JobPool"]

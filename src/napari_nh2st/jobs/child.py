@@ -1,4 +1,4 @@
-"""The child's side: ``python -m napari_nh2st.jobs.child [MODULE ...]`` runs jobs as it is told.
+"""Program of a child process: ``python -m napari_nh2st.jobs.child [MODULE ...]`` runs jobs.
 
 Messages come pickled on the standard input and go out on the standard output. When the input
 ends, the parent is gone: the job is asked to stop, and the process ends.
@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.jobs.messages import Event, Failed, Finished, Message, Run, Stop, Tell
+from napari_nh2st.jobs.messages import Event, Failed, Finished, Message, Run, Send, Stop
 
 JOBS: Mapping[str, str] = {
     "predict": "napari_nh2st.jobs.prediction:predict",
@@ -36,7 +36,7 @@ _PATIENCE_S = 4.0
 
 
 class Inbox:
-    """What the job that runs is told."""
+    """Requests to the job that runs: to stop, and whatever else it listens to."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -52,17 +52,17 @@ class Inbox:
         self._stop.set()
 
     def listen(self, listener: Callable[[Any], None]) -> None:
-        """Call this from now on, in another thread, with what the job is told."""
+        """Call this from now on, in another thread, with what is sent to the job."""
         self._listener = listener
         while self._last:
             listener(self._last.pop())
 
-    def put(self, what: Any) -> None:
-        """Tell the job something; the last thing is kept until it listens."""
+    def put(self, content: Any) -> None:
+        """Pass something on to the job; the last of it is kept until the job listens."""
         if self._listener is None:
-            self._last = [what]
+            self._last = [content]
         else:
-            self._listener(what)
+            self._listener(content)
 
 
 Job = Callable[..., Iterator[Any]]
@@ -79,7 +79,7 @@ def find_job(name: str) -> Job:
 
 
 def main(warm_up: list[str]) -> int:
-    """Run jobs until the input ends."""
+    """Run jobs until the input ends; the exit code."""
     # Ctrl-C in a terminal reaches this process too: the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
@@ -116,10 +116,10 @@ def _send(out: IO[bytes], message: Message) -> None:
 
 
 def _listen(stream: IO[bytes], waiting: "_Waiting") -> None:
-    """Pass on what the parent sends; in the end, the exit code.
+    """Pass on messages of the parent; in the end, the exit code.
 
-    What is for a job comes after its :class:`~napari_nh2st.jobs.messages.Run` and before the
-    next: the parent sees to that.
+    Those to a job come after its :class:`~napari_nh2st.jobs.messages.Run` and before the next: the
+    parent sees to that.
     """
     inbox = Inbox()
     code = 0
@@ -129,8 +129,8 @@ def _listen(stream: IO[bytes], waiting: "_Waiting") -> None:
                 case Run() as run:
                     inbox = Inbox()
                     waiting.put((run, inbox))
-                case Tell(what):
-                    inbox.put(what)
+                case Send(content):
+                    inbox.put(content)
                 case Stop():
                     inbox.stop()
     except (EOFError, OSError, pickle.UnpicklingError):  # the parent is gone
@@ -140,7 +140,7 @@ def _listen(stream: IO[bytes], waiting: "_Waiting") -> None:
         code = 1
     inbox.stop()
     waiting.put(code)
-    # A job that does not see that it shall stop must not outlive its parent.
+    # A job that ignores the stop must not outlive its parent.
     timer = threading.Timer(_PATIENCE_S, os._exit, (1,))
     timer.daemon = True
     timer.start()

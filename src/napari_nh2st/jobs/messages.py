@@ -1,6 +1,6 @@
-"""What a viewer and its child process say to each other, as pickles through pipes.
+"""Messages between the viewer and a child process, as pickles through pipes.
 
-One job runs at a time: what follows a :class:`Run` is about that job, until the next.
+A process runs one job at a time: what follows a :class:`Run` is about that job, until the next.
 """
 
 from dataclasses import dataclass, field
@@ -9,34 +9,44 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Run:
-    """Run a job."""
+    """To the child: run a job."""
 
     job: str
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Tell:
-    """Something for the job that runs."""
+class Send:
+    """To the child: pass this on to the job that runs."""
 
-    what: Any
+    content: Any
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The job that runs shall end with what it has."""
+    """To the child: the job that runs shall end with what it has."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """The job tells something."""
+    """From the child: the job emitted an event."""
 
-    what: Any
+    event: Any
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The job ended in an error; ``by_input``: the message is for the user as it stands."""
+    """From the child: the job ended in an error.
+
+    Parameters
+    ----------
+    message
+        Of the error.
+    by_input
+        Whether the message is for the user as it stands.
+    details
+        Traceback.
+    """
 
     message: str
     by_input: bool
@@ -45,7 +55,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Finished:
-    """The job has ended as it should."""
+    """From the child: the job has ended without an error."""
 
 
-Message = Run | Tell | Stop | Event | Failed | Finished
+Message = Run | Send | Stop | Event | Failed | Finished

@@ -147,8 +147,8 @@ def load(name: str) -> "Model":
 
 @lru_cache(maxsize=1)
 def _loaded(name: str, folder: Path, _changed: int) -> "Model":
-    from napari_nh2st.jobs.kept_model import KeptModel
+    from napari_nh2st.jobs.prepared_model import PreparedModel
     from napari_nh2st.model.folder import load_model_folder
 
     model = load_model_folder(folder, name)
-    return KeptModel(model.config, model.network, model.source)
+    return PreparedModel(model.config, model.network, model.source)

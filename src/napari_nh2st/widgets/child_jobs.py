@@ -1,33 +1,39 @@
-"""A widget's child process, the job it runs, and the thread that waits for what it tells."""
+"""Jobs of a dock: the child processes that all docks share, and the thread that reads events."""
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
 from psygnal import Signal
 from qtpy.QtCore import QCoreApplication, QObject
 
-from napari_nh2st.jobs import JobFailed
+from napari_nh2st.jobs import JobFailed, JobPool
 from napari_nh2st.shown_text import for_qt
 
 PATIENCE_S = 15.0
 """How long a job that was stopped may take for the batch under way. One that takes longer hangs:
 its process was suspended, or waits for a network drive that is gone."""
 
+_WARM_UP = ("napari_nh2st.model.folder", "napari_nh2st.inference.engine")
+"""Modules that every job needs, torch among them; the others load in well under a second."""
+
 
 class Job(Protocol):
     """A job that is run once: a :class:`napari_nh2st.jobs.Job`."""
 
+    is_last: bool
+
     def events(self) -> Iterator[object]: ...  # noqa: D102
-    def tell(self, what: object) -> None: ...  # noqa: D102
+    def send(self, content: object) -> None: ...  # noqa: D102
     def stop(self) -> None: ...  # noqa: D102
     def kill(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class Jobs(Protocol):
-    """What runs jobs: a :class:`~napari_nh2st.jobs.JobProcess`."""
+    """Runs jobs: a :class:`~napari_nh2st.jobs.JobPool`."""
 
     def start(self) -> None: ...  # noqa: D102
     def job(self, name: str, /, **arguments: object) -> Job: ...  # noqa: D102
@@ -35,60 +41,65 @@ class Jobs(Protocol):
     def close(self, patience_s: float = 5.0) -> None: ...  # noqa: D102
 
 
-class ChildProcess:
-    """A process for a widget's jobs, which ends with the widget and with the application.
+new_jobs: Callable[[tuple[str, ...]], Jobs] = JobPool
+"""Makes the pool that all docks share, from the modules to load at first."""
+
+
+class SharedJobs:
+    """A dock's access to the child processes that all docks of the application share.
+
+    They begin with the first dock that is :meth:`ready`, and end with the last that is closed or
+    destroyed, and with the application.
 
     Parameters
     ----------
     widget
-        When the viewer destroys it, the process is closed.
-    new_jobs
-        Makes what runs jobs, when it is first needed.
+        The dock.
     """
 
-    def __init__(self, widget: QObject, new_jobs: Callable[[], Jobs]) -> None:
-        self._widget = widget
-        self._new_jobs = new_jobs
-        self._jobs: Jobs | None = None
-        self._end: Callable[..., None] | None = None
+    _jobs: ClassVar[Jobs | None] = None
+    _users: ClassVar[list["SharedJobs"]] = []
+
+    def __init__(self, widget: QObject) -> None:
+        # Not a method of the widget: Qt calls none of those once the widget is gone.
+        widget.destroyed.connect(self.close)
 
     def ready(self) -> Jobs:
-        """What runs jobs; its process is started if it is not there."""
-        if self._jobs is None:
-            self._jobs = self._new_jobs()
-            self._end = _ending(self._jobs)
-            # Not a method of the widget: Qt calls none of those once the widget is gone.
-            self._widget.destroyed.connect(self._end)
-        self._jobs.start()
-        return self._jobs
+        """Runs the dock's jobs; a process starts, and loads its libraries, if none runs."""
+        if SharedJobs._jobs is None:
+            SharedJobs._jobs = new_jobs(_WARM_UP)
+            _application().aboutToQuit.connect(_end_all)
+        if self not in self._users:
+            self._users.append(self)
+        SharedJobs._jobs.start()
+        return SharedJobs._jobs
 
     def start_again(self) -> None:
-        """Start the process if it was ended by a job that could not be stopped otherwise."""
-        if self._jobs is not None:
-            self._jobs.start()
+        """Start a process if the last one was ended by a stop, and the dock still needs it."""
+        if self in self._users:
+            self.ready()
 
-    def close(self) -> None:
-        """End the process; :meth:`ready` begins another."""
-        if self._jobs is not None and self._end is not None:
-            self._widget.destroyed.disconnect(self._end)
-            self._end()
-            self._jobs = self._end = None
+    def close(self, _widget: object = None) -> None:
+        """The dock needs no jobs for now."""
+        if self in self._users:
+            self._users.remove(self)
+            if not self._users:
+                _end_all()
 
 
-def _ending(jobs: Jobs) -> Callable[..., None]:
-    """What closes jobs, to be called once; until then, the application does so when it quits."""
+def _end_all() -> None:
+    """End the processes; the next dock that needs some begins others."""
+    jobs, SharedJobs._jobs = SharedJobs._jobs, None
+    SharedJobs._users.clear()
+    if jobs is not None:
+        _application().aboutToQuit.disconnect(_end_all)
+        jobs.close()
+
+
+def _application() -> QCoreApplication:
     application = QCoreApplication.instance()
     assert application is not None
-
-    def close() -> None:
-        jobs.close()
-
-    def end(*_of_the_signal: object) -> None:
-        application.aboutToQuit.disconnect(close)
-        jobs.close()
-
-    application.aboutToQuit.connect(close)
-    return end
+    return application
 
 
 class StoppableJob:
@@ -97,16 +108,16 @@ class StoppableJob:
     Parameters
     ----------
     job
-        That is to run.
+        To be run.
     patience_s
-        It is ended at once where it still runs so long after a stop; None for never.
+        It is killed where it still runs so long after a stop; None for never.
 
     Attributes
     ----------
     is_loading
-        Whether it cannot hear yet that it is to stop; whoever reads its events says when it can.
+        Whether it cannot react to a stop yet; to be set by whoever reads its events.
     is_aborted
-        Whether it was ended at once.
+        Whether it was killed.
     """
 
     def __init__(self, job: Job, patience_s: float | None = PATIENCE_S) -> None:
@@ -119,7 +130,7 @@ class StoppableJob:
         self.is_aborted = False
 
     def stopped(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether it was stopped."""
         return self._stop.is_set()
 
     def stop(self) -> None:
@@ -138,12 +149,12 @@ class StoppableJob:
         self.is_aborted = True
         self._job.kill()
 
-    def tell(self, what: object) -> None:
-        """Send it something."""
-        self._job.tell(what)
+    def send(self, content: object) -> None:
+        """Send something to it."""
+        self._job.send(content)
 
-    def told(self) -> Iterator[object]:
-        """What it tells, in the thread that asks for it; that it was ended is no error.
+    def job_events(self) -> Iterator[object]:
+        """Run it, in the thread that asks for its events; that it was ended is no error.
 
         Raises
         ------
@@ -161,19 +172,19 @@ class StoppableJob:
 
 
 class JobThread:
-    """Waits in a thread for what a job tells, and says it in the thread of the widget.
+    """Reads a job's events in a thread, and emits them in the thread of the widget.
 
     Parameters
     ----------
     widget
-        Once it is destroyed, nothing is told any more.
+        Once it is destroyed, nothing is emitted any more.
 
     Attributes
     ----------
     is_running
         Whether a job runs.
     event
-        Emitted with what the job tells.
+        Emitted with an event of the job.
     failed
         Emitted with the error that it ended in.
     finished
@@ -196,7 +207,7 @@ class JobThread:
         return self._worker is not None
 
     def start(self, events: Callable[[], Iterator[object]], description: str) -> None:
-        """Run what gives the events; the description stands in napari's activity dock."""
+        """Read these events; the description stands in napari's activity dock."""
         self._activity = progress(total=0, desc=for_qt(description))
         self._worker = create_worker(
             events,

@@ -15,7 +15,6 @@ from napari.layers._source import layer_source
 from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.colormaps import ensure_colormap
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QDockWidget
 
 from array_slides import write_tiff
@@ -34,6 +33,7 @@ from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.choice import NO_CHOICE
 from napari_nh2st.spots.placement import Fix
+from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.compare import on_slide as measured_on_slide
 from napari_nh2st.widgets.compare import scatter as compare_scatter
 from napari_nh2st.widgets.compare import widget as compare_module
@@ -83,7 +83,7 @@ def widget(
     model: Path,
     messages: dict[str, list[str]],
 ) -> CompareWidget:
-    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     monkeypatch.setitem(child.JOBS, "report", "napari_nh2st.jobs.comparison:write_report")  # type: ignore[arg-type]
     widget = CompareWidget(viewer)
     qtbot.addWidget(widget)
@@ -350,7 +350,7 @@ def test_st_that_is_dropped_gets_the_process_ready(
 ) -> None:
     open_slide_of(viewer, section)
     widget.source.take([section.expression])
-    assert widget._process._jobs is not None
+    assert jobs_of(widget).n_started > 1
     qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
     assert widget.section.measured is not None
 
@@ -950,22 +950,6 @@ def test_cancel_at_once_begins_nothing(
     assert loaded.status.text() == "Stopped."
 
 
-def test_processes_that_are_closed_are_forgotten_by_the_application(
-    viewer: ViewerModel, widget: CompareWidget
-) -> None:
-    closed: list[object] = []
-    jobs = jobs_of(widget)
-    widget._process.close()
-    assert jobs.closed
-    jobs.close = lambda *_: closed.append(jobs)  # type: ignore[method-assign]
-    application = QCoreApplication.instance()
-    assert application is not None
-    jobs_of(widget)
-    application.aboutToQuit.emit()
-    assert closed == []
-    assert jobs_of(widget).closed
-
-
 def test_cancel_stops_it_and_keeps_the_measured(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, loaded: CompareWidget
 ) -> None:
@@ -1071,7 +1055,7 @@ def test_the_model_of_the_current_prediction_is_offered_until_another_is_chosen(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, section: DrawnSection,
     model: Path,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     # Of a folder the path is the name by which it is found.
     monkeypatch.setattr(compare_module, "bundled_models", lambda: {str(model): model})
     widget = CompareWidget(viewer)
@@ -1092,7 +1076,7 @@ def test_the_model_of_the_current_prediction_is_offered_until_another_is_chosen(
 def test_what_comes_after_the_widget_is_gone_disturbs_nobody(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, section: DrawnSection
 ) -> None:
-    monkeypatch.setattr(compare_module, "new_jobs", LocalJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     widget = CompareWidget(viewer)
     open_slide_of(viewer, section)
     load(qtbot, widget, section)

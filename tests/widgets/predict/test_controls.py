@@ -20,7 +20,7 @@ from napari_nh2st.jobs.prediction import Values
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
-from napari_nh2st.widgets import remembered
+from napari_nh2st.widgets import child_jobs, remembered
 from napari_nh2st.widgets.predict import controls as predict_controls
 from napari_nh2st.widgets.predict import kept_results, slide_facts
 from napari_nh2st.widgets.predict import widget as predict_module
@@ -57,7 +57,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 def widget(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, model_folder: Path
 ) -> PredictWidget:
-    monkeypatch.setattr(predict_module, "new_jobs", LocalJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     widget = PredictWidget(viewer)
     qtbot.addWidget(widget)
     widget.model.choose(str(model_folder))

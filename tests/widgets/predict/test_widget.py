@@ -27,7 +27,7 @@ from napari_nh2st.inference import PredictSettings
 from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.widgets import export_button, slide_choice
+from napari_nh2st.widgets import child_jobs, export_button, slide_choice
 from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW
 from napari_nh2st.widgets.predict.widget import PredictWidget
@@ -69,7 +69,7 @@ def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
 def widget(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, viewer: ViewerModel, model_folder: Path
 ) -> PredictWidget:
-    monkeypatch.setattr(predict_module, "new_jobs", LocalJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     widget = PredictWidget(viewer)
     qtbot.addWidget(widget)
     widget.model.choose(str(model_folder))

@@ -19,13 +19,14 @@ from qtpy.QtWidgets import QDockWidget
 
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
-from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs import JobFailed, JobPool
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
 from napari_nh2st.training.record import RunRecord
 from napari_nh2st.training.run_state import LAST
+from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.known_models import known_models, remember_run
 from napari_nh2st.widgets.train import controls as train_controls
@@ -100,7 +101,7 @@ def widget(
 ) -> TrainWidget:
     """With a start model, three sections, the last held out, and jobs that tell nothing."""
     made.clear()
-    monkeypatch.setattr(train_module, "new_jobs", ToldJobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", ToldJobs)
     monkeypatch.setattr(ToldJobs, "script", ())
     monkeypatch.setattr(train_controls, "models_folder", lambda: tmp_path / "models")
     widget = TrainWidget(ViewerModel())
@@ -251,7 +252,7 @@ def test_the_course_of_a_training_is_shown(
     )
     assert model in known_models()
     assert widget.train.isEnabled()
-    assert made[-1].closed
+    assert made[-1].n_ended == 1
 
 
 def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_path: Path) -> None:
@@ -353,11 +354,12 @@ def test_the_process_is_warm_when_the_dock_is_seen(qtbot: QtBot, widget: TrainWi
     widget.show()
     (jobs,) = made
     assert widget.idle_jobs() is jobs  # devices are asked for in the same one
-    assert "napari_nh2st.training.loop" in jobs.warm_up
+    assert "napari_nh2st.inference.engine" in jobs.warm_up, "it loads torch"
+    before = jobs.n_started
     widget.train.click()
     finish(qtbot, widget)
-    assert [len(jobs.runs) for jobs in made] == [1, 0]
-    assert [jobs.closed for jobs in made] == [True, False]
+    assert (made, len(jobs.runs), jobs.n_ended, jobs.closed) == ([jobs], 1, 1, False)
+    assert jobs.n_started == before + 2, "for the run, and warm again after it"
 
 
 def test_it_has_keys(qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -543,7 +545,7 @@ def weights_that_are_gone(widget: TrainWidget, _folder: Path) -> None:
     ("spoil", "said"),
     [
         (given_panel, r"EPCAMM \(nearest EPCAM\)"),
-        (a_file_as_folder, r"test_train_widget.py is a file"),
+        (a_file_as_folder, r"test_widget.py is a file"),
         (a_start_that_knows_s2, r"was trained on S2"),
         (a_start_of_mouse, r"mouse model on a human section"),
         (a_trained_folder, r"holds a trained model already"),
@@ -670,13 +672,13 @@ def test_closing_in_the_middle_leaves_a_checkpoint_and_no_process(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    processes: list[JobProcess] = []
+    pools: list[JobPool] = []
 
-    def real_jobs(warm_up: tuple[str, ...]) -> JobProcess:
-        processes.append(JobProcess(warm_up))
-        return processes[-1]
+    def real_jobs(warm_up: tuple[str, ...]) -> JobPool:
+        pools.append(JobPool(warm_up))
+        return pools[-1]
 
-    monkeypatch.setattr(train_module, "new_jobs", real_jobs)
+    monkeypatch.setattr(child_jobs, "new_jobs", real_jobs)
     dock = QDockWidget()
     dock.setWidget(widget)
     widget.settings.start.choose(start)
@@ -688,7 +690,7 @@ def test_closing_in_the_middle_leaves_a_checkpoint_and_no_process(
     widget.train.click()
     qtbot.waitUntil(lambda: len(widget.curves.epochs) > 2 or not widget.is_running, timeout=180_000)
     assert widget.is_running, widget.status.text()
-    child = psutil.Process(processes[0]._process.pid)
+    child = psutil.Process(pools[0].processes[0].pid)
     assert child.is_running()
     widget.setParent(None)  # as napari's × does
     qtbot.waitUntil(lambda: not child.is_running(), timeout=60_000)

@@ -7,12 +7,12 @@ from napari_nh2st.widgets.child_jobs import PATIENCE_S, Job, StoppableJob
 
 
 class ComparisonRun(StoppableJob):
-    """A job of the *Compare* widget; once it is stopped, it tells nothing any more.
+    """A job of the *Compare* widget; once it is stopped, it emits nothing more.
 
     Parameters
     ----------
     job
-        That is to run.
+        To be run.
     can_stop
         Whether it may be stopped: a folder that is being written would be left half done.
     patience_s
@@ -43,7 +43,7 @@ class ComparisonRun(StoppableJob):
         InputError, JobFailed
             As :meth:`napari_nh2st.jobs.Job.events`.
         """
-        for event in self.told():
+        for event in self.job_events():
             if isinstance(event, Predicting):
                 self.is_loading = False
             if not self.stopped():

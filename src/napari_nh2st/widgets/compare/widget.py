@@ -7,12 +7,11 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.jobs import JobProcess
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
 from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.overlap import panel_overlap
-from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
+from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
 from napari_nh2st.widgets.compare.kept import Left, is_left, left_in
 from napari_nh2st.widgets.compare.latest_work import LatestWork
 from napari_nh2st.widgets.compare.results import ComparisonResults
@@ -22,11 +21,6 @@ from napari_nh2st.widgets.notifications import show_error, show_info, show_warni
 
 if TYPE_CHECKING:
     import napari
-
-_WARM_UP = ("napari_nh2st.evaluation.evaluation", "napari_nh2st.model.folder")
-
-new_jobs = JobProcess
-"""Makes what runs comparisons."""
 
 
 class CompareWidget(ShownComparison):
@@ -47,7 +41,7 @@ class CompareWidget(ShownComparison):
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
+        self._process = SharedJobs(self)
         self._thread = JobThread(self)
         self._run: ComparisonRun | None = None
         self._scoring = LatestWork()

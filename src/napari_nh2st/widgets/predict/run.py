@@ -67,7 +67,7 @@ class PredictionRun(StoppableJob):
 
     def look_at(self, box: Box) -> None:
         """Tell where the user looks now."""
-        self.tell(box)
+        self.send(box)
 
     def events(self) -> Iterator[Loading | Event]:
         """Run it, in the thread that asks for the events.
@@ -87,7 +87,7 @@ class PredictionRun(StoppableJob):
         """
         prediction: AnnData | None = None
         finished = False
-        for event in self.told():
+        for event in self.job_events():
             match event:
                 case Loading():
                     yield event

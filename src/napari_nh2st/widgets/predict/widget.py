@@ -15,12 +15,12 @@ from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Loading
 from napari_nh2st.layers.domains import move_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY, id_of
-from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
+from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
 from napari_nh2st.widgets.domains.carried_domains import carry_domains
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.notifications import show_error, show_warning
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_REFRESHES = 0.25
 _MS_BETWEEN_LOOKS = 300
-_WARM_UP = ("napari_nh2st.inference.engine", "napari_nh2st.model.folder")
-
-new_jobs = JobProcess
-"""Makes what runs predictions."""
 
 _Choice = tuple[Path, int, tuple[float, float] | None, str, PredictSettings]
 """Slide, its µm/px, model and settings: what makes a run the same as another."""
@@ -53,7 +49,7 @@ class PredictWidget(PredictControls):
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent)
-        self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
+        self._process = SharedJobs(self)
         self._thread = JobThread(self)
         self._run: PredictionRun | None = None
         self._slide_layer: Image | None = None

@@ -19,7 +19,7 @@ class TrainingRun(StoppableJob):
     Parameters
     ----------
     jobs
-        Runs it, and is closed in the end: the process gives the GPU's memory back.
+        Runs it, in a process that ends with it: this gives the GPU's memory back.
     record
         What is asked for.
     folder
@@ -42,7 +42,7 @@ class TrainingRun(StoppableJob):
         )
         self.record = record
         self.folder = folder
-        self._jobs = jobs
+        self._job.is_last = True
         self._began = time.monotonic()
 
     @property
@@ -52,7 +52,7 @@ class TrainingRun(StoppableJob):
 
     def close(self) -> None:
         """End with the viewer: the checkpoint is written, and the process goes."""
-        self._jobs.close()
+        self._job.close()
 
     def events(self) -> Iterator[TrainingEvent]:
         """Run it, in the thread that asks for the events.
@@ -72,12 +72,10 @@ class TrainingRun(StoppableJob):
         except GeneratorExit:
             # napari ends its threads when it quits. The process ends as well, but not before it
             # has stored where it stands; until then what it tells has to be taken from it.
-            self._jobs.close()
+            self._job.close()
             for _ in events:
                 pass
             raise
         except JobFailed:  # what fails after a mere stop fails: it has a model to keep
             if not self.is_aborted:
                 raise
-        finally:
-            self._jobs.close()

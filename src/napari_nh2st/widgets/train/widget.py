@@ -10,13 +10,13 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.jobs import JobFailed, JobProcess
+from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs, JobThread
+from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
 from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.known_models import remember_model, remember_run, unfinished_runs
 from napari_nh2st.widgets.notifications import show_error, show_info
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 
 _PARTS = 1000
 """Of an epoch, for the bar."""
-
-_WARM_UP = ("napari_nh2st.training.loop", "napari_nh2st.evaluation.training_run")
-
-new_jobs = JobProcess
-"""Makes what runs trainings."""
 
 
 class TrainWidget(TrainControls):
@@ -59,8 +54,7 @@ class TrainWidget(TrainControls):
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         self._run: TrainingRun | None = None
         super().__init__(napari_viewer, parent)
-        # Another one after each training: its end gives the GPU's memory back.
-        self._process = ChildProcess(self, lambda: new_jobs(_WARM_UP))
+        self._process = SharedJobs(self)
         self._thread = JobThread(self)
         self.model_folder: Path | None = None
         self._offered: Path | None = None
@@ -273,9 +267,7 @@ class TrainWidget(TrainControls):
     def _on_finished(self) -> None:
         run, self._run = self._run, None
         assert run is not None
-        self._process.close()
-        if self.isVisible():
-            self._process.ready()
+        self._process.start_again()  # the training's own ended with it
         resumable = is_unfinished(run.folder)
         if not self._ending:
             self._ending = (

@@ -1,4 +1,4 @@
-"""A model that stays ready to predict from one run to the next."""
+"""Model whose prepared network is reused by the next run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from napari_nh2st.model.folder import Model
 
 
 @dataclass(frozen=True)
-class KeptModel(Model):
-    """A loaded model whose prepared form is kept as well: making it takes half a second.
+class PreparedModel(Model):
+    """A loaded model that keeps its prepared network as well: making it takes half a second.
 
     Only where nobody changes the network, as in a process that does nothing but predict.
     """
