@@ -9,6 +9,7 @@ from psygnal import Signal
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QDockWidget, QPushButton
 
+from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.background import STOP, Background
 from napari_nh2st.widgets.dock import Dock, open_dock
 
@@ -18,7 +19,7 @@ class Emitter:
 
 
 class Jobs:
-    """What a dock runs jobs in."""
+    """Runs the jobs of docks."""
 
     def __init__(self) -> None:
         self.is_alive = False
@@ -34,8 +35,7 @@ class Counting(Dock):
     """Counts what it hears of the viewer, of psygnal and of Qt."""
 
     def __init__(self, viewer: ViewerModel, emitter: Emitter, button: QPushButton) -> None:
-        self.jobs = Jobs()
-        super().__init__(viewer, "predict", lambda: self.jobs)  # type: ignore[arg-type,return-value]
+        super().__init__(viewer, "predict", has_jobs=True)
         self.heard: list[Any] = []
         self.opened = self.ended = 0
         self.connect_to(viewer.layers.events.inserted, self.hear)
@@ -72,7 +72,14 @@ class Heard:
 
 
 @pytest.fixture
-def heard(qtbot: QtBot) -> Heard:
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    jobs = Jobs()
+    monkeypatch.setattr(child_jobs, "new_jobs", lambda _warm_up: jobs)
+    return jobs
+
+
+@pytest.fixture
+def heard(qtbot: QtBot, jobs: Jobs) -> Heard:
     return Heard(qtbot)
 
 
@@ -106,18 +113,18 @@ def test_a_dock_that_is_destroyed_hears_nothing(qtbot: QtBot, heard: Heard) -> N
     assert closed == ["closed"]
 
 
-def test_its_process_runs_while_it_is_shown(qtbot: QtBot, heard: Heard) -> None:
+def test_its_process_runs_while_it_is_shown(qtbot: QtBot, heard: Heard, jobs: Jobs) -> None:
     dock = heard.dock
-    assert not dock.jobs.is_alive
+    assert not jobs.is_alive
     dock.show()
-    assert dock.jobs.is_alive
-    assert dock.idle_jobs() is dock.jobs
+    assert jobs.is_alive
+    assert dock.idle_jobs() is jobs
     dock.hide()
-    assert dock.jobs.is_alive, "another tab is in front"
+    assert jobs.is_alive, "another tab is in front"
     dock.close()
     dock.setParent(None)
     dock.close_down()
-    assert not dock.jobs.is_alive
+    assert not jobs.is_alive
 
 
 def test_work_of_its_widgets_is_stopped(qtbot: QtBot, heard: Heard) -> None:

@@ -9,7 +9,7 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # 
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.child_jobs import ChildProcess, Jobs
+from napari_nh2st.widgets.child_jobs import Jobs, SharedJobs
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.remembered import Remembered
@@ -32,9 +32,9 @@ class Dock(QWidget):
         The viewer it is docked in.
     section
         Of the plugin's settings: what of it is remembered.
-    new_jobs
-        Makes the child process that the dock's jobs run in; None where it runs none. The process
-        starts when the dock is shown, and loads its libraries while the user still chooses.
+    has_jobs
+        Whether it runs jobs in the child process that all docks share. The process starts when the
+        first such dock is shown, and loads its libraries while the user still chooses.
 
     Attributes
     ----------
@@ -45,21 +45,21 @@ class Dock(QWidget):
     remembered
         Settings from one session to the next.
     process
-        The child process, or None.
+        Access to that child process, or None.
     """
 
     def __init__(
         self,
         napari_viewer: ViewerModel,
         section: str,
-        new_jobs: Callable[[], Jobs] | None = None,
+        has_jobs: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.viewer = napari_viewer
         self.remembered = Remembered(section)
         self.connections = Connections()
-        self.process = None if new_jobs is None else ChildProcess(self, new_jobs)
+        self.process = SharedJobs(self) if has_jobs else None
         self.destroyed.connect(self.connections.close)
 
     @property
@@ -80,7 +80,7 @@ class Dock(QWidget):
         self.connections.open()
 
     def end_jobs(self) -> None:
-        """End the job under way, before its process ends; a subclass that has jobs does."""
+        """End the job under way, before its process may end; a subclass that has jobs does."""
 
     def close_down(self) -> None:
         """Disconnect everything and end what runs; nothing of that if it is closed."""
