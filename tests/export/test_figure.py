@@ -113,8 +113,8 @@ def test_an_untrained_model_is_told_in_the_figure(slide: Slide) -> None:
         ({"percentiles": (99, 1)}, "Percentiles must rise"),
         ({"percentiles": (-1, 99)}, "between 0 and 100"),
         ({"limits": {"VIM": (1, 1)}}, "limits of VIM must rise"),
-        ({"opacity": 1.5}, "opacity must be from 0 to 1"),
-        ({"dpi": 0}, "from 10 to 1200 dpi"),
+        ({"opacity": 1.5}, "opacity is 1.5; it must be from 0 to 1"),
+        ({"dpi": 0}, "dpi is 0; it must be from 10 to 1,200"),
     ],
 )
 def test_settings_of_a_figure_that_cannot_be_are_refused(wrong: Any, message: str) -> None:

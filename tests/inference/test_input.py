@@ -135,7 +135,8 @@ def test_float16_on_a_cpu_is_refused() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    assert refused(any_slide(), precision="float8").startswith("precision 'float8' is not one of")
+    with pytest.raises(InputError, match="precision 'float8' is not one of auto, "):
+        place("cpu", "float8", None, None)
 
 
 def test_what_is_left_open_is_settled_for_the_device() -> None:
@@ -176,8 +177,10 @@ def test_the_first_gpu_is_taken_with_its_fast_precision(
         ({"pitch_um": float("inf")}, "pitch_um is inf"),
         ({"batch_size": 0}, "batch_size is 0; it must be from 1 to "),
         ({"reader_threads": -1}, "reader_threads is -1"),
-        ({"min_tissue": 1.5}, "min_tissue is 1.5; it is a share from 0 to 1"),
+        ({"min_tissue": 1.5}, "min_tissue is 1.5; it must be from 0 to 1"),
         ({"min_tissue": float("nan")}, "min_tissue is nan"),
+        ({"batch_size": 1.5}, "batch_size is 1.5; it must be a whole number"),
+        ({"precision": "float64"}, "precision is 'float64'; it must be one of auto, float32, "),
         ({"genes": ()}, "the list of genes is empty"),
         ({"genes": "VIM"}, "genes is the text 'VIM'"),
         ({"layout": "round"}, "layout is 'round'; it must be one of square, hexagonal"),

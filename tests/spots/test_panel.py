@@ -1,6 +1,7 @@
 """Panels, against the reference, scanpy and naive loops."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,13 +95,23 @@ def test_a_given_list_keeps_its_order_and_reports_what_is_missing() -> None:
             PanelSettings("given", genes=("X", "Y")),
             "panel is empty: 2 genes are not in the section: X, Y",
         ),
-        (PanelSettings(n_genes=0), "at least one gene"),
-        (PanelSettings("best"), "not 'best'"),  # type: ignore[arg-type]
     ],
 )
 def test_an_empty_panel_is_an_error(settings: PanelSettings, message: str) -> None:
     with pytest.raises(InputError, match=message):
         choose_panel({"s": drawn_spots()}, settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_genes": 0}, "n_genes is 0; it must be at least 1"),
+        ({"rule": "best"}, "rule is 'best'; it must be one of mean, variable, spatial, given"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PanelSettings(**wrong)
 
 
 def test_no_sections_is_an_error() -> None:

@@ -3,7 +3,7 @@
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import Literal, get_args, overload
+from typing import Annotated, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.leiden import leiden
 from napari_nh2st.analysis.values import predicted_tiles, standardized
 from napari_nh2st.errors import InputError
+from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.array import spot_array
 
 DomainMethod = Literal["kmeans", "leiden"]
-
-_RANGES = {
-    "n_domains": (2, 50),
-    "n_components": (1, 500),
-    "resolution": (1e-4, 1e4),
-    "spatial_weight": (0, 1),
-    "min_reliability": (-1, 1),
-    "seed": (0, 2**32 - 1),
-}
 
 _FEWEST_GENES = 5
 _STARTS = 10
@@ -40,44 +32,66 @@ _DECIMALS = 5
 
 @dataclass(frozen=True)
 class DomainSettings:
-    """Everything that shapes the domains, for Python and the widget alike.
+    """Everything that shapes the domains, for Python, the command line and the widget alike.
 
     Parameters
     ----------
     method
-        ``"kmeans"``, or ``"leiden"``: communities of the graph that joins each tile with the 15
-        whose prediction is most alike.
-    n_domains
-        How many.
-    resolution
-        Of Leiden, more for more domains; None searches the one that gives ``n_domains``.
-    n_components
-        Principal components that are clustered.
+        ``"leiden"`` finds communities of the graph that joins each tile with the 15 whose
+        prediction is most alike.
     spatial_weight
-        From 0 (each tile by itself) to 1 (by the mean of its neighbors on the array alone): more
-        makes smoother domains.
-    min_reliability
-        Only genes whose held-out correlation is at least this count; None for all.
-    seed
-        Of whatever is drawn.
+        How much the mean of a tile's neighbors on the array counts, from 0 to 1.
     """
 
-    method: DomainMethod = "kmeans"
-    n_domains: int = 6
-    resolution: float | None = None
-    n_components: int = 20
-    spatial_weight: float = 0.0
-    min_reliability: float | None = 0.2
-    seed: int = 0
+    method: Annotated[
+        DomainMethod,
+        Option(
+            "Method",
+            "k-means is quick; Leiden finds communities of alike tiles, of any shape",
+            words={"kmeans": "k-means", "leiden": "Leiden"},
+        ),
+    ] = "kmeans"
+    n_domains: Annotated[
+        int, Option("Domains", "Number of domains to find", ge=2, le=50, step=1)
+    ] = 6
+    resolution: Annotated[
+        float | None,
+        Option(
+            "Resolution",
+            "Resolution of Leiden; more for more domains",
+            ge=1e-4,
+            le=1e4,
+            default="what gives the number of domains",
+        ),
+    ] = None
+    n_components: Annotated[
+        int, Option("Components", "Principal components that are clustered", ge=1, le=500)
+    ] = 20
+    spatial_weight: Annotated[
+        float,
+        Option(
+            "Smoothness",
+            "Smoothness, from 0 (each tile by itself) to 1 (by its neighbors alone)",
+            ge=0,
+            le=1,
+            step=0.1,
+        ),
+    ] = 0.0
+    min_reliability: Annotated[
+        float | None,
+        Option(
+            "Only genes",
+            "Least held-out correlation of the genes that count",
+            ge=-1,
+            le=1,
+            step=0.05,
+            default="all genes count",
+        ),
+    ] = 0.2
+    seed: Annotated[int, Option("Seed", "Seed of the random start", ge=0, le=2**32 - 1, step=1)] = 0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(DomainMethod):
-            known = ", ".join(get_args(DomainMethod))
-            raise InputError(f"method is {self.method!r}; it must be one of {known}")
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InputError(f"{name} is {value}; it must be from {least:g} to {most:g}")
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)

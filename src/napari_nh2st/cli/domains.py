@@ -4,8 +4,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_nh2st.cli.options import add_json, add_overwrite
+from napari_nh2st.cli.options import (
+    add_json,
+    add_overwrite,
+    add_setting,
+    add_settings,
+    given_settings,
+)
 from napari_nh2st.cli.output import print_json, print_rows, report, show
+from napari_nh2st.options import settings_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,7 +30,6 @@ def add_domains_command(commands: "argparse._SubParsersAction[LateParser]") -> N
 def _add_options(command: argparse.ArgumentParser) -> None:
     from napari_nh2st.analysis.domains import DomainSettings
 
-    defaults = DomainSettings()
     command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
     command.add_argument(
         "-o",
@@ -34,62 +40,27 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="the prediction with its domains (.h5ad, .zarr, .spatialdata.zarr), or its tiles with "
         "their domain (.csv, .geojson for QuPath)",
     )
-    command.add_argument(
-        "--method",
-        choices=("kmeans", "leiden"),
-        default=defaults.method,
-        help=f"default: {defaults.method}",
-    )
-    command.add_argument(
-        "--n-domains",
-        type=int,
-        default=defaults.n_domains,
-        metavar="N",
-        help=f"how many (default: {defaults.n_domains})",
-    )
-    command.add_argument(
-        "--resolution",
-        type=float,
-        metavar="X",
-        help="of Leiden, more for more domains (default: what gives --n-domains)",
-    )
-    command.add_argument(
-        "--n-components",
-        type=int,
-        default=defaults.n_components,
-        metavar="N",
-        help=f"principal components that are clustered (default: {defaults.n_components})",
-    )
-    command.add_argument(
-        "--spatial-weight",
-        type=float,
-        default=defaults.spatial_weight,
-        metavar="X",
-        help="smoothness, from 0 (each tile by itself) to 1 (by its neighbors alone) "
-        f"(default: {defaults.spatial_weight:g})",
-    )
-    genes = command.add_mutually_exclusive_group()
-    genes.add_argument(
-        "--min-reliability",
-        type=float,
-        default=defaults.min_reliability,
-        metavar="X",
-        help="least held-out correlation of the genes that count "
-        f"(default: {defaults.min_reliability:g})",
-    )
-    genes.add_argument("--all-genes", action="store_true", help="all genes count")
-    command.add_argument(
-        "--seed",
-        type=int,
-        default=defaults.seed,
-        metavar="N",
-        help=f"of the random start (default: {defaults.seed})",
-    )
+    add_settings(command, DomainSettings, {"min_reliability": _add_reliability})
     command.add_argument(
         "--markers", type=Path, metavar="CSV", help="write each domain's marker genes as well"
     )
     add_overwrite(command)
     add_json(command)
+
+
+def _add_reliability(command: "argparse._ActionsContainer") -> None:
+    from napari_nh2st.analysis.domains import DomainSettings
+
+    genes = command.add_mutually_exclusive_group()
+    add_setting(genes, settings_of(DomainSettings)["min_reliability"])
+    genes.add_argument(
+        "--all-genes",
+        dest="min_reliability",
+        action="store_const",
+        const=None,
+        default=argparse.SUPPRESS,
+        help="let all genes count, whatever their correlation",
+    )
 
 
 def group_tiles(args: argparse.Namespace) -> None:
@@ -104,15 +75,7 @@ def group_tiles(args: argparse.Namespace) -> None:
     from napari_nh2st.cli.result_files import check_result_place, read_prediction
     from napari_nh2st.export.table import check_table, write_table
 
-    settings = DomainSettings(
-        method=args.method,
-        n_domains=args.n_domains,
-        resolution=args.resolution,
-        n_components=args.n_components,
-        spatial_weight=args.spatial_weight,
-        min_reliability=None if args.all_genes else args.min_reliability,
-        seed=args.seed,
-    )
+    settings = DomainSettings(**given_settings(args, DomainSettings))
     check_result_place(args)
     if args.markers is not None:
         check_table(args.markers, args.overwrite, ("domain",))

@@ -1,10 +1,100 @@
-"""Options that several commands have."""
+"""Options that several commands have, and those of a settings dataclass."""
 
 import argparse
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.options import Setting, settings_of
+
+Adder = Callable[["argparse._ActionsContainer"], object]
+"""Adds an option to a command or a group of its options."""
+
+
+def add_settings(
+    command: "argparse._ActionsContainer", kind: Any, instead: Mapping[str, Adder | None]
+) -> None:
+    """Add an option for each field of a settings dataclass, in groups under their headings.
+
+    An option that is not given leaves nothing in the arguments, so that the field's own default
+    holds; :func:`given_settings` reads the others.
+
+    Parameters
+    ----------
+    command
+        Gets the options.
+    kind
+        The dataclass; of a field that is one itself, its fields are taken.
+    instead
+        What adds the option of a field that is given in another way, by its name; None for a field
+        that the command does not have.
+    """
+    group = command
+    for name, setting in settings_of(kind).items():
+        option = setting.option
+        if option.heading:
+            group = command.add_argument_group(_running(option.heading))
+        if name in instead:
+            add = instead[name]
+            if add is not None:
+                add(group)
+        elif setting.is_group:
+            if setting.optional:
+                group.description = f"{option.help} (default: {option.default})."
+            add_settings(group, setting.kind, instead)
+        else:
+            add_setting(group, setting)
+
+
+def add_setting(group: "argparse._ActionsContainer", setting: Setting) -> None:
+    """Add the option of one field."""
+    option, default = setting.option, setting.default
+    name = option.negative or setting.name
+    arguments: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
+    text = _running(option.help)
+    if default is None:
+        text += f" (default: {option.default})"
+    elif not (option.negative or default is False or default == ()):
+        text += f" (default: {'on' if default is True else default})"
+    if setting.kind is bool:
+        is_on = default and not option.negative
+        arguments["action"] = argparse.BooleanOptionalAction if is_on else "store_true"
+    elif setting.choices:
+        arguments["choices"] = setting.choices
+    elif setting.kind in (int, float):
+        metavar = option.unit or ("N" if setting.kind is int else "X")
+        arguments |= {"type": setting.kind, "metavar": metavar}
+    elif setting.kind is not str:
+        arguments |= {"type": comma_list, "metavar": "A,B"}
+    group.add_argument("--" + name.replace("_", "-"), help=text.replace("%", "%%"), **arguments)
+
+
+def given_settings(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
+    """Values of the fields whose options were given, by name.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+    """
+    given: dict[str, Any] = {}
+    for name, setting in settings_of(kind).items():
+        negative = setting.option.negative
+        if setting.is_group:
+            if inner := given_settings(args, setting.kind):
+                given[name] = setting.kind(**inner)
+        elif negative in args:
+            given[name] = not getattr(args, negative)
+        elif name in args:
+            given[name] = getattr(args, name)
+    return given
+
+
+def _running(text: str) -> str:
+    """A text as it goes on after other words: without a capital, but for abbreviations."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def add_json(command: argparse.ArgumentParser) -> None:
@@ -29,7 +119,7 @@ def add_overwrite(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_genes(command: argparse.ArgumentParser, default: str) -> None:
+def add_genes(command: "argparse._ActionsContainer", default: str) -> None:
     """Add ``--genes`` and ``--genes-file``, of which :func:`chosen_genes` reads one."""
     genes = command.add_mutually_exclusive_group()
     genes.add_argument("--genes", metavar="A,B", help=default)
@@ -37,16 +127,13 @@ def add_genes(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_device(command: argparse.ArgumentParser) -> None:
-    """Add ``--device`` and ``--precision``."""
-    command.add_argument(
-        "--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps"
-    )
-    command.add_argument(
-        "--precision",
-        default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="default: what is fastest on the device without harm",
-    )
+    """Add ``--device`` and ``--precision``, those of a prediction."""
+    from napari_nh2st.inference.settings import PredictSettings
+
+    for name in ("device", "precision"):
+        setting = settings_of(PredictSettings)[name]
+        add_setting(command, setting)
+        command.set_defaults(**{name: setting.default})
 
 
 def comma_list(text: str) -> tuple[str, ...]:

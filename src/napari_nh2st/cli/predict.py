@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import (
-    add_device,
     add_genes,
     add_image,
     add_json,
     add_overwrite,
+    add_settings,
     chosen_genes,
+    given_settings,
 )
 from napari_nh2st.cli.output import in_one_line, print_json, show
 from napari_nh2st.cli.output import report as warn
@@ -25,6 +26,12 @@ def add_predict_command(commands: "argparse._SubParsersAction[LateParser]") -> N
     """Add ``predict`` to the commands of ``nh2st``."""
     command = commands.add_parser("predict", help="predict expression over a slide")
     command.set_defaults(run=predict_slide)
+    command.add_late = _add_options
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    from napari_nh2st.inference.settings import PredictSettings
+
     command.add_argument("slide", type=Path, help="slide to predict")
     command.add_argument(
         "-o",
@@ -39,34 +46,21 @@ def add_predict_command(commands: "argparse._SubParsersAction[LateParser]") -> N
         metavar="M",
         help="bundled name, folder, or Hugging Face owner/name@REVISION",
     )
-    add_genes(command, "genes of the panel (default: all)")
-    command.add_argument(
-        "--region",
-        type=Path,
-        metavar="R.geojson",
-        help="only within these polygons, in full-resolution pixels as QuPath writes them",
-    )
-    command.add_argument("--mpp", type=float, metavar="X", help="µm/px of the slide")
+    command.add_argument("--mpp", type=float, metavar="µm/px", help="resolution of the slide")
     add_image(command)
-    command.add_argument(
-        "--pitch-um", type=float, metavar="P", help="distance between tiles (default: the model's)"
-    )
-    command.add_argument(
-        "--layout", choices=("square", "hexagonal"), help="of the tiles (default: the model's)"
-    )
-    command.add_argument(
-        "--min-tissue",
-        type=float,
-        default=0.25,
-        metavar="S",
-        help="share of a tile that has to be tissue (default: 0.25)",
-    )
-    command.add_argument("--all-tiles", action="store_true", help="predict glass as well")
-    add_device(command)
-    command.add_argument("--batch-size", type=int, metavar="N", help="tiles per step")
-    command.add_argument("--reader-threads", type=int, metavar="N", help="threads that decode")
-    command.add_argument(
-        "--any-stain", action="store_true", help="also slides that are not brightfield"
+    add_settings(
+        command,
+        PredictSettings,
+        {
+            "genes": lambda group: add_genes(group, "genes of the panel (default: all)"),
+            "region": lambda group: group.add_argument(
+                "--region",
+                type=Path,
+                metavar="R.geojson",
+                help="only within these polygons, in full-resolution pixels as QuPath writes them",
+            ),
+            "order": None,
+        },
     )
     command.add_argument("--picture", type=Path, metavar="PNG", help="draw heatmaps as well")
     add_overwrite(command)
@@ -96,18 +90,8 @@ def predict_slide(args: argparse.Namespace) -> None:
             raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
         check_figure(args.picture, args.overwrite)
     region = read_regions(args.region) if args.region else ()
-    settings = PredictSettings(
-        genes=chosen_genes(args),
-        pitch_um=args.pitch_um,
-        layout=args.layout,
-        min_tissue=args.min_tissue,
-        tissue_only=not args.all_tiles,
-        device=args.device,
-        precision=args.precision,
-        batch_size=args.batch_size,
-        reader_threads=args.reader_threads,
-        any_stain=args.any_stain,
-    )
+    given = given_settings(args, PredictSettings) | {"genes": chosen_genes(args), "region": ()}
+    settings = PredictSettings(**given)
     name = args.model or next(iter(bundled_models()), None)
     if name is None:
         raise InputError(

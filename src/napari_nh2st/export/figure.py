@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from anndata import AnnData
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.options import Option, check_options
 from napari_nh2st.prediction.contents import (
     chosen_genes,
     gene_values,
@@ -57,12 +58,8 @@ class FigureSettings:
         Of the values (low, high): the limits of genes that have none above.
     colormap
         A name that matplotlib knows, or a colormap of matplotlib.
-    opacity
-        Of the heatmap over the slide, from 0 to 1.
-    smooth
-        Interpolate between tiles.
     dpi
-        Pixels per inch, of ``.png`` and of what is no line in the others.
+        Counts for ``.png``, and for what is no line in the others.
 
     Raises
     ------
@@ -73,11 +70,14 @@ class FigureSettings:
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     percentiles: tuple[float, float] = (1, 99)
     colormap: "str | Colormap" = "magma"
-    opacity: float = 0.85
-    smooth: bool = False
-    dpi: int = 150
+    opacity: Annotated[
+        float, Option("Opacity", "Opacity of the heatmap over the slide", ge=0, le=1)
+    ] = 0.85
+    smooth: Annotated[bool, Option("Smoothed", "Interpolate between tiles")] = False
+    dpi: Annotated[int, Option("Resolution", "Pixels per inch", ge=10, le=1200)] = 150
 
     def __post_init__(self) -> None:
+        check_options(self)
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise InputError(f"Percentiles must rise between 0 and 100, not {low:g} to {high:g}.")
@@ -86,10 +86,6 @@ class FigureSettings:
                 raise InputError(
                     f"The limits of {gene} must rise, not fall from {low:g} to {high:g}."
                 )
-        if not 0 <= self.opacity <= 1:
-            raise InputError(f"The opacity must be from 0 to 1, not {self.opacity:g}.")
-        if not 10 <= self.dpi <= 1200:
-            raise InputError(f"The resolution must be from 10 to 1200 dpi, not {self.dpi}.")
 
 
 def check_figure(path: Path, overwrite: bool) -> None:

@@ -1,81 +1,117 @@
-"""What a prediction can be told."""
+"""Settings of a prediction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.options import Option, check_options
 from napari_nh2st.tiles.grid import Layout
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Order = Literal["raster", "coarse-to-fine"]
 
-_RANGES = {"pitch_um": (1, 100_000), "batch_size": (1, 16_384), "reader_threads": (1, 256)}
+DEVICE = Option("Device", "auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one")
+PRECISION = Option(
+    "Precision", "Precision of the computation; auto: what is fastest on the device without harm"
+)
 
 
 @dataclass(frozen=True)
 class PredictSettings:
     """Everything that shapes a prediction, for Python, the command line and the widget alike.
 
+    Each field's :class:`~napari_nh2st.options.Option` says what it does, its range, and what None
+    means.
+
     Parameters
     ----------
     genes
-        Genes of the panel to predict, in the order wanted; None for the whole panel.
+        In the order wanted.
     region
         Polygons, each n corners (y, x) in full-resolution pixels, given as arrays or sequences and
         kept as tuples; only tiles whose center lies in one of them are predicted. Empty: all
         tissue.
     pitch_um
-        Distance between tile centers in µm; None for the model's own.
+        In µm, between the tiles' centers.
     layout
-        ``"square"`` or ``"hexagonal"``; None for the model's own.
-    min_tissue
-        Share of a tile that has to be tissue.
-    tissue_only
-        False predicts glass as well.
+        ``"square"`` or ``"hexagonal"``.
     device
         ``"auto"`` takes CUDA, else MPS, else the CPU; ``"cuda:1"`` names one of several.
     precision
-        ``"auto"`` takes what is fastest on the device without harm: bfloat16 where the hardware
-        has it, else float32.
-    batch_size
-        Tiles per step; None for a size that suits the device.
-    reader_threads
-        Threads that decode the slide; None for a number that suits the machine.
+        ``"auto"`` takes bfloat16 where the hardware has it, else float32.
     order
         ``"raster"`` is the fastest; ``"coarse-to-fine"`` gives every eighth tile first, then the
         ones between.
-    any_stain
-        True predicts slides that are not brightfield (16-bit, fluorescence) as well.
     """
 
-    genes: tuple[str, ...] | None = None
-    region: Sequence[ArrayLike] = ()
-    pitch_um: float | None = None
-    layout: Layout | None = None
-    min_tissue: float = 0.25
-    tissue_only: bool = True
-    device: str = "auto"
-    precision: Precision = "auto"
-    batch_size: int | None = None
-    reader_threads: int | None = None
-    order: Order = "raster"
-    any_stain: bool = False
+    genes: Annotated[
+        tuple[str, ...] | None,
+        Option("Genes", "Genes of the panel to predict", default="the whole panel"),
+    ] = None
+    region: Annotated[
+        Sequence[ArrayLike],
+        Option("Where", "Polygons to predict in, in full-resolution pixels; none for all tissue"),
+    ] = ()
+    pitch_um: Annotated[
+        float | None,
+        Option(
+            "Pitch",
+            "Distance between tiles; smaller is a finer heatmap and takes longer",
+            ge=1,
+            le=100_000,
+            unit="µm",
+            step=1,
+            default="as in training",
+        ),
+    ] = None
+    layout: Annotated[
+        Layout | None, Option("Layout", "Layout of the tiles", default="as in training")
+    ] = None
+    min_tissue: Annotated[
+        float,
+        Option(
+            "Tissue", "Share of a tile that has to be tissue", ge=0, le=1, step=0.05, special="any"
+        ),
+    ] = 0.25
+    tissue_only: Annotated[
+        bool,
+        Option(
+            "All tiles, glass too",
+            "Predict all tiles, without a look at what is tissue",
+            negative="all_tiles",
+        ),
+    ] = True
+    device: Annotated[str, DEVICE] = "auto"
+    precision: Annotated[Precision, PRECISION] = "auto"
+    batch_size: Annotated[
+        int | None,
+        Option("Batch", "Tiles in a step", ge=1, le=16_384, default="what suits the device"),
+    ] = None
+    reader_threads: Annotated[
+        int | None,
+        Option(
+            "Readers",
+            "Threads that decode the slide",
+            ge=1,
+            le=256,
+            default="what suits the machine",
+        ),
+    ] = None
+    order: Annotated[Order, Option("Order", "Order in which tiles are predicted")] = "raster"
+    any_stain: Annotated[
+        bool,
+        Option(
+            "Allow slides that are not H&E",
+            "Predict slides that the model was not made for, such as fluorescence or 16-bit ones",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InputError(f"{name} is {value}; it must be from {least:,} to {most:,}")
-        for name, known in (("layout", get_args(Layout)), ("order", get_args(Order))):
-            value = getattr(self, name)
-            if value is not None and value not in known:
-                raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
-        if not 0 <= self.min_tissue <= 1:
-            raise InputError(f"min_tissue is {self.min_tissue}; it is a share from 0 to 1")
+        check_options(self)
         if isinstance(self.genes, str):
             raise InputError(f"genes is the text {self.genes!r}; it must be a tuple of names")
         if self.genes is not None and not self.genes:

@@ -1,9 +1,9 @@
-"""Which genes a model is trained to predict."""
+"""Panel of genes that a model is trained to predict."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from anndata import AnnData
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, diags
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.array import spot_array
 from napari_nh2st.spots.autocorrelation import morans_i
 from napari_nh2st.spots.count_table import are_ensembl_ids
@@ -39,19 +40,36 @@ class PanelSettings:
         - ``"variable"``: highest variance of Pearson residuals (Lause, Berens, Kobak 2021);
         - ``"spatial"``: highest Moran's I over array neighbors;
         - ``"given"``: the list ``genes``.
-    n_genes
-        How many; of a given list, all are taken.
-    genes
-        The list, in its order.
     leave_out_ribosomal, leave_out_mitochondrial
-        Leave out human RPS, RPL, MT- and mouse Rps, Rpl, mt- genes.
+        Those of human (RPS, RPL, MT-) and mouse (Rps, Rpl, mt-).
     """
 
-    rule: PanelRule = "mean"
-    n_genes: int = 250
-    genes: tuple[str, ...] = ()
-    leave_out_ribosomal: bool = False
-    leave_out_mitochondrial: bool = False
+    rule: Annotated[
+        PanelRule,
+        Option(
+            "Panel",
+            "Genes of the highest mean count, variance of Pearson residuals, or Moran's I",
+            words={
+                "mean": "highest mean count",
+                "variable": "highest variance",
+                "spatial": "highest Moran's I",
+                "given": "these genes",
+            },
+        ),
+    ] = "mean"
+    n_genes: Annotated[
+        int, Option("Genes", "Number of genes; of a given list, all are taken", ge=1)
+    ] = 250
+    genes: Annotated[tuple[str, ...], Option("Genes", "Genes to learn, in this order")] = ()
+    leave_out_ribosomal: Annotated[
+        bool, Option("Without RPS, RPL", "Leave out ribosomal genes (RPS, RPL)")
+    ] = False
+    leave_out_mitochondrial: Annotated[
+        bool, Option("Without MT-", "Leave out mitochondrial genes (MT-)")
+    ] = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -90,7 +108,8 @@ def choose_panel(
         ribosomal or mitochondrial.
     """
     settings = settings or PanelSettings()
-    _check(settings)
+    if settings.rule == "given" and not settings.genes:
+        raise InputError("The panel is empty: the list of genes has none")
     shared = _shared_genes(sections)
     where = "the section" if len(sections) == 1 else "every section"
     parts = []
@@ -126,15 +145,6 @@ _WORDS = {
     "variable": "variance of Pearson residuals",
     "spatial": "Moran's I",
 }
-
-
-def _check(settings: PanelSettings) -> None:
-    if settings.rule not in (rules := get_args(PanelRule)):
-        raise InputError(f"A panel is chosen by {', '.join(rules)}, not {settings.rule!r}")
-    if settings.rule == "given" and not settings.genes:
-        raise InputError("The panel is empty: the list of genes has none")
-    if settings.rule != "given" and settings.n_genes < 1:
-        raise InputError(f"A panel needs at least one gene, not {settings.n_genes}")
 
 
 def _shared_genes(sections: Mapping[str, AnnData]) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
-"""What a training can be told."""
+"""Settings of a training."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import CONTEXTS, Context
+from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
+from napari_nh2st.model.config import Context
+from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
 
 TrainedEncoder = Literal["frozen", "last-stages", "whole"]
@@ -16,58 +16,6 @@ HeadStart = Literal["random", "ridge"]
 """What the prediction head starts from, where it does not keep a start model's."""
 
 Validation = Literal["auto", "donor", "section", "none"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-
-_MOST = 2**31
-# name: (least, most), both allowed
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "tile_px": (32, 2048),
-    "mpp": (0.02, 20),
-    "dim": (1, 65_536),
-    "depth": (1, 64),
-    "heads": (1, 256),
-    "mlp_ratio": (0.01, 64),
-    "dropout": (0, 0.99),
-    "hidden": (1, 65_536),
-    "hypergraph_hidden": (1, 65_536),
-    "neighbors": (1, 63),
-    "hyperedge_others": (1, 63),
-    "query_weight": (0, 1e6),
-    "neighbor_weight": (0, 1e6),
-    "mse_weight": (0, 1e6),
-    "temperature": (1e-4, 1e4),
-    "off_diagonal": (0, 1),
-    "epochs": (1, 1_000_000),
-    "patience": (1, 1_000_000),
-    "batch_size": (2, 65_536),
-    "patch_spots": (1, 65_536),
-    "learning_rate": (1e-9, 10),
-    "weight_decay": (0, 10),
-    "warm_up": (0, 0.9),
-    "gradient_clip": (0, 1e9),
-    "averaging": (0, 0.99999),
-    "frozen_looks": (1, 64),
-    "devices": (1, 1024),
-    "seed": (0, _MOST),
-    "checkpoint_minutes": (0, 1e6),
-}
-_FRACTIONS = (
-    "mpp",
-    "mlp_ratio",
-    "dropout",
-    "query_weight",
-    "neighbor_weight",
-    "mse_weight",
-    "temperature",
-    "off_diagonal",
-    "learning_rate",
-    "weight_decay",
-    "warm_up",
-    "gradient_clip",
-    "averaging",
-    "checkpoint_minutes",
-)
-"""Of those with a range, the ones that need not be whole."""
 
 _SHAPES = (
     "tile_px",
@@ -86,180 +34,342 @@ _SHAPES = (
 class AugmentationSettings:
     """Which looks a tile may take.
 
-    Parameters
-    ----------
-    flips, quarter_turns
-        Mirror images, and turns by 90°: tissue has no upper side.
-    stain_jitter
-        Each of haematoxylin, eosin and the residual stain is multiplied by a factor drawn
-        uniformly from ``1 ± stain_jitter`` and moved by an optical density from
-        ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
-        jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
+    ``stain_jitter``: each of haematoxylin, eosin and the residual stain is multiplied by a factor
+    drawn uniformly from ``1 ± stain_jitter`` and moved by an optical density from
+    ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
+    jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
     """
 
-    flips: bool = True
-    quarter_turns: bool = True
-    stain_jitter: float = 0.15
+    flips: Annotated[bool, Option("Mirror", "Train on mirror images too")] = True
+    quarter_turns: Annotated[bool, Option("Turn", "Train on images turned by 90° too")] = True
+    stain_jitter: Annotated[
+        float, Option("Stain jitter", "How much the stains vary, from 0 to below 1", ge=0, lt=1)
+    ] = 0.15
 
     def __post_init__(self) -> None:
-        if not 0 <= self.stain_jitter < 1:
-            raise InputError(f"stain_jitter is {self.stain_jitter}; it must be from 0 to below 1")
+        check_options(self)
+
+
+def _of_start(published: float) -> str:
+    return f"the start model's, else {published:g}"
+
+
+def _shape(label: str, text: str, published: int, *, le: int = 65_536) -> Option:
+    return Option(label, text, ge=1, le=le, default=_of_start(published))
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Everything that shapes a training, for Python, the command line and the widget alike.
 
-    Defaults are the published ones (Qu et al., MICCAI 2025) unless said otherwise. Those that are
-    None are the start model's, or without one the published. A few depend on what the prediction
-    head starts from, and say so.
+    Each field's :class:`~napari_nh2st.options.Option` says what it does, its range, and what None
+    means. Defaults are the published ones (Qu et al., MICCAI 2025) unless said otherwise; a few
+    depend on what the prediction head starts from.
 
     Parameters
     ----------
-    start
-        Model to start from: a bundled one's name, a folder, a Hub id; None to start from random
-        weights.
     encoder_weights
-        File with a state dict of ResNet-18 for the image encoder, from ImageNet or from training
-        without labels; None for the start model's, or random ones.
+        From ImageNet, or from training without labels.
     encoder
-        What of the encoder is trained. ``"frozen"``: nothing, its feature maps are computed once
-        and kept; ``"last-stages"``: its last two stages, likewise; ``"whole"``.
+        ``"frozen"``: nothing of it is trained, its feature maps are computed once and kept;
+        ``"last-stages"``: its last two stages are, the maps before them are kept; ``"whole"``.
     head_start
-        ``"ridge"``: the prediction head starts from a ridge regression of the target on the
-        encoder's maps, see :mod:`napari_nh2st.training.ridge`; ``"random"``: from random weights
-        (published), but for the genes that a start model knows. None: with an encoder that is not
-        trained whole, ``"ridge"`` unless a start model's head can predict every gene of the panel
-        as it is: it knows them all, and neither encoder nor context take from it what it reads;
-        else ``"random"``.
-    panel
-        How genes are chosen. None: the start model's genes that all sections have, or without
-        one the 250 of the highest mean.
-    context
-        What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``.
-    tile_px, mpp
-        Side of a tile and its µm/px; without a start model 224 px at 0.5.
-    dim, depth, heads, mlp_ratio, hidden, hypergraph_hidden, neighbors, hyperedge_others
-        Shapes, see :class:`~napari_nh2st.model.network.NH2STHyperparameters`. A start model has
-        its own, which cannot be changed.
-    dropout
-        In the cross-attention.
-    query_weight, neighbor_weight
-        Of the two contrastive losses.
-    mse_weight
-        Of the squared error. None: 200 where the head starts from ridge, at which the contrastive
-        losses hardly move it; where it starts from a start model's (see ``learning_rate``), what
-        that one was trained with; else 1 (published).
-    temperature, off_diagonal
-        Of both contrastive losses.
-    epochs
-        At most.
-    patience
-        Epochs without a better validation after which training ends.
+        ``"ridge"``: a ridge regression of the target on the encoder's maps, see
+        :mod:`napari_nh2st.training.ridge`; ``"random"``: random weights (published), but for the
+        genes that a start model knows. None: with an encoder that is not trained whole, ``"ridge"``
+        unless a start model's head can predict every gene of the panel as it is: it knows them
+        all, and neither encoder nor context take from it what it reads; else ``"random"``.
     batch_size
-        Spots. Published: 8, each with its neighborhood's nine tiles encoded; here neighborhoods
-        are found within the batch, which takes larger ones.
+        Published: 8, each with its neighborhood's nine tiles encoded; here neighborhoods are found
+        within the batch, which takes larger ones.
     patch_spots
         A batch is put together from patches of neighboring spots of about this many, from
         different places and sections.
-    learning_rate
-        Of Adam. None: 2e-5 where the prediction head starts from something learned, which larger
-        ones take it away from: a ridge regression, or a start model that knows at least half of
-        the panel; else 5e-4 (published).
-    weight_decay
-        Decoupled (AdamW); 0 is Adam.
-    warm_up
-        Share of all steps (at least 20 of them) during which the learning rate rises to its value;
-        after that it falls along a cosine. 0 begins with its value. Published: constant.
-    gradient_clip
-        Largest norm of the gradient; 0 for no bound. Published: none.
-    averaging
-        Decay per step of a running mean of the weights, which then is what is validated and kept;
-        0 for none (published).
-    augmentation
-        Looks of the tiles; all tiles of a patch take the same.
-    frozen_looks
-        With a frozen encoder or its last stages: looks whose feature maps are kept. The first is
-        the tile as it is.
     validation
-        How sections are set aside to choose the epoch: one ``"donor"``, one ``"section"``,
-        ``"none"`` (all epochs are done, the last is kept); ``"auto"`` is by donor where there are
-        several, by section where one donor has several, else none. Never by spot.
-    validation_sections
-        Names those to set aside, instead of leaving the choice to the seed.
+        One ``"donor"``, one ``"section"`` or ``"none"`` (all epochs are done, the last is kept) is
+        set aside to choose the epoch; ``"auto"`` is by donor where there are several, by section
+        where one donor has several, else none. Never by spot.
     device, precision
         As for a prediction. Weights are kept in float32 whatever the precision.
-    devices
-        GPUs (or CPU processes) of this machine to train on.
-    seed
-        Of weights, validation split, batches and looks.
-    checkpoint_minutes
-        Time between two checkpoints: what a kill can cost.
+    learning_rate
+        Small where the prediction head starts from something learned, which larger ones take it
+        away from: a ridge regression, or a start model that knows at least half of the panel.
+    warm_up
+        At least 20 steps; after it the learning rate falls along a cosine. 0 begins with the
+        learning rate itself. Published: constant.
+    gradient_clip, averaging
+        Published: none. Averaged weights are what is validated and kept.
+    mse_weight
+        None: 200 where the head starts from ridge, at which the contrastive losses hardly move it;
+        where it starts from a start model's (see ``learning_rate``), what that one was trained
+        with; else 1 (published).
+    augmentation
+        All tiles of a patch take the same look.
+    frozen_looks
+        The first is the tile as it is.
+    tile_px, dim, depth, heads, mlp_ratio, hidden, hypergraph_hidden, neighbors, hyperedge_others
+        Shapes, see :class:`~napari_nh2st.model.network.NH2STHyperparameters`. A start model has
+        its own, which cannot be changed.
     """
 
-    start: str | None = None
-    encoder_weights: str | None = None
-    encoder: TrainedEncoder = "whole"
-    head_start: HeadStart | None = None
-    panel: PanelSettings | None = None
-    context: Context | None = None
-    tile_px: int | None = None
-    mpp: float | None = None
-    dim: int | None = None
-    depth: int | None = None
-    heads: int | None = None
-    mlp_ratio: float | None = None
-    hidden: int | None = None
-    hypergraph_hidden: int | None = None
-    neighbors: int | None = None
-    hyperedge_others: int | None = None
-    dropout: float | None = None
-    query_weight: float = 1.0
-    neighbor_weight: float = 0.5
-    mse_weight: float | None = None
-    temperature: float = 0.05
-    off_diagonal: float = 0.1
-    epochs: int = 200
-    patience: int = 20
-    batch_size: int = 64
-    patch_spots: int = 16
-    learning_rate: float | None = None
-    weight_decay: float = 0.0
-    warm_up: float = 0.05
-    gradient_clip: float = 1.0
-    averaging: float = 0.0
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    frozen_looks: int = 1
-    validation: Validation = "auto"
-    validation_sections: tuple[str, ...] = ()
-    device: str = "auto"
-    precision: Precision = "auto"
-    devices: int = 1
-    seed: int = 0
-    checkpoint_minutes: float = 2.0
+    start: Annotated[
+        str | None,
+        Option(
+            "Start model",
+            "Model to start from: bundled name, folder, or Hugging Face owner/name@REVISION",
+            heading="Start",
+            default="random weights",
+        ),
+    ] = None
+    encoder_weights: Annotated[
+        str | None,
+        Option(
+            "Encoder weights",
+            "File with a state dict of ResNet-18 for the image encoder",
+            default="the start model's, else random",
+            special="none",
+        ),
+    ] = None
+    encoder: Annotated[
+        TrainedEncoder,
+        Option(
+            "Encoder",
+            "How much of the image encoder is trained; a frozen one is fast and needs few sections",
+            words={
+                "frozen": "frozen: fine-tune the rest",
+                "last-stages": "last stages are trained",
+                "whole": "whole encoder is trained",
+            },
+        ),
+    ] = "whole"
+    head_start: Annotated[
+        HeadStart | None,
+        Option(
+            "Head",
+            "What the prediction head starts from: ridge regression on the encoder's maps, or "
+            "random weights, but for the genes that a start model knows",
+            default="random; with an encoder that is not trained whole ridge, unless the start "
+            "model knows the whole panel",
+            special="as it fits",
+        ),
+    ] = None
+    panel: Annotated[
+        PanelSettings | None,
+        Option(
+            "Panel",
+            "Genes to learn",
+            heading="Panel",
+            default="the start model's that all sections have, or without one the 250 of the "
+            "highest mean count",
+            special="the start model's",
+        ),
+    ] = None
+    context: Annotated[
+        Context | None,
+        Option(
+            "Context",
+            "What a prediction sees: the tile alone (query), the mean over its neighborhood "
+            "(average), or the neighborhood's features (neighborhood)",
+            heading="Training",
+            default="the start model's, else query",
+        ),
+    ] = None
+    epochs: Annotated[
+        int,
+        Option(
+            "Epochs",
+            "Largest number of epochs; training ends earlier when validation gets no better",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 200
+    patience: Annotated[
+        int,
+        Option(
+            "Patience",
+            "Epochs without a better validation after which training ends",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 20
+    batch_size: Annotated[
+        int, Option("Batch", "Spots in a step; fewer need less memory", ge=2, le=65_536)
+    ] = 64
+    patch_spots: Annotated[
+        int, Option("Patch", "Neighboring spots that go into a batch together", ge=1, le=65_536)
+    ] = 16
+    validation: Annotated[
+        Validation,
+        Option(
+            "Validation",
+            "What is set aside to choose the epoch, never spots of a section that trains; auto: a "
+            "donor, of one donor a section, of one section none",
+            words={
+                "auto": "automatic: a donor, else a section",
+                "donor": "one donor",
+                "section": "one section",
+                "none": "none: do all epochs, keep the last",
+            },
+        ),
+    ] = "auto"
+    validation_sections: Annotated[
+        tuple[str, ...],
+        Option("Validate on", "Sections to set aside, instead of leaving the choice to the seed"),
+    ] = ()
+    device: Annotated[str, DEVICE] = "auto"
+    devices: Annotated[
+        int,
+        Option("Devices", "GPUs of this machine to train on, or processes on a CPU", ge=1, le=1024),
+    ] = 1
+    precision: Annotated[Precision, PRECISION] = "auto"
+    seed: Annotated[
+        int, Option("Seed", "Seed of weights, validation split, batches and looks", ge=0, le=2**31)
+    ] = 0
+    checkpoint_minutes: Annotated[
+        float,
+        Option(
+            "Checkpoint",
+            "Time between two checkpoints: what a crash can cost",
+            ge=0,
+            le=1e6,
+            unit="min",
+        ),
+    ] = 2.0
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            "Learning rate",
+            "Learning rate of Adam",
+            heading="Optimizer",
+            ge=1e-9,
+            le=10,
+            default="2e-5 where the prediction head starts from ridge or a start model that knows "
+            "half of the panel, else 5e-4",
+            special="2e-5, or 5e-4 from random",
+        ),
+    ] = None
+    weight_decay: Annotated[
+        float, Option("Weight decay", "Decoupled weight decay (AdamW); 0 is Adam", ge=0, le=10)
+    ] = 0.0
+    warm_up: Annotated[
+        float,
+        Option("Warm-up", "Share of the steps during which the learning rate rises", ge=0, le=0.9),
+    ] = 0.05
+    gradient_clip: Annotated[
+        float, Option("Gradient clip", "Largest norm of the gradient; 0 for no bound", ge=0, le=1e9)
+    ] = 1.0
+    averaging: Annotated[
+        float,
+        Option(
+            "Averaging",
+            "Decay per step of a running mean of the weights, which is then what is kept; 0 for "
+            "none",
+            ge=0,
+            le=0.99999,
+        ),
+    ] = 0.0
+    query_weight: Annotated[
+        float,
+        Option("Query", "Weight of the contrastive loss of spots", heading="Losses", ge=0, le=1e6),
+    ] = 1.0
+    neighbor_weight: Annotated[
+        float, Option("Neighbor", "Weight of the contrastive loss of neighborhoods", ge=0, le=1e6)
+    ] = 0.5
+    mse_weight: Annotated[
+        float | None,
+        Option(
+            "MSE",
+            "Weight of the mean squared error",
+            ge=0,
+            le=1e6,
+            default="200 where the prediction head starts from ridge; where from a start model, "
+            "that one's; else 1",
+            special="start model's, 200, or 1",
+        ),
+    ] = None
+    temperature: Annotated[
+        float, Option("Temperature", "Temperature of both contrastive losses", ge=1e-4, le=1e4)
+    ] = 0.05
+    off_diagonal: Annotated[
+        float,
+        Option(
+            "Off diagonal",
+            "Factor on the similarities of what does not belong together",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+    augmentation: Annotated[
+        AugmentationSettings,
+        Option("Augmentation", "Looks that a tile may take", heading="Looks of tiles"),
+    ] = field(default_factory=AugmentationSettings)
+    frozen_looks: Annotated[
+        int,
+        Option(
+            "Looks kept",
+            "With a frozen encoder or its last stages: looks of each tile whose feature maps are "
+            "kept",
+            ge=1,
+            le=64,
+        ),
+    ] = 1
+    tile_px: Annotated[
+        int | None,
+        Option(
+            "Tile",
+            "Side of a tile, a multiple of 32",
+            heading="Network",
+            ge=32,
+            le=2048,
+            multiple_of=32,
+            unit="px",
+            default=_of_start(224),
+        ),
+    ] = None
+    mpp: Annotated[
+        float | None,
+        Option(
+            "Tile",
+            "Resolution at which tiles are seen",
+            ge=0.02,
+            le=20,
+            unit="µm/px",
+            default=_of_start(0.5),
+        ),
+    ] = None
+    dim: Annotated[int | None, _shape("Features", "Features of a branch", 512)] = None
+    depth: Annotated[int | None, _shape("Depth", "Blocks of the cross-attention", 1, le=64)] = None
+    heads: Annotated[int | None, _shape("Heads", "Heads of the cross-attention", 8, le=256)] = None
+    mlp_ratio: Annotated[
+        float | None,
+        Option(
+            "Feed-forward",
+            "Width of the cross-attention's feed-forward layer, as a multiple of the features",
+            ge=0.01,
+            le=64,
+            default=_of_start(1),
+        ),
+    ] = None
+    hidden: Annotated[int | None, _shape("Head width", "Width of the prediction head", 256)] = None
+    hypergraph_hidden: Annotated[
+        int | None, _shape("Hypergraph width", "Width of the hypergraph's hidden layer", 1024)
+    ] = None
+    neighbors: Annotated[
+        int | None,
+        _shape("Neighbors", "Nearest spots in a neighborhood, beside the spot itself", 8, le=63),
+    ] = None
+    hyperedge_others: Annotated[
+        int | None, _shape("Hyperedge", "Most similar others in a hyperedge", 3, le=63)
+    ] = None
+    dropout: Annotated[
+        float | None,
+        Option("Dropout", "Dropout in the cross-attention", ge=0, le=0.99, default=_of_start(0.5)),
+    ] = None
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and least <= value <= most):
-                raise InputError(f"{name} is {value}; it must be from {least:g} to {most:g}")
-            if value is not None and name not in _FRACTIONS and not isinstance(value, int):
-                raise InputError(f"{name} is {value}; it must be a whole number")
-        choices = (
-            ("context", CONTEXTS),
-            ("encoder", get_args(TrainedEncoder)),
-            ("head_start", get_args(HeadStart)),
-            ("validation", get_args(Validation)),
-            ("precision", get_args(Precision)),
-        )
-        for name, known in choices:
-            value = getattr(self, name)
-            if value is not None and value not in known:
-                raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+        check_options(self)
         if self.query_weight == self.neighbor_weight == self.mse_weight == 0:
             raise InputError("all three losses have weight 0; there is nothing to train")
-        if self.tile_px is not None and self.tile_px % 32:
-            raise InputError(f"tile_px is {self.tile_px}; it must be a multiple of 32")
         if self.validation_sections and self.validation == "none":
             raise InputError("validation is none, but validation_sections names sections")
         if self.encoder != "whole" and not (self.start or self.encoder_weights):

@@ -1,0 +1,200 @@
+"""Options: the fields of settings dataclasses with their texts and ranges, each written once.
+
+A field is annotated with its :class:`Option`; the check of its value, the command line, the forms,
+what napari remembers, and the tables in the documentation read it.
+
+>>> from typing import Annotated
+>>> @dataclass(frozen=True)
+... class Blur:
+...     sigma: Annotated[float, Option("Sigma", "Width of the kernel", ge=0, le=9, unit="µm")] = 1.0
+...     def __post_init__(self) -> None:
+...         check_options(self)
+>>> Blur(10)
+Traceback (most recent call last):
+    ...
+napari_nh2st.errors.InputError: sigma is 10; it must be from 0 to 9
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from inspect import get_annotations
+from numbers import Integral, Real
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from napari_nh2st.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Option:
+    """Texts and range of a field, as its annotation ``Annotated[kind, Option(...)]`` holds them.
+
+    Parameters
+    ----------
+    label
+        Name of the control in a form.
+    help
+        A sentence with a capital and without its full stop.
+    heading
+        Title of the group of options that begins with this one.
+    ge, le, lt
+        Range of a number: least value, and largest or first one that is too large.
+    multiple_of
+        What a whole number has to be a multiple of.
+    unit
+        Unit of a number.
+    step
+        Step of a number's arrows in a form; 0 for a line to type it into.
+    default
+        What a value of None means.
+    special
+        What a form shows for None, or for the least value where None is not allowed; if left out,
+        ``default``.
+    words
+        Text of a form for each value of a choice; if left out, the values.
+    negative
+        Name of the switch which turns off what is on by default; label and help are about it.
+    """
+
+    label: str
+    help: str
+    _: KW_ONLY
+    heading: str = ""
+    ge: float = -math.inf
+    le: float = math.inf
+    lt: float = math.inf
+    multiple_of: int = 1
+    unit: str = ""
+    step: float = 0
+    default: str = ""
+    special: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    negative: str = ""
+
+    @property
+    def range(self) -> str:
+        """The range in words."""
+        if math.isinf(self.le) and math.isinf(self.lt):
+            return f"at least {_shown(self.ge)}"
+        most = _shown(self.le) if math.isinf(self.lt) else f"below {_shown(self.lt)}"
+        return f"from {_shown(self.ge)} to {most}"
+
+    @property
+    def tooltip(self) -> str:
+        """The help, and what is done where nothing is chosen."""
+        return f"{self.help}. Default: {self.default}" if self.default else self.help
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A field of a settings dataclass.
+
+    Parameters
+    ----------
+    name
+        Name of the field.
+    kind
+        Its type, without None: int, float, bool, str, a tuple, a dataclass, or that of the choices.
+    optional
+        Whether it may be None.
+    choices
+        The values it can have; empty for any.
+    default
+        Its default.
+    option
+        Its texts and range.
+    """
+
+    name: str
+    kind: Any
+    optional: bool
+    choices: tuple[str, ...]
+    default: Any
+    option: Option
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a dataclass, with fields of its own."""
+        return is_dataclass(self.kind)
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that the field cannot have.
+
+        Raises
+        ------
+        InputError
+            It is not one of the choices, not a number of its kind, or out of its range.
+        """
+        if value is None and self.optional:
+            return
+        wrong = ""
+        if self.choices and value not in self.choices:
+            value, wrong = repr(value), f"one of {', '.join(self.choices)}"
+        elif self.kind in (int, float):
+            wrong = self._wrong_number(value)
+        if wrong:
+            raise InputError(f"{self.name} is {value}; it must be {wrong}")
+
+    def _wrong_number(self, value: Any) -> str:
+        """What a number has to be that this one is not; empty where it is all."""
+        option, is_number = self.option, isinstance(value, Real)
+        if not is_number:
+            return "a number"
+        if not (math.isfinite(value) and option.ge <= value <= option.le and value < option.lt):
+            return option.range
+        if self.kind is int and not isinstance(value, Integral):
+            return "a whole number"
+        if self.kind is int and value % option.multiple_of:
+            return f"a multiple of {option.multiple_of}"
+        return ""
+
+
+@cache
+def settings_of(kind: Any) -> Mapping[str, Setting]:
+    """The fields of a settings dataclass that have an option, by name, in their order.
+
+    A subclass that changes the default of a field need not repeat its option.
+    """
+    found = {}
+    for declared in fields(kind):
+        for base in kind.__mro__:
+            hint = get_annotations(base).get(declared.name)
+            if get_origin(hint) is Annotated:
+                found[declared.name] = _setting(declared, *get_args(hint)[:2])
+                break
+    return found
+
+
+def check_options(settings: Any) -> None:
+    """Refuse settings of which a value is out of its range, or none of its choices.
+
+    Parameters
+    ----------
+    settings
+        A dataclass; to be called at the beginning of its ``__post_init__``.
+
+    Raises
+    ------
+    InputError
+        The message names the field, its value, and what it can be.
+    """
+    kind: Any = type(settings)
+    for setting in settings_of(kind).values():
+        setting.check(getattr(settings, setting.name))
+
+
+def _setting(declared: Any, hint: Any, option: Option) -> Setting:
+    parts = get_args(hint)
+    optional = NoneType in parts
+    kind = next(part for part in parts if part is not NoneType) if optional else hint
+    default = declared.default
+    if default is MISSING and declared.default_factory is not MISSING:
+        default = declared.default_factory()
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    return Setting(declared.name, kind, optional, choices, default, option)
+
+
+def _shown(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
