@@ -26,8 +26,8 @@ from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.known_models import models_folder
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
+from napari_nh2st.widgets.setting_controls import FileLine
 from napari_nh2st.widgets.train.curves import TrainCurves
-from napari_nh2st.widgets.train.fields import FileLine
 from napari_nh2st.widgets.train.outlook import Outlook, section_to_spare
 from napari_nh2st.widgets.train.scores import HeldOutScores
 from napari_nh2st.widgets.train.sections import SectionsTable

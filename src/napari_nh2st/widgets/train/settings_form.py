@@ -25,7 +25,7 @@ from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.known_models import known_models, model_news
 from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.train.fields import (
+from napari_nh2st.widgets.setting_controls import (
     ChoiceBox,
     Control,
     FileLine,
