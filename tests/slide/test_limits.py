@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numcodecs
 import numpy as np
 import pytest
@@ -17,12 +18,13 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 from PIL import Image
-from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ShardingCodec, ZstdCodec
 
 from napari_nh2st.errors import InputError, SegmentError
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.slide import level as levels
 from napari_nh2st.slide import open_slide
+from napari_nh2st.slide.codestreams import declared_shape
 from napari_nh2st.slide.limits import impossible_size
 from napari_nh2st.slide.overview import slide_overview
 from napari_nh2st.spots import read_spots
@@ -139,6 +141,7 @@ def test_tile_whose_data_say_they_are_huge(tmp_path: Path) -> None:
         ("jpeg", lambda data: data.index(b"\xff\xc0") + 5, ">HH"),
         ("jpeg2000", lambda data: data.index(b"\xff\x4f\xff\x51") + 8, ">II"),
         ("webp", lambda data: data.index(b"\x9d\x01\x2a") + 3, "<HH"),
+        ("jpegxr", lambda data: data.index(b"WMPHOTO\0") + 12, ">HH"),
     ):
         options: dict[str, Any] = {"lossless": False} if compression == "webp" else {}
         tifffile.imwrite(
@@ -158,8 +161,38 @@ def test_tile_whose_data_say_they_are_huge(tmp_path: Path) -> None:
         path.write_bytes(data)
         with open_slide(path) as slide:
             assert slide.levels[0].read_segment(0, 0).shape == (256, 256, 3)
-            with pytest.raises(SegmentError, match="16000 × 16000 px, not 256 × 256"):
+            with pytest.raises(SegmentError, match=r"1600[01] × 1600[01] px, not 256 × 256"):
                 slide.levels[0].read_segment(0, 1)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (250, 300), (16, 8), (128, 120), (9000, 12), (6, 8)])
+@pytest.mark.parametrize("container", [False, True])
+def test_size_of_jpeg_xl_and_xr_is_known_before_they_are_decoded(
+    shape: tuple[int, int], container: bool
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
+    data = imagecodecs.jpegxl_encode(pixels, usecontainer=container)
+    assert declared_shape(data, 50002) == shape
+    if not container:
+        assert declared_shape(imagecodecs.jpegxr_encode(pixels), 22610) == shape
+
+
+def test_jpeg_xl_tile_of_another_size_is_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 512, 3), np.uint8)
+    options: dict[str, Any] = {"photometric": "rgb", "tile": (256, 256), "metadata": None}
+    tifffile.imwrite(path, pixels, compression="jpegxl", **options)
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[0].dataoffsets[1]
+    data = bytearray(path.read_bytes())
+    # Not small, a height of 18 bits and the same width: 200,000 px of each.
+    size = 2 << 1 | 199_999 << 3 | 1 << 21
+    data[start + 2 : start + 5] = size.to_bytes(3, "little")
+    path.write_bytes(data)
+    with open_slide(path) as slide:
+        assert slide.levels[0].read_segment(0, 0).shape == (256, 256, 3)
+        with pytest.raises(SegmentError, match="200000 × 200000 px, not 256 × 256"):
+            slide.levels[0].read_segment(0, 1)
 
 
 @pytest.mark.parametrize(
@@ -178,13 +211,21 @@ def test_impossible_sizes(
 
 
 def ome_zarr(
-    folder: Path, pixels: NDArray[np.uint8] | None, chunk: int, zarr_format: int, **options: Any
+    folder: Path,
+    pixels: NDArray[np.uint8] | None,
+    chunk: int | tuple[int, int],
+    zarr_format: int,
+    **options: Any,
 ) -> Path:
     """An OME-Zarr image of one level; without pixels, nothing of 100,000 × 100,000 is stored."""
     group = zarr.open_group(folder, mode="w", zarr_format=zarr_format)
     shape = (3, 100_000, 100_000) if pixels is None else pixels.shape
     array = group.create_array(
-        "0", shape=shape, chunks=(1, chunk, chunk), dtype=np.uint8, **options
+        "0",
+        shape=shape,
+        chunks=(1, *(chunk if isinstance(chunk, tuple) else (chunk, chunk))),
+        dtype=np.uint8,
+        **options,
     )
     if pixels is not None:
         array[...] = pixels
@@ -231,6 +272,44 @@ def test_zarr_chunk_that_decodes_to_more_than_it_says(
         np.testing.assert_array_equal(
             slide.levels[0].read_segment(0, 0), PIXELS[:, :, :64].transpose(1, 2, 0)
         )
+        with pytest.raises(SegmentError, match="decodes to more than the 4,096 bytes"):
+            slide.levels[0].read_segment(0, 1)
+        assert tracemalloc.get_traced_memory()[1] < 24 * MB
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+@pytest.mark.parametrize(
+    ("codec", "encode"),
+    [
+        (ZstdCodec(), numcodecs.Zstd().encode),
+        (GzipCodec(), numcodecs.GZip().encode),
+        (BloscCodec(), numcodecs.Blosc("lz4").encode),
+    ],
+)
+def test_chunk_of_a_shard_that_decodes_to_more_than_it_says(
+    tmp_path: Path, codec: Any, encode: Callable[[bytes], bytes], location: str
+) -> None:
+    tracemalloc.stop()  # while the bomb is built
+    bomb = bytes(encode(ZEROS))
+    sharding = ShardingCodec(
+        chunk_shape=(1, 64, 64), codecs=[BytesCodec(), codec], index_location=location
+    )
+    options = {"serializer": sharding, "compressors": None}
+    folder = ome_zarr(tmp_path / "bomb.zarr", PIXELS, (64, 128), 3, **options)
+    with open_slide(folder) as slide:
+        np.testing.assert_array_equal(
+            slide.levels[0].read_segment(0, 1), PIXELS[:, :, 64:].transpose(1, 2, 0)
+        )
+    shard = folder / "0" / "c/0/0/0"
+    data = shard.read_bytes()
+    at = 0 if location == "start" else len(data) - 36
+    index = np.frombuffer(data[at : at + 32], "<u8").copy()
+    index[2:] = (len(data) if location == "start" else at), len(bomb)
+    stored = bytes(numcodecs.CRC32C(location="end").encode(index))
+    is_first = location == "start"
+    shard.write_bytes(stored + data[36:] + bomb if is_first else data[:at] + bomb + stored)
+    tracemalloc.start()
+    with open_slide(folder) as slide:
         with pytest.raises(SegmentError, match="decodes to more than the 4,096 bytes"):
             slide.levels[0].read_segment(0, 1)
         assert tracemalloc.get_traced_memory()[1] < 24 * MB

@@ -5,6 +5,8 @@ import struct
 JPEG_2000 = {33003, 33004, 33005, 34712}
 WEBP = {34927, 50001}
 PNG = {34933}
+JPEG_XR = {22610, 34934}
+JPEG_XL = {50002, 52546}
 
 _MOST_ZEROS = 2112
 """More are no part of compressed data: to code them would have been shorter by more than the
@@ -29,6 +31,10 @@ def declared_shape(data: bytes, compression: int) -> tuple[int, int] | None:
         if compression in PNG:
             width, height = struct.unpack_from(">II", data, 16)
             return height, width
+        if compression in JPEG_XR:
+            return _jpeg_xr(data)
+        if compression in JPEG_XL:
+            return _jpeg_xl(data)
     except (struct.error, IndexError):  # cut off; the decoder says so
         pass
     return None
@@ -67,3 +73,51 @@ def _webp(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from("<HH", data, 26)
         return height & 0x3FFF, width & 0x3FFF
     return None
+
+
+def _jpeg_xr(data: bytes) -> tuple[int, int] | None:
+    """The larger of the sizes that container and codestream say (ITU T.832, 8.3 and A.7)."""
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    tags = {}
+    for index in range(count):
+        tag, kind, _, value = struct.unpack_from("<HHII", data, directory + 2 + 12 * index)
+        tags[tag] = value & 0xFFFF if kind == 3 else value
+    sizes = [(tags.get(0xBC81, 0), tags.get(0xBC80, 0))]
+    image = data.find(b"WMPHOTO\0")
+    if image >= 0:
+        is_short = data[image + 10] & 0x80
+        width, height = struct.unpack_from(">HH" if is_short else ">II", data, image + 12)
+        sizes.append((height + 1, width + 1))
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+_JPEG_XL_RATIOS = (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1)
+
+
+def _jpeg_xl(data: bytes) -> tuple[int, int] | None:
+    """The size header (ISO 18181-1, D.2), of a codestream or of the first one in a container."""
+    start = data.find(b"\xff\x0a")
+    if start != 0:
+        start = next((at + 4 for name in (b"jxlc", b"jxlp") if (at := data.find(name)) >= 0), -1)
+        if start < 0:
+            return None
+        start += 4 * (data[start - 1 : start] == b"p")  # the number of the part
+    bits, at = int.from_bytes(data[start + 2 : start + 16], "little"), 0
+
+    def take(n: int) -> int:
+        nonlocal at
+        at += n
+        return bits >> (at - n) & (1 << n) - 1
+
+    is_small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if is_small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = side()
+    ratio = take(3)
+    if ratio == 0:
+        return height, side()
+    across, down = _JPEG_XL_RATIOS[ratio - 1]
+    return height, height * across // down

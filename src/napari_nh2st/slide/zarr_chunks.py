@@ -8,9 +8,10 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -46,8 +47,10 @@ class ChunkFiles:
         self._key: Callable[[tuple[int, ...]], str] = array.metadata.encode_chunk_key
         self._chunks: tuple[int, ...] = getattr(array, "shards", None) or array.chunks
         self._shape: tuple[int, ...] = array.shape
-        is_sharded = getattr(array, "shards", None) is not None
-        self._codec = None if is_sharded else _outermost_codec(array)
+        shards = getattr(array, "shards", None)
+        self._codec = None if shards is not None else _outermost_codec(array)
+        self._sharding = None if shards is None else _Sharding.of(array, shards)
+        self._checked_shards: set[Path] = set()
         self._n_bytes = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
 
     def of(self, where: Sequence[int | slice]) -> list[Path]:
@@ -74,19 +77,28 @@ class ChunkFiles:
             return False
         if not stat.S_ISREG(mode):
             raise SegmentError(f"{file} is {special_kind(file) or 'a folder'}, not a file")
+        if self._sharding is not None and file not in self._checked_shards:
+            with file.open("rb", buffering=0) as stream:
+                name, codec = f"of the shard {file.name}", self._sharding.codec
+                for part in self._sharding.parts(stream):
+                    self._check_decoded_size(codec, part, name)
+            self._checked_shards.add(file)
         if self._codec is not None:
-            limit = 2 * self._n_bytes + _SLACK
-            size = decoded_size(self._codec, file, limit)
-            if size is not None and size > limit:
-                raise SegmentError(
-                    f"the chunk {file.name} decodes to more than the {self._n_bytes:,} bytes of "
-                    "a chunk"
-                )
+            with file.open("rb", buffering=0) as stream:
+                self._check_decoded_size(self._codec, stream, file.name)
             if self._codec == "blosc" and _is_cut_blosc(file):
                 raise SegmentError(f"the chunk {file.name} is cut off")
             if self._codec in _WITHOUT_SUM and _is_zeroed(file, self._codec):
                 raise SegmentError(f"the chunk {file.name} has a run of zeros")
         return True
+
+    def _check_decoded_size(self, codec: str, stream: "BinaryIO | _Part", name: str) -> None:
+        limit = 2 * self._n_bytes + _SLACK
+        size = decoded_size(codec, stream, limit)
+        if size is not None and size > limit:
+            raise SegmentError(
+                f"the chunk {name} decodes to more than the {self._n_bytes:,} bytes of a chunk"
+            )
 
     @property
     def n_chunks(self) -> int:
@@ -107,54 +119,127 @@ class ChunkFiles:
         return [range(-(-size // chunk)) for size, chunk in sizes]
 
 
+class _Part:
+    """Bytes of a file from one place on, as a file of their own."""
+
+    def __init__(self, stream: BinaryIO, start: int, size: int) -> None:
+        self._stream, self._start, self._size, self._at = stream, start, size, 0
+
+    def read(self, n: int = -1, /) -> bytes:
+        left = self._size - self._at
+        self._stream.seek(self._start + self._at)
+        data = self._stream.read(left if n < 0 else min(n, left))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._at = offset + (self._size if whence == 2 else 0)
+        return self._at
+
+
+@dataclass(frozen=True)
+class _Sharding:
+    """How chunks lie in a shard.
+
+    Parameters
+    ----------
+    codec
+        Name of the chunks' outermost codec.
+    n_chunks
+        In a shard.
+    is_first
+        Whether the index is at the shard's start, not its end.
+    has_sum
+        Whether the index has a checksum of four bytes.
+    """
+
+    codec: str
+    n_chunks: int
+    is_first: bool
+    has_sum: bool
+
+    @classmethod
+    def of(cls, array: Any, shards: Sequence[int]) -> "_Sharding | None":
+        """None where the chunks have no codec, or the index is compressed."""
+        sharding = array.metadata.codecs[0]
+        codec = _last_codec(getattr(sharding, "codecs", ()))
+        names = _codec_names(getattr(sharding, "index_codecs", ()))
+        if codec is None or names not in (["bytes"], ["bytes", "crc32c"]):
+            return None
+        counts = (shard // chunk for shard, chunk in zip(shards, array.chunks, strict=True))
+        is_first = (
+            str(getattr(sharding.index_location, "value", sharding.index_location)) == "start"
+        )
+        return cls(codec, math.prod(counts), is_first, "crc32c" in names)
+
+    def parts(self, stream: BinaryIO) -> Iterator[_Part]:
+        """The chunks that are stored; what lies behind the end of the file is left to zarr."""
+        n_bytes = 16 * self.n_chunks
+        size = stream.seek(0, 2)
+        if size < n_bytes + 4 * self.has_sum:
+            return
+        stream.seek(0 if self.is_first else size - n_bytes - 4 * self.has_sum)
+        places = np.frombuffer(stream.read(n_bytes), "<u8").reshape(-1, 2)
+        for start, length in places.tolist():
+            if start + length <= size:
+                yield _Part(stream, start, length)
+
+
 def _outermost_codec(array: Any) -> str | None:
     """Name of the codec that a chunk's bytes have been through last."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
         codec = metadata.compressor
         return getattr(codec, "codec_id", None)
-    names = [type(codec).__name__.removesuffix("Codec").lower() for codec in metadata.codecs]
+    return _last_codec(metadata.codecs)
+
+
+def _codec_names(codecs: Iterable[Any]) -> list[str]:
+    return [type(codec).__name__.removesuffix("Codec").lower() for codec in codecs]
+
+
+def _last_codec(codecs: Iterable[Any]) -> str | None:
+    names = _codec_names(codecs)
     while names and names[-1] == "crc32c":
         names.pop()  # four bytes at the end, which change nothing before them
     return names[-1] if names else None
 
 
-def decoded_size(codec: str, file: Path, limit: int) -> int | None:
+def decoded_size(codec: str, stream: "BinaryIO | _Part", limit: int) -> int | None:
     """Bytes to which a chunk decodes, at least where that is more than `limit`.
 
     None where the codec says nothing of it. What a chunk claims in its first bytes is what its
     decoder asks memory for.
     """
-    with file.open("rb", buffering=0) as stream:
-        head = stream.read(18)
-        try:
-            if codec == "blosc":
-                return int(struct.unpack_from("<I", head, 4)[0])
-            if codec == "lz4":
-                return int(struct.unpack_from("<I", head)[0])
-            if codec == "zstd":
-                return _zstd_size(head, file, limit)
-        except struct.error:  # cut off; the decoder says so
+    head = stream.read(18)
+    try:
+        if codec == "blosc":
+            return int(struct.unpack_from("<I", head, 4)[0])
+        if codec == "lz4":
+            return int(struct.unpack_from("<I", head)[0])
+        if codec == "zstd":
+            return _zstd_size(head, stream, limit)
+    except struct.error:  # cut off; the decoder says so
+        return None
+    decoders: dict[str, Callable[[], Any]] = {
+        "gzip": lambda: zlib.decompressobj(31),
+        "zlib": lambda: zlib.decompressobj(15),
+        "bz2": bz2.BZ2Decompressor,
+        "lzma": lzma.LZMADecompressor,
+    }
+    if codec not in decoders:
+        return None
+    if codec in ("gzip", "zlib"):
+        n_bytes = stream.seek(0, 2)
+        if n_bytes * _MOST_OF_DEFLATE <= limit:
             return None
-        decoders: dict[str, Callable[[], Any]] = {
-            "gzip": lambda: zlib.decompressobj(31),
-            "zlib": lambda: zlib.decompressobj(15),
-            "bz2": bz2.BZ2Decompressor,
-            "lzma": lzma.LZMADecompressor,
-        }
-        if codec not in decoders:
-            return None
-        if codec in ("gzip", "zlib"):
-            n_bytes = stream.seek(0, 2)
-            if n_bytes * _MOST_OF_DEFLATE <= limit:
-                return None
-            if codec == "gzip" and n_bytes * _MOST_OF_DEFLATE < 1 << 32 and n_bytes >= 18:
-                stream.seek(0)
-                data = stream.read()
-                if data.find(b"\x1f\x8b\x08", 1) < 0:  # one member, whose size is at its end
-                    return int(struct.unpack("<I", data[-4:])[0])
-        stream.seek(0)
-        return _counted(stream, decoders[codec], limit)
+        if codec == "gzip" and n_bytes * _MOST_OF_DEFLATE < 1 << 32 and n_bytes >= 18:
+            stream.seek(0)
+            data = stream.read()
+            if data.find(b"\x1f\x8b\x08", 1) < 0:  # one member, whose size is at its end
+                return int(struct.unpack("<I", data[-4:])[0])
+    stream.seek(0)
+    return _counted(stream, decoders[codec], limit)
 
 
 def _is_cut_blosc(file: Path) -> bool:
@@ -171,7 +256,7 @@ def _is_zeroed(file: Path, codec: str) -> bool:
     return has_zeros(data)
 
 
-def _zstd_size(head: bytes, file: Path, limit: int) -> int | None:
+def _zstd_size(head: bytes, stream: "BinaryIO | _Part", limit: int) -> int | None:
     """Content size of the first frame (RFC 8878, 3.1.1.1)."""
     if head[:4] != b"\x28\xb5\x2f\xfd":
         return None
@@ -180,8 +265,9 @@ def _zstd_size(head: bytes, file: Path, limit: int) -> int | None:
     if is_single and width == 0:
         width = 1
     if width == 0:  # not said, and the decoder would grow its memory as it goes
+        stream.seek(0)
         try:
-            return len(imagecodecs.zstd_decode(file.read_bytes(), out=limit))
+            return len(imagecodecs.zstd_decode(stream.read(), out=limit))
         except imagecodecs.ZstdError as error:
             return limit + 1 if "too small" in str(error) else None
     at = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
