@@ -226,7 +226,7 @@ def drawn_prediction(slide: Any, tiles: int, genes: int) -> Any:
     grid = TileGrid(array, (array + 0.5) * step, step, pitch, step, "square", (side, side))
     panel = tuple(f"gene-{number}" for number in range(genes))
     config = untrained_config("random", panel)
-    prediction = new_prediction(slide, grid, config, panel, PredictSettings())
+    prediction = new_prediction(slide, grid, config, panel, PredictSettings().to_json())
     random = np.random.default_rng(0)
     prediction.X[:] = random.normal(size=prediction.shape).astype(np.float32)
     return prediction

@@ -8,7 +8,8 @@ from anndata import AnnData
 
 from array_slides import textured, write_tiff
 from napari_nh2st.inference import PredictSettings
-from napari_nh2st.prediction.new import PREDICTED, new_prediction
+from napari_nh2st.prediction.new import new_prediction
+from napari_nh2st.prediction.schema import PREDICTED
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.grid import Layout, tile_grid
 from small_configs import PANEL, small_config
@@ -28,7 +29,7 @@ def drawn_prediction(
     training = {"trained": trained, "summary": "Made for a test."}
     config = small_config(reliability=RELIABILITY, training=training)
     grid = tile_grid(slide, tile_um=32.0, pitch_um=pitch_um, mask=None, layout=layout)
-    prediction = new_prediction(slide, grid, config, PANEL, PredictSettings())
+    prediction = new_prediction(slide, grid, config, PANEL, PredictSettings().to_json())
     values = np.random.default_rng(1).gamma(2, 0.5, prediction.shape).astype(np.float32)
     values[-2:] = np.nan
     prediction.X[:] = values

@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 
 NOT_INSTALLED = "is not installed"
 
@@ -64,6 +64,6 @@ def import_problem(library: str) -> str | None:
     except Exception as error:  # a library that is broken raises whatever it meets
         if isinstance(error, ModuleNotFoundError) and error.name == library.partition(".")[0]:
             return NOT_INSTALLED
-        reason = (str(error).strip().splitlines() or [""])[0]
-        return f"is installed but cannot be imported ({type(error).__name__}: {reason})"
+        kind = type(error).__name__
+        return f"is installed but cannot be imported ({kind}: {first_line(error)})"
     return None

@@ -16,11 +16,11 @@ from napari_nh2st.analysis import (
     match_genes,
     moran,
     parse_genes,
-    predicted_tiles,
     read_gmt,
     signature_score,
 )
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.values import predicted_tiles
 
 PANEL = ("ERBB2", "C4orf48", "HLA-A", "HLA-B", "ESR1", "KRT18", "KRT19")
 

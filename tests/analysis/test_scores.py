@@ -109,7 +109,7 @@ def test_every_resample_is_the_correlation_of_spots_drawn(monkeypatch: pytest.Mo
     # Drawn a few at a time, one gene at a time: what bounds memory does not change the result.
     prediction = section(12, 5)
     whole = bootstrap_pcc([prediction], 30, seed=2)
-    monkeypatch.setattr("napari_nh2st.analysis.scores._GENES_AT_ONCE", 1)
+    monkeypatch.setattr("napari_nh2st.analysis.scores.GENES_AT_ONCE", 1)
     monkeypatch.setattr("napari_nh2st.analysis.scores._WEIGHTS_BYTES", 8 * 12 * 30)
     np.testing.assert_allclose(bootstrap_pcc([prediction], 30, seed=2), whole, rtol=1e-12)
     rows = np.random.default_rng(2).integers(12, size=(30, 12))

@@ -20,8 +20,8 @@ from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, read_config
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
-from napari_nh2st.prediction.contents import check_prediction
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
+from napari_nh2st.prediction.schema import check_prediction
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import read_sections, read_spots
 from napari_nh2st.tiles.geojson import read_regions

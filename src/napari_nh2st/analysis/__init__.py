@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
+from napari_nh2st.names import parse_genes
+
 if TYPE_CHECKING:
     from napari_nh2st.analysis.at_spots import at_spots
     from napari_nh2st.analysis.autocorrelation import moran
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
         GeneMatch,
         keep_signatures,
         match_genes,
-        parse_genes,
         read_gmt,
         signature_score,
     )
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     )
     from napari_nh2st.analysis.stain_fields import slide_stain
     from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
-    from napari_nh2st.analysis.values import predicted_tiles
 
 __all__ = [
     "DomainSettings",
@@ -51,7 +51,6 @@ __all__ = [
     "moran",
     "neighborhood_of",
     "parse_genes",
-    "predicted_tiles",
     "profile_of",
     "read_gmt",
     "region_statistics",
@@ -79,7 +78,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "GeneMatch",
             "keep_signatures",
             "match_genes",
-            "parse_genes",
             "read_gmt",
             "signature_score",
         ],
@@ -93,6 +91,5 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         ],
         "stain_fields": ["slide_stain"],
         "tile_profile": ["neighborhood_of", "top_genes"],
-        "values": ["predicted_tiles"],
     },
 )

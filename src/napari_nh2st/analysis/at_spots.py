@@ -5,12 +5,19 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.values import predicted_tiles
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.contents import check_prediction, is_on_grid, slide_mpp
-from napari_nh2st.prediction.new import places
+from napari_nh2st.prediction.schema import (
+    MARK,
+    MEASURED,
+    check_prediction,
+    is_on_grid,
+    notes,
+    slide_mpp,
+)
+from napari_nh2st.prediction.values import predicted_tiles
 from napari_nh2st.spots import expression_target, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
+from napari_nh2st.spots.positions import ARRAY, SPATIAL, positions, spatial_embeddings
 
 _OF_THE_GRID = ("array_shape", "step_px_fullres", "domains")
 
@@ -58,8 +65,8 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
     overlap = panel_overlap(list(prediction.var_names), spots.var_names)
     if overlap.is_refused:
         raise InputError(str(overlap.sentence))
-    positions = np.asarray(spots.obsm["spatial"], np.float64)
-    tiles = _tiles_of(prediction, positions)
+    xy = positions(spots)
+    tiles = _tiles_of(prediction, xy)
     tiles[tiles >= 0] = np.where(
         predicted_tiles(prediction)[tiles[tiles >= 0]], tiles[tiles >= 0], -1
     )
@@ -74,28 +81,28 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
     values[found] = np.asarray(prediction.X)[tiles[found]]
     measured[:, prediction.var_names.get_indexer(genes)] = expression_target(spots, genes)
     names = np.where(found, prediction.obs_names.to_numpy(str)[tiles], "")
-    about = {k: v for k, v in prediction.uns["nh2st"].items() if k not in _OF_THE_GRID}
+    about = {k: v for k, v in prediction.uns[MARK].items() if k not in _OF_THE_GRID}
     pitch_px = spot_array(spots).pitch_px
     about["pitch_um"] = pitch_px * float(np.sqrt(np.prod(slide_mpp(prediction))))
     return AnnData(
         values,
         obs=pd.DataFrame({"tile": names}, index=spots.obs_names),
         var=prediction.var.copy(),
-        obsm=places(positions),
-        layers={"measured": measured},
-        uns={"nh2st": about} | {k: v for k, v in prediction.uns.items() if k == "spatial"},
+        obsm=spatial_embeddings(xy),
+        layers={MEASURED: measured},
+        uns={MARK: about} | {k: v for k, v in prediction.uns.items() if k == SPATIAL},
     )
 
 
-def _tiles_of(prediction: AnnData, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+def _tiles_of(prediction: AnnData, xy: NDArray[np.float64]) -> NDArray[np.int64]:
     """(spots,) row of the tile whose cell holds each (x, y); -1 where there is none.
 
     A cell is what lies nearest to a position of the array, whether there is a tile or not.
     """
-    notes = prediction.uns["nh2st"]
-    step = np.asarray(notes["step_px_fullres"], np.float64)
-    at = positions[:, ::-1] / step - 0.5  # (row, column), fractions of them
-    if notes["layout"] == "hexagonal":
+    about = notes(prediction)
+    step = np.asarray(about["step_px_fullres"], np.float64)
+    at = xy[:, ::-1] / step - 0.5  # (row, column), fractions of them
+    if about["layout"] == "hexagonal":
         um = step * slide_mpp(prediction)
         candidates = []
         for row in (np.floor(at[:, 0]), np.ceil(at[:, 0])):
@@ -106,5 +113,5 @@ def _tiles_of(prediction: AnnData, positions: NDArray[np.float64]) -> NDArray[np
         cells = np.where((far[0] <= far[1])[:, None], *candidates)
     else:
         cells = np.round(at)
-    known = pd.MultiIndex.from_frame(prediction.obs[["array_row", "array_col"]])
+    known = pd.MultiIndex.from_frame(prediction.obs[list(ARRAY)])
     return np.asarray(known.get_indexer(pd.MultiIndex.from_arrays(cells.T.astype(np.int64))))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from napari_nh2st.analysis.values import predicted_tiles
+from napari_nh2st.prediction.values import predicted_tiles
 from napari_nh2st.spots.array import spot_array
 from napari_nh2st.spots.autocorrelation import morans_i
 

@@ -9,13 +9,10 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_nh2st.analysis.residuals import comparison_table
+from napari_nh2st.analysis.scores import ERRORS, summarize
+from napari_nh2st.prediction.schema import MEASURED, notes
 
-KEY = "comparison"
-"""In ``uns["nh2st"]``."""
-
-_NOTICES = "notices"
-
-_SCORES = ("pcc", "pcc_low", "pcc_high", "mse", "mae", "mse_baseline", "mae_baseline")
+_SCORES = ("pcc", "pcc_low", "pcc_high", *ERRORS)
 """Of each gene, in this order."""
 
 
@@ -62,9 +59,9 @@ def keep_comparison(
     for name in by_gene:
         prediction.var[name] = by_gene[name].to_numpy(np.float64)
     kept = {**summary, **(origin or {})}
-    prediction.uns["nh2st"][KEY] = {
+    notes(prediction)["comparison"] = {
         **{name: value for name, value in kept.items() if value is not None},
-        _NOTICES: np.array(notices, object),
+        "notices": np.array(notices, object),
     }
 
 
@@ -83,14 +80,11 @@ def comparison_of(prediction: AnnData) -> KeptComparison:
     InputError
         There is no ``layers["measured"]``, or fewer than two spots have both.
     """
-    # Not above: a widget that shows no scores needs none of it.
-    from napari_nh2st.analysis.scores import summarize
-
-    kept = prediction.uns["nh2st"].get(KEY, {})
+    kept = notes(prediction).get("comparison", {})
     is_kept = (
         kept.get("n_spots") == prediction.n_obs
         and set(_SCORES) <= set(prediction.var)
-        and "measured" in prediction.layers
+        and MEASURED in prediction.layers
     )
     if is_kept:
         scores = prediction.var[list(_SCORES)].astype(np.float64).reset_index(drop=True)
@@ -102,7 +96,7 @@ def comparison_of(prediction: AnnData) -> KeptComparison:
     if is_kept and kept["n_genes"] == prediction.n_vars:
         # What is None is not in a file; here it has its name.
         summary |= {name: _plain(kept[name]) for name in summary if name in kept}
-    return KeptComparison(scores, summary, tuple(map(str, kept[_NOTICES])) if is_kept else ())
+    return KeptComparison(scores, summary, tuple(map(str, kept["notices"])) if is_kept else ())
 
 
 def _plain(value: Any) -> Any:

@@ -11,9 +11,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.leiden import leiden
-from napari_nh2st.analysis.values import predicted_tiles, standardized
 from napari_nh2st.errors import InputError
 from napari_nh2st.options import Option, check_options
+from napari_nh2st.prediction.schema import reliability
+from napari_nh2st.prediction.values import predicted_tiles, standardized
 from napari_nh2st.spots.array import spot_array
 
 DomainMethod = Literal["kmeans", "leiden"]
@@ -219,10 +220,10 @@ def _reliable_genes(
     everything = np.arange(prediction.n_vars)
     if least is None:
         return everything, []
-    reliability = prediction.var.get("reliability")
-    if reliability is None or reliability.isna().all():
+    known = reliability(prediction).to_numpy()
+    if np.isnan(known).all():
         return everything, ["How reliable the genes are is not known, so all of them count."]
-    reliable = np.flatnonzero(reliability.to_numpy(np.float64) >= least)
+    reliable = np.flatnonzero(known >= least)
     if len(reliable) >= min(_FEWEST_GENES, prediction.n_vars):
         return reliable, []
     how_many = {0: "No gene has", 1: "Only 1 gene has"}.get(

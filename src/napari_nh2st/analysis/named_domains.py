@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import notes
+from napari_nh2st.spots.positions import ARRAY
 
 COLUMN = "domain"
 """Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
 
 _COLORS = f"{COLUMN}_colors"
-_MARKERS = "domain_markers"
-"""Key of ``uns["nh2st"]`` of the marker genes, with the domains' names."""
 _MARKER_COLUMNS = ["domain", "gene", "score", "mean_in", "mean_out"]
 _SHOWN_MARKERS = 3
 
@@ -60,10 +60,8 @@ class NamedDomains:
 
     def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
         """With the labels of a former prediction's tiles for those at the same places."""
-        places = list(zip(former.obs["array_row"], former.obs["array_col"], strict=True))
-        known = dict(zip(places, self.labels.tolist(), strict=True))
-        rows_columns = zip(prediction.obs["array_row"], prediction.obs["array_col"], strict=True)
-        labels = np.array([known.get(place, 0) for place in rows_columns], np.int64)
+        known = dict(zip(_places(former), self.labels.tolist(), strict=True))
+        labels = np.array([known.get(place, 0) for place in _places(prediction)], np.int64)
         return replace(self, labels=labels)
 
     def renamed(self, number: int, name: str) -> "NamedDomains":
@@ -91,12 +89,12 @@ class NamedDomains:
         prediction.obs[COLUMN] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
         colors = [domain_color(number) for number in range(1, len(self.names) + 1)]
         prediction.uns[_COLORS] = np.array(colors, object)
-        prediction.uns["nh2st"].pop(_MARKERS, None)
+        notes(prediction).pop("domain_markers", None)
         if len(self.markers):
             names = dict(enumerate(self.names, start=1))
             markers = self.markers.assign(domain=self.markers["domain"].map(names))
             # AnnData stores names of rows, not their numbers.
-            prediction.uns["nh2st"][_MARKERS] = markers.set_axis(markers.index.astype(str))
+            notes(prediction)["domain_markers"] = markers.set_axis(markers.index.astype(str))
 
     def legend(self) -> pd.DataFrame:
         """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.
@@ -122,9 +120,14 @@ class NamedDomains:
         return own.drop(columns="domain").reset_index(drop=True)
 
 
+def _places(prediction: AnnData) -> list[tuple[int, int]]:
+    """Row and column of each tile on the array."""
+    return list(prediction.obs[list(ARRAY)].itertuples(index=False, name=None))
+
+
 def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:
     """Markers as :meth:`NamedDomains.write` left them, by number; none if they are of others."""
-    written = prediction.uns["nh2st"].get(_MARKERS)
+    written = notes(prediction).get("domain_markers")
     if not isinstance(written, pd.DataFrame) or set(written["domain"]) != set(names):
         return pd.DataFrame(columns=_MARKER_COLUMNS)
     numbers = {name: number for number, name in enumerate(names, start=1)}

@@ -7,8 +7,9 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 
-from napari_nh2st.analysis.values import predicted_tiles
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.values import predicted_tiles
+from napari_nh2st.spots.positions import centers
 from napari_nh2st.tiles.grid import inside_region
 
 _FEWEST_TILES = 2
@@ -171,10 +172,10 @@ def tiles_in_region(
         raise InputError(f"{name} has shape {corners.shape}; it needs three (y, x) corners or more")
     if not np.isfinite(corners).all():
         raise InputError(f"{name} has a corner that is not finite; draw it again")
-    centers = np.asarray(prediction.obsm["spatial"], np.float64)[:, ::-1]
+    at = centers(prediction)
     # Few tiles lie near a region, and only for these the polygon has to be looked at.
-    near = ((centers >= corners.min(0)) & (centers <= corners.max(0))).all(1)
+    near = ((at >= corners.min(0)) & (at <= corners.max(0))).all(1)
     near &= predicted_tiles(prediction)
-    inside = np.zeros(len(centers), bool)
-    inside[near] = inside_region(centers[near], (corners,))
+    inside = np.zeros(len(at), bool)
+    inside[near] = inside_region(at[near], (corners,))
     return inside

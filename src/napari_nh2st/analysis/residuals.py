@@ -5,10 +5,10 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.values import predicted_tiles, standardized
+from napari_nh2st.analysis.scores import gene_scores
 from napari_nh2st.errors import InputError
-
-_MEASURED = "measured"
+from napari_nh2st.prediction.schema import MEASURED, reliability
+from napari_nh2st.prediction.values import predicted_tiles, standardized
 
 
 def residual(prediction: AnnData, *, standardize: bool = False) -> NDArray[np.float32]:
@@ -73,9 +73,6 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
     InputError
         There is no ``layers["measured"]``, or fewer than two spots have both.
     """
-    # Not above: a widget that shows no scores needs none of it.
-    from napari_nh2st.analysis.scores import gene_scores
-
     known = predicted_tiles(prediction) & ~np.isnan(_measured(prediction)).all(1)
     count = int(known.sum())
     if count < 2:
@@ -84,15 +81,14 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
         )
     scores = gene_scores([prediction[known]], None, bootstrap=bootstrap, seed=seed)
     scores = scores.drop(columns=["mse_baseline", "mae_baseline"])
-    reliability = prediction.var.get("reliability")
-    scores["reliability"] = np.nan if reliability is None else reliability.to_numpy(np.float64)
+    scores["reliability"] = reliability(prediction).to_numpy()
     scores["n_spots"] = count
     return scores
 
 
 def _measured(prediction: AnnData) -> NDArray[np.float32]:
-    if _MEASURED not in prediction.layers:
+    if MEASURED not in prediction.layers:
         raise InputError(
             'The prediction has no layers["measured"]: load the spots measured on this slide first'
         )
-    return np.asarray(prediction.layers[_MEASURED], np.float32)
+    return np.asarray(prediction.layers[MEASURED], np.float32)

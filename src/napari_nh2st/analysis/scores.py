@@ -9,19 +9,17 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-MEASURED = "measured"
-"""The layer of a prediction that holds what was measured at its spots."""
+from napari_nh2st.prediction.schema import MEASURED
+from napari_nh2st.prediction.values import GENES_AT_ONCE, SAME
+
+ERRORS = ("mse", "mae", "mse_baseline", "mae_baseline")
+"""Columns of errors in a table of scores, in this order."""
 
 INTERVAL = (2.5, 97.5)
 """Percentiles of the resamples: a 95 % interval."""
 
-_SAME = 1e-7
-"""A standard deviation below this share of the mean is the rounding of float32."""
-
 _WEIGHTS_BYTES = 2**25
 """Bound on the resamples that are drawn at once."""
-
-_GENES_AT_ONCE = 64
 
 
 def pearson(predicted: NDArray[np.floating], measured: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -148,7 +146,7 @@ def summarize(
         "top50_pcc": _mean(pcc[:50]) if len(pcc) >= 50 else np.nan,
         "top10_pcc": _mean(pcc[:10]) if len(pcc) >= 10 else np.nan,
         "top_genes_picked_on": "the evaluated sections themselves (optimistic)",
-        **{name: _mean(scores[name].to_numpy()) for name in scores.columns[4:]},
+        **{name: _mean(scores[name].to_numpy()) for name in ERRORS},
         "better_than_mean": _mean((known["mse"] < known["mse_baseline"]).to_numpy(float)),
         "n_genes": len(scores),
         "n_genes_without_pcc": len(scores) - len(pcc),
@@ -183,8 +181,8 @@ def bootstrap_pcc(
     rng = np.random.default_rng(seed)
     for predicted, measured in map(_values, predictions):
         for rows, weights in _draws(resamples, len(predicted), rng):
-            for at in range(0, shape[1], _GENES_AT_ONCE):
-                genes = slice(at, at + _GENES_AT_ONCE)
+            for at in range(0, shape[1], GENES_AT_ONCE):
+                genes = slice(at, at + GENES_AT_ONCE)
                 pcc = _weighted_pearson(weights, predicted[:, genes], measured[:, genes])
                 known = np.isfinite(pcc)
                 total[rows, genes] += np.where(known, pcc, 0)
@@ -233,7 +231,7 @@ def _standardized(values: NDArray[np.floating]) -> NDArray[np.float64]:
     mean = values.mean(0)
     centered = values - mean
     deviation = np.sqrt(np.mean(centered**2, axis=0))
-    deviation[~(deviation > _SAME * np.abs(mean))] = np.nan
+    deviation[~(deviation > SAME * np.abs(mean))] = np.nan
     return np.asarray(centered / deviation)
 
 

@@ -1,8 +1,6 @@
 """Lists of genes: read, matched with a panel, and scored."""
 
-import difflib
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +10,13 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.values import predicted_tiles, standardized
 from napari_nh2st.errors import InputError
-
-_SEPARATORS = re.compile(r"[,;\s]+")
-_QUOTES = "'\"`"
-
-_NEAREST = 3
-_ALIKE = 0.5
-"""Names offered for an unknown one, at most, and how alike they must be (difflib's ratio)."""
+from napari_nh2st.names import folded_names, nearest_names
+from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.values import predicted_tiles, standardized
 
 _MOST_NAMED = 8
 """Unknown names in a sentence."""
-
-SIGNATURES = "signatures"
-"""Key of ``uns["nh2st"]`` of what :func:`keep_signatures` has scored."""
 
 _MOST_HINTS = 20
 """Unknown names that nearest ones are looked for: a list for another panel has hundreds."""
@@ -93,23 +83,6 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     return sets
 
 
-def parse_genes(text: str) -> tuple[str, ...]:
-    """Gene names from pasted text.
-
-    Parameters
-    ----------
-    text
-        Names separated by commas, semicolons, spaces, tabs or new lines, with or without quotes.
-
-    Returns
-    -------
-    tuple of str
-        In the text's order, each once.
-    """
-    names = (name.strip(_QUOTES) for name in _SEPARATORS.split(text))
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
 def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
     """Find the genes of a list in a panel.
 
@@ -126,9 +99,7 @@ def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
     GeneMatch(found=('ERBB2',), unknown={'ESR': ('ESR1',)})
     """
     exact = set(panel)
-    folded: dict[str, str] = {}
-    for gene in panel:
-        folded.setdefault(gene.casefold(), gene)
+    folded = folded_names(panel)
     found: dict[str, None] = {}
     unknown: dict[str, tuple[str, ...]] = {}
     for name in names:
@@ -138,7 +109,7 @@ def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
             found[folded[name.casefold()]] = None
         elif name not in unknown:
             hint = len(unknown) < _MOST_HINTS
-            unknown[name] = _nearest(name, folded) if hint else ()
+            unknown[name] = nearest_names(name, folded) if hint else ()
     return GeneMatch(tuple(found), unknown)
 
 
@@ -205,7 +176,7 @@ def keep_signatures(
     InputError
         A name is that of another column, or the prediction has no gene of any signature.
     """
-    kept = prediction.uns["nh2st"].get(SIGNATURES)
+    kept = notes(prediction).get("signatures")
     rows = {} if kept is None else {str(row["signature"]): dict(row) for _, row in kept.iterrows()}
     panel = list(prediction.var_names)
     matches = {name: match_genes(genes, panel) for name, genes in signatures.items()}
@@ -232,7 +203,7 @@ def keep_signatures(
                 "listed": len(match.found) + len(match.unknown),
             }
     table = pd.DataFrame(list(rows.values()))
-    prediction.uns["nh2st"][SIGNATURES] = table.set_axis(table.index.astype(str))
+    notes(prediction)["signatures"] = table.set_axis(table.index.astype(str))
     return matches
 
 
@@ -252,8 +223,3 @@ def unknown_text(unknown: Mapping[str, tuple[str, ...]]) -> str:
     ]
     more = len(unknown) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
-
-
-def _nearest(name: str, folded: dict[str, str]) -> tuple[str, ...]:
-    near = difflib.get_close_matches(name.casefold(), folded, n=_NEAREST, cutoff=_ALIKE)
-    return tuple(folded[gene] for gene in near)

@@ -5,11 +5,12 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.values import predicted_tiles
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import reliability, slide_mpp
+from napari_nh2st.prediction.values import GENES_AT_ONCE, SAME, predicted_tiles
+from napari_nh2st.spots.positions import centers
 from napari_nh2st.tiles.neighborhoods import neighborhoods
 
-_GENES_AT_ONCE = 64
 _SPARE = 28
 """With four times the wanted ones, enough tiles for the nearest and all that tie with them."""
 
@@ -47,23 +48,18 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
     if not predicted[tile]:
         return pd.DataFrame(columns=columns)
     score = np.zeros(prediction.n_vars)
-    for first in range(0, prediction.n_vars, _GENES_AT_ONCE):
-        genes = slice(first, first + _GENES_AT_ONCE)
+    for first in range(0, prediction.n_vars, GENES_AT_ONCE):
+        genes = slice(first, first + GENES_AT_ONCE)
         values = everything[:, genes][predicted].astype(np.float64)
         mean, deviation = values.mean(0), values.std(0)
         above = everything[tile, genes] - mean
-        # The spread of equal values is the rounding of their mean.
-        varies = deviation > 1e-7 * np.abs(mean)
+        varies = deviation > SAME * np.abs(mean)
         np.divide(above, deviation, out=score[genes], where=varies)
     best = np.argsort(-score, kind="stable")[:n]
     values, own = everything[:, best][predicted], everything[tile, best]
     below = (values < own).mean(0) + (values == own).mean(0) / 2
-    if "reliability" in prediction.var:
-        reliability = prediction.var["reliability"].to_numpy(np.float64)[best]
-    else:
-        reliability = np.full(len(best), np.nan)
-    names = prediction.var_names.to_numpy(str)[best]
-    table = (names, reliability, score[best], own.astype(np.float64), 100 * below)
+    names, known = prediction.var_names.to_numpy(str)[best], reliability(prediction).to_numpy()
+    table = (names, known[best], score[best], own.astype(np.float64), 100 * below)
     return pd.DataFrame(dict(zip(columns, table, strict=True)))
 
 
@@ -95,15 +91,14 @@ def neighborhood_of(prediction: AnnData, tile: int, size: int = 9) -> NDArray[np
     present = predicted_tiles(prediction)
     present[tile] = True
     rows = np.flatnonzero(present)
-    mpp = np.asarray(prediction.uns["nh2st"]["slide"]["mpp"], np.float64)
-    centers = np.asarray(prediction.obsm["spatial"], np.float64)[rows][:, ::-1] * mpp
-    distance = np.linalg.norm(centers - centers[np.searchsorted(rows, tile)], axis=1)
+    centers_um = centers(prediction)[rows] * slide_mpp(prediction)
+    distance = np.linalg.norm(centers_um - centers_um[np.searchsorted(rows, tile)], axis=1)
     enough = 4 * size + _SPARE
     if len(rows) > enough:
         # What lies far cannot be among the nearest, and takes a second on a large slide.
         near = np.sort(np.argpartition(distance, enough)[:enough])
-        rows, centers = rows[near], centers[near]
-    index, filled = neighborhoods(centers, size)
+        rows, centers_um = rows[near], centers_um[near]
+    index, filled = neighborhoods(centers_um, size)
     place = int(np.searchsorted(rows, tile))
     return np.asarray(rows[index[place][filled[place]]], np.int64)
 

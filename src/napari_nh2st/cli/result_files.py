@@ -9,7 +9,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import format_of, read_anndata_file
 from napari_nh2st.export.geojson import check_geojson
 from napari_nh2st.export.table import check_table
-from napari_nh2st.prediction.contents import check_prediction
+from napari_nh2st.prediction.schema import check_prediction
 
 ANNDATA = ("h5ad", "zarr", "spatialdata")
 SUFFIXES = ".h5ad, .zarr, .spatialdata.zarr, .csv or .geojson"

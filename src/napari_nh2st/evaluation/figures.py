@@ -9,9 +9,10 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.scores import MEASURED, pearson
+from napari_nh2st.analysis.scores import pearson
 from napari_nh2st.export.figure import save_figure
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.prediction.schema import MEASURED
 from napari_nh2st.shown_text import for_matplotlib
 
 _RANKS = (("best", 0.0), ("upper quartile", 0.25), ("median", 0.5), ("worst", 1.0))

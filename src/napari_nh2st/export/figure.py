@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.options import Option, check_options
-from napari_nh2st.prediction.contents import (
-    chosen_genes,
-    gene_values,
-    is_on_grid,
-    is_trained,
-    slide_mpp,
-    value_name,
-)
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.prediction.schema import (
+    is_on_grid,
+    is_trained,
+    reliability,
+    slide_mpp,
+    slide_name,
+    value_name,
+)
+from napari_nh2st.prediction.values import chosen_genes, gene_values
 from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.spots import spot_picture
+from napari_nh2st.spots.positions import positions
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -179,7 +181,7 @@ def _figure(
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 1 + len(genes), squeeze=False)[0]
     axes[0].imshow(picture, interpolation="antialiased")
-    axes[0].set_title(for_matplotlib(str(prediction.uns["nh2st"]["slide"]["name"])))
+    axes[0].set_title(for_matplotlib(slide_name(prediction)))
     _scale_bar(axes[0], width, float(slide_mpp(prediction)[1]) / scale)
     grey = picture[..., :3].mean(-1)
     white = 255 if picture.dtype.kind in "iu" else 1
@@ -228,7 +230,7 @@ def _draw_heatmap(
         size,
         np.zeros_like(size),
         units="xy",
-        offsets=np.asarray(prediction.obsm["spatial"])[known] * scale - 0.5,
+        offsets=positions(prediction)[known] * scale - 0.5,
         transOffset=axis.transData,
         array=values[known],
         cmap=settings.colormap,
@@ -239,10 +241,8 @@ def _draw_heatmap(
 
 
 def _title(prediction: AnnData, gene: str) -> str:
-    reliability = np.nan
-    if "reliability" in prediction.var:
-        reliability = float(prediction.var.loc[gene, "reliability"])
-    known = f"held-out PCC {reliability:.2f}" if np.isfinite(reliability) else "PCC not known"
+    pcc = reliability(prediction)[gene]
+    known = f"held-out PCC {pcc:.2f}" if np.isfinite(pcc) else "PCC not known"
     return f"{gene} ({known})"
 
 

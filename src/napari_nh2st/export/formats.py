@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.contents import best_gene, check_prediction, chosen_genes
 from napari_nh2st.prediction.files import write_anndata
+from napari_nh2st.prediction.schema import check_prediction
+from napari_nh2st.prediction.values import best_gene, chosen_genes
 
 if TYPE_CHECKING:
     from napari_nh2st.export.figure import FigureSettings

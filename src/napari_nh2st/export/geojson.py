@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.prediction.contents import MARK, chosen_genes, origin
 from napari_nh2st.prediction.outlines import tile_outlines
+from napari_nh2st.prediction.schema import MARK, STATUS, notes, origin
+from napari_nh2st.prediction.values import chosen_genes
 
 
 def write_geojson(
@@ -77,11 +78,11 @@ def in_qupath(prediction: AnnData, outlines: NDArray[np.float64]) -> NDArray[np.
     outlines
         (n, 5, 2) closed rings, (x, y) in full-resolution pixels of the whole slide.
     """
-    notes = prediction.uns["nh2st"]["slide"]
-    if "shape" not in notes:
+    slide = notes(prediction)["slide"]
+    if "shape" not in slide:
         return outlines
-    height, width = np.asarray(notes["shape"], float)
-    y, x, height, width = np.asarray(notes.get("bounds", (0, 0, height, width)), float)
+    height, width = np.asarray(slide["shape"], float)
+    y, x, height, width = np.asarray(slide.get("bounds", (0, 0, height, width)), float)
     return np.asarray(np.clip(outlines - (x, y), 0, (width, height)))
 
 
@@ -111,7 +112,7 @@ def _features(
 ) -> Iterator[dict[str, Any]]:
     columns = prediction.var_names.get_indexer(list(genes))
     slide = _slide_id(prediction)
-    status = prediction.obs["status"].astype(str) if "status" in prediction.obs else None
+    status = prediction.obs[STATUS].astype(str) if STATUS in prediction.obs else None
     for row, name in enumerate(prediction.obs_names.astype(str)):
         if not np.ptp(outlines[row], axis=0).all():
             continue  # beyond what QuPath shows: nothing is left of it
@@ -134,8 +135,8 @@ def _features(
 
 
 def _slide_id(prediction: AnnData) -> UUID:
-    notes = prediction.uns["nh2st"]["slide"]
-    return uuid5(NAMESPACE_URL, f"nh2st:{notes.get('fingerprint', notes['name'])}")
+    slide = notes(prediction)["slide"]
+    return uuid5(NAMESPACE_URL, f"nh2st:{slide.get('fingerprint', slide['name'])}")
 
 
 def _classes(prediction: AnnData, column: str) -> list[dict[str, Any] | None]:

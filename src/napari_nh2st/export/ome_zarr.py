@@ -10,17 +10,10 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.prediction.contents import (
-    MARK,
-    best_gene,
-    chosen_genes,
-    gene_values,
-    is_on_grid,
-    origin,
-    slide_mpp,
-)
 from napari_nh2st.prediction.files import TABLE, write_anndata_group
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.prediction.schema import MARK, is_on_grid, origin, slide_mpp
+from napari_nh2st.prediction.values import best_gene, chosen_genes, gene_values
 
 _LARGEST_PIXEL_UM = 16.0
 """Half of it, about a nucleus, is how far off viewers show the heatmap that ignore translations."""

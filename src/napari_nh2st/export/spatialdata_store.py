@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.prediction.contents import MARK, chosen_genes, is_on_grid, origin
 from napari_nh2st.prediction.outlines import spot_diameter, tile_outlines
+from napari_nh2st.prediction.schema import MARK, is_on_grid, origin
+from napari_nh2st.prediction.values import chosen_genes
 from napari_nh2st.spots import spot_picture
+from napari_nh2st.spots.positions import positions
 
 _INSTANCE = "tile_id"
 _SMALLEST_LEVEL = 512
@@ -80,7 +82,7 @@ def _shapes(prediction: AnnData) -> Any:
         squares = import_module("shapely").polygons(tile_outlines(prediction))
         return model.parse(import_module("geopandas").GeoDataFrame(geometry=squares, index=index))
     return model.parse(
-        np.asarray(prediction.obsm["spatial"], np.float64),
+        positions(prediction),
         geometry=0,
         radius=spot_diameter(prediction) / 2,
         index=index,

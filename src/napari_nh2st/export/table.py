@@ -4,20 +4,18 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.prediction.contents import chosen_genes, slide_mpp
+from napari_nh2st.prediction.schema import STATUS, slide_mpp
+from napari_nh2st.prediction.values import chosen_genes
+from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS, positions
 
-_OF_EVERY_TILE = (
-    *("in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres", "status"),
-)
+_OF_EVERY_TILE = (IN_TISSUE, *ARRAY, *PIXELS, STATUS)
 
-
-TILE_COLUMNS = ("tile", "array_row", "array_col", "x_px")
+TILE_COLUMNS = ("tile", *ARRAY, "x_px")
 """The first of a table of tiles; at spots there is no array."""
 
 
@@ -45,13 +43,13 @@ def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) ->
         A gene was not predicted.
     """
     names = chosen_genes(prediction, genes)
-    x, y = np.asarray(prediction.obsm["spatial"], np.float64).T
+    x, y = positions(prediction).T
     mpp_y, mpp_x = slide_mpp(prediction)
     obs = prediction.obs
-    where = {name: obs[name].to_numpy() for name in ("array_row", "array_col") if name in obs}
+    where = {name: obs[name].to_numpy() for name in ARRAY if name in obs}
     where |= {"x_px": x, "y_px": y, "x_um": x * mpp_x, "y_um": y * mpp_y}
-    if "status" in obs:
-        where["status"] = obs["status"].astype(str).to_numpy()
+    if STATUS in obs:
+        where[STATUS] = obs[STATUS].astype(str).to_numpy()
     where |= {str(name): obs[name].to_numpy() for name in obs if name not in _OF_EVERY_TILE}
     index = pd.Index(obs.index.astype(str), name="tile")
     columns = prediction.var_names.get_indexer(list(names))

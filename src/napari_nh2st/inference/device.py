@@ -1,4 +1,4 @@
-"""Which device and which precision a prediction runs with."""
+"""Device and precision of a run."""
 
 import os
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import RunNotes
 
 _DTYPES = {
     "float32": torch.float32,
@@ -39,6 +40,10 @@ class Placement:
     def precision(self) -> str:
         """The name of ``dtype``."""
         return str(self.dtype).removeprefix("torch.")
+
+    def notes(self) -> RunNotes:
+        """Device and precision, as a prediction records them."""
+        return {"device": str(self.device), "precision": self.precision}
 
 
 def available_devices() -> dict[str, str]:

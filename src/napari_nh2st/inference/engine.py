@@ -27,6 +27,7 @@ from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
+from napari_nh2st.prediction.schema import notes
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
 from napari_nh2st.tiles import TissueMask
@@ -145,14 +146,12 @@ def predict_events(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
     )
     plan = plan_prediction(slide, model, settings, tissue)
-    prediction = new_prediction(slide, plan.grid, model.config, plan.genes, settings)
-    prediction.uns["nh2st"]["run"] = {
-        "device": str(placement.device),
-        "precision": placement.precision,
-    }
-    prediction.uns["nh2st"]["notices"] = np.array(plan.notices, object)
+    prediction = new_prediction(slide, plan.grid, model.config, plan.genes, settings.to_json())
+    about = notes(prediction)
+    about["run"] = placement.notes()
+    about["notices"] = np.array(plan.notices, object)
     if plan.stain_distance is not None:
-        prediction.uns["nh2st"]["stain_distance"] = plan.stain_distance
+        about["stain_distance"] = plan.stain_distance
     run = Run(plan, prediction)
     identity = plan.identity | {"precision": placement.precision}
     results = RunResults(identity, len(plan.genes), path, None if kept is None else Path(kept))

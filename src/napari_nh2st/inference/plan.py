@@ -1,6 +1,5 @@
 """What a prediction will do, settled before it starts: genes, tiles, level, and what to warn of."""
 
-import difflib
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
+from napari_nh2st.names import nearest_names
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
 from napari_nh2st.tiles.grid import inside_region
@@ -182,9 +182,8 @@ def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tupl
     known = set(panel)
     for gene in wanted:
         if gene not in known:
-            folded = {name.casefold(): name for name in panel}
-            near = difflib.get_close_matches(gene.casefold(), folded, n=3, cutoff=0.5)
-            hint = f"; nearest: {', '.join(folded[name] for name in near)}" if near else ""
+            near = nearest_names(gene, panel)
+            hint = f"; nearest: {', '.join(near)}" if near else ""
             raise InputError(f"gene {gene!r} is not in the model's panel of {len(panel)}{hint}")
     return tuple(dict.fromkeys(wanted))
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.inference.plan import Plan
 from napari_nh2st.inference.run_results import Rows
-from napari_nh2st.prediction.new import PREDICTED
+from napari_nh2st.prediction.schema import PREDICTED, STATUS
 
 
 class Run:
@@ -94,8 +94,8 @@ class Run:
 
     def write_status(self) -> None:
         """Say in ``obs["status"]`` what is done, and why what has no value has none."""
-        status = self.prediction.obs["status"].to_numpy(object).copy()
+        status = self.prediction.obs[STATUS].to_numpy(object).copy()
         status[self.is_done] = PREDICTED
         for tile, reason in self.failures.items():
             status[tile] = reason
-        self.prediction.obs["status"] = status
+        self.prediction.obs[STATUS] = status

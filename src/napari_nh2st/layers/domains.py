@@ -16,8 +16,8 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import DOMAINS_KEY, OWN_NAME_KEY, SHOWS_DOMAINS
 from napari_nh2st.layers.roles import are_own_domains
 from napari_nh2st.layers.tile_image import place, placement_of
-from napari_nh2st.prediction.contents import slide_mpp
 from napari_nh2st.prediction.raster import HeatmapRaster
+from napari_nh2st.prediction.schema import slide_mpp
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.shown_text import for_qt
 

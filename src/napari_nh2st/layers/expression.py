@@ -13,14 +13,6 @@ from scipy.spatial import cKDTree
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.layers.keys import COMPARISON_KEY, COMPARISON_KIND_KEY, PREDICTION_KEY, SPOTS_KEY
 from napari_nh2st.layers.reader import slide_layer
-from napari_nh2st.prediction.contents import (
-    best_gene,
-    check_prediction,
-    gene_values,
-    is_on_grid,
-    is_trained,
-    slide_mpp,
-)
 from napari_nh2st.prediction.files import (
     has_anndata_table,
     is_anndata_store,
@@ -28,6 +20,8 @@ from napari_nh2st.prediction.files import (
 )
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.prediction.schema import check_prediction, is_on_grid, is_trained, slide_mpp
+from napari_nh2st.prediction.values import best_gene, gene_values
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import spot_array, spot_picture

@@ -7,7 +7,7 @@ from anndata import AnnData
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.layers.keys import PREDICTION_KEY, SPOTS_KEY
-from napari_nh2st.prediction.new import PENDING
+from napari_nh2st.prediction.schema import PENDING
 
 
 def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

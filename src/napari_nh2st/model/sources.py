@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
@@ -121,6 +121,6 @@ def _from_hub(name: str, files: Sequence[str] = (CONFIG_FILE, WEIGHTS_FILE, CARD
             allow_patterns=list(files),
         )
     except Exception as error:  # its errors come from several HTTP libraries
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise InputError(f"{name} could not be fetched from the Hub: {reason}") from error
     return Path(folder)

@@ -1,1 +1,1 @@
-"""A prediction as AnnData: how it is made, read, written, and laid out in space."""
+"""A prediction as AnnData: its keys, and how it is made, read, written and laid out in space."""

@@ -16,7 +16,7 @@ from anndata.io import write_elem
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
-from napari_nh2st.prediction.contents import MARK
+from napari_nh2st.prediction.schema import MARK
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 

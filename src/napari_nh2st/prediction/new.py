@@ -1,6 +1,7 @@
-"""A prediction as AnnData, from the first tile to the last."""
+"""The AnnData of a new prediction, at the tiles of a grid or at measured spots."""
 
 import platform
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
@@ -10,17 +11,33 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.prediction.schema import (
+    MARK,
+    MEASURED,
+    PENDING,
+    PREDICTED,
+    RELIABILITY,
+    STATUS,
+    RunNotes,
+)
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.overview import slide_overview
 from napari_nh2st.slide.record import slide_record, storable_name
+from napari_nh2st.spots.positions import (
+    ARRAY,
+    SPATIAL,
+    has_array,
+    position_columns,
+    positions,
+    spatial_embeddings,
+)
 from napari_nh2st.tiles import TileGrid
 
-PENDING = "pending"
-PREDICTED = "predicted"
-
-_IMAGE_SIDES = {"hires": 2000, "lowres": 600}
+_PICTURE_SIDE = 2000
+_SPOTS_PICTURE_SIDE = 1200
+_COARSE_PICTURE_SIDE = 600
+"""Longest sides in pixels, at most, of the pictures of the tissue."""
 
 
 def new_prediction(
@@ -28,81 +45,156 @@ def new_prediction(
     grid: TileGrid,
     config: ModelConfig,
     genes: tuple[str, ...],
-    settings: PredictSettings,
+    settings: Mapping[str, Any],
 ) -> AnnData:
     """An AnnData of tiles × genes whose values are still to come.
+
+    Parameters
+    ----------
+    slide
+        With its µm/px.
+    grid
+        n tiles.
+    config
+        Of the model.
+    genes
+        Columns, of the model's panel.
+    settings
+        Of the run, as JSON.
 
     Returns
     -------
     AnnData
-        - ``X`` float32, NaN;
+        - ``X`` (n, genes) float32, NaN;
         - ``obs``: ``array_row``, ``array_col``, ``in_tissue`` (1), ``pxl_row_in_fullres`` (y) and
           ``pxl_col_in_fullres`` (x) of the tile's center, ``status``: ``"pending"``,
           ``"predicted"`` or the reason why there is no value;
         - ``var["reliability"]``: held-out Pearson correlation, NaN where unknown;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
-        - ``uns["nh2st"]``: what it was made from; a run adds its device and precision (``run``),
-          its ``notices`` and, where it is known, the ``stain_distance``.
+        - ``uns["nh2st"]``: :class:`~napari_nh2st.prediction.schema.Notes`; a run adds its device
+          and precision (``run``), its ``notices`` and, where it is known, the ``stain_distance``.
     """
-    y, x = grid.centers.T
-    obs = pd.DataFrame(
-        {
-            "in_tissue": np.ones(len(grid), np.int64),
-            "array_row": grid.array[:, 0],
-            "array_col": grid.array[:, 1],
-            "pxl_row_in_fullres": y,
-            "pxl_col_in_fullres": x,
-            "status": np.full(len(grid), PENDING, object),
-        },
-        index=[f"{row}x{column}" for row, column in grid.array.tolist()],
-    )
-    reliability = config.reliability or {}
-    known = [reliability.get(gene) for gene in genes]
-    var = pd.DataFrame(
-        {"reliability": np.array([np.nan if v is None else v for v in known], np.float64)},
-        index=list(genes),
-    )
-    prediction = AnnData(
+    assert slide.mpp is not None
+    # Neighbors of a hexagonal array are two columns apart.
+    pitch_px = grid.step_px[1] * (2 if grid.layout == "hexagonal" else 1)
+    names = [f"{row}x{column}" for row, column in grid.array.tolist()]
+    xy = np.ascontiguousarray(grid.centers[:, ::-1], np.float64)
+    prediction = _assembled(
         np.full((len(grid), len(genes)), np.nan, np.float32),
-        obs=obs,
-        var=var,
-        obsm=places(np.column_stack([x, y])),
+        position_columns(names, xy, grid.array),
+        xy,
+        config,
+        genes,
+        status=PENDING,
     )
-    prediction.uns["spatial"] = {storable_name(slide.path.stem): _spatial(slide, grid)}
-    prediction.uns["nh2st"] = _provenance(slide, grid, config, settings)
+    prediction.uns[SPATIAL] = _pictures(
+        slide, _PICTURE_SIDE, min(float(np.mean(grid.tile_px)), float(pitch_px))
+    )
+    prediction.uns[MARK] = {
+        **_origin(config, slide, grid.pitch_um, grid.layout),
+        "array_shape": np.array(grid.array_shape),
+        "step_px_fullres": np.array(grid.step_px),
+        "settings": _storable(settings),
+    }
     return prediction
 
 
-def _spatial(slide: Slide, grid: TileGrid) -> dict[str, Any]:
-    """Pictures and scale factors in Space Ranger's form."""
-    side = max(slide.shape)
+def spot_prediction(
+    values: NDArray[np.float32],
+    measured: NDArray[np.float32],
+    spots: AnnData,
+    slide: Slide,
+    config: ModelConfig,
+    *,
+    mpp: tuple[float, float],
+    pitch_um: float,
+    layout: str,
+    section: str,
+    donor: str,
+    run: RunNotes,
+) -> AnnData:
+    """A prediction at measured spots, as :func:`new_prediction` has it.
+
+    Parameters
+    ----------
+    values, measured
+        (n, panel) float32, predicted and the target; NaN for genes that were not measured.
+    spots
+        The n spots, with ``obsm["spatial"]``.
+    slide
+        With or without its µm/px.
+    config
+        Of the model.
+    mpp
+        µm per full-resolution pixel, (y, x), by the spots' distance: it counts more than what the
+        slide says.
+    pitch_um, layout
+        Of the spots' array.
+    section, donor
+        Their names.
+    run
+        Device and precision.
+
+    Returns
+    -------
+    AnnData
+        Spots × the panel, with ``layers["measured"]``; ``uns["nh2st"]`` has ``section`` and
+        ``donor`` instead of what describes a grid.
+    """
+    xy = positions(spots)
+    array = spots.obs[list(ARRAY)].to_numpy() if has_array(spots.obs) else None
+    obs = position_columns(spots.obs_names, xy, array)
+    prediction = _assembled(values, obs, xy, config, config.panel, status=PREDICTED)
+    prediction.layers[MEASURED] = measured
+    diameter = min(config.tile_um, pitch_um) / float(np.sqrt(np.prod(mpp)))
+    prediction.uns[SPATIAL] = _pictures(slide, _SPOTS_PICTURE_SIDE, diameter)
+    about = _origin(config, slide, pitch_um, layout)
+    about["slide"]["mpp"] = np.array(mpp)
+    prediction.uns[MARK] = {**about, "section": section, "donor": donor, "run": run}
+    return prediction
+
+
+def _assembled(
+    values: NDArray[np.float32],
+    obs: pd.DataFrame,
+    xy: NDArray[np.float64],
+    config: ModelConfig,
+    genes: Sequence[str],
+    *,
+    status: str,
+) -> AnnData:
+    obs[STATUS] = np.full(len(obs), status, object)
+    reliability = pd.Series(config.reliability or {}, dtype=np.float64).reindex(list(genes))
+    return AnnData(
+        values,
+        obs=obs,
+        var=pd.DataFrame({RELIABILITY: reliability}),
+        obsm=spatial_embeddings(xy),
+    )
+
+
+def _pictures(slide: Slide, side: int, diameter_px: float) -> dict[str, Any]:
+    """``uns["spatial"]``: pictures and scale factors in Space Ranger's form."""
     # Averaging by whole factors: rounded up, so that the picture is no larger than it may be.
-    hires = slide_overview(slide, np.ceil(side / _IMAGE_SIDES["hires"]))
+    hires = slide_overview(slide, np.ceil(max(slide.shape) / side))
     # The coarser picture from the finer: the slide is not read twice.
-    step = max(1, round(max(hires.shape) / _IMAGE_SIDES["lowres"]))
-    lowres = np.ascontiguousarray(hires[::step, ::step])
-    factors = {
-        "tissue_hires_scalef": hires.shape[0] / slide.shape[0],
-        "tissue_lowres_scalef": hires.shape[0] / slide.shape[0] / step,
-        "spot_diameter_fullres": min(float(np.mean(grid.tile_px)), float(_pitch_px(grid))),
-    }
-    return {
-        "images": {"hires": hires, "lowres": lowres},
-        "scalefactors": factors,
+    step = max(1, round(max(hires.shape) / _COARSE_PICTURE_SIDE))
+    scale = hires.shape[0] / slide.shape[0]
+    library = {
+        "images": {"hires": hires, "lowres": np.ascontiguousarray(hires[::step, ::step])},
+        "scalefactors": {
+            "tissue_hires_scalef": scale,
+            "tissue_lowres_scalef": scale / step,
+            "spot_diameter_fullres": diameter_px,
+        },
         "metadata": {"source_image_path": storable_name(slide.path.name)},
     }
+    return {storable_name(slide.path.stem): library}
 
 
-def _pitch_px(grid: TileGrid) -> float:
-    """Full-resolution pixels between neighboring centers."""
-    return grid.step_px[1] * (2 if grid.layout == "hexagonal" else 1)
-
-
-def _provenance(
-    slide: Slide, grid: TileGrid, config: ModelConfig, settings: PredictSettings
-) -> dict[str, Any]:
-    assert slide.mpp is not None
+def _origin(config: ModelConfig, slide: Slide, pitch_um: float, layout: str) -> dict[str, Any]:
+    """Model, slide and scale: what all predictions have in ``uns["nh2st"]``."""
     return {
         "model": {
             "name": config.name,
@@ -115,17 +207,14 @@ def _provenance(
         "target": {name: value for name, value in config.target.items() if value is not None},
         "tile_px": config.tile_px,
         "mpp": config.mpp,
-        "pitch_um": grid.pitch_um,
-        "layout": grid.layout,
-        "array_shape": np.array(grid.array_shape),
-        "step_px_fullres": np.array(grid.step_px),
+        "pitch_um": pitch_um,
+        "layout": layout,
         "slide": slide_record(slide),
-        "settings": _storable(settings.to_json()),
-        "versions": library_versions(),
+        "versions": _library_versions(),
     }
 
 
-def library_versions() -> dict[str, str]:
+def _library_versions() -> dict[str, str]:
     """Versions of what computes and stores a prediction, of that which is installed."""
     found = {"python": platform.python_version()}
     for package in ("napari-nh2st", "torch", "anndata"):
@@ -134,26 +223,7 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def places(xy: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """``obsm`` of tiles or spots.
-
-    Parameters
-    ----------
-    xy
-        (n, 2) centers (x, y) in full-resolution pixels.
-
-    Returns
-    -------
-    dict
-        ``"spatial"`` is `xy`, as scanpy and squidpy want it; ``"X_spatial"`` is the same with y
-        upwards, since CELLxGENE opens no file without an embedding, which is what begins with
-        ``X_``, and draws embeddings as diagrams.
-    """
-    return {"spatial": xy, "X_spatial": xy * np.array([1.0, -1.0])}
-
-
-def _storable(settings: dict[str, Any]) -> dict[str, Any]:
+def _storable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Ragged polygons as arrays by number, since HDF5 holds no lists of lists."""
-    region = settings.pop("region")
-    settings["region"] = {str(i): np.array(polygon) for i, polygon in enumerate(region)}
-    return settings
+    region = {str(i): np.array(polygon) for i, polygon in enumerate(settings.get("region", ()))}
+    return {**settings, "region": region}

@@ -5,8 +5,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.contents import is_on_grid, slide_mpp
+from napari_nh2st.prediction.schema import is_on_grid, notes, slide_mpp
 from napari_nh2st.spots.libraries import only_library
+from napari_nh2st.spots.positions import positions
 
 
 def tile_outlines(prediction: AnnData) -> NDArray[np.float64]:
@@ -31,10 +32,9 @@ def tile_outlines(prediction: AnnData) -> NDArray[np.float64]:
     InputError
         The size of the spots is not recorded.
     """
-    center = np.asarray(prediction.obsm["spatial"], np.float64)
     half = tile_sides(prediction)[::-1] / 2
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)])
-    return center[:, None] + corners * half
+    return positions(prediction)[:, None] + corners * half
 
 
 def tile_sides(prediction: AnnData) -> NDArray[np.float64]:
@@ -45,13 +45,13 @@ def tile_sides(prediction: AnnData) -> NDArray[np.float64]:
     InputError
         The size of the spots is not recorded.
     """
-    notes = prediction.uns["nh2st"]
     if not is_on_grid(prediction):
         return np.full(2, spot_diameter(prediction))
-    tile = notes["tile_px"] * notes["mpp"] / slide_mpp(prediction)
+    about = notes(prediction)
+    tile = about["tile_px"] * about["mpp"] / slide_mpp(prediction)
     # Neighbors of a hexagonal array are two columns apart.
-    columns = 2 if notes["layout"] == "hexagonal" else 1
-    sides: NDArray[np.float64] = np.minimum(tile, notes["step_px_fullres"] * np.array([1, columns]))
+    columns = 2 if about["layout"] == "hexagonal" else 1
+    sides: NDArray[np.float64] = np.minimum(tile, about["step_px_fullres"] * np.array([1, columns]))
     return sides
 
 

@@ -7,6 +7,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import notes
+from napari_nh2st.spots.positions import ARRAY
 
 _LARGEST = 2**28
 """Pixels; a slide of 25 mm at a pitch of 2 µm has 2**27."""
@@ -56,10 +58,10 @@ class HeatmapRaster:
         InputError
             Its tiles are so far apart that their image would fill the memory.
         """
-        step_y, step_x = (float(v) for v in prediction.uns["nh2st"]["step_px_fullres"])
-        width = 2 if prediction.uns["nh2st"]["layout"] == "hexagonal" else 1
-        rows = prediction.obs["array_row"].to_numpy(np.int64)
-        columns = prediction.obs["array_col"].to_numpy(np.int64)
+        about = notes(prediction)
+        step_y, step_x = (float(v) for v in about["step_px_fullres"])
+        width = 2 if about["layout"] == "hexagonal" else 1
+        rows, columns = (prediction.obs[name].to_numpy(np.int64) for name in ARRAY)
         row, column = (0, 0) if from_corner else (int(rows.min()), int(columns.min()))
         # A tile's center is that of its array position; two pixels meet there if it is two wide.
         center = (row + 0.5) * step_y, (column + 0.5 - (width - 1) / 2) * step_x

@@ -1,19 +1,36 @@
-"""What a prediction records of its slide."""
+"""Record of a slide in its predictions."""
 
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .slide import Slide
 
 
-def slide_record(slide: Slide) -> dict[str, Any]:
-    """Path, fingerprint, size and µm/px of a slide, for ``uns["nh2st"]["slide"]``.
+class SlideRecord(TypedDict):
+    """``uns["nh2st"]["slide"]``: file, fingerprint, size and µm/px of a slide.
 
     Of a file with several images also ``image``, the number of the one that was read, and
     ``image_name``; of a slide that was scanned in part ``bounds``, (y, x, height, width) in px.
+    Files of older versions lack some of it.
     """
-    record: dict[str, Any] = {
+
+    name: str
+    path: NotRequired[str]
+    fingerprint: NotRequired[str]
+    vendor: NotRequired[str]
+    shape: NotRequired[NDArray[np.int64]]
+    mpp: NotRequired[NDArray[np.float64]]
+    mpp_source: NotRequired[str]
+    image: NotRequired[int]
+    image_name: NotRequired[str]
+    bounds: NotRequired[NDArray[Any]]
+
+
+def slide_record(slide: Slide) -> SlideRecord:
+    """The record of an open slide."""
+    record: SlideRecord = {
         "name": storable_name(slide.path.name),
         "path": storable_name(str(slide.path.absolute())),
         "fingerprint": slide.fingerprint,

@@ -22,6 +22,7 @@ from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
 from napari_nh2st.spots.in_tissue import under_tissue
 from napari_nh2st.spots.libraries import Library, libraries_of, only_library, take_library
+from napari_nh2st.spots.positions import ARRAY, EMBEDDING, IN_TISSUE, SPATIAL, has_array
 from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
 from napari_nh2st.zarr_codecs import refuse_pickles
 
@@ -45,7 +46,7 @@ _SYMBOL_COLUMNS = (
 _ID_COLUMNS = ("geneids", "geneid", "ensemblid", "ensemblids", "ensembl", "featureid", "featureids")
 """Columns of ``var``, in small letters and without blanks and underscores."""
 
-_POSITION_KEYS = ("spatial", "X_spatial")
+_POSITION_KEYS = (SPATIAL, EMBEDDING)
 
 _X_COLUMNS = (
     "x",
@@ -158,8 +159,8 @@ def spots_of(
     left_out = list(section.notes)
     if not keep.all():
         left_out.append(f"{np.count_nonzero(~keep)} whose position is empty left out")
-    if "in_tissue" in data.obs:
-        under = under_tissue(data.obs["in_tissue"], f"{source.path}, obs['in_tissue']")
+    if IN_TISSUE in data.obs:
+        under = under_tissue(data.obs[IN_TISSUE], f"{source.path}, obs['in_tissue']")
         if (keep & ~under).any():
             left_out.append(f"{np.count_nonzero(keep & ~under)} not under tissue left out")
         keep &= under
@@ -181,7 +182,7 @@ def spots_of(
         tuple(left_out),
     )
     if libraries := libraries_of(data.uns):
-        spots.uns["spatial"] = libraries
+        spots.uns[SPATIAL] = libraries
     if pitch is None:
         _add_pitch(spots, _recorded_um_per_px(data.uns))
     return spots
@@ -288,9 +289,9 @@ def _xy_columns(table: pd.DataFrame, known: slice) -> list[str] | None:
 
 
 def _array(obs: pd.DataFrame) -> NDArray[np.int64] | None:
-    if not {"array_row", "array_col"} <= set(obs):
+    if not has_array(obs):
         return None
-    columns = [pd.to_numeric(obs[name], errors="coerce") for name in ("array_row", "array_col")]
+    columns = [pd.to_numeric(obs[name], errors="coerce") for name in ARRAY]
     array = np.column_stack([column.to_numpy(np.float64) for column in columns])
     return np.rint(array).astype(np.int64) if np.isfinite(array).all() else None
 

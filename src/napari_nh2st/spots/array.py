@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.spatial import KDTree
 
+from napari_nh2st.spots.positions import ARRAY, has_array, positions
+
 ArrayLayout = Literal["square", "hexagonal", "interleaved", "irregular"]
 
 _SQUARE_OFFSETS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
@@ -64,9 +66,9 @@ def spot_array(spots: AnnData) -> SpotArray:
         With ``obsm["spatial"]``; ``obs["array_row"]`` and ``obs["array_col"]`` are used where
         they are there and fit the pixels, else neighbors are found by pixel distance.
     """
-    pixels = np.asarray(spots.obsm["spatial"], np.float64)
-    if {"array_row", "array_col"} <= set(spots.obs):
-        array = spots.obs[["array_row", "array_col"]].to_numpy(np.int64)
+    pixels = positions(spots)
+    if has_array(spots.obs):
+        array = spots.obs[list(ARRAY)].to_numpy(np.int64)
         fitted = _fit(array, pixels)
         if fitted is not None:
             return _on_array(*fitted)
@@ -81,12 +83,10 @@ def fits_one_array(spots: AnnData) -> bool:
     spots
         With ``obsm["spatial"]``, ``obs["array_row"]`` and ``obs["array_col"]``, as in a file.
     """
-    places = [
-        pd.to_numeric(spots.obs[name], errors="coerce") for name in ("array_row", "array_col")
-    ]
+    places = [pd.to_numeric(spots.obs[name], errors="coerce") for name in ARRAY]
     array = np.column_stack([place.to_numpy(np.float64) for place in places])
     try:
-        pixels = np.asarray(spots.obsm["spatial"], np.float64)
+        pixels = positions(spots)
     except (TypeError, ValueError):
         return False
     if pixels.ndim != 2:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.choice import CHOSEN, OFFERED, SpotOption
 from napari_nh2st.spots.count_table import CountTable
+from napari_nh2st.spots.positions import SPATIAL, position_columns
 
 INFO = "nh2st_spots"
 """Key in ``uns`` of what a reader knows about its source."""
@@ -130,11 +131,8 @@ def assemble(
         What was left out so far, each "N ... left out".
     """
     table = table.with_distinct_genes()
-    obs = pd.DataFrame(index=table.spots.astype(object))
-    obs["in_tissue"] = np.ones(len(table.spots), np.int64)
-    if array is not None:
-        obs["array_row"], obs["array_col"] = array.T
-    obs["pxl_row_in_fullres"], obs["pxl_col_in_fullres"] = pixels[:, 1], pixels[:, 0]
+    pixels = np.asarray(pixels, np.float64)
+    obs = position_columns(table.spots.astype(object), pixels, array)
     var = pd.DataFrame(index=table.genes.astype(object))
     if table.gene_ids is not None:
         var["gene_ids"] = table.gene_ids.astype(object)
@@ -159,7 +157,7 @@ def assemble(
         table.counts,
         obs=obs,
         var=var,
-        obsm={"spatial": np.asarray(pixels, np.float64)},
+        obsm={SPATIAL: pixels},
         uns={INFO: info},
     )
 

@@ -13,6 +13,7 @@ from napari_nh2st.spots.array import SpotArray, spot_array
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.count_table import are_counts
 from napari_nh2st.spots.orientation import AS_THEY_ARE, orient
+from napari_nh2st.spots.positions import has_array, positions
 from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
 from napari_nh2st.spots.st_tables import ST_PITCH_UM
 
@@ -87,7 +88,7 @@ def check_section(
     check_enough_spots(spots, name)
     array = spot_array(spots)
     # Before the slide's edges: swapped positions reach beyond them, and that is what to say.
-    orientation = orient(spots.obsm["spatial"], slide, array.pitch_px)
+    orientation = orient(positions(spots), slide, array.pitch_px)
     if orientation.better is not None and not trust_positions:
         raise InputError(
             f"{name}: {orientation.sentence()} Correct the positions or, if they are right, trust "
@@ -164,7 +165,7 @@ def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> s
     InputError
         More do.
     """
-    x, y = np.asarray(spots.obsm["spatial"]).T
+    x, y = positions(spots).T
     height, width = slide.shape
     outside = (x < 0) | (y < 0) | (x >= width) | (y >= height)
     count = int(np.count_nonzero(outside))
@@ -261,7 +262,7 @@ def pitch_of(spots: AnnData, array: SpotArray) -> float | None:
         return float(recorded)
     if array.layout == "hexagonal":
         return VISIUM_PITCH_UM
-    if array.layout == "interleaved" and "array_row" in spots.obs:
+    if array.layout == "interleaved" and has_array(spots.obs):
         return ST_PITCH_UM
     return None
 

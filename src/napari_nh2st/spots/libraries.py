@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.array import fits_one_array
 from napari_nh2st.spots.choice import choice_needed
+from napari_nh2st.spots.positions import ARRAY, SPATIAL, has_array
 
 _SECTION_COLUMNS = ("libraryid", "library")
 """obs columns, without case and underscores, that name a section and nothing else."""
@@ -64,7 +65,7 @@ class Library:
 
 def libraries_of(uns: Any) -> dict[str, dict[str, Any]]:
     """Pictures and scale factors by section: ``uns["spatial"]`` without ``is_single``."""
-    spatial = uns.get("spatial")
+    spatial = uns.get(SPATIAL)
     if not isinstance(spatial, dict):
         return {}
     return {str(name): section for name, section in spatial.items() if isinstance(section, dict)}
@@ -159,7 +160,7 @@ def _unlabelled(
         known = f"there is {_listed(libraries)}" if libraries else "nothing in it names sections"
         raise InputError(f"{path}: there is no section {wanted!r}; {known}")
     notes: tuple[str, ...] = ()
-    spatial = data.uns.get("spatial")
+    spatial = data.uns.get(SPATIAL)
     if isinstance(spatial, dict) and str(spatial.get("is_single", True)) == "False":
         notes = ("by is_single these may be several sections",)
     return Library(_with_libraries(data, libraries), None, tuple(libraries), notes)
@@ -170,7 +171,7 @@ def _with_libraries(data: AnnData, libraries: dict[str, dict[str, Any]]) -> AnnD
     taken = data.copy() if data.is_view else data
     taken.uns = {k: v for k, v in data.uns.items() if k != "spatial"}
     if libraries:
-        taken.uns["spatial"] = libraries
+        taken.uns[SPATIAL] = libraries
     return taken
 
 
@@ -235,9 +236,9 @@ def _by_spot_names(data: AnnData, libraries: set[str]) -> "pd.Series[str] | None
 
 def _places(data: AnnData) -> NDArray[Any] | None:
     """(n, 2) array places, where these make an array at all."""
-    if not {"array_row", "array_col"} <= set(data.obs):
+    if not has_array(data.obs):
         return None
-    places = data.obs[["array_row", "array_col"]].to_numpy()
+    places = data.obs[list(ARRAY)].to_numpy()
     return places if len(places) and (places != places[0]).any(0).all() else None
 
 

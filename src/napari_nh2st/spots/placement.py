@@ -23,6 +23,7 @@ from napari_nh2st.spots.orientation import (
     share_on_tissue,
     tissue_for_spots,
 )
+from napari_nh2st.spots.positions import PIXELS, SPATIAL, positions
 from napari_nh2st.tiles import TissueMask
 
 _ROUND_FACTORS = (2, 3, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100)
@@ -218,13 +219,13 @@ def propose_fix(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
         return None
     array = spot_array(spots)
     pitch = pitch_of(spots, array) if pitch_um is None else pitch_um
-    positions = np.asarray(spots.obsm["spatial"], np.float64)
+    xy = positions(spots)
     factor, reasons = 1.0, []
-    found = _wrong_scale(positions, spots, slide, array, pitch)
+    found = _wrong_scale(xy, spots, slide, array, pitch)
     if found is not None:
         factor, why = found
-        reasons += [why, *_beyond(positions, slide)]
-    scaled, pitch_px = positions * factor, array.pitch_px * factor
+        reasons += [why, *_beyond(xy, slide)]
+    scaled, pitch_px = xy * factor, array.pitch_px * factor
     mask = tissue_for_spots(slide, pitch_px)
     oriented = orient_on(scaled, mask, slide.shape, pitch_px)
     orientation = oriented.better or AS_THEY_ARE
@@ -263,11 +264,10 @@ def apply_fix(spots: AnnData, fix: Fix, slide_shape: tuple[int, int]) -> AnnData
         its ``report``.
     """
     fixed = spots.copy()
-    positions = np.asarray(spots.obsm["spatial"], np.float64) * fix.factor
-    where = places(positions, fix.orientation, slide_shape)
+    where = places(positions(spots) * fix.factor, fix.orientation, slide_shape)
     turned = where[min(fix.place, len(where) - 1)]
-    fixed.obsm["spatial"] = turned
-    fixed.obs["pxl_col_in_fullres"], fixed.obs["pxl_row_in_fullres"] = turned.T
+    fixed.obsm[SPATIAL] = turned
+    fixed.obs[list(PIXELS)] = turned[:, ::-1]
     info: dict[str, Any] = fixed.uns.setdefault(INFO, {})
     info["fix"] = {"orientation": fix.orientation, "factor": fix.factor, "place": fix.place}
     if "report" in info:
@@ -286,7 +286,7 @@ def on_tissue(spots: AnnData, slide: Slide) -> float:
         A coarse picture of it is read.
     """
     pitch_px = spot_array(spots).pitch_px
-    return share_on_tissue(spots.obsm["spatial"], tissue_for_spots(slide, pitch_px), pitch_px)
+    return share_on_tissue(positions(spots), tissue_for_spots(slide, pitch_px), pitch_px)
 
 
 def _wrong_scale(

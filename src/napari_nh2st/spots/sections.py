@@ -1,7 +1,6 @@
 """The sections table: which slides and counts make a study."""
 
 import csv
-import difflib
 import io
 import math
 import os
@@ -13,8 +12,9 @@ from typing import Any
 
 from anndata import AnnData
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, write_text
+from napari_nh2st.names import nearest_names
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.images import ImageChoice
@@ -255,8 +255,7 @@ def _yaml(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{line}: this is not YAML") from None
     except (ValueError, RecursionError) as error:  # a number or a depth beyond any reason
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{path}: this YAML cannot be read ({reason})") from None
+        raise InputError(f"{path}: this YAML cannot be read ({first_line(error)})") from None
     if isinstance(content, dict) and set(content) == {"sections"}:
         content = content["sections"]
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
@@ -275,7 +274,7 @@ def _yaml(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
 def _check_columns(names: list[str], where: str) -> None:
     for name in names:
         if name not in _COLUMNS:
-            near = difflib.get_close_matches(name, _COLUMNS, 1)
+            near = nearest_names(name, _COLUMNS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(_COLUMNS)}"
             raise InputError(f"{where}: there is no column {name!r}; {hint}")
         if names.count(name) > 1:

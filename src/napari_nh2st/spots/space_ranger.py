@@ -19,6 +19,7 @@ from napari_nh2st.spots.choice import SpotOption
 from napari_nh2st.spots.count_table import CountTable
 from napari_nh2st.spots.feature_matrix import read_feature_matrix
 from napari_nh2st.spots.in_tissue import under_tissue
+from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS, SPATIAL
 from napari_nh2st.spots.samples import (
     Matrix,
     choose_matrix,
@@ -35,14 +36,7 @@ VISIUM_PITCH_UM = 100.0
 _MATCHING_SHARE = 0.99
 """A filtered matrix and positions of other names belong together from this share of spots on."""
 
-_COLUMNS = (
-    "barcode",
-    "in_tissue",
-    "array_row",
-    "array_col",
-    "pxl_row_in_fullres",
-    "pxl_col_in_fullres",
-)
+_COLUMNS = ("barcode", IN_TISSUE, *ARRAY, *PIXELS)
 _BINS = re.compile(r"square_(\d+)um")
 
 
@@ -119,7 +113,7 @@ def read_space_ranger(
     if scalefactors:
         folder = outs.parent if outs.name == "outs" else outs
         section = "_".join(matrix.sample) or folder.name
-        spots.uns["spatial"] = {section: {"images": {}, "scalefactors": scalefactors}}
+        spots.uns[SPATIAL] = {section: {"images": {}, "scalefactors": scalefactors}}
     return spots
 
 
@@ -173,14 +167,14 @@ def read_positions(path: Path) -> SpotPositions:
                 f"{path}: {frame[name].iloc[row]!r} in the column {name} is no number "
                 f"(barcode {frame['barcode'].iloc[row]})"
             )
-    array = np.column_stack([numbers["array_row"], numbers["array_col"]])
+    array = np.column_stack([numbers[name] for name in ARRAY])
     if np.isnan(array).any():
         raise InputError(f"{path}: array_row and array_col must not be empty")
     return SpotPositions(
         frame["barcode"].to_numpy(str),
-        np.column_stack([numbers["pxl_col_in_fullres"], numbers["pxl_row_in_fullres"]]),
+        np.column_stack([numbers[name] for name in reversed(PIXELS)]),
         array.astype(np.int64),
-        under_tissue(frame["in_tissue"], f"{path}, column in_tissue"),
+        under_tissue(frame[IN_TISSUE], f"{path}, column in_tissue"),
     )
 
 

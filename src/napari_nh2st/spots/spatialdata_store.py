@@ -14,6 +14,7 @@ from napari_nh2st.extras import import_extra
 from napari_nh2st.spots.anndata_files import spots_of
 from napari_nh2st.spots.assembly import Source
 from napari_nh2st.spots.choice import SpotOption, choice_needed
+from napari_nh2st.spots.positions import SPATIAL
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 _BINS = re.compile(r"square_(\d+)um$")
@@ -93,7 +94,7 @@ def read_spatialdata(
             f"{path}: no row of the table {part.table} is one of the shapes {part.region}"
         )
     spots = counts[rows >= 0].copy()
-    spots.obsm["spatial"] = centers[["x", "y"]].to_numpy(np.float64)[rows[rows >= 0]]
+    spots.obsm[SPATIAL] = centers[["x", "y"]].to_numpy(np.float64)[rows[rows >= 0]]
     offered: dict[SpotOption, tuple[str, ...]] = {}
     chosen: dict[SpotOption, str] = {}
     bins = sorted(p.bin_um for p in parts if p.bin_um is not None)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.analysis import residual
 from napari_nh2st.jobs.comparison import Compared, kept_comparison, section_of
-from napari_nh2st.prediction.contents import slide_mpp
+from napari_nh2st.prediction.schema import slide_mpp
 from napari_nh2st.widgets.compare.layers import Kind
 from napari_nh2st.widgets.compare.table import comparison_columns
 from napari_nh2st.widgets.compare.words import gene_in_words, summary_in_words

@@ -7,7 +7,7 @@ import pandas as pd
 from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.jobs.comparison import Compared
-from napari_nh2st.prediction.contents import is_trained
+from napari_nh2st.prediction.schema import is_trained
 from napari_nh2st.widgets.compare.controls import CompareControls
 from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide

@@ -12,7 +12,8 @@ from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
-from napari_nh2st.analysis import moran, predicted_tiles
+from napari_nh2st.analysis import moran
+from napari_nh2st.prediction.values import predicted_tiles
 from napari_nh2st.widgets.notifications import show_error
 
 

@@ -10,7 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
-from napari_nh2st.prediction.contents import slide_mpp
+from napari_nh2st.prediction.schema import slide_mpp
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.tiles.pictures import TilePicture, cells_around, read_tiles
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
-from napari_nh2st.prediction.contents import gene_values
+from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead

@@ -1,0 +1,179 @@
+"""Keys of the AnnData of a prediction, and what is recorded there."""
+
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.slide.record import SlideRecord
+from napari_nh2st.spots.positions import ARRAY, positions
+
+MARK = "nh2st"
+"""Key of ``uns`` of the :class:`Notes`; as an attribute, it marks the stores that we wrote."""
+
+STATUS = "status"
+"""Column of ``obs``: :data:`PENDING`, :data:`PREDICTED`, or why there is no value."""
+
+PENDING = "pending"
+PREDICTED = "predicted"
+
+RELIABILITY = "reliability"
+"""Column of ``var``: Pearson correlation of a gene on held-out sections, NaN where unknown."""
+
+MEASURED = "measured"
+"""Key of ``layers``: the measured target at the spots, NaN for genes that were not measured."""
+
+
+class ModelNotes(TypedDict):
+    """The model that predicted."""
+
+    name: str
+    sha256: str
+    architecture: str
+    context: str
+    trained: bool
+    training: str
+
+
+class RunNotes(TypedDict):
+    """Device and precision of the run."""
+
+    device: str
+    precision: str
+
+
+class Notes(TypedDict):
+    """``uns["nh2st"]``: origin of a prediction, and results that were kept in it.
+
+    From a file, numbers and strings come as NumPy has them. All predictions have ``model`` to
+    ``versions``; those on a grid have ``array_shape`` and ``step_px_fullres`` as well, those at
+    measured spots ``section`` and ``donor``.
+    """
+
+    model: ModelNotes
+    target: dict[str, Any]
+    tile_px: int
+    mpp: float
+    pitch_um: float
+    layout: str
+    slide: SlideRecord
+    versions: dict[str, str]
+    run: NotRequired[RunNotes]
+    settings: NotRequired[dict[str, Any]]
+    notices: NotRequired[NDArray[np.object_]]
+    stain_distance: NotRequired[float]
+    # on a grid
+    array_shape: NotRequired[NDArray[np.int64]]
+    step_px_fullres: NotRequired[NDArray[np.float64]]
+    # at spots
+    section: NotRequired[str]
+    donor: NotRequired[str]
+    comparison: NotRequired[dict[str, Any]]
+    # analyses
+    signatures: NotRequired[pd.DataFrame]
+    domain_markers: NotRequired[pd.DataFrame]
+    # display, for a layer opened from a file
+    shown_gene: NotRequired[str]
+    shows_domains: NotRequired[bool]
+
+
+def notes(prediction: AnnData) -> Notes:
+    """``uns["nh2st"]``; changes to it are changes to the prediction."""
+    return cast(Notes, prediction.uns[MARK])
+
+
+def is_on_grid(prediction: AnnData) -> bool:
+    """Whether values lie on a regular grid of tiles; else they lie at measured spots."""
+    return "step_px_fullres" in notes(prediction)
+
+
+def is_trained(prediction: AnnData) -> bool:
+    """Whether the model that predicted had been trained; if not, the values mean nothing."""
+    return bool(notes(prediction)["model"]["trained"])
+
+
+def slide_mpp(prediction: AnnData) -> NDArray[np.float64]:
+    """(2,) µm per full-resolution pixel of the slide, (y, x)."""
+    return np.asarray(notes(prediction)["slide"]["mpp"], np.float64)
+
+
+def slide_name(prediction: AnnData) -> str:
+    """Name of the slide's file."""
+    return str(notes(prediction)["slide"]["name"])
+
+
+def slide_stem(prediction: AnnData) -> str:
+    """The same without its suffix."""
+    return Path(slide_name(prediction)).stem
+
+
+def value_name(prediction: AnnData) -> str:
+    """What a value is, in words: for colorbars and axes."""
+    return str(notes(prediction)["target"]["description"])
+
+
+def reliability(prediction: AnnData) -> pd.Series:
+    """(genes,) float64 Pearson correlation on held-out sections; NaN where unknown."""
+    known = prediction.var.get(RELIABILITY)
+    if known is None:
+        return pd.Series(np.nan, index=prediction.var_names, name=RELIABILITY)
+    return known.astype(np.float64)
+
+
+def origin(prediction: AnnData) -> dict[str, Any]:
+    """Model, slide and scale of a prediction as JSON, for formats that carry notes."""
+    about = notes(prediction)
+    return {
+        "model": str(about["model"]["name"]),
+        "model_sha256": str(about["model"]["sha256"]),
+        "trained": is_trained(prediction),
+        "value": value_name(prediction),
+        "slide": slide_name(prediction),
+        "slide_fingerprint": str(about["slide"].get("fingerprint", "")),
+        "um_per_px": slide_mpp(prediction).tolist(),
+        "pitch_um": float(about["pitch_um"]),
+    }
+
+
+def check_prediction(data: AnnData) -> None:
+    """See that an AnnData is a prediction of this package, at tiles or at spots.
+
+    Raises
+    ------
+    InputError
+        Something of it is missing or malformed.
+    """
+    problem = _problem(data)
+    if problem is not None:
+        raise InputError(f"This AnnData is no prediction of napari-nh2st: {problem}.")
+
+
+def _problem(data: AnnData) -> str | None:
+    if data.uns.get(MARK) is None:
+        return f"it has no uns[{MARK!r}]"
+    try:
+        about = notes(data)
+        complete = (
+            slide_mpp(data).shape == (2,)
+            and bool(np.isfinite(slide_mpp(data)).all())
+            and positions(data).shape == (data.n_obs, 2)
+        )
+        origin(data)
+        if is_on_grid(data):
+            _ = *(data.obs[name] for name in ARRAY), about["layout"], about["tile_px"]
+            complete &= len(about["step_px_fullres"]) == 2
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        return f"{error} is missing or malformed"
+    if not complete:
+        return "its positions or µm/px are malformed"
+    if not data.n_obs or not data.n_vars:
+        return f"it has {data.n_obs} tiles and {data.n_vars} genes"
+    if not isinstance(data.X, np.ndarray) or data.X.dtype.kind != "f":
+        return "its values are no dense matrix of floating-point numbers"
+    if not data.var_names.is_unique:
+        return "a gene is in it more than once"
+    return None

@@ -1,0 +1,79 @@
+"""Positions of spots and tiles in an AnnData."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+SPATIAL = "spatial"
+"""Key of ``obsm`` of the centers (x, y); also key of ``uns`` of pictures and scale factors."""
+
+EMBEDDING = "X_spatial"
+"""Key of ``obsm`` of the same with y upwards: CELLxGENE opens no file without an embedding, which
+is what begins with ``X_``, and draws embeddings as diagrams."""
+
+IN_TISSUE = "in_tissue"
+ARRAY = ("array_row", "array_col")
+PIXELS = ("pxl_row_in_fullres", "pxl_col_in_fullres")
+"""Columns of ``obs``, as Space Ranger and scanpy name them."""
+
+
+def positions(data: AnnData) -> NDArray[np.float64]:
+    """(n, 2) centers (x, y) in full-resolution pixels."""
+    return np.asarray(data.obsm[SPATIAL], np.float64)
+
+
+def centers(data: AnnData) -> NDArray[np.float64]:
+    """(n, 2) the same as (y, x)."""
+    return positions(data)[:, ::-1]
+
+
+def has_array(obs: pd.DataFrame) -> bool:
+    """Whether rows and columns of an array are recorded."""
+    return set(ARRAY) <= set(obs)
+
+
+def position_columns(
+    names: pd.Index | Sequence[str],
+    xy: NDArray[np.float64],
+    array: NDArray[np.int64] | None,
+) -> pd.DataFrame:
+    """``obs`` of spots or tiles under tissue.
+
+    Parameters
+    ----------
+    names
+        (n,) names of the rows.
+    xy
+        (n, 2) centers (x, y) in full-resolution pixels.
+    array
+        (n, 2) (row, column) on the array; None where there is none.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``in_tissue`` (1), ``array_row`` and ``array_col`` where there is an array, and
+        ``pxl_row_in_fullres`` and ``pxl_col_in_fullres``.
+    """
+    columns = {IN_TISSUE: np.ones(len(xy), np.int64)}
+    if array is not None:
+        columns |= dict(zip(ARRAY, array.T, strict=True))
+    return pd.DataFrame(columns | dict(zip(PIXELS, xy.T[::-1], strict=True)), index=names)
+
+
+def spatial_embeddings(xy: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """``obsm`` of tiles or spots.
+
+    Parameters
+    ----------
+    xy
+        (n, 2) centers (x, y) in full-resolution pixels.
+
+    Returns
+    -------
+    dict
+        ``"spatial"`` is `xy`, as scanpy and squidpy want it; ``"X_spatial"`` is (x, -y).
+    """
+    return {SPATIAL: xy, EMBEDDING: xy * np.array([1.0, -1.0])}
