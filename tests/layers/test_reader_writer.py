@@ -35,8 +35,8 @@ from napari_nh2st.layers.keys import (
 from napari_nh2st.layers.reader import get_reader, read_slide
 from napari_nh2st.layers.writer import write_prediction
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.session.comparison import ComparisonResults
 from napari_nh2st.slide import open_slide
-from napari_nh2st.widgets.compare.results import ComparisonResults
 from small_configs import PANEL
 from spot_sections import drawn_spots
 

@@ -11,10 +11,10 @@ from array_slides import textured, write_tiff
 from compared_sections import MPP, write_model, write_section
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots.checks import MppProposal
+from napari_nh2st.spots.measured import read_measured, target_of
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.compare.controls import CompareControls
 from napari_nh2st.widgets.compare.mpp_box import MppBox
-from napari_nh2st.widgets.compare.source import read_measured, target_of
 from spot_sections import drawn_spots
 
 

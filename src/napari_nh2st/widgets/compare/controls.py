@@ -20,15 +20,15 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.sources import bundled_models, is_hub_id
+from napari_nh2st.session.measured_layers import KINDS, Kind
 from napari_nh2st.widgets.child_jobs import Jobs
+from napari_nh2st.widgets.compare.color_scale import ColorScale
 from napari_nh2st.widgets.compare.fix import FixBox
-from napari_nh2st.widgets.compare.layers import KINDS, Kind
+from napari_nh2st.widgets.compare.gene_table import ComparisonTable
+from napari_nh2st.widgets.compare.measured_source import MeasuredSource
 from napari_nh2st.widgets.compare.mpp_box import MppBox
 from napari_nh2st.widgets.compare.other_slide import OtherSlide
-from napari_nh2st.widgets.compare.scale import ColorScale
 from napari_nh2st.widgets.compare.scatter import GeneScatter
-from napari_nh2st.widgets.compare.source import MeasuredSource
-from napari_nh2st.widgets.compare.table import ComparisonTable
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton

@@ -18,11 +18,11 @@ from napari_nh2st.layers.keys import (
     PREDICTION_KEY,
     SLIDE_KEY,
 )
+from napari_nh2st.session.measured_layers import KINDS, Kind
 from napari_nh2st.shown_text import from_qt
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.checks import MppProposal
-from napari_nh2st.widgets.compare.layers import KINDS, Kind
-from napari_nh2st.widgets.compare.source import MeasuredST
+from napari_nh2st.spots.measured import MeasuredST
 
 
 class Follower(Protocol):

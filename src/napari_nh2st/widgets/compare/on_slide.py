@@ -26,22 +26,18 @@ from napari_nh2st.layers.keys import (
     PREDICTION_KEY,
     SPOTS_PATH_KEY,
 )
+from napari_nh2st.session.measured_layers import MeasuredLayers
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import ChoiceNeeded, SpotChoice
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.choice import Parts
+from napari_nh2st.spots.measured import MeasuredST, read_measured, target_of
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.placement import Fix, apply_fix
 from napari_nh2st.widgets.compare.fix import FixBox
 from napari_nh2st.widgets.compare.kept import Kept, Left, is_of_slide, shown_gene, slide_layer_of
 from napari_nh2st.widgets.compare.latest_work import LatestWork
-from napari_nh2st.widgets.compare.layers import MeasuredLayers
-from napari_nh2st.widgets.compare.source import (
-    MeasuredSource,
-    MeasuredST,
-    read_measured,
-    target_of,
-)
+from napari_nh2st.widgets.compare.measured_source import MeasuredSource
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.slide_choice import SlideChoice
 

@@ -8,12 +8,10 @@ from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.jobs.comparison import Compared
 from napari_nh2st.prediction.schema import is_trained
+from napari_nh2st.session.comparison import ComparisonResults, gene_table, unit_of
+from napari_nh2st.session.measured_layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.controls import CompareControls
-from napari_nh2st.widgets.compare.layers import COLORMAPS, Kind
 from napari_nh2st.widgets.compare.on_slide import MeasuredOnSlide
-from napari_nh2st.widgets.compare.results import ComparisonResults
-from napari_nh2st.widgets.compare.table import comparison_columns
-from napari_nh2st.widgets.compare.words import unit_in_words
 
 if TYPE_CHECKING:
     import napari
@@ -114,7 +112,7 @@ class ShownComparison(CompareControls):
         self.kinds[layers.kind].setChecked(True)
         self.scale.show_limits(COLORMAPS[layers.kind], layers.limits[layers.kind])
         standardized = self._results is not None and self._results.is_standardized
-        unit = unit_in_words(layers.kind, standardized=standardized)
+        unit = unit_of(layers.kind, standardized=standardized)
         self.unit.setText(f"{layers.gene}: {unit}")
 
     def _forget_results(self) -> None:
@@ -132,7 +130,7 @@ class ShownComparison(CompareControls):
         self._forget_results()
         config = self.model.config
         known = dict((config.reliability if config is not None else None) or {})
-        table = comparison_columns(
+        table = gene_table(
             list(self.section.target.columns), pd.Series(known, dtype=np.float64), None
         )
         if layers.gene not in self.section.target:

@@ -9,12 +9,12 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
 from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.session.comparison import ComparisonResults
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
 from napari_nh2st.widgets.compare.kept import Left, is_left, left_in
 from napari_nh2st.widgets.compare.latest_work import LatestWork
-from napari_nh2st.widgets.compare.results import ComparisonResults
 from napari_nh2st.widgets.compare.run import ComparisonRun
 from napari_nh2st.widgets.compare.shown import ShownComparison
 from napari_nh2st.widgets.notifications import show_error, show_info, show_warning

@@ -7,7 +7,8 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_nh2st.widgets.compare.table import ComparisonTable, comparison_columns
+from napari_nh2st.session.comparison import gene_table
+from napari_nh2st.widgets.compare.gene_table import ComparisonTable
 
 GENES = ["ERBB2", "ENSMUSG00000012345", "CD74", "VIM"]
 
@@ -32,8 +33,8 @@ def table(qtbot: QtBot) -> ComparisonTable:
     table = ComparisonTable()
     qtbot.addWidget(table)
     reliability = pd.Series({"ERBB2": 0.61, "CD74": 0.1})
-    table.show_table(comparison_columns(GENES, reliability, None))
-    table.show_table(comparison_columns(GENES, reliability, scores()))
+    table.show_table(gene_table(GENES, reliability, None))
+    table.show_table(gene_table(GENES, reliability, scores()))
     return table
 
 
@@ -90,12 +91,12 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: ComparisonTab
     worst = scores().iloc[:1].assign(gene="KRT1", pcc=-0.4, pcc_low=-0.54, pcc_high=-0.15)
     many = pd.concat([*[scores().iloc[:1]] * 40, worst])
     names = [f"{number}" for number in range(40)] + ["KRT1"]
-    table.show_table(comparison_columns(names, pd.Series(dtype=float), many.assign(gene=names)))
+    table.show_table(gene_table(names, pd.Series(dtype=float), many.assign(gene=names)))
     text = table.table.model.data(table.table.model.index(40, 2))
     assert text == "−0.54–−0.15"
     assert view.columnWidth(2) >= view.fontMetrics().horizontalAdvance(text)
     # Another table of the same columns is shown in the same way.
-    table.show_table(comparison_columns(GENES, pd.Series(dtype=float), None))
+    table.show_table(gene_table(GENES, pd.Series(dtype=float), None))
     assert view.isColumnHidden(3)
     assert bar.maximum() == 0
 

@@ -40,42 +40,8 @@ _WIDEST_INTERVAL = "−0.88–−0.88"
 """The first rows, of the best genes, have no minus signs."""
 
 
-def comparison_columns(
-    genes: list[str], reliability: pd.Series, scores: pd.DataFrame | None
-) -> pd.DataFrame:
-    """The table to show.
-
-    Parameters
-    ----------
-    genes
-        Shown while there are no scores.
-    reliability
-        By gene; NaN or left out where it is not known.
-    scores
-        From :func:`~napari_nh2st.analysis.scores.gene_scores`; None before a comparison.
-
-    Returns
-    -------
-    DataFrame
-        By PCC, the highest first; before a comparison by reliability.
-    """
-    names = genes if scores is None else scores["gene"].tolist()
-    table = pd.DataFrame(np.nan, index=range(len(names)), columns=list(_HEADS)).astype(
-        {"gene": object}
-    )
-    table["gene"] = names
-    table["reliability"] = reliability.reindex(names).to_numpy(np.float64)
-    if scores is not None:
-        for column, score in (("PCC", "pcc"), ("low", "pcc_low"), ("high", "pcc_high")):
-            table[column] = scores[score].to_numpy(np.float64)
-        baseline = scores["mse_baseline"].where(scores["mse_baseline"] > 0)
-        table["MSE/mean"] = (scores["mse"] / baseline).to_numpy(np.float64)
-    by = "reliability" if scores is None else "PCC"
-    return table.sort_values(by, ascending=False, kind="stable", ignore_index=True)
-
-
 class ScoresModel(FrameModel):
-    """A table of :func:`comparison_columns`: two decimals, and an interval in one cell."""
+    """Rows of a table of genes: two decimals, and an interval in one cell."""
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         """What a cell shows."""
@@ -143,7 +109,7 @@ class ComparisonTable(QWidget):
         return self._gene
 
     def show_table(self, table: pd.DataFrame) -> None:
-        """Show a table of :func:`comparison_columns`; the current gene stays if it is in it."""
+        """Show a table of genes; the current gene stays if it is in it."""
         self._quiet = True
         self.table.model.sort(-1, Qt.SortOrder.AscendingOrder)
         self.table.show_table(table, hidden=("high",))

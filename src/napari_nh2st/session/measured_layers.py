@@ -14,8 +14,8 @@ from psygnal import Signal
 from napari_nh2st.layers.keys import COMPARISON_KIND_KEY
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.session.side_by_side import SideBySide
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.compare.beside import SideBySide
 
 Kind = Literal["measured", "predicted", "residual"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
