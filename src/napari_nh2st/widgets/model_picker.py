@@ -23,8 +23,8 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import find_config, find_model, is_hub_id
+from napari_nh2st.training.known_models import known_models, model_news, remember_model
 from napari_nh2st.widgets.card_browser import CardBrowser
-from napari_nh2st.widgets.known_models import known_models, model_news, remember_model
 from napari_nh2st.widgets.labels import MarkupLabel
 
 

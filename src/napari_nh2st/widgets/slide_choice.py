@@ -10,10 +10,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QDoubleSpinBox
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.keys import SLIDE_KEY
-from napari_nh2st.layers.slide_below import is_picture
-from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.widgets.given_mpp import (
+from napari_nh2st.layers.given_mpp import (
     can_take_back,
     give_mpp,
     given_or_own,
@@ -21,6 +18,9 @@ from napari_nh2st.widgets.given_mpp import (
     shown_mpp,
     take_back_mpp,
 )
+from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.number_box import number_box
 
 

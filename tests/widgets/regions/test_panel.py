@@ -17,12 +17,12 @@ from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
 from napari_nh2st.layers.keys import MARKER_KEY, SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.layers.regions import polygons_in_pixels
 from napari_nh2st.widgets import frame_table
 from napari_nh2st.widgets.regions import comparison
 from napari_nh2st.widgets.regions import panel as regions_panel
 from napari_nh2st.widgets.regions.comparison import NOT_INDEPENDENT
 from napari_nh2st.widgets.regions.panel import ALL_REGIONS, RegionsPanel
-from napari_nh2st.widgets.regions.polygons import polygons_in_pixels
 from shown_predictions import PLACES, Shown, show_prediction
 from viewers import VIEWERS
 

@@ -10,15 +10,15 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model import bundled_models
 from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training import AugmentationSettings, TrainSettings
-from napari_nh2st.training.record import RECORD, RunRecord, is_unfinished, read_record
-from napari_nh2st.training.run_state import LAST
-from napari_nh2st.widgets.known_models import (
+from napari_nh2st.training.known_models import (
     known_models,
     model_news,
     remember_model,
     remember_run,
     unfinished_runs,
 )
+from napari_nh2st.training.record import RECORD, RunRecord, is_unfinished, read_record
+from napari_nh2st.training.run_state import LAST
 from train_studies import start_model
 
 SECTIONS = (

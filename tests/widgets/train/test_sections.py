@@ -28,11 +28,11 @@ from napari_nh2st.layers.keys import (
 )
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
+from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows, row_of, short_name
 from napari_nh2st.widgets.dropped_files import kind_of
 from napari_nh2st.widgets.train import check as train_check
 from napari_nh2st.widgets.train import sections as train_sections
 from napari_nh2st.widgets.train.check import Found, Measured
-from napari_nh2st.widgets.train.rows import ROLES, SectionRow, SectionRows, row_of, short_name
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.sections_model import (

@@ -24,11 +24,11 @@ from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Traine
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
+from napari_nh2st.training.known_models import known_models, remember_run
 from napari_nh2st.training.record import RunRecord
 from napari_nh2st.training.run_state import LAST
 from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.duration import duration
-from napari_nh2st.widgets.known_models import known_models, remember_run
 from napari_nh2st.widgets.train import controls as train_controls
 from napari_nh2st.widgets.train import widget as train_module
 from napari_nh2st.widgets.train.curves import curves_figure, curves_picture

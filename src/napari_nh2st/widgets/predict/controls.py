@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.layers.scale_preview import ScalePreview
 from napari_nh2st.model.sources import bundled_models, is_hub_id
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
@@ -31,7 +32,6 @@ from napari_nh2st.widgets.notifications import show_info
 from napari_nh2st.widgets.predict.region_choice import RegionChoice
 from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.run import Box
-from napari_nh2st.widgets.predict.scale_preview import ScalePreview
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
 from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import MARKER_KEY
-from napari_nh2st.layers.tile_positions import unit_factors
+from napari_nh2st.layers.regions import polygons_on_slide
 from napari_nh2st.widgets.predict.run import Box
 
 WHOLE = "whole slide"
@@ -120,33 +120,3 @@ class RegionChoice(QComboBox):
         self.blockSignals(False)
         if not kept:
             self.currentTextChanged.emit(self.currentText())
-
-
-def polygons_on_slide(shapes: Shapes, slide_layer: Image) -> tuple[NDArray[np.float64], ...]:
-    """The shapes of a layer as polygons (y, x) in full-resolution pixels of a slide.
-
-    Lines and paths have no area and are left out; of ellipses the outline as it is drawn is taken.
-    """
-    polygons = []
-    factors = unit_factors(shapes.units, slide_layer.units)
-    for corners in shape_outlines(shapes):
-        world = [np.array(shapes.data_to_world(corner)[-2:]) * factors for corner in corners]
-        # napari's pixel k has its center at k, a slide's at k + 0.5.
-        polygons.append(np.array([slide_layer.world_to_data(w)[-2:] for w in world]) + 0.5)
-    return tuple(polygons)
-
-
-def shape_outlines(shapes: Shapes) -> list[NDArray[np.float64]]:
-    """Corners (n, 2) of each shape with an area, in the layer's own coordinates."""
-    outlines = []
-    for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
-        if kind in ("line", "path"):
-            continue
-        points = np.asarray(corners, float)[:, -2:]
-        if kind == "ellipse":  # given by the corners of the box around it
-            center = points.mean(0)
-            along, across = (points[1] - points[0]) / 2, (points[3] - points[0]) / 2
-            angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)[:, None]
-            points = center + np.cos(angle) * along + np.sin(angle) * across
-        outlines.append(points)
-    return outlines

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import MARKER_KEY, NAMED_REGIONS_KEY, made_on
+from napari_nh2st.layers.regions import NAME_FEATURE
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import placement_of
-from napari_nh2st.widgets.regions.polygons import NAME_FEATURE
 
 EDGE = 0.12
 """Width of an outline in tiles."""

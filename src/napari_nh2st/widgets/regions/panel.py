@@ -19,14 +19,7 @@ from napari_nh2st.analysis.regions import region_statistics
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import NAMED_REGIONS_KEY
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.frame_model import ColumnHead
-from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
-from napari_nh2st.widgets.labels import PlainLabel
-from napari_nh2st.widgets.notifications import show_error
-from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
-from napari_nh2st.widgets.regions.layers import RegionLayers
-from napari_nh2st.widgets.regions.polygons import (
+from napari_nh2st.layers.regions import (
     NAME_FEATURE,
     keep_names,
     name_region,
@@ -34,6 +27,13 @@ from napari_nh2st.widgets.regions.polygons import (
     region_names,
     with_area,
 )
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
+from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.notifications import show_error
+from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
+from napari_nh2st.widgets.regions.layers import RegionLayers
 from napari_nh2st.widgets.regions.region_list import RegionList
 from napari_nh2st.widgets.scrolled import scroll_within
 

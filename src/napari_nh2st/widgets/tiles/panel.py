@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.layers.picked_tile import PickedTile
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.slide import Slide
@@ -31,7 +32,6 @@ from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.tiles.histogram import Histogram
 from napari_nh2st.widgets.tiles.lookup import TileFacts, TileView, look_up, tile_name
-from napari_nh2st.widgets.tiles.picked import PickedTile
 from napari_nh2st.widgets.tiles.pictures import TilePictures
 
 _HINT = "Click a tile in the viewer."

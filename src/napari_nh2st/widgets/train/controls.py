@@ -20,11 +20,11 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.training.checks import check_folder, check_record
+from napari_nh2st.training.known_models import models_folder
 from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
-from napari_nh2st.widgets.known_models import models_folder
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.setting_controls import FileLine
 from napari_nh2st.widgets.train.curves import TrainCurves

@@ -5,8 +5,8 @@ from typing import Literal
 
 from napari_nh2st.spots import Proposal
 from napari_nh2st.spots.choice import Parts
+from napari_nh2st.training.section_rows import SectionRows
 from napari_nh2st.widgets.train.check import Found
-from napari_nh2st.widgets.train.rows import SectionRows
 
 Level = Literal["unused", "checking", "bad", "warned", "good"]
 

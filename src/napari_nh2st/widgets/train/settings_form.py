@@ -19,10 +19,10 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.sources import is_hub_id
 from napari_nh2st.spots import PanelSettings
+from napari_nh2st.training.known_models import known_models, model_news
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
-from napari_nh2st.widgets.known_models import known_models, model_news
 from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.setting_controls import (

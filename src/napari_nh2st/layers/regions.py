@@ -1,15 +1,14 @@
-"""The shapes of a layer as regions of the slide that a heatmap lies on."""
+"""Regions on a slide: the shapes of a layer, their outlines and their names."""
 
 from collections.abc import Container
 
 import numpy as np
 import pandas as pd
-from napari.layers import Shapes
+from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.tile_positions import in_full_resolution, unit_factors
-from napari_nh2st.widgets.predict.region_choice import shape_outlines
 
 NAME_FEATURE = "name"
 """Column of a Shapes layer's features that names its regions."""
@@ -41,6 +40,36 @@ def polygons_in_pixels(shapes: Shapes, heatmap: Heatmap) -> dict[str, NDArray[np
         cells = np.array([heatmap.layer.world_to_data(place)[-2:] for place in world])
         polygons[name] = in_full_resolution(heatmap, cells)
     return polygons
+
+
+def polygons_on_slide(shapes: Shapes, slide_layer: Image) -> tuple[NDArray[np.float64], ...]:
+    """The shapes of a layer as polygons (y, x) in full-resolution pixels of a slide.
+
+    Lines and paths have no area and are left out; of ellipses the outline as it is drawn is taken.
+    """
+    polygons = []
+    factors = unit_factors(shapes.units, slide_layer.units)
+    for corners in shape_outlines(shapes):
+        world = [np.array(shapes.data_to_world(corner)[-2:]) * factors for corner in corners]
+        # napari's pixel k has its center at k, a slide's at k + 0.5.
+        polygons.append(np.array([slide_layer.world_to_data(w)[-2:] for w in world]) + 0.5)
+    return tuple(polygons)
+
+
+def shape_outlines(shapes: Shapes) -> list[NDArray[np.float64]]:
+    """Corners (n, 2) of each shape with an area, in the layer's own coordinates."""
+    outlines = []
+    for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
+        if kind in _WITHOUT_AREA:
+            continue
+        points = np.asarray(corners, float)[:, -2:]
+        if kind == "ellipse":  # given by the corners of the box around it
+            center = points.mean(0)
+            along, across = (points[1] - points[0]) / 2, (points[3] - points[0]) / 2
+            angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)[:, None]
+            points = center + np.cos(angle) * along + np.sin(angle) * across
+        outlines.append(points)
+    return outlines
 
 
 def with_area(shapes: Shapes) -> list[int]:

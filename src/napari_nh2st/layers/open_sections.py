@@ -7,6 +7,7 @@ from pathlib import Path
 from napari.layers import Image, Layer, Points
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.given_mpp import given_or_own
 from napari_nh2st.layers.keys import (
     FIX_KEY,
     GIVEN_MPP_KEY,
@@ -19,7 +20,6 @@ from napari_nh2st.layers.keys import (
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import Fix, SpotChoice
 from napari_nh2st.spots.choice import NO_CHOICE
-from napari_nh2st.widgets.given_mpp import given_or_own
 
 
 @dataclass(frozen=True)
