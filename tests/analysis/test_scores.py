@@ -145,6 +145,14 @@ def test_genes_not_measured_somewhere_are_scored_where_they_were() -> None:
     )
 
 
+def test_a_summary_finds_the_scores_by_their_names() -> None:
+    prediction = section(50, 3)
+    scores = gene_scores([prediction], np.ones(4), bootstrap=0)
+    turned = scores[[*reversed(scores.columns)]].assign(reliability=0.5)
+    expected = summarize(scores, [prediction], bootstrap=0)
+    assert summarize(turned, [prediction], bootstrap=0) == expected
+
+
 def test_a_summary_has_all_genes_first_and_the_best_beside_it() -> None:
     genes = [f"G{i}" for i in range(60)]
     prediction = section(50, 3, genes)

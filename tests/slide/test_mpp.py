@@ -193,3 +193,18 @@ def test_openslide_generic_tiff_only_if_plausible() -> None:
     )
     assert found is not None
     assert found.mpp == (0.5, 0.25)
+
+
+def test_another_mpp_makes_another_slide_of_the_same_open_file(tmp_path: Path) -> None:
+    with open_slide(written(tmp_path / "a.tif"), mpp=0.5) as slide:
+        other = slide.with_mpp((0.25, 0.3))
+        assert (other.mpp, other.mpp_source, other.level_mpp(0)) == (
+            (0.25, 0.3),
+            "given",
+            other.mpp,
+        )
+        assert slide.mpp == (0.5, 0.5)
+        assert other.fingerprint == slide.fingerprint
+        np.testing.assert_array_equal(
+            other.read_region(0, 0, 300, 400), slide.read_region(0, 0, 300, 400)
+        )

@@ -131,9 +131,8 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
             continue
         if _is_the_slide(slide, prediction):
             y, x = slide_mpp(prediction).tolist()
-            if slide.mpp != (y, x):  # what the values were predicted with counts
-                slide.mpp, slide.mpp_source = (y, x), "given"
-            return slide, ""
+            # What the values were predicted with counts.
+            return slide if slide.mpp == (y, x) else slide.with_mpp((y, x)), ""
         slide.close()
         reason = f"{place} is not the slide that was predicted"
     return None, reason

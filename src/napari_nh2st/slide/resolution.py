@@ -207,13 +207,6 @@ def from_philips(xml: str) -> Resolution | None:
     return None
 
 
-def from_ventana(xml: str) -> Resolution | None:
-    """Ventana BIF: ``ScanRes`` in the XML of the first page."""
-    match = re.search(r'ScanRes\s*=\s*"([0-9.]+)"', xml)
-    value = match.group(1) if match else None
-    return resolution(value, value, "Ventana ScanRes")
-
-
 def from_openslide(properties: Mapping[str, str]) -> Resolution | None:
     """OpenSlide's own µm/px; for a generic TIFF these are its tags, so only if plausible."""
     found = resolution(

@@ -1,5 +1,6 @@
 """A slide: its levels, resolution and associated images."""
 
+import copy
 import hashlib
 import math
 import os
@@ -114,6 +115,12 @@ class Slide:
     def close(self) -> None:
         """Release the file; levels cannot be read from here on."""
         self._contents.close()
+
+    def with_mpp(self, mpp: tuple[float, float]) -> Self:
+        """The same open file with another µm/px, (y, x); to close one closes the other."""
+        other = copy.copy(self)
+        other.mpp, other.mpp_source = mpp, "given"
+        return other
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -47,10 +47,6 @@ class StudyTiles:
         """Positions of each section's spots in µm."""
         return [section.centers_um for section in self.sections]
 
-    def rows_of(self, section: int) -> NDArray[np.int64]:
-        """The rows of a section, by its number."""
-        return np.arange(self.first[section], self.first[section + 1])
-
     def tiles(self, rows: NDArray[np.int64]) -> Tensor:
         """(b,) rows → (b, tile, tile, 3) uint8."""
         section = self.section_of(rows).numpy()

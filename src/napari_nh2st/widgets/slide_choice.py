@@ -1,6 +1,5 @@
 """Which layer is predicted, and at which µm/px."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +141,7 @@ class SlideChoice:
 
     def _as_measured(self, slide: Slide) -> Slide:
         mpp = given_or_own(slide, self.mpp.value())
-        if mpp != slide.mpp:
-            slide = copy.copy(slide)  # the same open file, read by another measure
-            slide.mpp, slide.mpp_source = mpp, "given"
-        return slide
+        return slide if mpp is None or mpp == slide.mpp else slide.with_mpp(mpp)
 
     def _on_active(self, _event: Any = None) -> None:
         """The slide layer that is selected is the one picked."""
