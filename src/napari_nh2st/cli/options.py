@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.names import parse_genes
 from napari_nh2st.options import Setting, settings_of
 
 Adder = Callable[["argparse._ActionsContainer"], object]
@@ -151,7 +152,7 @@ def chosen_genes(args: argparse.Namespace) -> tuple[str, ...] | None:
     """
     if args.genes_file is not None:
         return read_genes(args.genes_file)
-    return None if args.genes is None else comma_list(args.genes)
+    return None if args.genes is None else parse_genes(args.genes)
 
 
 def read_genes(path: Path) -> tuple[str, ...]:

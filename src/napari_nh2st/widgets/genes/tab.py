@@ -14,8 +14,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_nh2st.analysis import match_genes, parse_genes
+from napari_nh2st.analysis import match_genes
 from napari_nh2st.analysis.signatures import unknown_text
+from napari_nh2st.names import parse_genes
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel

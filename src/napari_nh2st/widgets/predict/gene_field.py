@@ -1,6 +1,5 @@
 """The genes to predict: typed with completion from the model's panel."""
 
-import difflib
 import html
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ from qtpy.QtCore import QModelIndex, QStringListModel, Qt
 from qtpy.QtWidgets import QCompleter, QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.names import nearest_names, parse_genes
 from napari_nh2st.widgets.labels import MarkupLabel
 
 _LINK = "#4a90d9"
@@ -48,7 +48,7 @@ class GeneField(QWidget):
     @property
     def names(self) -> tuple[str, ...]:
         """The genes as typed, in that order."""
-        return tuple(name.strip() for name in self.line.text().split(",") if name.strip())
+        return parse_genes(self.line.text())
 
     def checked(self) -> tuple[str, ...]:
         """The genes as typed.
@@ -93,12 +93,10 @@ class GeneField(QWidget):
 
     def _unknown(self, names: Sequence[str]) -> list[str]:
         known = set(self._panel or names)
-        return [name for name in dict.fromkeys(names) if name not in known]
+        return [name for name in names if name not in known]
 
     def _nearest(self, name: str) -> str | None:
-        folded = {gene.casefold(): gene for gene in self._panel}
-        near = difflib.get_close_matches(name.casefold(), folded, n=1)
-        return folded[near[0]] if near else None
+        return next(iter(nearest_names(name, self._panel, n=1)), None)
 
     def _link(self, name: str) -> str | None:
         nearest = self._nearest(name)
