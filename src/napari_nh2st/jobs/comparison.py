@@ -18,7 +18,7 @@ from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section, SpotChoice, check_section, read_spots, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
-from napari_nh2st.spots.placement import Fix, apply_fix
+from napari_nh2st.spots.position_fix import Fix, apply_fix
 
 ANOTHER_SLIDE_BELOW = 0.05
 """Share of the spots' area that is tissue: with less, it is not the slide they were measured on."""

@@ -17,7 +17,8 @@ from napari_nh2st.spots.libraries import spot_picture
 from napari_nh2st.spots.orientation import Orientation, orient
 from napari_nh2st.spots.overlap import PanelOverlap, panel_overlap
 from napari_nh2st.spots.panel import Panel, PanelRule, PanelSettings, choose_panel
-from napari_nh2st.spots.placement import Fix, Proposal, apply_fix, on_tissue, propose_fix
+from napari_nh2st.spots.placement import Proposal, on_tissue, propose_fix
+from napari_nh2st.spots.position_fix import Fix, apply_fix
 from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.sections import Section, read_sections, section_spots, write_sections
 from napari_nh2st.spots.target import expression_target, normalize, panel_counts, smooth

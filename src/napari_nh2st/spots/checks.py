@@ -13,7 +13,7 @@ from napari_nh2st.spots.array import SpotArray, spot_array
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.count_table import are_counts
 from napari_nh2st.spots.orientation import AS_THEY_ARE, orient
-from napari_nh2st.spots.positions import has_array, positions
+from napari_nh2st.spots.positions import beyond, has_array, positions
 from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
 from napari_nh2st.spots.st_tables import ST_PITCH_UM
 
@@ -165,16 +165,15 @@ def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> s
     InputError
         More do.
     """
-    x, y = positions(spots).T
-    height, width = slide.shape
-    outside = (x < 0) | (y < 0) | (x >= width) | (y >= height)
+    xy, (height, width) = positions(spots), slide.shape
+    outside = beyond(xy, slide.shape)
     count = int(np.count_nonzero(outside))
     if not count:
         return None
     first = int(np.flatnonzero(outside)[0])
     message = (
         f"{name}: {count} of {spots.n_obs} spots lie beyond the slide of {width} × {height} px "
-        f"(x × y), {spots.obs_names[first]} at ({x[first]:.0f}, {y[first]:.0f})"
+        f"(x × y), {spots.obs_names[first]} at ({xy[first, 0]:.0f}, {xy[first, 1]:.0f})"
     )
     if count > _MOST_OUTSIDE * spots.n_obs:
         raise InputError(f"{message}; positions must be in pixels of this slide at full resolution")

@@ -30,6 +30,11 @@ def centers(data: AnnData) -> NDArray[np.float64]:
     return positions(data)[:, ::-1]
 
 
+def beyond(xy: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(n,) whether centers (x, y) lie beyond the edges of a slide of this (height, width)."""
+    return np.asarray(((xy < 0) | (xy >= shape[::-1])).any(1))
+
+
 def has_array(obs: pd.DataFrame) -> bool:
     """Whether rows and columns of an array are recorded."""
     return set(ARRAY) <= set(obs)

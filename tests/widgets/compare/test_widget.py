@@ -32,7 +32,7 @@ from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.choice import NO_CHOICE
-from napari_nh2st.spots.placement import Fix
+from napari_nh2st.spots.position_fix import Fix
 from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.compare import on_slide as measured_on_slide
 from napari_nh2st.widgets.compare import scatter as compare_scatter

@@ -33,7 +33,7 @@ from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.choice import Parts
 from napari_nh2st.spots.measured import MeasuredST, read_measured, target_of
 from napari_nh2st.spots.overlap import panel_overlap
-from napari_nh2st.spots.placement import Fix, apply_fix
+from napari_nh2st.spots.position_fix import Fix, apply_fix
 from napari_nh2st.widgets.compare.fix import FixBox
 from napari_nh2st.widgets.compare.kept import Kept, Left, is_of_slide, shown_gene, slide_layer_of
 from napari_nh2st.widgets.compare.latest_work import LatestWork
