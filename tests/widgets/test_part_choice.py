@@ -173,7 +173,7 @@ def test_train_asks_which_section_and_keeps_it_in_the_table(
     table.view.selectRow(0)
     state = table.model.state(0)
     assert (state.level, state.short) == ("bad", "which section?")
-    assert "2 sections: choose one below" in table.details.text.text()
+    assert "2 sections: choose one" in table.details.text.text()
     assert names_in(table.details.parts.lists["library"]) == ["A", "B"]
     choose(table.details.parts, "library", "B")
     checked()

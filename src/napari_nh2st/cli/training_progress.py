@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from napari_nh2st.cli.output import in_one_line, report
 from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.durations import duration
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -108,7 +109,7 @@ class TrainingReport:
     def _step(self, event: StepDone) -> None:
         state = (
             f"loss {event.loss:.3f}, {event.spots_per_s:.0f} spots/s, "
-            f"{in_time(event.seconds_left)} left"
+            f"{duration(event.seconds_left)} left"
         )
         self._advance(f"epoch {event.epoch}", event.step, event.steps, "step", state)
 
@@ -146,14 +147,5 @@ def epoch_line(event: EpochDone) -> str:
             f"(mean: {event.baseline_mse:.4f}), best {event.best_epoch}"
         )
     if 0 < event.epoch < event.epochs:
-        parts.append(f"{in_time(event.seconds_left)} left")
+        parts.append(f"{duration(event.seconds_left)} left")
     return "; ".join(parts)
-
-
-def in_time(seconds: float) -> str:
-    """A duration as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

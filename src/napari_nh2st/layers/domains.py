@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.domain_colormap import domain_colormap
-from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap, of_same_model
 from napari_nh2st.layers.keys import DOMAINS_KEY, OWN_NAME_KEY, SHOWS_DOMAINS
 from napari_nh2st.layers.roles import are_own_domains
 from napari_nh2st.layers.tile_image import place, placement_of
@@ -151,3 +151,21 @@ def _named(names: tuple[str, ...]) -> pd.DataFrame:
 def label_image(raster: HeatmapRaster, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
     """(n,) labels of tiles → image on their heatmap's raster, 0 where there is no tile."""
     return np.asarray(np.nan_to_num(raster.image(labels.astype(np.float32))), np.uint8)
+
+
+def carry_domains(former: AnnData, prediction: AnnData) -> None:
+    """Give a prediction the domains of a former one, tile by tile.
+
+    Nothing is given where the tiles lie elsewhere, or the values are of another model.
+    """
+    domains = NamedDomains.of(former)
+    one, other = (each.uns["nh2st"] for each in (former, prediction))
+    if domains is None or not (
+        "step_px_fullres" in one
+        and "step_px_fullres" in other
+        and np.allclose(one["step_px_fullres"], other["step_px_fullres"])
+        and one["layout"] == other["layout"]
+        and of_same_model(former, prediction)
+    ):
+        return
+    domains.carried_to(prediction, former).write(prediction)

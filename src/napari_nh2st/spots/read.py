@@ -109,6 +109,14 @@ def read_spots(
     )
 
 
+def is_spots_store(folder: Path) -> bool:
+    """Whether a folder is an AnnData or SpatialData, and no picture."""
+    attributes = _zarr_attributes(folder)
+    if attributes.get("encoding-type") == "anndata" or (folder / "obsm").is_dir():
+        return True
+    return "spatialdata_attrs" in attributes
+
+
 def needs_positions(path: Path) -> bool:
     """Whether a file is a table of counts, which has no positions at all."""
     return is_table(path) and not is_matrix(path)

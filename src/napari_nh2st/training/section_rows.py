@@ -1,4 +1,4 @@
-"""The sections of a training as the user puts them together, row by row, with undo."""
+"""Rows of the sections of a training, as the user puts them together, with undo."""
 
 import difflib
 import os

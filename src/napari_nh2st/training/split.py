@@ -1,13 +1,16 @@
 """Which sections train, which choose the epoch, and which test."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.training.settings import TrainSettings
 
 Leave = Literal["donor", "section"]
+
+_LEAST_TO_HOLD_OUT = 3
+"""Sections: with one held out, two are left to learn from and to choose the epoch by."""
 
 
 class Named(Protocol):
@@ -118,3 +121,26 @@ def _by_name(sections: Sequence[T], names: Sequence[str]) -> list[T]:
         if name not in known:
             raise InputError(f"there is no section {name!r}; there are {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names)]
+
+
+def section_to_spare(trained: Sequence[tuple[str, str]], seen: Collection[str] = ()) -> str:
+    """Which section to hold out.
+
+    Parameters
+    ----------
+    trained
+        Name and donor of each section that trains.
+    seen
+        Names of those that the start model was trained on: they tell nothing about it.
+
+    Returns
+    -------
+    str
+        The last section of the donor with the fewest: most is learned from the rest, and no
+        other section of that donor where it is the only one. Empty where there are too few.
+    """
+    unseen = [row for row in reversed(trained) if row[0] and row[0] not in seen]
+    if len(trained) < _LEAST_TO_HOLD_OUT or not unseen:
+        return ""
+    donors = [donor for _, donor in trained]
+    return min(unseen, key=lambda row: donors.count(row[1]))[0]

@@ -19,13 +19,12 @@ from napari_nh2st.analysis.domain_colors import DOMAIN_COLORS
 from napari_nh2st.analysis.domains import Domains, DomainSettings
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.domains import move_domains
+from napari_nh2st.layers.domains import carry_domains, move_domains
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains import panel as domains_panel
-from napari_nh2st.widgets.domains.carried_domains import carry_domains
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from napari_nh2st.widgets.reliability import badge_color
 from shown_predictions import PLACES, Shown, show_prediction

@@ -21,12 +21,12 @@ from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.regions import polygons_on_slide
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.slide.usual_mpp import usual_values
 from napari_nh2st.widgets import child_jobs, remembered
 from napari_nh2st.widgets.predict import controls as predict_controls
 from napari_nh2st.widgets.predict import kept_results, slide_facts
 from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE
-from napari_nh2st.widgets.predict.usual_mpp import usual_values
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 

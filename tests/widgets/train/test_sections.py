@@ -27,12 +27,12 @@ from napari_nh2st.layers.keys import (
     SPOTS_PATH_KEY,
 )
 from napari_nh2st.layers.reader import read_slide
-from napari_nh2st.spots import Fix, Proposal, Section, read_sections, write_sections
+from napari_nh2st.spots import Fix, Proposal, Section, read_sections, section_check, write_sections
+from napari_nh2st.spots.file_kinds import kind_of
+from napari_nh2st.spots.section_check import Found, Measured
 from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows, row_of, short_name
-from napari_nh2st.widgets.dropped_files import kind_of
 from napari_nh2st.widgets.train import check as train_check
 from napari_nh2st.widgets.train import sections as train_sections
-from napari_nh2st.widgets.train.check import Found, Measured
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.sections_model import (
@@ -313,7 +313,7 @@ def test_a_reader_that_fails_unforeseen_is_told_in_the_row(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(train_check, "read_spots", fail)
+    monkeypatch.setattr(section_check, "read_spots", fail)
     table.show_sections(study[:1], (), ())
     checked(qtbot, table)
     said = "The ST cannot be read: ZeroDivisionError: division by zero."
@@ -578,13 +578,13 @@ def test_no_fix_is_proposed_where_the_counts_are_wrong_or_positions_are_trusted(
     tmp_path: Path,
 ) -> None:
     section, _ = mirrored_section(tmp_path)
-    trusted = train_check.check(Measured.of(section, True))
+    trusted = section_check.check(Measured.of(section, True))
     assert trusted.is_good
     assert trusted.proposal is None
     spots = read_h5ad(section.expression)
     spots.X = spots.X * 0.5
     spots.write_h5ad(section.expression)
-    found = train_check.check(Measured.of(section, False))
+    found = section_check.check(Measured.of(section, False))
     assert (found.is_good, found.short, found.proposal) == (False, "not usable", None)
     assert "is no count" in found.sentences[0]
 

@@ -18,6 +18,7 @@ from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QDockWidget
 
 from local_jobs import LocalJobs
+from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed, JobPool
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
@@ -27,13 +28,12 @@ from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings,
 from napari_nh2st.training.known_models import known_models, remember_run
 from napari_nh2st.training.record import RunRecord
 from napari_nh2st.training.run_state import LAST
+from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets import child_jobs
-from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.train import controls as train_controls
 from napari_nh2st.widgets.train import widget as train_module
 from napari_nh2st.widgets.train.curves import curves_figure, curves_picture
 from napari_nh2st.widgets.train.ending import how_it_ended, validation_in_words
-from napari_nh2st.widgets.train.outlook import section_to_spare
 from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
 from small_configs import PANEL

@@ -7,8 +7,8 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from napari_nh2st.spots.file_kinds import kind_of
 from napari_nh2st.spots.read import needs_positions
-from napari_nh2st.widgets.dropped_files import kind_of
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.part_choice import PartChoice
 

@@ -12,17 +12,16 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.cache import cache_folder
+from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Loading
-from napari_nh2st.layers.domains import move_domains
+from napari_nh2st.layers.domains import carry_domains, move_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY, id_of
 from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
-from napari_nh2st.widgets.domains.carried_domains import carry_domains
-from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.predict.controls import PredictControls
 from napari_nh2st.widgets.predict.run import Box, PredictionRun

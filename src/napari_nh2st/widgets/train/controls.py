@@ -23,12 +23,13 @@ from napari_nh2st.training.checks import check_folder, check_record
 from napari_nh2st.training.known_models import models_folder
 from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
+from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.setting_controls import FileLine
 from napari_nh2st.widgets.train.curves import TrainCurves
-from napari_nh2st.widgets.train.outlook import Outlook, section_to_spare
+from napari_nh2st.widgets.train.outlook import Outlook
 from napari_nh2st.widgets.train.scores import HeldOutScores
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.settings_form import TrainSettingsForm

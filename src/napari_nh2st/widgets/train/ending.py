@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from napari_nh2st.durations import duration
 from napari_nh2st.jobs.training import Trained
 from napari_nh2st.training.events import EpochDone
-from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.train.scores import error_in_words
 
 

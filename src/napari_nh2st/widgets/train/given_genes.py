@@ -1,4 +1,4 @@
-"""A panel that is given: gene names as the user types them, compared with what was measured."""
+"""Field for the genes of a panel, which are compared with those measured as they are typed."""
 
 import html
 import re
@@ -10,17 +10,14 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_nh2st.analysis import match_genes, parse_genes
+from napari_nh2st.analysis import parse_genes
+from napari_nh2st.training.measured_genes import MOST_NAMED, MeasuredGenes
 from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.notifications import show_error
 
 _HEIGHT = 72
 _MS_BEFORE_CHECK = 250
 """After the last key: nobody wants to be told that half a name is unknown."""
-
-_MOST_NAMED = 8
-_MOST_COMPARED = 5000
-"""Genes that a name is compared with in the main thread, some 15 ms."""
 
 _LINK = "color: #3b8fc4"
 _WITHIN = r"[^\s,;'\"`]"
@@ -47,9 +44,7 @@ class GivenGenes(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._sections: dict[str, frozenset[str]] = {}
-        self._shared: frozenset[str] = frozenset()
-        self._spelled: dict[str, str] = {}
+        self._measured = MeasuredGenes()
         self.text = QPlainTextEdit()
         self.text.setObjectName("nh2st-genes")
         # Without it, the text has no edge that can be seen in napari's light theme.
@@ -83,8 +78,7 @@ class GivenGenes(QWidget):
 
     def value(self) -> tuple[str, ...]:
         """The genes, each once, spelled as the sections spell them where they have them."""
-        listed = parse_genes(self.text.toPlainText())
-        return tuple(dict.fromkeys(self._as_measured(name) for name in listed))
+        return self._measured.as_measured(parse_genes(self.text.toPlainText()))
 
     def show_value(self, genes: Sequence[str]) -> None:
         """Show genes."""
@@ -92,9 +86,7 @@ class GivenGenes(QWidget):
 
     def unknown(self) -> tuple[str, ...]:
         """Names that are not in every section; none while no section is read."""
-        if not self._sections:
-            return ()
-        return tuple(name for name in self.value() if name not in self._shared)
+        return self._measured.unknown(self.value())
 
     def set_sections(self, sections: Mapping[str, Collection[str]]) -> None:
         """Compare with what was measured.
@@ -104,39 +96,29 @@ class GivenGenes(QWidget):
         sections
             Genes of each section that trains or validates, by its name.
         """
-        measured = {name: frozenset(genes) for name, genes in sections.items()}
-        if measured == self._sections:
-            return
-        self._sections = measured
-        self._shared = frozenset.intersection(*measured.values()) if measured else frozenset()
-        self._spelled = {gene.casefold(): gene for gene in sorted(self._shared)}
-        self.show_match()
+        measured = MeasuredGenes.of(sections)
+        if measured != self._measured:
+            self._measured = measured
+            self.show_match()
 
     # --- what is known of it ---
 
     def problem(self) -> str | None:
         """What to say of names that the sections do not have; None where there is none."""
-        unknown = self.unknown()
-        if not unknown:
-            return None
-        named = [self._in_words(name) for name in unknown[:_MOST_NAMED]]
-        more = f" and {len(unknown) - len(named)} more" if len(unknown) > len(named) else ""
-        return (
-            f"Not every section has these genes of the panel: {', '.join(named)}{more}. Correct "
-            f"them, or press “{self.leave_out.text()}”."
-        )
+        problem = self._measured.problem(self.value())
+        return problem and f"{problem} Correct them, or press “{self.leave_out.text()}”."
 
     def show_match(self) -> None:
         """Say below the text which genes there are."""
         listed, unknown = self.value(), self.unknown()
         self.leave_out.setVisible(bool(unknown))
-        self.note.setVisible(bool(self._sections and listed))
-        n = len(self._sections)
-        where = next(iter(self._sections), "") if n == 1 else f"all {n} sections"
+        sections = self._measured.sections
+        self.note.setVisible(bool(sections and listed))
+        where = next(iter(sections)) if len(sections) == 1 else f"all {len(sections)} sections"
         lines = [f"{len(listed) - len(unknown)} of {len(listed)} genes are in {html.escape(where)}"]
-        lines += [self._with_links(name) for name in unknown[:_MOST_NAMED]]
-        if len(unknown) > _MOST_NAMED:
-            lines.append(f"and {len(unknown) - _MOST_NAMED} more that are not")
+        lines += [self._with_links(name) for name in unknown[:MOST_NAMED]]
+        if len(unknown) > MOST_NAMED:
+            lines.append(f"and {len(unknown) - MOST_NAMED} more that are not")
         self.note.setText("<br>".join(lines))
         self._fit_note()
 
@@ -156,40 +138,13 @@ class GivenGenes(QWidget):
         height = self.note.heightForWidth(max(self.width(), 160))
         self.note.setMinimumHeight(max(height, 0))
 
-    def _as_measured(self, name: str) -> str:
-        return name if name in self._shared else self._spelled.get(name.casefold(), name)
-
-    def _lacking(self, name: str) -> str:
-        """Sections without a gene that others have; empty where none has it."""
-        without = [section for section, genes in self._sections.items() if name not in genes]
-        some = len(without) < len(self._sections)
-        return ", ".join(without) if some else ""
-
-    def _nearest(self, name: str) -> tuple[str, ...]:
-        """Genes spelled most alike, among those that begin or end like it."""
-        folded = name.casefold()
-        alike = [
-            gene
-            for key, gene in self._spelled.items()
-            if key[:1] == folded[:1] or key[-2:] == folded[-2:]
-        ]
-        if len(alike) > _MOST_COMPARED:  # such as Ensembl ids, whose nearest say nothing
-            return ()
-        return match_genes([name], alike).unknown.get(name, ())
-
-    def _in_words(self, name: str) -> str:
-        if lacking := self._lacking(name):
-            return f"{name} (not in {lacking})"
-        near = self._nearest(name)
-        return f"{name} (nearest {', '.join(near)})" if near else name
-
     def _with_links(self, name: str) -> str:
         text = f"<b>{html.escape(name)}</b>: "
-        if lacking := self._lacking(name):
-            return f"{text}not in {html.escape(lacking)}"
+        if without := self._measured.sections_without(name):
+            return f"{text}not in {html.escape(', '.join(without))}"
         links = [
             f'<a style="{_LINK}" href="{html.escape(f"{name} {gene}")}">{html.escape(gene)}</a>'
-            for gene in self._nearest(name)
+            for gene in self._measured.nearest(name)
         ]
         return text + (f"not known; nearest {', '.join(links)}" if links else "not known")
 

@@ -1,14 +1,11 @@
-"""What should be known of a training before it begins."""
+"""Notices on a training before it begins."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from psygnal import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.widgets.caution import CautionLabel
-
-_LEAST_TO_HOLD_OUT = 3
-"""Sections: with one held out, two are left to learn from and to choose the epoch by."""
 
 
 class Outlook(QWidget):
@@ -50,26 +47,3 @@ class Outlook(QWidget):
         self.hold_out.setText(f"Hold out {spare}")
         self.hold_out.setVisible(bool(spare))
         self.setVisible(bool(notices))
-
-
-def section_to_spare(trained: Sequence[tuple[str, str]], seen: Collection[str] = ()) -> str:
-    """Which section to hold out.
-
-    Parameters
-    ----------
-    trained
-        Name and donor of each section that trains.
-    seen
-        Names of those that the start model was trained on: they tell nothing about it.
-
-    Returns
-    -------
-    str
-        The last section of the donor with the fewest: most is learned from the rest, and no
-        other section of that donor where it is the only one. Empty where there are too few.
-    """
-    unseen = [row for row in reversed(trained) if row[0] and row[0] not in seen]
-    if len(trained) < _LEAST_TO_HOLD_OUT or not unseen:
-        return ""
-    donors = [donor for _, donor in trained]
-    return min(unseen, key=lambda row: donors.count(row[1]))[0]

@@ -4,10 +4,10 @@ import re
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_nh2st.training.row_state import RowState
 from napari_nh2st.training.section_rows import SectionRow
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.part_choice import PartChoice
-from napari_nh2st.widgets.train.row_state import RowState
 
 _BREAK = "\u200b"
 """Of no width: long paths may be broken there."""

@@ -9,6 +9,7 @@ from psygnal import Signal
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
+from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
@@ -18,7 +19,6 @@ from napari_nh2st.training.known_models import remember_model, remember_run, unf
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
-from napari_nh2st.widgets.duration import duration
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.remembered import Remembered
 from napari_nh2st.widgets.train.controls import STOP_KEY, TRAIN_KEY, TrainControls, goes_on

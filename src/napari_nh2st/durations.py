@@ -1,4 +1,4 @@
-"""Times in words."""
+"""Durations in words."""
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a dropped file or folder is: a slide, measured spots, their positions, or a table."""
+"""Kinds of files of a study: slides, measured spots, their positions, tables of sections."""
 
 import csv
 import gzip
@@ -6,9 +6,7 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-import zarr
-
-from napari_nh2st.prediction.files import is_anndata_store
+from napari_nh2st.spots.read import is_spots_store
 from napari_nh2st.spots.samples import is_matrix
 from napari_nh2st.spots.space_ranger import is_space_ranger
 from napari_nh2st.spots.st_tables import is_table
@@ -20,7 +18,7 @@ _EXPRESSION = (".h5ad", ".h5")
 
 
 def kind_of(path: Path) -> Kind:
-    """Tell by name and first line what a file or folder holds; the rest is taken for a slide."""
+    """Kind of a file or folder by its name and first line; whatever is none of them is a slide."""
     if path.suffix.lower() in _YAML:
         return "sections"
     if "tissue_positions" in path.name.lower():
@@ -31,7 +29,7 @@ def kind_of(path: Path) -> Kind:
         return _kind_of_table(path)
     if path.suffix.lower() in _EXPRESSION:
         return "ST"
-    if path.is_dir() and (is_space_ranger(path) or _holds_spots(path)):
+    if path.is_dir() and (is_space_ranger(path) or is_spots_store(path)):
         return "ST"
     return "slide"
 
@@ -48,13 +46,3 @@ def _kind_of_table(path: Path) -> Kind:
     if "section_id" in columns:
         return "sections"
     return "positions" if {"pixel_x", "x"} & columns else "ST"
-
-
-def _holds_spots(folder: Path) -> bool:
-    """Whether a folder is an AnnData or SpatialData, and no picture."""
-    if is_anndata_store(folder) or (folder / "obsm").is_dir():
-        return True
-    try:
-        return "spatialdata_attrs" in zarr.open_group(folder, mode="r").attrs
-    except Exception:  # zarr raises whatever it meets in a damaged store
-        return False

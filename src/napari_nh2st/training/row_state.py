@@ -1,12 +1,12 @@
-"""What is to be said of a row of the sections table: in two words, and in whole sentences."""
+"""State of a row of the sections table, in two words and in sentences."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from napari_nh2st.spots import Proposal
 from napari_nh2st.spots.choice import Parts
+from napari_nh2st.spots.section_check import Found
 from napari_nh2st.training.section_rows import SectionRows
-from napari_nh2st.widgets.train.check import Found
 
 Level = Literal["unused", "checking", "bad", "warned", "good"]
 
