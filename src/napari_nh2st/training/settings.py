@@ -40,8 +40,10 @@ class AugmentationSettings:
     jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
     """
 
-    flips: Annotated[bool, Option("Mirror", "Train on mirror images too")] = True
-    quarter_turns: Annotated[bool, Option("Turn", "Train on images turned by 90° too")] = True
+    flips: Annotated[bool, Option("Mirror images", "Train on mirror images too")] = True
+    quarter_turns: Annotated[bool, Option("Turned images", "Train on images turned by 90° too")] = (
+        True
+    )
     stain_jitter: Annotated[
         float, Option("Stain jitter", "How much the stains vary, from 0 to below 1", ge=0, lt=1)
     ] = 0.15

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.qt.threading import create_worker
+from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
@@ -24,7 +25,14 @@ class DevicePicker(QComboBox):
     ----------
     jobs
         Gives what runs jobs; None where it is busy, and the list stays as it is.
+
+    Attributes
+    ----------
+    changed
+        Emitted when another device is chosen.
     """
+
+    changed = Signal()
 
     def __init__(self, jobs: Callable[[], Jobs | None]) -> None:
         super().__init__()
@@ -33,6 +41,15 @@ class DevicePicker(QComboBox):
         self._worker: Any = None
         self.addItems(["auto", "cpu"])
         self.setToolTip("auto takes a GPU where there is one")
+        self.currentTextChanged.connect(lambda _name: self.changed.emit())
+
+    def value(self) -> str:
+        """The chosen device."""
+        return self.currentText()
+
+    def show_value(self, name: str) -> None:
+        """Show a device, whether or not it was found on this machine."""
+        self.choose(name)
 
     def choose(self, name: str) -> None:
         """Take a device, and keep it in the list."""

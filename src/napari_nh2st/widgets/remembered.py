@@ -1,17 +1,118 @@
-"""What widgets remember from one session to the next, in napari's plugin settings."""
+"""What the docks remember from one session to the next, in napari's plugin settings.
 
-from typing import Any
+The manifest declares it: ``scripts/write_options.py`` writes that part from :data:`SECTIONS`.
+"""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from napari.settings import get_plugin_settings
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.options import Option, Setting, settings_of
+from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.widgets.notifications import show_warning
+from napari_nh2st.widgets.reliability import THRESHOLD
 
 _PLUGIN = "napari-nh2st"
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Model that a dock predicts with."""
+
+    model: Annotated[
+        str | None,
+        Option(
+            "Model",
+            "Bundled name, folder, or Hugging Face owner/name@REVISION",
+            default="the bundled one",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class KeptResults:
+    """Results of the *Predict* dock that are kept on this machine."""
+
+    keep: Annotated[
+        bool,
+        Option(
+            "Keep results",
+            "Keep what was computed on this machine, so that it is never computed again",
+        ),
+    ] = True
+    keep_gb: Annotated[
+        float,
+        Option(
+            "Largest size of kept results",
+            "Beyond this, results that were not used for longest are deleted",
+            ge=0.1,
+            le=1000,
+            unit="GB",
+            step=1,
+        ),
+    ] = 4.0
+
+
+@dataclass(frozen=True)
+class ReliableGenes:
+    """Which genes the *Genes* dock shows as reliable."""
+
+    reliable_from: Annotated[
+        float,
+        Option(
+            "Reliable from", "Held-out PCC from which a gene is reliable", ge=-1, le=1, step=0.05
+        ),
+    ] = THRESHOLD
+    only_reliable: Annotated[bool, Option("Only reliable", "Show only reliable genes")] = False
+
+
+@dataclass(frozen=True)
+class TrainingStart:
+    """Start of a training, where it is not a model."""
+
+    from_random: Annotated[
+        bool, Option("No start model", "Train a network with random weights")
+    ] = False
+
+
+def _some(kind: Any, *names: str) -> tuple[Setting, ...]:
+    settings = settings_of(kind)
+    return tuple(settings[name] for name in names or settings)
+
+
+def _without_choice(name: str, otherwise: str) -> Setting:
+    """A setting of a training that may be left open, with what is done then."""
+    setting = settings_of(TrainSettings)[name]
+    return replace(
+        setting, optional=True, default=None, option=replace(setting.option, default=otherwise)
+    )
+
+
+SECTIONS: Mapping[str, tuple[Setting, ...]] = {
+    "predict": (
+        *_some(ModelChoice),
+        *_some(PredictSettings, "device", "pitch_um", "min_tissue", "tissue_only", "any_stain"),
+        *_some(KeptResults),
+    ),
+    "compare": (*_some(ModelChoice), *_some(PredictSettings, "device")),
+    "train": (
+        _without_choice("start", "the bundled one"),
+        *_some(TrainingStart),
+        _without_choice("encoder", "what fits the start"),
+        *_some(TrainSettings, "context", "epochs", "validation", "device"),
+    ),
+}
+"""Settings that each section of the manifest declares, by its key."""
 
 
 class Remembered:
     """One section of the plugin's settings, as the manifest declares them.
 
-    napari keeps them in a file of its own and shows them in its preferences. Before napari 0.9
-    there are none: then everything is as at first.
+    napari keeps them in a file of its own and shows them in its preferences.
 
     Parameters
     ----------
@@ -46,10 +147,69 @@ class Remembered:
 def plugin_section(section: str) -> Any:
     """A section of napari's settings for the plugin; None where there is none."""
     try:
-        from napari.settings import get_plugin_settings
-    except ImportError:
-        return None
-    try:
         return getattr(get_plugin_settings(_PLUGIN), section, None)
     except KeyError:  # the plugin is used without being installed as one
         return None
+
+
+def remembered_values(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a section keeps them.
+
+    Parameters
+    ----------
+    section
+        Key of the section.
+    values
+        By name of the field; those that the section does not have are left out.
+
+    Returns
+    -------
+    dict
+        By key of the section; an empty text or 0 stands for None.
+    """
+    return {
+        key(setting): plain_value(setting, values[setting.name])
+        for setting in SECTIONS[section]
+        if setting.name in values
+    }
+
+
+def restored_values(section: str, get: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """Settings that a section has kept, by name of the field.
+
+    Parameters
+    ----------
+    section
+        Key of the section.
+    get
+        Gives the kept value of a key, or the default it is handed. A value that cannot be, such as
+        a choice of another version, counts as the default.
+    """
+    restored = {}
+    for setting in SECTIONS[section]:
+        kept = get(key(setting), plain_value(setting, setting.default))
+        value = kept
+        if setting.optional and kept in ("", 0):
+            value = None
+        elif setting.kind in (bool, int, float, str):
+            value = setting.kind(kept)
+        if setting.option.negative:
+            value = not value
+        try:
+            setting.check(value)
+        except InputError:
+            value = setting.default
+        restored[setting.name] = value
+    return restored
+
+
+def key(setting: Setting) -> str:
+    """Name under which a section keeps a setting."""
+    return setting.option.negative or setting.name
+
+
+def plain_value(setting: Setting, value: Any) -> Any:
+    """A value as a section keeps it."""
+    if value is None:
+        return 0.0 if setting.kind in (int, float) else ""
+    return not value if setting.option.negative else value

@@ -1,15 +1,15 @@
-"""Controls for the fields of a settings dataclass, made from their types and defaults."""
+"""Controls of single settings, made from their options."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, Protocol
 
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
@@ -18,10 +18,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.options import Setting
+
+_MOST = 2**31 - 1
+"""What fits into the boxes of all platforms."""
 
 
 class Control(Protocol):
-    """Shows and gives the value of one field."""
+    """Shows and gives the value of one setting."""
+
+    changed: SignalInstance
 
     def value(self) -> Any:
         """What is chosen; raises InputError for what is no such value."""
@@ -31,47 +37,83 @@ class Control(Protocol):
 
 
 class NumberLine(QLineEdit):
-    """A number; empty for the default, which is shown in grey.
+    """A number to be typed; empty for the default, which is shown in grey.
 
     A line, and no box with arrows: learning rates span decades, and turning the wheel over a
     scrolled dock must not change them.
 
     Parameters
     ----------
-    name
-        What messages call it.
-    kind
-        int or float.
-    default
-        Its value when nothing is typed.
-    shown
-        What is shown instead of a default of None.
+    setting
+        A number.
     """
 
-    def __init__(self, name: str, kind: type, default: float | None, shown: str = "") -> None:
+    changed = Signal()
+
+    def __init__(self, setting: Setting) -> None:
         super().__init__()
-        self._name = name
-        self._kind = kind
-        self._default = default
-        self.setPlaceholderText(shown if default is None else f"{default:g}")
+        self._setting = setting
+        option, default = setting.option, setting.default
+        if default is None:
+            self.setPlaceholderText(option.special or option.default)
+        else:
+            self.setPlaceholderText(f"{default:g}")
+        self.textChanged.connect(lambda _text: self.changed.emit())
 
     def value(self) -> Any:
         """The number."""
         text = self.text().strip().replace(",", ".")
         if not text:
-            return self._default
+            return self._setting.default
+        kind = self._setting.kind
         try:
             number = float(text)
-            if self._kind is int and number != int(number):
+            if kind is int and number != int(number):
                 raise ValueError
-            return self._kind(number)
+            return kind(number)
         except (ValueError, OverflowError):
-            what = "a whole number" if self._kind is int else "a number"
-            raise InputError(f"{self._name} is {text!r}: give {what}.") from None
+            what = "a whole number" if kind is int else "a number"
+            name = self._setting.name.replace("_", " ")
+            raise InputError(f"{name} is {text!r}: give {what}.") from None
 
     def show_value(self, value: Any) -> None:
         """Show a number."""
-        self.setText("" if value is None or value == self._default else str(value))
+        self.setText("" if value is None or value == self._setting.default else str(value))
+
+
+class NumberBox(QDoubleSpinBox):
+    """A number with arrows; where None is allowed, below its least value.
+
+    Parameters
+    ----------
+    setting
+        A number whose option has a step.
+    """
+
+    changed = Signal()
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        option = setting.option
+        self._kind, self._optional = setting.kind, setting.optional
+        self.setRange(option.ge - option.step * self._optional, min(option.le, _MOST))
+        self.setDecimals(0 if self._kind is int else 1 if option.step >= 1 else 2)
+        self.setSingleStep(option.step)
+        self.setSuffix(f" {option.unit}" if option.unit else "")
+        self.setSpecialValueText(option.special or (option.default if self._optional else ""))
+        self.show_value(setting.default)
+        self.valueChanged.connect(lambda _value: self.changed.emit())
+
+    def value(self) -> Any:
+        """The number, or None."""
+        number = super().value()
+        if self._optional and number == self.minimum():
+            return None
+        return int(number) if self._kind is int else round(number, self.decimals())
+
+    def show_value(self, value: Any) -> None:
+        """Show a number, or None."""
+        self.setValue(self.minimum() if value is None else value)
 
 
 class ChoiceBox(QComboBox):
@@ -83,12 +125,15 @@ class ChoiceBox(QComboBox):
         Value → what is shown for it; the first is chosen at first.
     """
 
+    changed = Signal()
+
     def __init__(self, choices: Mapping[Any, str]) -> None:
         super().__init__()
         for value, text in choices.items():
             self.addItem(text, value)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         without_wheel(self)
+        self.currentIndexChanged.connect(lambda _index: self.changed.emit())
 
     def value(self) -> Any:
         """The chosen one."""
@@ -98,22 +143,31 @@ class ChoiceBox(QComboBox):
         """Choose a value."""
         self.setCurrentIndex(self.findData(value))
 
-    def choose_known(self, value: Any) -> None:
-        """Choose a value if there is such a one: what was kept may be another version's."""
-        if self.findData(value) >= 0:
-            self.show_value(value)
-
 
 class SwitchBox(QCheckBox):
-    """Yes or no."""
+    """Yes or no.
+
+    Parameters
+    ----------
+    setting
+        Whose label stands beside it.
+    """
+
+    changed = Signal()
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting.option.label.replace("&", "&&"))
+        self._negative = bool(setting.option.negative)
+        self.show_value(setting.default)
+        self.toggled.connect(lambda _checked: self.changed.emit())
 
     def value(self) -> bool:
-        """Whether it is checked."""
-        return bool(self.isChecked())
+        """Whether it is checked; the opposite where its option is the negative."""
+        return bool(self.isChecked()) != self._negative
 
     def show_value(self, value: bool) -> None:
         """Check it, or not."""
-        self.setChecked(value)
+        self.setChecked(value != self._negative)
 
 
 class FileLine(QWidget):
@@ -168,35 +222,30 @@ class FileLine(QWidget):
             self.line.setText(chosen)
 
 
-def control_for(settings: type, name: str, default_shown: str = "default") -> Any:
-    """The control that the type of a field asks for, showing its default.
+def control_for(setting: Setting) -> Any:
+    """The control that a setting asks for, showing its default, with the help as tooltip.
 
     Parameters
     ----------
-    settings
-        A dataclass.
-    name
-        Of its field: a number, a choice of words, or yes and no; or None.
-    default_shown
-        Words for a default of None.
+    setting
+        A number, a choice, or yes and no; or None.
     """
-    field = next(field for field in fields(settings) if field.name == name)
-    default = None if field.default is MISSING else field.default
-    hint = get_type_hints(settings)[name]
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-    kind = kinds[0] if type(None) in get_args(hint) else hint
-    if kind is bool:
-        box = SwitchBox()
-        box.show_value(bool(default))
-        return box
-    if get_origin(kind) is Literal:
-        words = {value: value for value in get_args(kind)}
-        choice = ChoiceBox(({None: default_shown} if default is None else {}) | words)
-        choice.show_value(default)
-        return choice
-    if kind in (int, float):
-        return NumberLine(name.replace("_", " "), kind, default, default_shown)
-    raise TypeError(f"no control is made for {name}: {hint}")
+    option = setting.option
+    control: Any
+    if setting.kind is bool:
+        control = SwitchBox(setting)
+    elif setting.choices:
+        none = {None: option.special or option.default} if setting.optional else {}
+        control = ChoiceBox(
+            none | {value: option.words.get(value, value) for value in setting.choices}
+        )
+        control.show_value(setting.default)
+    elif setting.kind in (int, float):
+        control = NumberBox(setting) if option.step else NumberLine(setting)
+    else:
+        raise TypeError(f"no control is made for {setting.name}: {setting.kind}")
+    control.setToolTip(option.tooltip)
+    return control
 
 
 class _NoWheel(QObject):

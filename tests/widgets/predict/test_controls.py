@@ -450,7 +450,7 @@ def test_settings_are_remembered_and_can_be_reset(
     another.settings.reset.click()
     assert another.model.text == "her2-breast-demo"
     assert another.settings.device.currentText() == "auto"
-    assert (another.settings.pitch.value(), another.settings.keep_gb.value()) == (0, 4)
+    assert (another.settings.pitch.value(), another.settings.keep_gb.value()) == (None, 4)
     assert not another.settings.all_tiles.isChecked()
     assert not another.settings.any_stain.isChecked()
 

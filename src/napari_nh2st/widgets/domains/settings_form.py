@@ -1,81 +1,43 @@
-"""What to look for when domains are found."""
+"""Settings of a search for domains, as the *Domains* tab offers them."""
 
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QHBoxLayout,
-    QSpinBox,
-    QWidget,
-)
+from dataclasses import replace
+from typing import Any
+
+from psygnal import Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from napari_nh2st.analysis.domains import DomainSettings
+from napari_nh2st.options import settings_of
+from napari_nh2st.widgets.setting_controls import NumberBox
+from napari_nh2st.widgets.settings_form import SettingsForm
 
-_METHODS = {"k-means": "kmeans", "Leiden": "leiden"}
 
-
-class DomainSettingsForm(QWidget):
+class DomainSettingsForm(SettingsForm):
     """The controls that become :class:`~napari_nh2st.analysis.domains.DomainSettings`.
-
-    Parameters
-    ----------
-    parent
-        Of the widget.
 
     Attributes
     ----------
     method, n_domains, only_reliable, least_reliability, smoothness, seed
-        One for each setting.
+        Controls by what they are about.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        defaults = DomainSettings()
-        self.method = QComboBox()
-        for words, method in _METHODS.items():
-            self.method.addItem(words, method)
-        self.method.setToolTip(
-            "k-means is quick; Leiden finds communities of alike tiles, of any shape"
+        reliable = _LeastReliability()
+        self.add_rows(
+            DomainSettings,
+            ("method", "n_domains", "min_reliability"),
+            {"min_reliability": reliable},
         )
-        self.n_domains = QSpinBox()
-        self.n_domains.setRange(2, 30)
-        self.n_domains.setValue(defaults.n_domains)
-        self.n_domains.setToolTip("How many domains to find")
-        self.only_reliable = QCheckBox("reliable from")
-        self.only_reliable.setChecked(True)
-        self.only_reliable.setToolTip("Leave out genes that the model predicts badly")
-        self.least_reliability = QDoubleSpinBox()
-        self.least_reliability.setRange(-1, 1)
-        self.least_reliability.setSingleStep(0.05)
-        self.least_reliability.setValue(defaults.min_reliability or 0.0)
-        self.least_reliability.setToolTip(
-            "Least correlation on held-out sections; that of the Genes tab until it is changed here"
-        )
+        self.add_rows(DomainSettings, ("spatial_weight", "seed"))
+        self.only_reliable, self.least_reliability = reliable.only, reliable.least
+        self.method, self.n_domains = self.controls["method"], self.controls["n_domains"]
+        self.smoothness, self.seed = self.controls["spatial_weight"], self.controls["seed"]
         self._threshold = self.least_reliability.value()
-        self.only_reliable.toggled.connect(self.least_reliability.setEnabled)
-        self.smoothness = QDoubleSpinBox()
-        self.smoothness.setRange(0, 1)
-        self.smoothness.setSingleStep(0.1)
-        self.smoothness.setValue(defaults.spatial_weight)
-        self.smoothness.setToolTip("0: each tile by itself; 1: by its neighbors alone")
-        self.seed = QSpinBox()
-        self.seed.setRange(0, 2**31 - 1)
-        self.seed.setValue(defaults.seed)
-        self.seed.setToolTip("Another seed is another random start")
-        self._lay_out()
 
     def chosen(self) -> DomainSettings:
-        """The settings, as the controls say."""
-        return DomainSettings(
-            method=self.method.currentData(),
-            n_domains=self.n_domains.value(),
-            spatial_weight=round(self.smoothness.value(), 2),
-            min_reliability=(
-                round(self.least_reliability.value(), 2) if self.only_reliable.isChecked() else None
-            ),
-            seed=self.seed.value(),
-        )
+        """The settings that the controls stand for."""
+        return DomainSettings(**self.values(DomainSettings))
 
     def follow_threshold(self, threshold: float) -> None:
         """Take over the reliability that counts elsewhere, unless another was chosen here."""
@@ -83,14 +45,39 @@ class DomainSettingsForm(QWidget):
             self.least_reliability.setValue(threshold)
             self._threshold = self.least_reliability.value()
 
-    def _lay_out(self) -> None:
-        genes = QHBoxLayout()
-        genes.addWidget(self.only_reliable)
-        genes.addWidget(self.least_reliability, 1)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Method", self.method)
-        form.addRow("Domains", self.n_domains)
-        form.addRow("Only genes", genes)
-        form.addRow("Smoothness", self.smoothness)
-        form.addRow("Seed", self.seed)
+
+class _LeastReliability(QWidget):
+    """Whether only genes of a least reliability count, and of which."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        setting = settings_of(DomainSettings)["min_reliability"]
+        self.only = QCheckBox("reliable from")
+        self.only.setToolTip("Leave out genes that the model predicts badly")
+        self.least = NumberBox(replace(setting, optional=False))
+        self.least.setToolTip(
+            f"{setting.option.help}; that of the Genes tab until it is changed here"
+        )
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.only)
+        layout.addWidget(self.least, 1)
+        self.show_value(setting.default)
+        self.only.toggled.connect(self._on_toggled)
+        self.least.changed.connect(self.changed)
+
+    def value(self) -> Any:
+        """The least reliability; None where all genes count."""
+        return self.least.value() if self.only.isChecked() else None
+
+    def show_value(self, value: float | None) -> None:
+        """Show a least reliability, or that all genes count."""
+        self.only.setChecked(value is not None)
+        if value is not None:
+            self.least.setValue(value)
+
+    def _on_toggled(self, only: bool) -> None:
+        self.least.setEnabled(only)
+        self.changed.emit()

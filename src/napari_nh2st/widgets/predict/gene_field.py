@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 
+from psygnal import Signal
 from qtpy.QtCore import QModelIndex, QStringListModel, Qt
 from qtpy.QtWidgets import QCompleter, QLineEdit, QVBoxLayout, QWidget
 
@@ -23,7 +24,11 @@ class GeneField(QWidget):
         The names; empty for the whole panel.
     note
         Names the panel does not have, each with the nearest that it has: a click takes that.
+    changed
+        Emitted when the names are others.
     """
+
+    changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,7 +46,7 @@ class GeneField(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.line)
         layout.addWidget(self.note)
-        self.line.textChanged.connect(self._check)
+        self.line.textChanged.connect(self._on_text)
         self.line.editingFinished.connect(self._check_all)
         self.note.linkActivated.connect(self._take_nearest)
 
@@ -50,8 +55,8 @@ class GeneField(QWidget):
         """The genes as typed, in that order."""
         return parse_genes(self.line.text())
 
-    def checked(self) -> tuple[str, ...]:
-        """The genes as typed.
+    def value(self) -> tuple[str, ...] | None:
+        """The genes as typed; None for the whole panel.
 
         Raises
         ------
@@ -63,13 +68,21 @@ class GeneField(QWidget):
             nearest = [self._nearest(name) for name in unknown]
             told = map(_in_words, unknown, nearest)
             raise InputError(f"{'; '.join(told)}. Correct the list of genes, or empty it.")
-        return self.names
+        return self.names or None
+
+    def show_value(self, genes: Sequence[str] | None) -> None:
+        """Show genes; None for the whole panel."""
+        self.line.setText(", ".join(genes or ()))
 
     def set_panel(self, panel: Sequence[str]) -> None:
         """Offer a model's genes; where they are not known, with an empty panel, none is wrong."""
         self._panel = tuple(panel)
         self.completer.setModel(QStringListModel(self._panel, self.completer))
         self._check_all()
+
+    def _on_text(self, _text: str) -> None:
+        self._check()
+        self.changed.emit()
 
     def _check(self) -> None:
         names = self.names

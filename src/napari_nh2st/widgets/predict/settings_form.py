@@ -4,20 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
-from psygnal import Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.options import settings_of
 from napari_nh2st.widgets.device_picker import DevicePicker
-from napari_nh2st.widgets.number_box import number_box
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.predict.kept_results import ForgetButton
+from napari_nh2st.widgets.remembered import KeptResults, remembered_values, restored_values
+from napari_nh2st.widgets.settings_form import SettingsForm
 
-_DEFAULT_PITCH = 0.0
-"""As in training."""
+_OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain", "device")
 
 
-class PredictSettingsForm(QWidget):
+class PredictSettingsForm(SettingsForm):
     """What rarely changes from run to run: genes, pitch, tissue, device and kept results.
 
     Parameters
@@ -33,61 +33,26 @@ class PredictSettingsForm(QWidget):
         Whether results are kept, how many at most, and what deletes them.
     reset
         For whoever remembers the settings.
-    changed
-        Emitted when a setting is another.
     """
-
-    changed = Signal()
 
     def __init__(self, device: DevicePicker, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.genes = GeneField()
-        self.pitch = number_box(0.0, 1000.0, 1, " µm", "as in training")
-        self.pitch.setToolTip("Distance between tiles; smaller is a finer heatmap and takes longer")
-        self.min_tissue = number_box(0.0, 1.0, 2, "", "any")
-        self.min_tissue.setValue(PredictSettings().min_tissue)
-        self.min_tissue.setSingleStep(0.05)
-        self.min_tissue.setToolTip("Share of a tile that has to be tissue")
-        self.all_tiles = QCheckBox("All tiles, glass too")
-        self.all_tiles.setToolTip("Do not look for tissue")
-        self.any_stain = QCheckBox("Allow slides that are not H&&E")
-        self.any_stain.setToolTip("Predict what the model was not made for, such as fluorescence")
-        self.device = device
-        self.keep = QCheckBox("Keep results")
-        self.keep.setChecked(True)
-        self.keep.setToolTip(
-            "Keep what was computed on this machine, so that it is never computed again"
-        )
-        self.keep_gb = number_box(0.1, 1000.0, 1, " GB", "")
-        self.keep_gb.setValue(4.0)
-        self.keep_gb.setToolTip("Beyond this, results that were not used for longest are deleted")
+        self.genes, self.device = GeneField(), device
         self.forget = ForgetButton()
         self.reset = QPushButton("Reset settings")
         self.reset.setToolTip("All settings of this widget as they were at first")
+        own = {"genes": self.genes, "device": device}
+        self.add_rows(PredictSettings, _OFFERED[:-1], own)
+        self.add_rows(PredictSettings, _OFFERED[-1:], own)
         kept = QHBoxLayout()
-        kept.addWidget(self.keep)
-        kept.addWidget(self.keep_gb)
-        form = QFormLayout(self)
-        form.addRow("Genes", self.genes)
-        form.addRow("Pitch", self.pitch)
-        form.addRow("Tissue", self.min_tissue)
-        form.addRow("", self.all_tiles)
-        form.addRow("", self.any_stain)
-        form.addRow("Device", self.device)
-        form.addRow("", kept)
-        form.addRow(self.forget)
-        form.addRow(self.reset)
-        for signal in (
-            self.genes.line.textChanged,
-            self.pitch.valueChanged,
-            self.min_tissue.valueChanged,
-            self.all_tiles.toggled,
-            self.any_stain.toggled,
-            self.device.currentTextChanged,
-            self.keep.toggled,
-            self.keep_gb.valueChanged,
-        ):
-            signal.connect(lambda *_: self.changed.emit())
+        for setting in settings_of(KeptResults).values():
+            kept.addWidget(self.add_control(setting))
+        self.form.addRow("", kept)
+        self.form.addRow(self.forget)
+        self.form.addRow(self.reset)
+        self.pitch, self.min_tissue = self.controls["pitch_um"], self.controls["min_tissue"]
+        self.all_tiles, self.any_stain = self.controls["tissue_only"], self.controls["any_stain"]
+        self.keep, self.keep_gb = self.controls["keep"], self.controls["keep_gb"]
 
     def chosen(self, region: tuple[NDArray[Any], ...]) -> PredictSettings:
         """The settings that the controls stand for.
@@ -102,37 +67,17 @@ class PredictSettingsForm(QWidget):
         InputError
             The panel lacks a gene, or a setting cannot be used.
         """
-        return PredictSettings(
-            genes=self.genes.checked() or None,
-            region=region,
-            pitch_um=self.pitch.value() or None,
-            min_tissue=self.min_tissue.value(),
-            tissue_only=not self.all_tiles.isChecked(),
-            device=self.device.currentText(),
-            order="coarse-to-fine",
-            any_stain=self.any_stain.isChecked(),
-        )
+        values = self.values(PredictSettings)
+        return PredictSettings(**values, region=region, order="coarse-to-fine")
 
     def to_remember(self) -> dict[str, Any]:
         """What the next session shall begin with."""
-        return {
-            "device": self.device.currentText(),
-            "pitch_um": self.pitch.value(),
-            "min_tissue": self.min_tissue.value(),
-            "all_tiles": self.all_tiles.isChecked(),
-            "any_stain": self.any_stain.isChecked(),
-            "keep": self.keep.isChecked(),
-            "keep_gb": self.keep_gb.value(),
-        }
+        shown = {name: c.value() for name, c in self.controls.items() if c is not self.genes}
+        return remembered_values("predict", shown)
 
     def restore(self, get: Callable[[str, Any], Any]) -> None:
         """Set the controls; ``get`` gives a value by its name, or the default it is handed."""
-        defaults = PredictSettings()
-        self.device.choose(str(get("device", defaults.device)))
-        self.pitch.setValue(float(get("pitch_um", _DEFAULT_PITCH)))
-        self.min_tissue.setValue(float(get("min_tissue", defaults.min_tissue)))
-        self.keep.setChecked(bool(get("keep", True)))
-        self.keep_gb.setValue(float(get("keep_gb", 4.0)))
-        self.all_tiles.setChecked(bool(get("all_tiles", not defaults.tissue_only)))
-        self.any_stain.setChecked(bool(get("any_stain", defaults.any_stain)))
-        self.genes.line.clear()
+        for name, value in restored_values("predict", get).items():
+            if name in self.controls:
+                self.controls[name].show_value(value)
+        self.genes.show_value(None)

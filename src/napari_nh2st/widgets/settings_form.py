@@ -1,0 +1,120 @@
+"""Form of settings: a row for each field of a settings dataclass."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from psygnal import Signal
+from qtpy.QtWidgets import QFormLayout, QWidget
+
+from napari_nh2st.options import Setting, settings_of
+from napari_nh2st.widgets.labels import MarkupLabel
+from napari_nh2st.widgets.setting_controls import Control, control_for
+
+
+class SettingsForm(QWidget):
+    """Rows of controls for the fields of settings dataclasses.
+
+    Attributes
+    ----------
+    controls
+        The controls, by name of the field.
+    form
+        The rows; others may be added.
+    changed
+        Emitted when a control shows another value.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.controls: dict[str, Any] = {}
+        self.form = QFormLayout(self)
+        self.form.setContentsMargins(0, 0, 0, 0)
+        self._heading = ""
+
+    def add_rows(
+        self,
+        kind: Any,
+        names: Collection[str],
+        own: Mapping[str, Any] | None = None,
+        *,
+        headings: bool = False,
+    ) -> None:
+        """Add a row for each of some fields, in the order of the dataclass.
+
+        Parameters
+        ----------
+        kind
+            The dataclass; of a field that is one itself, its fields are looked for.
+        names
+            Fields that get a row.
+        own
+            Controls that are made elsewhere, by name of the field.
+        headings
+            Whether groups of options have their headings.
+        """
+        for name, setting in settings_of(kind).items():
+            self._heading = setting.option.heading or self._heading
+            if setting.is_group:
+                self.add_rows(setting.kind, names, own, headings=headings)
+            elif name in names:
+                if headings and self._heading:
+                    self.form.addRow(MarkupLabel(f"<b>{self._heading}</b>"))
+                self._heading = ""
+                control = self.add_control(setting, (own or {}).get(name))
+                self.form.addRow(_row_label(setting), control)
+
+    def add_control(self, setting: Setting, control: Control | None = None) -> Any:
+        """Add the control of a field without a row.
+
+        Parameters
+        ----------
+        setting
+            The field.
+        control
+            One that is made elsewhere; made from the option if left out.
+        """
+        control = control or control_for(setting)
+        self.controls[setting.name] = control
+        control.changed.connect(self._on_changed)
+        return control
+
+    def values(self, kind: Any) -> dict[str, Any]:
+        """What the controls stand for, of the fields of a dataclass, by name.
+
+        Raises
+        ------
+        InputError
+            Something typed is no number, or out of its range.
+        """
+        found: dict[str, Any] = {}
+        for name, setting in settings_of(kind).items():
+            if setting.is_group:
+                if inner := self.values(setting.kind):
+                    found[name] = setting.kind(**inner)
+            elif name in self.controls:
+                found[name] = self.controls[name].value()
+        return found
+
+    def show_values(self, settings: Any) -> None:
+        """Show the fields of settings that have a control."""
+        kind: Any = type(settings)
+        for name, setting in settings_of(kind).items():
+            value = getattr(settings, name)
+            if setting.is_group:
+                if value is not None:
+                    self.show_values(value)
+            elif name in self.controls:
+                self.controls[name].show_value(value)
+
+    def _on_changed(self, *_value: Any) -> None:
+        self.changed.emit()
+
+
+def _row_label(setting: Setting) -> str:
+    """The label in front of a control: a switch has its own, and a box shows its unit itself."""
+    option = setting.option
+    if setting.kind is bool:
+        return ""
+    return f"{option.label}, {option.unit}" if option.unit and not option.step else option.label
