@@ -50,8 +50,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     opening = [_open(viewer, slide) for _ in range(options.rounds)]
     rounds["open the sample slide until it is drawn, s"] = opening
     _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
-    widget.keep.setChecked(False)
-    widget.pitch.setValue(options.pitch_um)
+    widget.settings.keep.setChecked(False)
+    widget.settings.pitch.setValue(options.pitch_um)
     _wait(lambda: _is_warm(widget))
 
     resting = [_gaps(lambda: False, viewer, options.seconds, True) for _ in range(options.rounds)]
@@ -127,7 +127,7 @@ def _is_warm(widget: Any) -> bool:
     """Whether the child process has loaded its libraries: it sleeps, waiting for a job."""
     import psutil
 
-    process = psutil.Process(widget.idle_jobs()._process.pid)
+    process = psutil.Process(widget.idle_jobs().processes[0].pid)
     return process.status() == psutil.STATUS_SLEEPING and process.cpu_times().user > 1
 
 

@@ -72,7 +72,7 @@ def make_pictures(folder: Path) -> bool:
 
     predict = dock(viewer, "Predict")
     predict.model.choose(str(train.model_folder))
-    predict.pitch.setValue(PITCH_UM)
+    predict.settings.pitch.setValue(PITCH_UM)
     viewer.fit_to_view()
     wait(lambda: False, 2)
     predict.start()

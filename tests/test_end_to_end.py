@@ -85,7 +85,7 @@ def test_a_day_with_a_slide(
     (slide_layer,) = viewer.open(first.slide, plugin="napari-nh2st")
     predict = window.dock("Predict")
     assert predict.slide.layer is slide_layer
-    predict.pitch.setValue(100)
+    predict.settings.pitch.setValue(100)
     window.until(lambda: "tissue" in predict.facts.facts.text())
     window.picture("slide")
     predict.start()

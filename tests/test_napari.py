@@ -115,8 +115,8 @@ def test_no_run_outlives_its_window(
     widget.slide.mpp.setValue(1.0)
     widget.settings.pitch.setValue(4)  # thousands of tiles: it cannot be done before it is stopped
     widget.start()
-    run, worker = widget._run, widget._thread._worker
-    child = psutil.Process(widget._process.ready()._process.pid)
+    run, worker = widget.runner.run, widget.runner.thread_of_job._worker
+    child = psutil.Process(widget.process.ready().processes[0].pid)
     dock.close()  # napari's "hide"
     assert not run.stopped()
     connected = len(viewer.layers.events.inserted.callbacks)

@@ -21,6 +21,7 @@ from napari_nh2st.layers.keys import MEASURED_SLIDE_KEY, PIN_KEY, SLIDE_KEY, id_
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import place, placement_of
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton
 from napari_nh2st.widgets.regions.layers import add_region_layer
 from napari_nh2st.widgets.slide_choice import SlideChoice
@@ -37,18 +38,20 @@ def viewer(qtbot: QtBot, request: pytest.FixtureRequest) -> Iterator[ViewerModel
 
 @pytest.fixture
 def open_choice(qtbot: QtBot, viewer: ViewerModel) -> Iterator[Callable[[], SlideChoice]]:
-    opened: list[SlideChoice] = []
+    opened: list[Connections] = []
 
     def open_one() -> SlideChoice:
-        slide = SlideChoice(viewer)
+        connections = Connections()
+        slide = SlideChoice(viewer, connections)
         qtbot.addWidget(slide.mpp)
-        slide.follow()
-        opened.append(slide)
+        qtbot.addWidget(slide.picker)
+        connections.open()
+        opened.append(connections)
         return slide
 
     yield open_one
-    for slide in opened:
-        slide.close()
+    for connections in opened:
+        connections.close()
 
 
 @pytest.fixture
@@ -275,7 +278,7 @@ def test_another_dock_finds_what_was_given_and_can_take_it_back(
     layer = open_slide_layer(viewer, tmp_path / "a.tif")
     first = open_choice()
     first.mpp.setValue(0.5)
-    first.close()
+    first.connections.close()
     again = open_choice()
     assert again.mpp.value() == 0.5
     assert again.chosen().mpp == (0.5, 0.5)
@@ -284,7 +287,7 @@ def test_another_dock_finds_what_was_given_and_can_take_it_back(
     undo.click()
     assert again.mpp.value() == 0
     assert str(layer.units[0]) == "pixel"
-    first.follow()
+    first.connections.open()
     assert first.mpp.value() == 0, "taken back while it was closed"
 
 

@@ -12,6 +12,7 @@ from array_slides import textured, write_tiff
 from image_files import LARGE, SMALL, described, write_ome
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
@@ -25,12 +26,13 @@ def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
 
 @pytest.fixture
 def picker(viewer: ViewerModel, qtbot: QtBot) -> Iterator[ImagePicker]:
-    choice = SlideChoice(viewer)
-    choice.follow()
+    connections = Connections()
+    choice = SlideChoice(viewer, connections)
+    connections.open()
     picker = ImagePicker(viewer, choice)
     qtbot.addWidget(picker)
     yield picker
-    choice.close()
+    connections.close()
 
 
 def opened(viewer: ViewerModel, path: Path) -> Image:

@@ -45,7 +45,7 @@ class Dock(QWidget):
     remembered
         Settings from one session to the next.
     process
-        Access to that child process, or None.
+        Access to that child process.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Dock(QWidget):
         self.viewer = napari_viewer
         self.remembered = Remembered(section)
         self.connections = Connections()
-        self.process = SharedJobs(self) if has_jobs else None
+        self.process = SharedJobs(self)
+        self._has_jobs = has_jobs
         self.destroyed.connect(self.connections.close)
 
     @property
@@ -69,7 +70,7 @@ class Dock(QWidget):
 
     def idle_jobs(self) -> Jobs | None:
         """What runs jobs, while it runs none."""
-        return None if self.process is None or self.is_running else self.process.ready()
+        return None if self.is_running else self.process.ready()
 
     def connect_to(self, signal: Any, slot: Callable[..., Any]) -> None:
         """Connect a slot for as long as the dock is open; see :meth:`Connections.add`."""
@@ -85,8 +86,7 @@ class Dock(QWidget):
     def close_down(self) -> None:
         """Disconnect everything and end what runs; nothing of that if it is closed."""
         self.end_jobs()
-        if self.process is not None:
-            self.process.close()
+        self.process.close()
         for work in self.findChildren(Background):
             work.stop()
         self.connections.close()
@@ -100,7 +100,7 @@ class Dock(QWidget):
         """Open it, and have the child process load its libraries while the user still chooses."""
         super().showEvent(event)
         self.open()
-        if self.process is not None:
+        if self._has_jobs:
             self.process.ready()
 
     def closeEvent(self, event: Any) -> None:  # Qt's name

@@ -1,11 +1,11 @@
-"""The choice among the images of a slide's file, where it has several."""
+"""Picker of an image of a slide's file, where it has several."""
 
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QWidget
+from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import SLIDE_KEY
@@ -46,7 +46,7 @@ class ImagePicker(QComboBox):
     def _show_images(self, _layer: Any = None) -> None:
         slide = self._slide.peek()
         images = slide.images if slide is not None else ()
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.clear()
             self.addItems([for_qt(f"{i}: {image}") for i, image in enumerate(images)])
             if slide is not None:

@@ -54,15 +54,13 @@ class LayerPicker(QComboBox):
         self._accepts = accepts
         self._first = dict(first or {})
         self._follow_selection = follow_selection
-        self._connections = connections
-        self._named: list[Layer] = []
         self._value: Any = next(iter(self._first.values()), None)
         # As wide as the dock, not as the longest name.
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.currentIndexChanged.connect(self._on_index)
-        connections.add(viewer.layers.events.inserted, self.update_layers)
-        connections.add(viewer.layers.events.removed, self.update_layers)
+        for event in ("inserted", "removed", "renamed"):
+            connections.add(getattr(viewer.layers.events, event), self.update_layers)
         if follow_selection:
             connections.add(viewer.layers.selection.events.active, self._on_active)
         self.update_layers()
@@ -90,11 +88,6 @@ class LayerPicker(QComboBox):
     def update_layers(self, _event: Any = None) -> None:
         """Offer the layers that there are, by their names; what is picked stays if it is there."""
         layers = self.layers
-        for layer in self._named:
-            self._connections.remove(layer.events.name, self.update_layers)
-        self._named = layers
-        for layer in layers:
-            self._connections.add(layer.events.name, self.update_layers)
         with signals_blocked(self):
             self.clear()
             for text, value in self._first.items():

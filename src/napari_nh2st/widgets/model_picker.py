@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import ModelConfig, read_config
-from napari_nh2st.model.sources import find_config, find_model, is_hub_id
+from napari_nh2st.model.sources import bundled_models, find_config, find_model, is_hub_id
 from napari_nh2st.training.known_models import known_models, model_news, remember_model
 from napari_nh2st.widgets.card_browser import CardBrowser
 from napari_nh2st.widgets.labels import MarkupLabel
@@ -90,6 +90,18 @@ class ModelPicker(QWidget):
         if self.name.findText(name) < 0:
             self.name.addItem(name)
         self.name.setCurrentText(name)
+
+    @property
+    def to_remember(self) -> str | None:
+        """What the next session shall begin with; None for a name that is still being typed."""
+        return self.text if self.config is not None or is_hub_id(self.text) else None
+
+    def restore(self, name: str) -> None:
+        """Take a remembered model; the bundled one for none, or for a folder that is gone."""
+        bundled = next(iter(bundled_models()), "")
+        self.choose(name or bundled)
+        if self.config is None and bundled and not is_hub_id(self.text):
+            self.choose(bundled)
 
     def checked(self) -> str:
         """The model's name, if it can be found.

@@ -1,12 +1,11 @@
-"""Which layer is predicted, and at which µm/px."""
+"""Choice of a slide's layer and of its µm/px."""
 
 from pathlib import Path
-from typing import Any
 
-from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtWidgets import QDoubleSpinBox
+from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.given_mpp import (
@@ -20,6 +19,8 @@ from napari_nh2st.layers.given_mpp import (
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.slide import Slide, open_slide
+from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.widgets.layer_picker import LayerPicker
 from napari_nh2st.widgets.number_box import number_box
 
 
@@ -29,7 +30,10 @@ class SlideChoice:
     Parameters
     ----------
     viewer
-        Its layers are offered, from :meth:`follow` to :meth:`close`.
+        Its layers are offered.
+    connections
+        Of the dock: the viewer is followed, and files that other readers' layers are of stay open,
+        while they are open.
 
     Attributes
     ----------
@@ -42,11 +46,12 @@ class SlideChoice:
         A slide that a run reads: it stays open whatever becomes of its layer.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, connections: Connections) -> None:
         self.viewer = viewer
-        self.picker = ComboBox(
-            label="Slide", choices=self._choices, nullable=True, tooltip="Slide to predict"
+        self.picker = LayerPicker(
+            viewer, connections, is_picture, first={"-----": None}, follow_selection=True
         )
+        self.picker.setToolTip("Slide to predict")
         self.mpp: QDoubleSpinBox = number_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
         self.mpp.setToolTip(
             "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. It is set on the "
@@ -57,14 +62,19 @@ class SlideChoice:
         self.mpp.setKeyboardTracking(False)
         self.in_use: Slide | None = None
         self._opened: dict[Path, Slide | None] = {}
-        self._following = False
+        self.connections = connections
         self.picker.changed.connect(self._show_mpp)
+        self.picker.updated.connect(self._close_unused)
         self.mpp.valueChanged.connect(self._keep_mpp)
+        connections.add(mpp_news.given, self._on_given)
+        connections.when_opened(self._catch_up)
+        connections.when_closed(self._close_unused)
 
     @property
     def layer(self) -> Image | None:
         """The picked layer."""
-        return self.picker.value
+        layer: Image | None = self.picker.value
+        return layer
 
     def chosen(self) -> Slide:
         """The slide of the picked layer, with the µm/px given for it.
@@ -77,7 +87,7 @@ class SlideChoice:
         layer = self.layer
         if layer is None:
             raise InputError("There is no image layer: open a slide first.")
-        selected = [la for la in self._image_layers() if la in self.viewer.layers.selection]
+        selected = [la for la in self.picker.layers if la in self.viewer.layers.selection]
         if len(selected) > 1:
             names = " and ".join(repr(la.name) for la in selected[:3])
             raise InputError(f"The slides {names} are selected: select the one to predict.")
@@ -112,67 +122,30 @@ class SlideChoice:
         if self.layer is not None:
             take_back_mpp(self.viewer, self.layer, self._slide_of(self.layer))
 
-    def follow(self) -> None:
-        """Offer the viewer's layers from now on."""
-        if not self._following:
-            self._following = True
-            self.viewer.layers.selection.events.active.connect(self._on_active)
-            self.viewer.layers.events.inserted.connect(self._update)
-            self.viewer.layers.events.removed.connect(self._update)
-            mpp_news.given.connect(self._on_given)
-        self._update()
-        if self.layer is not None:  # its µm/px may have been given while this was closed
-            self._on_given(self.layer)
-
-    def close(self) -> None:
-        """Let go of the viewer, and of the files opened here that no run reads."""
-        if self._following:
-            self._following = False
-            self.viewer.layers.selection.events.active.disconnect(self._on_active)
-            self.viewer.layers.events.inserted.disconnect(self._update)
-            self.viewer.layers.events.removed.disconnect(self._update)
-            mpp_news.given.disconnect(self._on_given, missing_ok=True)
-        self._close_unused(shown=[])
-
     def release(self) -> None:
         """The run is over: what it read may be closed."""
         self.in_use = None
-        self._close_unused(self._image_layers() if self._following else [])
+        self._close_unused()
 
     def _as_measured(self, slide: Slide) -> Slide:
         mpp = given_or_own(slide, self.mpp.value())
         return slide if mpp is None or mpp == slide.mpp else slide.with_mpp(mpp)
 
-    def _on_active(self, _event: Any = None) -> None:
-        """The slide layer that is selected is the one picked."""
-        layer = self.viewer.layers.selection.active
-        if layer != self.layer and layer in self._image_layers():
-            self.picker.value = layer
-
-    def _image_layers(self) -> list[Image]:
-        return [la for la in self.viewer.layers if is_picture(la)]
-
-    def _choices(self, _picker: Any) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self._image_layers()]
-
-    def _update(self, _event: Any = None) -> None:
-        layers = self._image_layers()
-        self.picker.reset_choices()
-        if self.picker.value is None and layers:
-            self.picker.value = layers[-1]
-        self._close_unused(layers)
+    def _catch_up(self) -> None:
+        """Show the µm/px that may have been given while the dock was closed."""
+        if self.layer is not None:
+            self._on_given(self.layer)
 
     def _show_mpp(self, layer: Image | None) -> None:
-        self.mpp.blockSignals(True)
-        self.mpp.setValue(0.0 if layer is None else shown_mpp(layer, self._slide_of(layer)))
-        self.mpp.blockSignals(False)
+        with signals_blocked(self.mpp):
+            self.mpp.setValue(0.0 if layer is None else shown_mpp(layer, self._slide_of(layer)))
 
     def _keep_mpp(self, value: float) -> None:
         if self.layer is not None:
             give_mpp(self.viewer, self.layer, self._slide_of(self.layer), value)
 
     def _on_given(self, layer: Image) -> None:
-        """Another dock gave a µm/px: whoever follows this box is to hear of it."""
+        """Another dock gave a µm/px: whoever follows this box hears of it."""
         if layer != self.layer:
             return
         former = self.mpp.value()
@@ -195,7 +168,12 @@ class SlideChoice:
                 self._opened[path] = None  # no slide: not to be asked again
         return self._opened[path]
 
-    def _close_unused(self, shown: list[Image]) -> None:
+    def _close_unused(self) -> None:
+        """Close files opened here that no layer is of, or all once the dock is closed.
+
+        One that a run reads stays open.
+        """
+        shown = filter(is_picture, self.viewer.layers) if self.connections.is_open else ()
         sources = {_source(layer) for layer in shown}
         for path, slide in list(self._opened.items()):
             read = self.in_use is not None and slide is not None and self.in_use.path == slide.path
@@ -205,7 +183,7 @@ class SlideChoice:
                     slide.close()
 
 
-def _source(layer: Image) -> Path | None:
+def _source(layer: Layer) -> Path | None:
     return Path(layer.source.path) if layer.source.path is not None else None
 
 

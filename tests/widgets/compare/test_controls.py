@@ -75,7 +75,7 @@ def test_fields_stand_below_each_other(qtbot: QtBot) -> None:
     with qtbot.waitExposed(controls):
         controls.show()
     fields: list[QWidget] = [
-        controls.slide.picker.native,
+        controls.slide.picker,
         controls.slide.mpp,
         controls.source,
         controls.model,

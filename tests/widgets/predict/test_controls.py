@@ -23,10 +23,9 @@ from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide.usual_mpp import usual_values
 from napari_nh2st.widgets import child_jobs, remembered
-from napari_nh2st.widgets.predict import controls as predict_controls
-from napari_nh2st.widgets.predict import kept_results, slide_facts
+from napari_nh2st.widgets.predict import kept_results, runner, slide_facts
 from napari_nh2st.widgets.predict import widget as predict_module
-from napari_nh2st.widgets.predict.region_choice import IN_VIEW, WHOLE
+from napari_nh2st.widgets.predict.region_picker import IN_VIEW, WHOLE
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 
@@ -49,7 +48,7 @@ def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        for module in (predict_module, predict_controls, kept_results):
+        for module in (predict_module, runner, kept_results):
             monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 
@@ -242,7 +241,7 @@ def test_a_stopped_run_is_continued_and_computes_no_tile_again(
     assert np.isfinite(widget.prediction.X).all()
     computed = [
         tile
-        for events in widget._process.ready().events
+        for events in widget.process.ready().events
         for event in events
         if isinstance(event, Values)
         for tile in event.tiles.tolist()

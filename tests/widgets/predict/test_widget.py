@@ -28,8 +28,9 @@ from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import child_jobs, export_button, slide_choice
+from napari_nh2st.widgets.predict import runner
 from napari_nh2st.widgets.predict import widget as predict_module
-from napari_nh2st.widgets.predict.region_choice import IN_VIEW
+from napari_nh2st.widgets.predict.region_picker import IN_VIEW
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 
@@ -53,7 +54,7 @@ def slide_path(tmp_path: Path) -> Path:
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        for module in (predict_module, export_button):
+        for module in (predict_module, runner, export_button):
             monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 
@@ -492,7 +493,7 @@ def test_a_new_run_is_shown_in_the_layer_of_the_former_unless_it_was_renamed(
     assert heatmap.contrast_limits == [0, 9]
     assert widget.gene.currentText() == "EPCAM"
     assert "EPCAM" in heatmap.name
-    widget._process.ready().events.clear()  # those of the tests
+    widget.process.ready().events.clear()  # those of the tests
     gc.collect()
     assert predictions[0]() is None, "it is kept in memory"
     viewer.layers[1].name = "to keep"
@@ -511,7 +512,7 @@ def test_out_of_its_dock_the_widget_stops_its_run_and_forgets_the_viewer(
     open_in(viewer, slide_path)
     widget.settings.pitch.setValue(4)
     widget.start()
-    run = widget._run
+    run = widget.runner.run
     assert run is not None
     dock.hide()
     assert not run.stopped()
@@ -519,9 +520,9 @@ def test_out_of_its_dock_the_widget_stops_its_run_and_forgets_the_viewer(
     assert run.stopped()
     qtbot.waitUntil(finished(widget), timeout=180_000)
     open_in(viewer, slide_path)
-    assert len(widget.slide.picker.choices) == 2, "the first layer, and none"
+    assert widget.slide.picker.count() == 2, "the first layer, and none"
     dock.setWidget(widget)
-    assert len(widget.slide.picker.choices) == 3
+    assert widget.slide.picker.count() == 3
     widget.setParent(None)  # qtbot deletes it
 
 

@@ -29,6 +29,7 @@ from napari_nh2st.widgets.compare.measured_source import MeasuredSource
 from napari_nh2st.widgets.compare.mpp_box import MppBox
 from napari_nh2st.widgets.compare.other_slide import OtherSlide
 from napari_nh2st.widgets.compare.scatter import GeneScatter
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.export_button import ExportButton
@@ -62,7 +63,8 @@ class CompareControls(QWidget):
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = napari_viewer
-        self.slide = SlideChoice(napari_viewer)
+        self.connections = Connections()
+        self.slide = SlideChoice(napari_viewer, self.connections)
         self.current = CurrentPrediction(napari_viewer)
         self.source = MeasuredSource()
         self.other_slide = OtherSlide()
@@ -168,7 +170,7 @@ class CompareControls(QWidget):
         device.addWidget(self.reset)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Slide", self.slide.picker.native)
+        form.addRow("Slide", self.slide.picker)
         form.addRow("µm/px", self.slide.mpp)
         form.addRow("Measured", self.source)
         form.addRow(self.source.summary)

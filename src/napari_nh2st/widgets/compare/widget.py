@@ -71,7 +71,7 @@ class CompareWidget(ShownComparison):
         self._on_model(self.model.config)
         self._follow()
         # Not methods of the widget: Qt calls none of those once the widget is gone.
-        self.destroyed.connect(self.slide.close)
+        self.destroyed.connect(self.connections.close)
         self.destroyed.connect(self.current.close)
         self.destroyed.connect(self.section.abandon)
         self.destroyed.connect(self._scoring.abandon)
@@ -410,7 +410,7 @@ class CompareWidget(ShownComparison):
 
     def _follow(self) -> None:
         self.setAcceptDrops(True)
-        self.slide.follow()
+        self.connections.open()
         self.current.follow()
         self._take_current_model()
         self.viewer.layers.events.inserted.connect(self._on_inserted)
@@ -429,7 +429,7 @@ class CompareWidget(ShownComparison):
         self.section.close()
         self.beside.setChecked(False)
         self.viewer.events.theme.disconnect(self._on_theme)
-        self.slide.close()
+        self.connections.close()
         self.current.close()
 
     def _on_theme(self, _event: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""What was predicted: which prediction, its shown gene, and what to do with it next."""
+"""Result of a prediction: the current heatmap, its shown gene, and what to do with it next."""
 
 from typing import TYPE_CHECKING
 
@@ -6,15 +6,17 @@ from anndata import AnnData
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
 from superqt import QSearchableComboBox
+from superqt.utils import signals_blocked
 
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.notifications import show_error
+from napari_nh2st.widgets.dock import open_dock
 from napari_nh2st.widgets.prediction_export import PredictionExport
 
 if TYPE_CHECKING:
     import napari
 
 _MIN_CHARACTERS = 20
+_NOT_KNOWN = "reliability not known"
 
 
 class PredictionResult(QWidget):
@@ -62,7 +64,7 @@ class PredictionResult(QWidget):
         layout.addRow("Heatmap", current.picker)
         layout.addRow("Show gene", shown)
         layout.addRow(self.export)
-        self.open_genes.clicked.connect(self._open_genes)
+        self.open_genes.clicked.connect(lambda: open_dock(self.viewer, "Genes"))
         self.gene.currentTextChanged.connect(self._on_chosen)
         current.changed.connect(self._on_current)
         current.shown.connect(self._on_shown)
@@ -75,36 +77,25 @@ class PredictionResult(QWidget):
 
     def _on_current(self) -> None:
         heatmap = self.current.heatmap
-        self.gene.blockSignals(True)
-        self.gene.clear()
-        if heatmap is not None:
-            genes = _best_first(heatmap.prediction)
-            self.gene.addItems(genes)
-            for row, known in enumerate(heatmap.prediction.var["reliability"][genes]):
-                words = f"held-out PCC {known:.2f}" if known == known else "reliability not known"
-                self.gene.setItemData(row, words, Qt.ItemDataRole.ToolTipRole)
-            self.gene.setCurrentText(heatmap.gene)
-        self.gene.blockSignals(False)
+        with signals_blocked(self.gene):
+            self.gene.clear()
+            if heatmap is not None:
+                genes = _best_first(heatmap.prediction)
+                self.gene.addItems(genes)
+                for row, known in enumerate(heatmap.prediction.var["reliability"][genes]):
+                    text = f"held-out PCC {known:.2f}" if known == known else _NOT_KNOWN
+                    self.gene.setItemData(row, text, Qt.ItemDataRole.ToolTipRole)
+                self.gene.setCurrentText(heatmap.gene)
 
     def _on_shown(self, gene: str) -> None:
         """The gene was switched elsewhere."""
-        self.gene.blockSignals(True)
-        self.gene.setCurrentText(gene)
-        self.gene.blockSignals(False)
+        with signals_blocked(self.gene):
+            self.gene.setCurrentText(gene)
 
     def _on_chosen(self, gene: str) -> None:
         heatmap = self.current.heatmap
         if heatmap is not None and gene in heatmap.prediction.var_names:
             self.current.show_gene(gene)
-
-    def _open_genes(self) -> None:
-        window = getattr(self.viewer, "window", None)
-        if window is None:
-            return
-        try:
-            window.add_plugin_dock_widget("napari-nh2st", "Genes", tabify=True)
-        except Exception as error:  # napari's own, when a dock cannot be made
-            show_error(f"The Genes widget could not be opened: {error}")
 
 
 def _best_first(prediction: AnnData) -> list[str]:

@@ -1,0 +1,69 @@
+"""Picker of what is predicted: the whole slide, what is in view, or the shapes of a layer."""
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Shapes
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.layers.keys import MARKER_KEY
+from napari_nh2st.layers.regions import polygons_on_slide
+from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.widgets.layer_picker import LayerPicker
+from napari_nh2st.widgets.predict.run import Box
+
+WHOLE = "whole slide"
+IN_VIEW = "what is in view now"
+
+
+class RegionPicker(LayerPicker):
+    """Offers the whole slide, the view, and each Shapes layer.
+
+    Parameters
+    ----------
+    viewer, connections
+        As in :class:`~napari_nh2st.widgets.layer_picker.LayerPicker`.
+    """
+
+    def __init__(self, viewer: ViewerModel, connections: Connections) -> None:
+        super().__init__(
+            viewer, connections, _may_be_region, first={WHOLE: WHOLE, IN_VIEW: IN_VIEW}
+        )
+        self.setToolTip("Where to predict: draw polygons in a Shapes layer to take only those")
+
+    def polygons(self, slide_layer: Image, view: Box | None) -> tuple[NDArray[np.float64], ...]:
+        """What is picked as polygons, each (n, 2) corners (y, x) in full-resolution pixels.
+
+        Parameters
+        ----------
+        slide_layer
+            Shows the slide.
+        view
+            What of it is in view.
+
+        Returns
+        -------
+        tuple of ndarray
+            Empty for the whole slide.
+
+        Raises
+        ------
+        InputError
+            The slide is not in view, or the layer has no shape with an area.
+        """
+        picked = self.value
+        if picked == WHOLE:
+            return ()
+        if picked == IN_VIEW:
+            if view is None:
+                raise InputError("No part of the slide is in view: move to it, or take all of it.")
+            y0, x0, y1, x1 = view
+            return (np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]]),)
+        polygons = polygons_on_slide(picked, slide_layer)
+        if not polygons:
+            raise InputError(f"Layer {picked.name!r} has no shape with an area: draw a polygon.")
+        return polygons
+
+
+def _may_be_region(layer: Layer) -> bool:
+    return isinstance(layer, Shapes) and not layer.metadata.get(MARKER_KEY)

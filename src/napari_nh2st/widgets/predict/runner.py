@@ -1,0 +1,287 @@
+"""Run of a prediction: what comes of it fills a heatmap, and how far it is stands in the dock."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from anndata import AnnData
+from napari.layers import Image
+from psygnal import Signal
+from qtpy.QtCore import QObject, QTimer
+
+from napari_nh2st.cache import cache_folder
+from napari_nh2st.durations import duration
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.events import Finished, Started, TilesDone
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.jobs import JobFailed
+from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.layers.domains import carry_domains, move_domains
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import STOPPED_KEY
+from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.child_jobs import Jobs, JobThread
+from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.notifications import show_error, show_warning
+from napari_nh2st.widgets.predict.run import Box, PredictionRun
+from napari_nh2st.widgets.run_controls import RunControls
+
+_SECONDS_BETWEEN_REFRESHES = 0.25
+_MS_BETWEEN_LOOKS = 300
+
+
+class Choice(NamedTuple):
+    """What makes a run the same as another: a run that was stopped is continued by its like."""
+
+    path: Path
+    image: int
+    mpp: tuple[float, float] | None
+    model: str
+    settings: PredictSettings
+
+
+class PredictionRunner(QObject):
+    """Runs one prediction at a time in the child process.
+
+    Parameters
+    ----------
+    current
+        The viewer's predictions; the new one becomes the current one.
+    controls
+        Shows how far it is.
+    first_gene
+        Gives the gene to show of a new prediction.
+    view_box
+        Gives what of a layer's slide is in view.
+    parent
+        The dock.
+
+    Attributes
+    ----------
+    slide_layer
+        Layer of the slide that is, or was last, predicted.
+    ended
+        Emitted with whether it was stopped, when a run has ended.
+    """
+
+    ended = Signal(bool)
+
+    def __init__(
+        self,
+        current: CurrentPrediction,
+        controls: RunControls,
+        first_gene: Callable[[AnnData], str],
+        view_box: Callable[[Image | None], Box | None],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.slide_layer: Image | None = None
+        self.run: PredictionRun | None = None
+        self.thread_of_job = JobThread(self)
+        self._current = current
+        self._controls = controls
+        self._first_gene = first_gene
+        self._view_box = view_box
+        self._filled: Heatmap | None = None
+        self._choice: Choice | None = None
+        self._foreseen: list[str] = []
+        self._keeps = True
+        self._refreshed = 0.0
+        self.thread_of_job.event.connect(self._on_event)
+        self.thread_of_job.failed.connect(self._on_error)
+        self.thread_of_job.finished.connect(self._on_finished)
+        self._look_timer = QTimer(self)
+        self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
+        self._look_timer.timeout.connect(self._look)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a prediction runs."""
+        return self.run is not None
+
+    def start(
+        self,
+        jobs: Jobs,
+        layer: Image,
+        slide: Slide,
+        choice: Choice,
+        keep_bytes: float | None,
+        foreseen: list[str],
+    ) -> None:
+        """Predict.
+
+        Parameters
+        ----------
+        jobs
+            Runs it.
+        layer, slide
+            The slide.
+        choice
+            Model and settings.
+        keep_bytes
+            Most that is kept of all results; None keeps none.
+        foreseen
+            Notices that the user has read already.
+        """
+        self.slide_layer, self._filled = layer, None
+        self._choice, self._foreseen = choice, foreseen
+        self._keeps = keep_bytes is not None
+        self.run = PredictionRun(
+            jobs,
+            slide,
+            choice.model,
+            choice.settings,
+            self._view_box(layer),
+            cache_folder("predictions") if self._keeps else None,
+            *(() if keep_bytes is None else (keep_bytes,)),
+        )
+        self._controls.show_running(True)
+        self._controls.status.setText("Starting …")
+        self.thread_of_job.start(self.run.events, f"Predicting {layer.name}")
+        self._look_timer.start()
+
+    def stop(self) -> None:
+        """Stop after the batch under way."""
+        if self.run is not None:
+            self.run.stop()
+            self._controls.cancel.setEnabled(False)
+            self._controls.status.setText("Stopping …")
+
+    def end(self) -> None:
+        """Stop with the dock; whoever else shows the prediction waits for its end."""
+        if self.run is not None:
+            self.run.stop()
+        if self._filled is not None:
+            self._filled.set_filling(False)
+
+    def continues(self, heatmap: Heatmap | None, choice: Choice | None) -> bool:
+        """Whether a run of this choice would go on with the one that was stopped in a heatmap."""
+        stopped = None if heatmap is None else heatmap.layer.metadata.get(STOPPED_KEY)
+        return stopped is not None and stopped == choice and _n_done(heatmap) > 0
+
+    def _on_event(self, event: Any) -> None:
+        match event:
+            case Loading():
+                self._controls.status.setText("Loading the model and looking for tissue …")
+            case Started():
+                self._on_started(event)
+            case TilesDone():
+                # Each of these makes Qt paint the whole window again.
+                if time.monotonic() - self._refreshed > _SECONDS_BETWEEN_REFRESHES:
+                    self._show_progress(event)
+            case Finished():
+                self._refresh()
+                if self._filled is not None:
+                    self._filled.layer.metadata.pop(STOPPED_KEY, None)
+                self._controls.bar.setValue(self._controls.bar.maximum())
+                failed = f", {event.n_failed} could not be read" if event.n_failed else ""
+                self._controls.status.setText(
+                    f"{event.prediction.n_obs:,} tiles in {duration(event.seconds)}{failed}"
+                )
+                if event.n_failed:
+                    show_warning(f"{event.n_failed} tiles could not be read and have no value.")
+
+    def _on_started(self, event: Started) -> None:
+        assert self.slide_layer is not None
+        # After the layer is there: a notification takes its time to be drawn as well.
+        notices = [notice for notice in event.notices if notice not in self._foreseen]
+        QTimer.singleShot(0, lambda: _warn(notices))
+        if self.slide_layer in self._current.viewer.layers:
+            self._filled = self._show_on(self.slide_layer, event.prediction)
+            self._filled.set_filling(True)
+            self._filled.layer.metadata[STOPPED_KEY] = self._choice
+            self._current.choose(self._filled)
+        before = f"; {event.done:,} of them were computed before" if event.done else ""
+        self._controls.show_progress(
+            event.done,
+            event.total,
+            f"{event.total:,} tiles on {event.device} in {event.precision}{before}",
+        )
+        self.thread_of_job.show_progress(event.done, event.total)
+
+    def _show_on(self, slide_layer: Image, prediction: AnnData) -> Heatmap:
+        """Show a prediction in the layer of the former run, or in a new one.
+
+        It is new where there is no former one, or where the user named that to keep it.
+        """
+        viewer, heatmap = self._current.viewer, self._current.made_for(slide_layer)
+        if heatmap is None:
+            heatmap = Heatmap.add(viewer, slide_layer, prediction, self._first_gene(prediction))
+            if not viewer.canvas.grid.enabled:
+                self._current.hide_below(heatmap)
+            return heatmap
+        former = heatmap.prediction
+        carry_domains(former, prediction)
+        heatmap.take(prediction, slide_layer)
+        move_domains(viewer, heatmap, former)
+        if not heatmap.layer.visible:  # hidden since, by Compare or by hand: Run is to be seen
+            heatmap.layer.visible = True
+        return heatmap
+
+    def _show_progress(self, event: TilesDone) -> None:
+        self._controls.bar.setValue(event.done)
+        self._controls.status.setText(
+            f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
+            f"{duration(event.seconds_left)} left"
+        )
+        self._refresh(filling=True)
+        # By itself: napari's bar lets Qt paint at once.
+        QTimer.singleShot(0, lambda: self.thread_of_job.show_progress(event.done, event.total))
+
+    def _refresh(self, filling: bool = False) -> None:
+        self._refreshed = time.monotonic()
+        if self._filled is not None and self._filled.layer in self._current.viewer.layers:
+            self._filled.refresh(filling=filling)
+            self._filled.filled.emit()
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, InputError):
+            message = str(error)
+        else:
+            known = isinstance(error, JobFailed)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            message = f"The prediction failed: {reason.rstrip('.')}."
+            if self._keeps and self._controls.bar.value() > 0:
+                message += " What was done is kept: Run goes on from there."
+        show_error(message)
+        self._controls.status.setText(message)
+
+    def _on_finished(self) -> None:
+        stopped = self.run is not None and self.run.stopped()
+        self.run = None
+        self._look_timer.stop()
+        self._controls.show_running(False)
+        if stopped:
+            self._say_stopped()
+        if self._filled is not None:
+            self._filled.set_filling(False)
+        self.ended.emit(stopped)
+
+    def _say_stopped(self) -> None:
+        self._refresh()
+        bar = self._controls.bar
+        if self._filled is not None:
+            bar.setValue(_n_done(self._filled))
+        kept = "what is done is kept" if self._keeps else "what is done is shown, but not kept"
+        self._controls.status.setText(
+            f"Stopped at {bar.value():,} of {bar.maximum():,} tiles; {kept}."
+            if bar.value() > 0
+            else "Stopped before the first tile."
+        )
+
+    def _look(self) -> None:
+        box = self._view_box(self.slide_layer)
+        if self.run is not None and box is not None:
+            self.run.look_at(box)
+
+
+def _n_done(heatmap: Heatmap | None) -> int:
+    """How many tiles have values."""
+    return 0 if heatmap is None else int(np.isfinite(heatmap.values_of(heatmap.gene)).sum())
+
+
+def _warn(notices: Iterable[str]) -> None:
+    for notice in notices:
+        show_warning(notice)
