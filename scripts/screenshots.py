@@ -57,9 +57,7 @@ def make_pictures(folder: Path) -> bool:
     train.folder.show_value(str(folder / "synthetic"))
     checked = wait(lambda: not train.sections.checks.is_busy)
     viewer.open(sections[2].slide, plugin="napari-nh2st")
-    # The scale bar has moved into the canvas with napari 0.9.
-    overlays = viewer.canvas.overlays if hasattr(viewer, "canvas") else viewer
-    overlays.scale_bar.visible = True
+    viewer.canvas.overlays.scale_bar.visible = True
     train.start()
     trained = checked and wait(lambda: not train.is_running)
     if not trained or train.model_folder is None:

@@ -121,7 +121,7 @@ def test_the_picture_stands_still(
 ) -> None:
     layer = open_slide_layer(viewer, tmp_path / "a.tif")
     slide = open_choice()
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = viewer.scene.camera
     camera.center, camera.zoom = (30.0, 40.0), 4.0
     slide.mpp.setValue(0.5)
     np.testing.assert_allclose(layer.world_to_data(camera.center[-2:]), (30, 40))

@@ -155,8 +155,7 @@ def _scale(viewer: ViewerModel, layer: Image, mpp: Mpp, others: Sequence[Layer])
         # Measured spots follow their slide by themselves: they are there already.
         _move(other, moved @ place @ np.linalg.inv(_to_world(other)))
         other.units = (*other.units[:-2], unit, unit)
-    # The camera has moved into the scene with napari 0.9.
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = viewer.scene.camera
     center = moved @ (*camera.center[-2:], 1.0)
     camera.center = (*camera.center[:-2], *center[:2])
     camera.zoom /= float(np.sqrt(abs(np.linalg.det(moved[:2, :2]))))

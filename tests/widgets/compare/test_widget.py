@@ -130,8 +130,7 @@ def points(viewer: ViewerModel) -> dict[str, Points]:
 
 
 def grid_of(viewer: ViewerModel) -> Any:
-    """Which has moved into the canvas with napari 0.9."""
-    return getattr(viewer, "canvas", viewer).grid
+    return viewer.canvas.grid
 
 
 def jobs_of(widget: CompareWidget) -> LocalJobs:
@@ -809,7 +808,7 @@ def test_side_by_side_is_a_grid_of_two_slides_and_leaves_the_viewer_as_it_was(
     other = viewer.add_image(np.zeros((4, 4)), name="other")
     viewer.layers.move(viewer.layers.index(other), 0)
     before = [(layer.name, layer.visible) for layer in viewer.layers]
-    camera = getattr(viewer, "scene", viewer).camera
+    camera = viewer.scene.camera
     camera.center, camera.zoom = (0.0, 90.0, 40.0), 7.0
     done.beside.click()
     assert grid_of(viewer).enabled
