@@ -1,4 +1,4 @@
-"""Where the package keeps what can be made again: coarse levels, the sample slide."""
+"""Folder of what can be made again: coarse levels, the sample slide."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What can be wrong with a user's input, each with a message fit to be shown as it is."""
+"""Errors of a user's input, each with a message fit to be shown as it is."""
 
 
 class InputError(Exception):

@@ -20,16 +20,16 @@ from filelock import FileLock, Timeout
 from napari_nh2st.errors import InputError
 
 _LOCK, _OLD, _NEW = "lock", "old", "new"
-"""In a draft's folder: its lock, what is replaced, and the folder of the draft itself."""
+"""Names in a draft's folder: its lock, what is replaced, and the folder of the draft itself."""
 
 _INFIX = ".nh2st-"
-"""In the name of such a folder, before what tells drafts of one place apart."""
+"""Part of the name of such a folder, before what is unique to a draft."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """What file systems answer that have no locks, such as some network shares."""
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What file systems answer that cannot be told to bring something to the disk."""
+"""What file systems answer that know no way to bring something to the disk."""
 
 
 class InUse(InputError):
@@ -42,7 +42,7 @@ class Lock:
     Parameters
     ----------
     path
-        Of the file, made if it is not there; its folder must exist.
+        The file, made if it is not there; its folder must exist.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def recover(path: Path) -> None:
 
 
 def recover_all_in(folder: Path) -> None:
-    """The same for all that is written in a folder; for one that nobody else writes to."""
+    """Recover all that is written in a folder; for one that nobody else writes to."""
     with suppress(OSError):
         for entry in [*folder.iterdir()]:
             if entry.name.startswith(".") and _INFIX in entry.name:

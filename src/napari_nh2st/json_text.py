@@ -6,7 +6,7 @@ from typing import Any
 
 _DEEPEST = 64
 _MOST_DIGITS = 19
-"""Of a whole number: those of 2⁶³."""
+"""Digits of a whole number: those of 2⁶³."""
 
 
 def parse_json(text: str | bytes) -> Any:

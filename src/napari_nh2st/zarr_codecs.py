@@ -22,7 +22,7 @@ def refuse_pickles(folder: Path, parts: Iterable[str] | None = None) -> None:
     Parameters
     ----------
     folder
-        Of the store, zarr 2 or 3.
+        Folder of the store, zarr 2 or 3.
     parts
         Paths of the arrays that will be read; all of the store's by default.
 

@@ -1,4 +1,4 @@
-"""What can be asked of a prediction. Names are loaded when first used; none of them needs torch."""
+"""Analyses of a prediction. Names are loaded when first used; none of them needs torch."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How smooth each gene's map is."""
+"""Smoothness of each gene's map."""
 
 import numpy as np
 import pandas as pd

@@ -13,7 +13,7 @@ from napari_nh2st.analysis.scores import ERRORS, summarize
 from napari_nh2st.prediction.schema import MEASURED, notes
 
 _SCORES = ("pcc", "pcc_low", "pcc_high", *ERRORS)
-"""Of each gene, in this order."""
+"""Columns of each gene's scores, in this order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,5 +100,5 @@ def comparison_of(prediction: AnnData) -> KeptComparison:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: files give numbers of NumPy."""
+    """A value as JSON has it: files give numbers of NumPy."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""Colours for domains that are told apart with any colour vision."""
+"""Colours for domains, distinct with any colour vision."""
 
 # The first seven are Okabe & Ito 2008. Each further one is, of those that are neither very light,
 # very dark nor grey, the colour farthest from all before it: by the least CIE Lab distance among

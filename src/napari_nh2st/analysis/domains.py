@@ -28,7 +28,7 @@ _BATCH = 8192
 _GENES_AT_ONCE = 64
 
 _DECIMALS = 5
-"""Of components, the largest value being 1."""
+"""Digits of components, the largest value being 1."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _FIRST_RESOLUTION = 0.5
 _WIDENING = 4.0
 _RESOLUTIONS = (1e-4, 1e4)
 _NARROWEST = 1.005
-"""Resolutions nearer to each other than this factor are not told apart."""
+"""Resolutions nearer to each other than this factor count as one."""
 
 _AT_ONCE = 4096
 
@@ -42,7 +42,7 @@ class Communities:
     labels
         (points,) int from 0.
     resolution
-        Of the modularity that gave them.
+        Resolution of the modularity that gave them.
     sampled
         Points in the graph.
     """
@@ -71,7 +71,7 @@ def leiden(
     resolution
         Takes this one, and as many communities as it gives.
     seed
-        Of sample and search.
+        Seed of sample and search.
     stop
         Ends the work early.
 

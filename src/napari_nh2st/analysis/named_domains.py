@@ -59,13 +59,13 @@ class NamedDomains:
         return cls(labels, names, _written_markers(prediction, names))
 
     def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
-        """With the labels of a former prediction's tiles for those at the same places."""
+        """The same domains on another prediction: tiles at the same places keep their labels."""
         known = dict(zip(_places(former), self.labels.tolist(), strict=True))
         labels = np.array([known.get(place, 0) for place in _places(prediction)], np.int64)
         return replace(self, labels=labels)
 
     def renamed(self, number: int, name: str) -> "NamedDomains":
-        """With another name for one domain.
+        """The same domains with another name for one.
 
         Raises
         ------

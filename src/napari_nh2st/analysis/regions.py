@@ -155,7 +155,7 @@ def tiles_in_region(
     polygon
         (n, 2) corners (y, x) in full-resolution pixels.
     name
-        Of the region, for the message.
+        Name of the region, for the message.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
     bootstrap
         Resamples for the interval; 0 for none.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------

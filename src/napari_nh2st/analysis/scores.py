@@ -1,4 +1,4 @@
-"""How well predictions fit what was measured, gene by gene and all in all."""
+"""Scores of predictions against measurements: correlations and errors, with intervals."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ def gene_scores(
     bootstrap
         Resamples; 0 for no interval. Memory is 8 bytes × resamples × genes.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def bootstrap_pcc(
         Each draws as many spots from each section as it has, with replacement; all genes see the
         same draws.
     seed
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------

@@ -89,7 +89,8 @@ def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
     Parameters
     ----------
     names
-        As somebody wrote them. Capitals do not matter, unless the panel tells genes apart by them.
+        As somebody wrote them. Capitals do not matter, unless genes of the panel differ in
+        nothing else.
     panel
         The genes there are.
 
@@ -124,7 +125,8 @@ def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.flo
     prediction
         Tiles × genes.
     genes
-        Of the prediction, as :func:`match_genes` finds them. A gene without variance counts as 0.
+        Genes of the prediction, as :func:`match_genes` finds them. A gene without variance
+        counts as 0.
 
     Returns
     -------

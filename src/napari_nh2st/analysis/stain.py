@@ -1,4 +1,4 @@
-"""What stain a model saw, and how far from it that of a slide is."""
+"""Stain that a model was trained on, and the distance of a slide's stain from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _LEAST_TISSUE = 0.05
 
 _FEWEST_FIELDS = 10
 _LEAST_SPREAD = 1e-4
-"""Of a descriptor: less than the rounding to 8 bits makes."""
+"""Spread of a descriptor: less than the rounding to 8 bits makes."""
 
 _DARKER, _PALER = 1.2, 1 / 1.2
 _OTHER_SHARE = 0.05
@@ -119,7 +119,7 @@ def profile_of(config: "ModelConfig") -> StainProfile | None:
     Parameters
     ----------
     config
-        Of the model, with the profile in ``training["stain"]``.
+        Description of the model, with the profile in ``training["stain"]``.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def stain_distance(profile: StainProfile, descriptors: NDArray[np.floating]) -> 
     Parameters
     ----------
     profile
-        Of the model.
+        Profile of the model.
     descriptors
         (m, 6) of the slide.
 

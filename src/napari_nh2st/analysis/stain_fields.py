@@ -39,7 +39,7 @@ def slide_stain(
     mpp
         µm/px of the fields, which are 64 px wide: that of the profile to be compared with.
     seed
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What stands out in one tile of a prediction, and which tiles are around it."""
+"""Genes that stand out in one tile, and the tiles around it."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from napari_nh2st.spots.positions import centers
 from napari_nh2st.tiles.neighborhoods import neighborhoods
 
 _SPARE = 28
-"""With four times the wanted ones, enough tiles for the nearest and all that tie with them."""
+"""Tiles beyond four times the wanted ones: enough for the nearest and all that tie with them."""
 
 
 def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What is printed: results on stdout, everything else on stderr, neither able to steer a terminal.
+"""Output of the command: results on stdout, everything else on stderr, safe for terminals.
 
 Names of files and genes, model cards and error messages come from other people's files. What in
 them is no printable character is shown as its escape, as in Python's source. All goes through here.

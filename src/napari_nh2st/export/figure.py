@@ -36,7 +36,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 _SOFTWARE = "napari-nh2st"
 _NOTES = (b"Software\0napari-nh2st", b"<dc:title>napari-nh2st", b"/Creator (napari-nh2st")
-"""As PNG, SVG and PDF have it."""
+"""The software that made a figure, as it stands in the bytes of PNG, SVG and PDF."""
 _NOTE_WITHIN = 2**16
 """Bytes of the file's beginning or end."""
 
@@ -114,7 +114,7 @@ def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
     path
         ``.png``, ``.svg`` or ``.pdf``.
     options
-        Of matplotlib's ``savefig``.
+        Options of matplotlib's ``savefig``.
     """
     field = "Software" if path.suffix.lower() == ".png" else "Creator"
     figure.savefig(path, metadata={field: _SOFTWARE}, **options)

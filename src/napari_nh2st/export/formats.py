@@ -122,7 +122,7 @@ def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
     Parameters
     ----------
     path
-        Its name's end tells the format: ``.spatialdata.zarr`` and ``.ome.zarr`` before ``.zarr``.
+        Its ending gives the format: ``.spatialdata.zarr`` and ``.ome.zarr`` before ``.zarr``.
     name
         The format's name, which wins.
 
@@ -164,11 +164,11 @@ def export(
     prediction
         From :func:`~napari_nh2st.inference.predict`, at tiles, or at spots.
     path
-        File to write. Its name's end tells the format: ``.h5ad`` and ``.zarr`` (AnnData),
+        File to write. Its ending gives the format: ``.h5ad`` and ``.zarr`` (AnnData),
         ``.spatialdata.zarr``, ``.geojson`` (for QuPath), ``.csv``, ``.ome.zarr`` (heatmaps),
         ``.png``, ``.svg`` and ``.pdf`` (figures).
     format
-        Name of a format in :data:`FORMATS`, where the file's name does not tell it.
+        Name of a format in :data:`FORMATS`, where the file's ending does not give it.
     genes
         Which, in this order. None for all, or for the most reliable one in a figure.
     domains

@@ -63,7 +63,7 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
     Parameters
     ----------
     table
-        Of tiles, of regions, of genes.
+        Table of tiles, regions or genes.
     path
         Ends in .csv.
     overwrite

@@ -22,9 +22,9 @@ class Placement:
     Parameters
     ----------
     device
-        Of torch.
+        torch's device.
     dtype
-        Of the convolutions.
+        Type of the convolutions.
     batch_size
         Tiles per step.
     reader_threads

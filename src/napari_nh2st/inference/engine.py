@@ -111,7 +111,7 @@ def predict_events(
     focus: Focus | None = None,
     kept: Path | str | None = None,
 ) -> Generator[Event, None, None]:
-    """The same work as :func:`predict`, telling how it goes.
+    """Predict as :func:`predict` does, as a generator of events.
 
     Closing the generator stops the work; what was done stays in the store beside the output.
 

@@ -1,4 +1,4 @@
-"""What a running prediction tells. The widget, the command line and the tests read the same."""
+"""Events of a running prediction. The widget, the command line and the tests read the same."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Started:
     notices
         Sentences the user should read, such as that the model is untrained.
     stain_distance
-        Of the slide from what the model saw, see
+        Distance of the slide's stain from what the model saw, see
         :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
     """
 
@@ -53,7 +53,7 @@ class TilesDone:
     done, total
         Tiles finished so far, and all.
     tiles_per_s
-        Of this run.
+        Rate of this run.
     seconds_left
         At that rate.
     """
@@ -77,7 +77,7 @@ class Finished:
     n_failed
         Tiles without a value; ``obs["status"]`` says why.
     seconds
-        Of this run.
+        Duration of this run.
     """
 
     prediction: AnnData

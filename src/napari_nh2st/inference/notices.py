@@ -1,4 +1,4 @@
-"""What does not fit between a slide and a model. The same words in docks, command and Python.
+"""Notices on a slide and a model that do not fit. The same words in docks, command and Python.
 
 Nothing here needs torch.
 """
@@ -45,7 +45,7 @@ def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = Non
     slide
         With or without a µm/px.
     config
-        Of the model; one without a stain profile says nothing of the stain.
+        Description of the model; without a stain profile, nothing is said of the stain.
     tissue
         Where to look; found by default.
     """
@@ -93,7 +93,7 @@ def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig
     pitch_um
         Distance between tiles.
     config
-        Of the model.
+        Description of the model.
 
     Returns
     -------

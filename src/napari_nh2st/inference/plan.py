@@ -1,4 +1,4 @@
-"""What a prediction will do, settled before it starts: genes, tiles, level, and what to warn of."""
+"""Plan of a prediction, settled before it starts: genes, tiles, level, and notices."""
 
 import hashlib
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Plan:
     notices
         Sentences the user should read.
     stain_distance
-        Of the slide from what the model saw, see
+        Distance of the slide's stain from what the model saw, see
         :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
     """
 

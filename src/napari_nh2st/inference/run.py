@@ -52,7 +52,7 @@ class Run:
         self.failures |= failures
 
     def own_failures(self, failures: dict[int, str]) -> dict[int, str]:
-        """Of tiles that could not be read, the rows that have no value for it.
+        """The rows among tiles that could not be read, which have no value for it.
 
         The others were wanted for their neighbors' sake: beyond the rows, or done before.
         """
@@ -63,7 +63,7 @@ class Run:
     def as_stored(self, tiles: NDArray[np.int64], values: NDArray[np.float32]) -> Rows:
         """Values by the numbers that tiles have in the store.
 
-        Neighbors that failed are told with them: what was predicted without them is not taken
+        Neighbors that failed come with them: what was predicted without them is not taken
         over.
         """
         new = np.array(sorted(self._failed_neighbors - self._stored_neighbors), np.int64)
@@ -72,7 +72,7 @@ class Run:
         return self._place[np.concatenate([tiles, new])], np.concatenate([values, nothing])
 
     def all_as_stored(self) -> Rows:
-        """The same of all that is done."""
+        """Values of all that is done, by the numbers that tiles have in the store."""
         self._stored_neighbors = set()
         tiles = np.flatnonzero(self.is_done)
         return self.as_stored(tiles, np.asarray(self.prediction.X[tiles], np.float32))

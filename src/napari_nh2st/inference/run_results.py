@@ -1,4 +1,4 @@
-"""What a run has computed, on disk: beside its output, in a folder of kept results, or rescued."""
+"""Results of a run on disk: beside its output, in a folder of kept results, or rescued."""
 
 import logging
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class RunResults:
     Parameters
     ----------
     identity
-        Of the prediction, see :class:`~napari_nh2st.inference.store.ResultStore`.
+        Identity of the prediction, see :class:`~napari_nh2st.inference.store.ResultStore`.
     n_genes
         Columns.
     output

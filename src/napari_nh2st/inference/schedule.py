@@ -1,4 +1,4 @@
-"""Which tiles come first."""
+"""Order of the tiles."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -107,7 +107,7 @@ class Schedule:
             yield batch
 
     def _keys(self, box: tuple[float, float, float, float] | None) -> tuple[NDArray[Any], ...]:
-        """Of the tiles that are left, the last the most important."""
+        """Tiles that are left, the most important last."""
         unseen = self._unseen(box)
         rank = self._rank[self._left]
         if self._in_blocks:

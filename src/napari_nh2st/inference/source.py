@@ -1,4 +1,4 @@
-"""Where on a slide's levels the pixels of tiles lie."""
+"""Pixels of tiles on a slide's levels."""
 
 from dataclasses import dataclass
 

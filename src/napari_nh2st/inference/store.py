@@ -283,7 +283,7 @@ def _lock_of(store: Path) -> Path:
 
 
 def _number(file: Path) -> int:
-    """Of a file of rows, from 1; 0 of others."""
+    """Number of a file of rows, from 1; 0 for other files."""
     return int(file.stem) if file.suffix == ".npz" and file.stem.isdecimal() else 0
 
 

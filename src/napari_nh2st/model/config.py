@@ -1,4 +1,4 @@
-"""What a model says of itself: `config.json`, without its weights and without torch."""
+"""Description of a model: `config.json`, without its weights and without torch."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ _LARGEST_CONFIG = 16 * 1024**2
 """Bytes of a file; that of a panel of 100,000 genes has some 6 MB."""
 
 _MOST_PROBLEMS = 100
-"""Of a config that are looked at for the first one to name."""
+"""Problems of a config that are looked at for the first one to name."""
 
 _LONGEST_SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -186,7 +186,7 @@ def untrained_config(
     Parameters
     ----------
     name, panel
-        Of the model.
+        Name and genes of the model.
     context
         ``"query"``, ``"average"`` or ``"neighborhood"``.
     mpp

@@ -60,7 +60,7 @@ def new_model(config: ModelConfig, seed: int) -> Model:
     config
         What to build; its ``training`` is replaced.
     seed
-        Of the weights. The caller's random state is left as it was.
+        Seed of the weights. The caller's random state is left as it was.
 
     Raises
     ------

@@ -82,7 +82,7 @@ class NeighborhoodEncoder(nn.Module):
         return self.from_projected(self.conv1.lin(x), operator, mask)
 
     def from_projected(self, x: Tensor, operator: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The same for nodes that went through the first convolution's Θ: (b, n, hidden)."""
+        """The convolution for nodes that went through the first convolution's Θ: (b, n, hidden)."""
         x = (operator @ x + self.conv1.bias).relu()
         x = self.conv2(x, operator).relu()
         return masked_mean(x, mask)

@@ -38,13 +38,13 @@ def import_checkpoint(
     panel
         The genes, in the order of the network's outputs; the checkpoint does not name them.
     name
-        Of the model.
+        Name of the model.
     mpp
         µm/px of the tiles it was trained on.
     pitch_um
         Distance between its training spots.
     heads
-        Of the cross-attention; no weight's shape tells.
+        Heads of the cross-attention, which no weight's shape shows.
 
     Raises
     ------

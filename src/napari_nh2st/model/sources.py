@@ -1,4 +1,4 @@
-"""Where models are found: bundled with the package, in a folder, or on the Hugging Face Hub."""
+"""Sources of models: bundled with the package, in a folder, or on the Hugging Face Hub."""
 
 import re
 from collections.abc import Sequence

@@ -56,11 +56,11 @@ def new_prediction(
     grid
         n tiles.
     config
-        Of the model.
+        Description of the model.
     genes
         Columns, of the model's panel.
     settings
-        Of the run, as JSON.
+        Settings of the run, as JSON.
 
     Returns
     -------
@@ -125,12 +125,12 @@ def spot_prediction(
     slide
         With or without its µm/px.
     config
-        Of the model.
+        Description of the model.
     mpp
         µm per full-resolution pixel, (y, x), by the spots' distance: it counts more than what the
         slide says.
     pitch_um, layout
-        Of the spots' array.
+        Distance between neighbors, and layout of the spots' array.
     section, donor
         Their names.
     run

@@ -107,7 +107,7 @@ def slide_name(prediction: AnnData) -> str:
 
 
 def slide_stem(prediction: AnnData) -> str:
-    """The same without its suffix."""
+    """Name of the slide's file without its suffix."""
     return Path(slide_name(prediction)).stem
 
 

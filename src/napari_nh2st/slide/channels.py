@@ -1,4 +1,4 @@
-"""What the channels of an image are: colours under white light, or dyes."""
+"""Meaning of the channels of an image: colours under white light, or dyes."""
 
 import re
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ def channels_meaning(
     n_channels
         How many the image has.
     labels
-        Of each channel; a missing one is None or empty.
+        Label of each channel; a missing one is None or empty.
     colors
-        Of each channel as hexadecimal RGB; empty where there is none.
+        Colour of each channel as hexadecimal RGB; empty where there is none.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What compressed data tell of themselves without being decoded."""
+"""Properties of compressed data, read without decoding it."""
 
 import struct
 

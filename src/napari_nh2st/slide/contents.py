@@ -1,4 +1,4 @@
-"""What a format's reader hands to `Slide`."""
+"""Contents of a slide's file, as a format's reader hands them to `Slide`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -48,7 +48,7 @@ def open_ome_zarr(folder: Path, image: ImageChoice = None) -> SlideContents:
     Parameters
     ----------
     folder
-        Of an image, or of numbered images as bioformats2raw lays them out.
+        Folder of an image, or of numbered images as bioformats2raw lays them out.
     image
         Which of them; see :func:`~napari_nh2st.slide.open_slide`.
 

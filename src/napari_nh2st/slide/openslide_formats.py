@@ -1,4 +1,4 @@
-"""Slides that only OpenSlide reads right, told by their content.
+"""Slides that only OpenSlide reads right, recognized by their content.
 
 Some formats are more than the file that is opened: a ``.mrxs`` is a small JPEG of the slide, whose
 pixels lie in the folder beside it. In others tiles overlap. Our own readers would show half the

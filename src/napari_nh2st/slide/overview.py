@@ -12,7 +12,7 @@ from napari_nh2st.slide.limits import max_decoded_bytes
 from napari_nh2st.slide.slide import Slide
 
 _COPIES = 4
-"""Of a chunk while it is averaged: the segment, the chunk, and what is summed up."""
+"""Copies of a chunk while it is averaged: the segment, the chunk, and what is summed up."""
 
 
 def slide_overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:
@@ -57,6 +57,6 @@ def _computed(array: Any, threads: int) -> NDArray[np.uint8]:
 
 
 def _threads(chunks: tuple[int, ...]) -> int:
-    """As many as there are cores, fewer where the chunks that they hold would fill the memory."""
+    """Number of threads: that of the cores, fewer where their chunks would fill the memory."""
     n_bytes = _COPIES * math.prod(chunks)
     return max(1, min(os.cpu_count() or 1, max_decoded_bytes() // n_bytes))

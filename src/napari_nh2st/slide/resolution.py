@@ -107,7 +107,7 @@ def from_leica(xml: str, width: int, height: int, occurrence: int = 0) -> Resolu
     xml
         Description of the collection.
     width, height
-        Of the image.
+        Size of the image.
     occurrence
         How many images of that size come before it.
     """
@@ -175,7 +175,7 @@ def ome_pixels(
     xml
         OME-XML.
     width, height
-        Of the image.
+        Size of the image.
     occurrence
         How many images of that size come before it.
     """

@@ -1,4 +1,4 @@
-"""How the samples of a TIFF page become RGB."""
+"""Conversion of the samples of a TIFF page to RGB."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -62,7 +62,7 @@ def tiff_images(
     Returns
     -------
     list of TiffImage
-        Of tissue, in the order of the file.
+        Images of tissue, in the order of the file.
     dict
         The associated images by name.
     list of TiffPage

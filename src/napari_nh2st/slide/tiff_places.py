@@ -1,4 +1,4 @@
-"""Where the pieces of a TIFF lie in its file, and which of them cannot lie there."""
+"""Places of a TIFF's pieces in its file, and those that are impossible."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How alike neighboring spots are."""
+"""Likeness of neighboring spots."""
 
 import numpy as np
 from numpy.typing import NDArray

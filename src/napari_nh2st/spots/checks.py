@@ -1,4 +1,4 @@
-"""What has to hold of a section before anything is trained on it."""
+"""Checks of a section before anything is trained on it."""
 
 from dataclasses import dataclass
 from typing import Any

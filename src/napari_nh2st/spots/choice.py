@@ -1,4 +1,4 @@
-"""Which part of a file of spots is read: its section, bins and coordinate system."""
+"""Choice of the part of a file of spots that is read: section, bins and coordinate system."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class SpotChoice:
     bin_um
         Side of Visium HD's bins.
     coordinate_system
-        Of a SpatialData.
+        The coordinate system of a SpatialData.
     """
 
     library: str | None = None
@@ -54,7 +54,7 @@ class SpotChoice:
                 return SpotChoice(self.library, self.bin_um, name)
 
     def spelled(self) -> str:
-        """In a word, for a label; empty for nothing."""
+        """A word for a label; empty for nothing."""
         bins = None if self.bin_um is None else f"{self.bin_um} µm"
         return ", ".join(part for part in (self.library, bins, self.coordinate_system) if part)
 
@@ -80,7 +80,7 @@ class Parts:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Self:
-        """As a reader noted them in ``uns["nh2st_spots"]``."""
+        """The parts that a reader noted in ``uns["nh2st_spots"]``."""
         offered = info.get(OFFERED, {})
         names = {option: tuple(map(str, offered[option])) for option in offered}
         return cls(names, dict(info.get(CHOSEN, {})))

@@ -1,4 +1,4 @@
-"""Whether spots are under tissue, as tables write it."""
+"""Column of tables that says whether spots are under tissue."""
 
 import numpy as np
 import pandas as pd

@@ -52,7 +52,7 @@ class Library:
     name
         What it is called; None where the file has but one.
     names
-        Of all sections in the file.
+        All sections in the file.
     notes
         What was left out, for the report.
     """
@@ -105,7 +105,7 @@ def take_library(data: AnnData, wanted: str | None, path: Path) -> Library:
     Parameters
     ----------
     data
-        Of one section or several.
+        Spots of one section or several.
     wanted
         Name of one; None for the only one.
     path

@@ -112,8 +112,8 @@ def target_of(spots: AnnData, panel: Sequence[str]) -> pd.DataFrame:
     spots
         Raw counts.
     panel
-        Of the model. Where the section has next to nothing of it, its own 250 genes of the most
-        counts.
+        Genes of the model. Where the section has next to none of them, its own 250 genes of
+        the most counts.
     """
     genes = [gene for gene in panel if gene in spots.var_names]
     if not genes or panel_overlap(panel, spots.var_names).is_refused:

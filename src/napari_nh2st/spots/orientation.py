@@ -1,4 +1,4 @@
-"""Whether positions are swapped or mirrored, by the tissue that spots must lie on."""
+"""Swapped or mirrored positions, noticed by the tissue that spots must lie on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

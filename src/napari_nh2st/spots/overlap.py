@@ -1,14 +1,14 @@
-"""Whether a panel and the genes of a section are about the same genome."""
+"""Overlap of a panel with the genes of a section: are they of the same genome?"""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 LEAST_SHARE = 0.05
-"""Of a panel: with fewer of its genes, those shared are so by chance (C3 is mouse and human)."""
+"""Share of a panel below which shared genes are so by chance (C3 is mouse and human)."""
 
 FEW = 0.5
-"""Of a panel: with fewer of its genes, somebody should know."""
+"""Share of a panel below which there is a notice."""
 
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G)\d{6,}")
 _MOUSE, _HUMAN = "mouse symbols", "human symbols"
@@ -35,7 +35,7 @@ class PanelOverlap:
 
     @property
     def share(self) -> float:
-        """Of the panel; 1 for an empty one."""
+        """Share of the panel; 1 for an empty one."""
         return self.n_shared / self.n_panel if self.n_panel else 1.0
 
 
@@ -51,9 +51,9 @@ def panel_overlap(
     Parameters
     ----------
     panel
-        Of the model; nothing is said of an empty one.
+        Genes of the model; nothing is said of an empty panel.
     genes
-        Of the section.
+        Genes of the section.
     name
         What the sentence calls the section.
 

@@ -108,7 +108,7 @@ class Fix:
         return cls(orientation, factor, place)
 
     def spelled(self) -> str:
-        """As :meth:`from_text` reads it; empty where nothing is done."""
+        """The text that :meth:`from_text` reads; empty where nothing is done."""
         short = f"{self.factor:g}"
         number = short if float(short) == self.factor else repr(float(self.factor))
         scale = "" if self.factor == 1 else f"{_SCALE}{number}"
@@ -150,7 +150,7 @@ def apply_fix(spots: AnnData, fix: Fix, slide_shape: tuple[int, int]) -> AnnData
     -------
     AnnData
         A copy with other ``obsm["spatial"]``, ``obs["pxl_col_in_fullres"]`` and
-        ``obs["pxl_row_in_fullres"]``. ``uns["nh2st_spots"]`` tells it in ``fix`` and at the end of
+        ``obs["pxl_row_in_fullres"]``. ``uns["nh2st_spots"]`` has it in ``fix`` and at the end of
         its ``report``.
     """
     fixed = spots.copy()

@@ -26,7 +26,7 @@ def positions(data: AnnData) -> NDArray[np.float64]:
 
 
 def centers(data: AnnData) -> NDArray[np.float64]:
-    """(n, 2) the same as (y, x)."""
+    """(n, 2) centers (y, x) in full-resolution pixels."""
     return positions(data)[:, ::-1]
 
 

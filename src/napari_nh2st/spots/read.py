@@ -46,8 +46,8 @@ def read_spots(
     bin_um
         Side of Visium HD's bins; None for the largest there are.
     coordinate_system
-        Of a SpatialData: the one in full-resolution pixels; None for that in which the shapes have
-        the identity as transformation, else ``"global"``.
+        Coordinate system of a SpatialData: the one in full-resolution pixels; None for that
+        in which the shapes have the identity as transformation, else ``"global"``.
 
     Returns
     -------

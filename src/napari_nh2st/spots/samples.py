@@ -1,4 +1,4 @@
-"""Which files of a folder are of one sample, by their names.
+"""Samples of a folder, recognized by the names of its files.
 
 Space Ranger writes a folder a sample, with the same names in each; GEO has the samples of a study
 in one folder, each file with its sample's prefix. All Visium slides share their barcodes, so that
@@ -50,7 +50,7 @@ class Matrix:
 
     @property
     def name(self) -> str:
-        """Of the sample; of the file where that has no prefix."""
+        """Name of the sample; of the file where that has no prefix."""
         return "_".join(self.sample) or self.path.name
 
 

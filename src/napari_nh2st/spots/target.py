@@ -1,4 +1,4 @@
-"""From raw counts to the values a model is trained on."""
+"""Target of training: values made from raw counts."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ def expression_target(
     Parameters
     ----------
     spots
-        Of one section, from :func:`~napari_nh2st.spots.read_spots`.
+        Spots of one section, from :func:`~napari_nh2st.spots.read_spots`.
     panel
         Genes, in the model's order.
     smoothed

@@ -66,13 +66,13 @@ class ProgrammeSettings:
         Standard deviation of the logarithm of the spots' depth. It depends on nothing else: a
         depth that followed the tissue would show in null genes, by way of the logarithm.
     dispersion
-        Of the negative binomial: the variance of a count of mean m is m + dispersion · m².
+        Of the negative binomial counts: the variance of one of mean m is m + dispersion · m².
     dropout
         Expected count at which half of the spots lose a gene altogether. The others have more of
         it, so that the mean stays as it is.
     seed
-        Of the genes' abundances and, together with the tissue's seed, of the noise. Sections of
-        one study have it in common.
+        Seed of the genes' abundances and, together with the tissue's seed, of the noise.
+        Sections of one study have it in common.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What lies where in a synthetic tissue: smooth fields of position on a coarse grid.
+"""Layout of a synthetic tissue: smooth fields of position on a coarse grid.
 
 `TissueFields` is the truth a drawing follows: outline, tumour nests, lumens, lymphoid aggregates,
 fibre direction and the programmed nuclear density. Nuclei are placed by it and pixels are

@@ -1,4 +1,4 @@
-"""Where the nuclei of a synthetic tissue lie, and what each looks like."""
+"""Nuclei of a synthetic tissue: their places and looks."""
 
 from enum import IntEnum
 from typing import Any, Final

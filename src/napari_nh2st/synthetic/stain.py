@@ -1,4 +1,4 @@
-"""From amounts of stain to what a scanner records, by the Beer–Lambert law."""
+"""Colours of a scan, made from amounts of stain by the Beer–Lambert law."""
 
 from typing import Final
 

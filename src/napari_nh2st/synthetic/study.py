@@ -35,7 +35,7 @@ def write_synthetic_section(
         Where ``synthetic-{seed}.tiff`` and ``synthetic-{seed}.h5ad`` go; made if it is not there.
         Synthetic files of these names are replaced, others never.
     seed
-        Of the tissue.
+        Seed of the tissue.
     size_um
         (height, width) of the slide. The default has some 120 to 150 spots.
     mpp

@@ -1,4 +1,4 @@
-"""From a slide to the tiles the network sees."""
+"""Tiles of a slide, as the network sees them."""
 
 from napari_nh2st.tiles.grid import Layout, TileGrid, tile_grid
 from napari_nh2st.tiles.mask import Polygon, TissueMask, find_tissue, tissue_from_polygons

@@ -1,4 +1,4 @@
-"""Where on a slide there is tissue."""
+"""Tissue mask of a slide."""
 
 import math
 from dataclasses import dataclass
