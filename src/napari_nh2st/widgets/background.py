@@ -178,11 +178,11 @@ class Background(QObject):
 class _Stop:
     """Sets the event of the call under way; called when its :class:`Background` is destroyed."""
 
-    def __init__(self) -> None:
-        self.event = threading.Event()
+    event: threading.Event | None = None  # also when the interpreter has cleared it
 
     def __call__(self, *_of_the_signal: object) -> None:
-        self.event.set()
+        if self.event is not None:
+            self.event.set()
 
 
 class _Mailbox(QObject):

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 from napari.layers import Image
-from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence
@@ -18,12 +17,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_nh2st.analysis.tile_lookup import TileFacts, TileView, look_up, tile_name
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.picked_tile import PickedTile
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable
@@ -31,7 +32,6 @@ from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.tiles.histogram import Histogram
-from napari_nh2st.widgets.tiles.lookup import TileFacts, TileView, look_up, tile_name
 from napari_nh2st.widgets.tiles.pictures import TilePictures
 
 _HINT = "Click a tile in the viewer."
@@ -90,8 +90,7 @@ class TilePanel(QWidget):
         self._heatmap: Heatmap | None = None
         self._prediction: AnnData | None = None
         self._following = False
-        self._request = 0
-        self._worker: Any = None
+        self._looking = Background(self)
         self._with_escape: list[Image] = []
 
         self.summary = MarkupLabel(_HINT)
@@ -181,29 +180,25 @@ class TilePanel(QWidget):
         heatmap = self._heatmap
         if heatmap is None:
             return
-        self._stop()
         self.tile = tile
-        self._request += 1
         self.clear_button.setEnabled(True)
         self.summary.setText(_summary(heatmap, tile))
         self._show_histogram()
         slides = [la.metadata.get(SLIDE_KEY) for la in self.viewer.layers]
-        self._worker = create_worker(
+        self._looking.start(
             look_up,
-            self._request,
             heatmap.prediction,
             tile,
             tile_side(heatmap),
             [slide for slide in slides if isinstance(slide, Slide)],
-            _connect={"yielded": self._on_found, "errored": self._on_error},
-            _ignore_errors=True,
+            done=self._on_found,
+            failed=self._on_error,
         )
         self._bind_escape()
 
     def clear(self) -> None:
         """Forget the tile."""
-        self._stop()
-        self._request += 1  # what is still on its way is not shown
+        self._looking.stop()
         self.tile = None
         self.picked.clear()
         self._unbind_escape()
@@ -240,7 +235,7 @@ class TilePanel(QWidget):
         return bool(no_tool and plain and self.viewer.dims.ndisplay == 2)
 
     def _on_found(self, found: TileFacts | TileView) -> None:
-        if found.request != self._request or self._heatmap is None:
+        if self._heatmap is None:
             return
         if isinstance(found, TileFacts):
             self.genes.show_table(found.genes)
@@ -256,11 +251,6 @@ class TilePanel(QWidget):
 
     def _on_error(self, error: Exception) -> None:
         show_error(f"The tile could not be looked up: {type(error).__name__}: {error}")
-
-    def _stop(self) -> None:
-        if self._worker is not None:
-            self._worker.quit()
-            self._worker = None
 
     # --- what is shown ---
 

@@ -1,4 +1,4 @@
-"""Everything there is to show of one tile, gathered in a thread."""
+"""Genes, neighborhood and pictures of one tile."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,34 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
 from napari_nh2st.prediction.schema import slide_mpp
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.tiles.pictures import TilePicture, cells_around, read_tiles
+from napari_nh2st.slide.level import DAMAGED_GREY
 
 N_GENES = 10
+
+PICTURE_SIDE = 72
+"""Pixels of a picture on the screen."""
+
+AROUND = [(row, column) for row in (0, 1, 2) for column in (0, 1, 2) if (row, column) != (1, 1)]
+"""Cells (row, column) of three by three around that in the middle."""
+
+
+@dataclass(frozen=True)
+class TilePicture:
+    """What the slide shows at a tile.
+
+    Parameters
+    ----------
+    cell
+        (row, column) in the three by three; (1, 1) for the tile itself.
+    words
+        Which tile it is.
+    pixels
+        (height, width, 3) uint8.
+    """
+
+    cell: tuple[int, int]
+    words: str
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +48,12 @@ class TileFacts:
 
     Parameters
     ----------
-    request
-        The number it was asked for with.
     genes
         As :func:`~napari_nh2st.analysis.tile_profile.top_genes` gives them.
     neighborhood
         (m,) rows of the prediction, the tile itself first.
     """
 
-    request: int
     genes: pd.DataFrame
     neighborhood: NDArray[np.int64]
 
@@ -42,21 +64,17 @@ class TileView:
 
     Parameters
     ----------
-    request
-        The number it was asked for with.
     pictures
         The tile's own first; empty if there are none.
     notice
         Why there are none; empty if there are.
     """
 
-    request: int
     pictures: list[TilePicture]
     notice: str
 
 
 def look_up(
-    request: int,
     prediction: AnnData,
     tile: int,
     side_px: NDArray[np.float64],
@@ -66,8 +84,6 @@ def look_up(
 
     Parameters
     ----------
-    request
-        Comes back with what is found.
     prediction
         Tiles × genes.
     tile
@@ -83,8 +99,8 @@ def look_up(
     TileFacts, then TileView
     """
     neighborhood = neighborhood_of(prediction, tile)
-    yield TileFacts(request, top_genes(prediction, tile, N_GENES), neighborhood)
-    yield _view(request, prediction, neighborhood, side_px, slides)
+    yield TileFacts(top_genes(prediction, tile, N_GENES), neighborhood)
+    yield _view(prediction, neighborhood, side_px, slides)
 
 
 def tile_name(prediction: AnnData, tile: int) -> str:
@@ -94,7 +110,6 @@ def tile_name(prediction: AnnData, tile: int) -> str:
 
 
 def _view(
-    request: int,
     prediction: AnnData,
     neighborhood: NDArray[np.int64],
     side_px: NDArray[np.float64],
@@ -106,12 +121,12 @@ def _view(
         slide = _slide_of(notes, slides)
         if slide is None:
             notice = f"Open the slide {name} to see the pictures of the tile."
-            return TileView(request, [], notice)
+            return TileView([], notice)
         centers = np.asarray(prediction.obsm["spatial"], np.float64)[neighborhood][:, ::-1]
         pixels = read_tiles(slide, centers, side_px)
     except Exception as error:  # a file that was moved or closed meanwhile: in many ways
         notice = f"The slide {name} cannot be read ({type(error).__name__}: {error})."
-        return TileView(request, [], notice)
+        return TileView([], notice)
     offsets = (centers - centers[0]) * slide_mpp(prediction)
     distances = np.linalg.norm(offsets, axis=1)
     cells = [(1, 1), *cells_around(offsets[1:])]
@@ -125,7 +140,7 @@ def _view(
             cells, neighborhood.tolist(), distances, pixels, strict=True
         )
     ]
-    return TileView(request, pictures, "")
+    return TileView(pictures, "")
 
 
 def _slide_of(notes: Mapping[str, Any], slides: Sequence[Slide]) -> Slide | None:
@@ -133,3 +148,60 @@ def _slide_of(notes: Mapping[str, Any], slides: Sequence[Slide]) -> Slide | None
         return next((s for s in slides if s.fingerprint == str(fingerprint)), None)
     named = {slide.path: slide for slide in slides if slide.path.name == notes.get("name")}
     return next(iter(named.values())) if len(named) == 1 else None
+
+
+def read_tiles(
+    slide: Slide, centers: NDArray[np.float64], side_px: NDArray[np.float64]
+) -> list[NDArray[np.uint8]]:
+    """Read tiles from the level that is just fine enough for the screen.
+
+    Parameters
+    ----------
+    slide
+        Open.
+    centers
+        (n, 2) (y, x) in full-resolution pixels.
+    side_px
+        (2,) height and width of a tile in full-resolution pixels.
+
+    Returns
+    -------
+    list of ndarray
+        (height, width, 3) uint8 each, all of one size; white beyond the slide's edge, grey where
+        it is damaged.
+    """
+    number = slide.best_level(
+        float(side_px.min()) / PICTURE_SIDE, native_only=not slide.coarse_ready
+    )
+    down = np.asarray(slide.downsamples[number])
+    height, width = (max(1, round(float(side))) for side in side_px / down)
+    top_left = np.rint((centers - side_px / 2) / down).astype(int).tolist()
+    level = slide.levels[number]
+    return [level.read(y, x, height, width, damaged=DAMAGED_GREY) for y, x in top_left]
+
+
+def cells_around(offsets: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Places in the three by three for the tiles around one, by where they lie.
+
+    Parameters
+    ----------
+    offsets
+        (n, 2) (y, x) from the tile in the middle, n at most 8.
+
+    Returns
+    -------
+    list
+        (row, column) of each. Inside the tissue of a square array it is the array itself; else
+        the directions are kept as well as can be (the least sum of squared differences).
+    """
+    from scipy.optimize import linear_sum_assignment  # takes a moment to load
+
+    if not len(offsets):
+        return []
+    directions = np.array(AROUND, float) - 1
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    length = np.linalg.norm(offsets, axis=1, keepdims=True)
+    own = np.divide(offsets, length, out=np.zeros_like(offsets), where=length > 0)
+    cost = ((own[:, None] - directions) ** 2).sum(-1)
+    _, chosen = linear_sum_assignment(cost)
+    return [AROUND[place] for place in chosen]
