@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_nh2st.cli.options import (
     add_json,
+    add_output,
     add_overwrite,
+    add_prediction,
     add_setting,
     add_settings,
     given_settings,
@@ -15,8 +17,6 @@ from napari_nh2st.cli.output import print_json, print_rows, report, show
 from napari_nh2st.options import settings_of
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
     from napari_nh2st.cli.late_parser import LateParser
 
 
@@ -30,14 +30,10 @@ def add_domains_command(commands: "argparse._SubParsersAction[LateParser]") -> N
 def _add_options(command: argparse.ArgumentParser) -> None:
     from napari_nh2st.analysis.domains import DomainSettings
 
-    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
-    command.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="the prediction with its domains (.h5ad, .zarr, .spatialdata.zarr), or its tiles with "
+    add_prediction(command)
+    add_output(
+        command,
+        "the prediction with its domains (.h5ad, .zarr, .spatialdata.zarr), or its tiles with "
         "their domain (.csv, .geojson for QuPath)",
     )
     add_settings(command, DomainSettings, {"min_reliability": _add_reliability})
@@ -72,7 +68,8 @@ def group_tiles(args: argparse.Namespace) -> None:
         The input is no prediction, or as :func:`~napari_nh2st.analysis.find_domains`.
     """
     from napari_nh2st.analysis import DomainSettings, NamedDomains, find_domains
-    from napari_nh2st.cli.result_files import check_result_place, read_prediction
+    from napari_nh2st.analysis.named_domains import COLUMN
+    from napari_nh2st.cli.result_files import check_result_place, read_prediction, write_results
     from napari_nh2st.export.table import check_table, write_table
 
     settings = DomainSettings(**given_settings(args, DomainSettings))
@@ -84,7 +81,7 @@ def group_tiles(args: argparse.Namespace) -> None:
     domains = NamedDomains.found(found)
     domains.write(prediction)
     with args.stop.cleaning_up():
-        _write(prediction, args)
+        write_results(prediction, args, domains=COLUMN)
         if args.markers is not None:
             names = dict(enumerate(domains.names, start=1))
             table = found.markers.assign(domain=found.markers["domain"].map(names))
@@ -111,24 +108,6 @@ def group_tiles(args: argparse.Namespace) -> None:
     ]
     print_rows([("domain", "tiles", "share", "markers"), *rows])
     show(f"{args.output}: {found.n} domains of {prediction.n_obs} tiles")
-
-
-def _write(prediction: "AnnData", args: argparse.Namespace) -> None:
-    from napari_nh2st.analysis.named_domains import COLUMN
-    from napari_nh2st.cli.result_files import check_result_place
-    from napari_nh2st.export import export
-    from napari_nh2st.export.geojson import write_geojson
-    from napari_nh2st.export.table import prediction_table, write_table
-
-    name = check_result_place(args)
-    # What is asked for are the domains: without the values of all genes.
-    without_genes = prediction[:, :0]
-    if name == "csv":
-        write_table(prediction_table(without_genes), args.output, args.overwrite)
-    elif name == "geojson":
-        write_geojson(without_genes, args.output, domains=COLUMN, overwrite=args.overwrite)
-    else:
-        export(prediction, args.output, overwrite=args.overwrite)
 
 
 def _as_json(row: dict[Any, Any]) -> dict[str, Any]:

@@ -1,10 +1,16 @@
 """``nh2st export``: a prediction in another format."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_nh2st.cli.options import add_genes, add_json, add_overwrite, chosen_genes
+from napari_nh2st.cli.options import (
+    add_genes,
+    add_json,
+    add_output,
+    add_overwrite,
+    add_prediction,
+    chosen_genes,
+)
 from napari_nh2st.cli.output import print_json, show
 
 if TYPE_CHECKING:
@@ -24,14 +30,10 @@ def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> No
     """
     command = commands.add_parser("export", help="write a prediction in another tool's format")
     command.set_defaults(run=export_prediction)
-    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
-    command.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="file to write: .h5ad, .zarr, .spatialdata.zarr, .geojson (for QuPath), .csv, "
+    add_prediction(command)
+    add_output(
+        command,
+        "file to write: .h5ad, .zarr, .spatialdata.zarr, .geojson (for QuPath), .csv, "
         ".ome.zarr, .png, .svg or .pdf",
     )
     command.add_argument(

@@ -98,6 +98,16 @@ def _running(text: str) -> str:
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
+def add_prediction(command: argparse.ArgumentParser) -> None:
+    """Add the prediction that is read."""
+    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
+
+
+def add_output(command: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--output``, the file to write."""
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=what)
+
+
 def add_json(command: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     command.add_argument("--json", action="store_true", help="print JSON, for programs")

@@ -9,6 +9,7 @@ from napari_nh2st.cli.options import (
     add_genes,
     add_image,
     add_json,
+    add_output,
     add_overwrite,
     add_settings,
     chosen_genes,
@@ -33,13 +34,9 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     from napari_nh2st.inference.settings import PredictSettings
 
     command.add_argument("slide", type=Path, help="slide to predict")
-    command.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help=".h5ad or .zarr to write; a stopped run goes on when started again",
+    add_output(
+        command,
+        ".h5ad or .zarr to write; a stopped run goes on when started again",
     )
     command.add_argument(
         "--model",
@@ -80,6 +77,7 @@ def predict_slide(args: argparse.Namespace) -> None:
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model import bundled_models, load_model
     from napari_nh2st.prediction.files import check_output, is_within
+    from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes
     from napari_nh2st.slide import open_slide
     from napari_nh2st.tiles.geojson import on_slide, read_regions
 
@@ -122,7 +120,8 @@ def predict_slide(args: argparse.Namespace) -> None:
     if args.picture is not None:
         with args.stop.cleaning_up():
             save_heatmap_figure(prediction, tuple(prediction.var_names[:4]), args.picture)
-    failed = int((prediction.obs["status"] != "predicted").sum())
+    status = prediction.obs[STATUS]
+    failed = int((status != PREDICTED).sum())
     if args.json:
         print_json(
             {
@@ -131,8 +130,7 @@ def predict_slide(args: argparse.Namespace) -> None:
                 "genes": prediction.n_vars,
                 "failed_tiles": failed,
                 "trained": model.config.trained,
-                "device": prediction.uns["nh2st"]["run"]["device"],
-                "precision": prediction.uns["nh2st"]["run"]["precision"],
+                **notes(prediction)["run"],
                 "stain_distance": report.stain_distance,
                 "notices": list(report.notices),
             }
@@ -140,7 +138,7 @@ def predict_slide(args: argparse.Namespace) -> None:
         return
     show(f"{args.output}: {prediction.n_obs} tiles × {prediction.n_vars} genes")
     if failed:
-        reasons = prediction.obs["status"][prediction.obs["status"] != "predicted"]
+        reasons = status[status != PREDICTED]
         more = " …" if reasons.nunique() > 1 else ""
         warn(
             f"{failed} of {prediction.n_obs} tiles could not be read and are NaN: "

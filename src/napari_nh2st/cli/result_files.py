@@ -6,9 +6,9 @@ from pathlib import Path
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export import format_of, read_anndata_file
-from napari_nh2st.export.geojson import check_geojson
-from napari_nh2st.export.table import check_table
+from napari_nh2st.export import export, format_of, read_anndata_file
+from napari_nh2st.export.geojson import check_geojson, write_geojson
+from napari_nh2st.export.table import check_table, prediction_table, write_table
 from napari_nh2st.prediction.schema import check_prediction
 
 ANNDATA = ("h5ad", "zarr", "spatialdata")
@@ -49,3 +49,38 @@ def read_prediction(path: Path) -> AnnData:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return prediction
+
+
+def write_results(
+    prediction: AnnData,
+    args: argparse.Namespace,
+    measurements: AnnData | None = None,
+    domains: str | None = None,
+) -> None:
+    """Write a prediction with its results, or its tiles with the results alone.
+
+    Parameters
+    ----------
+    prediction
+        With the results in ``obs``.
+    args
+        With ``output`` and ``overwrite``, see :func:`check_result_place`.
+    measurements
+        Tiles × values for GeoJSON; none by default.
+    domains
+        Column of ``obs`` by which GeoJSON's tiles are classified.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    name = check_result_place(args)
+    without_genes = prediction[:, :0]
+    if name == "csv":
+        write_table(prediction_table(without_genes), args.output, args.overwrite)
+    elif name == "geojson":
+        tiles = without_genes if measurements is None else measurements
+        write_geojson(tiles, args.output, domains=domains, overwrite=args.overwrite)
+    else:
+        export(prediction, args.output, overwrite=args.overwrite)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_nh2st.cli.options import add_json, add_overwrite
+from napari_nh2st.cli.options import add_json, add_output, add_overwrite, add_prediction
 from napari_nh2st.cli.output import print_json, report, show
 from napari_nh2st.errors import InputError
 
@@ -18,14 +18,10 @@ def add_score_command(commands: "argparse._SubParsersAction[LateParser]") -> Non
     """Add ``score`` to the commands of ``nh2st``."""
     command = commands.add_parser("score", help="score gene signatures over a prediction")
     command.set_defaults(run=score_signatures)
-    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
-    command.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="the prediction with the scores in obs (.h5ad, .zarr, .spatialdata.zarr), or the "
+    add_prediction(command)
+    add_output(
+        command,
+        "the prediction with the scores in obs (.h5ad, .zarr, .spatialdata.zarr), or the "
         "tiles with their scores (.csv, .geojson for QuPath)",
     )
     genes = command.add_mutually_exclusive_group(required=True)
@@ -56,14 +52,15 @@ def score_signatures(args: argparse.Namespace) -> None:
     """
     from napari_nh2st.analysis import keep_signatures
     from napari_nh2st.analysis.signatures import found_text
-    from napari_nh2st.cli.result_files import check_result_place, read_prediction
+    from napari_nh2st.cli.result_files import check_result_place, read_prediction, write_results
 
     check_result_place(args)
     signatures = _given_signatures(args)
     prediction = read_prediction(args.prediction)
     matches = keep_signatures(prediction, signatures)
+    columns = [key.replace("/", "_") for key, match in matches.items() if match.found]
     with args.stop.cleaning_up():
-        _write(prediction, [key.replace("/", "_") for key, m in matches.items() if m.found], args)
+        write_results(prediction, args, _as_measurements(prediction, columns))
     listed = {key: len(match.found) + len(match.unknown) for key, match in matches.items()}
     notices = [
         f"{key}: {found_text(listed[key], match)}"
@@ -113,28 +110,16 @@ def _given_signatures(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     return {args.name or name: genes}
 
 
-def _write(prediction: "AnnData", columns: list[str], args: argparse.Namespace) -> None:
+def _as_measurements(prediction: "AnnData", columns: list[str]) -> "AnnData":
+    """Scores as QuPath has them: measurements, as genes are."""
     import anndata
     import numpy as np
     import pandas as pd
 
-    from napari_nh2st.cli.result_files import check_result_place
-    from napari_nh2st.export import export
-    from napari_nh2st.export.geojson import write_geojson
-    from napari_nh2st.export.table import prediction_table, write_table
-
-    name = check_result_place(args)
-    if name == "csv":
-        write_table(prediction_table(prediction[:, :0]), args.output, args.overwrite)
-    elif name == "geojson":
-        # Measurements of QuPath, as genes are.
-        scores = anndata.AnnData(
-            prediction.obs[columns].to_numpy(np.float32),
-            obs=prediction.obs,
-            var=pd.DataFrame(index=columns),
-            obsm={"spatial": prediction.obsm["spatial"]},
-            uns=prediction.uns,
-        )
-        write_geojson(scores, args.output, overwrite=args.overwrite)
-    else:
-        export(prediction, args.output, overwrite=args.overwrite)
+    return anndata.AnnData(
+        prediction.obs[columns].to_numpy(np.float32),
+        obs=prediction.obs,
+        var=pd.DataFrame(index=columns),
+        obsm=prediction.obsm,
+        uns=prediction.uns,
+    )

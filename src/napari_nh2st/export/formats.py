@@ -62,14 +62,12 @@ def _anndata(prediction: AnnData, path: Path, request: _Request) -> None:
 def _spatialdata(prediction: AnnData, path: Path, request: _Request) -> None:
     from napari_nh2st.export.spatialdata_store import write_spatialdata
 
-    check_prediction(prediction)
     write_spatialdata(prediction, path, genes=request.genes, overwrite=request.overwrite)
 
 
 def _geojson(prediction: AnnData, path: Path, request: _Request) -> None:
     from napari_nh2st.export.geojson import write_geojson
 
-    check_prediction(prediction)
     write_geojson(
         prediction,
         path,
@@ -82,21 +80,18 @@ def _geojson(prediction: AnnData, path: Path, request: _Request) -> None:
 def _csv(prediction: AnnData, path: Path, request: _Request) -> None:
     from napari_nh2st.export.table import prediction_table, write_table
 
-    check_prediction(prediction)
     write_table(prediction_table(prediction, request.genes), path, request.overwrite)
 
 
 def _ome_zarr(prediction: AnnData, path: Path, request: _Request) -> None:
     from napari_nh2st.export.ome_zarr import write_ome_zarr
 
-    check_prediction(prediction)
     write_ome_zarr(prediction, path, genes=request.genes, overwrite=request.overwrite)
 
 
 def _figure(prediction: AnnData, path: Path, request: _Request) -> None:
     from napari_nh2st.export.figure import check_figure, save_heatmap_figure
 
-    check_prediction(prediction)
     check_figure(path, request.overwrite)
     genes = request.genes if request.genes is not None else (best_gene(prediction),)
     save_heatmap_figure(prediction, genes, path, request.figure)
@@ -189,5 +184,8 @@ def export(
     >>> export(prediction, "tiles.geojson", genes=("ERBB2", "CD74"))  # doctest: +SKIP
     """
     place = Path(path).expanduser()
+    write = format_of(place, format).write
+    if write is not _anndata:  # which holds measured spots as well
+        check_prediction(prediction)
     chosen = None if genes is None else tuple(genes)
-    format_of(place, format).write(prediction, place, _Request(chosen, domains, figure, overwrite))
+    write(prediction, place, _Request(chosen, domains, figure, overwrite))

@@ -10,9 +10,9 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.prediction.files import TABLE, write_anndata_group
+from napari_nh2st.prediction.files import TABLE, store_attributes, write_anndata_group
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
-from napari_nh2st.prediction.schema import MARK, is_on_grid, origin, slide_mpp
+from napari_nh2st.prediction.schema import MARK, is_on_grid, origin, slide_mpp, slide_stem
 from napari_nh2st.prediction.values import best_gene, chosen_genes, gene_values
 
 _LARGEST_PIXEL_UM = 16.0
@@ -128,7 +128,7 @@ def _attributes(
         {"type": "scale", "scale": [1.0, *scale.tolist()]},
         {"type": "translation", "translation": [0.0, *translate.tolist()]},
     ]
-    name = f"{Path(origin(prediction)['slide']).stem} heatmaps"
+    name = f"{slide_stem(prediction)} heatmaps"
     return {
         "multiscales": [
             {
@@ -145,8 +145,4 @@ def _attributes(
 
 def is_heatmap_image(folder: Path) -> bool:
     """Whether a folder is what :func:`write_ome_zarr` writes."""
-    try:
-        attributes = zarr.open_group(folder, mode="r").attrs
-    except Exception:  # no zarr group, or a damaged one
-        return False
-    return "multiscales" in attributes and MARK in attributes
+    return {"multiscales", MARK} <= set(store_attributes(folder))

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import zarr
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.prediction.files import store_attributes
 from napari_nh2st.prediction.outlines import spot_diameter, tile_outlines
 from napari_nh2st.prediction.schema import MARK, is_on_grid, origin
 from napari_nh2st.prediction.values import chosen_genes
@@ -120,8 +120,4 @@ def _halvings(picture: NDArray[np.uint8]) -> int:
 
 
 def _is_ours(folder: Path) -> bool:
-    try:
-        attributes = zarr.open_group(folder, mode="r").attrs
-    except Exception:  # no zarr group, or a damaged one
-        return False
-    return "spatialdata_attrs" in attributes and MARK in attributes
+    return {"spatialdata_attrs", MARK} <= set(store_attributes(folder))

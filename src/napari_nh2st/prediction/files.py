@@ -108,12 +108,17 @@ def is_within(path: Path, other: Path) -> bool:
     return path.resolve().is_relative_to(other.resolve())
 
 
+def store_attributes(folder: Path) -> dict[str, Any]:
+    """Attributes of a zarr group; empty for what is none, or is damaged."""
+    try:
+        return dict(zarr.open_group(folder, mode="r").attrs)
+    except Exception:  # whatever zarr says of other folders
+        return {}
+
+
 def is_anndata_store(folder: Path) -> bool:
     """Whether a folder holds an AnnData, whoever wrote it."""
-    try:
-        return bool(zarr.open_group(folder, mode="r").attrs.get("encoding-type") == "anndata")
-    except Exception:  # no zarr group, or a damaged one
-        return False
+    return bool(store_attributes(folder).get("encoding-type") == "anndata")
 
 
 def _has_mark(place: Path, mark: str) -> bool:
@@ -130,11 +135,7 @@ def _has_mark(place: Path, mark: str) -> bool:
 
 def has_anndata_table(folder: Path) -> bool:
     """Whether a folder is a store of SpatialData or OME-Zarr that this package wrote."""
-    try:
-        attributes = zarr.open_group(folder, mode="r").attrs
-    except Exception:
-        return False
-    return MARK in attributes and is_anndata_store(folder / TABLE)
+    return MARK in store_attributes(folder) and is_anndata_store(folder / TABLE)
 
 
 def write_anndata_group(
