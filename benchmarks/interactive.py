@@ -189,17 +189,17 @@ def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], ...
     """Milliseconds to show another gene, with what Qt paints then, and to set a layer's data."""
     from qtpy.QtWidgets import QApplication
 
-    from napari_nh2st.layers.heatmap import Heatmap
     from napari_nh2st.layers.reader import SLIDE_KEY
+    from napari_nh2st.session import Session
 
     layer = viewer.layers[0]
     prediction = drawn_prediction(layer.metadata[SLIDE_KEY], tiles, genes)
-    heatmap = Heatmap.add(viewer, layer, prediction, prediction.var_names[0])
+    heatmap = Session.of(viewer).add_heatmap(layer, prediction, prediction.var_names[0])
     images = [heatmap.raster.image(np.asarray(prediction.X[:, k])) for k in range(2)]
     switches, painted, bare = [], [], []
     for number in range(1, 21):
         started = time.perf_counter()
-        heatmap.show(prediction.var_names[number % genes])
+        heatmap.gene = prediction.var_names[number % genes]
         switches.append(1e3 * (time.perf_counter() - started))
         QApplication.processEvents()
         painted.append(1e3 * (time.perf_counter() - started))

@@ -6,6 +6,7 @@ from anndata import AnnData
 from napari.components import ViewerModel
 
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session import Session
 
 SHAPE = (6, 8)
 RELIABILITY = {"ERBB2": 0.71, "CD74": 0.11, "KRT19": 0.45, "ESR1": np.nan, "GRB7": 0.71}
@@ -49,7 +50,7 @@ def add_heatmap(
     if slide not in viewer.layers:
         pixels = np.full((60, 80, 3), 230, np.uint8)
         viewer.add_image(pixels, name=slide, scale=(5, 5), units=("um", "um"))
-    return Heatmap.add(viewer, viewer.layers[slide], prediction, gene)
+    return Session.of(viewer).add_heatmap(viewer.layers[slide], prediction, gene)
 
 
 def as_image(values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A slide and its prediction in a viewer model, as widgets find them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 
@@ -19,11 +21,17 @@ from napari_nh2st.widgets.current_prediction import CurrentPrediction
 @dataclass
 class Shown:
     viewer: ViewerModel
-    current: CurrentPrediction
+    session: Session
     slide: Slide
     slide_layer: Image
     prediction: AnnData
     heatmap: Heatmap
+
+    @cached_property
+    def current(self) -> CurrentPrediction:
+        current = CurrentPrediction(self.viewer)
+        current.follow()
+        return current
 
 
 def show_prediction(
@@ -40,10 +48,8 @@ def show_prediction(
         setattr(slide_layer, name, value)
     slide = slide_layer.metadata[SLIDE_KEY]
     prediction = drawn_prediction(slide, **drawn)
-    heatmap = Heatmap.add(viewer, slide_layer, prediction, gene)
-    current = CurrentPrediction(viewer)
-    current.follow()
-    return Shown(viewer, current, slide, slide_layer, prediction, heatmap)
+    heatmap = Session.of(viewer).add_heatmap(slide_layer, prediction, gene)
+    return Shown(viewer, Session.of(viewer), slide, slide_layer, prediction, heatmap)
 
 
 PLACES: dict[str, dict[str, Any]] = {

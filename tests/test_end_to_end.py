@@ -107,11 +107,11 @@ def test_a_day_with_a_slide(
     expected = np.sort(np.asarray(predict.prediction[:, heatmap.gene].X).ravel())
     values = np.sort(heatmap.layer.data[np.isfinite(heatmap.layer.data)])
     np.testing.assert_array_equal(values, expected)
-    window.until(lambda: genes.session.statistics is not None)
+    window.until(lambda: genes.genes.statistics is not None)
     window.picture("genes")
 
     # Domains.
-    genes.setCurrentWidget(genes.domains)
+    genes.tabs.setCurrentWidget(genes.domains)
     genes.domains.n_domains.setValue(3)
     genes.domains.run.click()
     window.until(lambda: "domain" in predict.prediction.obs)
@@ -121,7 +121,7 @@ def test_a_day_with_a_slide(
     window.picture("domains")
 
     # A region, in µm of the world, that holds the middle of the slide.
-    genes.setCurrentWidget(genes.regions)
+    genes.tabs.setCurrentWidget(genes.regions)
     labels[0].visible = False
     square = np.array([[700, 700], [700, 1500], [1500, 1500], [1500, 700]])
     viewer.add_shapes(
@@ -175,8 +175,8 @@ def test_a_day_with_a_slide(
     viewer.layers.clear()
     reopened = viewer.open(output, plugin="napari-nh2st")
     assert [type(layer).__name__ for layer in reopened] == ["Image", "Image"]
-    assert genes.current.prediction is not None
-    np.testing.assert_array_equal(genes.current.prediction.X, kept)
+    assert genes.session.prediction is not None
+    np.testing.assert_array_equal(genes.session.prediction.X, kept)
     genes.next_gene()
     viewer.fit_to_view()
     window.picture("reopened")

@@ -15,12 +15,18 @@ from pytestqt.qtbot import QtBot
 from array_slides import write_tiff
 from gene_predictions import gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
-from napari_nh2st.layers.domains import draw_domains
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
-from napari_nh2st.layers.keys import MEASURED_SLIDE_KEY, PIN_KEY, SLIDE_KEY, id_of, made_over
+from napari_nh2st.layers.keys import (
+    MEASURED_SLIDE_KEY,
+    PIN_KEY,
+    SLIDE_KEY,
+    heatmap_metadata,
+    id_of,
+    made_over,
+)
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import place, placement_of
+from napari_nh2st.session import Session
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton
 from napari_nh2st.widgets.regions.layers import add_region_layer
@@ -155,7 +161,7 @@ def prediction_of(slide_layer: Image, **notes: str) -> AnnData:
 
 def layers_made_on(viewer: ViewerModel, slide_layer: Image) -> dict[str, Layer]:
     """One of everything that this plugin lays on a slide."""
-    heatmap = Heatmap.add(viewer, slide_layer, prediction_of(slide_layer), "ERBB2")
+    heatmap = Session.of(viewer).add_heatmap(slide_layer, prediction_of(slide_layer), "ERBB2")
     domains = NamedDomains(
         np.arange(heatmap.prediction.n_obs) % 3 + 1,
         ("1", "2", "3"),
@@ -171,7 +177,7 @@ def layers_made_on(viewer: ViewerModel, slide_layer: Image) -> dict[str, Layer]:
     pinned = {PIN_KEY: {"source": id_of(heatmap.layer)}}
     return {
         "heatmap": heatmap.layer,
-        "domains": draw_domains(viewer, heatmap, domains),
+        "domains": Session.of(viewer).domains.draw(heatmap, domains),
         "spots": spots,
         "pin": viewer.add_image(np.ones((4, 4)), metadata=pinned, **over),
         "signature": viewer.add_image(np.ones((4, 4)), metadata=made_over(heatmap.layer), **over),
@@ -214,12 +220,12 @@ def test_the_slide_of_a_prediction_from_a_file_is_found(
         "shown name": {},
         "nothing": {"fingerprint": "of another file", "name": "one.tif"},
     }[known_by]
-    heatmap = Heatmap.add(viewer, one, prediction_of(one, **notes), "ERBB2")
+    heatmap = Session.of(viewer).add_heatmap(one, prediction_of(one, **notes), "ERBB2")
     data, attributes, _ = heatmap.layer.as_layer_data_tuple()
     viewer.layers.remove(heatmap.layer)
-    read = {"nh2st_prediction": heatmap.prediction}
+    read = heatmap_metadata(heatmap.prediction, "ERBB2", "one", "ERBB2 · one")
     layer = viewer.add_image(data, **(attributes | {"metadata": read, "name": "ERBB2 · one"}))
-    assert heatmap_of(layer) is not None
+    assert Session.of(viewer).heatmap_of(layer) is not None
     found = slide_below(viewer, layer)
     assert found is None if known_by == "nothing" else found == one
 

@@ -1,6 +1,7 @@
 """The heatmap layer lies where the tiles are: in world coordinates, whatever the slide's scale."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +10,15 @@ from napari.layers import Image
 
 from array_slides import write_tiff
 from napari_nh2st.inference import PredictSettings, predict
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import PREDICTION_KEY, SHOWN_KEY
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.tile_image import TileImage
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.session import Session
 from napari_nh2st.session.contrast_limits import ContrastLimits
 from napari_nh2st.slide import open_slide
+from shown_predictions import show_prediction
 from small_models import MeanColour, colour_model
 
 GLASS, BRIGHT = 200, 255
@@ -54,7 +57,7 @@ def test_a_bright_square_is_bright_at_its_place(
         prediction = predict(slide, colour_model(), settings)
     viewer = ViewerModel()
     on_slide = slide_layer(viewer, path, mpp)
-    heatmap = Heatmap.add(viewer, on_slide, prediction, "RED")
+    heatmap = Session.of(viewer).add_heatmap(on_slide, prediction, "RED")
 
     assert np.nanmax(heatmap.layer.data) == pytest.approx(BRIGHT)
     # A slide's pixel k covers [k, k + 1); napari centers it on k.
@@ -77,7 +80,7 @@ def test_the_heatmap_follows_a_slide_layer_that_was_moved_and_turned(
     viewer = ViewerModel()
     on_slide = slide_layer(viewer, path, 1.0)
     on_slide.scale, on_slide.translate, on_slide.rotate = (0.25, 0.5), (1000, -50), 30
-    heatmap = Heatmap.add(viewer, on_slide, prediction, "RED")
+    heatmap = Session.of(viewer).add_heatmap(on_slide, prediction, "RED")
     expected = on_slide.data_to_world(np.subtract(center, 0.5))
     np.testing.assert_allclose(brightest_world_position(heatmap.layer), expected, atol=1e-3)
 
@@ -107,7 +110,7 @@ def heatmap(tmp_path: Path, mean_colour: type[MeanColour]) -> Heatmap:
         settings = PredictSettings(tissue_only=False, region=region)
         prediction = predict(slide, colour_model(), settings)
     viewer = ViewerModel()
-    return Heatmap.add(viewer, slide_layer(viewer, path, 1.0), prediction, "RED")
+    return Session.of(viewer).add_heatmap(slide_layer(viewer, path, 1.0), prediction, "RED")
 
 
 def test_where_there_is_no_tile_the_heatmap_is_transparent(heatmap: Heatmap) -> None:
@@ -122,7 +125,7 @@ def test_switching_the_gene_changes_data_name_and_limits_of_the_same_layer(
 ) -> None:
     encoded, layer = mean_colour.encoded, heatmap.layer
     heatmap.prediction.X[:, 1] = np.linspace(5, 9, heatmap.prediction.n_obs)
-    heatmap.show("GREEN")
+    heatmap.gene = "GREEN"
     assert heatmap.layer is layer
     assert "GREEN" in layer.name
     low, high = layer.contrast_limits
@@ -145,7 +148,7 @@ def test_limits_set_by_hand_stay_until_another_gene_is_shown(heatmap: Heatmap) -
     heatmap.refresh()
     assert tuple(heatmap.layer.contrast_limits) == (2, 3)
     values[:, 1] = np.linspace(5, 9, len(values))
-    heatmap.show("GREEN")
+    heatmap.gene = "GREEN"
     assert heatmap.layer.contrast_limits[0] >= 5
 
 
@@ -173,24 +176,54 @@ def test_what_is_shown_is_known_whatever_it_is_called(heatmap: Heatmap) -> None:
     names[1:] = ["GREEN · 2", "GREEN"]
     heatmap.prediction.var_names = names
     heatmap.slide_name = "a · b"
-    heatmap.show("GREEN · 2")
+    heatmap.gene = "GREEN · 2"
     layer = heatmap.layer
     for name in (layer.name, "my own"):
         layer.name = name
         again = known_from(layer)
         assert (again.gene, again.slide_name) == ("GREEN · 2", "a · b")
         assert again.renamed == (name == "my own")
+    layer.name = "GREEN · a · b [1]"  # napari numbers names that are taken
+    layer.metadata[SHOWN_KEY]["name"] = "GREEN · a · b"
+    assert (known_from(layer).gene, known_from(layer).renamed) == ("GREEN · 2", False)
     layer.metadata.pop(SHOWN_KEY)
-    layer.name = "GREEN · 2 · a · b"  # as of a file
     again = known_from(layer)
-    assert (again.gene, again.slide_name, again.renamed) == ("GREEN · 2", "a · b", False)
+    assert (again.gene, again.renamed) == ("GREEN · 2", True), "as a file of it opens"
 
 
 def known_from(layer: Image) -> Heatmap:
     """The heatmap of a layer that nobody knows any more."""
-    heatmap = heatmap_of(Image(layer.data, name=layer.name, metadata=dict(layer.metadata)))
+    viewer = ViewerModel()
+    copy = Image(layer.data, name=layer.name, metadata=deepcopy_of_shown(layer))
+    viewer.add_layer(copy)
+    heatmap = Session.of(viewer).heatmap_of(copy)
     assert heatmap is not None
     return heatmap
+
+
+def deepcopy_of_shown(layer: Image) -> dict[str, Any]:
+    shown = {SHOWN_KEY: dict(layer.metadata[SHOWN_KEY])} if SHOWN_KEY in layer.metadata else {}
+    return dict(layer.metadata) | shown
+
+
+def test_while_it_fills_limits_that_hardly_change_stay(tmp_path: Path) -> None:
+    shown = show_prediction(tmp_path)
+    heatmap, layer = shown.heatmap, shown.heatmap.layer
+    column = heatmap.prediction.var_names.get_loc(heatmap.gene)
+    before = list(layer.contrast_limits)
+    span = before[1] - before[0]
+    heatmap.prediction.X[:, column] += 0.02 * span
+    heatmap.refresh(filling=True)
+    assert layer.contrast_limits == before
+    np.testing.assert_array_equal(
+        np.sort(layer.data[np.isfinite(layer.data)]),
+        np.sort(heatmap.values_of(heatmap.gene)[np.isfinite(heatmap.values_of(heatmap.gene))]),
+    )
+    heatmap.refresh()
+    np.testing.assert_allclose(layer.contrast_limits, np.add(before, 0.02 * span), rtol=1e-3)
+    heatmap.prediction.X[:, column] += 5 * span
+    heatmap.refresh(filling=True)
+    assert layer.contrast_limits[0] > before[1]
 
 
 def test_robust_limits_leave_extremes_and_gaps_out() -> None:

@@ -24,7 +24,6 @@ from napari_nh2st.analysis.scores import gene_scores, summarize
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.layers.expression import read_expression
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
 from napari_nh2st.layers.keys import (
     COMPARISON_KEY,
     COMPARISON_KIND_KEY,
@@ -35,6 +34,7 @@ from napari_nh2st.layers.keys import (
 from napari_nh2st.layers.reader import get_reader, read_slide
 from napari_nh2st.layers.writer import write_prediction
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.session import Session
 from napari_nh2st.session.comparison import ComparisonResults
 from napari_nh2st.slide import open_slide
 from small_configs import PANEL
@@ -110,9 +110,11 @@ def test_a_prediction_brings_back_slide_heatmap_and_genes(
     np.testing.assert_array_equal(stored.X, prediction.X)
     assert infos == []
     # The widgets take it for one of their own.
-    adopted = heatmap_of(heatmap)
+    viewer = ViewerModel()
+    viewer.add_layer(heatmap)
+    adopted = Session.of(viewer).heatmap
     assert adopted is not None
-    adopted.show("VIM")
+    adopted.gene = "VIM"
     assert heatmap.name == "VIM · section"
     np.testing.assert_array_equal(
         np.sort(heatmap.data[np.isfinite(heatmap.data)]), np.sort(prediction[:, "VIM"].X[:-2, 0])
@@ -127,7 +129,8 @@ def test_a_reopened_heatmap_lies_where_the_run_showed_it(
         prediction = drawn_prediction(slide, layout)
     viewer = ViewerModel()
     ((data, attributes, _),) = read_slide(predicted_slide, mpp=MPP)
-    shown = Heatmap.add(viewer, viewer.add_image(data, **attributes), prediction, BEST).layer
+    on_slide = viewer.add_image(data, **attributes)
+    shown = Session.of(viewer).add_heatmap(on_slide, prediction, BEST).layer
     export(prediction, tmp_path / "out.h5ad")
     slide_layer, reopened = layers_of(tmp_path / "out.h5ad")
     np.testing.assert_allclose(reopened.scale, shown.scale)

@@ -17,8 +17,9 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, write_anndata
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.layers.expression import read_expression
+from napari_nh2st.session import Session
 from napari_nh2st.widgets import export_button
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.export_button import ExportButton
 from napari_nh2st.widgets.prediction_export import PredictionExport
 
@@ -188,16 +189,16 @@ def test_a_prediction_opened_from_a_file_is_exported_with_its_figure(
 ) -> None:
     write_anndata(prediction, tmp_path / "made.h5ad")
     viewer = ViewerModel()
-    current = CurrentPrediction(viewer)
-    current.follow()
-    button = PredictionExport(current)
+    session, connections = Session.of(viewer), Connections()
+    button = PredictionExport(session, connections)
+    connections.open()
     qtbot.addWidget(button)
     assert not button.isEnabled()
     for data, attributes, kind in read_expression(tmp_path / "made.h5ad"):
         getattr(viewer, f"add_{kind}")(data, **attributes)
     assert button.isEnabled()
-    assert current.heatmap is not None
-    current.heatmap.show("VIM")
+    assert session.heatmap is not None
+    session.heatmap.gene = "VIM"
     button.write(tmp_path / "a.png")
     qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
     ((_, options),) = exported

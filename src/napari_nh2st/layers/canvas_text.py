@@ -35,9 +35,6 @@ class CanvasLine:
 class CanvasText:
     """Shows lines in overlays of its own; those of napari and of the user stay as they are.
 
-    Before napari 0.9 a viewer has only one overlay of text: it is used while it is free, for
-    all lines in one color.
-
     Parameters
     ----------
     viewer
@@ -53,10 +50,7 @@ class CanvasText:
         former, self._lines = self._lines, tuple(lines)
         if self._lines == former:
             return
-        overlays = getattr(getattr(self.viewer, "canvas", None), "overlays", None)
-        if overlays is None:
-            self._show_in_the_only_one("\n".join(line.text for line in former))
-            return
+        overlays = self.viewer.canvas.overlays
         for number, line in enumerate(self._lines):
             if line not in former[number : number + 1]:  # napari lays all out anew for each
                 _show_line(overlays, f"{KEY}_{number}", line)
@@ -66,14 +60,6 @@ class CanvasText:
     def clear(self) -> None:
         """Remove the lines."""
         self.show(())
-
-    def _show_in_the_only_one(self, former: str) -> None:
-        overlay = self.viewer.text_overlay
-        if overlay.visible and overlay.text not in ("", former):
-            return  # the user's
-        overlay.text = "\n".join(line.text for line in self._lines)
-        overlay.position = _POSITION
-        overlay.visible = bool(self._lines)
 
 
 def _show_line(overlays: Any, key: str, line: CanvasLine) -> None:

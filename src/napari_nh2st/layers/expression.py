@@ -21,7 +21,7 @@ from napari_nh2st.prediction.files import (
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.prediction.schema import check_prediction, is_on_grid, is_trained, slide_mpp
-from napari_nh2st.prediction.values import best_gene, gene_values
+from napari_nh2st.prediction.values import best_gene
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import spot_array, spot_picture
@@ -91,7 +91,7 @@ def _layers(data: AnnData, place: Path) -> list["LayerData"]:
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     shown = _slide_layers(data, place)
-    return shown + ([_heatmap_layer(data)] if is_on_grid(data) else _spot_layers(data))
+    return shown + (_heatmap_layers(data) if is_on_grid(data) else _spot_layers(data))
 
 
 # --- the slide ---
@@ -177,27 +177,13 @@ def _slide_stem(prediction: AnnData) -> str:
 # --- values ---
 
 
-def _heatmap_layer(prediction: AnnData) -> "LayerData":
-    from napari_nh2st.layers.heatmap import layer_name
+def _heatmap_layers(prediction: AnnData) -> list["LayerData"]:
+    from napari_nh2st.layers.heatmap import heatmap_layer, shown_gene
 
-    shown = prediction.uns["nh2st"].get("shown_gene")
-    gene = shown if shown in prediction.var_names else best_gene(prediction)
-    values = gene_values(prediction, gene)
-    raster = HeatmapRaster.of(prediction)
-    scale, translate = raster.placement(slide_mpp(prediction))
-    attributes = {
-        "name": layer_name(prediction, gene, _slide_stem(prediction)),
-        "colormap": "magma",
-        "contrast_limits": robust_limits(values),
-        "opacity": 0.7,
-        "blending": "translucent_no_depth",
-        "interpolation2d": "nearest",
-        "scale": scale,
-        "translate": translate,
-        "units": ("um", "um"),
-        "metadata": {PREDICTION_KEY: prediction},
-    }
-    return raster.image(values), attributes, "image"
+    scale, translate = HeatmapRaster.of(prediction).placement(slide_mpp(prediction))
+    placement = {"scale": scale, "translate": translate, "units": ("um", "um")}
+    gene, slide_name = shown_gene(prediction), _slide_stem(prediction)
+    return [heatmap_layer(prediction, gene, slide_name, placement)]
 
 
 def _spot_layers(prediction: AnnData) -> list["LayerData"]:

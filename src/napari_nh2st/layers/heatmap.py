@@ -1,19 +1,28 @@
-"""The layer that shows one gene of a prediction on its slide."""
+"""Heatmaps: the layer that shows one gene of a prediction on its slide."""
 
-from typing import Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
-from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_nh2st.layers.keys import PREDICTION_KEY, SHOWN_KEY, id_of
+from napari_nh2st.layers.keys import (
+    PREDICTION_KEY,
+    SHOWN_KEY,
+    has_own_name,
+    heatmap_metadata,
+    id_of,
+)
 from napari_nh2st.layers.tile_image import TileImage, place
-from napari_nh2st.prediction.raster import HeatmapRaster
+from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.prediction.schema import is_trained
+from napari_nh2st.prediction.values import best_gene, chosen_genes, gene_values
 from napari_nh2st.shown_text import for_qt
+
+if TYPE_CHECKING:
+    from napari.types import LayerData
 
 _UNTRAINED = " · UNTRAINED"
 _UNMOVED: dict[str, Any] = {
@@ -24,110 +33,149 @@ _UNMOVED: dict[str, Any] = {
     "affine": np.eye(3),
 }
 
-_heatmaps: "WeakSet[Heatmap]" = WeakSet()
-"""Those that somebody holds: a layer must not be kept by its heatmap after it was removed."""
+
+def heatmap_layer(
+    prediction: AnnData,
+    gene: str,
+    slide_name: str,
+    placement: dict[str, Any],
+    slide_layer: Image | None = None,
+) -> "LayerData":
+    """A new heatmap, as napari takes layers from readers.
+
+    Parameters
+    ----------
+    prediction
+        At tiles.
+    gene
+        Shown first.
+    slide_name
+        Stands in the layer's name.
+    placement
+        Attributes that put its raster onto the slide, such as scale, translate and units.
+    slide_layer
+        The slide's layer that it is made on; None where it comes from a file.
+
+    Returns
+    -------
+    LayerData
+        One image, a pixel a tile; NaN, where there is no value, is transparent.
+    """
+    values = gene_values(prediction, gene)
+    name = layer_name(prediction, gene, slide_name)
+    attributes = {
+        "name": name,
+        "colormap": "magma",
+        "contrast_limits": robust_limits(values),
+        "opacity": 0.7,
+        "blending": "translucent_no_depth",
+        "interpolation2d": "nearest",
+        "metadata": heatmap_metadata(prediction, gene, slide_name, name, slide_layer),
+    }
+    return HeatmapRaster.of(prediction).image(values), attributes | placement, "image"
 
 
 class Heatmap:
     """One image layer, one value per tile; switching the gene changes its data alone.
 
+    A :class:`~napari_nh2st.session.Session` has one for each layer of a prediction.
+
     Parameters
     ----------
     layer
-        Shows ``gene`` of ``prediction`` where its tiles lie; see :meth:`add` for a new one and
-        :func:`heatmap_of` for one that is there.
-    prediction
-        May still fill up; :meth:`refresh` shows what has come.
-    gene
-        Shown first.
-    slide_name
-        Stands in the layer's name.
+        Has the metadata of a :func:`heatmap_layer`. Of a layer without, only the prediction is
+        known: it shows the gene that its file was saved with, or the most reliable one.
 
     Attributes
     ----------
+    prediction
+        May still fill up; :meth:`refresh` shows what has come.
+    slide_name
+        Stands in the layer's name.
+    raster
+        Where the tiles lie.
     image
         Puts the values into the layer, and holds the rule for its contrast limits.
-    is_filling
-        Whether a run fills the prediction; see :meth:`set_filling`.
-    filling_changed
-        Emitted with the heatmap itself when that begins or ends.
-    shown
+    gene_changed
         Emitted with the name of another gene when it is shown.
     filled
         Emitted when values have come, by whoever fills the prediction.
     replaced
         Emitted with the heatmap itself and the former prediction when it shows another.
+    filling_changed
+        Emitted with the heatmap itself when a run begins or ends to fill its prediction.
     """
 
-    shown = Signal(str)
+    gene_changed = Signal(str)
     filled = Signal()
     replaced = Signal(object, object)
     filling_changed = Signal(object)
 
-    def __init__(self, layer: Image, prediction: AnnData, gene: str, slide_name: str) -> None:
-        self.prediction = prediction
-        self.raster = HeatmapRaster.of(prediction)
-        self.gene = gene
-        self.layer = layer
-        self.slide_name = slide_name
-        self.is_filling = False
-        self.image = TileImage(layer, self.raster)
-        self.image.values = self.values_of(gene)
+    def __init__(self, layer: Image) -> None:
+        prediction: AnnData = layer.metadata[PREDICTION_KEY]
+        shown = layer.metadata.get(SHOWN_KEY, {})
+        known = shown.get("gene") in prediction.var_names
+        self._gene: str = shown["gene"] if known else shown_gene(prediction)
+        self._is_filling = False
         self._has_colorbar = False
-        _heatmaps.add(self)
+        self.prediction = prediction
+        self.slide_name: str = shown.get("slide", layer.name)
+        self.layer = layer
+        self.raster = HeatmapRaster.of(prediction)
+        self.image = TileImage(layer, self.raster)
+        self.image.values = self.values_of(self._gene)
+        self._note_shown()
 
     @classmethod
-    def add(
-        cls, viewer: ViewerModel, slide_layer: Image, prediction: AnnData, gene: str
-    ) -> "Heatmap":
-        """Add a layer to the viewer.
+    def made_on(cls, slide_layer: Image, prediction: AnnData, gene: str) -> "Heatmap":
+        """A new layer that lies where a prediction's tiles are on a slide's layer.
 
-        Parameters
-        ----------
-        viewer
-            Gets the layer.
-        slide_layer
-            The slide's layer: the heatmap lies where its tiles are on it, whatever its transform.
-        prediction, gene
-            As in the class.
+        It is for the caller to add the layer to the viewer; see
+        :meth:`~napari_nh2st.session.Session.add_heatmap`.
         """
-        raster = HeatmapRaster.of(prediction)
-        layer = Image(
-            np.full(raster.shape, np.nan, np.float32),
-            name=layer_name(prediction, gene, slide_layer.name),
-            colormap="magma",
-            contrast_limits=(0.0, 1.0),
-            opacity=0.7,
-            blending="translucent_no_depth",
-            interpolation2d="nearest",
-            metadata={PREDICTION_KEY: prediction},
-            units=slide_layer.units,
-            **_transform_onto(slide_layer, raster),
+        data, attributes, _ = heatmap_layer(
+            prediction,
+            gene,
+            slide_layer.name,
+            _placement_on(slide_layer, HeatmapRaster.of(prediction)),
+            slide_layer,
         )
-        # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
-        heatmap = cls(layer, prediction, gene, slide_layer.name)
-        heatmap._note_shown(slide_layer=id_of(slide_layer))
+        heatmap = cls(Image(data, **attributes))
         heatmap.refresh()
-        viewer.add_layer(layer)
-        # napari numbers names that are taken: the layer's is the one to compare with later.
-        heatmap._note_shown(slide_layer=id_of(slide_layer))
         return heatmap
 
-    def _show_colorbar(self) -> None:
-        if hasattr(self.layer, "colorbar"):  # since napari 0.7
-            self.layer.colorbar.visible = True
+    @property
+    def gene(self) -> str:
+        """The gene that is shown; assign another gene of the prediction to switch to it.
 
-    def show(self, gene: str) -> None:
-        """Switch to another gene of the prediction."""
-        if gene != self.gene:
-            self.gene = gene
-            renamed = self.renamed
-            if not renamed:
-                self.layer.name = layer_name(self.prediction, gene, self.slide_name)
-            self._note_shown(renamed)
+        Raises
+        ------
+        InputError
+            The prediction does not have the gene that is assigned.
+        """
+        return self._gene
+
+    @gene.setter
+    def gene(self, gene: str) -> None:
+        if gene not in self.prediction.var_names:
+            chosen_genes(self.prediction, [gene])  # raises, with the names that are similar
+        if gene != self._gene:
+            renamed, self._gene = self.renamed, gene
+            self._name_layer(renamed)
             self.image.follow_values()
             self.refresh()
-            self.shown.emit(gene)
+            self.gene_changed.emit(gene)
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether a run fills the prediction; it is not exported meanwhile."""
+        return self._is_filling
+
+    @is_filling.setter
+    def is_filling(self, filling: bool) -> None:
+        if filling != self._is_filling:
+            self._is_filling = filling
+            self.filling_changed.emit(self)
 
     def take(self, prediction: AnnData, slide_layer: Image) -> None:
         """Show another prediction of the slide in the same layer, which keeps its appearance.
@@ -140,26 +188,24 @@ class Heatmap:
         prediction
             As in the class; its tiles may lie elsewhere.
         slide_layer
-            As in :meth:`add`.
+            As in :meth:`made_on`.
         """
         former, self.prediction = self.prediction, prediction
-        renamed, gene = self.renamed, self.gene
+        renamed, gene = self.renamed, self._gene
         if gene not in prediction.var_names:
-            self.gene = str(prediction.var["reliability"].sort_values(ascending=False).index[0])
-        if gene != self.gene or not of_same_model(former, prediction):
+            self._gene = str(prediction.var["reliability"].sort_values(ascending=False).index[0])
+        if gene != self._gene or not of_same_model(former, prediction):
             self.image.follow_values()
         self.raster = self.image.raster = HeatmapRaster.of(prediction)
         self.slide_name = slide_layer.name
         self.layer.metadata[PREDICTION_KEY] = prediction
         self.refresh()
-        place(self.layer, _UNMOVED | _transform_onto(slide_layer, self.raster))
-        self.layer.units = slide_layer.units
-        if not renamed:
-            self.layer.name = layer_name(prediction, self.gene, self.slide_name)
-        self._note_shown(renamed, slide_layer=id_of(slide_layer))
+        place(self.layer, _UNMOVED | _placement_on(slide_layer, self.raster))
+        self.layer.metadata[SHOWN_KEY]["slide_layer"] = id_of(slide_layer)
+        self._name_layer(renamed)
         self.replaced.emit(self, former)
-        if gene != self.gene:
-            self.shown.emit(self.gene)
+        if gene != self._gene:
+            self.gene_changed.emit(self._gene)
 
     def refresh(self, *, filling: bool = False) -> None:
         """Show the values that are there by now.
@@ -172,37 +218,33 @@ class Heatmap:
         filling
             More values will come soon: see :meth:`TileImage.show`.
         """
-        values = self.values_of(self.gene)
+        values = self.values_of(self._gene)
         self.image.show(values, filling=filling)
         # With the first values, not with the layer: making it takes napari a tenth of a second.
         if not self._has_colorbar and np.isfinite(values).any():
             self._has_colorbar = True
-            self._show_colorbar()
-
-    def set_filling(self, filling: bool) -> None:
-        """Say whether a run fills the prediction; it is not exported meanwhile."""
-        if filling != self.is_filling:
-            self.is_filling = filling
-            self.filling_changed.emit(self)
+            self.layer.colorbar.visible = True
 
     @property
     def renamed(self) -> bool:
         """Whether the user gave the layer a name of their own."""
-        return bool(self.layer.name != self.layer.metadata.get(SHOWN_KEY, {}).get("name"))
+        return not has_own_name(self.layer, self.layer.metadata[SHOWN_KEY].get("name", ""))
 
     def is_of(self, slide_layer: Layer) -> bool:
         """Whether it was made for this layer of a slide."""
-        known = self.layer.metadata.get(SHOWN_KEY, {}).get("slide_layer")
-        return bool(known) and known == id_of(slide_layer)
+        return bool(self.layer.metadata[SHOWN_KEY].get("slide_layer") == id_of(slide_layer))
 
-    def _note_shown(self, renamed: bool = False, **more: str) -> None:
-        """Keep with the layer what it shows: a widget that is opened later goes on from there."""
-        shown = self.layer.metadata.get(SHOWN_KEY, {}) | more
-        shown |= {"gene": self.gene, "slide": self.slide_name}
+    def _name_layer(self, renamed: bool) -> None:
+        """Name the layer after what it shows, unless the user has named it; note what it shows."""
         if not renamed:
-            shown["name"] = self.layer.name
-        self.layer.metadata[SHOWN_KEY] = shown
-        self.prediction.uns["nh2st"]["shown_gene"] = self.gene  # what a file of it opens with
+            name = layer_name(self.prediction, self._gene, self.slide_name)
+            self.layer.name = self.layer.metadata[SHOWN_KEY]["name"] = name
+        self._note_shown()
+
+    def _note_shown(self) -> None:
+        shown = self.layer.metadata.get(SHOWN_KEY, {})
+        self.layer.metadata[SHOWN_KEY] = shown | {"gene": self._gene, "slide": self.slide_name}
+        self.prediction.uns["nh2st"]["shown_gene"] = self._gene  # what a file of it opens with
 
     def values_of(self, gene: str) -> NDArray[np.float32]:
         """(n,) values of a gene, NaN where there is none yet."""
@@ -210,33 +252,15 @@ class Heatmap:
         return np.ascontiguousarray(self.prediction.X[:, column])
 
 
-def heatmap_of(layer: Layer) -> Heatmap | None:
-    """The heatmap of a layer that shows a prediction; None for other layers.
-
-    A layer that came with a prediction from elsewhere, such as a file, gets one.
-    """
-    prediction = layer.metadata.get(PREDICTION_KEY)
-    if not isinstance(layer, Image) or not isinstance(prediction, AnnData):
-        return None
-    # Equal, not identical: to a plugin's widget napari gives its layers wrapped.
-    heatmap = next((known for known in _heatmaps if known.layer == layer), None)
-    if heatmap is None:
-        shown = layer.metadata.get(SHOWN_KEY)
-        if shown is not None and shown["gene"] in prediction.var_names:
-            return Heatmap(layer, prediction, shown["gene"], shown["slide"])
-        gene, slide_name = _read_name(layer.name, prediction)
-        heatmap = Heatmap(layer, prediction, gene or prediction.var_names[0], slide_name)
-        heatmap._note_shown(renamed=gene is None)
-    return heatmap
+def shows_heatmap(layer: Layer) -> bool:
+    """Whether a layer is a heatmap of a prediction."""
+    return isinstance(layer, Image) and isinstance(layer.metadata.get(PREDICTION_KEY), AnnData)
 
 
-def _read_name(name: str, prediction: AnnData) -> tuple[str | None, str]:
-    """Gene and slide in the name of a layer from a file; no gene where the user has named it."""
-    genes = [gene for gene in prediction.var_names if name.startswith(f"{gene} · ")]
-    if not genes:
-        return None, name
-    gene = max(genes, key=len)
-    return gene, name.removeprefix(f"{gene} · ").removesuffix(_UNTRAINED)
+def shown_gene(prediction: AnnData) -> str:
+    """The gene that a prediction was saved with, else its most reliable one."""
+    noted = prediction.uns["nh2st"].get("shown_gene")
+    return str(noted) if noted in prediction.var_names else best_gene(prediction)
 
 
 def of_same_model(one: AnnData, other: AnnData) -> bool:
@@ -246,13 +270,27 @@ def of_same_model(one: AnnData, other: AnnData) -> bool:
     return first == second
 
 
+def of_same_slide(one: Heatmap, other: Heatmap) -> bool:
+    """Whether two heatmaps are of one slide, by its fingerprint.
+
+    Names are compared where a fingerprint was not recorded: files of different folders may have
+    the same.
+    """
+    first, second = (
+        heatmap.prediction.uns["nh2st"].get("slide", {}).get("fingerprint")
+        for heatmap in (one, other)
+    )
+    if first is None or second is None:
+        return one.slide_name == other.slide_name
+    return str(first) == str(second)
+
+
 def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:
     """What a heatmap's layer is called; it says so where the model is untrained."""
-    trained = bool(prediction.uns["nh2st"]["model"]["trained"])
-    return for_qt(f"{gene} · {slide_name}") + ("" if trained else _UNTRAINED)
+    return for_qt(f"{gene} · {slide_name}") + ("" if is_trained(prediction) else _UNTRAINED)
 
 
-def _transform_onto(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:
+def _placement_on(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:
     """Scale and translation (or an affine) that put the raster onto the slide's layer.
 
     napari's pixel k has its center at k, a slide's at k + 0.5: hence the half pixels.
@@ -264,8 +302,9 @@ def _transform_onto(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]
         for step in np.diag(raster.step)
     ]
     linear = np.column_stack(columns)
+    placement: dict[str, Any] = {"units": slide_layer.units}
     if np.count_nonzero(linear - np.diag(np.diag(linear))) == 0 and (np.diag(linear) > 0).all():
-        return {"scale": np.diag(linear), "translate": corner}
+        return placement | {"scale": np.diag(linear), "translate": corner}
     affine = np.eye(3)
     affine[:2, :2], affine[:2, 2] = linear, corner
-    return {"affine": affine}
+    return placement | {"affine": affine}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
+from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY, slide_metadata
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.shown_text import errors_for_qt, for_qt
 from napari_nh2st.slide import Slide, open_slide
@@ -123,7 +123,7 @@ def slide_layer(slide: Slide) -> "LayerData":
         "multiscale": len(levels) > 1,
         "scale": slide.mpp or (1.0, 1.0),
         "units": ("um", "um") if slide.mpp else ("pixel", "pixel"),
-        "metadata": {SLIDE_KEY: slide},
+        "metadata": slide_metadata(slide),
     }
     return levels if len(levels) > 1 else levels[0], attributes, "image"
 

@@ -1,17 +1,15 @@
-"""What a layer shows of a prediction: a gene, a pinned gene, a signature or domains."""
+"""Roles of layers: a pinned gene, a member of a composite, or what covers the tiles of a slide."""
 
-import re
-
-from anndata import AnnData
 from napari.layers import Image, Labels, Layer
 
+from napari_nh2st.layers.heatmap import shows_heatmap
 from napari_nh2st.layers.keys import (
     DOMAINS_KEY,
     GENE_KEY,
     OWN_NAME_KEY,
     PIN_KEY,
-    PREDICTION_KEY,
     SIGNATURE_KEY,
+    has_own_name,
 )
 
 
@@ -28,16 +26,14 @@ def is_in_composite(layer: Layer) -> bool:
 def covers_tiles(layer: Layer) -> bool:
     """Whether it is a heatmap, a signature or domains: of these, one is shown at a place."""
     if isinstance(layer, Image):
-        heatmap = isinstance(layer.metadata.get(PREDICTION_KEY), AnnData)
-        return heatmap or SIGNATURE_KEY in layer.metadata
+        return shows_heatmap(layer) or SIGNATURE_KEY in layer.metadata
     return isinstance(layer, Labels) and are_own_domains(layer)
 
 
 def are_own_domains(layer: Labels) -> bool:
     """Whether it shows domains and is still called as it was added.
 
-    napari numbers names that are taken. One that the user renamed is theirs to show and hide.
+    One that the user renamed is theirs to show and hide.
     """
     own = str(layer.metadata.get(OWN_NAME_KEY, ""))
-    numbered = re.escape(own) + r"( \[\d+\])?"
-    return DOMAINS_KEY in layer.metadata and re.fullmatch(numbered, layer.name) is not None
+    return DOMAINS_KEY in layer.metadata and has_own_name(layer, own)

@@ -1,1 +1,5 @@
-"""What one viewer holds: slides, predictions and what is shown of them."""
+"""What one viewer holds: slides, predictions, and what is shown of them."""
+
+from napari_nh2st.session.session import Session
+
+__all__ = ["Session"]

@@ -1,7 +1,7 @@
-"""How genes are drawn: contrast, grid or smoothed, opacity, colormap."""
+"""Display of genes: contrast, grid or smoothed, opacity, colormap."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from napari.layers import Image
@@ -9,9 +9,9 @@ from psygnal import Signal
 
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.session.contrast_limits import PERCENTILES, ContrastLimits
-from napari_nh2st.session.pins import GeneLayers
-from napari_nh2st.session.signatures import SignatureLayers
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
 
 COLORMAPS = ("magma", "viridis", "plasma", "inferno", "cividis", "gray")
 """Perceptually uniform: equal steps of the value look equal."""
@@ -47,7 +47,7 @@ class DisplaySettings:
         return "linear" if self.smooth else "nearest"
 
 
-class GeneDisplay:
+class Display:
     """Draws the current heatmap, the pinned genes and the signatures as the settings say.
 
     Colormap, opacity and interpolation belong to the heatmap's layer: where another heatmap
@@ -56,17 +56,15 @@ class GeneDisplay:
 
     Parameters
     ----------
-    current
-        The heatmap.
-    limits
-        Rules the contrast.
-    pins, signatures
-        The other layers.
+    session
+        Has the layers.
 
     Attributes
     ----------
     settings
         As they are now; change them with :meth:`apply`.
+    limits
+        Rules the contrast of the heatmap and of the pinned layers.
     changed
         Emitted with the settings when they have changed.
     chosen
@@ -76,74 +74,73 @@ class GeneDisplay:
     changed = Signal(object)
     chosen = Signal(object)
 
-    def __init__(
-        self,
-        current: CurrentPrediction,
-        limits: ContrastLimits,
-        pins: GeneLayers,
-        signatures: SignatureLayers,
-    ) -> None:
+    def __init__(self, session: "Session") -> None:
         self.settings = DisplaySettings()
-        self._current = current
-        self._limits = limits
-        self._pins = pins
-        self._signatures = signatures
+        self.limits = ContrastLimits()
+        self._session = session
         self._heatmap: Heatmap | None = None
         self._seen: WeakSet[Heatmap] = WeakSet()
+        self._is_restored = False
         self._applying = False
 
     def apply(self, settings: DisplaySettings) -> None:
         """Draw like this from now on."""
-        former, self.settings = self.settings, settings
-        if (settings.percentiles, settings.shared) != (former.percentiles, former.shared):
-            self._limits.set(settings.percentiles, settings.shared)
-        if settings.percentiles != former.percentiles:
-            self._signatures.set_percentiles(settings.percentiles)
-        others = [pin.layer for pin in self._pins.pins]
-        others += [image.layer for image in self._signatures.images]
-        for layer in others:
-            _interpolate(layer, settings)
+        former = self.settings
+        self._set(settings)
         if self._heatmap is not None:
             self._draw(self._heatmap.layer)
         if settings != former:
-            self._announce()
+            self._emit_changed()
             self.chosen.emit(settings)
+
+    def restore(self, settings: DisplaySettings) -> None:
+        """Begin with the settings of an earlier session of napari; only the first time.
+
+        What the user has changed on the heatmap's layer by then stays.
+        """
+        if not self._is_restored:
+            self._is_restored = True
+            self._set(settings)
+            if self._heatmap is not None and _is_unchanged(self._heatmap.layer):
+                self._draw(self._heatmap.layer)
+            self._take_look()
+            self._emit_changed()
 
     def reset(self) -> None:
         """Draw as in the beginning; limits set by hand are given up too."""
         self.apply(DisplaySettings())
-        self._limits.set(self.settings.percentiles, self.settings.shared)
-        self._signatures.set_percentiles(self.settings.percentiles)
+        self.limits.set(self.settings.percentiles, self.settings.shared)
+        self._session.signatures.set_percentiles(self.settings.percentiles)
 
     def update(self) -> None:
         """Turn to the heatmap that is the current one now."""
-        heatmap = self._current.heatmap
+        heatmap = self._session.heatmap
         if heatmap is self._heatmap:
             return
-        self.close()
+        if self._heatmap is not None:
+            self.limits.leave(self._heatmap.image)
+            for event in _look_events(self._heatmap.layer):
+                event.disconnect(self._on_layer)
         self._heatmap = heatmap
         if heatmap is not None:
-            self._limits.join(heatmap.image)
-            for event in self._events(heatmap):
+            self.limits.join(heatmap.image)
+            for event in _look_events(heatmap.layer):
                 event.connect(self._on_layer)
-            unchanged = replace(DisplaySettings(), **_look(heatmap.layer)) == DisplaySettings()
-            if unchanged and heatmap not in self._seen:
+            if _is_unchanged(heatmap.layer) and heatmap not in self._seen:
                 self._draw(heatmap.layer)
             self._seen.add(heatmap)
-            self._take_look()
+            if self._take_look():
+                self._emit_changed()
 
-    def close(self) -> None:
-        """Let go of the heatmap."""
-        if self._heatmap is not None:
-            self._limits.leave(self._heatmap.image)
-            for event in self._events(self._heatmap):
-                event.disconnect(self._on_layer)
-        self._heatmap = None
-
-    @staticmethod
-    def _events(heatmap: Heatmap) -> tuple[Any, ...]:
-        events = heatmap.layer.events
-        return events.opacity, events.colormap, events.interpolation2d
+    def _set(self, settings: DisplaySettings) -> None:
+        """Make these the settings, in the limits and the layers other than the heatmap's."""
+        former, self.settings = self.settings, settings
+        if (settings.percentiles, settings.shared) != (former.percentiles, former.shared):
+            self.limits.set(settings.percentiles, settings.shared)
+        if settings.percentiles != former.percentiles:
+            self._session.signatures.set_percentiles(settings.percentiles)
+        for item in (*self._session.pins.items, *self._session.signatures.items):
+            _interpolate(item.layer, settings)
 
     def _draw(self, layer: Image) -> None:
         self._applying = True
@@ -156,23 +153,25 @@ class GeneDisplay:
 
     def _on_layer(self, _event: Any = None) -> None:
         if not self._applying and self._take_look():
+            self._emit_changed()
             self.chosen.emit(self.settings)
 
     def _take_look(self) -> bool:
         """Follow the heatmap's layer; whether it looks different from the settings."""
         if self._heatmap is None:
             return False
-        drawn = replace(self.settings, **_look(self._heatmap.layer))
-        if drawn == self.settings:
-            return False
-        self.settings = drawn
-        self._announce()
-        return True
+        former = self.settings
+        self.settings = replace(former, **_look(self._heatmap.layer))
+        return self.settings != former
 
-    def _announce(self) -> None:
-        self._pins.interpolation = self.settings.interpolation
-        self._signatures.interpolation = self.settings.interpolation
+    def _emit_changed(self) -> None:
+        self._session.pins.interpolation = self.settings.interpolation
+        self._session.signatures.interpolation = self.settings.interpolation
         self.changed.emit(self.settings)
+
+
+def _look_events(layer: Image) -> tuple[Any, ...]:
+    return layer.events.opacity, layer.events.colormap, layer.events.interpolation2d
 
 
 def _look(layer: Image) -> dict[str, Any]:
@@ -182,6 +181,11 @@ def _look(layer: Image) -> dict[str, Any]:
         "opacity": float(layer.opacity),
         "colormap": str(layer.colormap.name),
     }
+
+
+def _is_unchanged(layer: Image) -> bool:
+    """Whether a heatmap's layer looks as a new one does."""
+    return replace(DisplaySettings(), **_look(layer)) == DisplaySettings()
 
 
 def _interpolate(layer: Image, settings: DisplaySettings) -> None:

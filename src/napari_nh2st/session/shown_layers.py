@@ -3,20 +3,19 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.layers.keys import DOMAINS_KEY, PREDICTION_KEY, SHOWS_DOMAINS
 from napari_nh2st.layers.roles import covers_tiles, is_in_composite, is_pin
 
-_BLACK = "black"
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
 
-_known: "WeakSet[ShownLayers]" = WeakSet()
+_BLACK = "black"
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class PinsShown:
     """Which pins are visible, and which were hidden for the slide's or a composite's sake."""
 
     visible: tuple[Layer, ...]
-    resting: tuple[Layer, ...]
+    hidden: tuple[Layer, ...]
     under_composite: tuple[Layer, ...]
 
 
@@ -35,12 +34,10 @@ class ShownLayers:
     genes, or a composite, whose colors add up: on black, with all else hidden but shapes. What was
     hidden comes back, unless somebody showed or hid it meanwhile.
 
-    Get it by :meth:`of`: the docks of a viewer share one. It is gone when nobody holds it.
-
     Parameters
     ----------
-    viewer
-        Its layers are followed; its canvas is black beneath pins, in the light theme too.
+    session
+        Of the viewer, whose canvas is black beneath pins, in the light theme too.
 
     Attributes
     ----------
@@ -48,27 +45,20 @@ class ShownLayers:
         Whether pins are shown, on black.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self.viewer = viewer
+    def __init__(self, session: "Session") -> None:
+        self._session = session
         self.is_black = False
         self._beneath: list[Layer] = []
         self._former_background: Any = None
         self._replaced: dict[Layer, list[Layer]] = {}
-        self._resting: list[Layer] = []
+        self._hidden_pins: list[Layer] = []
         self._under_composite: list[Layer] = []
         self._working = False
-        for layer in viewer.layers:
+        layers = session.viewer.layers
+        for layer in layers:
             layer.events.visible.connect(self._on_visible)
-        viewer.layers.events.inserted.connect(self._on_inserted)
-        viewer.layers.events.removed.connect(self._on_removed)
-        _known.add(self)
-
-    @classmethod
-    def of(cls, viewer: ViewerModel) -> "ShownLayers":
-        """The one of this viewer."""
-        # By hash: napari gives docks the viewer wrapped, and calls viewers with equal fields equal.
-        found = (known for known in _known if hash(known.viewer) == hash(viewer))
-        return next(found, None) or cls(viewer)
+        layers.events.inserted.connect(self._on_inserted)
+        layers.events.removed.connect(self._on_removed)
 
     # --- on the slide ---
 
@@ -77,9 +67,9 @@ class ShownLayers:
 
         In a grid, where they lie side by side, other heatmaps stay.
         """
-        grid = getattr(self.viewer, "canvas", self.viewer).grid.enabled  # moved with napari 0.9
+        grid = self._session.viewer.canvas.grid.enabled
         with self.settled():
-            self.rest_pins()
+            self.hide_pins()
             self._settle()
             others = [each for each in self._over(layer) if each.visible]
             if grid:
@@ -102,33 +92,33 @@ class ShownLayers:
     def _over(self, layer: Layer) -> list[Layer]:
         """What else covers tiles at the place of a layer."""
         low, high = _box(layer)
-        others = [la for la in self.viewer.layers if la != layer and covers_tiles(la)]
+        others = [la for la in self._session.viewer.layers if la != layer and covers_tiles(la)]
         boxes = [(la, _box(la)) for la in others]
         return [la for la, box in boxes if (box[0] <= high).all() and (box[1] >= low).all()]
 
     # --- pins, on black ---
 
-    def wake_pins(self) -> bool:
-        """Show the pins again that :meth:`rest_pins` hid; whether there were any."""
-        resting, self._resting = self._resting, []
+    def restore_pins(self) -> bool:
+        """Show the pins again that :meth:`hide_pins` hid; whether there were any."""
+        hidden, self._hidden_pins = self._hidden_pins, []
         with self.settled():
-            for layer in resting:
+            for layer in hidden:
                 layer.visible = True
-        return bool(resting)
+        return bool(hidden)
 
     def show_pins(self) -> None:
-        """Show the pins again that rest, or else all that no composite hid."""
+        """Show the pins again that were hidden, or else all that no composite hid."""
         with self.settled():
-            if not self.wake_pins():
+            if not self.restore_pins():
                 for layer in self._pins():
                     if layer not in self._under_composite:
                         layer.visible = True
 
-    def rest_pins(self) -> None:
+    def hide_pins(self) -> None:
         """Hide the pins, and show what they were shown instead of."""
         shown = [layer for layer in self._pins() if layer.visible]
         if shown:
-            self._resting = shown
+            self._hidden_pins = shown
             with self.settled():
                 for layer in shown:
                     layer.visible = False
@@ -137,15 +127,15 @@ class ShownLayers:
         """Hide the pins for a composite that comes, until its last layer is removed."""
         shown = [layer for layer in self._pins() if layer.visible]
         with self.settled():
-            self._under_composite = shown + self._resting
-            self._resting = []
+            self._under_composite = shown + self._hidden_pins
+            self._hidden_pins = []
             for layer in shown:
                 layer.visible = False
 
     def pins_shown(self) -> PinsShown:
         """How the pins are shown now, for :meth:`undo`."""
         visible = (layer for layer in self._pins() if layer.visible)
-        return PinsShown(tuple(visible), tuple(self._resting), tuple(self._under_composite))
+        return PinsShown(tuple(visible), tuple(self._hidden_pins), tuple(self._under_composite))
 
     def undo(self, before: PinsShown, after: PinsShown) -> None:
         """Show the pins as before something happened to them, but for what was changed since.
@@ -159,7 +149,7 @@ class ShownLayers:
         with self.settled():
             came = [each for each in before.visible if each in pins and each not in after.visible]
             if came:
-                self.wake_pins()
+                self.restore_pins()
             for layer in came:
                 layer.visible = True
             for layer in after.visible:
@@ -167,10 +157,10 @@ class ShownLayers:
                     layer.visible = False
             if any(map(is_in_composite, pins)):
                 self._under_composite = [each for each in before.under_composite if each in pins]
-            resting = dict.fromkeys([*self._resting, *before.resting])
-            self._resting = [
+            hidden = dict.fromkeys([*self._hidden_pins, *before.hidden])
+            self._hidden_pins = [
                 each
-                for each in resting
+                for each in hidden
                 if each in pins and not each.visible and each not in self._under_composite
             ]
 
@@ -188,7 +178,7 @@ class ShownLayers:
                     self._working = False
 
     def _pins(self) -> list[Layer]:
-        return [layer for layer in self.viewer.layers if is_pin(layer)]
+        return [layer for layer in self._session.viewer.layers if is_pin(layer)]
 
     def _settle(self) -> None:
         any_shown = any(layer.visible for layer in self._pins())
@@ -200,20 +190,19 @@ class ShownLayers:
                 self._lift()
 
     def _lay(self) -> None:
-        others = [la for la in self.viewer.layers if not is_pin(la) and not isinstance(la, Shapes)]
-        self._beneath = [layer for layer in others if layer.visible]
+        layers = [layer for layer in self._session.viewer.layers if layer.visible]
+        self._beneath = [la for la in layers if not is_pin(la) and not isinstance(la, Shapes)]
         for layer in self._beneath:
             layer.visible = False
-        if (canvas := _canvas_with_background(self.viewer)) is not None:
-            self._former_background = canvas.background_color_override
-            canvas.background_color_override = _BLACK
+        canvas = self._session.viewer.canvas
+        self._former_background = canvas.background_color_override
+        canvas.background_color_override = _BLACK
 
     def _lift(self) -> None:
         beneath, self._beneath = self._beneath, []
         for layer in beneath:
             layer.visible = True
-        if (canvas := _canvas_with_background(self.viewer)) is not None:
-            canvas.background_color_override = self._former_background
+        self._session.viewer.canvas.background_color_override = self._former_background
 
     # --- the viewer ---
 
@@ -239,7 +228,7 @@ class ShownLayers:
             with self.settled():
                 pass
         elif self.is_black and isinstance(layer, (Image, Labels)):
-            self.rest_pins()
+            self.hide_pins()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -247,7 +236,7 @@ class ShownLayers:
         bases = self._replaced.pop(layer, [])
         self._replaced = {each: _without(layer, those) for each, those in self._replaced.items()}
         self._beneath = _without(layer, self._beneath)
-        self._resting = _without(layer, self._resting)
+        self._hidden_pins = _without(layer, self._hidden_pins)
         self._under_composite = _without(layer, self._under_composite)
         with self.settled():
             if is_in_composite(layer) and not any(map(is_in_composite, self._pins())):
@@ -258,7 +247,7 @@ class ShownLayers:
     def _leave_composite(self, was_shown: bool) -> None:
         hidden, self._under_composite = self._under_composite, []
         if not was_shown:  # the heatmap is shown instead
-            self._resting += hidden
+            self._hidden_pins += hidden
             return
         for layer in hidden:
             layer.visible = True
@@ -292,9 +281,3 @@ def _note_seen(layer: Layer) -> None:
 def _box(layer: Layer) -> NDArray[np.float64]:
     """(2, 2) lowest and highest (y, x) in the world."""
     return np.asarray(layer.extent.world, np.float64)[:, -2:]
-
-
-def _canvas_with_background(viewer: ViewerModel) -> Any:
-    """The canvas whose color can be set; there is none before napari 0.9."""
-    canvas = getattr(viewer, "canvas", None)
-    return canvas if hasattr(canvas, "background_color_override") else None

@@ -7,7 +7,7 @@ from napari.layers import Image, Layer, Points
 
 from napari_nh2st.layers.keys import BESIDE_KEY
 from napari_nh2st.layers.tile_image import place, placement_of
-from napari_nh2st.session.shown_layers import ShownLayers
+from napari_nh2st.session import Session
 
 
 class SideBySide:
@@ -42,7 +42,7 @@ class SideBySide:
         self._camera = getattr(viewer, "scene", viewer).camera
         self._former_grid = (self._grid.enabled, self._grid.stride, self._grid.shape)
         self._former_view = (self._camera.center, self._camera.zoom)
-        ShownLayers.of(viewer).rest_pins()  # they hide the slide
+        Session.of(viewer).shown_layers.hide_pins()  # they hide the slide
         self._order = list(viewer.layers)
         self._visible = {layer: layer.visible for layer in viewer.layers}
         self._shown: list[Layer] = []

@@ -12,6 +12,7 @@ from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.child_jobs import Jobs, SharedJobs
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.notifications import show_error
+from napari_nh2st.widgets.queued_signals import deliver_queued_signals
 from napari_nh2st.widgets.remembered import Remembered
 
 
@@ -56,6 +57,7 @@ class Dock(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        deliver_queued_signals()
         self.viewer = napari_viewer
         self.remembered = Remembered(section)
         self.connections = Connections()

@@ -1,9 +1,10 @@
-"""*Export…* for the prediction that is chosen in the viewer."""
+"""*Export…* for the current prediction of a session."""
 
 from qtpy.QtWidgets import QWidget
 
+from napari_nh2st.session import Session
 from napari_nh2st.session.shown_figure import shown_figure
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.export_button import ExportButton
 
 
@@ -12,21 +13,23 @@ class PredictionExport(ExportButton):
 
     Parameters
     ----------
-    current
-        The prediction; whoever made it calls its ``follow`` and ``close``.
-    parent
-        Of the button.
+    session
+        Has the prediction.
+    connections
+        Of the dock.
     """
 
-    def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.current = current
-        self.set_figure(lambda: shown_figure(current.heatmap, current.viewer.layers))
-        current.changed.connect(self._on_current)
-        current.filling_changed.connect(self._on_current)
-        self._on_current()
+        self._session = session
+        self.set_figure(lambda: shown_figure(session.heatmap, session.viewer.layers))
+        connections.add(session.heatmap_changed, self._update)
+        connections.add(session.filling_changed, self._update)
+        connections.when_opened(self._update)
 
-    def _on_current(self) -> None:
-        heatmap = self.current.heatmap
-        self.offer(self.current.prediction, "" if heatmap is None else heatmap.slide_name)
-        self.set_filling(self.current.is_filling)
+    def _update(self) -> None:
+        heatmap = self._session.heatmap
+        self.offer(self._session.prediction, "" if heatmap is None else heatmap.slide_name)
+        self.set_filling(self._session.is_filling)

@@ -25,10 +25,10 @@ from napari_nh2st.export import write_anndata
 from napari_nh2st.jobs import JobFailed, child
 from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.layers.expression import read_expression
-from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.session import Session
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.choice import NO_CHOICE
@@ -1065,10 +1065,10 @@ def test_the_model_of_the_current_prediction_is_offered_until_another_is_chosen(
     with open_slide(section.slide, mpp=1.0) as slide:
         prediction = drawn_prediction(slide)
     prediction.uns["nh2st"]["model"]["name"] = str(model)
-    Heatmap.add(viewer, layer, prediction, "VIM")
+    Session.of(viewer).add_heatmap(layer, prediction, "VIM")
     assert widget.model.text == str(model)
     widget.model.choose(first)
-    Heatmap.add(viewer, layer, prediction, "CD74")
+    Session.of(viewer).add_heatmap(layer, prediction, "CD74")
     assert widget.model.text == first
 
 

@@ -19,7 +19,6 @@ from napari_nh2st.analysis.domain_colors import DOMAIN_COLORS
 from napari_nh2st.analysis.domains import Domains, DomainSettings
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.domains import carry_domains, move_domains
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
@@ -296,7 +295,7 @@ def test_opening_a_saved_prediction_brings_back_its_domains_and_their_markers(
     pd.testing.assert_frame_equal(opened.markers.table, panel.markers.table)
     opened.legend.item(0, 0).setText("tumor")
     assert layer.features["domain"][1] == "tumor", "the layer is the panel's own"
-    opened.current.heatmap.show("VIM")
+    opened.current.heatmap.gene = "VIM"
     write_anndata(opened.current.prediction, tmp_path / f"again {name}")
 
     viewer, _ = open_again(qtbot, tmp_path / f"again {name}")
@@ -471,10 +470,7 @@ def another_run(shown: Shown, pitch_um: float = 32.0, model: str = "") -> AnnDat
 
 
 def replace_prediction(shown: Shown, prediction: AnnData) -> None:
-    former = shown.heatmap.prediction
-    carry_domains(former, prediction)
     shown.heatmap.take(prediction, shown.slide_layer)
-    move_domains(shown.viewer, shown.heatmap, former)
 
 
 def test_another_run_keeps_the_domains_of_the_tiles_it_has_too(
@@ -589,7 +585,7 @@ def test_domains_take_the_place_of_the_gene_until_one_is_shown(
     layer, heatmap = domains_layer(shown), shown.heatmap
     assert (layer.visible, heatmap.layer.visible) == (True, False)
     other = next(gene for gene in heatmap.prediction.var_names if gene != heatmap.gene)
-    heatmap.show(other)
+    heatmap.gene = other
     assert (layer.visible, heatmap.layer.visible) == (False, True)
     panel.show_layer.click()
     assert (layer.visible, heatmap.layer.visible) == (True, False)

@@ -7,7 +7,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from gene_predictions import RELIABILITY, gene_prediction
-from napari_nh2st.widgets.genes.statistics import gene_statistics
+from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
 from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
 from napari_nh2st.widgets.reliability import (

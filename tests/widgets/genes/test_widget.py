@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from anndata import AnnData
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QItemSelectionModel, Qt
@@ -19,12 +20,12 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY
+from napari_nh2st.session import Session
 from napari_nh2st.session.display import DisplaySettings
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.genes import pins as gene_pins
 from napari_nh2st.widgets.genes import signature_panel as gene_signature_panel
-from napari_nh2st.widgets.genes import statistics as gene_statistics
 from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
@@ -36,7 +37,7 @@ from viewers import VIEWERS
 def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
     for kind, texts in shown.items():
-        for module in (gene_pins, gene_signature_panel, gene_statistics, gene_tab):
+        for module in (gene_pins, gene_signature_panel, gene_tab):
             monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
     return shown
 
@@ -74,7 +75,7 @@ def pinned(viewer: ViewerModel) -> list[str]:
 
 
 def test_the_dock_has_its_tabs_and_every_control_a_tooltip(widget: GenesWidget) -> None:
-    titles = [widget.tabText(index) for index in range(widget.count())]
+    titles = [widget.tabs.tabText(index) for index in range(widget.tabs.count())]
     assert titles == ["Genes", "Tile", "Domains", "Regions"]
     tab = widget.genes
     for panel in (tab, tab.pins, tab.signature, tab.display):
@@ -82,7 +83,7 @@ def test_the_dock_has_its_tabs_and_every_control_a_tooltip(widget: GenesWidget) 
             composed = name in ("pins", "signature", "display")
             if isinstance(control, QWidget) and not composed:
                 assert control.toolTip(), name
-    assert all(widget.tabToolTip(index) for index in range(widget.count()))
+    assert all(widget.tabs.tabToolTip(index) for index in range(widget.tabs.count()))
 
 
 def test_without_a_prediction_there_is_a_hint_and_nothing_breaks(
@@ -108,7 +109,7 @@ def test_a_prediction_fills_the_table_and_the_header(
     assert "held-out PCC 0.71" in tab.header.text()
     assert VALUE_NAME in tab.value_name.text()
     assert tab.table.selected_genes == ["ERBB2"]
-    qtbot.waitUntil(lambda: widget.session.statistics is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
     row = tab.table.genes.row_of("KRT19")
     mean = float(heatmap.prediction[:, "KRT19"].X.mean())
     assert tab.table.genes.index(row, MEAN).data() == f"{mean:.3g}"
@@ -129,7 +130,7 @@ def test_going_to_a_row_shows_its_gene(widget: GenesWidget, heatmap: Heatmap) ->
 def test_a_gene_shown_elsewhere_is_the_tables_current_one(
     widget: GenesWidget, heatmap: Heatmap
 ) -> None:
-    heatmap.show("GRB7")
+    heatmap.gene = "GRB7"
     assert widget.genes.table.selected_genes == ["GRB7"]
     assert "GRB7" in widget.genes.header.text()
 
@@ -139,7 +140,7 @@ def test_stepping_shows_the_next_gene_of_those_that_are_listed(
 ) -> None:
     widget.genes.only_reliable.setChecked(True)
     first, second, third = widget.genes.table.shown_genes
-    heatmap.show(first)
+    heatmap.gene = first
     widget.next_gene()
     assert heatmap.gene == second
     widget.next_gene()
@@ -157,7 +158,7 @@ def test_keys_step_and_pin_but_are_letters_in_the_search_line(
     widget.activateWindow()
     table = widget.genes.table
     order = table.shown_genes
-    heatmap.show(order[0])
+    heatmap.gene = order[0]
     table.setFocus()
     qtbot.waitUntil(table.hasFocus, timeout=5000)
     shown = []
@@ -184,7 +185,7 @@ def test_searching_narrows_the_table_and_enter_shows_the_first(
     qtbot: QtBot, widget: GenesWidget, heatmap: Heatmap
 ) -> None:
     tab = widget.genes
-    heatmap.show("CD74")
+    heatmap.gene = "CD74"
     qtbot.keyClicks(tab.search, "krt")
     assert tab.table.shown_genes == ["KRT19"]
     assert heatmap.gene == "CD74", "typing shows nothing yet"
@@ -369,11 +370,11 @@ def test_what_the_user_sets_is_there_in_the_next_session(
     )
     widget.session.display.apply(expected)
     widget.genes.threshold.setValue(0.5)
-    other = add_heatmap(widget.current.viewer, gene_prediction(), slide="D1")
-    widget.current.choose(other)
+    other = add_heatmap(widget.viewer, gene_prediction(), slide="D1")
+    widget.session.heatmap = other
     assert other.layer.colormap.name == "viridis", "a new heatmap is drawn like the one before"
     other.layer.colormap = "magma"
-    widget.current.choose(heatmap)
+    widget.session.heatmap = heatmap
     assert kept.colormap == "magma"
     heatmap.layer.colormap = "plasma"
     again, heatmap = dock()
@@ -391,7 +392,7 @@ def test_keys_step_through_genes_from_the_canvas_and_from_every_tab(
     qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
 ) -> None:
     order = widget.genes.table.shown_genes
-    heatmap.show(order[0])
+    heatmap.gene = order[0]
     keys = {str(key): step for key, step in viewer.keymap.items()}
     for key, gene in (("N", 1), ("N", 2), ("P", 1), ("Ctrl+Down", 2), ("Ctrl+Up", 1)):
         keys[key](viewer)
@@ -399,7 +400,7 @@ def test_keys_step_through_genes_from_the_canvas_and_from_every_tab(
     widget.show()
     qtbot.waitExposed(widget)
     widget.activateWindow()
-    widget.setCurrentWidget(widget.tile)
+    widget.tabs.setCurrentWidget(widget.tile)
     widget.tile.clear_button.setEnabled(True)
     widget.tile.clear_button.setFocus()
     qtbot.waitUntil(widget.tile.clear_button.hasFocus, timeout=5000)
@@ -411,7 +412,7 @@ def test_keys_step_through_genes_from_the_canvas_and_from_every_tab(
 
 def test_a_clicked_tile_brings_its_tab_up(widget: GenesWidget, heatmap: Heatmap) -> None:
     widget.tile.picked_tile.emit(3)
-    assert widget.currentWidget() is widget.tile
+    assert widget.tabs.currentWidget() is widget.tile
 
 
 def test_the_display_controls_follow_napari(widget: GenesWidget, heatmap: Heatmap) -> None:
@@ -428,38 +429,30 @@ def test_the_display_controls_follow_napari(widget: GenesWidget, heatmap: Heatma
 def test_statistics_are_computed_again_when_values_have_come(
     qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget
 ) -> None:
-    widget.session._work.seconds = 0
+    widget.genes._computing._throttle_ms = 1
     prediction = gene_prediction(filled=False)
     heatmap = add_heatmap(viewer, prediction)
-    qtbot.waitUntil(lambda: widget.session.statistics is not None, timeout=10_000)
-    assert widget.session.statistics is not None
-    assert widget.session.statistics["mean"].isna().all()
+    qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
+    assert widget.genes.statistics is not None
+    assert widget.genes.statistics["mean"].isna().all()
     prediction.X[:] = 2.5
     heatmap.filled.emit()
-    qtbot.waitUntil(lambda: bool((widget.session.statistics["mean"] == 2.5).all()), timeout=10_000)
+    qtbot.waitUntil(lambda: bool((widget.genes.statistics["mean"] == 2.5).all()), timeout=10_000)
 
 
-def test_requests_that_come_too_fast_are_one(qtbot: QtBot) -> None:
-    calls: list[int] = []
-    work = gene_statistics.RepeatedWork(calls.append, seconds=3600)
-    work.request(1)
-    qtbot.waitUntil(lambda: work.is_idle)
-    for number in (2, 3, 4):
-        work.request(number)
-    assert calls == [1]
-    work.request(5, now=True)
-    qtbot.waitUntil(lambda: work.is_idle)
-    assert calls == [1, 5]
-    work.close()
-
-
-def test_work_that_fails_is_a_message(qtbot: QtBot, messages: dict[str, list[str]]) -> None:
-    def fail() -> None:
+def test_statistics_that_cannot_be_computed_are_a_message(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    widget: GenesWidget,
+    messages: dict[str, list[str]],
+) -> None:
+    def fail(_prediction: AnnData) -> None:
         raise MemoryError("too large")
 
-    work = gene_statistics.RepeatedWork(fail, seconds=0)
-    work.request()
-    qtbot.waitUntil(lambda: work.is_idle)
+    monkeypatch.setattr(gene_tab, "gene_statistics", fail)
+    add_heatmap(viewer, gene_prediction())
+    qtbot.waitUntil(lambda: bool(messages["error"]), timeout=10_000)
     assert "MemoryError: too large" in messages["error"][0]
 
 
@@ -467,51 +460,107 @@ def test_another_prediction_has_its_own_genes(
     viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
 ) -> None:
     other = add_heatmap(viewer, gene_prediction()[:, ["KRT19", "CD74"]].copy(), "CD74", "D1")
-    widget.current.choose(other)
+    widget.session.heatmap = other
     assert set(widget.genes.table.shown_genes) == {"KRT19", "CD74"}
     assert widget.genes.table.selected_genes == ["CD74"]
     widget.next_gene()
-    heatmap.show("GRB7")
+    heatmap.gene = "GRB7"
     assert "GRB7" not in widget.genes.header.text()
     viewer.layers.remove(other.layer)
     assert "GRB7" in widget.genes.header.text()
 
 
-def test_a_widget_out_of_its_dock_lets_go_and_follows_again_in_another(
+def test_a_dock_that_is_closed_only_disconnects_and_is_right_again_when_it_is_opened(
     qtbot: QtBot, viewer: ViewerModel
 ) -> None:
+    session = Session.of(viewer)
+    heatmap = add_heatmap(viewer, gene_prediction())
+    signals = (
+        session.heatmap_changed,
+        session.heatmaps_changed,
+        session.gene_changed,
+        session.filled,
+        session.filling_changed,
+        session.prediction_replaced,
+        session.pins.changed,
+        session.pins.visibility_changed,
+        session.signatures.changed,
+        session.display.changed,
+        session.display.chosen,
+    )
+    before = [len(signal) for signal in signals]
     dock = QDockWidget()
     qtbot.addWidget(dock)
     widget = GenesWidget(viewer, dock)
     dock.setWidget(widget)
-    heatmap = add_heatmap(viewer, gene_prediction())
-    assert widget.session.heatmap is heatmap
+    assert all(len(signal) > n for signal, n in zip(signals, before, strict=True))
     widget.setParent(None)
-    assert widget.session.heatmap is None
-    heatmap.show("CD74")
+    assert [len(signal) for signal in signals] == before
+    heatmap.gene = "CD74"
+    session.pins.pin("GRB7")
+    heatmap.layer.opacity = 0.2
     assert "CD74" not in widget.genes.header.text()
+    assert session.heatmap is heatmap
+    assert session.display.settings.opacity == 0.2
     dock.setWidget(widget)
-    assert widget.session.heatmap is heatmap
     assert "CD74" in widget.genes.header.text()
+    assert widget.genes.pins.list.count() == 1
+    assert widget.genes.display.opacity.value() == 20
     widget.close_down()
-    assert len(heatmap.shown) == len(heatmap.filled) == 0
+    assert [len(signal) for signal in signals] == before
+
+
+def test_a_closed_dock_leaves_slide_and_heatmap_and_the_next_has_its_pins(
+    qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    pins = widget.session.pins
+    pin = pins.pin("GRB7")
+    pin.layer.colormap, pin.layer.contrast_limits = "cyan", (1, 2)
+    pins.compose(["CD74"])
+    widget.close_down()
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["C6", heatmap.layer.name]
+    assert viewer.canvas.background_color_override is None
+    heatmap.take(gene_prediction()[16:].copy(), viewer.layers["C6"])
+    again = GenesWidget(viewer)
+    qtbot.addWidget(again, before_close_func=lambda _widget: again.close_down())
+    texts = [again.genes.pins.list.item(row).text() for row in range(2)]
+    assert texts == ["GRB7 · 0.71 · C6", "CD74 · 0.11 · C6 · composite"]
+    assert pins.items[0].source is heatmap
+    assert pin.layer.data.shape == heatmap.layer.data.shape, "it is another prediction by now"
+    assert pin.layer.contrast_limits == [1, 2]
+    assert pins.pin("GRB7").layer == pin.layer
+    pins.undo_composite()
+    assert [layer.name for layer in viewer.layers if layer.visible] == [pin.layer.name]
+    viewer.layers.remove(pin.layer)
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["C6", heatmap.layer.name]
+
+
+def test_a_look_that_the_user_gave_in_napari_stays_when_the_dock_is_opened(
+    qtbot: QtBot, viewer: ViewerModel
+) -> None:
+    heatmap = add_heatmap(viewer, gene_prediction())
+    heatmap.layer.colormap, heatmap.layer.opacity = "turbo", 0.3
+    widget = GenesWidget(viewer)
+    qtbot.addWidget(widget, before_close_func=lambda _widget: widget.close_down())
+    assert (heatmap.layer.colormap.name, heatmap.layer.opacity) == ("turbo", 0.3)
+    assert widget.genes.display.settings() == DisplaySettings(colormap="turbo", opacity=0.3)
 
 
 def test_a_prediction_that_was_replaced_is_let_go(
     qtbot: QtBot, viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap
 ) -> None:
     session = widget.session
-    qtbot.waitUntil(lambda: session.statistics is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
     session.pins.pin("KRT19")
     session.signatures.show(heatmap, Signature("two", ("KRT19", "CD74"), 2))
-    qtbot.waitUntil(lambda: len(session.signatures.images) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(session.signatures.items) == 1, timeout=10_000)
     former = weakref.ref(heatmap.prediction)
     prediction = gene_prediction()[:, ["KRT19", "CD74"]].copy()
     heatmap.take(prediction, viewer.layers["C6"])
     assert set(widget.genes.table.shown_genes) == {"KRT19", "CD74"}
     assert "KRT19" in widget.genes.header.text()
-    qtbot.waitUntil(lambda: session.statistics is not None, timeout=10_000)
-    assert set(session.statistics.index) == {"KRT19", "CD74"}
+    qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
+    assert set(widget.genes.statistics.index) == {"KRT19", "CD74"}
     qtbot.waitUntil(lambda: session.signatures.work.is_idle, timeout=10_000)
 
     def is_gone() -> bool:

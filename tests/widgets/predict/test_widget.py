@@ -328,7 +328,7 @@ def test_what_is_selected_is_exported_and_its_genes_are_offered(
     widget.export.write(tmp_path / "a.csv")
     qtbot.waitUntil(widget.export.isEnabled, timeout=20_000)
     assert arrived == [first.prediction]
-    first.set_filling(True)
+    first.is_filling = True
     assert not widget.export.isEnabled(), "a run fills it"
     viewer.layers.selection.active = second.layer
     assert widget.export.isEnabled()

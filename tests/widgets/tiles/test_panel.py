@@ -364,7 +364,7 @@ def test_the_histogram_is_of_the_shown_gene_with_a_line_at_the_tile(
     shown, panel = open_panel(gene="CD74")
     panel.pick(30)
     for gene in ("CD74", "VIM"):
-        shown.heatmap.show(gene)
+        shown.heatmap.gene = gene
         values = shown.prediction[:, gene].X[:, 0].astype(float)
         known = values[np.isfinite(values)]
         assert gene in panel.gene_title.text()

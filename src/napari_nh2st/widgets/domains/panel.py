@@ -19,11 +19,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.domains import Domains, find_domains
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.domains import (
-    domain_layer,
-    draw_domains,
-    name_domains,
-)
+from napari_nh2st.layers.domains import name_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
@@ -82,6 +78,7 @@ class DomainsPanel(QWidget):
         super().__init__(parent)
         self.current = current
         self.viewer = current.viewer
+        self._layers = current.session.domains
         self._kept: list[_Kept] = []
         self._following = False
         self._stop: threading.Event | None = None
@@ -208,14 +205,14 @@ class DomainsPanel(QWidget):
         heatmap = self.current.heatmap
         domains = None if heatmap is None else self._kept_of(heatmap.prediction).now
         if heatmap is not None and domains is not None:
-            draw_domains(self.viewer, heatmap, domains)
+            self._layers.draw(heatmap, domains)
 
     def _put(self, heatmap: Heatmap, kept: _Kept, domains: NamedDomains) -> None:
         """Make these the domains of a prediction, in its table, its layer and here."""
         kept.now = domains
         domains.write(heatmap.prediction)
         if heatmap.layer in self.viewer.layers:
-            draw_domains(self.viewer, heatmap, domains)
+            self._layers.draw(heatmap, domains)
         self._show()
 
     def _kept_of(self, prediction: AnnData) -> _Kept:
@@ -260,7 +257,7 @@ class DomainsPanel(QWidget):
             show_warning(str(error))
         else:
             kept.now.write(heatmap.prediction)
-            layer = domain_layer(self.viewer, heatmap)
+            layer = self._layers.layer_of(heatmap)
             if layer is not None:
                 name_domains(layer, kept.now.names)
         self._show()

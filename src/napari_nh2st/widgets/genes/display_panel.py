@@ -1,4 +1,4 @@
-"""The controls for how genes are drawn."""
+"""Controls of the display of genes."""
 
 from dataclasses import replace
 
@@ -12,8 +12,10 @@ from qtpy.QtWidgets import (
     QSlider,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_nh2st.session.display import COLORMAPS, DisplaySettings, GeneDisplay
+from napari_nh2st.session.display import COLORMAPS, Display, DisplaySettings
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.labels import PlainLabel
 
 _STEPS = 100
@@ -25,10 +27,14 @@ class DisplayPanel(QWidget):
     Parameters
     ----------
     display
-        Its settings.
+        Has the settings.
+    connections
+        Of the dock.
     """
 
-    def __init__(self, display: GeneDisplay, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, display: Display, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._display = display
         self.low = _percentile_box(0.0, 49.0, "Percentile of the values that the colors begin at")
@@ -72,7 +78,8 @@ class DisplayPanel(QWidget):
             choice.activated.connect(self._apply)
         self.opacity.valueChanged.connect(self._apply)
         self.reset.clicked.connect(display.reset)
-        self.show_settings(display.settings)
+        connections.add(display.changed, self.show_settings)
+        connections.when_opened(lambda: self.show_settings(display.settings))
 
     def settings(self) -> DisplaySettings:
         """What the controls say."""
@@ -92,19 +99,16 @@ class DisplayPanel(QWidget):
 
     def show_settings(self, settings: DisplaySettings) -> None:
         """Set the controls."""
-        controls = (self.low, self.high, self.limits, self.surface, self.opacity, self.colormap)
-        for control in controls:
-            control.blockSignals(True)
-        self.low.setValue(settings.percentiles[0])
-        self.high.setValue(settings.percentiles[1])
+        with signals_blocked(self.low), signals_blocked(self.high), signals_blocked(self.opacity):
+            self.low.setValue(settings.percentiles[0])
+            self.high.setValue(settings.percentiles[1])
+            self.opacity.setValue(round(settings.opacity * _STEPS))
+        # Of these only what the user chooses is heard.
         self.limits.setCurrentIndex(int(settings.shared))
         self.surface.setCurrentIndex(int(settings.smooth))
-        self.opacity.setValue(round(settings.opacity * _STEPS))
         if self.colormap.findText(settings.colormap) < 0:  # chosen in napari's own controls
             self.colormap.addItem(settings.colormap)
         self.colormap.setCurrentText(settings.colormap)
-        for control in controls:
-            control.blockSignals(False)
 
     def _apply(self) -> None:
         self._display.apply(self.settings())

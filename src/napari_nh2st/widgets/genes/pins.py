@@ -10,10 +10,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_nh2st.session.pinned_gene import Pin
-from napari_nh2st.session.pins import COMPOSITE_COLORMAPS, GeneLayers
+from napari_nh2st.session import Session
+from napari_nh2st.session.pins import COMPOSITE_COLORMAPS, Pin
 from napari_nh2st.shown_text import for_qt
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.reliability import (
@@ -34,15 +36,24 @@ class PinsPanel(QWidget):
 
     Parameters
     ----------
-    layers
-        Pins and composites.
+    session
+        Has the pins.
     table
         Its selected genes are meant.
+    connections
+        Of the dock.
     """
 
-    def __init__(self, layers: GeneLayers, table: GeneTable, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        table: GeneTable,
+        connections: Connections,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._layers = layers
+        self._session = session
+        self._pins = session.pins
         self._table = table
         self.pin = QPushButton("Pin")
         self.pin.setToolTip("Give the selected genes layers of their own (double click, Shift+P)")
@@ -86,62 +97,62 @@ class PinsPanel(QWidget):
         self.pin.clicked.connect(self.pin_selected)
         self.unpin.clicked.connect(self.unpin_chosen)
         self.compose.clicked.connect(self.compose_selected)
-        self.restore.clicked.connect(layers.restore)
-        self.undo.clicked.connect(layers.undo_composite)
+        self.restore.clicked.connect(self._pins.restore)
+        self.undo.clicked.connect(self._pins.undo_composite)
         self.on_black.clicked.connect(self._on_view)
         self.list.itemChanged.connect(self._on_box)
         self.list.itemSelectionChanged.connect(self._enable)
-        self.update_list()
+        connections.add(self._pins.changed, self.update_list)
+        connections.add(self._pins.visibility_changed, self.update_boxes)
+        connections.when_opened(self.update_list)
 
     def pin_selected(self) -> None:
         """Pin the table's selected genes."""
         genes = self._table.selected_genes
-        if not genes or self._layers.current.heatmap is None:
+        if not genes or self._session.heatmap is None:
             show_warning("Select a gene in the table to pin it.")
             return
         for gene in genes:
-            self._layers.pin(gene)
+            self._pins.pin(gene)
 
     def unpin_chosen(self) -> None:
         """Remove the genes that are chosen in the list."""
         rows = sorted(index.row() for index in self.list.selectedIndexes())
-        self._layers.remove([self._layers.pins[row] for row in rows])
+        self._pins.remove([self._pins.items[row] for row in rows])
 
     def compose_selected(self) -> None:
         """Show the table's selected genes as a composite."""
         genes = self._table.selected_genes
         most = len(COMPOSITE_COLORMAPS)
-        if self._layers.current.heatmap is None or not 1 <= len(genes) <= most:
+        if self._session.heatmap is None or not 1 <= len(genes) <= most:
             show_warning(
                 f"A composite is of one to {most} genes, and {len(genes)} are selected: select "
                 "them in the table with Ctrl."
             )
             return
-        self._layers.compose(genes)
+        self._pins.compose(genes)
 
     def update_list(self) -> None:
         """Show the pins that there are now."""
-        self.list.blockSignals(True)
-        self.list.clear()
-        for pin in self._layers.pins:
-            self.list.addItem(self._item(pin))
-        self.list.blockSignals(False)
+        with signals_blocked(self.list):
+            self.list.clear()
+            for pin in self._pins.items:
+                self.list.addItem(self._item(pin))
         self.update_boxes()
-        self.list.setVisible(bool(self._layers.pins))
-        self.on_black.setVisible(bool(self._layers.pins))
-        self.restore.setVisible(self._layers.can_restore)
+        self.list.setVisible(bool(self._pins.items))
+        self.on_black.setVisible(bool(self._pins.items))
+        self.restore.setVisible(self._pins.can_restore)
         self._enable()
 
     def update_boxes(self) -> None:
         """Show which of the pins' layers are visible."""
-        self.list.blockSignals(True)
-        for row, pin in enumerate(self._layers.pins):
-            item = self.list.item(row)
-            if item is not None:
-                shown = Qt.CheckState.Checked if pin.layer.visible else Qt.CheckState.Unchecked
-                item.setCheckState(shown)
-        self.list.blockSignals(False)
-        self.on_black.setChecked(self._layers.are_shown)
+        with signals_blocked(self.list):
+            for row, pin in enumerate(self._pins.items):
+                item = self.list.item(row)
+                if item is not None:
+                    shown = Qt.CheckState.Checked if pin.layer.visible else Qt.CheckState.Unchecked
+                    item.setCheckState(shown)
+        self.on_black.setChecked(self._pins.are_shown)
 
     def _item(self, pin: Pin) -> QListWidgetItem:
         pcc, threshold = pin.reliability, self._table.genes.threshold
@@ -156,14 +167,14 @@ class PinsPanel(QWidget):
 
     def _enable(self) -> None:
         self.unpin.setEnabled(bool(self.list.selectedIndexes()))
-        self.undo.setEnabled(self._layers.has_composite)
+        self.undo.setEnabled(self._pins.has_composite)
 
     def _on_view(self, on_black: bool) -> None:
         if on_black:
-            self._layers.show_pins()
+            self._pins.show_pins()
         else:
-            self._layers.show_slide()
+            self._pins.show_slide()
 
     def _on_box(self, item: QListWidgetItem) -> None:
         shown = item.checkState() == Qt.CheckState.Checked
-        self._layers.pins[self.list.row(item)].layer.visible = shown
+        self._pins.items[self.list.row(item)].layer.visible = shown

@@ -1,4 +1,4 @@
-"""How genes are drawn, from one session to the next."""
+"""Display of genes, from one session of napari to the next."""
 
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 

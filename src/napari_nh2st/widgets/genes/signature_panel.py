@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
 from napari_nh2st.analysis.signatures import found_text
 from napari_nh2st.errors import InputError
+from napari_nh2st.session import Session
 from napari_nh2st.session.signatures import Signature
-from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.reliability import THRESHOLD, badge_list
@@ -35,7 +35,7 @@ class SignaturePanel(QWidget):
         Knows the prediction and shows the layer.
     """
 
-    def __init__(self, session: GeneSession, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self._threshold = THRESHOLD

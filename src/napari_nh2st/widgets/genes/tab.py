@@ -1,10 +1,10 @@
 """The *Genes* tab: a prediction's genes to search, show, pin, score and draw."""
 
+import pandas as pd
 from anndata import AnnData
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
     QLineEdit,
@@ -15,36 +15,54 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.analysis import match_genes
+from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
+from napari_nh2st.session import Session
+from napari_nh2st.widgets.background import Background
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.folded import Folded
+from napari_nh2st.widgets.genes.caption import GeneCaption
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
-from napari_nh2st.widgets.genes.session import GeneSession
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
 from napari_nh2st.widgets.genes.table import GeneTable
+from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
-from napari_nh2st.widgets.notifications import show_info
+from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.prediction_export import PredictionExport
 from napari_nh2st.widgets.reliability import THRESHOLD, badge_text
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
 _MIN_TABLE_HEIGHT = 220
-_MIN_CHARACTERS = 20
+_MS_BETWEEN_STATISTICS = 3000
 
 
 class GenesTab(QScrollArea):
-    """Shows the genes of the current prediction.
+    """Shows the genes of a session's current prediction.
 
     Parameters
     ----------
     session
-        What it shows in the viewer; whoever made it calls its ``follow`` and ``close``.
+        Has the prediction, and what is shown of it.
+    connections
+        Of the dock.
+
+    Attributes
+    ----------
+    statistics
+        Of the prediction's genes, see :func:`~napari_nh2st.analysis.gene_statistics`; None until
+        computed.
     """
 
-    def __init__(self, session: GeneSession, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.session = session
+        self.statistics: pd.DataFrame | None = None
+        self._computing = Background(self, throttle_ms=_MS_BETWEEN_STATISTICS)
+        self.picker = HeatmapPicker(session, connections)
         self.header = MarkupLabel()
         self.header.setWordWrap(True)
         self.header.setToolTip("Gene that is shown, and how far its map can be trusted")
@@ -67,20 +85,14 @@ class GenesTab(QScrollArea):
         self.only_reliable.setToolTip("Hide genes below that, and those of unknown reliability")
         self.table = GeneTable()
         self.table.setMinimumHeight(_MIN_TABLE_HEIGHT)
-        self.pins = PinsPanel(session.pins, self.table)
+        self.pins = PinsPanel(session, self.table, connections)
         self.signature = SignaturePanel(session)
-        self.display = DisplayPanel(session.display)
-        self.export = PredictionExport(session.current)
+        self.display = DisplayPanel(session.display, connections)
+        self.caption = GeneCaption(session, connections)
+        self.export = PredictionExport(session, connections)
         self._lay_out()
-        self._connect()
-        self._on_heatmap()
+        self._connect(connections)
         self._on_threshold()
-
-    @property
-    def prediction(self) -> AnnData | None:
-        """The current prediction."""
-        heatmap = self.session.heatmap
-        return None if heatmap is None else heatmap.prediction
 
     # --- stepping ---
 
@@ -104,7 +116,8 @@ class GenesTab(QScrollArea):
             self.table.set_genes(prediction.var_names, prediction.var["reliability"])
             described = prediction.uns["nh2st"]["target"].get("description", "not recorded")
             self.value_name.setText(f"Value: {described}")
-        self._on_statistics()
+        self.statistics = None
+        self._compute_statistics(now=True)
         self._on_search()
         self.signature.check()
         self._show_gene()
@@ -119,9 +132,20 @@ class GenesTab(QScrollArea):
         reliability = float(heatmap.prediction.var["reliability"][heatmap.gene])
         self.header.setText(badge_text(heatmap.gene, reliability, self.threshold.value()))
 
-    def _on_statistics(self) -> None:
-        if self.session.statistics is not None:
-            self.table.genes.set_statistics(self.session.statistics)
+    def _compute_statistics(self, now: bool = False) -> None:
+        prediction = self.session.prediction
+        if prediction is None:
+            self._computing.stop()
+        else:
+            self._computing.start(
+                _statistics_of, prediction, done=self._on_statistics, failed=_show_failure, now=now
+            )
+
+    def _on_statistics(self, result: tuple[AnnData, pd.DataFrame]) -> None:
+        prediction, statistics = result
+        if prediction is self.session.prediction:
+            self.statistics = statistics
+            self.table.genes.set_statistics(statistics)
 
     # --- what the user does ---
 
@@ -150,14 +174,14 @@ class GenesTab(QScrollArea):
     def _on_enter(self) -> None:
         shown = self.table.shown_genes
         if shown:
-            self.session.show(shown[0])
+            self.session.show_gene(shown[0])
         else:
             show_info("No gene of the prediction has this name.")
 
     def _on_threshold(self) -> None:
         self.table.set_threshold(self.threshold.value())
         self.signature.set_threshold(self.threshold.value())
-        self.session.caption.set_threshold(self.threshold.value())
+        self.caption.set_threshold(self.threshold.value())
         self.pins.update_list()
         self._after_filter()
 
@@ -186,15 +210,15 @@ class GenesTab(QScrollArea):
 
     # --- construction ---
 
-    def _connect(self) -> None:
+    def _connect(self, connections: Connections) -> None:
         session = self.session
-        session.heatmap_changed.connect(self._on_heatmap)
-        session.shown.connect(self._show_gene)
-        session.statistics_changed.connect(self._on_statistics)
-        session.pins.changed.connect(self.pins.update_list)
-        session.pins.visibility_changed.connect(self.pins.update_boxes)
-        session.display.changed.connect(self.display.show_settings)
-        self.table.chosen.connect(session.show)
+        connections.add(session.heatmap_changed, self._on_heatmap)
+        connections.add(session.gene_changed, self._show_gene)
+        connections.add(session.filled, self._compute_statistics)
+        connections.when_opened(self._on_heatmap)
+        # Their colors add up, which only this tab says and changes.
+        connections.when_closed(session.pins.show_slide)
+        self.table.chosen.connect(session.show_gene)
         self.table.pin_wanted.connect(session.pins.pin)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._offer_menu)
@@ -214,12 +238,9 @@ class GenesTab(QScrollArea):
         search = QHBoxLayout()
         search.addWidget(self.search, 1)
         search.addWidget(self.count)
-        picker = self.session.current.picker
-        picker.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        picker.setMinimumContentsLength(_MIN_CHARACTERS)
         content = _Column()
         layout = QVBoxLayout(content)
-        layout.addWidget(picker)
+        layout.addWidget(self.picker)
         layout.addWidget(self.header)
         layout.addLayout(search)
         layout.addWidget(self.search_note)
@@ -260,3 +281,11 @@ class _Column(QWidget):
 
 def _in_any(part: str, panel: tuple[str, ...]) -> bool:
     return any(part.casefold() in gene.casefold() for gene in panel)
+
+
+def _statistics_of(prediction: AnnData) -> tuple[AnnData, pd.DataFrame]:
+    return prediction, gene_statistics(prediction)
+
+
+def _show_failure(error: Exception) -> None:
+    show_error(f"The genes' numbers could not be computed: {type(error).__name__}: {error}")

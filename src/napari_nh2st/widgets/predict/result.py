@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from anndata import AnnData
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QWidget
 from superqt import QSearchableComboBox
 from superqt.utils import signals_blocked
 
@@ -15,7 +15,6 @@ from napari_nh2st.widgets.prediction_export import PredictionExport
 if TYPE_CHECKING:
     import napari
 
-_MIN_CHARACTERS = 20
 _NOT_KNOWN = "reliability not known"
 
 
@@ -50,11 +49,7 @@ class PredictionResult(QWidget):
         self.gene.setToolTip("Gene to show; type to search. The Genes widget has more")
         self.open_genes = QPushButton("Genes…")
         self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
-        self.export = PredictionExport(current)
-        current.picker.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        current.picker.setMinimumContentsLength(_MIN_CHARACTERS)
+        self.export = PredictionExport(current.session, current.connections)
         shown = QHBoxLayout()
         shown.addWidget(self.gene, 1)
         shown.addWidget(self.open_genes)

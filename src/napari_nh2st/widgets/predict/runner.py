@@ -18,7 +18,6 @@ from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Loading
-from napari_nh2st.layers.domains import carry_domains, move_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
 from napari_nh2st.slide import Slide
@@ -154,7 +153,7 @@ class PredictionRunner(QObject):
         if self.run is not None:
             self.run.stop()
         if self._filled is not None:
-            self._filled.set_filling(False)
+            self._filled.is_filling = False
 
     def continues(self, heatmap: Heatmap | None, choice: Choice | None) -> bool:
         """Whether a run of this choice would go on with the one that was stopped in a heatmap."""
@@ -190,7 +189,7 @@ class PredictionRunner(QObject):
         QTimer.singleShot(0, lambda: _warn(notices))
         if self.slide_layer in self._current.viewer.layers:
             self._filled = self._show_on(self.slide_layer, event.prediction)
-            self._filled.set_filling(True)
+            self._filled.is_filling = True
             self._filled.layer.metadata[STOPPED_KEY] = self._choice
             self._current.choose(self._filled)
         before = f"; {event.done:,} of them were computed before" if event.done else ""
@@ -206,16 +205,14 @@ class PredictionRunner(QObject):
 
         It is new where there is no former one, or where the user named that to keep it.
         """
-        viewer, heatmap = self._current.viewer, self._current.made_for(slide_layer)
+        session = self._current.session
+        heatmap = session.made_for(slide_layer)
         if heatmap is None:
-            heatmap = Heatmap.add(viewer, slide_layer, prediction, self._first_gene(prediction))
-            if not viewer.canvas.grid.enabled:
-                self._current.hide_below(heatmap)
+            heatmap = session.add_heatmap(slide_layer, prediction, self._first_gene(prediction))
+            if not session.viewer.canvas.grid.enabled:
+                session.shown_layers.show(heatmap.layer)
             return heatmap
-        former = heatmap.prediction
-        carry_domains(former, prediction)
         heatmap.take(prediction, slide_layer)
-        move_domains(viewer, heatmap, former)
         if not heatmap.layer.visible:  # hidden since, by Compare or by hand: Run is to be seen
             heatmap.layer.visible = True
         return heatmap
@@ -256,7 +253,7 @@ class PredictionRunner(QObject):
         if stopped:
             self._say_stopped()
         if self._filled is not None:
-            self._filled.set_filling(False)
+            self._filled.is_filling = False
         self.ended.emit(stopped)
 
     def _say_stopped(self) -> None:

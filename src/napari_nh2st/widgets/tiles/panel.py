@@ -152,10 +152,10 @@ class TilePanel(QWidget):
         if self._heatmap is heatmap and self._prediction is prediction:
             return
         if self._heatmap is not None:
-            self._heatmap.shown.disconnect(self._on_shown)
+            self._heatmap.gene_changed.disconnect(self._on_shown)
             self._heatmap.filled.disconnect(self._on_filled)
         if heatmap is not None:
-            heatmap.shown.connect(self._on_shown)
+            heatmap.gene_changed.connect(self._on_shown)
             heatmap.filled.connect(self._on_filled)
         same = prediction is not None and prediction is self._prediction
         self._heatmap, self._prediction = heatmap, prediction

@@ -1,28 +1,26 @@
 """Pins, composites, signatures and display: exactly what arrives in the layers."""
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
-from pytestqt.qtbot import QtBot
 from scipy.stats import zscore
 
 from gene_predictions import add_heatmap, as_image, gene_prediction
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY
+from napari_nh2st.session import Session
+from napari_nh2st.session import session as session_module
 from napari_nh2st.session.display import DisplaySettings
 from napari_nh2st.session.signatures import Signature, symmetric_limits
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
-from napari_nh2st.widgets.genes import session as session_module
-from napari_nh2st.widgets.genes.session import GeneSession
 from viewers import VIEWERS
+from waiting import wait_until
 
 
 @pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
-def viewer(qtbot: QtBot, request: pytest.FixtureRequest) -> ViewerModel:
+def viewer(request: pytest.FixtureRequest) -> ViewerModel:
     made: ViewerModel = request.param()
     return made
 
@@ -33,15 +31,8 @@ def heatmap(viewer: ViewerModel) -> Heatmap:
 
 
 @pytest.fixture
-def session(qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap) -> Iterator[GeneSession]:
-    current = CurrentPrediction(viewer)
-    qtbot.addWidget(current.picker)
-    session = GeneSession(viewer, current)
-    current.follow()
-    session.follow()
-    yield session
-    session.close()
-    current.close()
+def session(viewer: ViewerModel, heatmap: Heatmap) -> Session:
+    return Session.of(viewer)
 
 
 def values(heatmap: Heatmap, gene: str) -> np.ndarray:
@@ -56,7 +47,7 @@ def percentiles(numbers: np.ndarray, low: float = 1, high: float = 99) -> list[f
 
 
 def test_a_pinned_gene_is_a_layer_of_its_own_where_the_heatmap_lies(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     heatmap.layer.rotate, heatmap.layer.translate = 10, (3, 4)
     layer = session.pins.pin("GRB7").layer
@@ -71,56 +62,56 @@ def test_a_pinned_gene_is_a_layer_of_its_own_where_the_heatmap_lies(
 
 
 def test_a_pinned_gene_stays_and_is_not_taken_for_the_heatmap(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("ERBB2")
-    heatmap.show("CD74")
+    heatmap.gene = "CD74"
     np.testing.assert_array_equal(pin.layer.data, as_image(values(heatmap, "ERBB2")))
     assert pin.layer.metadata[GENE_KEY] == "ERBB2"
-    assert heatmap_of(pin.layer) is None
+    assert session.heatmap_of(pin.layer) is None
     viewer.layers.selection.active = pin.layer
     assert session.heatmap is heatmap
 
 
 def test_pins_take_the_next_free_colormap_and_a_gene_is_pinned_once(
-    viewer: ViewerModel, session: GeneSession
+    viewer: ViewerModel, session: Session
 ) -> None:
     pins = [session.pins.pin(gene) for gene in ("ERBB2", "GRB7", "KRT19")]
     assert [pin.layer.colormap.name for pin in pins] == ["red", "green", "blue"]
     assert session.pins.pin("GRB7") is pins[1]
-    session.pins.unpin(pins[0])
+    session.pins.remove_layer(pins[0])
     assert pins[0].layer not in viewer.layers
-    assert [pin.gene for pin in session.pins.pins] == ["GRB7", "KRT19"]
+    assert [pin.gene for pin in session.pins.items] == ["GRB7", "KRT19"]
     assert session.pins.pin("CD74").layer.colormap.name == "red"
     assert session.pins.pin("ERBB2").layer.colormap.name == "yellow", "it can be pinned again"
 
 
 def test_a_layer_that_the_user_removes_is_no_longer_pinned(
-    viewer: ViewerModel, session: GeneSession
+    viewer: ViewerModel, session: Session
 ) -> None:
     changes: list[bool] = []
     pin = session.pins.pin("ERBB2")
     session.pins.changed.connect(lambda: changes.append(True))
     viewer.layers.remove(pin.layer)
-    assert session.pins.pins == []
+    assert session.pins.items == []
     assert changes == [True]
 
 
 def test_pins_fill_up_with_the_prediction(
-    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     heatmap.prediction.X[20:] = np.nan
     layer = session.pins.pin("ERBB2").layer
     assert np.isfinite(layer.data).sum() == 20
     heatmap.prediction.X[20:] = 7
     heatmap.filled.emit()
-    qtbot.waitUntil(lambda: bool((layer.data == 7).any()), timeout=5000)
+    wait_until(lambda: bool((layer.data == 7).any()))
     np.testing.assert_array_equal(layer.data, as_image(values(heatmap, "ERBB2")))
     np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, "ERBB2")))
 
 
 def test_pins_move_to_the_heatmap_that_replaces_theirs(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     session.pins.pin("ERBB2")
     session.pins.pin("KRT19").layer.colormap = "cyan"
@@ -129,7 +120,7 @@ def test_pins_move_to_the_heatmap_that_replaces_theirs(
     viewer.layers.remove(heatmap.layer)
     new = add_heatmap(viewer, prediction, "CD74")
     assert session.heatmap is new
-    (pin,) = session.pins.pins
+    (pin,) = session.pins.items
     assert (pin.gene, pin.layer.colormap.name) == ("KRT19", "cyan")
     np.testing.assert_array_equal(pin.layer.data, as_image(values(new, "KRT19")))
 
@@ -145,23 +136,22 @@ def other_prediction(gene: str = "KRT19") -> AnnData:
 
 
 def test_pins_move_when_their_heatmap_is_removed_after_another_came(
-    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     layer = session.pins.pin("KRT19").layer
     session.pins.pin("ERBB2")
     new = add_heatmap(viewer, other_prediction(), "CD74")
     viewer.layers.remove(heatmap.layer)
-    qtbot.waitUntil(lambda: len(session.pins.pins) == 1)
-    (pin,) = session.pins.pins
+    wait_until(lambda: len(session.pins.items) == 1)
+    (pin,) = session.pins.items
     assert (pin.source, pin.layer) == (new, layer)
     np.testing.assert_array_equal(layer.data, new.raster.image(values(new, "KRT19")))
 
 
 def test_pins_and_signatures_show_the_prediction_that_their_heatmap_takes(
-    qtbot: QtBot,
     viewer: ViewerModel,
     heatmap: Heatmap,
-    session: GeneSession,
+    session: Session,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[str] = []
@@ -171,20 +161,20 @@ def test_pins_and_signatures_show_the_prediction_that_their_heatmap_takes(
     kept.colormap, kept.opacity, kept.contrast_limits = "cyan", 0.4, (2, 3)
     genes = ("KRT19", "ERBB2")
     session.signatures.show(heatmap, Signature("kept", genes, listed=2))
-    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
     signature = viewer.layers[-1]
     session.signatures.show(heatmap, Signature("lost", ("GRB7",), listed=1))
-    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 2, timeout=10_000)
+    wait_until(lambda: len(signature_layers(viewer)) == 2)
     heatmap.take(other_prediction(), viewer.layers["C6"])
     assert lost not in viewer.layers
-    assert [pin.layer for pin in session.pins.pins] == [kept]
+    assert [pin.layer for pin in session.pins.items] == [kept]
     np.testing.assert_array_equal(kept.data, heatmap.raster.image(values(heatmap, "KRT19")))
     assert (kept.colormap.name, kept.opacity) == ("cyan", 0.4)
     np.testing.assert_allclose(kept.contrast_limits, percentiles(values(heatmap, "KRT19")))
     assert said == ["Not in the new prediction, and no longer shown: GRB7, lost."]
     assert signature_layers(viewer) == ["signature kept (1 of 2) · C6"]
     expected = zscore(values(heatmap, "KRT19").astype(float))
-    qtbot.waitUntil(lambda: bool(np.isfinite(signature.data).any()), timeout=10_000)
+    wait_until(lambda: bool(np.isfinite(signature.data).any()))
     np.testing.assert_allclose(signature.data, heatmap.raster.image(expected), atol=1e-5)
     assert signature.metadata[SIGNATURE_KEY] == {"name": "kept", "genes": ["KRT19"]}
     for layer in (kept, signature):
@@ -193,7 +183,7 @@ def test_pins_and_signatures_show_the_prediction_that_their_heatmap_takes(
 
 
 def test_limits_of_a_pin_stay_with_the_values_of_the_same_model(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     layer = session.pins.pin("KRT19").layer
     layer.contrast_limits = (2, 3)
@@ -201,25 +191,23 @@ def test_limits_of_a_pin_stay_with_the_values_of_the_same_model(
     assert layer.contrast_limits == [2, 3]
 
 
-def test_a_session_that_slept_catches_up(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+def test_pins_stay_right_whatever_happens_while_no_dock_is_open(
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     kept, removed = session.pins.pin("KRT19").layer, session.pins.pin("CD74").layer
     session.pins.pin("ERBB2")
-    session.close()
     heatmap.take(other_prediction(), viewer.layers["C6"])
     viewer.layers.remove(removed)
-    session.follow()
-    assert [pin.layer for pin in session.pins.pins] == [kept]
+    assert [pin.layer for pin in session.pins.items] == [kept]
     np.testing.assert_array_equal(kept.data, heatmap.raster.image(values(heatmap, "KRT19")))
 
 
 def test_unpinning_what_is_no_longer_there_does_nothing(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("KRT19")
     viewer.layers.remove(pin.layer)
-    session.pins.unpin(pin)
+    session.pins.remove_layer(pin)
     session.pins.compose(("ERBB2", "GRB7"))
     for _ in range(2):
         session.pins.undo_composite()
@@ -228,28 +216,21 @@ def test_unpinning_what_is_no_longer_there_does_nothing(
     assert viewer.layers["C6"].visible
 
 
-def test_pins_of_a_slide_stay_away_from_another_of_its_name(
-    qtbot: QtBot, viewer: ViewerModel
-) -> None:
+def test_pins_of_a_slide_stay_away_from_another_of_its_name(viewer: ViewerModel) -> None:
     def of_slide(fingerprint: str) -> AnnData:
         prediction = gene_prediction()
         prediction.uns["nh2st"]["slide"] = {"fingerprint": fingerprint}
         return prediction
 
-    current = CurrentPrediction(viewer)
-    session = GeneSession(viewer, current)
-    current.follow()
-    session.follow()
+    session = Session.of(viewer)
     first = add_heatmap(viewer, of_slide("a"))
     pin = session.pins.pin("KRT19")
     viewer.layers.remove(first.layer)
     add_heatmap(viewer, of_slide("b"))
-    assert session.pins.pins == [pin]
+    assert session.pins.items == [pin]
     same = add_heatmap(viewer, of_slide("a"))
-    session.current.choose(same)
-    assert [pin.source for pin in session.pins.pins] == [same]
-    session.close()
-    current.close()
+    session.heatmap = same
+    assert [pin.source for pin in session.pins.items] == [same]
 
 
 # --- on black ---
@@ -260,33 +241,31 @@ def visible(viewer: ViewerModel) -> list[str]:
 
 
 def test_slide_and_heatmap_are_hidden_beneath_pins_and_come_back_with_the_last(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     hidden = viewer.add_image(np.zeros((4, 4)), name="hidden", visible=False)
-    canvas = getattr(viewer, "canvas", None)
+    canvas = viewer.canvas
     pins = [session.pins.pin(gene) for gene in ("GRB7", "KRT19")]
     assert visible(viewer) == [pin.layer.name for pin in pins]
-    if canvas is not None:
-        np.testing.assert_array_equal(canvas.background_color_override, (0, 0, 0, 1))
+    np.testing.assert_array_equal(canvas.background_color_override, (0, 0, 0, 1))
     viewer.layers.remove(pins[0].layer)
     assert visible(viewer) == [pins[1].layer.name]
-    session.pins.unpin(pins[1])
+    session.pins.remove_layer(pins[1])
     assert visible(viewer) == ["C6", heatmap.layer.name]
     assert not hidden.visible
-    if canvas is not None:
-        assert canvas.background_color_override is None
+    assert canvas.background_color_override is None
 
 
 def test_the_heatmap_and_the_pins_take_turns(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     first, second = (session.pins.pin(gene).layer for gene in ("GRB7", "KRT19"))
     first.visible = False
-    heatmap.show("CD74")
+    heatmap.gene = "CD74"
     assert visible(viewer) == ["C6", heatmap.layer.name]
     session.pins.show_pins()
     assert visible(viewer) == [second.name], "the other one was hidden by the user"
-    session.show("CD74")
+    session.show_gene("CD74")
     third = session.pins.pin("ERBB2").layer
     assert visible(viewer) == [second.name, third.name]
     for layer in (second, third):
@@ -297,11 +276,11 @@ def test_the_heatmap_and_the_pins_take_turns(
 
 
 def test_a_composite_left_while_the_heatmap_is_shown_leaves_it_shown(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     layer = session.pins.pin("KRT19").layer
     session.pins.compose(("ERBB2", "GRB7"))
-    session.show("CD74")
+    session.show_gene("CD74")
     session.pins.undo_composite()
     assert visible(viewer) == ["C6", heatmap.layer.name]
     session.pins.show_pins()
@@ -309,7 +288,7 @@ def test_a_composite_left_while_the_heatmap_is_shown_leaves_it_shown(
 
 
 def test_unpinned_genes_come_back_as_they_were(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("KRT19")
     pin.layer.colormap, pin.layer.contrast_limits = "cyan", (1, 2)
@@ -317,7 +296,7 @@ def test_unpinned_genes_come_back_as_they_were(
     assert pin.layer not in viewer.layers
     heatmap.take(other_prediction(), viewer.layers["C6"])
     session.pins.restore()
-    (back,) = session.pins.pins
+    (back,) = session.pins.items
     assert (back.layer.colormap.name, back.layer.contrast_limits) == ("cyan", [1, 2])
     np.testing.assert_array_equal(back.layer.data, heatmap.raster.image(values(heatmap, "KRT19")))
     assert visible(viewer) == [back.layer.name]
@@ -331,7 +310,7 @@ def test_unpinned_genes_come_back_as_they_were(
 
 
 def test_a_composite_shows_its_genes_alone_on_black_until_it_is_undone(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     labels = viewer.add_labels(np.zeros((6, 8), int))
     hidden = session.pins.pin("CD74").layer
@@ -346,7 +325,7 @@ def test_a_composite_shows_its_genes_alone_on_black_until_it_is_undone(
         np.testing.assert_array_equal(layer.data, as_image(values(heatmap, gene)))
         np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, gene)))
     session.pins.compose(("CD74",))
-    composed = [pin.gene for pin in session.pins.pins if pin.in_composite]
+    composed = [pin.gene for pin in session.pins.items if pin.in_composite]
     assert composed == ["CD74"], "a second composite replaces the first"
     assert not heatmap.layer.visible
     session.pins.undo_composite()
@@ -356,17 +335,17 @@ def test_a_composite_shows_its_genes_alone_on_black_until_it_is_undone(
 
 
 def test_removing_the_layers_of_a_composite_undoes_it(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     session.pins.compose(("ERBB2", "GRB7"))
-    for pin in list(session.pins.pins):
+    for pin in list(session.pins.items):
         assert not heatmap.layer.visible
         viewer.layers.remove(pin.layer)
     assert heatmap.layer.visible
 
 
 @pytest.mark.parametrize("genes", [(), ("ERBB2", "CD74", "KRT19", "ESR1", "GRB7")])
-def test_a_composite_is_of_one_to_four_genes(session: GeneSession, genes: tuple[str, ...]) -> None:
+def test_a_composite_is_of_one_to_four_genes(session: Session, genes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="1 to 4"):
         session.pins.compose(genes)
 
@@ -381,10 +360,10 @@ def signature_layers(viewer: ViewerModel) -> list[str]:
 
 
 def test_a_signature_is_the_mean_z_score_around_zero(
-    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     session.signatures.show(heatmap, SIGNATURE)
-    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
     layer = viewer.layers[-1]
     assert layer.name == "signature HER2 (2 of 3) · C6"
     expected = zscore(heatmap.prediction[:, list(SIGNATURE.genes)].X.astype(float)).mean(1)
@@ -393,9 +372,9 @@ def test_a_signature_is_the_mean_z_score_around_zero(
     np.testing.assert_allclose(layer.contrast_limits, [-reach, reach], rtol=1e-4)
     assert layer.colormap.name == "PiYG"
     assert layer.metadata[SIGNATURE_KEY] == {"name": "HER2", "genes": ["ERBB2", "GRB7"]}
-    assert heatmap_of(layer) is None
+    assert session.heatmap_of(layer) is None
     assert not heatmap.layer.visible, "mixed colors mean nothing"
-    session.show("CD74")
+    session.show_gene("CD74")
     assert heatmap.layer.visible
     assert not layer.visible
     session.pins.pin("KRT19")
@@ -404,31 +383,31 @@ def test_a_signature_is_the_mean_z_score_around_zero(
 
 
 def test_a_signature_follows_the_prediction_and_replaces_one_of_its_name(
-    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     session.signatures.work.seconds = 0
     heatmap.prediction.X[20:] = np.nan
     session.signatures.show(heatmap, SIGNATURE)
-    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
     layer = viewer.layers[-1]
     assert np.isfinite(layer.data).sum() == 20
     heatmap.prediction.X[20:] = np.arange(5)
     heatmap.filled.emit()
-    qtbot.waitUntil(lambda: bool(np.isfinite(layer.data).sum() == 47), timeout=10_000)
+    wait_until(lambda: bool(np.isfinite(layer.data).sum() == 47))
     session.signatures.show(heatmap, Signature("HER2", ("GRB7",), listed=1))
     new_name = "signature HER2 (1 of 1) · C6"
-    qtbot.waitUntil(lambda: signature_layers(viewer) == [new_name], timeout=10_000)
+    wait_until(lambda: signature_layers(viewer) == [new_name])
 
 
 def test_a_signature_that_is_removed_does_not_come_back(
-    qtbot: QtBot, viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     session.signatures.work.seconds = 0
     session.signatures.show(heatmap, SIGNATURE)
-    qtbot.waitUntil(lambda: len(signature_layers(viewer)) == 1, timeout=10_000)
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
     session.signatures.refresh(heatmap)
     viewer.layers.remove(viewer.layers[-1])
-    qtbot.waitUntil(lambda: session.signatures.work.is_idle, timeout=10_000)
+    wait_until(lambda: session.signatures.work.is_idle)
     assert signature_layers(viewer) == []
     assert heatmap.layer.visible
 
@@ -444,7 +423,7 @@ def test_symmetric_limits_are_limits_around_zero(numbers: list[float]) -> None:
 
 
 def test_the_display_settings_arrive_in_the_layers(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("GRB7")
     settings = DisplaySettings(percentiles=(10, 80), smooth=True, opacity=0.35, colormap="viridis")
@@ -456,7 +435,7 @@ def test_the_display_settings_arrive_in_the_layers(
     limits = partial(percentiles, low=10, high=80)
     np.testing.assert_allclose(layer.contrast_limits, limits(values(heatmap, "ERBB2")))
     np.testing.assert_allclose(pin.layer.contrast_limits, limits(values(heatmap, "GRB7")))
-    heatmap.show("CD74")
+    heatmap.gene = "CD74"
     np.testing.assert_allclose(layer.contrast_limits, limits(values(heatmap, "CD74")))
     assert session.pins.pin("KRT19").layer.interpolation2d == "linear"
     session.display.reset()
@@ -465,7 +444,7 @@ def test_the_display_settings_arrive_in_the_layers(
 
 
 def test_shared_limits_are_the_same_for_heatmap_and_pins(
-    heatmap: Heatmap, session: GeneSession
+    heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("GRB7")
     session.display.apply(DisplaySettings(shared=True))
@@ -476,7 +455,7 @@ def test_shared_limits_are_the_same_for_heatmap_and_pins(
 
     for layer in (heatmap.layer, pin.layer):
         np.testing.assert_allclose(layer.contrast_limits, expected("ERBB2", "GRB7"))
-    heatmap.show("ESR1")
+    heatmap.gene = "ESR1"
     for layer in (heatmap.layer, pin.layer):
         np.testing.assert_allclose(layer.contrast_limits, expected("ESR1", "GRB7"))
     third = session.pins.pin("CD74")
@@ -487,7 +466,7 @@ def test_shared_limits_are_the_same_for_heatmap_and_pins(
 
 
 def test_limits_set_by_hand_stay_until_the_display_is_reset(
-    heatmap: Heatmap, session: GeneSession
+    heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("GRB7")
     pin.layer.contrast_limits = (13, 14)
@@ -498,7 +477,7 @@ def test_limits_set_by_hand_stay_until_the_display_is_reset(
 
 
 def test_the_settings_follow_what_is_changed_in_napari(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     heard: list[DisplaySettings] = []
     session.display.changed.connect(heard.append)
@@ -510,7 +489,7 @@ def test_the_settings_follow_what_is_changed_in_napari(
     session.display.apply(DisplaySettings(opacity=0.9, colormap="gray", smooth=True))
     assert heatmap.layer.interpolation2d == "cubic", "another way of smoothing stays"
     other = add_heatmap(viewer, gene_prediction(), slide="D1")
-    session.current.choose(other)
+    session.heatmap = other
     assert session.display.settings == DisplaySettings(opacity=0.9, colormap="gray", smooth=True)
     other.layer.opacity = 0.6
     assert session.display.settings.opacity == 0.6
@@ -518,29 +497,14 @@ def test_the_settings_follow_what_is_changed_in_napari(
 
 
 def test_one_switch_of_the_gene_draws_limits_and_data_once(
-    heatmap: Heatmap, session: GeneSession
+    heatmap: Heatmap, session: Session
 ) -> None:
     drawn: list[str] = []
     heatmap.layer.events.contrast_limits.connect(lambda: drawn.append("limits"))
     heatmap.layer.events.set_data.connect(lambda: drawn.append("data"))
     for gene in ("GRB7", "CD74", "ESR1"):
         drawn.clear()
-        heatmap.show(gene)
+        heatmap.gene = gene
         assert sorted(drawn) == ["data", "limits"]
         low, high = heatmap.layer.contrast_limits_range
         assert (low, high) == (values(heatmap, gene).min(), values(heatmap, gene).max())
-
-
-def test_a_closed_session_lets_go(
-    viewer: ViewerModel, heatmap: Heatmap, session: GeneSession
-) -> None:
-    heard: list[str] = []
-    session.shown.connect(heard.append)
-    session.close()
-    session.current.close()
-    heatmap.show("GRB7")
-    heatmap.filled.emit()
-    heatmap.layer.opacity = 0.1
-    assert heard == []
-    assert session.display.settings == DisplaySettings()
-    assert len(heatmap.shown) == len(heatmap.filled) == 0

@@ -1,4 +1,4 @@
-"""What the canvas says of the genes that are shown: their names, reliability, limits and unit."""
+"""Caption on the canvas: names, reliability, limits and unit of the genes that are shown."""
 
 from textwrap import wrap
 from typing import Any
@@ -7,11 +7,10 @@ from weakref import WeakSet
 from napari.layers import Layer
 
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
-from napari_nh2st.layers.heatmap import Heatmap, heatmap_of
-from napari_nh2st.session.pinned_gene import Pin
-from napari_nh2st.session.pins import GeneLayers
-from napari_nh2st.session.signatures import SignatureLayers
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.session import Session
+from napari_nh2st.session.pins import Pin
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.reliability import (
     THRESHOLD,
     bright_end,
@@ -34,39 +33,28 @@ class GeneCaption:
 
     Parameters
     ----------
-    current
-        The heatmap.
-    pins, signatures
-        The other layers.
+    session
+        Has the layers.
+    connections
+        Of the dock: nothing is said while they are closed.
     """
 
-    def __init__(
-        self, current: CurrentPrediction, pins: GeneLayers, signatures: SignatureLayers
-    ) -> None:
-        self._current = current
-        self._pins = pins
-        self._signatures = signatures
+    def __init__(self, session: Session, connections: Connections) -> None:
+        self._session = session
+        self._connections = connections
         self._threshold = THRESHOLD
-        self._text = CanvasText(current.viewer)
+        self._text = CanvasText(session.viewer)
         self._watched: list[Layer] = []
         self._heatmap: Heatmap | None = None
         self._without_colorbar: WeakSet[Heatmap] = WeakSet()
-        self._following = False
+        signals = session.heatmap_changed, session.gene_changed
+        for signal in (*signals, session.pins.changed, session.signatures.changed):
+            connections.add(signal, self.update)
+        connections.when_opened(self.update)
+        connections.when_closed(self._clear)
 
-    def follow(self) -> None:
-        """Say what is shown from now on."""
-        if not self._following:
-            self._following = True
-            self._pins.changed.connect(self.update)
-            self._signatures.changed.connect(self.update)
-        self.update()
-
-    def close(self) -> None:
+    def _clear(self) -> None:
         """Take the words off the canvas."""
-        if self._following:
-            self._following = False
-            self._pins.changed.disconnect(self.update)
-            self._signatures.changed.disconnect(self.update)
         self._watch([])
         self._text.clear()
         for heatmap in self._without_colorbar:
@@ -81,14 +69,14 @@ class GeneCaption:
 
     def update(self, _event: Any = None) -> None:
         """Say what is shown now."""
-        if not self._following:
+        if not self._connections.is_open:
             return
-        heatmap = self._current.heatmap
+        heatmap = self._session.heatmap
         if heatmap is not self._heatmap:
             self._heatmap = heatmap
             self._show_one_colorbar()
-        layers = [pin.layer for pin in self._pins.pins]
-        layers += [image.layer for image in self._signatures.images]
+        items = (*self._session.pins.items, *self._session.signatures.items)
+        layers = [item.layer for item in items]
         self._watch(layers if heatmap is None else [heatmap.layer, *layers])
         self._text.show(self._lines())
 
@@ -104,11 +92,8 @@ class GeneCaption:
         self._watched = layers
 
     def _show_one_colorbar(self) -> None:
-        heatmaps = [heatmap_of(layer) for layer in self._current.viewer.layers]
-        for heatmap in [each for each in heatmaps if each is not None]:
-            bar = getattr(heatmap.layer, "colorbar", None)  # since napari 0.7
-            if bar is None:
-                continue
+        for heatmap in self._session.heatmaps:
+            bar = heatmap.layer.colorbar
             if heatmap is self._heatmap:
                 if heatmap in self._without_colorbar:
                     self._without_colorbar.remove(heatmap)
@@ -125,16 +110,16 @@ class GeneCaption:
         if heatmap is not None and heatmap.layer.visible:
             pcc = float(heatmap.prediction.var["reliability"][heatmap.gene])
             lines.append(CanvasLine(self._named(heatmap.gene, pcc), size=_TITLE_PT))
-        pins = [pin for pin in self._pins.pins if pin.layer.visible]
+        pins = [pin for pin in self._session.pins.items if pin.layer.visible]
         lines += [self._pin_line(pin) for pin in pins]
         sources = {pin.source: None for pin in pins}
         if heatmap is not None and heatmap.layer.visible:
             sources[heatmap] = None
         for unit in dict.fromkeys(_unit(source) for source in sources):
             lines.append(CanvasLine(unit, size=_UNIT_PT))
-        for signature, image in self._signatures.shown:
-            if image.layer.visible:
-                words = f"{signature.title}: mean z-score"
+        for item in self._session.signatures.items:
+            if item.layer.visible:
+                words = f"{item.signature.title}: mean z-score"
                 lines.append(CanvasLine(words, size=_TITLE_PT))
         return lines
 

@@ -4,21 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pytestqt.qtbot import QtBot
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.layers.keys import SIGNATURE_KEY
 from napari_nh2st.layers.tile_image import placement_of
-from napari_nh2st.session.contrast_limits import ContrastLimits
-from napari_nh2st.session.pins import GeneLayers
 from napari_nh2st.session.shown_figure import shown_figure
 from shown_predictions import show_prediction
 
 
-def test_gene_contrast_colors_and_smoothing_of_the_layer_reach_the_figure(
-    qtbot: QtBot, tmp_path: Path
-) -> None:
+def test_gene_contrast_colors_and_smoothing_of_the_layer_reach_the_figure(tmp_path: Path) -> None:
     shown = show_prediction(tmp_path)
     layer = shown.heatmap.layer
     layer.contrast_limits_range = (-5, 5)
@@ -33,12 +28,9 @@ def test_gene_contrast_colors_and_smoothing_of_the_layer_reach_the_figure(
         np.testing.assert_allclose(settings.colormap(value), expected, atol=0.02)
 
 
-def test_where_the_heatmap_is_hidden_what_is_shown_in_its_place_is_drawn(
-    qtbot: QtBot, tmp_path: Path
-) -> None:
+def test_where_the_heatmap_is_hidden_what_is_shown_in_its_place_is_drawn(tmp_path: Path) -> None:
     shown = show_prediction(tmp_path)
-    limits = ContrastLimits()
-    pins = GeneLayers(shown.viewer, shown.current, limits)
+    pins = shown.session.pins
     genes = [gene for gene in shown.prediction.var_names if gene != "CD74"][:2]
     layers = [pins.pin(gene).layer for gene in genes]
     shown.heatmap.layer.visible = True
@@ -66,30 +58,3 @@ def test_where_the_heatmap_is_hidden_what_is_shown_in_its_place_is_drawn(
 
 def test_without_a_heatmap_the_best_gene_is_drawn_with_the_defaults() -> None:
     assert shown_figure(None) == (FigureSettings(), None)
-
-
-def test_while_it_fills_limits_that_hardly_change_stay(qtbot: QtBot, tmp_path: Path) -> None:
-    shown = show_prediction(tmp_path)
-    heatmap, layer = shown.heatmap, shown.heatmap.layer
-    column = heatmap.prediction.var_names.get_loc(heatmap.gene)
-    before = list(layer.contrast_limits)
-    span = before[1] - before[0]
-    heatmap.prediction.X[:, column] += 0.02 * span
-    heatmap.refresh(filling=True)
-    assert layer.contrast_limits == before
-    np.testing.assert_array_equal(
-        np.sort(layer.data[np.isfinite(layer.data)]),
-        np.sort(heatmap.values_of(heatmap.gene)[np.isfinite(heatmap.values_of(heatmap.gene))]),
-    )
-    heatmap.refresh()
-    np.testing.assert_allclose(layer.contrast_limits, np.add(before, 0.02 * span), rtol=1e-3)
-    heatmap.prediction.X[:, column] += 5 * span
-    heatmap.refresh(filling=True)
-    assert layer.contrast_limits[0] > before[1]
-
-
-def test_the_picker_follows_the_gene_that_is_shown(qtbot: QtBot, tmp_path: Path) -> None:
-    shown = show_prediction(tmp_path)
-    assert shown.current.picker.currentText().startswith("CD74 · ")
-    shown.heatmap.show("VIM")
-    assert shown.current.picker.currentText().startswith("VIM · ")

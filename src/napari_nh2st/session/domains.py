@@ -1,0 +1,109 @@
+"""Layers of domains, and domains that go over to another prediction of the same slide."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from anndata import AnnData
+from napari.layers import Labels
+
+from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.layers.domains import domains_layer, put_domains
+from napari_nh2st.layers.heatmap import Heatmap, of_same_model
+from napari_nh2st.layers.keys import DOMAINS_KEY
+from napari_nh2st.layers.roles import are_own_domains
+from napari_nh2st.layers.tile_image import placement_of
+
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
+
+
+class DomainLayers:
+    """Draws domains in the place of genes, one layer for each prediction.
+
+    Parameters
+    ----------
+    session
+        Has viewer and heatmaps.
+    """
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+
+    def layer_of(self, heatmap: Heatmap) -> Labels | None:
+        """The layer that shows the domains of a heatmap's prediction and still has its own name."""
+        return self._layer_of(heatmap.prediction)
+
+    def draw(self, heatmap: Heatmap, domains: NamedDomains) -> Labels:
+        """Show domains, in place of former ones and of the genes shown.
+
+        Parameters
+        ----------
+        heatmap
+            The tiles lie where it shows them.
+        domains
+            Of its prediction.
+
+        Returns
+        -------
+        Labels
+            The layer: a new one, unless there is one that the user has not renamed.
+        """
+        layer = self.layer_of(heatmap)
+        if layer is None:
+            viewer = self._session.viewer
+            selected, active = set(viewer.layers.selection), viewer.layers.selection.active
+            placement = placement_of(heatmap.layer)
+            data, attributes, _ = domains_layer(
+                heatmap.prediction, heatmap.raster, domains, placement
+            )
+            layer = viewer.add_labels(data, **attributes)
+            viewer.layers.selection = selected
+            viewer.layers.selection.active = active
+        else:
+            put_domains(layer, heatmap, domains)
+        # Under a gene's colors those of the legend would not be found again.
+        self._session.shown_layers.show(layer)
+        return layer
+
+    def take(self, heatmap: Heatmap, former: AnnData) -> None:
+        """Give the other prediction that a heatmap has taken the domains of the former one.
+
+        They are drawn in the same layer, and the heatmap is shown instead of them. Where they do
+        not fit, the layer stays as it is, a layer like any other.
+        """
+        carry_domains(former, heatmap.prediction)
+        layer = self._layer_of(former)
+        if layer is None:
+            return
+        layer.metadata[DOMAINS_KEY] = heatmap.prediction
+        self._session.shown_layers.show(heatmap.layer)
+        domains = NamedDomains.of(heatmap.prediction)
+        if domains is None:
+            del layer.metadata[DOMAINS_KEY]
+        else:
+            put_domains(layer, heatmap, domains)
+
+    def _layer_of(self, prediction: AnnData) -> Labels | None:
+        for layer in self._session.viewer.layers:
+            ours = layer.metadata.get(DOMAINS_KEY) is prediction
+            if ours and isinstance(layer, Labels) and are_own_domains(layer):
+                return layer
+        return None
+
+
+def carry_domains(former: AnnData, prediction: AnnData) -> None:
+    """Give a prediction the domains of a former one, tile by tile.
+
+    Nothing is given where the tiles lie elsewhere, or the values are of another model.
+    """
+    domains = NamedDomains.of(former)
+    one, other = (each.uns["nh2st"] for each in (former, prediction))
+    if domains is None or not (
+        "step_px_fullres" in one
+        and "step_px_fullres" in other
+        and np.allclose(one["step_px_fullres"], other["step_px_fullres"])
+        and one["layout"] == other["layout"]
+        and of_same_model(former, prediction)
+    ):
+        return
+    domains.carried_to(prediction, former).write(prediction)

@@ -1,0 +1,309 @@
+"""The session of a viewer: its slides and predictions, the current ones, and what is shown."""
+
+import weakref
+from typing import Any
+
+from anndata import AnnData
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from napari.utils.notifications import show_info
+from psygnal import Signal
+
+from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
+from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.session.display import Display
+from napari_nh2st.session.domains import DomainLayers
+from napari_nh2st.session.pins import Pins
+from napari_nh2st.session.shown_layers import ShownLayers
+from napari_nh2st.session.signatures import Signature, Signatures
+from napari_nh2st.shown_text import for_qt
+
+_sessions: dict[int, "Session"] = {}
+"""By the id of the viewer, as long as that lives: viewers with equal fields count as equal."""
+
+
+class Session:
+    """What the docks of one viewer are about. They read it, set it, and connect to it.
+
+    It follows the viewer's layers as long as the viewer lives, whichever docks are open, and needs
+    no window. Get it by :meth:`of`.
+
+    Attributes
+    ----------
+    shown_layers
+        Shows and hides the layers of predictions.
+    pins, signatures, domains
+        Layers of pinned genes and composites, of signatures, and of domains.
+    display
+        How genes are drawn.
+    slides_changed
+        Emitted when there are other slides.
+    slide_changed
+        Emitted when another slide is the current one, or none any more.
+    heatmaps_changed
+        Emitted when there are other heatmaps, or one has another name.
+    heatmap_changed
+        Emitted when another heatmap is the current one, or none any more, or when it shows another
+        prediction.
+    prediction_replaced
+        Emitted with a heatmap, the current one or not, and its former prediction when it shows
+        another; before ``heatmap_changed``.
+    gene_changed
+        Emitted with the gene when the current heatmap shows another.
+    filled
+        Emitted when values have come in the current prediction.
+    filling_changed
+        Emitted when a run begins or ends to fill the current prediction.
+
+    Examples
+    --------
+    >>> session = Session.of(viewer)
+    >>> session.heatmap.gene = "ERBB2"
+    >>> session.pins.pin("CD74")
+    """
+
+    slides_changed = Signal()
+    slide_changed = Signal()
+    heatmaps_changed = Signal()
+    heatmap_changed = Signal()
+    prediction_replaced = Signal(object, object)
+    gene_changed = Signal(str)
+    filled = Signal()
+    filling_changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._heatmaps: dict[Layer, Heatmap] = {}
+        self._heatmap: Heatmap | None = None
+        self._slide: Image | None = None
+        self.shown_layers = ShownLayers(self)
+        layers = viewer.layers
+        layers.events.inserted.connect(self._on_inserted)
+        layers.events.removed.connect(self._on_removed)
+        layers.selection.events.active.connect(self._on_active)
+        self.display = Display(self)
+        self.pins = Pins(self)
+        self.signatures = Signatures(self)
+        self.domains = DomainLayers(self)
+        for layer in layers:
+            self._watch(layer)
+        self.slide = self.slides[-1] if self.slides else None
+        self.heatmap = self.heatmaps[-1] if self._heatmaps else None
+        self._on_active()
+
+    @classmethod
+    def of(cls, viewer: ViewerModel) -> "Session":
+        """The session of a viewer, which all of its docks share."""
+        viewer = getattr(viewer, "__wrapped__", viewer)  # napari gives docks the viewer wrapped
+        session = _sessions.get(id(viewer))
+        if session is None:
+            session = _sessions[id(viewer)] = cls(viewer)
+            weakref.finalize(viewer, _end, id(viewer)).atexit = False
+        return session
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer, which the session does not keep alive."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise RuntimeError("the viewer of this session was closed")
+        return viewer
+
+    # --- slides ---
+
+    @property
+    def slides(self) -> tuple[Image, ...]:
+        """Layers of slides, in the viewer's order."""
+        return tuple(layer for layer in self.viewer.layers if is_picture(layer))
+
+    @property
+    def slide(self) -> Image | None:
+        """Layer of the current slide: that selected last in the viewer, or assigned here."""
+        return self._slide
+
+    @slide.setter
+    def slide(self, layer: Image | None) -> None:
+        if layer != self._slide:
+            self._slide = layer
+            self.slide_changed.emit()
+
+    # --- predictions ---
+
+    @property
+    def heatmaps(self) -> tuple[Heatmap, ...]:
+        """Predictions at tiles, each with its layer and the gene shown; in the viewer's order."""
+        found = (self._heatmaps.get(layer) for layer in self.viewer.layers)
+        return tuple(heatmap for heatmap in found if heatmap is not None)
+
+    @property
+    def heatmap(self) -> Heatmap | None:
+        """The current one: that selected last in the viewer, or assigned here."""
+        return self._heatmap
+
+    @heatmap.setter
+    def heatmap(self, heatmap: Heatmap | None) -> None:
+        if heatmap is self._heatmap:
+            return
+        self._leave_heatmap()
+        self._heatmap = heatmap
+        if heatmap is not None:
+            heatmap.gene_changed.connect(self._on_gene)
+            heatmap.filled.connect(self._on_filled)
+            _show_lost(self.pins.move_to(heatmap) + self.signatures.move_to(heatmap))
+        self.display.update()
+        self.heatmap_changed.emit()
+
+    def _leave_heatmap(self) -> None:
+        if self._heatmap is not None:
+            self._heatmap.gene_changed.disconnect(self._on_gene)
+            self._heatmap.filled.disconnect(self._on_filled)
+
+    @property
+    def prediction(self) -> AnnData | None:
+        """AnnData of the current prediction."""
+        return None if self._heatmap is None else self._heatmap.prediction
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether a run fills the current prediction."""
+        return self._heatmap is not None and self._heatmap.is_filling
+
+    def add_heatmap(self, slide_layer: Image, prediction: AnnData, gene: str) -> Heatmap:
+        """Add the layer of a prediction to the viewer.
+
+        Parameters
+        ----------
+        slide_layer
+            The slide's layer: the heatmap lies where its tiles are on it, whatever its transform.
+        prediction
+            At tiles; it may still fill up.
+        gene
+            Shown first.
+        """
+        heatmap = Heatmap.made_on(slide_layer, prediction, gene)
+        # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
+        self._heatmaps[heatmap.layer] = heatmap
+        self._connect(heatmap)
+        self.viewer.add_layer(heatmap.layer)
+        return heatmap
+
+    def heatmap_of(self, layer: Layer) -> Heatmap | None:
+        """The heatmap of a layer in the viewer; None where it shows no prediction at tiles."""
+        if layer not in self._heatmaps and layer in self.viewer.layers:
+            self._watch(layer)
+        return self._heatmaps.get(layer)
+
+    def made_for(self, slide_layer: Layer) -> Heatmap | None:
+        """The last heatmap made for this layer of a slide that the user has not renamed."""
+        made = [each for each in self.heatmaps if each.is_of(slide_layer) and not each.renamed]
+        return made[-1] if made else None
+
+    def show_gene(self, gene: str) -> None:
+        """Show a gene in the current heatmap, and the heatmap instead of what hides it.
+
+        To assign the heatmap's gene does the same where it is another gene.
+        """
+        if self._heatmap is not None:
+            self._heatmap.gene = gene
+            self.shown_layers.show(self._heatmap.layer)
+
+    def show_signature(self, signature: Signature) -> None:
+        """Score a signature of the current prediction, and show it on the slide."""
+        if self._heatmap is not None:
+            self.pins.show_slide()
+            self.signatures.show(self._heatmap, signature)
+
+    # --- the viewer ---
+
+    def _watch(self, layer: Layer) -> None:
+        if layer not in self._heatmaps and shows_heatmap(layer):
+            heatmap = self._heatmaps[layer] = Heatmap(getattr(layer, "__wrapped__", layer))
+            self._connect(heatmap)
+
+    def _connect(self, heatmap: Heatmap) -> None:
+        heatmap.replaced.connect(self._on_replaced)
+        heatmap.filling_changed.connect(self._on_filling)
+        heatmap.layer.events.name.connect(self._on_name)
+
+    def _disconnect(self, heatmap: Heatmap) -> None:
+        heatmap.replaced.disconnect(self._on_replaced)
+        heatmap.filling_changed.disconnect(self._on_filling)
+        heatmap.layer.events.name.disconnect(self._on_name)
+
+    def _on_inserted(self, event: Any) -> None:
+        layer = event.value
+        self._watch(layer)
+        if layer in self._heatmaps:
+            if self._heatmap is None:
+                self.heatmap = self._heatmaps[layer]
+            self.heatmaps_changed.emit()
+        elif is_picture(layer):
+            if self._slide is None:
+                self.slide = layer
+            self.slides_changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        heatmap = self._heatmaps.pop(layer, None)
+        if heatmap is not None:
+            self._disconnect(heatmap)
+            if heatmap is self._heatmap:
+                left = self.heatmaps
+                self.heatmap = left[-1] if left else None
+            self.heatmaps_changed.emit()
+        elif is_picture(layer):
+            if layer == self._slide:
+                slides = self.slides
+                self.slide = slides[-1] if slides else None
+            self.slides_changed.emit()
+
+    def _on_active(self, _event: Any = None) -> None:
+        layer = self.viewer.layers.selection.active
+        if layer is None:
+            return
+        heatmap = self.heatmap_of(layer)
+        if heatmap is not None:
+            self.heatmap = heatmap
+        elif is_picture(layer):
+            self.slide = layer
+
+    def _on_name(self, _event: Any = None) -> None:
+        self.heatmaps_changed.emit()
+
+    # --- the heatmaps ---
+
+    def _on_gene(self, gene: str) -> None:
+        if self._heatmap is not None:  # whoever shows another gene wants to see it
+            self.shown_layers.show(self._heatmap.layer)
+        self.gene_changed.emit(gene)
+
+    def _on_filled(self) -> None:
+        if self._heatmap is not None:
+            self.pins.refresh(self._heatmap)
+            self.signatures.refresh(self._heatmap)
+        self.filled.emit()
+
+    def _on_filling(self, heatmap: Heatmap) -> None:
+        if heatmap is self._heatmap:
+            self.filling_changed.emit()
+
+    def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
+        self.domains.take(heatmap, former)
+        _show_lost(self.pins.take(heatmap, former) + self.signatures.take(heatmap, former))
+        self.prediction_replaced.emit(heatmap, former)
+        if heatmap is self._heatmap:
+            self.heatmap_changed.emit()
+
+
+def _end(viewer_id: int) -> None:
+    """Let go of what outlives a viewer that is gone."""
+    session = _sessions.pop(viewer_id)
+    session._leave_heatmap()
+    for heatmap in session._heatmaps.values():
+        session._disconnect(heatmap)
+
+
+def _show_lost(names: list[str]) -> None:
+    if names:
+        text = f"Not in the new prediction, and no longer shown: {', '.join(names)}."
+        show_info(for_qt(text))
