@@ -53,8 +53,8 @@ def make_pictures(folder: Path) -> bool:
     train.settings.panel.show_value("mean")
     train.settings.n_genes.show_value(100)
     train.settings.epochs.show_value(EPOCHS)
-    train.name.setText("synthetic")
-    train.folder.show_value(str(folder / "synthetic"))
+    train.place.name.setText("synthetic")
+    train.place.folder.show_value(str(folder / "synthetic"))
     checked = wait(lambda: not train.sections.checks.is_busy)
     viewer.open(sections[2].slide, plugin="napari-nh2st")
     viewer.canvas.overlays.scale_bar.visible = True

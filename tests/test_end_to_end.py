@@ -148,7 +148,7 @@ def test_a_day_with_a_slide(
     train = window.dock("Train")
     train.sections.show_sections((first, second), held_out=(), validated=())
     train.settings.epochs.show_value(3)
-    train.folder.show_value(str(tmp_path / "trained"))
+    train.place.folder.show_value(str(tmp_path / "trained"))
     window.until(lambda: not train.sections.checks.is_busy)
     train.start()
     assert train.is_running

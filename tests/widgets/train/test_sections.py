@@ -31,7 +31,7 @@ from napari_nh2st.spots import Fix, Proposal, Section, read_sections, section_ch
 from napari_nh2st.spots.file_kinds import kind_of
 from napari_nh2st.spots.section_check import Found, Measured
 from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows, row_of, short_name
-from napari_nh2st.widgets.train import check as train_check
+from napari_nh2st.widgets.train import section_checks
 from napari_nh2st.widgets.train import sections as train_sections
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections import SectionsTable
@@ -358,7 +358,7 @@ def test_files_are_checked_once(
         asked.append(measured)
         return Found((), True)
 
-    monkeypatch.setattr(train_check, "check", check)
+    monkeypatch.setattr(section_checks, "check", check)
     table.show_sections(study[:2], (), ())
     checked(qtbot, table)
     put(table, 0, DONOR, "another")

@@ -1,7 +1,7 @@
 """The controls of Train: each reaches the settings, and untouched ones mean the defaults."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,10 @@ NUMBERS: dict[str, float] = {
 
 
 @pytest.fixture
-def form(qtbot: QtBot) -> Iterator[TrainSettingsForm]:
+def form(qtbot: QtBot) -> TrainSettingsForm:
     form = TrainSettingsForm(DevicePicker(lambda: None))
     qtbot.addWidget(form)
-    yield form
-    form.close_down()
+    return form
 
 
 def pick(box: Any, value: Any) -> None:

@@ -22,18 +22,18 @@ from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed, JobPool
 from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.jobs.training_report import how_it_ended, validation_summary
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
+from napari_nh2st.training.curves import curves_figure, curves_picture
 from napari_nh2st.training.known_models import known_models, remember_run
 from napari_nh2st.training.record import RunRecord
 from napari_nh2st.training.run_state import LAST
 from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets import child_jobs
-from napari_nh2st.widgets.train import controls as train_controls
+from napari_nh2st.widgets.train import model_place
 from napari_nh2st.widgets.train import widget as train_module
-from napari_nh2st.widgets.train.curves import curves_figure, curves_picture
-from napari_nh2st.widgets.train.ending import how_it_ended, validation_in_words
 from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
 from small_configs import PANEL
@@ -103,7 +103,7 @@ def widget(
     made.clear()
     monkeypatch.setattr(child_jobs, "new_jobs", ToldJobs)
     monkeypatch.setattr(ToldJobs, "script", ())
-    monkeypatch.setattr(train_controls, "models_folder", lambda: tmp_path / "models")
+    monkeypatch.setattr(model_place, "models_folder", lambda: tmp_path / "models")
     widget = TrainWidget(ViewerModel())
 
     def wait_for_threads(widget: TrainWidget) -> None:
@@ -146,7 +146,7 @@ def test_what_is_chosen_is_what_arrives(
     widget.settings.trust_positions.setChecked(True)
     qtbot.waitUntil(lambda: not widget.sections.checks.is_busy, timeout=20_000)
     widget.sections.model.setData(widget.sections.model.index(1, 0), "validate")
-    widget.name.setText("mine: 2")
+    widget.place.name.setText("mine: 2")
     widget.train.click()
     finish(qtbot, widget)
     ((job, arguments),) = made[-1].runs
@@ -168,7 +168,7 @@ def test_untouched_controls_mean_a_new_folder_and_its_name(
     qtbot: QtBot, widget: TrainWidget, tmp_path: Path
 ) -> None:
     (tmp_path / "models" / "model-1").mkdir(parents=True)
-    widget.take_next_name()
+    widget.place.take_next_name()
     widget.train.click()
     finish(qtbot, widget)
     arguments = made[-1].runs[0][1]
@@ -180,7 +180,7 @@ def test_untouched_controls_mean_a_new_folder_and_its_name(
 def test_a_folder_that_was_typed_gets_the_run(
     qtbot: QtBot, widget: TrainWidget, tmp_path: Path
 ) -> None:
-    widget.folder.line.setText(str(tmp_path / "elsewhere"))
+    widget.place.folder.line.setText(str(tmp_path / "elsewhere"))
     widget.train.click()
     finish(qtbot, widget)
     assert made[-1].runs[0][1]["folder"] == tmp_path / "elsewhere"
@@ -209,9 +209,15 @@ def test_the_course_of_a_training_is_shown(
     )
     seen: list[tuple[str, int, int]] = []
 
-    @widget._thread.event.connect
+    @widget.thread_of_job.event.connect
     def remember(_event: Any) -> None:
-        seen.append((widget.status.text(), widget.bar.value(), widget.bar.maximum()))
+        seen.append(
+            (
+                widget.status.text(),
+                widget.bar.value(),
+                widget.bar.maximum(),
+            )
+        )
 
     monkeypatch.setattr(ToldJobs, "script", events)
     monkeypatch.setattr(TrainingRun, "seconds", 200.0)
@@ -269,7 +275,7 @@ def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_pa
             "difference": [0.2, -0.1, np.nan],
         }
     )
-    pd.testing.assert_frame_equal(widget.scores.table, expected)
+    pd.testing.assert_frame_equal(widget.scores.change.table, expected)
     widget.scores.genes.view.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     widget.scores.genes.save_csv(tmp_path / "scores.csv")
     saved = pd.read_csv(tmp_path / "scores.csv")
@@ -284,9 +290,12 @@ def test_means_before_and_after_are_over_the_same_genes(widget: TrainWidget) -> 
         "score for 0.150 → 0.200; 1 of 2 genes are better."
     )
     widget.scores.show_scores(scores("after", [np.nan, 0.1, np.nan]))
-    assert widget.scores.in_short() == "Mean PCC 0.200 → 0.100 over 1 gene on 1 held-out section."
+    assert (
+        widget.scores.change.summary()
+        == "Mean PCC 0.200 → 0.100 over 1 gene on 1 held-out section."
+    )
     widget.scores.show_scores(scores("after", [np.nan, np.nan, 0.8]))
-    assert widget.scores.in_short() == "Mean PCC 0.800 over 1 gene on 1 held-out section."
+    assert widget.scores.change.summary() == "Mean PCC 0.800 over 1 gene on 1 held-out section."
 
 
 def test_what_is_kept_of_a_stopped_training_is_told_as_it_is() -> None:
@@ -296,13 +305,13 @@ def test_what_is_kept_of_a_stopped_training_is_told_as_it_is() -> None:
     assert how_it_ended(unchosen, 9.0) == (
         "Stopped in epoch 3; the weights as they were then are kept. It took 9 s."
     )
-    assert validation_in_words(unchosen, [epoch(2)]) == ""
+    assert validation_summary(unchosen, [epoch(2)]) == ""
 
 
 def test_without_a_start_model_there_are_no_scores_before(widget: TrainWidget) -> None:
     assert widget.scores.isHidden()
     widget.scores.show_scores(scores("after", [0.3, 0.1, 0.4]))
-    assert list(widget.scores.table) == ["gene", "after"]
+    assert list(widget.scores.change.table) == ["gene", "after"]
     assert "0.267. MSE" in widget.scores.sentence.text()
 
 
@@ -463,8 +472,8 @@ def test_an_unfinished_training_is_offered_to_the_next_session(
     other = TrainWidget(ViewerModel())
     qtbot.addWidget(other)
     assert not other.offer.isHidden()
-    assert "cut short" in other.unfinished.text()
-    other.take_over.click()
+    assert "cut short" in other.offer.text.text()
+    other.offer.take_over.click()
     assert other.offer.isHidden()
     qtbot.waitUntil(lambda: other.train.text() == "Resume", timeout=20_000)
     other.train.click()
@@ -481,7 +490,7 @@ def test_resumed_curves_begin_where_the_run_began(
 
     folder = tmp_path / "run"
     RunFolder(folder, "").save_history([epoch(1), epoch(2, validation_pcc=None)])
-    widget.folder.show_value(str(folder))
+    widget.place.folder.show_value(str(folder))
     monkeypatch.setattr(ToldJobs, "script", (replace(STARTED, epoch=1), epoch(2), epoch(3)))
     widget.start()
     finish(qtbot, widget)
@@ -515,7 +524,7 @@ def given_panel(widget: TrainWidget, _folder: Path) -> None:
 
 
 def a_file_as_folder(widget: TrainWidget, _folder: Path) -> None:
-    widget.folder.show_value(str(Path(__file__) / "run"))
+    widget.place.folder.show_value(str(Path(__file__) / "run"))
 
 
 def a_start_that_knows_s2(widget: TrainWidget, folder: Path) -> None:
@@ -534,7 +543,7 @@ def a_start_of_mouse(widget: TrainWidget, folder: Path) -> None:
 def a_trained_folder(widget: TrainWidget, folder: Path) -> None:
     save_model_folder(small_model(), folder / "model")
     (folder / "test").mkdir()
-    widget.folder.show_value(str(folder))
+    widget.place.folder.show_value(str(folder))
 
 
 def weights_that_are_gone(widget: TrainWidget, _folder: Path) -> None:
@@ -574,12 +583,12 @@ def test_what_the_training_refuses_is_shown_and_the_choice_stays(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(ToldJobs, "script", (InputError("The panel is empty."),))
-    widget.folder.show_value(str(tmp_path / "mine"))
+    widget.place.folder.show_value(str(tmp_path / "mine"))
     widget.start()
     finish(qtbot, widget)
     assert messages["error"] == ["The panel is empty."]
     assert widget.status.text() == "The panel is empty."
-    assert widget.folder.value() == str(tmp_path / "mine")
+    assert widget.place.folder.value() == str(tmp_path / "mine")
     assert widget.predict.isHidden()
 
 
@@ -698,4 +707,4 @@ def test_closing_in_the_middle_leaves_a_checkpoint_and_no_process(
     assert (tmp_path / "models" / "model-1" / LAST).is_file()
     other = TrainWidget(ViewerModel())
     qtbot.addWidget(other)
-    assert "model-1" in other.unfinished.text()
+    assert "model-1" in other.offer.text.text()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from superqt.utils import qdebounced
 
 from napari_nh2st.analysis import parse_genes
 from napari_nh2st.training.measured_genes import MOST_NAMED, MeasuredGenes
@@ -64,10 +64,7 @@ class GivenGenes(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (self.text, self.note, self.leave_out, self.from_file):
             layout.addWidget(part)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_MS_BEFORE_CHECK)
-        self._timer.timeout.connect(self.show_match)
+        self._show_match_soon = qdebounced(self.show_match, _MS_BEFORE_CHECK, parent=self)
         self.text.textChanged.connect(self._on_text)
         self.note.linkActivated.connect(self._on_link)
         self.leave_out.clicked.connect(self.take_out_unknown)
@@ -151,7 +148,7 @@ class GivenGenes(QWidget):
     # --- what the controls do ---
 
     def _on_text(self) -> None:
-        self._timer.start()
+        self._show_match_soon()
         self.changed.emit()
 
     def _on_link(self, link: str) -> None:

@@ -20,8 +20,8 @@ from napari_nh2st.spots import Section, SpotChoice, read_sections, write_section
 from napari_nh2st.spots.file_kinds import Kind, kind_of
 from napari_nh2st.training.section_rows import SectionRow, SectionRows, row_of
 from napari_nh2st.widgets.notifications import show_error, show_info
-from napari_nh2st.widgets.train.check import SectionChecks
 from napari_nh2st.widgets.train.row_details import RowDetails
+from napari_nh2st.widgets.train.section_checks import SectionChecks
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections_model import (
     DONOR,
@@ -80,7 +80,7 @@ class SectionsTable(QWidget):
         super().__init__(parent)
         self.viewer = viewer
         self.rows = SectionRows()
-        self.checks = SectionChecks()
+        self.checks = SectionChecks(self)
         self.view = DropTable(self.add_paths)
         self.model = SectionsModel(self.rows, self.checks, self.view.selected_rows)
         self.view.setModel(self.model)
@@ -114,8 +114,6 @@ class SectionsTable(QWidget):
         selection = self.view.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(self._show_details)
-        # Not a method of the widget: Qt calls none of those once the widget is gone.
-        self.destroyed.connect(self.checks.close)
         self._on_edited()
 
     # --- what was chosen ---
@@ -266,10 +264,6 @@ class SectionsTable(QWidget):
         """Have the spots of rows where their checks propose it; :meth:`take_back` undoes it."""
         proposals = {number: self.model.state(number).proposal for number in numbers}
         self.model.change_each({n: {"fix": p.fix} for n, p in proposals.items() if p is not None})
-
-    def close_down(self) -> None:
-        """Check nothing more."""
-        self.checks.close()
 
     def _on_edited(self) -> None:
         self.undo.setEnabled(self.rows.can_undo)

@@ -14,7 +14,7 @@ from napari_nh2st.spots import Fix
 from napari_nh2st.spots.section_check import Measured
 from napari_nh2st.training.row_state import Level, RowState, row_state
 from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows
-from napari_nh2st.widgets.train.check import SectionChecks
+from napari_nh2st.widgets.train.section_checks import SectionChecks
 
 ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX = range(9)
 """The columns."""

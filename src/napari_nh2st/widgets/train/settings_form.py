@@ -11,7 +11,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.sources import is_hub_id
 from napari_nh2st.options import settings_of
 from napari_nh2st.spots import PanelSettings
-from napari_nh2st.training.known_models import known_models, model_news
+from napari_nh2st.training.known_models import known_models
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
@@ -87,7 +87,6 @@ class TrainSettingsForm(SettingsForm):
         self.context, self.epochs = self.controls["context"], self.controls["epochs"]
         self.more = self._rest.controls
         self._connect()
-        self._offer_known_models()
         self.show_settings(None)
 
     # --- what was chosen ---
@@ -185,10 +184,6 @@ class TrainSettingsForm(SettingsForm):
             self._validated = names
             self._update()
 
-    def close_down(self) -> None:
-        """Hear of no more models."""
-        model_news.model_added.disconnect(self._offer_known_models, missing_ok=True)
-
     def _update(self, *_value: Any) -> None:
         random = self.from_random.isChecked()
         self.start.setEnabled(not random)
@@ -211,11 +206,6 @@ class TrainSettingsForm(SettingsForm):
         for name in _LEFT_OUT:
             self.more[name].setEnabled(rule is not None)
         self.changed.emit()
-
-    def _offer_known_models(self, _folder: str = "") -> None:
-        for name in known_models():
-            if self.start.name.findText(name) < 0:
-                self.start.name.addItem(name)
 
     def _on_encoder(self) -> None:
         self._encoder_chosen = True
@@ -259,7 +249,3 @@ class TrainSettingsForm(SettingsForm):
         self.from_random.toggled.connect(self._update)
         for part in (self.panel, self.n_genes, self.genes, self._rest):
             part.changed.connect(self._update)
-        model_news.model_added.connect(self._offer_known_models)
-        # Not a method of the widget: Qt calls none of those once the widget is gone.
-        forget = self._offer_known_models
-        self.destroyed.connect(lambda: model_news.model_added.disconnect(forget, missing_ok=True))

@@ -1,39 +1,46 @@
-"""The *Train* widget: sections, settings, a run that can be watched, stopped and resumed."""
+"""*Train* dock: sections, settings, a run that can be watched, stopped and resumed."""
 
-import csv
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed
-from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
-from napari_nh2st.shown_text import for_qt
-from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
+from napari_nh2st.jobs.training import Trained
+from napari_nh2st.jobs.training_report import NO_RELIABILITY, how_it_ended, validation_summary
+from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.training.checks import check_folder, check_record
+from napari_nh2st.training.events import EpochDone, TrainStarted
 from napari_nh2st.training.known_models import remember_model, remember_run, unfinished_runs
+from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
+from napari_nh2st.training.split import section_to_spare
+from napari_nh2st.widgets.child_jobs import JobThread
+from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.dock import Dock, open_dock
+from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.notifications import show_error, show_info
-from napari_nh2st.widgets.remembered import Remembered
-from napari_nh2st.widgets.train.controls import STOP_KEY, TRAIN_KEY, TrainControls, goes_on
-from napari_nh2st.widgets.train.curves import epochs_of
-from napari_nh2st.widgets.train.ending import NO_RELIABILITY, how_it_ended, validation_in_words
+from napari_nh2st.widgets.train.model_place import ModelPlace
+from napari_nh2st.widgets.train.outlook import Outlook
+from napari_nh2st.widgets.train.progress import TrainingProgress
 from napari_nh2st.widgets.train.run import TrainingRun
+from napari_nh2st.widgets.train.sections import SectionsTable
+from napari_nh2st.widgets.train.settings_form import TrainSettingsForm
+from napari_nh2st.widgets.train.unfinished_offer import UnfinishedOffer
 
 if TYPE_CHECKING:
     import napari
 
-_PARTS = 1000
-"""Of an epoch, for the bar."""
+_WIDTH = 350
+_TRAIN_KEY, _STOP_KEY = "F7", "Shift+F7"
 
 
-class TrainWidget(TrainControls):
+class TrainWidget(Dock):
     """Train or fine-tune a model on measured sections, in a process of its own.
 
     Parameters
@@ -43,6 +50,16 @@ class TrainWidget(TrainControls):
 
     Attributes
     ----------
+    offer
+        A training that was not finished, offered to be resumed.
+    sections, settings, place
+        What is trained on, how, and where the model goes.
+    outlook
+        What to know before it begins.
+    progress, train, stop_button, bar, status, notes, curves, scores
+        How it goes and what came of it, and the parts of that.
+    predict
+        Opens the Predict dock with the new model.
     model_folder
         Of the model that was trained last; None before.
     predict_with
@@ -52,37 +69,50 @@ class TrainWidget(TrainControls):
     predict_with = Signal(str)
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
-        self._run: TrainingRun | None = None
-        super().__init__(napari_viewer, parent)
-        self._process = SharedJobs(self)
-        self._thread = JobThread(self)
+        super().__init__(napari_viewer, "train", has_jobs=True, parent=parent)
+        self.run: TrainingRun | None = None
+        self.thread_of_job = JobThread(self)
         self.model_folder: Path | None = None
-        self._offered: Path | None = None
         self._trained: Trained | None = None
-        self._remembered = Remembered("train")
+        self._ending = ""
+        self.offer = UnfinishedOffer()
+        self.sections = SectionsTable(napari_viewer)
+        self.settings = TrainSettingsForm(DevicePicker(self.idle_jobs))
+        self.place = ModelPlace()
+        self.outlook = Outlook()
+        self.progress = TrainingProgress()
+        controls = self.progress.controls
+        self.train, self.stop_button = controls.run, controls.cancel
+        self.bar, self.status, self.notes = controls.bar, controls.status, self.progress.notes
+        self.curves, self.scores = self.progress.curves, self.progress.scores
+        self.predict = QPushButton("Predict with it")
+        self.predict.setToolTip("Open the Predict widget with the new model")
+        self._lay_out()
 
-        self._thread.event.connect(self._on_event)
-        self._thread.failed.connect(self._on_error)
-        self._thread.finished.connect(self._on_finished)
+        self.thread_of_job.event.connect(self._on_event)
+        self.thread_of_job.failed.connect(self._on_error)
+        self.thread_of_job.finished.connect(self._on_finished)
         self.train.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.stop)
-        self.predict.clicked.connect(self._on_predict)
-        self.take_over.clicked.connect(self._on_take_over)
-        self.dismiss.clicked.connect(lambda: self._offer(None))
+        self.bind_key(_TRAIN_KEY, self.train)
+        self.bind_key(_STOP_KEY, self.stop_button)
+        self.predict.clicked.connect(lambda: self.predict_with.emit(str(self.model_folder)))
+        self.offer.take_over.clicked.connect(self._on_take_over)
         self.sections.changed.connect(self._on_sections)
         self.settings.changed.connect(self._show_what_starts)
-        self.settings.reset.clicked.connect(self._remembered.reset)
-        self.outlook.wanted.connect(self.hold_out)
+        self.settings.reset.clicked.connect(self.remembered.reset)
         self.settings.trust_positions.toggled.connect(self.sections.set_trust_positions)
-        self.name.textChanged.connect(self._show_what_starts)
-        self.folder.changed.connect(self._show_what_starts)
+        self.place.changed.connect(self._show_what_starts)
+        self.outlook.wanted.connect(self.hold_out)
         self.predict_with.connect(self._open_predict)
-        self._offer(next(iter(unfinished_runs()), None))
-        self.settings.restore(self._remembered.get)
+        self.connections.when_opened(self.sections.model.check)
+        self.offer.offer(next(iter(unfinished_runs()), None))
+        self.settings.restore(self.remembered.get)
         self._show_running(False)
         self._show_what_starts()
+        self.open()
 
-    # --- what was chosen ---
+    # --- choices ---
 
     def chosen_settings(self) -> TrainSettings:
         """The settings as the controls say.
@@ -94,64 +124,46 @@ class TrainWidget(TrainControls):
         """
         return self.settings.chosen()
 
-    # --- running ---
+    def _chosen_record(self) -> RunRecord:
+        """The training that the controls stand for.
 
-    @property
-    def is_running(self) -> bool:
-        """Whether a training runs."""
-        return self._run is not None
+        Raises
+        ------
+        InputError
+            Sections or settings cannot be used.
+        """
+        return RunRecord(
+            self.sections.sections(),
+            self.settings.chosen(),
+            self.place.chosen_name,
+            self.sections.names("hold out"),
+            self.settings.trust_positions.isChecked(),
+        )
 
-    def start(self) -> None:
-        """Train with what is chosen; problems are shown as notifications."""
-        if self._run is not None:
-            return
-        folder = self.chosen_folder()
-        try:
-            record = self.chosen_record()
-            self._check(folder, record)
-        except InputError as error:
-            show_error(str(error))
-            return
-        self._remembered.set(**self.settings.to_remember())
-        self._run = TrainingRun(self._process.ready(), record, folder)
-        remember_run(folder)
-        self._offer(None)
-        self.scores.clear()
-        self.curves.clear_epochs()
-        self.model_folder = self._trained = None
-        self._show_running(True)
-        self.status.setText("Starting …")
-        name = record.name or folder.name
-        self._thread.start(self._run.events, f"Training {name}")
+    def _start_config(self) -> ModelConfig | None:
+        """Of the start model; None without one, or where it is still to be fetched."""
+        return None if self.settings.from_random.isChecked() else self.settings.start.config
 
-    def stop(self) -> None:
-        """Stop after the step under way, keeping the best; pressed again, or early, end at once."""
-        run = self._run
-        if run is None:
-            return
-        if run.is_loading:
-            run.stop()
-            self.status.setText("Stopping …")
-            self.stop_button.setEnabled(False)
-        elif not run.stopped():
-            run.stop()
-            self.status.setText("Stopping after this step; the best so far is kept …")
-            self.stop_button.setText("Abort")
-            self.stop_button.setToolTip(f"End at once; the last checkpoint stays ({STOP_KEY})")
-        elif not run.is_aborted:
-            run.abort()
-            self.stop_button.setEnabled(False)
-
-    def closeEvent(self, event: Any) -> None:  # Qt's name
-        """End the training with the widget; its checkpoint stays."""
-        self._close_down()
-        super().closeEvent(event)
-
-    def changeEvent(self, event: Any) -> None:  # Qt's name
-        """End the training when the widget is taken out of its dock, as napari's × does."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._close_down()
+    def _check(self, folder: Path, record: RunRecord) -> None:
+        """Refuse what the training would refuse only after it has read everything."""
+        if _resumes(folder, record):
+            return  # it was begun with these: what they are worth was seen then
+        if is_unfinished(folder):
+            self.offer.offer(folder)
+            self._scroll_to_top()
+            raise InputError(
+                f"{folder} holds an unfinished training of other sections or settings: take "
+                "them over (above) to resume it, or give another folder."
+            )
+        check_folder(folder, record)
+        start, panel = self._start_config(), record.settings.panel
+        check_record(record, start)
+        if panel is None and start is not None:
+            check_overlaps(start.panel, self.sections.genes())
+        elif panel is not None and panel.rule == "given":
+            self.settings.genes.show_match()
+            if problem := self.settings.genes.problem():
+                raise InputError(problem)
 
     def hold_out(self, name: str) -> None:
         """Give a section the role *hold out*; the table's undo takes it back."""
@@ -159,133 +171,116 @@ class TrainWidget(TrainControls):
         numbers = [number for number, row in enumerate(rows.all) if row.name == name]
         self.sections.model.update(lambda: rows.change(numbers, role="hold out"))
 
-    def showEvent(self, event: Any) -> None:  # Qt's name
-        """Have the child process load its libraries while the user still chooses."""
-        super().showEvent(event)
-        self._process.ready()
+    # --- running ---
 
-    def idle_jobs(self) -> Jobs | None:
-        """What tells which devices there are; None while a training runs."""
-        return None if self._run is not None else self._process.ready()
+    @property
+    def is_running(self) -> bool:
+        """Whether a training runs."""
+        return self.run is not None
 
-    def _check(self, folder: Path, record: RunRecord) -> None:
-        """Refuse what the training would refuse only after it has read everything."""
-        if goes_on(folder, record):
-            return  # it was begun with these: what they are worth was seen then
-        if is_unfinished(folder):
-            self._offer(folder)
-            self.scroll_to_top()
-            raise InputError(
-                f"{folder} holds an unfinished training of other sections or settings: take "
-                "them over (above) to resume it, or give another folder."
-            )
-        self.check_new(record, folder)
+    def start(self) -> None:
+        """Train with what is chosen; problems are shown as notifications."""
+        if self.is_running:
+            return
+        folder = self.place.chosen_folder
+        try:
+            record = self._chosen_record()
+            self._check(folder, record)
+        except InputError as error:
+            show_error(str(error))
+            return
+        self.remembered.set(**self.settings.to_remember())
+        self.run = TrainingRun(self.process.ready(), record, folder)
+        remember_run(folder)
+        self.offer.offer(None)
+        self.model_folder = self._trained = None
+        self._ending = ""
+        self.progress.begin()
+        self._show_running(True)
+        name = record.name or folder.name
+        self.thread_of_job.start(self.run.events, f"Training {name}")
 
-    def _close_down(self) -> None:
-        if self._run is not None:
-            self._run.close()
-        self._process.close()
-        self.sections.close_down()
-        self.settings.close_down()
+    def stop(self) -> None:
+        """Stop after the step under way, keeping the best; pressed again, or early, end at once."""
+        run = self.run
+        if run is None:
+            return
+        if run.is_loading:
+            run.stop()
+            self.progress.show_stopping("Stopping …")
+            self.stop_button.setEnabled(False)
+        elif not run.stopped():
+            run.stop()
+            self.progress.show_stopping("Stopping after this step; the best so far is kept …")
+            self.stop_button.setText("Abort")
+            self.stop_button.setToolTip(f"End at once; the last checkpoint stays ({_STOP_KEY})")
+        elif not run.is_aborted:
+            run.abort()
+            self.stop_button.setEnabled(False)
 
-    # --- what it tells ---
+    def end_jobs(self) -> None:
+        """End the training with the dock; its checkpoint stays."""
+        if self.run is not None:
+            self.run.close()
 
     def _on_event(self, event: Any) -> None:
-        match event:
-            case Reading():
-                self._show_progress(event.done, event.total, f"Reading {event.section} …")
-            case Preparing():
-                what = f"{event.what[0].upper()}{event.what[1:]}: {event.done:,} of {event.total:,}"
-                self._show_progress(event.done, event.total, what)
-            case TrainStarted():
-                self._on_started(event)
-            case StepDone():
-                done = (event.epoch - 1) * _PARTS + _PARTS * event.step // event.steps
-                self._show_progress(done, self.bar_epochs * _PARTS)
-                if self._run is not None and not self._run.stopped():
-                    self.status.setText(
-                        f"Epoch {event.epoch} of {self.bar_epochs}, step {event.step} of "
-                        f"{event.steps}, {event.spots_per_s:.0f} spots/s, at most "
-                        f"{duration(event.seconds_left)} left"
-                    )
-            case EpochDone():
-                self.curves.add(event)
-                self._thread.show_progress(event.epoch, event.epochs)
-            case Scoring():
-                by = "the start model" if event.when == "before" else "the new model"
-                text = f"Scoring {by} on {event.section}: {event.done:,} of {event.total:,} spots"
-                self._show_progress(event.done, event.total, text)
-            case HeldOut():
-                self.scores.show_scores(event)
-                self.show_notes(*event.notices)
-            case Notice():
-                self.show_notes(event.text)
-            case Trained():
-                self._trained = event
-                self.model_folder = event.folder
-                remember_model(event.folder)
-
-    def _on_started(self, event: TrainStarted) -> None:
-        self.bar_epochs = event.epochs
-        self.show_notes(*event.notices)
-        if event.epoch and self._run is not None:
-            self.curves.add(*_earlier_epochs(self._run.folder, event.epoch))
-        validated = f", validated on {', '.join(event.validation)}" if event.validation else ""
-        self._show_progress(
-            event.epoch * _PARTS,
-            event.epochs * _PARTS,
-            f"{event.n_spots:,} spots of {', '.join(event.training)}, {len(event.panel)} genes"
-            f"{validated}, on {event.device} in {event.precision}",
-        )
-        self._thread.show_progress(event.epoch, event.epochs)
-
-    def _end_in_words(self, run: TrainingRun, trained: Trained) -> str:
-        """What came of a training; a notification says the most important of it."""
-        how = how_it_ended(trained, run.seconds)
-        validation = validation_in_words(trained, self.curves.epochs)
-        scores = self.scores.in_short()
-        if not scores and not run.record.held_out:
-            scores = NO_RELIABILITY
-        name = run.record.name or run.folder.name
-        show_info(" ".join(filter(None, (f"Training {name}: {how}", scores or validation))))
-        told = (how, validation, scores, f"The model is in {trained.folder}")
-        return "\n".join(filter(None, told))
+        if self.run is None:
+            return
+        if isinstance(event, Trained):
+            self._trained = event
+            self.model_folder = event.folder
+            remember_model(event.folder)
+        self.progress.show_event(event, self.run.folder)
+        if isinstance(event, TrainStarted | EpochDone):
+            self.thread_of_job.show_progress(event.epoch, event.epochs)
 
     def _on_error(self, error: Exception) -> None:
-        assert self._run is not None
+        assert self.run is not None
         if isinstance(error, InputError):
             text = str(error)
         elif isinstance(error, JobFailed):
             text = f"The training failed. {error}"
         else:
             text = f"The training failed: {type(error).__name__}: {error}"
-        if is_unfinished(self._run.folder):
-            text += f" It can be resumed from its last checkpoint in {self._run.folder}."
+        if is_unfinished(self.run.folder):
+            text += f" It can be resumed from its last checkpoint in {self.run.folder}."
         show_error(text)
         self._ending = text
 
     def _on_finished(self) -> None:
-        run, self._run = self._run, None
+        run, self.run = self.run, None
         assert run is not None
-        self._process.start_again()  # the training's own ended with it
+        self.process.start_again()  # the training's own ended with it
         resumable = is_unfinished(run.folder)
         if not self._ending:
+            trained = self._trained
             self._ending = (
-                self._end_in_words(run, self._trained)
-                if self._trained is not None
-                else _end_without_model(run, resumable)
+                _end_without_model(run, resumable)
+                if trained is None
+                else self._report(run, trained)
             )
         self.status.setText(self._ending)
         if resumable:  # the next press of the button is to find it, wherever it was put
-            self.folder.show_value(str(run.folder))
+            self.place.folder.show_value(str(run.folder))
         elif self.model_folder is not None:  # its folder is taken now
-            self.folder.show_value(None)
-            self.name.clear()
-            self.take_next_name()
+            self.place.show_place(None, None)
+            self.place.take_next_name()
         self._show_running(False)
         self._show_what_starts()
 
-    # --- what the controls do ---
+    def _report(self, run: TrainingRun, trained: Trained) -> str:
+        """What came of a training; a notification says the most important of it."""
+        how = how_it_ended(trained, run.seconds)
+        validation = validation_summary(trained, self.progress.curves.epochs)
+        scores = self.progress.scores.change.summary()
+        if not scores and not run.record.held_out:
+            scores = NO_RELIABILITY
+        name = run.record.name or run.folder.name
+        show_info(" ".join(filter(None, (f"Training {name}: {how}", scores or validation))))
+        lines = (how, validation, scores, f"The model is in {trained.folder}")
+        return "\n".join(filter(None, lines))
+
+    # --- what is shown ---
 
     def _on_sections(self) -> None:
         self.settings.set_validated(self.sections.names("validate"))
@@ -294,81 +289,110 @@ class TrainWidget(TrainControls):
 
     def _show_what_starts(self) -> None:
         """*Resume* where the next run would go on with one that was not finished."""
-        self.refresh_place()
-        folder = self.chosen_folder()
+        folder = self.place.chosen_folder
         resumes = False
         if is_unfinished(folder):
             with suppress(InputError):  # something is still to be corrected
-                resumes = goes_on(folder, self.chosen_record())
+                resumes = _resumes(folder, self._chosen_record())
         self.train.setText("Resume" if resumes else "Train")
         what = (
             f"Go on with the unfinished training in {folder}"
             if resumes
             else f"Train with these sections and settings; the model goes into {folder}"
         )
-        self.train.setToolTip(f"{what} ({TRAIN_KEY})")
-        self.show_outlook()
+        self.train.setToolTip(f"{what} ({_TRAIN_KEY})")
+        self._show_outlook()
 
-    def _offer(self, folder: Path | None) -> None:
-        """Offer to go on with a training of an earlier session."""
-        self._offered = folder
-        self.offer.setVisible(folder is not None)
-        if folder is not None:
-            self.unfinished.setText(f"A training in {folder.name} was not finished.")
-            self.unfinished.setToolTip(for_qt(str(folder)))
+    def _show_outlook(self) -> None:
+        """Show what to know before the training begins."""
+        trained = [(row.name, row.donor) for row in self.sections.rows.all if row.role == "train"]
+        if not trained:
+            self.outlook.show_notices([], "")
+            return
+        nothing_held_out = held_out_notice(len(self.sections.names("hold out")))
+        start = self._start_config()
+        seen = set() if start is None else set(start.training.get("sections", ()))
+        spare = section_to_spare(trained, seen) if nothing_held_out else ""
+        notices = [nothing_held_out] if nothing_held_out else []
+        if start is not None and self.settings.panel.value() is None:
+            found = overlaps(start.panel, self.sections.genes())
+            notices += [overlap.sentence for overlap in found if overlap.sentence]
+        self.outlook.show_notices(notices, spare)
+
+    def _show_running(self, running: bool) -> None:
+        for part in (self.sections, self.settings, self.place, self.outlook):
+            part.setEnabled(not running)
+        self.progress.show_running(running)
+        self.stop_button.setText("Stop")
+        self.stop_button.setToolTip(
+            f"Stop after the step under way and keep the best so far ({_STOP_KEY})"
+        )
+        self.predict.setVisible(not running and self.model_folder is not None)
 
     def _on_take_over(self) -> None:
-        if self._offered is None:
+        """Show the sections and settings of the training that is offered."""
+        folder = self.offer.folder
+        if folder is None:
             return
-        folder = self._offered
         try:
             record = read_record(folder)
         except InputError as error:
             show_error(str(error))
             return
-        self.show_record(record, folder)
-        self._offer(None)
-
-    def _on_predict(self) -> None:
-        if self.model_folder is not None:
-            self.predict_with.emit(str(self.model_folder))
+        validated = record.settings.validation_sections
+        self.sections.show_sections(record.sections, record.held_out, validated)
+        self.settings.show_settings(record.settings)
+        self.settings.trust_positions.setChecked(record.trust_positions)
+        self.place.show_place(record.name, folder)
+        self.offer.offer(None)
 
     def _open_predict(self, folder: str) -> None:
-        window = getattr(self.viewer, "window", None)
-        if window is None:
-            return
-        dock, widget = window.add_plugin_dock_widget("napari-nh2st", "Predict", tabify=True)
-        widget.model.choose(folder)
-        dock.show()
-        dock.raise_()
+        widget = open_dock(self.viewer, "Predict")
+        if widget is not None:
+            widget.model.choose(folder)
 
     # --- appearance ---
 
-    def _show_progress(self, done: int, total: int, text: str = "") -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        if text and self._run is not None and not self._run.stopped():
-            self.status.setText(text)
+    def _scroll_to_top(self) -> None:
+        bar = self.scroll_area.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(bar.minimum())
 
-    def _show_running(self, running: bool) -> None:
-        self.train.setEnabled(not running)
-        self.sections.setEnabled(not running)
-        self.settings.setEnabled(not running)
-        self.name.setEnabled(not running)
-        self.folder.setEnabled(not running)
-        self.stop_button.setEnabled(running)
-        self.stop_button.setText("Stop")
-        self.stop_button.setToolTip(
-            f"Stop after the step under way and keep the best so far ({STOP_KEY})"
-        )
-        self.bar.setVisible(running)
-        self.outlook.setEnabled(not running)
-        self.predict.setVisible(not running and self.model_folder is not None)
-        if running:
-            self.clear_notes()
-            self._ending = ""
-            self.bar_epochs = 1
-            self.bar.setRange(0, 0)
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        content = QVBoxLayout(inside)
+        for part in (
+            self.offer,
+            MarkupLabel("<b>Sections</b>"),
+            self.sections,
+            MarkupLabel("<b>Settings</b>"),
+            self.settings,
+            self.place,
+            self.outlook,
+            self.progress,
+            self.predict,
+        ):
+            content.addWidget(part)
+        content.addStretch()
+        self.scroll_area = QScrollArea()
+        self.scroll_area.setWidgetResizable(True)
+        self.scroll_area.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll_area.setWidget(inside)
+        self.setMinimumWidth(_WIDTH)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.scroll_area)
+
+
+def _resumes(folder: Path, record: RunRecord) -> bool:
+    """Whether a folder holds an unfinished training that this one would go on with."""
+    if not is_unfinished(folder):
+        return False
+    try:
+        return record.goes_on_with(read_record(folder))
+    except InputError:  # it was begun elsewhere: the training will see
+        return True
 
 
 def _end_without_model(run: TrainingRun, resumable: bool) -> str:
@@ -378,13 +402,3 @@ def _end_without_model(run: TrainingRun, resumable: bool) -> str:
     if resumable:
         return f"{how}; Resume goes on from the last checkpoint."
     return f"{how} before the first {'checkpoint' if was_begun else 'step'}."
-
-
-def _earlier_epochs(folder: Path, done: int) -> list[EpochDone]:
-    """What the earlier runs told of their epochs."""
-    try:
-        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            epochs = epochs_of(list(csv.DictReader(file)))
-    except (OSError, ValueError, TypeError):
-        return []
-    return [epoch for epoch in epochs if epoch.epoch <= done]
