@@ -24,14 +24,6 @@ from napari_nh2st.widgets.export_button import ExportButton
 from napari_nh2st.widgets.prediction_export import PredictionExport
 
 
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "info": []}
-    for kind, texts in shown.items():
-        monkeypatch.setattr(export_button, f"show_{kind}", texts.append)
-    return shown
-
-
 @pytest.fixture(scope="module")
 def prediction() -> AnnData:
     return drawn_prediction(array_slide(ArrayLevel(textured(300, 420)), path="section.tif"))
@@ -125,7 +117,7 @@ def test_the_chosen_format_and_the_typed_name_reach_the_core(
     assert (name, options["format"], options["overwrite"]) == (written, format, overwrite)
     assert options["genes"] is None
     assert options["figure"] is None
-    assert messages == {"error": [], "info": [f"Wrote {tmp_path / written}"]}
+    assert messages == {"error": [], "warning": [], "info": [f"Wrote {tmp_path / written}"]}
 
 
 def test_a_figure_shows_the_genes_and_the_contrast_of_now(

@@ -18,13 +18,6 @@ from napari_nh2st.widgets.slide_choice import SlideChoice
 
 
 @pytest.fixture
-def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
-    viewer = ViewerModel()
-    yield viewer
-    viewer.layers.clear()
-
-
-@pytest.fixture
 def picker(viewer: ViewerModel, qtbot: QtBot) -> Iterator[ImagePicker]:
     connections = Connections()
     choice = SlideChoice(viewer, connections)

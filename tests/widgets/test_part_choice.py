@@ -1,6 +1,5 @@
 """Files of several sections in the docks: a list says which, and what is chosen is what is used."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import anndata
@@ -76,13 +75,6 @@ def test_lists_are_there_only_where_there_is_a_choice(qtbot: QtBot) -> None:
     choose(parts, "coordinate_system", "low")
     choose(parts, "bin_um", "8 µm")
     assert got == [SpotChoice(coordinate_system="low"), SpotChoice(bin_um=8)]
-
-
-@pytest.fixture
-def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
-    viewer = ViewerModel()
-    yield viewer
-    viewer.layers.clear()
 
 
 def test_compare_asks_which_section_and_compares_that(

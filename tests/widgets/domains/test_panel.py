@@ -32,14 +32,6 @@ from viewers import VIEWERS
 GENES = ("ERBB2", "EPCAM", "CD74", "COL1A1", "VIM")
 
 
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "warning": []}
-    for kind, texts in shown.items():
-        monkeypatch.setattr(domains_panel, f"show_{kind}", texts.append)
-    return shown
-
-
 class FakeAnalysis:
     """Stands for find_domains: remembers what arrived, and finds stripes."""
 

@@ -23,34 +23,10 @@ from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide.usual_mpp import usual_values
 from napari_nh2st.widgets import child_jobs, remembered
-from napari_nh2st.widgets.predict import kept_results, runner, slide_facts
-from napari_nh2st.widgets.predict import widget as predict_module
+from napari_nh2st.widgets.predict import kept_results, slide_facts
 from napari_nh2st.widgets.predict.region_picker import IN_VIEW, WHOLE
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_model_folder(small_model(), folder)
-    return folder
-
-
-@pytest.fixture
-def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
-    viewer = ViewerModel()
-    yield viewer
-    viewer.layers.clear()
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
-    for kind, texts in shown.items():
-        for module in (predict_module, runner, kept_results):
-            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
-    return shown
 
 
 @pytest.fixture

@@ -28,8 +28,6 @@ from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import child_jobs, export_button, slide_choice
-from napari_nh2st.widgets.predict import runner
-from napari_nh2st.widgets.predict import widget as predict_module
 from napari_nh2st.widgets.predict.region_picker import IN_VIEW
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
@@ -48,22 +46,6 @@ def slide_path(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
     pixels[100:400, 120:520] = random.normal((190, 90, 150), 25, (300, 400, 3)).clip(0, 255)
     return write_tiff(tmp_path / "section.tif", pixels)
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
-    for kind, texts in shown.items():
-        for module in (predict_module, runner, export_button):
-            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
-    return shown
-
-
-@pytest.fixture
-def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
-    viewer = ViewerModel()
-    yield viewer
-    viewer.layers.clear()
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from napari_nh2st.analysis.regions import compare_regions, region_statistics
 from napari_nh2st.layers.keys import MARKER_KEY, SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.regions import polygons_in_pixels
-from napari_nh2st.widgets import frame_table
 from napari_nh2st.widgets.regions import comparison
 from napari_nh2st.widgets.regions import panel as regions_panel
 from napari_nh2st.widgets.regions.comparison import NOT_INDEPENDENT
@@ -29,15 +28,6 @@ from viewers import VIEWERS
 LEFT = np.array([[10.0, 10], [10, 150], [200, 150], [200, 10]])
 RIGHT = np.array([[40.0, 200], [40, 400], [230, 330]])
 BESIDE = np.array([[5000.0, 5000], [5000, 5100], [5100, 5100]])
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
-    for kind, texts in shown.items():
-        for module in (regions_panel, comparison, frame_table):
-            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
-    return shown
 
 
 @pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)

@@ -2,7 +2,6 @@
 
 import gzip
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +31,6 @@ from napari_nh2st.spots.file_kinds import kind_of
 from napari_nh2st.spots.section_check import Found, Measured
 from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows, row_of, short_name
 from napari_nh2st.widgets.train import section_checks
-from napari_nh2st.widgets.train import sections as train_sections
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.sections_model import (
@@ -56,22 +54,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Section, ...]:
 
 
 @pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    shown: list[str] = []
-    monkeypatch.setattr(train_sections, "show_error", shown.append)
-    monkeypatch.setattr(train_sections, "show_info", shown.append)
-    return shown
-
-
-@pytest.fixture
-def viewer(qtbot: QtBot) -> Iterator[ViewerModel]:
-    viewer = ViewerModel()
-    yield viewer
-    viewer.layers.clear()
-
-
-@pytest.fixture
-def table(qtbot: QtBot, viewer: ViewerModel, messages: list[str]) -> SectionsTable:
+def table(qtbot: QtBot, viewer: ViewerModel, messages: dict[str, list[str]]) -> SectionsTable:
     table = SectionsTable(viewer)
     # Not after a yield: pytest-qt deletes widgets first, and threads no longer reach them.
     qtbot.addWidget(table, before_close_func=lambda table: checked(qtbot, table))
@@ -371,11 +354,11 @@ def test_files_are_checked_once(
 
 
 def test_two_sections_of_one_name_are_refused(
-    table: SectionsTable, study: tuple[Section, ...], messages: list[str]
+    table: SectionsTable, study: tuple[Section, ...], messages: dict[str, list[str]]
 ) -> None:
     table.show_sections(study, (), ())
     assert not put(table, 1, NAME, "S0")
-    assert messages == ["There is a section 'S0' already: give another name."]
+    assert messages["error"] == ["There is a section 'S0' already: give another name."]
     assert table.rows[1].name == "S1"
     other = Section("S0", "E", study[1].slide, study[2].expression)
     table.model.update(lambda: table.rows.add_sections([other]))
@@ -407,11 +390,11 @@ def test_mpp_is_typed_with_point_or_comma(
 
 @pytest.mark.parametrize("text", ["half", "-1", "0", "nan"])
 def test_what_is_no_mpp_is_refused(
-    table: SectionsTable, study: tuple[Section, ...], messages: list[str], text: str
+    table: SectionsTable, study: tuple[Section, ...], messages: dict[str, list[str]], text: str
 ) -> None:
     table.show_sections(study[:1], (), ())
     assert not put(table, 0, MPP, text)
-    assert messages == [f"{text!r} is no µm/px: give a number such as 0.5."]
+    assert messages["error"] == [f"{text!r} is no µm/px: give a number such as 0.5."]
 
 
 def test_typing_into_a_selected_row_goes_to_all_selected(
@@ -467,13 +450,13 @@ def test_removing_can_be_undone_and_so_can_typing(
 
 
 def test_a_table_is_saved_as_it_is_read(
-    table: SectionsTable, study: tuple[Section, ...], messages: list[str], tmp_path: Path
+    table: SectionsTable, study: tuple[Section, ...], messages: dict[str, list[str]], tmp_path: Path
 ) -> None:
     table.show_sections(study, (), ())
     put(table, 0, MPP, "6.3")
     table.add_paths([study[0].slide])
     table.save_table(tmp_path / "mine.csv")
-    assert messages == ["Rows that lack something are not in mine.csv: 1."]
+    assert messages["info"] == ["Rows that lack something are not in mine.csv: 1."]
     again = read_sections(tmp_path / "mine.csv")
     assert [s.section_id for s in again] == ["S0", "S1", "S2"]
     assert again[1:] == study[1:]
@@ -481,20 +464,23 @@ def test_a_table_is_saved_as_it_is_read(
 
 
 def test_a_table_that_cannot_be_read_leaves_the_sections_as_they_are(
-    table: SectionsTable, study: tuple[Section, ...], messages: list[str], tmp_path: Path
+    table: SectionsTable, study: tuple[Section, ...], messages: dict[str, list[str]], tmp_path: Path
 ) -> None:
     table.show_sections(study, (), ())
     (tmp_path / "t.csv").write_text("section_id,donor_id,slide,expresion\n")
     table.load_table(tmp_path / "t.csv")
-    assert "did you mean expression?" in messages[0]
+    assert "did you mean expression?" in messages["error"][0]
     assert len(table.rows) == 3
 
 
 def test_what_is_open_in_the_viewer_is_taken_over(
-    viewer: ViewerModel, table: SectionsTable, study: tuple[Section, ...], messages: list[str]
+    viewer: ViewerModel,
+    table: SectionsTable,
+    study: tuple[Section, ...],
+    messages: dict[str, list[str]],
 ) -> None:
     table.add_from_layers()
-    assert messages == ["No slide is open in the viewer."]
+    assert messages["info"] == ["No slide is open in the viewer."]
     ((data, attributes, _),) = read_slide(study[0].slide)
     viewer.add_image(data, **attributes)
     metadata = {SPOTS_PATH_KEY: str(study[0].expression), POSITIONS_PATH_KEY: None}
@@ -613,11 +599,11 @@ def test_the_menu_of_a_row_offers_its_fix_and_to_leave_it(
 
 
 def test_a_fix_can_be_typed(
-    table: SectionsTable, study: tuple[Section, ...], messages: list[str]
+    table: SectionsTable, study: tuple[Section, ...], messages: dict[str, list[str]]
 ) -> None:
     table.show_sections(study[:1], (), ())
     assert not put(table, 0, FIX, "sideways")
-    assert messages[0].startswith("'sideways' is no fix of positions; give scale=NUMBER")
+    assert messages["error"][0].startswith("'sideways' is no fix of positions; give scale=NUMBER")
     assert put(table, 0, FIX, "swap-xy")
     assert table.rows[0].fix == Fix("with x and y swapped")
     for nothing in ("", "scale=1"):
