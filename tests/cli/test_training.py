@@ -27,7 +27,7 @@ from napari_nh2st.cli import train as train_command
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation import evaluation
+from napari_nh2st.evaluation import evaluation, training_run
 from napari_nh2st.model import read_config
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
@@ -110,15 +110,16 @@ def arriving(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a command hands to the core; nothing is trained."""
     arrived: dict[str, Any] = {}
 
-    def train_events(sections: Any, settings: TrainSettings, **others: Any) -> Any:
+    def training_run(sections: Any, held_out: Any, settings: TrainSettings, **others: Any) -> Any:
+        arrived.update(held_out=[s.name for s in held_out])
+        return cross_validate(sections, settings, **others)
+
+    def cross_validate(sections: Any, settings: TrainSettings, **others: Any) -> Any:
         arrived.update(sections=[s.name for s in sections], settings=settings, **others)
         raise Arrived("enough")
 
-    def cross_validate(sections: Any, settings: TrainSettings, **others: Any) -> Any:
-        return train_events(sections, settings, **others)
-
-    monkeypatch.setattr(train_command, "train_events", train_events)
-    monkeypatch.setattr(crossval_command, "cross_validate", cross_validate)
+    monkeypatch.setattr(train_command, "training_run_events", training_run)
+    monkeypatch.setattr(crossval_command, "cross_validate_events", cross_validate)
     return arrived
 
 
@@ -229,7 +230,7 @@ def test_start_genes_name_and_test_sections_arrive(
         *("--start", model, "--encoder", "frozen", "--frozen-looks", 4),
         *("--genes-file", genes, "--test-sections", "S2, S0", "--validation", "none"),
     )
-    assert arriving["sections"] == ["S1"]
+    assert (arriving["sections"], arriving["held_out"]) == (["S1"], ["S0", "S2"])
     assert (arriving["name"], arriving["folder"]) == ("mine", tmp_path / "run")
     assert arriving["settings"] == TrainSettings(
         start=str(model),
@@ -531,7 +532,7 @@ def test_a_process_that_helps_another_ends_quietly(
         yield Preparing("reading tiles", 0, 10)
 
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(train_command, "train_events", train_events)
+    monkeypatch.setattr(training_run, "train_events", train_events)
     result = nh2st("train", "--sections", study, "-o", tmp_path / "run", "--test-sections", "S2")
     assert result == Result(0, "", "")
     assert not (tmp_path / "run").exists()

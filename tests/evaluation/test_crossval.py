@@ -16,14 +16,16 @@ from napari_nh2st.evaluation.crossval import (
     Stopped,
     best_context,
     cross_validate,
+    cross_validate_events,
     with_context,
 )
+from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
-from napari_nh2st.training.events import TrainEvent, TrainStarted
+from napari_nh2st.training.events import EpochDone, TrainEvent, TrainStarted
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection, load_study
 from small_models import small_model
@@ -180,6 +182,30 @@ def test_a_stopped_cross_validation_goes_on(
     monkeypatch.setattr(crossval, "train_events", lambda *_, **__: pytest.fail("trained again"))
     with pytest.raises(InputError, match="finished cross-validation"):
         cross_validate(sections, SETTINGS, folder=folder, leave="section")
+
+
+def test_left_in_the_middle_it_goes_on_from_there(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    kept = {"folder": tmp_path / "out", "leave": "section", "final": False}
+    settings = replace(SETTINGS, epochs=3)
+    first = cross_validate_events(sections, settings, **kept)
+    for event in first:
+        assert isinstance(event, FoldProgress)
+        if event.left_out == sections[1].name and isinstance(event.event, EpochDone):
+            break
+    first.close()
+    *progress, last = cross_validate_events(sections, settings, **kept)
+    started = [
+        (event.left_out, event.event.epoch)
+        for event in progress
+        if isinstance(event.event, TrainStarted)
+    ]
+    assert started == [(sections[1].name, 1), (sections[2].name, 0)]
+    tested = {event.event.section for event in progress if isinstance(event.event, SpotsPredicted)}
+    assert tested == {section.name for section in sections}
+    whole = cross_validate(sections, settings, **kept | {"folder": tmp_path / "whole"})
+    assert last.result.evaluations["query"].summary == whole.evaluations["query"].summary
 
 
 def test_folds_of_other_settings_are_not_taken_over(

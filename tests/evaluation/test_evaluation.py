@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 
 from array_slides import textured, write_tiff
+from event_generators import result_of
 from napari_nh2st.analysis import comparison_of
+from napari_nh2st.analysis import scores as scores_module
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.evaluation import (
     Evaluation,
     evaluate,
-    measured_genes,
-    predict_spots,
+    evaluate_events,
     write_evaluation,
 )
+from napari_nh2st.evaluation.events import Evaluated, SpotsPredicted
 from napari_nh2st.evaluation.figures import ranked_genes
+from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.model import PUBLISHED_TARGET
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
@@ -77,15 +80,10 @@ def test_spots_are_predicted_as_the_plain_network_does(
     model = small_model(context)
     measured = drawn_section(tmp_path, layout=layout)
     tiles = tiles_of(measured, model)
-    done: list[tuple[str, int, int]] = []
-    prediction = predict_spots(
-        model,
-        measured,
-        tiles,
-        device="cpu",
-        precision="float32",
-        batch_size=5,
-        on_event=lambda *event: done.append(event),
+    events: list[SpotsPredicted] = []
+    prediction = result_of(
+        predict_spots(model, measured, tiles, device="cpu", precision="float32", batch_size=5),
+        events,
     )
     with torch.inference_mode():
         maps = model.network.encode(normalize_tiles(torch.from_numpy(tiles.tiles), torch.float32))
@@ -94,15 +92,16 @@ def test_spots_are_predicted_as_the_plain_network_does(
         ).numpy()
     np.testing.assert_allclose(prediction.X, expected, atol=1e-4 * np.abs(expected).max())
     assert np.abs(expected).std(0).min() > 0
-    assert done[-1] == ("S1", 42, 42)
-    assert [n for _, n, _ in done] == sorted({n for _, n, _ in done})
+    assert events[-1] == SpotsPredicted("S1", 42, 42)
+    assert [event.done for event in events] == sorted({event.done for event in events})
 
 
 @pytest.mark.usefixtures("mean_colour")
 def test_a_prediction_lies_where_its_spots_are(tmp_path: Path) -> None:
     measured = drawn_section(tmp_path, genes=RGB)
     model = colour_model(reliability={"RED": 0.5, "BLUE": None})
-    prediction = predict_spots(model, measured, tiles_of(measured, model), device="cpu")
+    tiles = tiles_of(measured, model)
+    prediction = result_of(predict_spots(model, measured, tiles, device="cpu"))
     np.testing.assert_allclose(prediction.X, colour_means(measured), rtol=1e-5)
     np.testing.assert_array_equal(
         prediction.layers["measured"], expression_target(measured.spots, RGB)
@@ -128,7 +127,8 @@ def test_a_prediction_names_the_very_weights(tmp_path: Path) -> None:
     measured = drawn_section(tmp_path)
     save_model_folder(small_model(), tmp_path / "model")
     model = load_model_folder(tmp_path / "model")
-    prediction = predict_spots(model, measured, tiles_of(measured, model), device="cpu")
+    tiles = tiles_of(measured, model)
+    prediction = result_of(predict_spots(model, measured, tiles, device="cpu"))
     assert prediction.uns["nh2st"]["model"]["sha256"] == model.config.weights["sha256"]
 
 
@@ -216,6 +216,51 @@ def test_notices_tell_what_makes_the_numbers_less_than_they_seem(
     assert "2 of 42 spots are left out" in evaluation.notices[1]
     left = np.delete(measured.spots.obs_names, [3, 7])
     assert evaluation.predictions["S1"].obs_names.tolist() == left.tolist()
+
+
+def test_an_evaluation_reports_spots_and_stops_where_its_events_are_left(tmp_path: Path) -> None:
+    sections = [drawn_section(tmp_path), drawn_section(tmp_path, "S2", seed=1)]
+    model = small_model()
+    *progress, last = evaluate_events(model, sections, device="cpu", bootstrap=20)
+    assert isinstance(last, Evaluated)
+    assert [(event.section, event.done) for event in progress if event.done in (0, 42)] == [
+        ("S1", 0),
+        ("S1", 42),
+        ("S2", 0),
+        ("S2", 42),
+    ]
+    told: list[tuple[str, int, int]] = []
+    result = evaluate(
+        model, sections, device="cpu", bootstrap=20, on_event=lambda *event: told.append(event)
+    )
+    assert told == [(event.section, event.done, event.total) for event in progress]
+    pd.testing.assert_frame_equal(result.scores, last.evaluation.scores)
+
+    Path(sections[1].section.slide).unlink()
+    events = evaluate_events(model, sections, device="cpu")
+    while next(events) != SpotsPredicted("S1", 42, 42):
+        pass
+    events.close()  # the second slide, which is gone, is never read
+    assert list(events) == []
+
+
+def test_the_spots_of_each_section_are_resampled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int]] = []
+    draws = scores_module._draws
+
+    def counted(resamples: int, spots: int, rng: np.random.Generator) -> Any:
+        drawn.append((resamples, spots))
+        return draws(resamples, spots, rng)
+
+    monkeypatch.setattr(scores_module, "_draws", counted)
+    sections = [drawn_section(tmp_path), drawn_section(tmp_path, "S2", layout="hexagonal", seed=1)]
+    result = evaluate(small_model(), sections, device="cpu", bootstrap=30)
+    assert drawn == [(30, section.spots.n_obs) for section in sections]
+    summaries = (result.summary, *result.section_summaries.values())
+    assert all(s["mean_pcc_low"] < s["mean_pcc"] < s["mean_pcc_high"] for s in summaries)
+    assert len({s["mean_pcc_low"] for s in summaries}) == 3
 
 
 def test_what_cannot_be_evaluated_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate, evaluation
-from napari_nh2st.evaluation.training_run import evaluate_start
-from napari_nh2st.jobs.training import HeldOut, Reading, Scoring, Trained
+from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
+from napari_nh2st.jobs.training import Reading, Trained
 from napari_nh2st.model import load_model, read_config
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import PanelSettings, Section
@@ -193,10 +193,20 @@ def test_a_start_model_of_other_genes_alone_is_told_of(
     study: tuple[Section, ...], tmp_path: Path
 ) -> None:
     save_model_folder(small_model(panel=tuple("ABCDE"), mpp=6.25), tmp_path / "start")
-    settings = replace(TWO_EPOCHS, start=str(tmp_path / "start"))
-    evaluation, reason = evaluate_start(PANEL, settings, load_study(study[2:]))
-    assert evaluation is None
-    assert "knows none of the panel's 5 genes" in reason
+    settings = replace(
+        TWO_EPOCHS, epochs=1, start=str(tmp_path / "start"), panel=PanelSettings(n_genes=5)
+    )
+    events = told(
+        LocalJobs(),
+        sections=study,
+        settings=settings,
+        folder=tmp_path / "run",
+        name=None,
+        held_out=("S2",),
+    )
+    (notice,) = of_kind(events, Notice)
+    assert "knows none of the panel's 5 genes" in notice.text
+    assert [scores.when for scores in of_kind(events, HeldOut)] == ["after"]
 
 
 @pytest.mark.parametrize(

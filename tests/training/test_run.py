@@ -3,8 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,15 @@ import torch
 from torch import Tensor
 
 from array_slides import textured, write_tiff
+from event_generators import result_of
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.evaluation import predict_spots
+from napari_nh2st.evaluation.spot_prediction import predict_spots
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.resnet import normalize_tiles
 from napari_nh2st.spots import Section, spot_array
-from napari_nh2st.training import loop
+from napari_nh2st.training import loop, prepare
 from napari_nh2st.training.events import (
     EpochDone,
     StepDone,
@@ -110,13 +110,22 @@ def without_time(history: tuple[EpochDone, ...]) -> list[EpochDone]:
     return [replace(epoch, seconds_left=0.0) for epoch in history]
 
 
-def killed_after(n_steps: int, events: Iterator[TrainEvent]) -> None:
+class Killed(BaseException):
+    """Ends a training without any of its clearing up that a kill would not do."""
+
+
+def killed_after(n_steps: int, events: Generator[TrainEvent, None, None]) -> None:
     """Take the events of so many steps and no more, as a kill would."""
-    with closing(events):  # type: ignore[type-var]
-        for event in events:
-            n_steps -= isinstance(event, StepDone)
-            if not n_steps:
-                return
+    take_steps(n_steps, events)
+    with pytest.raises(Killed):
+        events.throw(Killed)
+
+
+def take_steps(n_steps: int, events: Iterator[TrainEvent]) -> None:
+    for event in events:
+        n_steps -= isinstance(event, StepDone)
+        if not n_steps:
+            return
 
 
 class TestResuming:
@@ -154,6 +163,35 @@ class TestResuming:
         assert_same_weights(weights(last.model), weights(expected.model))
         assert_same_weights(weights(load_model_folder(folder / "model")), weights(expected.model))
         assert sorted(p.name for p in folder.iterdir()) == ["history.csv", "model"]
+
+    @pytest.mark.parametrize("n_steps", [3, 4, 5])  # steps of two epochs, each ends with its third
+    def test_a_closed_run_loses_no_step(
+        self, tmp_path: Path, study: tuple[MeasuredSection, ...], start: str, n_steps: int
+    ) -> None:
+        chosen = encoder_settings(
+            "frozen", start, validation_sections=("V",), validation="auto", checkpoint_minutes=1e5
+        )
+        expected = list(train_events(study, chosen))
+        n_all = sum(isinstance(event, StepDone) for event in expected)
+        folder = tmp_path / "run"
+        events = train_events(study, chosen, folder=folder)
+        take_steps(n_steps, events)
+        events.close()
+        assert not (folder / "model").exists()
+        resumed = list(train_events(study, chosen, folder=folder))
+        assert sum(isinstance(event, StepDone) for event in resumed) == n_all - n_steps
+        last, then = finished(expected), finished(resumed)
+        assert without_time(then.history) == without_time(last.history)
+        assert_same_weights(weights(then.model), weights(last.model))
+
+    def test_closed_before_the_first_step_it_leaves_nothing(
+        self, tmp_path: Path, study: tuple[MeasuredSection, ...], start: str
+    ) -> None:
+        events = train_events(study, encoder_settings("frozen", start), folder=tmp_path / "run")
+        while not isinstance(next(events), TrainStarted):
+            pass
+        events.close()
+        assert not (tmp_path / "run").exists()
 
     def test_the_last_epoch_is_not_lost_where_the_model_was_not_written(
         self,
@@ -447,8 +485,9 @@ class TestNumbers:
         model = small_model(context)
         inputs, part = inputs_of(study[0], model, "whole")
         got = predict_section(part, inputs, 0)
-        expected = predict_spots(
-            model, study[0], inputs.study.sections[0], device="cpu", precision="float32"
+        tiles = inputs.study.sections[0]
+        expected = result_of(
+            predict_spots(model, study[0], tiles, device="cpu", precision="float32")
         )
         np.testing.assert_allclose(got, expected.X, rtol=1e-4, atol=1e-4 * np.abs(got).max())
         assert got.std(0).min() > 1e-3
@@ -467,7 +506,9 @@ class TestNumbers:
         result = finished(train_events(study[1:], chosen))
         model = result.model
         tiles = section_tiles(study[2], model.config.panel, tile_px=32, mpp=1.0)
-        predicted = predict_spots(model, study[2], tiles, device="cpu", precision="float32").X
+        predicted = result_of(
+            predict_spots(model, study[2], tiles, device="cpu", precision="float32")
+        ).X
         pcc = [np.corrcoef(p, t)[0, 1] for p, t in zip(predicted.T, tiles.target.T, strict=True)]
         (epoch,) = result.history
         assert epoch.validation_pcc == pytest.approx(np.mean(pcc), abs=1e-3)
@@ -613,7 +654,7 @@ class TestRefused:
         def unread(*_: Any, **__: Any) -> None:
             raise AssertionError("tiles are read")
 
-        monkeypatch.setattr(loop, "section_tiles", unread)
+        monkeypatch.setattr(prepare, "section_tiles", unread)
         with pytest.raises(InputError, match="no section to train on"):
             train([], settings())
         with pytest.raises(InputError, match="device 'tpu' is not there"):

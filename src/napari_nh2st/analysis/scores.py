@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,32 +75,42 @@ def gene_scores(
         interval), ``mse``, ``mae``, and ``mse_baseline``, ``mae_baseline`` of the baseline. NaN
         where a score does not exist.
     """
-    genes = predictions[0].var_names
-    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
-    baselines = np.broadcast_to(wanted, (len(predictions), len(genes)))
-    pcc, errors = [], []
-    for prediction, expected in zip(predictions, baselines, strict=True):
-        predicted, measured = _values(prediction)
-        pcc.append(pearson(predicted, measured))
-        off, off_baseline = predicted - measured, expected - measured
-        if np.isnan(measured).any():
-            errors.append(np.full((4, len(genes)), np.nan))
-        else:
-            each = (off**2, np.abs(off), off_baseline**2, np.abs(off_baseline))
-            errors.append(np.array([e.mean(0) for e in each]))
-    mse, mae, mse_baseline, mae_baseline = _mean(np.array(errors))
-    low, high = _interval(bootstrap_pcc(predictions, bootstrap, seed))
-    return pd.DataFrame(
-        {
-            "gene": genes.to_numpy(str),
-            "pcc": _mean(np.array(pcc)),
-            "pcc_low": low,
-            "pcc_high": high,
-            "mse": mse,
-            "mae": mae,
-            "mse_baseline": mse_baseline,
-            "mae_baseline": mae_baseline,
-        }
+    joint, _ = _scores(predictions, baseline, bootstrap, seed)
+    return joint.genes
+
+
+class Scores(NamedTuple):
+    """Scores gene by gene, as :func:`gene_scores` has them, and their summary."""
+
+    genes: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def score_sections(
+    predictions: Sequence[AnnData],
+    baseline: NDArray[np.floating] | None,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> tuple[Scores, list[Scores]]:
+    """Score sections together and each by itself; each of their spots is resampled once for both.
+
+    Parameters
+    ----------
+    predictions, baseline, bootstrap, seed
+        As for :func:`gene_scores`.
+
+    Returns
+    -------
+    joint
+        Over all sections.
+    own
+        Of each section.
+    """
+    joint, own = _scores(predictions, baseline, bootstrap, seed)
+    return (
+        Scores(joint.genes, _summary(joint, predictions)),
+        [Scores(each.genes, _summary(each, [p])) for each, p in zip(own, predictions, strict=True)],
     )
 
 
@@ -135,25 +145,8 @@ def summarize(
         - ``n_genes``, ``n_genes_without_pcc`` (prediction or target does not vary), ``n_spots``,
           ``n_sections``.
     """
-    pcc = np.sort(scores["pcc"].dropna().to_numpy())[::-1]
-    mean_low, mean_high = _interval(_mean(bootstrap_pcc(predictions, bootstrap, seed).T)[:, None])
-    known = scores[["mse", "mse_baseline"]].dropna()
-    summary = {
-        "mean_pcc": _mean(pcc),
-        "mean_pcc_low": mean_low[0],
-        "mean_pcc_high": mean_high[0],
-        "median_pcc": np.median(pcc) if len(pcc) else np.nan,
-        "top50_pcc": _mean(pcc[:50]) if len(pcc) >= 50 else np.nan,
-        "top10_pcc": _mean(pcc[:10]) if len(pcc) >= 10 else np.nan,
-        "top_genes_picked_on": "the evaluated sections themselves (optimistic)",
-        **{name: _mean(scores[name].to_numpy()) for name in ERRORS},
-        "better_than_mean": _mean((known["mse"] < known["mse_baseline"]).to_numpy(float)),
-        "n_genes": len(scores),
-        "n_genes_without_pcc": len(scores) - len(pcc),
-        "n_spots": sum(p.n_obs for p in predictions),
-        "n_sections": len(predictions),
-    }
-    return {name: _storable(value) for name, value in summary.items()}
+    resampled = bootstrap_pcc(predictions, bootstrap, seed)
+    return _summary(_Scored(scores, _mean_interval(resampled)), predictions)
 
 
 def bootstrap_pcc(
@@ -176,19 +169,113 @@ def bootstrap_pcc(
     ndarray
         (resamples, genes) mean over the sections; NaN where a resample has nothing that varies.
     """
-    shape = resamples, predictions[0].n_vars
-    total, count = np.zeros(shape), np.zeros(shape, np.uint16)
     rng = np.random.default_rng(seed)
-    for predicted, measured in map(_values, predictions):
-        for rows, weights in _draws(resamples, len(predicted), rng):
-            for at in range(0, shape[1], GENES_AT_ONCE):
-                genes = slice(at, at + GENES_AT_ONCE)
-                pcc = _weighted_pearson(weights, predicted[:, genes], measured[:, genes])
-                known = np.isfinite(pcc)
-                total[rows, genes] += np.where(known, pcc, 0)
-                count[rows, genes] += known
-    total[count == 0] = np.nan
-    return np.divide(total, count, out=total, where=count > 0)
+    mean = _MeanOfSections()
+    for prediction in predictions:
+        mean.add(_resampled_pcc(prediction, resamples, rng))
+    return mean.value()
+
+
+class _Scored(NamedTuple):
+    """Scores gene by gene, and the 95 % interval (low, high) of their mean PCC."""
+
+    genes: pd.DataFrame
+    mean_interval: NDArray[np.float64]
+
+
+def _scores(
+    predictions: Sequence[AnnData], baseline: NDArray[np.floating] | None, resamples: int, seed: int
+) -> tuple[_Scored, list[_Scored]]:
+    """Scores over all sections, and of each."""
+    genes = predictions[0].var_names
+    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
+    baselines = np.broadcast_to(wanted, (len(predictions), len(genes)))
+    rng = np.random.default_rng(seed)
+    mean = _MeanOfSections()
+    values, own = [], []
+    for prediction, expected in zip(predictions, baselines, strict=True):
+        values.append(_section_values(prediction, expected))
+        resampled = _resampled_pcc(prediction, resamples, rng)
+        own.append(_scored(genes, values[-1], resampled))
+        mean.add(resampled)
+    joint = own[0] if len(own) == 1 else _scored(genes, _mean(np.array(values)), mean.value())
+    return joint, own
+
+
+def _section_values(prediction: AnnData, expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(5, genes) of a section: PCC, MSE, MAE, and the two errors of the baseline."""
+    predicted, measured = _values(prediction)
+    pcc = pearson(predicted, measured)
+    if np.isnan(measured).any():
+        return np.stack([pcc, *np.full((4, len(pcc)), np.nan)])
+    off, off_baseline = predicted - measured, expected - measured
+    errors = (off**2, np.abs(off), off_baseline**2, np.abs(off_baseline))
+    return np.stack([pcc, *(error.mean(0) for error in errors)])
+
+
+def _scored(
+    genes: pd.Index, values: NDArray[np.float64], resampled: NDArray[np.float64]
+) -> _Scored:
+    low, high = _interval(resampled)
+    pcc, *errors = values
+    table = {"gene": genes.to_numpy(str), "pcc": pcc, "pcc_low": low, "pcc_high": high}
+    table |= dict(zip(ERRORS, errors, strict=True))
+    return _Scored(pd.DataFrame(table), _mean_interval(resampled))
+
+
+def _summary(scored: _Scored, predictions: Sequence[AnnData]) -> dict[str, Any]:
+    scores = scored.genes
+    pcc = np.sort(scores["pcc"].dropna().to_numpy())[::-1]
+    mean_low, mean_high = scored.mean_interval
+    known = scores[["mse", "mse_baseline"]].dropna()
+    summary = {
+        "mean_pcc": _mean(pcc),
+        "mean_pcc_low": mean_low,
+        "mean_pcc_high": mean_high,
+        "median_pcc": np.median(pcc) if len(pcc) else np.nan,
+        "top50_pcc": _mean(pcc[:50]) if len(pcc) >= 50 else np.nan,
+        "top10_pcc": _mean(pcc[:10]) if len(pcc) >= 10 else np.nan,
+        "top_genes_picked_on": "the evaluated sections themselves (optimistic)",
+        **{name: _mean(scores[name].to_numpy()) for name in ERRORS},
+        "better_than_mean": _mean((known["mse"] < known["mse_baseline"]).to_numpy(float)),
+        "n_genes": len(scores),
+        "n_genes_without_pcc": len(scores) - len(pcc),
+        "n_spots": sum(p.n_obs for p in predictions),
+        "n_sections": len(predictions),
+    }
+    return {name: _storable(value) for name, value in summary.items()}
+
+
+def _resampled_pcc(
+    prediction: AnnData, resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """(resamples, genes) correlations of one section."""
+    predicted, measured = _values(prediction)
+    resampled = np.empty((resamples, prediction.n_vars))
+    for rows, weights in _draws(resamples, len(predicted), rng):
+        for at in range(0, prediction.n_vars, GENES_AT_ONCE):
+            genes = slice(at, at + GENES_AT_ONCE)
+            resampled[rows, genes] = _weighted_pearson(
+                weights, predicted[:, genes], measured[:, genes]
+            )
+    return resampled
+
+
+class _MeanOfSections:
+    """Mean over arrays of one shape, one after another, of what is not NaN; NaN without any."""
+
+    def __init__(self) -> None:
+        self._total: Any = 0.0
+        self._count: Any = np.uint16(0)
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        known = np.isfinite(values)
+        self._total += np.where(known, values, 0)
+        self._count += known
+
+    def value(self) -> NDArray[np.float64]:
+        none = np.full(np.shape(self._total), np.nan)
+        return np.asarray(np.divide(self._total, self._count, out=none, where=self._count > 0))
 
 
 def _draws(
@@ -257,6 +344,11 @@ def _interval(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         return np.asarray(np.nanpercentile(resampled, INTERVAL, axis=0))
+
+
+def _mean_interval(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2,) bounds of the mean over the genes of (resamples, genes)."""
+    return _interval(_mean(resampled.T)[:, None])[:, 0]
 
 
 def _storable(value: Any) -> Any:

@@ -1,25 +1,30 @@
 """``nh2st crossval``."""
 
 import argparse
+from collections.abc import Sequence
+from contextlib import closing
 
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.study import (
     StoppedTraining,
-    as_rows,
+    Watched,
     check_early,
-    check_run_folder,
     load_measured,
     panel_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
-from napari_nh2st.cli.training_progress import TrainingReport
-from napari_nh2st.evaluation import cross_validate
-from napari_nh2st.evaluation.crossval import Stopped
+from napari_nh2st.evaluation import (
+    CrossValidated,
+    CrossValidation,
+    SpotsPredicted,
+    cross_validate_events,
+)
 from napari_nh2st.evaluation.score_tables import fold_table
 from napari_nh2st.spots import read_sections
-from napari_nh2st.training import TrainEvent, TrainFinished
-from napari_nh2st.training.loop import MODEL_FOLDER
+from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
+from napari_nh2st.training.checks import check_place, section_rows
+from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.split import folds
 
 
@@ -34,29 +39,14 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
         It was stopped.
     """
     settings = train_settings(args)
-    check_run_folder(args.output)
+    check_place(args.output)
     sections = read_sections(args.sections)
-    splits = folds(as_rows(sections), args.leave)
+    splits = folds(section_rows(sections), args.leave)
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)
         watched.report.notices(panel_notices(settings, study))
-        fold_report = _FoldReport(args.leave, watched.report)
-        try:
-            result = cross_validate(
-                study,
-                settings,
-                folder=args.output,
-                leave=args.leave,
-                contexts=args.contexts,
-                final=args.final,
-                on_event=fold_report,
-                stop=watched.stop,
-            )
-        except Stopped:
-            raise StoppedTraining(
-                f"What is done is in {args.output}; the same command goes on from there."
-            ) from None
+        result = _cross_validate(study, settings, args, watched)
         for evaluation in result.evaluations.values():
             watched.report.notices(evaluation.notices)
     model = None if result.model is None else str(args.output / MODEL_FOLDER)
@@ -82,17 +72,36 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
         show(f"{model}: trained on all sections, with each gene's held-out PCC as reliability")
 
 
-class _FoldReport:
-    """Shows the events of each training under a line that says what was left out of it."""
-
-    def __init__(self, leave: str, report: TrainingReport) -> None:
-        self._leave = leave
-        self._report = report
-        self._begun = False
-
-    def __call__(self, left_out: str, event: TrainEvent) -> None:
-        if not self._begun:
-            what = f"without {self._leave} {left_out}" if left_out else "on all sections"
-            self._report.line(f"Training {what}")
-        self._begun = not isinstance(event, TrainFinished)
-        self._report(event)
+def _cross_validate(
+    study: Sequence[MeasuredSection],
+    settings: TrainSettings,
+    args: argparse.Namespace,
+    watched: Watched,
+) -> CrossValidation:
+    """Cross-validate, with a line before each training that says what is left out of it."""
+    report = watched.report
+    events = cross_validate_events(
+        study,
+        settings,
+        folder=args.output,
+        leave=args.leave,
+        contexts=args.contexts,
+        final=args.final,
+    )
+    is_training = False
+    with closing(events):
+        for event in events:
+            if isinstance(event, CrossValidated):
+                return event.result
+            progress = event.event
+            if isinstance(progress, SpotsPredicted):
+                report.counted(progress.section, progress.done, progress.total)
+                continue
+            if not is_training:
+                without = f"without {args.leave} {event.left_out}"
+                report.line(f"Training {without if event.left_out else 'on all sections'}")
+            is_training = not isinstance(progress, TrainFinished)
+            report(progress)
+            if watched.stop():
+                break
+    raise StoppedTraining(f"What is done is in {args.output}; the same command goes on from there.")

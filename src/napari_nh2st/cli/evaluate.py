@@ -7,11 +7,12 @@ from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.study import load_measured, watched_run
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate, write_evaluation
+from napari_nh2st.evaluation.reliability import write_reliability
 from napari_nh2st.evaluation.score_tables import score_table, summary_table
-from napari_nh2st.evaluation.training_run import check_not_seen, write_reliability
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
 from napari_nh2st.spots import read_sections
+from napari_nh2st.training.checks import check_not_seen
 
 
 def evaluate_on_sections(args: argparse.Namespace) -> None:

@@ -1,21 +1,18 @@
-"""The measured sections of a training command, and the watch over its work."""
+"""Measured sections and progress of a command that trains or evaluates."""
 
 import argparse
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.training_run import check_not_seen
 from napari_nh2st.inference.device import place
-from napari_nh2st.model import find_model, read_config
 from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study
+from napari_nh2st.training.checks import check_sources
+from napari_nh2st.training.defaults import start_config
 from napari_nh2st.training.first_process import end_with_first_process, is_helper
 from napari_nh2st.training.notices import check_overlaps, overlaps
 
@@ -24,16 +21,9 @@ class StoppedTraining(KeyboardInterrupt):
     """A training was stopped; the text says what there is of it."""
 
 
-class SectionRow(NamedTuple):
-    """A section as the table has it, before anything of it is read."""
-
-    name: str
-    donor: str
-
-
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """What a command shows its work to, and asks whether to go on."""
+    """Progress report of a command, and the signals that stop it."""
 
     report: TrainingReport
     stop: StopRequest
@@ -79,50 +69,33 @@ def load_measured(
     return load_study(sections, trust_positions=args.trust_positions, on_section=show)
 
 
-def check_run_folder(folder: Path) -> None:
-    """Refuse a place that cannot take a run, before anything is read."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give a folder")
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{folder} cannot be written: {there} is no folder that may be written to")
-
-
-def check_early(settings: TrainSettings, tested: Collection[str]) -> None:
+def check_early(settings: TrainSettings, tested: Sequence[str]) -> None:
     """Refuse what can be refused before slides and counts are read."""
     place(settings.device, settings.precision, settings.batch_size, None)
-    if settings.start is not None:
-        config = read_config(find_model(settings.start))
-        check_not_seen(settings.start, config, tested, "or start from another model")
-    if settings.encoder_weights is not None and not Path(settings.encoder_weights).is_file():
-        raise InputError(f"--encoder-weights: there is no file {settings.encoder_weights}")
+    check_sources(settings, start_config(settings), tested)
 
 
-def named_sections(sections: Sequence[Section], names: Sequence[str]) -> set[str]:
-    """The sections that ``--test-sections`` names, each of which must be in the table."""
+def check_named(sections: Sequence[Section], names: Sequence[str]) -> None:
+    """See that each section that ``--test-sections`` names is in the table, and others are."""
     known = [section.section_id for section in sections]
     for name in names:
         if name not in known:
             raise InputError(f"--test-sections: there is no {name!r}; there are {', '.join(known)}")
-    return set(names)
-
-
-def as_rows(sections: Sequence[Section]) -> list[SectionRow]:
-    """What decides the split of sections."""
-    return [SectionRow(section.section_id, section.donor_id) for section in sections]
+    if set(names) == set(known):
+        raise InputError("--test-sections names all sections; none is left to train on")
 
 
 def panel_notices(settings: TrainSettings, study: Sequence[MeasuredSection]) -> list[str]:
-    """What is to be said of sections that have little of the start model's panel.
+    """Notices about sections that have few genes of the start model's panel.
 
     Raises
     ------
     InputError
         One has next to nothing of it: it is of another species.
     """
-    if settings.start is None or settings.panel is not None:
+    start = start_config(settings)
+    if start is None or settings.panel is not None:
         return []
-    panel = read_config(find_model(settings.start)).panel
     genes = {section.name: section.spots.var_names for section in study}
-    check_overlaps(panel, genes)
-    return [overlap.sentence for overlap in overlaps(panel, genes) if overlap.sentence]
+    check_overlaps(start.panel, genes)
+    return [overlap.sentence for overlap in overlaps(start.panel, genes) if overlap.sentence]

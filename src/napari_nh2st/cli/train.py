@@ -2,37 +2,28 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
-from napari_nh2st.cli.held_out import score_held_out
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.study import (
     StoppedTraining,
     Watched,
-    as_rows,
     check_early,
-    check_run_folder,
+    check_named,
     load_measured,
-    named_sections,
     panel_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
-from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation import training_run_events
+from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.evaluation.score_tables import score_table
-from napari_nh2st.evaluation.training_run import TEST_FOLDER, check_panel, trained_earlier
-from napari_nh2st.model.folder import Model
 from napari_nh2st.spots import read_sections
-from napari_nh2st.training import (
-    MeasuredSection,
-    TrainFinished,
-    TrainSettings,
-    TrainStarted,
-    train_events,
-)
-from napari_nh2st.training.loop import MODEL_FOLDER
+from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
+from napari_nh2st.training.checks import check_place, section_rows
 from napari_nh2st.training.notices import held_out_notice
+from napari_nh2st.training.record import MODEL_FOLDER, TEST_FOLDER
 from napari_nh2st.training.split import set_aside
 
 
@@ -47,91 +38,97 @@ def train_on_sections(args: argparse.Namespace) -> None:
         It was stopped.
     """
     settings = train_settings(args)
-    folder: Path = args.output
-    check_run_folder(folder)
+    check_place(args.output)
     sections = read_sections(args.sections)
-    tested = named_sections(sections, args.test_sections)
-    trained = [section for section in sections if section.section_id not in tested]
-    if not trained:
-        raise InputError("--test-sections names all sections; none is left to train on")
+    tested = args.test_sections
+    check_named(sections, tested)
     check_early(settings, tested)
-    set_aside(as_rows(trained), settings)
-    finished: TrainFinished | None = None
+    set_aside(section_rows(s for s in sections if s.section_id not in tested), settings)
     scores: dict[str, Any] = {}
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)
         training = [section for section in study if section.name not in tested]
-        test = [section for section in study if section.name in tested]
-        nothing_held_out = held_out_notice(len(test))
+        held_out = [section for section in study if section.name in tested]
+        nothing_held_out = held_out_notice(len(held_out))
         watched.report.notices([nothing_held_out] if nothing_held_out else [])
         watched.report.notices(panel_notices(settings, training))
-        model = trained_earlier(folder, settings, training) if test else None
-        if model is not None:
-            watched.report.line(
-                f"{folder / MODEL_FOLDER} is trained; the test is still to be done."
-            )
-        else:
-            finished = _run_training(training, test, settings, args, watched)
-            if finished is None:
-                return
-            model = finished.model
-        if test and (finished is None or finished.ended != "stopped"):
-            scores = score_held_out(model, settings, training, test, folder, watched.report)
-    _report_trained(args, model, scores, finished, watched.report.noticed)
-    if finished is not None and finished.ended == "stopped":
+        finished = _run(training, held_out, settings, args, watched, scores)
+    if finished is None:
+        return
+    _report_trained(args, finished, scores, watched.report.noticed)
+    if finished.ended == "stopped":
         raise StoppedTraining(
-            f"{_kept_in_words(finished)} in {folder / MODEL_FOLDER}; the same command goes on from "
-            "there."
+            f"{_kept_in_words(finished)} in {args.output / MODEL_FOLDER}; the same command goes on "
+            "from there."
         )
 
 
 def _kept_in_words(finished: TrainFinished) -> str:
-    """What there is of a training that was stopped."""
+    """Say which weights a stopped training has kept."""
     if finished.unfinished_epoch:
         return f"The weights as they were in epoch {finished.unfinished_epoch} are"
     best = f"epoch {finished.best_epoch}" if finished.best_epoch else "as it started"
     return f"The best so far ({best}) is"
 
 
-def _run_training(
+def _run(
     training: Sequence[MeasuredSection],
-    test: Sequence[MeasuredSection],
+    held_out: Sequence[MeasuredSection],
     settings: TrainSettings,
     args: argparse.Namespace,
     watched: Watched,
+    scores: dict[str, Any],
 ) -> TrainFinished | None:
-    """Train, and show it; None in a process that helps another one, with several devices."""
-    for event in train_events(
-        training, settings, folder=args.output, name=args.name, stop=watched.stop
-    ):
-        watched.report(event)
-        if isinstance(event, TrainStarted):
-            # Now that the panel is known, and not after hours of training.
-            check_panel(event.panel, test)
-        if isinstance(event, TrainFinished):
-            return event
-    return None
+    """Train and test, showing progress; None in a process that helps another one.
+
+    ``scores`` gets the summaries from before and after.
+    """
+    report = watched.report
+    finished: TrainFinished | None = None
+    events = training_run_events(
+        training, held_out, settings, folder=args.output, name=args.name, stop=watched.stop
+    )
+    with closing(events):
+        for event in events:
+            match event:
+                case Scoring():
+                    report.counted(event.section, event.done, event.total)
+                case HeldOut():
+                    report.notices(event.notices)
+                    scores[event.when] = event.summary
+                case Notice():
+                    report.notices([event.text])
+                case _:
+                    report(event)
+            if isinstance(event, TrainFinished):
+                finished = event
+                if event.ended == "stopped":
+                    break
+                if event.ended == "in an earlier run":
+                    report.line(
+                        f"{args.output / MODEL_FOLDER} is trained; the test is still to be done."
+                    )
+    return finished
 
 
 def _report_trained(
     args: argparse.Namespace,
-    model: Model,
+    finished: TrainFinished,
     scores: dict[str, Any],
-    finished: TrainFinished | None,
     notices: Sequence[str],
 ) -> None:
-    """Print what a training came to."""
-    training = model.config.training
+    """Print the result of a training."""
+    panel, training = finished.model.config.panel, finished.model.config.training
     pcc = training["validation_pcc"]
     if args.json:
         print_json(
             {
                 "model": str(args.output / MODEL_FOLDER),
-                "ended": finished.ended if finished else "in an earlier run",
+                "ended": finished.ended,
                 "epochs": training["epochs"],
                 "best_epoch": training["best_epoch"],
                 "validation_pcc": pcc,
-                "genes": len(model.config.panel),
+                "genes": len(panel),
                 "test": scores,
                 "notices": list(notices),
             }
@@ -139,14 +136,14 @@ def _report_trained(
         return
     validated = "" if pcc is None else f", validation PCC {pcc:.3f}"
     best, epochs = training["best_epoch"], training["epochs"]
-    if finished is not None and finished.unfinished_epoch:
+    if finished.unfinished_epoch:
         chosen = f"weights as they were in epoch {finished.unfinished_epoch}"
         validated = ""
     elif best:
         chosen = f"epoch {best} of {epochs}"
     else:
         chosen = f"as it started, no better in {epochs} epochs"
-    show(f"{args.output / MODEL_FOLDER}: {len(model.config.panel)} genes, {chosen}{validated}")
+    show(f"{args.output / MODEL_FOLDER}: {len(panel)} genes, {chosen}{validated}")
     if scores:
         print_rows(score_table("test", scores))
         show(f"{args.output / TEST_FOLDER}: scores, figures and predictions")

@@ -1,4 +1,4 @@
-"""A training's events on a terminal, or as plain lines."""
+"""Progress of a training on a terminal, or as plain lines."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ class TrainingReport:
     silent
         Not even these.
     stop
-        Told when a training can be stopped gracefully; that it was asked to is shown.
+        Made graceful while a training can be stopped so; a request to stop is shown.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class TrainingReport:
 
 
 def epoch_line(event: EpochDone) -> str:
-    """What an epoch came to, in a line."""
+    """Results of an epoch in a line."""
     parts = [f"epoch {event.epoch}/{event.epochs}"]
     if event.loss is None:
         parts[0] += ", before the first step"

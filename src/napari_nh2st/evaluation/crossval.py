@@ -1,10 +1,10 @@
 """Cross-validation: each donor or section left out once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import quote
 
 import numpy as np
@@ -13,20 +13,29 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.evaluation import (
     Evaluation,
     combine_evaluations,
-    evaluate,
+    evaluate_events,
     training_mean,
     write_evaluation,
 )
+from napari_nh2st.evaluation.events import (
+    CrossValidated,
+    CrossValidateEvent,
+    Evaluated,
+    FoldProgress,
+    SpotsPredicted,
+)
+from napari_nh2st.evaluation.reliability import with_reliability
 from napari_nh2st.files import recover
-from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig, read_config
-from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
+from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import PanelSettings, choose_panel
-from napari_nh2st.training.defaults import same_settings
+from napari_nh2st.training.checks import check_sources
+from napari_nh2st.training.defaults import start_config
 from napari_nh2st.training.events import TrainEvent, TrainFinished
-from napari_nh2st.training.loop import MODEL_FOLDER, train_events
-from napari_nh2st.training.run_state import FREE
+from napari_nh2st.training.loop import train_events
+from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
+from napari_nh2st.training.result import trained_earlier
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import Leave, folds, set_aside
 from napari_nh2st.training.study import MeasuredSection
@@ -37,7 +46,7 @@ _NEAR_PCC, _NEAR_MSE = 0.01, 1.02
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """How models do on sections that they were not trained on.
+    """Scores of models on sections that they were not trained on.
 
     Parameters
     ----------
@@ -47,7 +56,7 @@ class CrossValidation:
         The one to take, see :func:`best_context`.
     model
         Trained on all sections with that context, each gene's held-out PCC as its reliability;
-        None where it was not asked for or the training was stopped.
+        None where it was not asked for.
     """
 
     evaluations: dict[Context, Evaluation]
@@ -71,7 +80,54 @@ def cross_validate(
     on_event: Callable[[str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> CrossValidation:
+    """Train once for each donor or section left out; see :func:`cross_validate_events`.
+
+    Parameters
+    ----------
+    on_event
+        Called with what is left out (``""`` for the last training) and each event of a training.
+    stop
+        Asked after every event.
+
+    Raises
+    ------
+    Stopped
+        ``stop`` was true.
+    """
+    events = cross_validate_events(
+        sections,
+        settings,
+        folder=folder,
+        leave=leave,
+        contexts=contexts,
+        final=final,
+        fold_settings=fold_settings,
+    )
+    with closing(events):
+        for event in events:
+            if isinstance(event, CrossValidated):
+                return event.result
+            if on_event is not None and not isinstance(event.event, SpotsPredicted):
+                on_event(event.left_out, event.event)
+            if stop is not None and stop():
+                break
+    raise Stopped(f"Stopped. What is done lies in {folder}; the same command goes on from there")
+
+
+def cross_validate_events(
+    sections: Sequence[MeasuredSection],
+    settings: TrainSettings | None = None,
+    *,
+    folder: Path,
+    leave: Leave = "donor",
+    contexts: Sequence[Context] = (),
+    final: bool = True,
+    fold_settings: Callable[[str, TrainSettings], TrainSettings] | None = None,
+) -> Generator[CrossValidateEvent, None, None]:
     """Train once for each donor or section left out, and score it on what was left out.
+
+    Closing the generator stops the work; started again with the same arguments, it goes on from
+    there.
 
     The panel is chosen once, from all sections, so that every gene is scored in each fold: only
     which genes are learned has seen the tested sections, nothing else has (but for a file of
@@ -83,35 +139,38 @@ def cross_validate(
     sections
         From :func:`~napari_nh2st.training.study.load_study`.
     settings
-        Of each training. Sections to choose the epoch are set aside from those that are left.
+        Settings of each training. Sections to choose the epoch are set aside from those that are
+        left.
     folder
         Gets ``folds/<left out>/<context>/model/``, an evaluation by context
-        (see :func:`~napari_nh2st.evaluation.write_evaluation`) and ``model/``. A run that
-        was stopped goes on from there.
+        (see :func:`~napari_nh2st.evaluation.write_evaluation`) and ``model/``.
     leave
         ``"donor"`` or ``"section"``.
     contexts
-        To compare; the settings' own by default, and where they name none the start model's.
+        Contexts to compare; the settings' own by default, and where they name none the start
+        model's.
     final
         Train on all sections in the end.
     fold_settings
-        Changes the settings for a fold, told what is left out (``""`` for the last training):
+        Changes the settings for a fold, given what is left out (``""`` for the last training):
         for encoder weights that must not have seen what they are tested on.
-    on_event
-        Is told the events of each training, with what was left out (``""`` for the last).
-    stop
-        Asked before every step.
+
+    Yields
+    ------
+    FoldProgress
+        Events of each training, and the spots predicted in its test.
+    CrossValidated
+        At the end.
 
     Raises
     ------
     InputError
         There is one donor or section only, the start model has seen a section, several devices
         are asked for, or the folder is of another run.
-    Stopped
-        ``stop`` was true.
     """
     settings = settings or TrainSettings()
-    wanted = tuple(dict.fromkeys(contexts)) or (_own_context(settings),)
+    start = start_config(settings)
+    wanted = tuple(dict.fromkeys(contexts)) or (_own_context(settings, start),)
     for context in wanted:
         if context not in CONTEXTS:
             raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
@@ -121,41 +180,35 @@ def cross_validate(
             f"devices is {settings.devices}; a cross-validation trains on one device, one fold "
             "after another"
         )
-    _check_not_seen(sections, settings)
+    check_sources(settings, start, [section.name for section in sections])
     recover(folder / MODEL_FOLDER)
     if (folder / MODEL_FOLDER).exists():
         raise InputError(f"{folder} holds a finished cross-validation; give another folder")
-    settings = _with_panel(sections, settings)
+    settings = _with_panel(sections, settings, start)
     of_fold = fold_settings or (lambda left_out, same: same)
     for left_out, tested in splits:  # rather now than after hours of earlier folds
-        names = {section.name for section in tested}
         try:
-            set_aside([s for s in sections if s.name not in names], settings)
+            set_aside(_others(sections, tested), settings)
         except InputError as error:
             raise InputError(f"Without {left_out}: {error}") from None
     parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}
     baselines = []
     for left_out, tested in splits:
-        names = {section.name for section in tested}
-        others = [section for section in sections if section.name not in names]
         models: dict[Context, Model] = {}
         for context in wanted:
-            weights_of: Context = "query" if context == "average" else context
+            weights_of = _trained_context(context)
             if weights_of not in models:
-                models[weights_of] = _trained(
-                    others,
+                models[weights_of] = yield from _train_fold(
+                    left_out,
+                    _others(sections, tested),
                     of_fold(left_out, replace(settings, context=weights_of)),
                     folder / "folds" / quote(left_out, safe="") / weights_of,
-                    partial(on_event or _unheard, left_out),
-                    stop,
                 )
-            model = models[weights_of]
-            if weights_of != context:
-                model = with_context(model, context)
-            parts[context].append(
-                evaluate(model, tested, device=settings.device, precision=settings.precision)
+            evaluation = yield from _evaluate_fold(
+                left_out, with_context(models[weights_of], context), tested, settings
             )
-        mean = training_mean(model.config)
+            parts[context].append(evaluation)
+        mean = training_mean(models[weights_of].config)
         assert mean is not None  # of a model that we trained
         baselines += [mean] * len(tested)
     evaluations = {
@@ -171,30 +224,24 @@ def cross_validate(
             for context, each in evaluations.items()
         }
     )
-    result = CrossValidation(evaluations, best, None)
-    if not final:
-        return result
-    trained_as: Context = "query" if best == "average" else best
-    model = _trained(
-        sections,
-        of_fold("", replace(settings, context=trained_as)),
-        folder / "all" / trained_as,
-        partial(on_event or _unheard, ""),
-        stop,
-    )
-    if trained_as != best:
+    model = None
+    if final:
+        weights_of = _trained_context(best)
+        model = yield from _train_fold(
+            "",
+            sections,
+            of_fold("", replace(settings, context=weights_of)),
+            folder / "all" / weights_of,
+        )
         model = with_context(model, best)
-    model = with_held_out(
-        replace(model, config=replace(model.config, name=folder.resolve().name)),
-        evaluations,
-        best,
-        leave,
-    )
-    return replace(result, model=save_model_folder(model, folder / MODEL_FOLDER))
+        model = replace(model, config=replace(model.config, name=folder.resolve().name))
+        model = with_reliability(model, evaluations, best, leave)
+        model = save_model_folder(model, folder / MODEL_FOLDER)
+    yield CrossValidated(CrossValidation(evaluations, best, model))
 
 
 def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
-    """Of contexts with their mean PCC and MSE, the simplest that is as good as the best.
+    """Choose among contexts, by their mean PCC and MSE, the simplest that is as good as the best.
 
     Simple is what looks at less: ``"query"``, then ``"average"``, then ``"neighborhood"``. As good
     is a PCC within 0.01 of the highest, and an MSE within 2 % of the lowest there is at such a
@@ -216,6 +263,8 @@ def with_context(model: Model, context: Context) -> Model:
     """
     network = model.network
     own = model.config.context
+    if own == context:
+        return model
     if not isinstance(network, NH2ST) or "neighborhood" in (own, context):
         raise InputError(f"{model.source} has context {own}; its weights cannot serve {context}")
     other = NH2ST(replace(network.hyperparameters, context=context)).eval()
@@ -226,98 +275,64 @@ def with_context(model: Model, context: Context) -> Model:
     )
 
 
-def with_held_out(
-    model: Model, evaluations: dict[Context, Evaluation], context: Context, leave: Leave
-) -> Model:
-    """A model that says how far it can be trusted.
-
-    Its ``reliability`` becomes each gene's held-out PCC in ``context``; ``training["held_out"]``
-    gets the summaries of all contexts.
-    """
-    scores = evaluations[context].scores
-    reliability: dict[str, float | None] = {
-        gene: None if np.isnan(pcc) else round(float(pcc), 4)
-        for gene, pcc in zip(scores["gene"], scores["pcc"], strict=True)
-    }
-    held_out: dict[str, Any] = {"left_out": leave, "contexts": {}}
-    for name, evaluation in evaluations.items():
-        held_out["contexts"][name] = {
-            "all": _rounded(evaluation.summary),
-            "sections": {s: _rounded(v) for s, v in evaluation.section_summaries.items()},
-        }
-    config: ModelConfig = replace(
-        model.config,
-        reliability=reliability,
-        training=dict(model.config.training) | {"held_out": held_out},
-    )
-    return replace(model, config=config)
+def _trained_context(context: Context) -> Context:
+    """The context whose training gives the weights for another."""
+    return "query" if context == "average" else context
 
 
-def _unheard(left_out: str, event: TrainEvent) -> None:
-    """Nobody wants to be told."""
-
-
-def _rounded(summary: dict[str, Any]) -> dict[str, Any]:
-    return {k: round(v, 5) if isinstance(v, float) else v for k, v in summary.items()}
-
-
-def _own_context(settings: TrainSettings) -> Context:
+def _own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
     """The context of each training, where none is compared."""
-    if settings.context is None and settings.start is not None:
-        return cast(Context, read_config(find_model(settings.start)).context)
+    if settings.context is None and start is not None:
+        return cast(Context, start.context)
     return settings.context or "query"
 
 
-def _check_not_seen(sections: Sequence[MeasuredSection], settings: TrainSettings) -> None:
-    """Refuse a start model that has learned from what it is to be tested on."""
-    if settings.start is None:
-        return
-    config = read_config(find_model(settings.start))
-    seen = set(config.training.get("sections", ()))
-    both = [section.name for section in sections if section.name in seen]
-    if both:
-        raise InputError(
-            f"the start model {config.name} was trained on {', '.join(both)}: scores on sections "
-            "that it has seen would say nothing. Start from another model, or without one"
-        )
-
-
-def _with_panel(sections: Sequence[MeasuredSection], settings: TrainSettings) -> TrainSettings:
+def _with_panel(
+    sections: Sequence[MeasuredSection], settings: TrainSettings, start: ModelConfig | None
+) -> TrainSettings:
     """The settings with the panel as a list, so that all folds learn the same genes."""
     wanted = settings.panel
-    if wanted is None and settings.start is not None:
-        start = read_config(find_model(settings.start))
+    if wanted is None and start is not None:
         wanted = PanelSettings(rule="given", genes=start.panel)
     panel = choose_panel({s.name: s.spots for s in sections}, wanted)
     return replace(settings, panel=PanelSettings(rule="given", genes=panel.genes))
 
 
-def _trained(
-    sections: Sequence[MeasuredSection],
-    settings: TrainSettings,
-    folder: Path,
-    on_event: Callable[[TrainEvent], object],
-    stop: Callable[[], bool] | None,
-) -> Model:
-    """The model of a fold: trained now, or by an earlier run that was stopped later on."""
-    recover(folder / MODEL_FOLDER)
-    if (folder / MODEL_FOLDER).exists() and not (folder / "last.pt").exists():
-        model = load_model_folder(folder / MODEL_FOLDER)
-        told = model.config.training
-        same = same_settings(told.get("settings", {}), settings, model.config.panel, FREE)
-        if not same or told.get("own_sections") != [section.name for section in sections]:
-            raise InputError(
-                f"{folder} holds a model trained on other sections or settings; give the same "
-                "again to go on with the cross-validation, or another folder"
-            )
+def _others(
+    sections: Sequence[MeasuredSection], tested: Sequence[MeasuredSection]
+) -> list[MeasuredSection]:
+    """The sections that are not tested."""
+    names = {section.name for section in tested}
+    return [section for section in sections if section.name not in names]
+
+
+def _train_fold(
+    left_out: str, sections: Sequence[MeasuredSection], settings: TrainSettings, folder: Path
+) -> Generator[FoldProgress, None, Model]:
+    """Train a fold, unless an earlier run has; gives the model."""
+    model = trained_earlier(folder, settings, sections)
+    if model is not None:
         return model
-    for event in train_events(sections, settings, folder=folder, stop=stop):
-        on_event(event)
+    if (folder / MODEL_FOLDER).exists() and not is_unfinished(folder):
+        raise InputError(
+            f"{folder} holds a model trained on other sections or settings; give the same "
+            "again to go on with the cross-validation, or another folder"
+        )
+    for event in train_events(sections, settings, folder=folder):
+        yield FoldProgress(left_out, event)
         if isinstance(event, TrainFinished):
-            if event.ended == "stopped":
-                raise Stopped(
-                    f"Stopped. What is done lies in {folder.parent.parent.parent}; the same "
-                    "command goes on from there"
-                )
             return event.model
-    raise Stopped("this process only helps the first one")  # with several devices
+    raise AssertionError("the last event is TrainFinished")
+
+
+def _evaluate_fold(
+    left_out: str, model: Model, tested: Sequence[MeasuredSection], settings: TrainSettings
+) -> Generator[FoldProgress, None, Evaluation]:
+    """Score a fold on what it was left without."""
+    for event in evaluate_events(
+        model, tested, device=settings.device, precision=settings.precision
+    ):
+        if isinstance(event, Evaluated):
+            return event.evaluation
+        yield FoldProgress(left_out, event)
+    raise AssertionError("the last event is Evaluated")

@@ -1,7 +1,7 @@
-"""A model against measured sections: predictions at their spots, scores, and a folder of both."""
+"""Evaluation of a model on measured sections, and the folder it is written to."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.comparison import keep_comparison
-from napari_nh2st.analysis.scores import gene_scores, summarize
+from napari_nh2st.analysis.scores import score_sections
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.events import Evaluated, EvaluateEvent, SpotsPredicted
 from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
 from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.files import make_folder, recover, whole_output
@@ -22,6 +23,7 @@ from napari_nh2st.inference.device import place
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import write_anndata
+from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.notices import check_overlaps, overlaps
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 
@@ -31,12 +33,12 @@ _OTHER_PITCH = 1.25
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How a model does on some sections.
+    """Predictions and scores of a model on some sections.
 
     Parameters
     ----------
     predictions
-        By section, as :func:`predict_spots` gives them, with the section's own scores in it, see
+        Predictions by section, with the section's own scores in each, see
         :func:`~napari_nh2st.analysis.keep_comparison`.
     scores
         One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
@@ -45,7 +47,7 @@ class Evaluation:
     section_summaries
         The same for each section by itself.
     notices
-        What a reader of the numbers has to know.
+        Sentences that a reader of the numbers should know.
     """
 
     predictions: dict[str, AnnData]
@@ -65,7 +67,35 @@ def evaluate(
     seed: int = 0,
     on_event: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Predict measured sections and score what comes out.
+    """Predict measured sections and score what comes out; see :func:`evaluate_events`.
+
+    Parameters
+    ----------
+    on_event
+        Called with a section's name, how many of its spots are done, and all of them.
+    """
+    for event in evaluate_events(
+        model, sections, device=device, precision=precision, bootstrap=bootstrap, seed=seed
+    ):
+        if isinstance(event, Evaluated):
+            return event.evaluation
+        if on_event is not None:
+            on_event(event.section, event.done, event.total)
+    raise AssertionError("the last event is Evaluated")
+
+
+def evaluate_events(
+    model: Model,
+    sections: Sequence[MeasuredSection],
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Generator[EvaluateEvent, None, None]:
+    """Predict measured sections and score what comes out, reporting progress.
+
+    Closing the generator stops the work.
 
     The baseline is the mean of the training target (``training["target_mean"]`` of the config:
     values by gene, or a list in the panel's order); without it there are no baseline scores.
@@ -83,11 +113,17 @@ def evaluate(
         From :func:`~napari_nh2st.training.study.load_study`.
     device, precision
         As in :class:`~napari_nh2st.inference.settings.PredictSettings`.
-    bootstrap, seed
-        Of the intervals.
-    on_event
-        Called with a section's name, how many of its spots are done, and all of them. To stop,
-        raise from it.
+    bootstrap
+        Resamples of the spots for the intervals; 0 for no intervals.
+    seed
+        Seed of the resampling.
+
+    Yields
+    ------
+    SpotsPredicted
+        At the start of a section, and after each batch of it.
+    Evaluated
+        At the end.
 
     Raises
     ------
@@ -109,48 +145,32 @@ def evaluate(
     genes = {measured.name: measured_genes(config, measured) for measured in sections}
     predictions: dict[str, AnnData] = {}
     for measured in sections:
-        name = measured.name
-        if on_event is not None:
-            on_event(name, 0, measured.spots.n_obs)
+        yield SpotsPredicted(measured.name, 0, measured.spots.n_obs)
         tiles = section_tiles(
             measured,
-            genes[name],
+            genes[measured.name],
             tile_px=config.tile_px,
             mpp=config.mpp,
             neighborhood=config.neighborhood["size"],
         )
-        predictions[name] = predict_spots(
-            model, measured, tiles, device=device, precision=precision, on_event=on_event
+        predictions[measured.name] = yield from predict_spots(
+            model, measured, tiles, device=device, precision=precision
         )
     every = list(predictions.values())
-    scores = gene_scores(every, baseline, bootstrap=bootstrap, seed=seed)
-    summary = summarize(scores, every, bootstrap=bootstrap, seed=seed)
-    section_summaries = {}
-    own_notices = {
-        measured.name: _section_notices(
-            config, measured, genes[measured.name], predictions[measured.name]
-        )
-        for measured in sections
-    }
-    for measured in sections:
-        name, prediction = measured.name, predictions[measured.name]
-        own_scores, section_summaries[name] = scores, summary
-        if len(sections) > 1:
-            own_scores = gene_scores([prediction], baseline, bootstrap=bootstrap, seed=seed)
-            section_summaries[name] = summarize(
-                own_scores, [prediction], bootstrap=bootstrap, seed=seed
-            )
+    joint, own = score_sections(every, baseline, bootstrap=bootstrap, seed=seed)
+    notices = _model_notices(config, list(predictions), baseline)
+    for measured, prediction, scores in zip(sections, every, own, strict=True):
+        own_notices = _section_notices(config, measured, genes[measured.name], prediction)
         keep_comparison(
             prediction,
-            own_scores,
-            section_summaries[name],
-            (*_model_notices(config, [name], baseline), *own_notices[name]),
+            scores.genes,
+            scores.summary,
+            (*_model_notices(config, [measured.name], baseline), *own_notices),
             _origin(measured, baseline, bootstrap),
         )
-    every_notice = _model_notices(config, list(predictions), baseline)
-    for notices in own_notices.values():
-        every_notice += notices
-    return Evaluation(predictions, scores, summary, section_summaries, tuple(every_notice))
+        notices += own_notices
+    summaries = {name: scores.summary for name, scores in zip(predictions, own, strict=True)}
+    yield Evaluated(Evaluation(predictions, joint.genes, joint.summary, summaries, tuple(notices)))
 
 
 def combine_evaluations(
@@ -169,17 +189,17 @@ def combine_evaluations(
     baselines
         (sections, panel) mean of the training target of the model that predicted each section.
     bootstrap, seed
-        Of the intervals.
+        Resamples for the intervals, and their seed.
     """
     predictions = {name: p for part in parts for name, p in part.predictions.items()}
     every = list(predictions.values())
     if any(list(other.var_names) != list(every[0].var_names) for other in every):
         raise ValueError("evaluations of different panels cannot be combined")
-    scores = gene_scores(every, baselines, bootstrap=bootstrap, seed=seed)
+    joint, _ = score_sections(every, baselines, bootstrap=bootstrap, seed=seed)
     return Evaluation(
         predictions,
-        scores,
-        summarize(scores, every, bootstrap=bootstrap, seed=seed),
+        joint.genes,
+        joint.summary,
         {name: summary for part in parts for name, summary in part.section_summaries.items()},
         tuple(dict.fromkeys(notice for part in parts for notice in part.notices)),
     )
@@ -278,7 +298,7 @@ def training_mean(config: ModelConfig) -> NDArray[np.float64] | None:
 def _origin(
     measured: MeasuredSection, baseline: NDArray[np.float64] | None, bootstrap: int
 ) -> dict[str, Any]:
-    """What a comparison is of, as its prediction keeps it."""
+    """Origin of a comparison, as its prediction keeps it."""
     section = measured.section
     return {
         "section": measured.name,
@@ -294,13 +314,11 @@ def _origin(
 def _model_notices(
     config: ModelConfig, names: Sequence[str], baseline: NDArray[np.float64] | None
 ) -> list[str]:
-    """What is to be said of a model that is scored on sections of these names."""
+    """Notices about a model that is scored on sections of these names."""
     notices = []
     if not config.trained:
         notices.append(f"The model {config.name} is UNTRAINED: its predictions mean nothing.")
-    trained_on = set(config.training.get("sections", ()))
-    seen = [name for name in names if name in trained_on]
-    if seen:
+    if seen := sections_seen(config, names):
         notices.append(
             f"The model {config.name} was trained on {', '.join(seen)} (sections of that name): "
             "these scores do not tell how it does on others."

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: measured beside predicted, and how the genes' correlations spread."""
+"""Figures of an evaluation: maps of measured and predicted, and the genes' correlations."""
 
 import textwrap
 from pathlib import Path
@@ -50,9 +50,9 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     Parameters
     ----------
     prediction
-        From :func:`~napari_nh2st.evaluation.evaluation.predict_spots`.
+        From :func:`~napari_nh2st.evaluation.spot_prediction.predict_spots`.
     scores
-        Of the evaluation, for the ranking.
+        Scores of the evaluation, for the ranking.
     path
         ``.png``.
 

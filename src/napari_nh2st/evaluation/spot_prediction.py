@@ -1,6 +1,6 @@
 """Predictions at measured spots."""
 
-from collections.abc import Callable
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.events import SpotsPredicted
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.model.config import ModelConfig
@@ -25,8 +26,7 @@ def predict_spots(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
-    on_event: Callable[[str, int, int], None] | None = None,
-) -> AnnData:
+) -> Generator[SpotsPredicted, None, AnnData]:
     """Predict a section at its spots, as a slide is predicted at its tiles.
 
     Parameters
@@ -39,8 +39,11 @@ def predict_spots(
         Its tiles at the model's µm/px, with the target of :func:`measured_genes`.
     device, precision, batch_size
         As in :class:`~napari_nh2st.inference.settings.PredictSettings`.
-    on_event
-        As in :func:`evaluate`.
+
+    Yields
+    ------
+    SpotsPredicted
+        After each batch.
 
     Returns
     -------
@@ -55,7 +58,7 @@ def predict_spots(
     """
     config = model.config
     placement = place(device, precision, batch_size, None)
-    values = _predict_tiles(model, tiles, placement, on_event)
+    values = yield from _predict_tiles(model, tiles, placement)
     target = np.full(values.shape, np.nan, np.float32)
     columns = [config.panel.index(gene) for gene in measured_genes(config, measured)]
     target[:, columns] = tiles.target
@@ -100,8 +103,7 @@ def _predict_tiles(
     model: Model,
     tiles: SectionTiles,
     placement: Placement,
-    on_event: Callable[[str, int, int], None] | None,
-) -> NDArray[np.float32]:
+) -> Generator[SpotsPredicted, None, NDArray[np.float32]]:
     """(n, panel), each tile encoded once."""
     panel = range(len(model.config.panel))
     predictor = model.architecture.prepare(model.network, panel, placement.device, placement.dtype)
@@ -124,6 +126,5 @@ def _predict_tiles(
             ready, predicted = gatherer.add(batch, encoded, np.zeros(len(batch), bool))
             if predicted is not None:
                 values[ready] = predicted.float().cpu().numpy()
-        if on_event is not None:
-            on_event(tiles.name, min(at + len(batch), count), count)
+        yield SpotsPredicted(tiles.name, at + len(batch), count)
     return values

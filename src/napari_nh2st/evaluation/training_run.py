@@ -1,114 +1,206 @@
-"""Scores on sections that a model has not seen, and what they make of its reliability."""
+"""A training with its test: train, score held-out sections before and after, write reliability.
 
-from collections.abc import Callable, Collection, Sequence
+It evaluates, and therefore lies here and not beside the training loop.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from napari_nh2st.analysis.scores import summarize
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.crossval import with_held_out
-from napari_nh2st.evaluation.evaluation import Evaluation, evaluate
-from napari_nh2st.files import recover
-from napari_nh2st.model.config import CONFIG_FILE, WEIGHTS_FILE, Context, read_config
-from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.evaluation.evaluation import Evaluation, evaluate_events, write_evaluation
+from napari_nh2st.evaluation.events import (
+    Evaluated,
+    HeldOut,
+    Notice,
+    Scoring,
+    TrainingRunEvent,
+    When,
+)
+from napari_nh2st.evaluation.reliability import write_reliability
+from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
-from napari_nh2st.training.checks import check_not_seen as check_not_seen  # for the command line
-from napari_nh2st.training.defaults import same_settings
-from napari_nh2st.training.loop import MODEL_FOLDER
-from napari_nh2st.training.run_state import LAST
+from napari_nh2st.training.events import TrainFinished, TrainStarted
+from napari_nh2st.training.loop import train_events
+from napari_nh2st.training.record import MODEL_FOLDER, TEST_BEFORE_FOLDER, TEST_FOLDER
+from napari_nh2st.training.result import trained_earlier
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
-TEST_FOLDER, TEST_BEFORE_FOLDER = "test", "test-before"
-"""Where a training leaves the model's scores, and those of what it started from."""
 
+def training_run_events(
+    training: Sequence[MeasuredSection],
+    held_out: Sequence[MeasuredSection],
+    settings: TrainSettings,
+    *,
+    folder: Path,
+    name: str | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Generator[TrainingRunEvent, None, None]:
+    """Train a model; score it, and the model it starts from, on held-out sections.
 
-def check_panel(panel: Sequence[str], test: Sequence[MeasuredSection]) -> None:
-    """See that each section can be scored.
+    Closing the generator stops the work; started again with the same arguments, it goes on from
+    there. A training that is finished is not done again where only its test is missing.
+
+    Parameters
+    ----------
+    training
+        Sections that train and validate.
+    held_out
+        Sections that neither model has seen; there may be none.
+    settings
+        Settings of the training.
+    folder
+        Gets what :func:`~napari_nh2st.training.train_events` writes, and the scores in ``test``
+        and ``test-before``, see :func:`~napari_nh2st.evaluation.write_evaluation`. Each gene's
+        PCC after the training becomes the model's reliability.
+    name
+        Name of the model; the folder's by default.
+    stop
+        Asked before every step, and while the start model is scored; when true, training ends
+        with the best so far, which is scored, but not in ``test``: the run is not finished.
+
+    Yields
+    ------
+    TrainingRunEvent
+        With several devices, in the first process only.
 
     Raises
     ------
     InputError
-        One has no gene of the panel.
+        As :func:`~napari_nh2st.training.train_events`; a held-out section has no gene of the
+        panel.
     """
-    for section in test:
-        if not set(panel) & set(section.spots.var_names):
-            raise InputError(f"test section {section.name} has no gene of the panel")
+    stop = stop or (lambda: False)
+    test = _Test(training, held_out, settings, folder)
+    if held_out and not (folder / TEST_FOLDER).exists():
+        model = trained_earlier(folder, settings, training)
+        if model is not None:
+            best_epoch = int(model.config.training["best_epoch"])
+            test.check_panel(model.config.panel)
+            finished = TrainFinished(model, best_epoch, "in an earlier run", (), 0.0)
+            yield finished
+            yield from test.score_start(model.config.panel, stop)
+            yield from test.score_trained(finished)
+            return
+    # Other processes would wait meanwhile in a collective step, which is not without an end.
+    is_start_scored_first = settings.devices == 1
+    events = train_events(training, settings, folder=folder, name=name, stop=stop)
+    with closing(events):
+        for event in events:
+            if isinstance(event, TrainStarted):
+                test.check_panel(event.panel)  # rather now than after hours of training
+            yield event
+            if isinstance(event, TrainStarted) and is_start_scored_first:
+                yield from test.score_start(event.panel, stop)
+            elif isinstance(event, TrainFinished):
+                if not is_start_scored_first:
+                    yield from test.score_start(event.model.config.panel, stop)
+                yield from test.score_trained(event)
 
 
-def evaluate_start(
-    panel: Sequence[str],
-    settings: TrainSettings,
-    test: Sequence[MeasuredSection],
-    on_event: Callable[[str, int, int], None] | None = None,
-) -> tuple[Evaluation | None, str]:
-    """Score the start model on test sections.
+class _Test:
+    """The test of a training on held-out sections; none of it is done where there are none."""
 
-    Parameters
-    ----------
-    panel
-        Of the model that is trained.
-    settings
-        Of the training: ``start``, ``device`` and ``precision``.
-    test
-        The sections.
-    on_event
-        As for :func:`~napari_nh2st.training.evaluate`.
+    def __init__(
+        self,
+        training: Sequence[MeasuredSection],
+        held_out: Sequence[MeasuredSection],
+        settings: TrainSettings,
+        folder: Path,
+    ) -> None:
+        self._training = training
+        self._held_out = held_out
+        self._settings = settings
+        self._folder = folder
 
-    Returns
-    -------
-    evaluation
-        Of the genes that the start model knows; a notice says so where others are learned as
-        well. None without a start model, or where it knows none of them or has another target.
-    reason
-        Why there is none, as a sentence; empty where no start model was given.
-    """
-    if settings.start is None:
-        return None, ""
-    start = load_model(settings.start)
-    name, n_known = start.config.name, len(set(panel) & set(start.config.panel))
-    if not n_known:
-        return None, (
-            f"The start model {name} knows none of the panel's {len(panel)} genes: there are no "
-            "scores from before the training."
+    def check_panel(self, panel: Sequence[str]) -> None:
+        """See that each section can be scored."""
+        for section in self._held_out:
+            if not set(panel) & set(section.spots.var_names):
+                raise InputError(f"test section {section.name} has no gene of the panel")
+
+    def score_start(
+        self, panel: Sequence[str], stop: Callable[[], bool]
+    ) -> Generator[TrainingRunEvent, None, None]:
+        """Score the start model on those genes of the panel that it knows."""
+        if self._settings.start is None or not self._held_out:
+            return
+        start = load_model(self._settings.start)
+        name, n_known = start.config.name, len(set(panel) & set(start.config.panel))
+        if not n_known:
+            yield Notice(
+                f"The start model {name} knows none of the panel's {len(panel)} genes: there are "
+                "no scores from before the training."
+            )
+            return
+        try:
+            evaluation = yield from self._score("before", start, stop)
+        except InputError as error:  # such as another target; the training is good nevertheless
+            yield Notice(f"There are no scores from before the training: {error}.")
+            return
+        if evaluation is None:
+            return
+        if n_known < len(panel):
+            notice = (
+                f"The start model {name} knows {n_known} of the panel's {len(panel)} genes: only "
+                "these have scores from before the training."
+            )
+            evaluation = replace(evaluation, notices=(notice, *evaluation.notices))
+        yield HeldOut(
+            "before",
+            _summary_over(evaluation, panel),
+            _scores_over(evaluation, panel),
+            evaluation.notices,
         )
-    try:
-        evaluation = evaluate(
-            start, test, device=settings.device, precision=settings.precision, on_event=on_event
+        if not (self._folder / TEST_BEFORE_FOLDER).exists():
+            write_evaluation(evaluation, self._folder / TEST_BEFORE_FOLDER)
+
+    def score_trained(self, finished: TrainFinished) -> Generator[TrainingRunEvent, None, None]:
+        """Score the new model, and write its reliability into its folder."""
+        if not self._held_out:
+            return
+        evaluation = yield from self._score("after", finished.model, lambda: False)
+        assert evaluation is not None
+        donors = {section.donor for section in self._training}
+        write_reliability(
+            finished.model, evaluation, donors, self._held_out, self._folder / MODEL_FOLDER
         )
-    except InputError as error:  # such as another target; the training is good nevertheless
-        return None, f"There are no scores from before the training: {error}."
-    if n_known == len(panel):
-        return evaluation, ""
-    notice = (
-        f"The start model {name} knows {n_known} of the panel's {len(panel)} genes: only these "
-        "have scores from before the training."
-    )
-    return replace(evaluation, notices=(notice, *evaluation.notices)), ""
+        yield HeldOut("after", evaluation.summary, evaluation.scores, evaluation.notices)
+        if finished.ended != "stopped":
+            # Last: where it is, nothing is left to be done.
+            write_evaluation(evaluation, self._folder / TEST_FOLDER)
+
+    def _score(
+        self, when: When, model: Model, stop: Callable[[], bool]
+    ) -> Generator[Scoring, None, Evaluation | None]:
+        """The evaluation of a model; None where it was stopped."""
+        events = evaluate_events(
+            model,
+            self._held_out,
+            device=self._settings.device,
+            precision=self._settings.precision,
+        )
+        for event in events:
+            if isinstance(event, Evaluated):
+                return event.evaluation
+            if stop():
+                return None
+            yield Scoring(when, event.section, event.done, event.total)
+        raise AssertionError("the last event is Evaluated")
 
 
-def scores_over(evaluation: Evaluation, panel: Sequence[str]) -> pd.DataFrame:
-    """An evaluation's scores for the genes of another panel.
+def _scores_over(evaluation: Evaluation, panel: Sequence[str]) -> pd.DataFrame:
+    """An evaluation's scores for the genes of another panel, in its order.
 
-    Parameters
-    ----------
-    evaluation
-        Of some genes.
-    panel
-        The genes that are wanted, in their order.
-
-    Returns
-    -------
-    DataFrame
-        One row a gene of the panel, as :func:`~napari_nh2st.analysis.scores.gene_scores` has
-        them. NaN for a gene that was not evaluated, and for all errors where the two panels have
-        not the same genes: targets are scaled to the sum of the panel, so errors are in another
-        unit.
+    NaN for a gene that was not evaluated, and for all errors where the two panels have not the
+    same genes: targets are scaled to the sum of the panel, so errors are in another unit.
     """
     known = evaluation.scores.set_index("gene")
     scores = known.reindex(list(panel))
@@ -117,69 +209,12 @@ def scores_over(evaluation: Evaluation, panel: Sequence[str]) -> pd.DataFrame:
     return scores.reset_index()
 
 
-def summary_over(evaluation: Evaluation, panel: Sequence[str]) -> dict[str, Any]:
+def _summary_over(evaluation: Evaluation, panel: Sequence[str]) -> dict[str, Any]:
     """An evaluation's summary over those of its genes that another panel has."""
     evaluated = set(evaluation.scores["gene"])
     if evaluated == set(panel):
         return evaluation.summary
     shared = [gene for gene in panel if gene in evaluated]
-    scores = scores_over(evaluation, panel).set_index("gene").loc[shared].reset_index()
+    scores = _scores_over(evaluation, panel).set_index("gene").loc[shared].reset_index()
     predictions = [each[:, shared] for each in evaluation.predictions.values()]
     return summarize(scores, predictions)
-
-
-def write_reliability(
-    model: Model,
-    evaluation: Evaluation,
-    trained_donors: Collection[str],
-    tested: Sequence[MeasuredSection],
-    folder: Path,
-) -> None:
-    """Write a model again, with each gene's PCC on the tested sections as its reliability.
-
-    Parameters
-    ----------
-    model
-        As it lies in the folder.
-    evaluation
-        Of this model.
-    trained_donors
-        Those it has seen: a tested section of one of them says less.
-    tested
-        The sections of the evaluation.
-    folder
-        Of the model, which is replaced.
-
-    Raises
-    ------
-    InputError
-        The folder cannot be written.
-    """
-    context = cast(Context, model.config.context)
-    shared = any(section.donor in trained_donors for section in tested)
-    told = with_held_out(model, {context: evaluation}, context, "section" if shared else "donor")
-    with safe_open(folder / WEIGHTS_FILE, "pt") as weights:
-        dtypes = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
-    floating = [dtype for dtype in dtypes if dtype.is_floating_point]
-    # In the type they were: float16 would otherwise double.
-    save_model_folder(told, folder, *floating[:1], overwrite=True)
-
-
-def trained_earlier(
-    folder: Path, settings: TrainSettings, training: Sequence[MeasuredSection]
-) -> Model | None:
-    """The model of a run that was killed after training and before its test was written."""
-    model = folder / MODEL_FOLDER
-    recover(model)
-    if (
-        not (model / CONFIG_FILE).is_file()
-        or (folder / LAST).exists()
-        or (folder / TEST_FOLDER).exists()
-    ):
-        return None
-    config = read_config(model)
-    told = config.training
-    same = same_settings(told.get("settings", {}), settings, config.panel)
-    if not same or told.get("own_sections") != [section.name for section in training]:
-        return None
-    return load_model_folder(model)

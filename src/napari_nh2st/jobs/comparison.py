@@ -1,22 +1,20 @@
 """Comparison with measured expression as a job."""
 
-import threading
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from napari_nh2st.analysis.comparison import comparison_of
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.events import Evaluated, SpotsPredicted
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.slide import open_slide
-from napari_nh2st.spots import Section, SpotChoice, check_section, read_spots, spot_array
+from napari_nh2st.spots import Section, SpotChoice, check_section, read_spots
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.position_fix import Fix, apply_fix
 
@@ -73,10 +71,6 @@ class Compared:
     notices: tuple[str, ...]
 
 
-class _Stopped(Exception):
-    """The user wants no more of it."""
-
-
 def compare(
     inbox: Inbox,
     *,
@@ -120,9 +114,9 @@ def compare(
         Spots and slide, or spots and model, do not fit each other.
     """
     yield Reading(model)
-    from napari_nh2st.evaluation.evaluation import evaluate
+    from napari_nh2st.evaluation.evaluation import evaluate_events
     from napari_nh2st.jobs.prediction import load
-    from napari_nh2st.training.study import MeasuredSection
+    from napari_nh2st.training.study import measured_section
 
     loaded = load(model)
     name = section_name(slide, expression, loaded.config.training.get("sections", ()))
@@ -141,36 +135,24 @@ def compare(
             f"{name}: {check.on_tissue:.0%} of the spots' area is tissue of {slide.name}; choose "
             "the slide that they were measured on, or correct their positions"
         )
-    array = spot_array(spots)
-    pitch_um = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
     section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix, image=image, **part)
-    measured = MeasuredSection(section, spots, check.mpp, pitch_um, array.layout, check.warnings)
-
-    told: SimpleQueue[Predicting | None] = SimpleQueue()
-    unwanted = threading.Event()
-
-    def tell(_name: str, done: int, total: int) -> None:
-        if inbox.stopped() or unwanted.is_set():
-            raise _Stopped
-        told.put(Predicting(done, total))
-
-    # Beside this thread, so that what it tells can be passed on while it works.
-    with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(
-            evaluate, loaded, [measured], device=device, bootstrap=bootstrap, on_event=tell
-        )
-        work.add_done_callback(lambda _: told.put(None))
-        try:
-            while (event := told.get()) is not None:
-                yield event
-        finally:
-            unwanted.set()
-        try:
-            evaluation = work.result()
-        except _Stopped:
-            return
-    prediction = evaluation.predictions[name]
-    yield Compared(prediction, evaluation.scores, evaluation.summary, evaluation.notices)
+    events = evaluate_events(
+        loaded, [measured_section(section, spots, check)], device=device, bootstrap=bootstrap
+    )
+    with closing(events):
+        for event in events:
+            match event:
+                case SpotsPredicted(done=done, total=total):
+                    if inbox.stopped():
+                        return
+                    yield Predicting(done, total)
+                case Evaluated(evaluation):
+                    yield Compared(
+                        evaluation.predictions[name],
+                        evaluation.scores,
+                        evaluation.summary,
+                        evaluation.notices,
+                    )
 
 
 def kept_comparison(prediction: AnnData) -> Compared:

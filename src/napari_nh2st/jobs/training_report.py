@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from napari_nh2st.durations import duration
-from napari_nh2st.jobs.training import HeldOut, Trained
+from napari_nh2st.evaluation.events import HeldOut
+from napari_nh2st.jobs.training import Trained
 from napari_nh2st.training.events import EpochDone
 
 NO_RELIABILITY = "No section was held out: its genes have no reliability."

@@ -1,4 +1,4 @@
-"""Flips, quarter turns and stain jitter: other looks of the same tissue."""
+"""Augmentation: flips, quarter turns and stain jitter."""
 
 from dataclasses import dataclass
 

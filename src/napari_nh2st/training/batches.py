@@ -30,7 +30,7 @@ class Batch:
 
     @property
     def n_patches(self) -> int:
-        """How many patches it is put together from."""
+        """Number of patches it is put together from."""
         return int(self.patch[-1]) + 1
 
 
@@ -49,7 +49,7 @@ def patches(
     size
         Spots in a patch, at most.
     generator
-        Of the turn.
+        Random generator of the turn.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def epoch_batches(
     batch_size, patch_spots
         About how many spots in a batch and in a patch.
     generator
-        Of the cuts and the order.
+        Random generator of the cuts and of the order.
     multiple_of
         The number of batches is a multiple of this, so that as many processes get as many.
     """

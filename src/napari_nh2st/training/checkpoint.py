@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Files of checkpoints, each whole or not there."""
 
 from pathlib import Path
 from typing import Any

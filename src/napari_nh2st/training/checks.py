@@ -1,27 +1,31 @@
-"""What a training refuses before a slide or a count is read.
+"""Checks of a training before a slide or a count is read.
 
 Nothing here needs torch: a viewer asks before it starts a process.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONFIG_FILE, ModelConfig
-from napari_nh2st.training.record import RunRecord, is_unfinished
+from napari_nh2st.spots import Section
+from napari_nh2st.training.record import MODEL_FOLDER, TEST_FOLDER, RunRecord, is_unfinished
+from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
 
-_MODEL, _TEST = "model", "test"
-"""As ``MODEL_FOLDER`` of training.fit and ``TEST_FOLDER`` of training.held_out: they need torch."""
 
-
-class _Row(NamedTuple):
-    """A section as the table has it."""
+class SectionRow(NamedTuple):
+    """Name and donor of a section: all that its place in a split depends on."""
 
     name: str
     donor: str
+
+
+def section_rows(sections: Iterable[Section]) -> list[SectionRow]:
+    """Name and donor of each section."""
+    return [SectionRow(section.section_id, section.donor_id) for section in sections]
 
 
 def check_record(record: RunRecord, start: ModelConfig | None) -> None:
@@ -30,7 +34,7 @@ def check_record(record: RunRecord, start: ModelConfig | None) -> None:
     Parameters
     ----------
     record
-        What is asked for.
+        Sections and settings.
     start
         Config of the start model; None without one, or where it is not known yet.
 
@@ -41,19 +45,46 @@ def check_record(record: RunRecord, start: ModelConfig | None) -> None:
         is held out, or the encoder's weights are not there.
     """
     settings, held_out = record.settings, record.held_out
-    rows = [_Row(section.section_id, section.donor_id) for section in record.sections]
-    trained = [row for row in rows if row.name not in held_out]
+    trained = [row for row in section_rows(record.sections) if row.name not in held_out]
     if not trained:
         raise InputError("No section is left to train on: give one that is not held out.")
-    if settings.start is not None and start is not None:
-        check_not_seen(settings.start, start, held_out, "or start from another model")
-    if settings.encoder_weights is not None and not Path(settings.encoder_weights).is_file():
-        raise InputError(f"There is no file {settings.encoder_weights} with encoder weights.")
+    check_sources(settings, start, held_out)
     set_aside(trained, settings)
 
 
-def check_not_seen(name: str, config: ModelConfig, tested: Collection[str], other: str) -> None:
-    """Refuse to call sections held out that a model was trained on.
+def check_sources(
+    settings: TrainSettings, start: ModelConfig | None, tested: Sequence[str]
+) -> None:
+    """Refuse a start model that has seen what it is tested on, and a missing file of weights.
+
+    Parameters
+    ----------
+    settings
+        Settings of the training.
+    start
+        Config of the start model; None without one, or where it is not known yet.
+    tested
+        Names of the sections that test.
+
+    Raises
+    ------
+    InputError
+        As said.
+    """
+    if settings.start is not None and start is not None:
+        check_not_seen(settings.start, start, tested, "or start from another model")
+    if settings.encoder_weights is not None and not Path(settings.encoder_weights).is_file():
+        raise InputError(f"encoder weights: there is no file {settings.encoder_weights}")
+
+
+def sections_seen(config: ModelConfig, names: Iterable[str]) -> list[str]:
+    """Those of the named sections that a model, or its start model, was trained on."""
+    trained_on = set(config.training.get("sections", ()))
+    return [name for name in names if name in trained_on]
+
+
+def check_not_seen(name: str, config: ModelConfig, tested: Iterable[str], other: str) -> None:
+    """Refuse to test a model on sections that it was trained on.
 
     Parameters
     ----------
@@ -69,8 +100,7 @@ def check_not_seen(name: str, config: ModelConfig, tested: Collection[str], othe
     InputError
         It was trained on sections of such names.
     """
-    seen = [section for section in config.training.get("sections", ()) if section in tested]
-    if seen:
+    if seen := sections_seen(config, tested):
         raise InputError(
             f"{name} was trained on {', '.join(seen)} (sections of that name): scores there do "
             f"not tell how far to trust it. Give the sections other names if they are others, "
@@ -86,12 +116,23 @@ def check_folder(folder: Path, record: RunRecord) -> None:
     InputError
         It, or what it lies in, is a file or cannot be written; or a training has ended there.
     """
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    check_place(folder)
+    model = folder / MODEL_FOLDER
+    is_scored = not record.held_out or (folder / TEST_FOLDER).exists()
+    if (model / CONFIG_FILE).is_file() and is_scored and not is_unfinished(folder):
+        raise InputError(f"{folder} holds a trained model already: give another folder.")
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that the training could not write.
+
+    Raises
+    ------
+    InputError
+        It, or what it lies in, is a file or cannot be written.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise InputError(f"{there} is a file: the training needs a folder. Give another one.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{there} cannot be written: give another folder for the training.")
-    model = folder / _MODEL
-    is_scored = not record.held_out or (folder / _TEST).exists()
-    if (model / CONFIG_FILE).is_file() and is_scored and not is_unfinished(folder):
-        raise InputError(f"{folder} holds a trained model already: give another folder.")

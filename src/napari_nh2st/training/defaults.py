@@ -1,4 +1,4 @@
-"""What a training does where its settings leave it open, once its start and panel are known.
+"""Defaults of settings that depend on the start model and the panel.
 
 A head that has learned something is near where it ends. The published learning rate takes it far
 from there, and with the published weights so does any other: the error of a good prediction is
@@ -13,16 +13,17 @@ from typing import Any
 
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import find_model
+from napari_nh2st.training.record import FREE
 from napari_nh2st.training.settings import TrainSettings
 
 PUBLISHED_LEARNING_RATE = 5e-4
 PUBLISHED_MSE_WEIGHT = 1.0
 
 FINE_LEARNING_RATE = 2e-5
-"""Where the head starts from something learned."""
+"""Learning rate for a head that starts from something learned."""
 
 RIDGE_MSE_WEIGHT = 200.0
-"""Where the head starts from a ridge regression: the contrastive losses hardly move it."""
+"""MSE weight for a head that starts from ridge: the contrastive losses hardly move it."""
 
 _MOST = 0.5
 """Share of the panel's genes whose rows a start model fills, for its head to count as learned."""
@@ -37,6 +38,17 @@ class ResolvedSettings(TrainSettings):
 
     learning_rate: float = PUBLISHED_LEARNING_RATE
     mse_weight: float = PUBLISHED_MSE_WEIGHT
+
+
+def start_config(settings: TrainSettings) -> ModelConfig | None:
+    """Read the config of the start model; None without one.
+
+    Raises
+    ------
+    InputError
+        It is not there.
+    """
+    return None if settings.start is None else read_config(find_model(settings.start))
 
 
 def resolved_settings(
@@ -100,7 +112,7 @@ def filled_by_start(
 def start_notice(
     settings: ResolvedSettings, start: ModelConfig | None, panel: Sequence[str]
 ) -> list[str]:
-    """What the prediction head starts from, and how far it may go; nothing of random weights."""
+    """Say what the prediction head starts from, and how far it may go; nothing if at random."""
     if settings.head_start == "ridge":
         head = "a ridge regression"
     elif start is not None and (filled := filled_by_start(settings, start, panel)):
@@ -114,12 +126,10 @@ def start_notice(
 
 
 def same_settings(
-    recorded: Mapping[str, Any],
-    settings: TrainSettings,
-    panel: Sequence[str],
-    free: Sequence[str] = (),
+    recorded: Mapping[str, Any], settings: TrainSettings, panel: Sequence[str]
 ) -> bool:
-    """Whether a model was trained with these settings, but for those that are ``free``.
+    """Whether a model was trained with these settings, but for those of
+    :data:`~napari_nh2st.training.record.FREE`.
 
     Parameters
     ----------
@@ -128,20 +138,17 @@ def same_settings(
     settings
         As given.
     panel
-        Of the model.
-    free
-        Names of settings that may differ.
+        Panel of the model.
 
     Raises
     ------
     InputError
         The start model is not there any more.
     """
-    start = None if settings.start is None else read_config(find_model(settings.start))
-    asked = resolved_settings(settings, start, panel).to_json()
+    asked = resolved_settings(settings, start_config(settings), panel).to_json()
     # As it is read back from a file: tuples are lists there.
-    plain = {name: _plain(value) for name, value in asked.items() if name not in free}
-    return plain == {name: _plain(v) for name, v in recorded.items() if name not in free}
+    plain = {name: _plain(value) for name, value in asked.items() if name not in FREE}
+    return plain == {name: _plain(v) for name, v in recorded.items() if name not in FREE}
 
 
 def _recorded_mse_weight(start: ModelConfig) -> float:

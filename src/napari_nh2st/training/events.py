@@ -1,4 +1,4 @@
-"""What a running training tells. The widget, the command line and the tests read the same."""
+"""Events of a training, for the viewer, the command line and the tests alike."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,11 +18,11 @@ class TrainStarted:
     panel
         Genes that are learned.
     n_spots
-        In training.
+        Spots in training.
     n_trained
-        Weights that are trained.
+        Number of weights that are trained.
     device, precision
-        What was chosen.
+        Chosen device and precision.
     epoch, epochs
         Epochs done by an earlier, stopped run, and all.
     notices
@@ -65,11 +65,11 @@ class StepDone:
     Parameters
     ----------
     epoch, step, steps
-        Which epoch (from 1), how many of its steps are done, and all.
+        Number of the epoch (from 1), steps done in it, and all its steps.
     loss
-        Of this batch.
+        Loss of this batch.
     spots_per_s, seconds_left
-        Of this run; the time is for all epochs, earlier ends not foreseen.
+        Speed of this run, and the time for all epochs at that speed, early ends not foreseen.
     """
 
     epoch: int
@@ -84,13 +84,13 @@ class StepDone:
 class EpochDone:
     """An epoch is done, validated and stored.
 
-    Where sections are set aside, what the training starts from is validated as epoch 0, unless
-    it has learned nothing yet.
+    Where sections are set aside, the start of the training is validated as epoch 0, unless it has
+    learned nothing yet.
 
     Parameters
     ----------
     epoch, epochs
-        How many are done, and all.
+        Epochs done, and all.
     loss, query_loss, neighbor_loss, mse
         Means over the epoch's spots; the first is the weighted sum of the others. None at epoch 0.
     learning_rate
@@ -98,11 +98,11 @@ class EpochDone:
     validation_pcc, validation_mse
         Mean over genes, of the sections set aside; None without them.
     baseline_mse
-        What predicting each gene's mean in training makes there; None without them.
+        MSE of predicting each gene's mean in training there; None without them.
     best_epoch
         Epoch of the best validation so far, or the last one without.
     seconds_left
-        For all epochs; NaN at epoch 0.
+        Time for all epochs; NaN at epoch 0.
     """
 
     epoch: int
@@ -126,18 +126,19 @@ class TrainFinished:
     Parameters
     ----------
     model
-        Of the best epoch, or as it was in ``unfinished_epoch``.
+        The model of the best epoch, or as it was in ``unfinished_epoch``.
     best_epoch
-        Which that was; the last one done where nothing was validated.
+        Number of that epoch; the last one done where nothing was validated.
     ended
-        ``"all epochs"``, ``"early"`` (no better validation) or ``"stopped"`` (asked to).
+        ``"all epochs"``, ``"early"`` (no better validation), ``"stopped"`` (asked to), or ``"in an
+        earlier run"``, of which only the test was left to do.
     history
         Every epoch.
     seconds
-        Of this run.
+        Duration of this run.
     unfinished_epoch
-        In which the model is as it was when stopped, since no validation had chosen an epoch; 0
-        where it is that of the best one.
+        Epoch within which the run was stopped, if the model is as it was then because no
+        validation had chosen an epoch; else 0.
     """
 
     model: "Model"

@@ -1,4 +1,4 @@
-"""The first of several processes that train together: the others end with it.
+"""Lifetime of processes that train together: the others end with the first one.
 
 The engine starts the running command again for each further device. What such a process waits for
 in a collective step may never come when the first one is killed, and it would hold its device.
@@ -26,7 +26,8 @@ def is_helper() -> bool:
 def end_with_first_process() -> None:
     """Tie the processes together: before the first starts the others, and in each of those.
 
-    The system closes the sockets of a process however it ends, and tells the other side at once.
+    The system closes the sockets of a process however it ends, which the other side
+    learns at once.
     Where something else started the processes, such as Slurm, that ends them too.
     """
     if _open:

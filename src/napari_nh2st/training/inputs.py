@@ -1,4 +1,4 @@
-"""What goes into the trained part of a network, for any spots of a study."""
+"""Inputs of the trained part of a network, for any spots of a study."""
 
 from collections.abc import Iterator, Sequence
 
@@ -46,6 +46,11 @@ class StudyTiles:
     def centers(self) -> list[NDArray[np.float64]]:
         """Positions of each section's spots in µm."""
         return [section.centers_um for section in self.sections]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sections."""
+        return tuple(section.name for section in self.sections)
 
     def tiles(self, rows: NDArray[np.int64]) -> Tensor:
         """(b,) rows → (b, tile, tile, 3) uint8."""
@@ -107,15 +112,15 @@ class StudyInputs:
     study
         The spots.
     part
-        What takes the inputs.
+        The part that takes the inputs.
     settings
-        Of the augmentation.
+        Settings of the augmentation.
     looks
-        Looks that are kept, where something is kept: the tile as it is, and drawn ones.
+        Number of looks that are kept, where some are: the tile as it is, and drawn ones.
     seed
-        Of the kept looks.
+        Seed of the drawn looks.
     device
-        Where inputs are wanted.
+        Device of the inputs.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What should be known of a training before it begins. The same words in dock and command.
+"""Notices before a training begins, the same in the viewer and on the command line.
 
 Nothing here needs torch.
 """
@@ -11,7 +11,7 @@ from napari_nh2st.spots.overlap import PanelOverlap, panel_overlap
 
 
 def held_out_notice(n_held_out: int) -> str:
-    """That the new model's genes will have no reliability; empty where they will."""
+    """Notice that the new model's genes will have no reliability; empty where they will."""
     if n_held_out:
         return ""
     return "No section is held out: the new model's genes will have no reliability."
@@ -20,12 +20,12 @@ def held_out_notice(n_held_out: int) -> str:
 def overlaps(
     panel: Sequence[str], sections: Mapping[str, Collection[str]]
 ) -> tuple[PanelOverlap, ...]:
-    """How much of a panel each section has.
+    """Overlap of a panel with the genes of each section.
 
     Parameters
     ----------
     panel
-        Of the start model.
+        Panel of the start model.
     sections
         Genes of each section that trains or validates, by its name.
     """

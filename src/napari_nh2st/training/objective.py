@@ -1,4 +1,4 @@
-"""The published objective."""
+"""The published training objective."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ def objective(outputs: NH2STOutputs, target: Tensor, settings: ResolvedSettings)
     Parameters
     ----------
     outputs
-        Of :meth:`~napari_nh2st.model.network.NH2ST.forward`, b rows each.
+        Outputs of :meth:`~napari_nh2st.model.network.NH2ST.forward`, b rows each.
     target
         (b, panel) measured expression of the queries.
     settings

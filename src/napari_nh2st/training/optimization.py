@@ -1,4 +1,4 @@
-"""Steps of a training, on whatever devices Lightning Fabric runs them."""
+"""Optimization steps, on the devices that Lightning Fabric runs them on."""
 
 import math
 import warnings
@@ -47,11 +47,11 @@ class Optimization:
     Parameters
     ----------
     part
-        What is trained.
+        The part that is trained.
     study
         Spots to train on.
     settings
-        Of the training.
+        Settings of the training.
     placement
         Device and precision.
     """
@@ -89,7 +89,7 @@ class Optimization:
 
     @property
     def kept(self) -> TrainedPart:
-        """What is validated and kept: the running mean, or the network itself."""
+        """The weights that are validated and kept: the running mean, or the network itself."""
         if self._averaged is None:
             return self._part
         module = self._averaged.module
@@ -98,7 +98,7 @@ class Optimization:
 
     @property
     def learning_rate(self) -> float:
-        """Of the last step."""
+        """Learning rate of the last step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     @property
@@ -208,7 +208,7 @@ class Optimization:
                 torch.distributed.broadcast(tensor.data, 0)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load_state` needs to go on from here."""
+        """State from which :meth:`load_state` goes on."""
         return {
             "network": self._part.state_dict(),
             "averaged": None if self._averaged is None else self._averaged.state_dict(),
@@ -221,7 +221,7 @@ class Optimization:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state` was taken."""
+        """Go on from a state of :meth:`state`."""
         self._part.load_state_dict(state["network"])
         if self._averaged is not None:
             self._averaged.load_state_dict(state["averaged"])

@@ -1,4 +1,4 @@
-"""What a run was asked for, written into its folder, so that it can be gone on with later.
+"""Record of a training in its folder, from which it can be resumed later.
 
 Nothing here needs torch: a viewer reads it.
 """
@@ -14,24 +14,31 @@ from napari_nh2st.files import write_text
 from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 
-RECORD = "run.json"
+RECORD, LAST = "run.json", "last.pt"
+"""Files in the folder of a training: this record, and the latest checkpoint."""
 
-_CHECKPOINT = "last.pt"
-"""As ``napari_nh2st.training.run_state.LAST``, which needs torch."""
+MODEL_FOLDER = "model"
+"""Folder of the trained model, in that of the training."""
+
+TEST_FOLDER, TEST_BEFORE_FOLDER = "test", "test-before"
+"""Scores of the model on held-out sections, and those of the start model."""
+
+FREE = ("device", "checkpoint_minutes")
+"""Settings that may change between a run and its continuation."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A training as it was asked for.
+    """Sections and settings of a training.
 
     Parameters
     ----------
     sections
-        All of them, in the order given.
+        Those that train, validate and test, in the order given.
     settings
-        Of the training.
+        Settings of the training.
     name
-        Of the model; None for the folder's.
+        Name of the model; None for the folder's.
     held_out
         Names of the sections that only test.
     trust_positions
@@ -45,9 +52,9 @@ class RunRecord:
     trust_positions: bool = False
 
     def goes_on_with(self, other: "RunRecord") -> bool:
-        """Whether this is the same run as another, so that it can go on with what that left.
+        """Whether this is the same training as another, and can go on from its checkpoint.
 
-        What only tests may differ, and the device.
+        Sections that only test may differ, and so may the device.
         """
         return self._what_trains() == other._what_trains()
 
@@ -56,7 +63,7 @@ class RunRecord:
         return trained, replace(self.settings, device="auto", checkpoint_minutes=0)
 
     def write(self, folder: Path) -> None:
-        """Write it into the folder of the run.
+        """Write the record into the folder of the training.
 
         Raises
         ------
@@ -77,7 +84,7 @@ class RunRecord:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """What the run in a folder was asked for.
+    """Read the record of the training in a folder.
 
     Raises
     ------
@@ -97,12 +104,12 @@ def read_record(folder: Path) -> RunRecord:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} does not tell what the run was asked for: {error}") from None
+        raise InputError(f"{path} is no record of a training: {error}") from None
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a run in the folder was stopped or killed, and can be gone on with."""
-    return (folder / _CHECKPOINT).is_file()
+    """Whether a training in the folder was stopped or killed, and can be resumed."""
+    return (folder / LAST).is_file()
 
 
 def _plain(value: Any) -> Any:

@@ -1,20 +1,24 @@
-"""What a trained model says of its training."""
+"""Config of a trained model, and the model that an earlier run left."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
-from napari_nh2st.model.folder import Model
+from napari_nh2st.files import recover
+from napari_nh2st.model.config import CONFIG_FILE, PUBLISHED_TARGET, ModelConfig, read_config
+from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.network import NH2STHyperparameters
 from napari_nh2st.slide import open_slide
-from napari_nh2st.training.defaults import ResolvedSettings
+from napari_nh2st.training.defaults import ResolvedSettings, same_settings
 from napari_nh2st.training.events import EpochDone
+from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
+from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
 
@@ -101,6 +105,39 @@ def trained_config(
         },
         training=training,
     )
+
+
+def trained_earlier(
+    folder: Path, settings: TrainSettings, sections: Sequence[MeasuredSection]
+) -> Model | None:
+    """The model that the same training has left in its folder.
+
+    Parameters
+    ----------
+    folder
+        Folder of the training.
+    settings, sections
+        As given to it.
+
+    Returns
+    -------
+    Model or None
+        None where there is none, it is of another training, or that is not finished.
+
+    Raises
+    ------
+    InputError
+        The model cannot be read.
+    """
+    model = folder / MODEL_FOLDER
+    recover(model)
+    if not (model / CONFIG_FILE).is_file() or is_unfinished(folder):
+        return None
+    config = read_config(model)
+    same = same_settings(config.training.get("settings", {}), settings, config.panel)
+    if not same or config.training.get("own_sections") != [s.name for s in sections]:
+        return None
+    return load_model_folder(model)
 
 
 def stain_of(sections: Sequence[MeasuredSection]) -> StainProfile | None:

@@ -26,7 +26,7 @@ PENALTIES = 10.0 ** np.arange(-2.0, 3.5, 0.5)
 """Ridge penalties that are tried, in units of a spot's mean squared features."""
 
 _MARGIN = 2.0
-"""How far the neighbor branch's ReLUs are kept from bending, in units of what was seen."""
+"""Distance of the neighbor branch's ReLUs from their bend, in units of the largest input seen."""
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     part
         The network; its expression side and cross-attention stay as they are.
     inputs
-        Of the training sections; none other is looked at.
+        Inputs of the training sections; no other is looked at.
 
     Returns
     -------

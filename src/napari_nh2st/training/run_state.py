@@ -1,4 +1,4 @@
-"""A training on disk: where it stands, and its best weights."""
+"""Checkpoints of a training, its table of epochs, and the lock on its folder."""
 
 import contextlib
 import hashlib
@@ -16,13 +16,11 @@ from napari_nh2st.model.folder import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.first_process import is_helper
+from napari_nh2st.training.record import FREE, LAST
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
-LAST, BEST, HISTORY, LOCK = "last.pt", "best.pt", "history.csv", "running.lock"
-
-FREE = ("device", "checkpoint_minutes")
-"""Settings that may change between a run and its continuation."""
+BEST, HISTORY, LOCK = "best.pt", "history.csv", "running.lock"
 
 
 def run_identity(
@@ -31,7 +29,7 @@ def run_identity(
     settings: TrainSettings,
     start_sha256: str | None,
 ) -> str:
-    """A text that is another one where a run cannot go on with what an earlier one left."""
+    """Digest of everything that must be the same for a run to resume an earlier one."""
     given = settings.to_json()
     if settings.encoder_weights is not None:
         # Another file may have taken the place of the one that the run began with.
@@ -78,7 +76,7 @@ class RunFolder:
         history: Sequence[EpochDone],
         best: dict[str, Tensor] | None,
     ) -> None:
-        """Write where the run stands: its state, every epoch, and the best weights so far.
+        """Write a checkpoint: state, every epoch, and the best weights so far.
 
         Raises
         ------
@@ -96,7 +94,7 @@ class RunFolder:
         )
 
     def load_last(self) -> dict[str, Any] | None:
-        """Where an earlier run stopped; None if there was none.
+        """Read the checkpoint of an earlier run; None if there was none.
 
         Raises
         ------
@@ -106,7 +104,7 @@ class RunFolder:
         return self._read(LAST)
 
     def load_best(self) -> dict[str, Tensor]:
-        """The best weights so far.
+        """Read the best weights so far.
 
         Raises
         ------
@@ -121,7 +119,7 @@ class RunFolder:
         return weights
 
     def save_history(self, history: Sequence[EpochDone]) -> None:
-        """Write what every epoch came to, as a table."""
+        """Write a table with a row for each epoch."""
         columns = list(asdict(history[0]))
         lines = [",".join(columns)]
         for epoch in history:

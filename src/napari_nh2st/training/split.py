@@ -1,4 +1,4 @@
-"""Which sections train, which choose the epoch, and which test."""
+"""Split of the sections into those that train, choose the epoch, and test."""
 
 import random
 from collections.abc import Collection, Sequence
@@ -22,7 +22,7 @@ class Named(Protocol):
 
     @property
     def donor(self) -> str:
-        """Whose it is."""
+        """Its donor."""
 
 
 T = TypeVar("T", bound=Named)

@@ -72,7 +72,7 @@ def center_predictions(part: TrainedPart, inputs: StudyInputs) -> None:
     part
         The network; the bias of its last layer is changed.
     inputs
-        Of the training sections.
+        Inputs of the training sections.
     """
     study = inputs.study
     predicted = np.concatenate(

@@ -1,4 +1,4 @@
-"""The sections of a study, read, checked, and as tiles."""
+"""Sections of a study: reading, checks, and their tiles."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,13 @@ from napari_nh2st.inference.source import tile_source
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
 from napari_nh2st.slide.images import ImageChoice
-from napari_nh2st.spots import Section, check_section, expression_target, spot_array
+from napari_nh2st.spots import (
+    Section,
+    SectionCheck,
+    check_section,
+    expression_target,
+    spot_array,
+)
 from napari_nh2st.spots.sections import section_spots
 from napari_nh2st.tiles import neighborhoods
 
@@ -40,7 +46,7 @@ class MeasuredSection:
     layout
         ``"square"``, ``"hexagonal"`` and so on, of the array.
     warnings
-        What the checks found worth telling.
+        Warnings of the checks.
     """
 
     section: Section
@@ -81,7 +87,7 @@ def load_study(
     trust_positions
         Go on where the tissue says that positions are turned or mirrored.
     on_section
-        Is shown each section once it is checked.
+        Called with each section once it is checked.
 
     Raises
     ------
@@ -97,14 +103,17 @@ def load_study(
             check = check_section(
                 spots, slide, name=section.section_id, trust_positions=trust_positions
             )
-        array = spot_array(spots)
-        pitch = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
-        measured.append(
-            MeasuredSection(section, spots, check.mpp, pitch, array.layout, check.warnings)
-        )
+        measured.append(measured_section(section, spots, check))
         if on_section is not None:
             on_section(measured[-1])
     return tuple(measured)
+
+
+def measured_section(section: Section, spots: AnnData, check: SectionCheck) -> MeasuredSection:
+    """A section from its spots and what :func:`~napari_nh2st.spots.check_section` found."""
+    array = spot_array(spots)
+    pitch = array.pitch_px * float(np.sqrt(check.mpp[0] * check.mpp[1]))
+    return MeasuredSection(section, spots, check.mpp, pitch, array.layout, check.warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +123,11 @@ class SectionTiles:
     Parameters
     ----------
     name, donor
-        Of the section.
+        Name and donor of the section.
     tiles
         (n, tile, tile, 3) uint8, the spot in the middle, at the model's µm/px.
     target
-        (n, panel) float32, what is to be predicted.
+        (n, panel) float32 expression that is to be predicted.
     centers_um
         (n, 2) positions (y, x) in µm.
     neighborhoods, mask
@@ -217,7 +226,7 @@ def read_tiles(
     tile_px, mpp
         Side of a tile and its µm/px.
     threads
-        That decode the slide.
+        Number of threads that decode the slide.
     image
         Which image of the slide's file.
 

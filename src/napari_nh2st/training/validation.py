@@ -1,4 +1,4 @@
-"""How well a network predicts sections it is not trained on, while it is trained."""
+"""Validation of a network during its training, on sections set aside."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ _QUERIES_A_PASS = 64
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Of the sections set aside, each counting the same.
+    """Scores on the sections set aside, each counting the same.
 
     Parameters
     ----------
     pcc
         Pearson correlation, mean over genes that vary.
     mse, baseline_mse
-        Of the prediction, and of each gene's mean in training.
+        Mean squared error of the prediction, and of each gene's mean in training.
     """
 
     pcc: float
@@ -41,7 +41,7 @@ def validate(
     part
         The network; put into eval mode meanwhile.
     inputs
-        Of the sections set aside.
+        Inputs of the sections set aside.
     baseline
         (panel,) mean of the target in training.
     """

@@ -17,8 +17,7 @@ from napari_nh2st.training.known_models import (
     remember_run,
     unfinished_runs,
 )
-from napari_nh2st.training.record import RECORD, RunRecord, is_unfinished, read_record
-from napari_nh2st.training.run_state import LAST
+from napari_nh2st.training.record import LAST, RECORD, RunRecord, is_unfinished, read_record
 from train_studies import start_model
 
 SECTIONS = (
@@ -64,7 +63,7 @@ def test_what_is_no_record_is_refused_in_words(tmp_path: Path) -> None:
     content = json.loads((tmp_path / RECORD).read_text())
     for damage in ("", "[]", json.dumps({k: v for k, v in content.items() if k != "sections"})):
         (tmp_path / RECORD).write_text(damage)
-        with pytest.raises(InputError, match="does not tell what the run was asked for"):
+        with pytest.raises(InputError, match="is no record of a training"):
             read_record(tmp_path)
 
 

@@ -20,16 +20,16 @@ from qtpy.QtWidgets import QDockWidget
 from local_jobs import LocalJobs
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.jobs import JobFailed, JobPool
-from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring, Trained
+from napari_nh2st.jobs.training import Reading, Trained
 from napari_nh2st.jobs.training_report import how_it_ended, validation_summary
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
 from napari_nh2st.training.curves import curves_figure, curves_picture
 from napari_nh2st.training.known_models import known_models, remember_run
-from napari_nh2st.training.record import RunRecord
-from napari_nh2st.training.run_state import LAST
+from napari_nh2st.training.record import LAST, RunRecord
 from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.train import model_place

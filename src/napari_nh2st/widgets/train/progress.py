@@ -6,7 +6,8 @@ from typing import Any
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_nh2st.durations import duration
-from napari_nh2st.jobs.training import HeldOut, Notice, Reading, Scoring
+from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
+from napari_nh2st.jobs.training import Reading
 from napari_nh2st.training.curves import earlier_epochs
 from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
 from napari_nh2st.widgets.labels import PlainLabel

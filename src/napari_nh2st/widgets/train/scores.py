@@ -2,7 +2,7 @@
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_nh2st.jobs.training import HeldOut
+from napari_nh2st.evaluation.events import HeldOut
 from napari_nh2st.jobs.training_report import HeldOutChange
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel

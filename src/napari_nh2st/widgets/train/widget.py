@@ -13,7 +13,7 @@ from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import Trained
 from napari_nh2st.jobs.training_report import NO_RELIABILITY, how_it_ended, validation_summary
 from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.training.checks import check_folder, check_record
+from napari_nh2st.training.checks import check_folder, check_record, sections_seen
 from napari_nh2st.training.events import EpochDone, TrainStarted
 from napari_nh2st.training.known_models import remember_model, remember_run, unfinished_runs
 from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
@@ -311,7 +311,7 @@ class TrainWidget(Dock):
             return
         nothing_held_out = held_out_notice(len(self.sections.names("hold out")))
         start = self._start_config()
-        seen = set() if start is None else set(start.training.get("sections", ()))
+        seen = [] if start is None else sections_seen(start, [name for name, _ in trained])
         spare = section_to_spare(trained, seen) if nothing_held_out else ""
         notices = [nothing_held_out] if nothing_held_out else []
         if start is not None and self.settings.panel.value() is None:

@@ -1,0 +1,191 @@
+"""Preparation of a training: everything that can be refused is refused before the first step."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.files import recover
+from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.model.folder import Model
+from napari_nh2st.model.sources import load_model
+from napari_nh2st.spots import PanelSettings, choose_panel
+from napari_nh2st.training.checks import sections_seen
+from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, start_notice
+from napari_nh2st.training.events import Preparing
+from napari_nh2st.training.inputs import StudyTiles
+from napari_nh2st.training.record import MODEL_FOLDER
+from napari_nh2st.training.run_state import RunFolder, run_identity
+from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.split import set_aside
+from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX
+from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
+
+_DEFAULT_NEIGHBORS = 8
+
+
+@dataclass(eq=False)
+class PreparedTraining:
+    """A training whose tiles are read.
+
+    Parameters
+    ----------
+    sections
+        All of them.
+    settings
+        With nothing left open.
+    name
+        Name of the model.
+    panel
+        Genes to learn.
+    start
+        Model to start from, if any.
+    mpp
+        µm/px of the tiles.
+    training, validation
+        Spots to train on, and those that choose the epoch, if any.
+    baseline
+        (panel,) float32 mean of the target in training.
+    placement
+        Device and precision.
+    folder, state
+        Folder of the run and the checkpoints in it; None for a training in memory.
+    notices
+        Sentences the user should read.
+    """
+
+    sections: Sequence[MeasuredSection]
+    settings: ResolvedSettings
+    name: str
+    panel: tuple[str, ...]
+    start: Model | None
+    mpp: float
+    training: StudyTiles
+    validation: StudyTiles | None
+    baseline: NDArray[np.float32]
+    placement: Placement
+    folder: Path | None
+    state: RunFolder | None
+    notices: tuple[str, ...]
+
+    @property
+    def validation_names(self) -> tuple[str, ...]:
+        """Names of the sections that choose the epoch."""
+        return self.validation.names if self.validation is not None else ()
+
+
+def prepare(
+    sections: Sequence[MeasuredSection],
+    settings: TrainSettings,
+    folder: Path | None,
+    name: str | None,
+) -> Generator[Preparing, None, PreparedTraining]:
+    """Check everything and read the tiles, cheap things first.
+
+    Parameters
+    ----------
+    sections, settings, folder, name
+        As for :func:`~napari_nh2st.training.train_events`.
+
+    Raises
+    ------
+    InputError
+        As there.
+    """
+    if not sections:
+        raise InputError("there is no section to train on")
+    placement = place(settings.device, settings.precision, settings.batch_size, None)
+    in_training, aside, notice = set_aside(sections, settings)
+    notices = [notice] if notice else []
+    notices += [warning for section in sections for warning in section.warnings]
+    start = None if settings.start is None else load_model(settings.start)
+    config = None if start is None else start.config
+    if config is not None and (seen := sections_seen(config, [s.name for s in aside])):
+        notices.append(
+            f"The start model {config.name} has learned from {', '.join(seen)}, on which "
+            "the epoch is chosen here: validation scores are too good. Validate on a section that "
+            "it has not seen."
+        )
+    panel, panel_notice = _panel(in_training, settings, start)
+    notices.append(panel_notice)
+    resolved = resolved_settings(settings, config, panel)
+    notices += start_notice(resolved, config, panel)
+    missing = [s.name for s in aside if not set(panel) <= set(s.spots.var_names)]
+    if missing:
+        raise InputError(f"validation section {missing[0]} lacks genes of the panel; leave it out")
+    state = None
+    if folder is not None:
+        sha256 = None if config is None else str(config.weights.get("sha256"))
+        # What the head starts from follows from the rest, and is no more asked when going on.
+        asked = replace(resolved, head_start=settings.head_start)
+        state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
+        recover(folder / MODEL_FOLDER)
+        if (folder / MODEL_FOLDER).exists() and state.load_last() is None:
+            raise InputError(f"{folder} holds a trained model already; give another folder")
+    mpp = settings.mpp or (config.mpp if config else DEFAULT_MPP)
+    neighbors = settings.neighbors or (
+        int(config.neighborhood["size"]) - 1 if config else _DEFAULT_NEIGHBORS
+    )
+    tiles = yield from _read_tiles(
+        (*in_training, *aside),
+        panel,
+        tile_px=settings.tile_px or (config.tile_px if config else DEFAULT_TILE_PX),
+        mpp=mpp,
+        neighborhood=1 + neighbors,
+    )
+    for section, cut in zip((*in_training, *aside), tiles, strict=True):
+        if lost := section.spots.n_obs - len(cut):
+            notices.append(f"{section.name}: {lost} spots lie on damaged parts and are left out.")
+    training = StudyTiles(tiles[: len(in_training)])
+    return PreparedTraining(
+        sections=sections,
+        settings=resolved,
+        name=name or (folder.resolve().name if folder else "trained"),
+        panel=panel,
+        start=start,
+        mpp=mpp,
+        training=training,
+        validation=StudyTiles(tiles[len(in_training) :]) if aside else None,
+        # In float64: the mean of a hundred thousand spots.
+        baseline=training.target.numpy().mean(0, dtype=np.float64).astype(np.float32),
+        placement=placement,
+        folder=folder,
+        state=state,
+        notices=tuple(notices),
+    )
+
+
+def _panel(
+    sections: Sequence[MeasuredSection], settings: TrainSettings, start: Model | None
+) -> tuple[tuple[str, ...], str]:
+    """The genes to learn, and how they came about."""
+    chosen, whose = settings.panel, "the list"
+    if chosen is None and start is not None:
+        chosen, whose = PanelSettings(rule="given", genes=start.config.panel), "the start model"
+    counts = {section.name: section.spots for section in sections}
+    panel = choose_panel(counts, chosen, whose=whose)
+    return panel.genes, f"Learning {panel.report}."
+
+
+def _read_tiles(
+    sections: Sequence[MeasuredSection],
+    panel: Sequence[str],
+    *,
+    tile_px: int,
+    mpp: float,
+    neighborhood: int,
+) -> Generator[Preparing, None, list[SectionTiles]]:
+    total = sum(section.spots.n_obs for section in sections)
+    done = 0
+    tiles = []
+    for section in sections:
+        yield Preparing("reading tiles", done, total)
+        tiles.append(
+            section_tiles(section, panel, tile_px=tile_px, mpp=mpp, neighborhood=neighborhood)
+        )
+        done += section.spots.n_obs
+    yield Preparing("reading tiles", done, total)
+    return tiles
