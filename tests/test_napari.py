@@ -12,11 +12,11 @@ from npe2 import PluginManifest
 from pytestqt.qtbot import QtBot
 
 from array_slides import write_tiff
+from napari_nh2st.layers import coarse_levels
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets import coarse_levels
 from small_models import small_model
 
 

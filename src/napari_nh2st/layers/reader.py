@@ -116,7 +116,9 @@ def read_slide(
 
 def slide_layer(slide: Slide) -> "LayerData":
     """One image layer of an open slide, as :func:`read_slide` gives it."""
-    levels = _viewer_levels(slide)
+    from napari_nh2st.layers.coarse_levels import viewer_levels
+
+    levels = viewer_levels(slide)
     attributes = {
         "name": for_qt(layer_name(slide)),
         "rgb": True,
@@ -133,14 +135,3 @@ def layer_name(slide: Slide) -> str:
     if len(slide.images) < 2:
         return slide.path.stem
     return f"{slide.path.stem} [{slide.images[slide.image].name or slide.image}]"
-
-
-def _viewer_levels(slide: Slide) -> list[object]:
-    """The levels to show; those still to be made are built in the background in an application."""
-    from qtpy.QtWidgets import QApplication
-
-    if slide.coarse_ready or QApplication.instance() is None:
-        return slide.dask_levels()
-    from napari_nh2st.widgets.coarse_levels import levels_with_placeholders
-
-    return levels_with_placeholders(slide)
