@@ -13,7 +13,7 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY
 from napari_nh2st.session import Session
 from napari_nh2st.session import session as session_module
-from napari_nh2st.session.display import DisplaySettings
+from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.signatures import Signature, symmetric_limits
 from viewers import VIEWERS
 from waiting import wait_until
@@ -426,7 +426,9 @@ def test_the_display_settings_arrive_in_the_layers(
     viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("GRB7")
-    settings = DisplaySettings(percentiles=(10, 80), smooth=True, opacity=0.35, colormap="viridis")
+    settings = DisplaySettings(
+        low_percentile=10, high_percentile=80, smooth=True, opacity=0.35, colormap="viridis"
+    )
     session.display.apply(settings)
     assert session.display.settings == settings
     layer = heatmap.layer
@@ -447,7 +449,7 @@ def test_shared_limits_are_the_same_for_heatmap_and_pins(
     heatmap: Heatmap, session: Session
 ) -> None:
     pin = session.pins.pin("GRB7")
-    session.display.apply(DisplaySettings(shared=True))
+    session.display.apply(DisplaySettings(shared_limits=True))
 
     def expected(*genes: str) -> list[float]:
         lows, highs = zip(*(percentiles(values(heatmap, gene)) for gene in genes), strict=True)
@@ -461,7 +463,7 @@ def test_shared_limits_are_the_same_for_heatmap_and_pins(
     third = session.pins.pin("CD74")
     for layer in (heatmap.layer, pin.layer, third.layer):
         np.testing.assert_allclose(layer.contrast_limits, expected("ESR1", "GRB7", "CD74"))
-    session.display.apply(DisplaySettings(shared=False))
+    session.display.apply(DisplaySettings(shared_limits=False))
     np.testing.assert_allclose(pin.layer.contrast_limits, expected("GRB7"))
 
 

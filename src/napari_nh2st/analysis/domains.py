@@ -61,7 +61,7 @@ class DomainSettings:
             "Resolution",
             "Resolution of Leiden; more for more domains",
             ge=1e-4,
-            le=1e4,
+            le=10_000,
             default="what gives the number of domains",
         ),
     ] = None

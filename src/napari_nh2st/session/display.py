@@ -1,6 +1,6 @@
 """Display of genes: contrast, grid or smoothed, opacity, colormap."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -8,43 +8,11 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.session.contrast_limits import PERCENTILES, ContrastLimits
+from napari_nh2st.session.contrast_limits import ContrastLimits
+from napari_nh2st.session.display_settings import DisplaySettings
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
-
-COLORMAPS = ("magma", "viridis", "plasma", "inferno", "cividis", "gray")
-"""Perceptually uniform: equal steps of the value look equal."""
-
-
-@dataclass(frozen=True)
-class DisplaySettings:
-    """How the genes of a prediction are drawn.
-
-    Parameters
-    ----------
-    percentiles
-        Of a layer's values that its contrast limits are.
-    shared
-        Whether the heatmap and all pinned genes have the same limits.
-    smooth
-        Interpolate between tiles, instead of one square per tile.
-    opacity
-        Of the heatmap, from 0 to 1.
-    colormap
-        Of the heatmap, by napari's name.
-    """
-
-    percentiles: tuple[float, float] = PERCENTILES
-    shared: bool = False
-    smooth: bool = False
-    opacity: float = 0.7
-    colormap: str = "magma"
-
-    @property
-    def interpolation(self) -> str:
-        """napari's name for grid or smoothed."""
-        return "linear" if self.smooth else "nearest"
 
 
 class Display:
@@ -109,7 +77,7 @@ class Display:
     def reset(self) -> None:
         """Draw as in the beginning; limits set by hand are given up too."""
         self.apply(DisplaySettings())
-        self.limits.set(self.settings.percentiles, self.settings.shared)
+        self.limits.set(self.settings.percentiles, self.settings.shared_limits)
         self._session.signatures.set_percentiles(self.settings.percentiles)
 
     def update(self) -> None:
@@ -135,8 +103,9 @@ class Display:
     def _set(self, settings: DisplaySettings) -> None:
         """Make these the settings, in the limits and the layers other than the heatmap's."""
         former, self.settings = self.settings, settings
-        if (settings.percentiles, settings.shared) != (former.percentiles, former.shared):
-            self.limits.set(settings.percentiles, settings.shared)
+        rule = settings.percentiles, settings.shared_limits
+        if rule != (former.percentiles, former.shared_limits):
+            self.limits.set(*rule)
         if settings.percentiles != former.percentiles:
             self._session.signatures.set_percentiles(settings.percentiles)
         for item in (*self._session.pins.items, *self._session.signatures.items):

@@ -233,7 +233,7 @@ class TrainSettings:
             "Checkpoint",
             "Time between two checkpoints: what a crash can cost",
             ge=0,
-            le=1e6,
+            le=1_000_000,
             unit="min",
         ),
     ] = 2.0
@@ -258,7 +258,10 @@ class TrainSettings:
         Option("Warm-up", "Share of the steps during which the learning rate rises", ge=0, le=0.9),
     ] = 0.05
     gradient_clip: Annotated[
-        float, Option("Gradient clip", "Largest norm of the gradient; 0 for no bound", ge=0, le=1e9)
+        float,
+        Option(
+            "Gradient clip", "Largest norm of the gradient; 0 for no bound", ge=0, le=1_000_000_000
+        ),
     ] = 1.0
     averaging: Annotated[
         float,
@@ -272,10 +275,13 @@ class TrainSettings:
     ] = 0.0
     query_weight: Annotated[
         float,
-        Option("Query", "Weight of the contrastive loss of spots", heading="Losses", ge=0, le=1e6),
+        Option(
+            "Query", "Weight of the contrastive loss of spots", heading="Losses", ge=0, le=1_000_000
+        ),
     ] = 1.0
     neighbor_weight: Annotated[
-        float, Option("Neighbor", "Weight of the contrastive loss of neighborhoods", ge=0, le=1e6)
+        float,
+        Option("Neighbor", "Weight of the contrastive loss of neighborhoods", ge=0, le=1_000_000),
     ] = 0.5
     mse_weight: Annotated[
         float | None,
@@ -283,14 +289,14 @@ class TrainSettings:
             "MSE",
             "Weight of the mean squared error",
             ge=0,
-            le=1e6,
+            le=1_000_000,
             default="200 where the prediction head starts from ridge; where from a start model, "
             "that one's; else 1",
             special="start model's, 200, or 1",
         ),
     ] = None
     temperature: Annotated[
-        float, Option("Temperature", "Temperature of both contrastive losses", ge=1e-4, le=1e4)
+        float, Option("Temperature", "Temperature of both contrastive losses", ge=1e-4, le=10_000)
     ] = 0.05
     off_diagonal: Annotated[
         float,

@@ -12,6 +12,7 @@ from napari.settings import get_plugin_settings
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Option, Setting, settings_of
+from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.reliability import THRESHOLD
@@ -64,10 +65,17 @@ class ReliableGenes:
     reliable_from: Annotated[
         float,
         Option(
-            "Reliable from", "Held-out PCC from which a gene is reliable", ge=-1, le=1, step=0.05
+            "Reliable from",
+            "Held-out PCC from which a gene is reliable; others are greyed",
+            ge=-1,
+            le=1,
+            step=0.05,
         ),
     ] = THRESHOLD
-    only_reliable: Annotated[bool, Option("Only reliable", "Show only reliable genes")] = False
+    only_reliable: Annotated[
+        bool,
+        Option("Only reliable", "Hide genes below that, and those of unknown reliability"),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         *_some(KeptResults),
     ),
     "compare": (*_some(ModelChoice), *_some(PredictSettings, "device")),
+    "genes": (*_some(ReliableGenes), *_some(DisplaySettings)),
     "train": (
         _without_choice("start", "the bundled one"),
         *_some(TrainingStart),

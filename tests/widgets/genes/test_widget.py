@@ -21,7 +21,7 @@ from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gen
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY
 from napari_nh2st.session import Session
-from napari_nh2st.session.display import DisplaySettings
+from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.genes import pins as gene_pins
@@ -96,7 +96,7 @@ def test_without_a_prediction_there_is_a_hint_and_nothing_breaks(
     tab.search.returnPressed.emit()
     for button in (tab.pins.pin, tab.pins.compose, tab.signature.show_layer, tab.display.reset):
         button.click()
-    tab.display.opacity.setValue(10)
+    tab.display.opacity.setValue(0.1)
     assert len(messages["warning"]) == 3
 
 
@@ -323,12 +323,17 @@ def test_every_display_control_reaches_the_settings(widget: GenesWidget, heatmap
     panel = widget.genes.display
     panel.low.setValue(5)
     panel.high.setValue(90.5)
-    panel.opacity.setValue(40)
+    panel.opacity.setValue(0.4)
     for choice, index in ((panel.limits, 1), (panel.surface, 1), (panel.colormap, 1)):
         choice.setCurrentIndex(index)
         choice.activated.emit(index)
     expected = DisplaySettings(
-        percentiles=(5, 90.5), shared=True, smooth=True, opacity=0.4, colormap="viridis"
+        low_percentile=5,
+        high_percentile=90.5,
+        shared_limits=True,
+        smooth=True,
+        opacity=0.4,
+        colormap="viridis",
     )
     assert widget.session.display.settings == panel.settings() == expected
     widget.genes.threshold.setValue(0.5)
@@ -366,7 +371,12 @@ def test_what_the_user_sets_is_there_in_the_next_session(
 
     widget, heatmap = dock()
     expected = DisplaySettings(
-        percentiles=(5, 90), shared=True, smooth=True, opacity=0.4, colormap="viridis"
+        low_percentile=5,
+        high_percentile=90,
+        shared_limits=True,
+        smooth=True,
+        opacity=0.4,
+        colormap="viridis",
     )
     widget.session.display.apply(expected)
     widget.genes.threshold.setValue(0.5)
@@ -385,7 +395,7 @@ def test_what_the_user_sets_is_there_in_the_next_session(
     kept.colormap, kept.low_percentile = "no such colors", 99.5
     unknown, _ = dock()
     assert unknown.session.display.settings.colormap == "magma"
-    assert unknown.session.display.settings.percentiles == (1, 99)
+    assert unknown.session.display.settings.percentiles == (1, 90), "what can be stays"
 
 
 def test_keys_step_through_genes_from_the_canvas_and_from_every_tab(
@@ -505,7 +515,7 @@ def test_a_dock_that_is_closed_only_disconnects_and_is_right_again_when_it_is_op
     dock.setWidget(widget)
     assert "CD74" in widget.genes.header.text()
     assert widget.genes.pins.list.count() == 1
-    assert widget.genes.display.opacity.value() == 20
+    assert widget.genes.display.opacity.value() == 0.2
     widget.close_down()
     assert [len(signal) for signal in signals] == before
 

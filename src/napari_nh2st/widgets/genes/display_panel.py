@@ -1,27 +1,23 @@
 """Controls of the display of genes."""
 
 from dataclasses import replace
+from typing import Any
 
+from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QHBoxLayout,
-    QPushButton,
-    QSlider,
-    QWidget,
-)
-from superqt.utils import signals_blocked
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from superqt import QDoubleSlider
 
-from napari_nh2st.session.display import COLORMAPS, Display, DisplaySettings
+from napari_nh2st.options import settings_of
+from napari_nh2st.session.display import Display
+from napari_nh2st.session.display_settings import COLORMAPS, DisplaySettings
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.setting_controls import ChoiceBox
+from napari_nh2st.widgets.settings_form import SettingsForm
 
-_STEPS = 100
 
-
-class DisplayPanel(QWidget):
+class DisplayPanel(SettingsForm):
     """Shows and changes the settings of a display.
 
     Parameters
@@ -37,27 +33,24 @@ class DisplayPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._display = display
-        self.low = _percentile_box(0.0, 49.0, "Percentile of the values that the colors begin at")
-        self.high = _percentile_box(51.0, 100.0, "Percentile of the values that the colors end at")
-        self.limits = QComboBox()
-        self.limits.addItems(["per gene", "shared between layers"])
-        self.limits.setToolTip(
-            "Limits of each gene's own values, or the same for the heatmap and all pinned genes"
-        )
-        self.surface = QComboBox()
-        self.surface.addItems(["grid", "smoothed"])
-        self.surface.setToolTip("One square per tile, or interpolated between tiles")
-        self.opacity = QSlider(Qt.Orientation.Horizontal)
-        self.opacity.setRange(0, _STEPS)
-        self.opacity.setToolTip("Opacity of the heatmap over the slide")
-        self.colormap = QComboBox()
-        self.colormap.addItems(list(COLORMAPS))
-        self.colormap.setToolTip("Colormap of the heatmap; these are perceptually uniform")
+        self._showing = False
+        self.limits = ChoiceBox({False: "per gene", True: "shared between layers"})
+        self.surface = ChoiceBox({False: "grid", True: "smoothed"})
+        self.opacity, self.colormap = _OpacitySlider(), _ColormapBox()
         self.reset = QPushButton("Reset settings")
         self.reset.setToolTip(
             "Draw as in the beginning, with the first threshold of reliability; gives up limits "
             "set by hand. What is set here is remembered until then"
         )
+        own: dict[str, Any] = {
+            "shared_limits": self.limits,
+            "smooth": self.surface,
+            "opacity": self.opacity,
+            "colormap": self.colormap,
+        }
+        for name, setting in settings_of(DisplaySettings).items():
+            self.add_control(setting, own.get(name)).setToolTip(setting.option.tooltip)
+        self.low, self.high = self.controls["low_percentile"], self.controls["high_percentile"]
         percentiles = QHBoxLayout()
         percentiles.addWidget(self.low, 1)
         percentiles.addWidget(PlainLabel("to"))
@@ -65,58 +58,58 @@ class DisplayPanel(QWidget):
         drawing = QHBoxLayout()
         drawing.addWidget(self.colormap, 1)
         drawing.addWidget(self.surface, 1)
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addRow("Percentiles", percentiles)
-        layout.addRow("Limits", self.limits)
-        layout.addRow("Colors", drawing)
-        layout.addRow("Opacity", self.opacity)
-        layout.addRow(self.reset)
-        for box in (self.low, self.high):
-            box.valueChanged.connect(self._apply)
-        for choice in (self.limits, self.surface, self.colormap):
-            choice.activated.connect(self._apply)
-        self.opacity.valueChanged.connect(self._apply)
+        self.form.addRow("Percentiles", percentiles)
+        self.form.addRow("Limits", self.limits)
+        self.form.addRow("Colors", drawing)
+        self.form.addRow("Opacity", self.opacity)
+        self.form.addRow(self.reset)
         self.reset.clicked.connect(display.reset)
+        self.changed.connect(self._apply)
         connections.add(display.changed, self.show_settings)
         connections.when_opened(lambda: self.show_settings(display.settings))
 
     def settings(self) -> DisplaySettings:
         """What the controls say."""
-        former = self._display.settings
-        opacity = self.opacity.value() / _STEPS
-        return replace(
-            former,
-            percentiles=(self.low.value(), self.high.value()),
-            shared=self.limits.currentIndex() == 1,
-            smooth=self.surface.currentIndex() == 1,
-            # The slider is coarser than an opacity that was set elsewhere.
-            opacity=opacity
-            if round(former.opacity * _STEPS) != self.opacity.value()
-            else former.opacity,
-            colormap=self.colormap.currentText(),
-        )
+        return replace(self._display.settings, **self.values(DisplaySettings))
 
     def show_settings(self, settings: DisplaySettings) -> None:
         """Set the controls."""
-        with signals_blocked(self.low), signals_blocked(self.high), signals_blocked(self.opacity):
-            self.low.setValue(settings.percentiles[0])
-            self.high.setValue(settings.percentiles[1])
-            self.opacity.setValue(round(settings.opacity * _STEPS))
-        # Of these only what the user chooses is heard.
-        self.limits.setCurrentIndex(int(settings.shared))
-        self.surface.setCurrentIndex(int(settings.smooth))
-        if self.colormap.findText(settings.colormap) < 0:  # chosen in napari's own controls
-            self.colormap.addItem(settings.colormap)
-        self.colormap.setCurrentText(settings.colormap)
+        self._showing = True
+        try:
+            self.show_values(settings)
+        finally:
+            self._showing = False
 
     def _apply(self) -> None:
-        self._display.apply(self.settings())
+        if not self._showing:
+            self._display.apply(self.settings())
 
 
-def _percentile_box(low: float, high: float, tooltip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(low, high)
-    box.setDecimals(1)
-    box.setToolTip(tooltip)
-    return box
+class _OpacitySlider(QDoubleSlider):
+    """An opacity from 0 to 1."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Horizontal)  # type: ignore[no-untyped-call]
+        self.setRange(0, 1)
+        self.setSingleStep(0.01)
+        self.setPageStep(0.1)
+        self.valueChanged.connect(lambda _value: self.changed.emit())
+
+    def show_value(self, opacity: float) -> None:
+        """Show an opacity."""
+        self.setValue(opacity)
+
+
+class _ColormapBox(ChoiceBox):
+    """One of the uniform colormaps, or another that was chosen in napari's own controls."""
+
+    def __init__(self) -> None:
+        super().__init__({name: name for name in COLORMAPS})
+
+    def show_value(self, value: Any) -> None:
+        """Choose a colormap."""
+        if self.findData(value) < 0:
+            self.addItem(value, value)
+        super().show_value(value)

@@ -4,8 +4,6 @@ import pandas as pd
 from anndata import AnnData
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
     QHBoxLayout,
     QLineEdit,
     QMenu,
@@ -18,6 +16,7 @@ from napari_nh2st.analysis import match_genes
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
+from napari_nh2st.options import settings_of
 from napari_nh2st.session import Session
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.connections import Connections
@@ -31,7 +30,9 @@ from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.prediction_export import PredictionExport
-from napari_nh2st.widgets.reliability import THRESHOLD, badge_text
+from napari_nh2st.widgets.reliability import badge_text
+from napari_nh2st.widgets.remembered import ReliableGenes
+from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
 _MIN_TABLE_HEIGHT = 220
@@ -76,13 +77,9 @@ class GenesTab(QScrollArea):
         self.search_note = PlainLabel()
         self.search_note.setWordWrap(True)
         self.search_note.setToolTip("Names that the panel does not have")
-        self.threshold = QDoubleSpinBox()
-        self.threshold.setRange(-1.0, 1.0)
-        self.threshold.setSingleStep(0.05)
-        self.threshold.setValue(THRESHOLD)
-        self.threshold.setToolTip("Genes with a lower held-out PCC are greyed")
-        self.only_reliable = QCheckBox("only reliable")
-        self.only_reliable.setToolTip("Hide genes below that, and those of unknown reliability")
+        reliable = settings_of(ReliableGenes)
+        self.threshold = control_for(reliable["reliable_from"])
+        self.only_reliable = control_for(reliable["only_reliable"])
         self.table = GeneTable()
         self.table.setMinimumHeight(_MIN_TABLE_HEIGHT)
         self.pins = PinsPanel(session, self.table, connections)

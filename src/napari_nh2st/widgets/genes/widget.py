@@ -2,21 +2,24 @@
 
 import contextlib
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]  # qtpy re-exports
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_nh2st.options import settings_of
 from napari_nh2st.session import Session
+from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.domains.panel import DomainsPanel
-from napari_nh2st.widgets.genes.remembered_display import remember_display, remembered_display
 from napari_nh2st.widgets.genes.tab import GenesTab
 from napari_nh2st.widgets.regions.panel import RegionsPanel
 from napari_nh2st.widgets.reliability import THRESHOLD
+from napari_nh2st.widgets.remembered import remembered_values, restored_values
 from napari_nh2st.widgets.tiles.panel import TilePanel
 
 if TYPE_CHECKING:
@@ -49,7 +52,11 @@ class GenesWidget(Dock):
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, "genes", parent=parent)
         self.session = Session.of(napari_viewer)
-        self.session.display.restore(remembered_display(self.remembered))
+        kept = restored_values("genes", self.remembered.get)
+        if kept["colormap"] not in AVAILABLE_COLORMAPS:
+            del kept["colormap"]
+        names = settings_of(DisplaySettings).keys() & kept.keys()
+        self.session.display.restore(DisplaySettings(**{name: kept[name] for name in names}))
         self.genes = GenesTab(self.session, self.connections)
         self._current = CurrentPrediction(napari_viewer)
         self.tile = TilePanel(self._current)
@@ -80,12 +87,13 @@ class GenesWidget(Dock):
     def _remember(self) -> None:
         """Begin with what was set in the last session of napari, and keep what is set now."""
         threshold, only_reliable = self.genes.threshold, self.genes.only_reliable
-        threshold.setValue(float(self.remembered.get("reliable_from", threshold.value())))
-        only_reliable.setChecked(bool(self.remembered.get("only_reliable", False)))
+        kept = restored_values("genes", self.remembered.get)
+        threshold.setValue(kept["reliable_from"])
+        only_reliable.setChecked(kept["only_reliable"])
         threshold.valueChanged.connect(self._set_threshold)
         only_reliable.toggled.connect(lambda only: self.remembered.set(only_reliable=bool(only)))
         self._set_threshold(threshold.value())
-        self.connect_to(self.session.display.chosen, partial(remember_display, self.remembered))
+        self.connect_to(self.session.display.chosen, self._remember_display)
         self.genes.display.reset.clicked.connect(self._reset)
 
     def _bind_keys(self) -> None:
@@ -124,6 +132,10 @@ class GenesWidget(Dock):
         """The threshold, with the display that resets itself."""
         self.genes.threshold.setValue(THRESHOLD)
         self.genes.only_reliable.setChecked(False)
+
+    def _remember_display(self, settings: DisplaySettings) -> None:
+        rounded = replace(settings, opacity=round(settings.opacity, 3))
+        self.remembered.set(**remembered_values("genes", vars(rounded)))
 
     def _set_threshold(self, threshold: float) -> None:
         """What is not reliable is grey in every tab, and in the next session."""
