@@ -24,11 +24,11 @@ from napari_nh2st.analysis import StainProfile, slide_stain
 from napari_nh2st.cli import error_log, main
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import engine
+from napari_nh2st.inference.slide_facts import tissue_facts
 from napari_nh2st.model import read_config
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
-from napari_nh2st.widgets.predict.slide_facts import tissue_facts
 from small_configs import PANEL
 from small_models import small_model
 

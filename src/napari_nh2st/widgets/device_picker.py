@@ -1,13 +1,13 @@
-"""On which device a prediction or a training runs."""
+"""Picker of the device that a prediction or a training runs on."""
 
 from collections.abc import Callable
 from typing import Any
 
-from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.child_jobs import Jobs
 
 _WHAT = Qt.ItemDataRole.ToolTipRole
@@ -38,7 +38,7 @@ class DevicePicker(QComboBox):
         super().__init__()
         self._jobs = jobs
         self._asked = False
-        self._worker: Any = None
+        self._asking = Background(self)
         self.addItems(["auto", "cpu"])
         self.setToolTip("auto takes a GPU where there is one")
         self.currentTextChanged.connect(lambda _name: self.changed.emit())
@@ -49,10 +49,6 @@ class DevicePicker(QComboBox):
 
     def show_value(self, name: str) -> None:
         """Show a device, whether or not it was found on this machine."""
-        self.choose(name)
-
-    def choose(self, name: str) -> None:
-        """Take a device, and keep it in the list."""
         if self.findText(name) < 0:
             self.addItem(name)
         self.setCurrentText(name)
@@ -61,21 +57,9 @@ class DevicePicker(QComboBox):
         """Show the list; at first, ask for the devices as well."""
         super().showPopup()
         jobs = self._jobs()
-        if not self._asked and self._worker is None and jobs is not None:
-            self._worker = create_worker(
-                jobs.run,
-                "devices",
-                _connect={
-                    "yielded": self._offer,
-                    # Silently: the next opening asks again.
-                    "errored": self._on_ended,
-                    "finished": self._on_ended,
-                },
-                _ignore_errors=True,
-            )
-
-    def _on_ended(self, _error: Any = None) -> None:
-        self._worker = None
+        if not self._asked and not self._asking.is_busy and jobs is not None:
+            # An error is not shown: the next opening asks again.
+            self._asking.start(jobs.run, "devices", done=self._offer)
 
     def _offer(self, found: tuple[dict[str, str], dict[str, str]]) -> None:
         self._asked = True

@@ -1,11 +1,10 @@
-"""Which model: bundled, a folder, or on the Hugging Face Hub; with its card one click away."""
+"""Picker of a model: bundled, a folder, or on the Hugging Face Hub; its card is a click away."""
 
 import contextlib
 import html
 from pathlib import Path
 from typing import Any
 
-from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -24,6 +23,7 @@ from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import bundled_models, find_config, find_model, is_hub_id
 from napari_nh2st.training.known_models import known_models, model_news, remember_model
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.card_browser import CardBrowser
 from napari_nh2st.widgets.labels import MarkupLabel
 
@@ -50,6 +50,7 @@ class ModelPicker(QWidget):
         super().__init__(parent)
         self.config: ModelConfig | None = None
         self._folder: Path | None = None
+        self._fetching = Background(self)
         self.name = QComboBox()
         self.name.setEditable(True)
         self.name.addItems(known_models())
@@ -145,24 +146,14 @@ class ModelPicker(QWidget):
         self.note.setMinimumHeight(self.note.heightForWidth(max(self.note.width(), 160)))
 
     def _on_changed(self) -> None:
+        self._fetching.stop()
         if is_hub_id(self.text):
             self._show(None, "Asking the Hugging Face Hub for its card …")
-            create_worker(
-                _fetched,
-                self.text,
-                # A method of the widget: Qt calls none of those once the widget is gone.
-                _connect={"returned": self._on_fetched},
-                _ignore_errors=True,
-            )
+            self._fetching.start(_looked_up, self.text, done=lambda found: self._show(*found))
         elif self.text:
             self._show(*_looked_up(self.text))
         else:
             self._show(None, "No model is bundled with this version: choose a folder.")
-
-    def _on_fetched(self, fetched: "tuple[str, _Found]") -> None:
-        name, found = fetched
-        if name == self.text:
-            self._show(*found)
 
     def _show(self, folder: Path | None, note: str, config: ModelConfig | None = None) -> None:
         self._folder, self.config = folder, config
@@ -199,10 +190,6 @@ def _looked_up(name: str) -> _Found:
     except InputError as error:
         return None, html.escape(str(error)), None
     return folder, _in_words(config), config
-
-
-def _fetched(name: str) -> tuple[str, _Found]:
-    return name, _looked_up(name)
 
 
 def _in_words(config: ModelConfig) -> str:

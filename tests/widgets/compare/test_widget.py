@@ -921,7 +921,7 @@ def test_devices_are_asked_for_again_where_the_process_was_ended(
     picker = widget.device
     for count in (2, 4, 4):  # "auto" and "cpu" at first
         picker.showPopup()
-        qtbot.waitUntil(lambda: picker._worker is None, timeout=20_000)
+        qtbot.waitUntil(lambda: not picker._asking.is_busy, timeout=20_000)
         assert picker.count() == count
     picker.hidePopup()
     assert asked == ["devices", "devices"]

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QMessageBox
 from array_slides import write_tiff
 from local_jobs import LocalJobs
 from napari_nh2st.cache import cache_folder
+from napari_nh2st.inference.slide_facts import TissueFacts
 from napari_nh2st.jobs.prediction import Values
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.regions import polygons_on_slide
@@ -185,7 +186,7 @@ def test_turning_the_resolution_looks_at_the_slide_once(
 
     def look(slide: Any, _config: Any) -> Any:
         looked.append(slide.mpp)
-        return slide_facts.TissueFacts(0.5, None)
+        return TissueFacts(0.5, None)
 
     monkeypatch.setattr(slide_facts, "tissue_facts", look)
     for step in range(20):

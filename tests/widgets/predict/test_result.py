@@ -9,7 +9,7 @@ from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.domains import shows_domains
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.predict.result import PredictionResult
 
 
@@ -28,10 +28,10 @@ def test_predict_shows_the_chosen_gene_instead_of_domains_without_the_genes_dock
     labels = np.arange(prediction.n_obs) % 2 + 1
     found = NamedDomains(labels, ("1", "2"), pd.DataFrame(columns=["domain", "gene", "score"]))
     domains = session.domains.draw(heatmap, found)
-    current = CurrentPrediction(viewer)
-    result = PredictionResult(viewer, current)
+    connections = Connections()
+    result = PredictionResult(session, connections)
     qtbot.addWidget(result)
-    current.follow()
+    connections.open()
     result.gene.setCurrentText("KRT19")
     assert visible(viewer) == ["C6", heatmap.layer.name]
     assert not shows_domains(prediction)
@@ -39,4 +39,4 @@ def test_predict_shows_the_chosen_gene_instead_of_domains_without_the_genes_dock
     assert visible(viewer) == ["C6", domains.name]
     session.show_gene("KRT19")
     assert visible(viewer) == ["C6", heatmap.layer.name], "also the gene that it shows already"
-    current.close()
+    connections.close()

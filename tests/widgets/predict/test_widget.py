@@ -315,7 +315,7 @@ def test_what_is_selected_is_exported_and_its_genes_are_offered(
     viewer.layers.selection.active = second.layer
     assert widget.export.isEnabled()
     assert widget.gene.currentText() == "ERBB2"
-    picker = widget.current.picker
+    picker = widget.result.heatmap
     picker.activated.emit(picker.findText(first.layer.name))
     assert (first.layer.visible, second.layer.visible) == (True, False)
     viewer.layers.clear()
@@ -340,8 +340,6 @@ def test_a_widget_that_is_opened_anew_goes_on_with_the_heatmap_that_is_there(
     widget.gene.setCurrentText("VIM")
     layer = viewer.layers[-1]
     widget.close_down()
-    del widget.current
-    gc.collect()
 
     another = PredictWidget(viewer)
     qtbot.addWidget(another)
@@ -699,6 +697,68 @@ def test_devices_that_are_there_are_offered_and_the_others_say_why_not(
 
 def test_the_model_note_says_untrained(widget: PredictWidget) -> None:
     assert "UNTRAINED" in widget.model.note.text()
+
+
+_CLOSED_DURING_LOOK = """
+import sys
+import threading
+from pathlib import Path
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.widgets.predict import slide_facts
+from napari_nh2st.widgets.predict.widget import PredictWidget
+
+began = threading.Event()
+look = slide_facts.tissue_facts
+
+
+def slow_look(*args):
+    began.set()
+    threading.Event().wait(1)
+    return look(*args)
+
+
+slide_facts.tissue_facts = slow_look
+application = QApplication([])
+viewer = ViewerModel()
+((data, attributes, _),) = read_slide(Path(sys.argv[1]), mpp=1.0)
+viewer.add_image(data, **attributes)
+widget = PredictWidget(viewer)
+
+
+def close() -> None:
+    if began.is_set():
+        widget.close()
+        application.quit()
+
+
+timer = QTimer()
+timer.timeout.connect(close)
+timer.start(10)
+application.exec()
+del widget, application
+"""
+
+
+def test_a_window_that_is_closed_while_the_slide_is_looked_at_ends_cleanly(
+    slide_path: Path,
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _CLOSED_DURING_LOOK, str(slide_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, "deleted" in ended.stderr, "Error" in ended.stderr) == (
+        0,
+        False,
+        False,
+    ), ended.stderr
 
 
 def test_widgets_and_reader_import_without_torch() -> None:

@@ -1,13 +1,13 @@
-"""*Forget kept results*: says how much there is, asks, and deletes it in a thread."""
+"""*Forget kept results*: measures them, asks, and deletes them in a thread."""
 
 from pathlib import Path
 
-from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.inference.store import forget_oldest, kept_stores, stored_bytes
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.notifications import show_error, show_info
 
 
@@ -26,7 +26,8 @@ class ForgetButton(QPushButton):
         super().__init__("Forget kept results…", parent)
         self.setToolTip("Delete what was kept: the next run computes all tiles again")
         self._may_be_used = True
-        self._is_busy = False
+        self._work = Background(self)
+        self._work.busy_changed.connect(lambda _: self._enable())
         self.clicked.connect(self._measure)
 
     def allow(self, allowed: bool) -> None:
@@ -35,17 +36,14 @@ class ForgetButton(QPushButton):
         self._enable()
 
     def _enable(self) -> None:
-        self.setEnabled(self._may_be_used and not self._is_busy)
+        self.setEnabled(self._may_be_used and not self._work.is_busy)
 
     def _measure(self) -> None:
-        self._is_busy = True
-        self._enable()
-        create_worker(
+        self._work.start(
             kept_sizes,
             cache_folder("predictions"),
-            # Methods of the widget: Qt calls none of those once the widget is gone.
-            _connect={"returned": self._on_measured, "errored": self._on_failed},
-            _ignore_errors=True,
+            done=self._on_measured,
+            failed=self._on_failed,
         )
 
     def _on_measured(self, sizes: list[int]) -> None:
@@ -54,16 +52,13 @@ class ForgetButton(QPushButton):
         elif not sizes:
             show_info("There are no kept results.")
         elif self._is_wanted(sizes):
-            create_worker(
+            self._work.start(
                 forget_oldest,
                 cache_folder("predictions"),
                 0,
-                _connect={"returned": self._on_forgotten, "errored": self._on_failed},
-                _ignore_errors=True,
+                done=self._on_forgotten,
+                failed=self._on_failed,
             )
-            return
-        self._is_busy = False
-        self._enable()
 
     def _is_wanted(self, sizes: list[int]) -> bool:
         predictions = "1 prediction" if len(sizes) == 1 else f"{len(sizes)} predictions"
@@ -76,16 +71,12 @@ class ForgetButton(QPushButton):
         return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _on_forgotten(self, _nothing: None = None) -> None:
-        self._is_busy = False
-        self._enable()
         self.forgotten.emit()
         left = kept_stores(cache_folder("predictions"))
         busy = " but for those that another napari uses" if left else ""
         show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
 
     def _on_failed(self, error: Exception) -> None:
-        self._is_busy = False
-        self._enable()
         show_error(f"The kept results could not be deleted: {error}")
 
 

@@ -1,19 +1,16 @@
 """Result of a prediction: the current heatmap, its shown gene, and what to do with it next."""
 
-from typing import TYPE_CHECKING
-
 from anndata import AnnData
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QWidget
 from superqt import QSearchableComboBox
 from superqt.utils import signals_blocked
 
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.session import Session
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.dock import open_dock
+from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.prediction_export import PredictionExport
-
-if TYPE_CHECKING:
-    import napari
 
 _NOT_KNOWN = "reliability not known"
 
@@ -23,13 +20,15 @@ class PredictionResult(QWidget):
 
     Parameters
     ----------
-    napari_viewer
-        The viewer it is docked in.
-    current
-        The prediction; whoever made it calls its ``follow`` and ``close``.
+    session
+        Has the prediction.
+    connections
+        Of the dock.
 
     Attributes
     ----------
+    heatmap
+        Picker of the current heatmap.
     gene
         The gene that the heatmap shows; best first.
     open_genes, export
@@ -37,41 +36,38 @@ class PredictionResult(QWidget):
     """
 
     def __init__(
-        self,
-        napari_viewer: "napari.Viewer",
-        current: CurrentPrediction,
-        parent: QWidget | None = None,
+        self, session: Session, connections: Connections, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self.viewer = napari_viewer
-        self.current = current
+        self.session = session
+        self.heatmap = HeatmapPicker(session, connections)
         self.gene = QSearchableComboBox()
         self.gene.setToolTip("Gene to show; type to search. The Genes widget has more")
         self.open_genes = QPushButton("Genes…")
         self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
-        self.export = PredictionExport(current.session, current.connections)
+        self.export = PredictionExport(session, connections)
         shown = QHBoxLayout()
         shown.addWidget(self.gene, 1)
         shown.addWidget(self.open_genes)
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        layout.addRow("Heatmap", current.picker)
+        layout.addRow("Heatmap", self.heatmap)
         layout.addRow("Show gene", shown)
         layout.addRow(self.export)
-        self.open_genes.clicked.connect(lambda: open_dock(self.viewer, "Genes"))
+        self.open_genes.clicked.connect(lambda: open_dock(session.viewer, "Genes"))
         self.gene.currentTextChanged.connect(self._on_chosen)
-        current.changed.connect(self._on_current)
-        current.shown.connect(self._on_shown)
-        self._on_current()
+        connections.add(session.heatmap_changed, self._show_genes)
+        connections.add(session.gene_changed, self._show_gene)
+        connections.when_opened(self._show_genes)
 
     def gene_for(self, prediction: AnnData) -> str:
         """The gene to show of a new prediction: the one shown now if it has it, else its best."""
         chosen = self.gene.currentText()
         return chosen if chosen in prediction.var_names else _best_first(prediction)[0]
 
-    def _on_current(self) -> None:
-        heatmap = self.current.heatmap
+    def _show_genes(self) -> None:
+        heatmap = self.session.heatmap
         with signals_blocked(self.gene):
             self.gene.clear()
             if heatmap is not None:
@@ -82,15 +78,15 @@ class PredictionResult(QWidget):
                     self.gene.setItemData(row, text, Qt.ItemDataRole.ToolTipRole)
                 self.gene.setCurrentText(heatmap.gene)
 
-    def _on_shown(self, gene: str) -> None:
+    def _show_gene(self, gene: str) -> None:
         """The gene was switched elsewhere."""
         with signals_blocked(self.gene):
             self.gene.setCurrentText(gene)
 
     def _on_chosen(self, gene: str) -> None:
-        heatmap = self.current.heatmap
-        if heatmap is not None and gene in heatmap.prediction.var_names:
-            self.current.show_gene(gene)
+        prediction = self.session.prediction
+        if prediction is not None and gene in prediction.var_names:
+            self.session.show_gene(gene)
 
 
 def _best_first(prediction: AnnData) -> list[str]:

@@ -20,9 +20,9 @@ from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Loading
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
+from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.child_jobs import Jobs, JobThread
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.predict.run import Box, PredictionRun
 from napari_nh2st.widgets.run_controls import RunControls
@@ -46,8 +46,8 @@ class PredictionRunner(QObject):
 
     Parameters
     ----------
-    current
-        The viewer's predictions; the new one becomes the current one.
+    session
+        Of the viewer: the new prediction becomes its current one.
     controls
         Shows how far it is.
     first_gene
@@ -69,7 +69,7 @@ class PredictionRunner(QObject):
 
     def __init__(
         self,
-        current: CurrentPrediction,
+        session: Session,
         controls: RunControls,
         first_gene: Callable[[AnnData], str],
         view_box: Callable[[Image | None], Box | None],
@@ -79,7 +79,7 @@ class PredictionRunner(QObject):
         self.slide_layer: Image | None = None
         self.run: PredictionRun | None = None
         self.thread_of_job = JobThread(self)
-        self._current = current
+        self._session = session
         self._controls = controls
         self._first_gene = first_gene
         self._view_box = view_box
@@ -187,11 +187,11 @@ class PredictionRunner(QObject):
         # After the layer is there: a notification takes its time to be drawn as well.
         notices = [notice for notice in event.notices if notice not in self._foreseen]
         QTimer.singleShot(0, lambda: _warn(notices))
-        if self.slide_layer in self._current.viewer.layers:
+        if self.slide_layer in self._session.viewer.layers:
             self._filled = self._show_on(self.slide_layer, event.prediction)
             self._filled.is_filling = True
             self._filled.layer.metadata[STOPPED_KEY] = self._choice
-            self._current.choose(self._filled)
+            self._session.heatmap = self._filled
         before = f"; {event.done:,} of them were computed before" if event.done else ""
         self._controls.show_progress(
             event.done,
@@ -205,7 +205,7 @@ class PredictionRunner(QObject):
 
         It is new where there is no former one, or where the user named that to keep it.
         """
-        session = self._current.session
+        session = self._session
         heatmap = session.made_for(slide_layer)
         if heatmap is None:
             heatmap = session.add_heatmap(slide_layer, prediction, self._first_gene(prediction))
@@ -229,7 +229,7 @@ class PredictionRunner(QObject):
 
     def _refresh(self, filling: bool = False) -> None:
         self._refreshed = time.monotonic()
-        if self._filled is not None and self._filled.layer in self._current.viewer.layers:
+        if self._filled is not None and self._filled.layer in self._session.viewer.layers:
             self._filled.refresh(filling=filling)
             self._filled.filled.emit()
 

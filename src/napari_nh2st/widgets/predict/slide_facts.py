@@ -1,41 +1,21 @@
-"""What is known of the picked slide: vendor, size, µm/px, tissue, and an unusual stain."""
+"""Facts about the picked slide: vendor, size, µm/px, tissue, and an unusual stain."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from napari.qt.threading import create_worker
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_nh2st.errors import InputError
-from napari_nh2st.inference.notices import scale_notices, slide_notices, stain_fit
+from napari_nh2st.inference.notices import scale_notices, slide_notices
+from napari_nh2st.inference.slide_facts import TissueFacts, slide_summary, tissue_facts
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.labels import PlainLabel
 
 _MS_BEFORE_LOOKING = 300
 _NARROWEST = 160
 """Pixels."""
-
-
-@dataclass(frozen=True)
-class TissueFacts:
-    """What takes a moment to find out about a slide.
-
-    Parameters
-    ----------
-    tissue
-        Share of the slide that is tissue; None where it could not be told.
-    notice
-        A sentence where the stain is not what the model saw; None where it is, or where the model
-        does not say what it saw.
-    """
-
-    tissue: float | None
-    notice: str | None
 
 
 class SlideFacts(QWidget):
@@ -69,10 +49,7 @@ class SlideFacts(QWidget):
         self._found: TissueFacts | None = None
         self._asked: tuple[Any, ...] | None = None
         # A box of numbers that is turned gives many values: the last one is looked at.
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_MS_BEFORE_LOOKING)
-        self._timer.timeout.connect(self._look)
+        self._looking = Background(self, debounce_ms=_MS_BEFORE_LOOKING)
 
     def show_slide(
         self, slide: Slide | None, config: ModelConfig | None, pitch_um: float | None = None
@@ -90,8 +67,9 @@ class SlideFacts(QWidget):
         self._slide, self._config, self._pitch_um = slide, config, pitch_um
         if asked != self._asked:
             self._asked, self._found = asked, None
+            self._looking.stop()
             if slide is not None and slide.mpp is not None and slide.brightfield:
-                self._timer.start()
+                self._looking.start(tissue_facts, slide, config, done=self._on_found)
         self._show()
 
     def foreseen(self) -> list[str]:
@@ -106,22 +84,7 @@ class SlideFacts(QWidget):
             notices.append(self._found.notice)
         return notices
 
-    def _look(self) -> None:
-        if self._slide is not None:
-            create_worker(
-                _asked_and_found,
-                self._asked,
-                self._slide,
-                self._config,
-                # A method of the widget: Qt calls none of those once the widget is gone.
-                _connect={"returned": self._on_found},
-                _ignore_errors=True,
-            )
-
-    def _on_found(self, asked_and_found: tuple[Any, TissueFacts]) -> None:
-        asked, found = asked_and_found
-        if asked != self._asked or self._slide is None:
-            return
+    def _on_found(self, found: TissueFacts) -> None:
         self._found = found
         self._show()
         self.known.emit(found)
@@ -133,7 +96,7 @@ class SlideFacts(QWidget):
         else:
             found = self._found or TissueFacts(None, None)
             tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
-            self.facts.setText(_in_words(self._slide) + tissue)
+            self.facts.setText(slide_summary(self._slide) + tissue)
             notices = self.foreseen()
             if self._slide.mpp is None:
                 notices.append("Its µm/px is not recorded: give it above (▾ offers usual values).")
@@ -153,35 +116,6 @@ class SlideFacts(QWidget):
             label.setMinimumHeight(max(height, 0))  # -1 without a text
 
 
-def _asked_and_found(
-    asked: Any, slide: Slide, config: ModelConfig | None
-) -> tuple[Any, TissueFacts]:
-    return asked, tissue_facts(slide, config)
-
-
-def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
-    """Look at the tissue of a slide and at its stain; reads coarse levels only."""
-    from napari_nh2st.tiles import find_tissue
-
-    try:
-        mask = find_tissue(slide)
-        share = float(np.mean(mask.tissue))
-        return TissueFacts(share, None if config is None else stain_fit(slide, config, mask).notice)
-    except (InputError, OSError):  # whoever predicts it says what is wrong
-        return TissueFacts(None, None)
-
-
 def _stain_of(config: ModelConfig | None) -> Any:
     """What of a model the notice depends on."""
     return None if config is None else (config.name, config.mpp, config.weights.get("sha256"))
-
-
-def _in_words(slide: Slide) -> str:
-    height, width = slide.shape
-    words = [slide.vendor]
-    if slide.mpp is None:
-        words.append(f"{width:,} × {height:,} px, µm/px not recorded")
-    else:
-        um = (width * slide.mpp[1], height * slide.mpp[0])
-        words += [f"{um[0] / 1000:.3g} × {um[1] / 1000:.3g} mm", f"µm/px: {slide.mpp_source}"]
-    return " · ".join(words)

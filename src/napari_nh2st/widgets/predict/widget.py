@@ -21,7 +21,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY, id_of
 from napari_nh2st.layers.scale_preview import ScalePreview
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.session import Session
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.folded import Folded
@@ -92,11 +92,11 @@ class PredictWidget(Dock):
         self.run.setToolTip("Predict the slide, what is in view first (F5)")
         self.cancel.setToolTip("Stop after the batch under way; the heatmap stays (Shift+F5)")
         self.bar.setToolTip("Tiles done")
-        self.current = CurrentPrediction(napari_viewer)
-        self.result = PredictionResult(napari_viewer, self.current)
+        self.session = Session.of(napari_viewer)
+        self.result = PredictionResult(self.session, self.connections)
         self.gene, self.export = self.result.gene, self.result.export
         self.runner = PredictionRunner(
-            self.current, self.controls, self.result.gene_for, self._view_box, self
+            self.session, self.controls, self.result.gene_for, self._view_box, self
         )
         self._status_of = ""  # id of the slide layer that status and bar are about
         self._lay_out()
@@ -115,11 +115,9 @@ class PredictWidget(Dock):
         self.bind_key("Shift+F5", self.cancel)
         self.settings.forget.forgotten.connect(self._on_forgotten)
         self.settings.reset.clicked.connect(self.reset_settings)
-        self.current.changed.connect(self._name_run_button)
+        self.connect_to(self.session.heatmap_changed, self._name_run_button)
         self.runner.ended.connect(self._on_ended)
-        self.connections.when_opened(self.current.follow)
         self.connections.when_opened(self._on_slide)
-        self.connections.when_closed(self.current.close)
         self._is_remembering = False
         self._on_model(self.model.config)
         self.open()
@@ -130,12 +128,12 @@ class PredictWidget(Dock):
     @property
     def heatmap(self) -> Heatmap | None:
         """The heatmap that is selected, or the last."""
-        return self.current.heatmap
+        return self.session.heatmap
 
     @property
     def prediction(self) -> AnnData | None:
         """Its prediction."""
-        return self.current.prediction
+        return self.session.prediction
 
     @property
     def is_running(self) -> bool:
@@ -258,7 +256,7 @@ class PredictWidget(Dock):
     def _name_run_button(self) -> None:
         """*Continue* where the next run would go on with the one that was stopped."""
         layer = self.slide.layer
-        heatmap = self.current.made_for(layer) if layer is not None else None
+        heatmap = self.session.made_for(layer) if layer is not None else None
         goes_on = False
         if heatmap is not None and not self.is_running and self.settings.keep.isChecked():
             try:

@@ -1,0 +1,51 @@
+"""Facts about a slide before it is predicted: its size, its tissue, and whether its stain fits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.notices import stain_fit
+from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.slide import Slide
+
+
+@dataclass(frozen=True)
+class TissueFacts:
+    """What takes a moment to find out about a slide.
+
+    Parameters
+    ----------
+    tissue
+        Share of the slide that is tissue; None where it could not be told.
+    notice
+        A sentence where the stain is not what the model saw; None where it is, or where the model
+        does not say what it saw.
+    """
+
+    tissue: float | None
+    notice: str | None
+
+
+def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
+    """Look at the tissue of a slide and at its stain; reads coarse levels only."""
+    from napari_nh2st.tiles import find_tissue
+
+    try:
+        mask = find_tissue(slide)
+        share = float(np.mean(mask.tissue))
+        return TissueFacts(share, None if config is None else stain_fit(slide, config, mask).notice)
+    except (InputError, OSError):  # whoever predicts it says what is wrong
+        return TissueFacts(None, None)
+
+
+def slide_summary(slide: Slide) -> str:
+    """Vendor, size, and where the µm/px is from."""
+    height, width = slide.shape
+    parts = [slide.vendor]
+    if slide.mpp is None:
+        parts.append(f"{width:,} × {height:,} px, µm/px not recorded")
+    else:
+        um = (width * slide.mpp[1], height * slide.mpp[0])
+        parts += [f"{um[0] / 1000:.3g} × {um[1] / 1000:.3g} mm", f"µm/px: {slide.mpp_source}"]
+    return " · ".join(parts)
