@@ -136,7 +136,7 @@ def test_a_day_with_a_slide(
     compare = window.dock("Compare")
     viewer.layers.selection.active = slide_layer
     compare.load(first.expression)
-    window.until(lambda: compare.section.measured is not None and not compare.section.is_reading)
+    window.until(lambda: compare.section is not None and not compare.measured.is_reading)
     window.picture("measured")
     compare.start()
     window.until(lambda: not compare.is_running)

@@ -17,7 +17,7 @@ from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Section, SpotChoice, read_sections, read_spots
 from napari_nh2st.spots.choice import NO_CHOICE, Parts, SpotOption
 from napari_nh2st.widgets import child_jobs
-from napari_nh2st.widgets.compare import on_slide
+from napari_nh2st.widgets.compare import measured_controls
 from napari_nh2st.widgets.compare import widget as compare_module
 from napari_nh2st.widgets.compare.widget import CompareWidget
 from napari_nh2st.widgets.part_choice import PartChoice
@@ -85,7 +85,7 @@ def test_compare_asks_which_section_and_compares_that(
     tmp_path: Path,
 ) -> None:
     errors: list[str] = []
-    for module in (compare_module, on_slide):
+    for module in (compare_module, measured_controls):
         monkeypatch.setattr(module, "show_error", errors.append)
     monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
     widget = CompareWidget(viewer)
@@ -96,24 +96,24 @@ def test_compare_asks_which_section_and_compares_that(
     viewer.add_image(data, **attributes)
 
     def read() -> None:
-        qtbot.waitUntil(lambda: not widget.section.is_reading, timeout=30_000)
+        qtbot.waitUntil(lambda: not widget.measured.is_reading, timeout=30_000)
 
     widget.load(expression)
     read()
-    parts = widget.source.parts
-    assert (errors, widget.section.measured) == ([], None)
-    assert widget.source.summary.text() == "both.h5ad holds 2 sections: choose one."
+    parts = widget.measured.source.parts
+    assert (errors, widget.section) == ([], None)
+    assert widget.measured.source.summary.text() == "both.h5ad holds 2 sections: choose one."
     assert names_in(parts.lists["library"]) == ["A", "B"]
     assert parts.lists["library"].currentIndex() == -1
-    assert widget.source.clear.isEnabled()
+    assert widget.measured.source.clear.isEnabled()
     for name in ("A", "B"):  # and another one afterwards
         choose(parts, "library", name)
         read()
         expected = read_spots(expression, library=name)
-        assert widget.section.measured is not None
-        np.testing.assert_array_equal(widget.section.places, expected.obsm["spatial"])
+        assert widget.section is not None
+        np.testing.assert_array_equal(widget.section.positions, expected.obsm["spatial"])
         assert parts.lists["library"].currentText() == name
-    widget.run.click()
+    widget.controls.run.click()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
     assert errors == []
     assert widget.compared is not None
@@ -124,9 +124,9 @@ def test_compare_asks_which_section_and_compares_that(
     # What is asked for is not what lies on the slide still.
     widget.load(expression)
     read()
-    assert widget.section.measured is not None
+    assert widget.section is not None
     assert widget.section.measured.choice == SpotChoice(library="B")
-    widget.run.click()
+    widget.controls.run.click()
     assert not widget.is_running
     assert errors == ["The measured ST holds several sections: choose one first."]
     choose(parts, "library", "B")
@@ -137,7 +137,6 @@ def test_compare_asks_which_section_and_compares_that(
     qtbot.addWidget(table)
     table.add_from_layers()
     assert [row.choice for row in table.rows.all] == [SpotChoice(library="B")]
-    table.close_down()
     qtbot.waitUntil(lambda: not table.checks.is_busy, timeout=30_000)
     widget.remove()
     assert parts.isHidden()
@@ -176,5 +175,4 @@ def test_train_asks_which_section_and_keeps_it_in_the_table(
     assert [s.library for s in read_sections(tmp_path / "sections.csv")] == ["B", "A"]
     table.take_back()
     assert table.rows[0].choice == NO_CHOICE
-    table.close_down()
     checked()

@@ -77,12 +77,6 @@ COMPARISON_KEY = "nh2st_comparison"
 COMPARISON_KIND_KEY = "nh2st_comparison_kind"
 """Values of a comparison that points show: ``"measured"``, ``"predicted"`` or ``"residual"``."""
 
-KEPT_KEY = "nh2st_kept"
-"""Measured ST that was loaded and, where there is one, its comparison."""
-
-FOLLOWER_KEY = "nh2st_follower"
-"""Weak reference to what goes on with a layer of measured ST, in an open dock."""
-
 SPOTS_PATH_KEY = "nh2st_spots_path"
 """Path of the measured ST, as :func:`~napari_nh2st.spots.read_spots` takes it."""
 

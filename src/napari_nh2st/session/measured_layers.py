@@ -1,12 +1,11 @@
-"""Measured spots in the viewer: what was measured, what was predicted there, and the difference."""
+"""Points layers of measured ST: measured values, predicted ones, and their difference."""
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from napari.components import ViewerModel
 from napari.layers import Image, Points
 from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
@@ -15,7 +14,10 @@ from napari_nh2st.layers.keys import COMPARISON_KIND_KEY
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.session.side_by_side import SideBySide
-from napari_nh2st.shown_text import for_qt
+from napari_nh2st.shown_text import for_qt, from_qt
+
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
 
 Kind = Literal["measured", "predicted", "residual"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -43,21 +45,19 @@ class MeasuredLayers:
     A kind's layer is made when it is first shown, and has the gene shown as its one feature:
     switching the gene changes that and the colours alone. What the user removes from the viewer
     stays away until it is asked for again. Spots cannot be edited, and stay on the slide layer
-    when that is moved.
+    when that is moved. Without a slide layer, there are values, and no layers.
 
     Parameters
     ----------
-    viewer
-        Gets the layers.
-    slide_layer
-        Spots lie where they are on it, whatever its transform.
-    metadata
-        Of every layer, for example where the spots were read from.
-    found
-        Layers that are there already, to go on with.
+    session
+        Its viewer gets the layers.
 
     Attributes
     ----------
+    slide_layer
+        Spots lie where they are on it, whatever its transform; None while it is not in the viewer.
+    slide_name
+        Name of that layer, also once it is gone; empty before the first.
     layers
         Those there are, by kind.
     gene
@@ -65,46 +65,77 @@ class MeasuredLayers:
     kind
         The one that is visible, unless they are side by side.
     is_trained
-        Whether what is predicted means something; else the names of its layers say so.
+        Whether predicted values mean something; else the names of their layers say so.
     limits
         (low, high) of each kind's colours; measured and predicted have the same.
-    beside_ended
-        Emitted when two kinds are not side by side any more because a layer was removed.
+    changed
+        Emitted when another gene or kind is shown, or when two kinds are side by side, or no more.
     """
 
-    beside_ended = Signal()
+    changed = Signal()
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        slide_layer: Image,
-        metadata: Mapping[str, Any] | None = None,
-        found: Mapping[Kind, Points] | None = None,
-    ) -> None:
-        self.viewer = viewer
-        self.slide_layer = slide_layer
-        self._metadata = dict(metadata or {})
-        self.layers: dict[Kind, Points] = dict(found or {})
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self.slide_layer: Image | None = None
+        self.slide_name = ""
+        self.layers: dict[Kind, Points] = {}
         self.gene = ""
         self.kind: Kind = "measured"
         self.is_trained = True
         self.limits: dict[Kind, tuple[float, float]] = {}
+        self._metadata: dict[str, Any] = {}
         self._values: dict[Kind, pd.DataFrame] = {}
         self._positions: NDArray[np.float64] = np.empty((0, 2))
         self._size = 1.0
         self._colored: dict[Kind, str] = {}
-        self._proposed: Points | None = None
-        self._beside: SideBySide | None = None
-        self._following = False
+        self._rings: Points | None = None
+        self._side_by_side: SideBySide | None = None
+
+    # --- on a slide, or not ---
+
+    def place_on(self, slide_layer: Image) -> None:
+        """Lie on a slide's layer from now on."""
+        self.slide_layer, self.slide_name = slide_layer, slide_layer.name
+        for name in _TRANSFORM:
+            getattr(slide_layer.events, name).connect(self._on_transform)
+        self._session.viewer.layers.events.removed.connect(self._on_removed)
         for layer in self.layers.values():
-            layer.editable = False
-            self._place(layer)
-        self.follow()
+            place(layer, placement_of(slide_layer))
+        self._show_values()
+
+    def adopt(self, kind: Kind, layer: Points) -> None:
+        """Go on with a layer that came from a file."""
+        self.layers[kind] = layer
+        self._follow(layer)
+        layer.editable = False
+        if self.slide_layer is not None:
+            place(layer, placement_of(self.slide_layer))
+        if layer.visible:
+            self.kind = kind
+            if not self.gene and layer.features.shape[1] == 1:
+                self.gene = from_qt(str(layer.features.columns[0]))
+
+    def remove(self) -> None:
+        """Take all layers out of the viewer, and leave the slide; the values stay."""
+        self.show_side_by_side(False)
+        self.show_rings(None)
+        self._drop(*list(self.layers))
+        if self.slide_layer is not None:
+            for name in _TRANSFORM:
+                getattr(self.slide_layer.events, name).disconnect(self._on_transform)
+            self._session.viewer.layers.events.removed.disconnect(self._on_removed)
+            self.slide_name, self.slide_layer = self.slide_layer.name, None
 
     # --- values and places ---
 
     def set_values(
-        self, values: Mapping[Kind, pd.DataFrame], positions: ArrayLike, pitch_px: float
+        self,
+        values: Mapping[Kind, pd.DataFrame],
+        positions: ArrayLike,
+        pitch_px: float,
+        *,
+        gene: str,
+        kind: Kind,
     ) -> None:
         """Show these kinds of values, and no others.
 
@@ -116,73 +147,43 @@ class MeasuredLayers:
             (spots, 2) (x, y) in full-resolution pixels.
         pitch_px
             Distance between spots.
+        gene, kind
+            Shown first.
         """
-        beside = self.is_beside
-        self.show_beside(False)
-        genes = next(iter(values.values())).columns
-        if self.gene not in genes:
-            self.gene = str(genes[0])
-        if self.kind not in values:
-            self.kind = "measured"
-        there = self._there()
-        fitting = [k for k in there if k in values and len(there[k].data) == len(values[k])]
-        self._drop(*[kind for kind in self.layers if kind not in fitting])
-        self._values = dict(values)
-        self._colored = {}
-        self._limit()
-        self.move(positions, pitch_px)
-        for kind, layer in self._there().items():
-            layer.name = self._name(kind)
-        self._make(self.kind)
-        self._show_only(self.kind)
-        for kind in self._there():
-            self._color(kind)
-        self.show_beside(beside and "predicted" in values)
-
-    def move(self, positions: ArrayLike, pitch_px: float) -> None:
-        """Put the spots elsewhere."""
+        self.gene, self.kind = gene, kind
+        self._values, self._colored = dict(values), {}
         self._positions, self._size = _on_layer(positions), _SPOT * pitch_px
-        for layer in self._there().values():
-            if not np.array_equal(layer.data, self._positions):
-                layer.data = self._positions
-            if not np.all(layer.size == self._size):
-                layer.size = self._size
+        self._limit()
+        self._show_values()
 
-    def propose(self, positions: ArrayLike | None, pitch_px: float = 1.0) -> None:
+    def show_rings(self, positions: ArrayLike | None, pitch_px: float = 1.0) -> None:
         """Show as rings where spots might lie; None for no longer."""
-        if self._proposed is not None and self._proposed in self.viewer.layers:
-            self.viewer.layers.remove(self._proposed)
-        self._proposed = None
-        if positions is not None:
-            selected = set(self.viewer.layers.selection)
-            active = self.viewer.layers.selection.active
-            self._proposed = self.viewer.add_points(
-                _on_layer(positions),
-                name="proposed places",
-                face_color="transparent",
-                border_color=_PROPOSED,
-                border_width=0.12,
-                size=_SPOT * pitch_px,
-                **placement_of(self.slide_layer),
-            )
-            self._proposed.editable = False
-            # Rings are to be looked at: what the user has selected stays selected.
-            self.viewer.layers.selection.active = active
-            self.viewer.layers.selection = selected
+        layers = self._session.viewer.layers
+        if self._rings is not None and self._rings in layers:
+            layers.remove(self._rings)
+        self._rings = None
+        if positions is None or self.slide_layer is None:
+            return
+        selected, active = set(layers.selection), layers.selection.active
+        self._rings = self._session.viewer.add_points(
+            _on_layer(positions),
+            name="proposed places",
+            face_color="transparent",
+            border_color=_PROPOSED,
+            border_width=0.12,
+            size=_SPOT * pitch_px,
+            **placement_of(self.slide_layer),
+        )
+        self._rings.editable = False
+        # Rings are to be looked at: what the user has selected stays selected.
+        layers.selection.active = active
+        layers.selection = selected
 
-    def note(self, metadata: Mapping[str, Any]) -> None:
-        """Put something more into the metadata of every layer, also of those still to come."""
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Add to the metadata of every layer, also of those still to come."""
         self._metadata |= metadata
         for layer in self._there().values():
             layer.metadata.update(metadata)
-
-    def remove(self) -> None:
-        """Take all layers out of the viewer."""
-        self.show_beside(False)
-        self.propose(None)
-        self._drop(*list(self.layers))
-        self._values = {}
-        self.let_go()
 
     # --- what is shown ---
 
@@ -193,65 +194,46 @@ class MeasuredLayers:
         for kind, layer in self._there().items():
             layer.name = self._name(kind)
             self._color(kind)
+        self.changed.emit()
 
     def show_kind(self, kind: Kind) -> None:
         """Show one kind of values; side by side, the one beside the measured."""
         self.kind = kind
         self._make(kind)
-        if self._beside is None:
+        if self._side_by_side is None:
             self._show_only(kind)
         elif (second := self._second()) is not None:
-            self._beside.change(second)
+            self._side_by_side.change(second)
+        self.changed.emit()
 
     @property
-    def is_beside(self) -> bool:
+    def is_side_by_side(self) -> bool:
         """Whether two kinds are side by side."""
-        return self._beside is not None
+        return self._side_by_side is not None
 
-    def show_beside(self, beside: bool) -> None:
+    def show_side_by_side(self, wanted: bool) -> None:
         """Measured and predicted (or the residual) side by side on the slide, or one at a time."""
-        if beside == self.is_beside:
+        if wanted == self.is_side_by_side:
             return
-        if self._beside is not None:
-            ending, self._beside = self._beside, None
+        if self._side_by_side is not None:
+            ending, self._side_by_side = self._side_by_side, None
             ending.end()
             self._show_only(self.kind)
-            return
-        self._make("measured")
-        self._make("predicted")
-        second, first = self._second(), self._there().get("measured")
-        if self.slide_layer in self.viewer.layers and first is not None and second is not None:
-            self._beside = SideBySide(self.viewer, self.slide_layer)
-            self._beside.begin(first, second)
+        elif self.slide_layer is not None:
+            self._make("measured")
+            self._make("predicted")
+            second, first = self._second(), self._there().get("measured")
+            if first is not None and second is not None:
+                self._side_by_side = SideBySide(self._session, self.slide_layer)
+                self._side_by_side.begin(first, second)
+        self.changed.emit()
 
     def lie_on(self, layer: Image | None) -> bool:
         """Whether spots lie on a layer: the slide's, or the one beside it."""
-        beside = self._beside.copy if self._beside is not None else None
-        return layer is not None and layer in (self.slide_layer, beside)
+        beside = self._side_by_side.copy if self._side_by_side is not None else None
+        return layer is not None and (layer == self.slide_layer or layer == beside)
 
     # --- the viewer ---
-
-    def follow(self) -> None:
-        """Follow what happens to the layers in the viewer."""
-        if self._following:
-            return
-        self._following = True
-        for name in _TRANSFORM:
-            getattr(self.slide_layer.events, name).connect(self._on_transform)
-        self.viewer.layers.events.removed.connect(self._on_removed)
-        for layer in self.layers.values():
-            self._follow(layer)
-
-    def let_go(self) -> None:
-        """Follow it no more: the layers may be those of another widget."""
-        if not self._following:
-            return
-        self._following = False
-        for name in _TRANSFORM:
-            getattr(self.slide_layer.events, name).disconnect(self._on_transform)
-        self.viewer.layers.events.removed.disconnect(self._on_removed)
-        for layer in self.layers.values():
-            self._unfollow(layer)
 
     def _follow(self, layer: Points) -> None:
         layer.events.visible.connect(self._on_visible)
@@ -262,8 +244,9 @@ class MeasuredLayers:
         layer.events.editable.disconnect(self._on_editable)
 
     def _on_visible(self, _event: Any = None) -> None:
-        for kind in self._there():
-            self._color(kind)
+        if self._values:
+            for kind in self._there():
+                self._color(kind)
 
     def _on_editable(self, _event: Any = None) -> None:
         """Napari lets points be edited again whenever it goes back from 3D to 2D."""
@@ -271,28 +254,50 @@ class MeasuredLayers:
             layer.editable = False
 
     def _on_removed(self, _event: Any = None) -> None:
-        if self._beside is not None and not self._beside.is_whole:
-            self.show_beside(False)
-            self.beside_ended.emit()
+        if self._side_by_side is not None and not self._side_by_side.is_whole:
+            self.show_side_by_side(False)
 
     def _on_transform(self, _event: Any = None) -> None:
+        if self.slide_layer is None:
+            return
         there: list[Points] = list(self._there().values())
-        if self._proposed is not None:
-            there.append(self._proposed)
+        if self._rings is not None:
+            there.append(self._rings)
         for layer in there:
-            self._place(layer)
-        if self._beside is not None:
-            self._beside.follow_slide()
+            place(layer, placement_of(self.slide_layer))
+        if self._side_by_side is not None:
+            self._side_by_side.follow_slide()
 
     # --- inside ---
 
+    def _show_values(self) -> None:
+        """Bring the layers in line with the values and places."""
+        if not self._values or self.slide_layer is None:
+            return
+        beside = self.is_side_by_side
+        self.show_side_by_side(False)
+        there, n_spots = self._there(), len(self._positions)
+        fitting = [k for k in there if k in self._values and len(there[k].data) == n_spots]
+        self._drop(*[kind for kind in self.layers if kind not in fitting])
+        for kind, layer in self._there().items():
+            if not np.array_equal(layer.data, self._positions):
+                layer.data = self._positions
+            if not np.all(layer.size == self._size):
+                layer.size = self._size
+            layer.name = self._name(kind)
+        self._make(self.kind)
+        self._show_only(self.kind)
+        for kind in self._there():
+            self._color(kind)
+        self.show_side_by_side(beside and "predicted" in self._values)
+
     def _make(self, kind: Kind) -> None:
         """Add a kind's layer if it is not there."""
-        if kind not in self._values or kind in self._there():
+        if kind not in self._values or kind in self._there() or self.slide_layer is None:
             return
         if (former := self.layers.pop(kind, None)) is not None:  # removed by the user
             self._unfollow(former)
-        layer = self.viewer.add_points(
+        layer = self._session.viewer.add_points(
             self._positions,
             name=self._name(kind),
             features=self._features(kind),
@@ -338,26 +343,28 @@ class MeasuredLayers:
         return self._there().get("residual" if self.kind == "residual" else "predicted")
 
     def _there(self) -> dict[Kind, Points]:
-        return {kind: layer for kind, layer in self.layers.items() if layer in self.viewer.layers}
+        """Layers that are in the viewer, while the slide is."""
+        in_viewer = self._session.viewer.layers if self.slide_layer is not None else ()
+        return {kind: layer for kind, layer in self.layers.items() if layer in in_viewer}
 
     def _drop(self, *kinds: Kind) -> None:
-        there = self._there()
+        in_viewer = self._session.viewer.layers
         for kind in kinds:
-            if kind in there:
-                self.viewer.layers.remove(there[kind])
-            self.layers.pop(kind, None)
+            layer = self.layers.pop(kind)
+            self._unfollow(layer)
+            if layer in in_viewer:
+                in_viewer.remove(layer)
 
     def _limit(self) -> None:
         shown = {kind: table[self.gene].to_numpy() for kind, table in self._values.items()}
         together = [shown[kind] for kind in ("measured", "predicted") if kind in shown]
+        if not together:
+            return
         same = robust_limits(np.concatenate(together))
         self.limits = dict.fromkeys(shown, same)
         if "residual" in shown:
             _, most = robust_limits(np.abs(shown["residual"]))
             self.limits["residual"] = (-most, most)
-
-    def _place(self, layer: Points) -> None:
-        place(layer, placement_of(self.slide_layer))
 
 
 def _on_layer(positions: ArrayLike) -> NDArray[np.float64]:

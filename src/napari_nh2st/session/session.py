@@ -13,6 +13,7 @@ from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import DomainLayers
+from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signature, Signatures
@@ -34,6 +35,8 @@ class Session:
         Shows and hides the layers of predictions.
     pins, signatures, domains
         Layers of pinned genes and composites, of signatures, and of domains.
+    measured
+        Sections with measured ST, and their comparisons.
     display
         How genes are drawn.
     slides_changed
@@ -85,6 +88,7 @@ class Session:
         self.pins = Pins(self)
         self.signatures = Signatures(self)
         self.domains = DomainLayers(self)
+        self.measured = MeasuredSections(self)
         for layer in layers:
             self._watch(layer)
         self.slide = self.slides[-1] if self.slides else None

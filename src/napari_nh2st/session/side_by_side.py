@@ -1,13 +1,16 @@
 """Two kinds of values side by side, each on the slide."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
 from napari_nh2st.layers.keys import BESIDE_KEY
 from napari_nh2st.layers.tile_image import place, placement_of
-from napari_nh2st.session import Session
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_nh2st.session.session import Session
 
 
 class SideBySide:
@@ -18,8 +21,8 @@ class SideBySide:
 
     Parameters
     ----------
-    viewer
-        Shows them.
+    session
+        Its viewer shows them.
     slide_layer
         The slide.
 
@@ -29,20 +32,19 @@ class SideBySide:
         The slide's second layer.
     """
 
-    def __init__(self, viewer: ViewerModel, slide_layer: Image) -> None:
-        self.viewer = viewer
+    def __init__(self, session: "Session", slide_layer: Image) -> None:
+        viewer = session.viewer
+        self._session = session
         self.slide_layer = slide_layer
         data, attributes, _ = slide_layer.as_layer_data_tuple()
         name = f"{slide_layer.name} (beside)"
         # Without what is known of the slide: whoever looks for slides is to find the first alone.
         own = {"name": name, "visible": True, "metadata": {BESIDE_KEY: True}}
         self.copy = Image(data, **(attributes | own))
-        # Grid and camera have moved with napari 0.9.
-        self._grid = getattr(viewer, "canvas", viewer).grid
-        self._camera = getattr(viewer, "scene", viewer).camera
+        self._grid, self._camera = viewer.canvas.grid, viewer.scene.camera
         self._former_grid = (self._grid.enabled, self._grid.stride, self._grid.shape)
         self._former_view = (self._camera.center, self._camera.zoom)
-        Session.of(viewer).shown_layers.hide_pins()  # they hide the slide
+        session.shown_layers.hide_pins()  # they hide the slide
         self._order = list(viewer.layers)
         self._visible = {layer: layer.visible for layer in viewer.layers}
         self._shown: list[Layer] = []
@@ -50,11 +52,11 @@ class SideBySide:
     @property
     def is_whole(self) -> bool:
         """Whether all layers that it is made of are still in the viewer."""
-        return all(layer in self.viewer.layers for layer in self._shown)
+        return all(layer in self._session.viewer.layers for layer in self._shown)
 
     def begin(self, left: Points, right: Points) -> None:
         """Show one layer of spots on the slide at the left, the other at the right."""
-        layers = self.viewer.layers
+        layers = self._session.viewer.layers
         selected, active = set(layers.selection), layers.selection.active
         # Whoever follows the selected slide stays with the slide itself.
         with layers.selection.events.blocker_all():
@@ -64,9 +66,9 @@ class SideBySide:
         self._shown = [self.slide_layer, left, self.copy, right]
         others = [layer for layer in layers if layer not in self._shown]
         _show({layer: layer in self._shown for layer in layers})
-        _arrange(self.viewer, [*self._shown, *others])
+        _arrange(self._session.viewer, [*self._shown, *others])
         self._set_grid(True, 2, (1, 2))
-        self.viewer.reset_view(reset_camera_angle=False)
+        self._session.viewer.reset_view(reset_camera_angle=False)
 
     def change(self, right: Points) -> None:
         """Show other spots at the right."""
@@ -74,8 +76,8 @@ class SideBySide:
         if right == former:
             return
         self._shown[3] = right
-        others = [layer for layer in self.viewer.layers if layer not in self._shown]
-        _arrange(self.viewer, [*self._shown, *others])
+        others = [layer for layer in self._session.viewer.layers if layer not in self._shown]
+        _arrange(self._session.viewer, [*self._shown, *others])
         _show({former: False, right: True})
 
     def follow_slide(self) -> None:
@@ -84,11 +86,11 @@ class SideBySide:
 
     def end(self) -> None:
         """Take the copy away and restore grid, camera, order and what was visible."""
-        layers = self.viewer.layers
+        layers = self._session.viewer.layers
         if self.copy in layers:
             layers.remove(self.copy)
         known = [layer for layer in self._order if layer in layers]
-        _arrange(self.viewer, [*known, *(layer for layer in layers if layer not in known)])
+        _arrange(self._session.viewer, [*known, *(layer for layer in layers if layer not in known)])
         _show({layer: shown for layer, shown in self._visible.items() if layer in layers})
         self._set_grid(*self._former_grid)
         self._camera.center, self._camera.zoom = self._former_view
@@ -106,7 +108,7 @@ def _show(visible: dict[Layer, bool]) -> None:
             layer.visible = wanted
 
 
-def _arrange(viewer: ViewerModel, order: list[Any]) -> None:
+def _arrange(viewer: "ViewerModel", order: list[Any]) -> None:
     """Bring the viewer's layers into an order, in one move."""
     now = [viewer.layers.index(layer) for layer in order]
     if now != sorted(now):

@@ -13,8 +13,8 @@ from napari_nh2st.slide import open_slide
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.measured import read_measured, target_of
 from napari_nh2st.widgets import remembered
-from napari_nh2st.widgets.compare.controls import CompareControls
-from napari_nh2st.widgets.compare.mpp_box import MppBox
+from napari_nh2st.widgets.compare.notice_boxes import MppBox
+from napari_nh2st.widgets.compare.widget import CompareWidget
 from spot_sections import drawn_spots
 
 
@@ -31,14 +31,14 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
-def new_controls(qtbot: QtBot) -> CompareControls:
-    controls = CompareControls(ViewerModel())
+def new_controls(qtbot: QtBot) -> CompareWidget:
+    controls = CompareWidget(ViewerModel())
     qtbot.addWidget(controls)
     return controls
 
 
 def test_model_and_device_are_remembered_and_can_be_reset(
-    qtbot: QtBot, settings: Settings, tmp_path: Path
+    qtbot: QtBot, local_jobs: None, settings: Settings, tmp_path: Path
 ) -> None:
     controls = new_controls(qtbot)
     bundled = controls.model.text
@@ -62,14 +62,16 @@ def test_model_and_device_are_remembered_and_can_be_reset(
     assert another.device.currentText() == "auto"
 
 
-def test_a_remembered_model_that_is_gone_is_not_missed(qtbot: QtBot, settings: Settings) -> None:
+def test_a_remembered_model_that_is_gone_is_not_missed(
+    qtbot: QtBot, local_jobs: None, settings: Settings
+) -> None:
     settings.model = "/no/such/model"
     controls = new_controls(qtbot)
     assert controls.model.config is not None
     assert controls.model.text != settings.model
 
 
-def test_fields_stand_below_each_other(qtbot: QtBot) -> None:
+def test_fields_stand_below_each_other(qtbot: QtBot, local_jobs: None) -> None:
     controls = new_controls(qtbot)
     controls.resize(380, 700)
     with qtbot.waitExposed(controls):
@@ -77,7 +79,7 @@ def test_fields_stand_below_each_other(qtbot: QtBot) -> None:
     fields: list[QWidget] = [
         controls.slide.picker,
         controls.slide.mpp,
-        controls.source,
+        controls.measured.source,
         controls.model,
         controls.device,
     ]

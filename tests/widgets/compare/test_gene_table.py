@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_nh2st.session.comparison import gene_table
-from napari_nh2st.widgets.compare.gene_table import ComparisonTable
+from napari_nh2st.widgets.compare.gene_table import GeneTable
 
 GENES = ["ERBB2", "ENSMUSG00000012345", "CD74", "VIM"]
 
@@ -29,24 +29,24 @@ def scores() -> pd.DataFrame:
 
 
 @pytest.fixture
-def table(qtbot: QtBot) -> ComparisonTable:
-    table = ComparisonTable()
+def table(qtbot: QtBot) -> GeneTable:
+    table = GeneTable()
     qtbot.addWidget(table)
     reliability = pd.Series({"ERBB2": 0.61, "CD74": 0.1})
-    table.show_table(gene_table(GENES, reliability, None))
-    table.show_table(gene_table(GENES, reliability, scores()))
+    table.show_table(gene_table(GENES, reliability, None), "")
+    table.show_table(gene_table(GENES, reliability, scores()), "")
     return table
 
 
-def shown(table: ComparisonTable, role: Qt.ItemDataRole = Qt.ItemDataRole.DisplayRole) -> list:
+def shown(table: GeneTable, role: Qt.ItemDataRole = Qt.ItemDataRole.DisplayRole) -> list:
     """The cells that can be seen."""
-    view, model = table.table.view, table.table.model
+    view, model = table.view, table.view.filter
     columns = [c for c in range(model.columnCount()) if not view.isColumnHidden(c)]
-    rows = [r for r in range(model.rowCount()) if not view.isRowHidden(r)]
+    rows = range(model.rowCount())
     return [[model.data(model.index(row, c), role) for c in columns] for row in rows]
 
 
-def test_the_interval_is_one_column(table: ComparisonTable) -> None:
+def test_the_interval_is_one_column(table: GeneTable) -> None:
     assert shown(table) == [
         ["ERBB2", "0.53", "0.48–0.57", "0.61", "0.50"],
         ["ENSMUSG00000012345", "0.30", "0.20–0.40", "–", "1.00"],
@@ -62,7 +62,7 @@ def test_the_interval_is_one_column(table: ComparisonTable) -> None:
     assert copied[3].split("\t")[:4] == ["CD74", "-0.051", "-0.12", "0.031"]
 
 
-def test_columns_and_genes_tell_what_they_are(table: ComparisonTable) -> None:
+def test_columns_and_genes_tell_what_they_are(table: GeneTable) -> None:
     model = table.table.model
     tips = [
         model.headerData(column, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
@@ -74,11 +74,11 @@ def test_columns_and_genes_tell_what_they_are(table: ComparisonTable) -> None:
     assert names[1].startswith("ENSMUSG00000012345: ")  # and why it is grey or not
 
 
-def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: ComparisonTable) -> None:
+def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: GeneTable) -> None:
     table.resize(360, 400)
     with qtbot.waitExposed(table):
         table.show()
-    view = table.table.view
+    view = table.view
     viewport, bar = view.viewport(), view.horizontalScrollBar()
     assert viewport is not None
     assert bar is not None
@@ -91,17 +91,17 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: ComparisonTab
     worst = scores().iloc[:1].assign(gene="KRT1", pcc=-0.4, pcc_low=-0.54, pcc_high=-0.15)
     many = pd.concat([*[scores().iloc[:1]] * 40, worst])
     names = [f"{number}" for number in range(40)] + ["KRT1"]
-    table.show_table(gene_table(names, pd.Series(dtype=float), many.assign(gene=names)))
+    table.show_table(gene_table(names, pd.Series(dtype=float), many.assign(gene=names)), "")
     text = table.table.model.data(table.table.model.index(40, 2))
     assert text == "−0.54–−0.15"
     assert view.columnWidth(2) >= view.fontMetrics().horizontalAdvance(text)
     # Another table of the same columns is shown in the same way.
-    table.show_table(gene_table(GENES, pd.Series(dtype=float), None))
+    table.show_table(gene_table(GENES, pd.Series(dtype=float), None), "")
     assert view.isColumnHidden(3)
     assert bar.maximum() == 0
 
 
-def test_a_search_without_a_hit_names_the_nearest(table: ComparisonTable) -> None:
+def test_a_search_without_a_hit_names_the_nearest(table: GeneTable) -> None:
     table.search.setText("erbb")
     assert [row[0] for row in shown(table)] == ["ERBB2"]
     assert table.note.isHidden()
@@ -114,11 +114,11 @@ def test_a_search_without_a_hit_names_the_nearest(table: ComparisonTable) -> Non
     assert len(shown(table)) == 4
 
 
-def test_a_row_sorted_by_its_interval_stays_the_current_one(table: ComparisonTable) -> None:
+def test_a_row_sorted_by_its_interval_stays_the_current_one(table: GeneTable) -> None:
     chosen: list[str] = []
-    table.gene_chosen.connect(chosen.append)
-    table.table.view.selectRow(1)
-    table.table.view.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    table.table.gene_entered.connect(chosen.append)
+    table.view.selectRow(1)
+    table.view.sortByColumn(2, Qt.SortOrder.AscendingOrder)
     assert [row[0] for row in shown(table)] == ["CD74", "ENSMUSG00000012345", "ERBB2", "VIM"]
-    assert table.gene == "ENSMUSG00000012345"
+    assert table.view.current_gene == "ENSMUSG00000012345"
     assert chosen == ["ENSMUSG00000012345"]

@@ -1,15 +1,12 @@
-"""The genes of a comparison, with search; the current row is the gene shown."""
-
-from typing import Any
+"""Table of the genes of a comparison, with search; the current row is the gene shown."""
 
 import numpy as np
 import pandas as pd
-from psygnal import Signal
-from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.analysis import match_genes
-from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
+from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel, with_minus
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel
 
@@ -31,9 +28,9 @@ _HEADS = {
 _ROWS_LOOKED_AT = 12
 """For the columns' widths: numbers are as wide everywhere."""
 
-_AROUND_LABEL = 20
+_AROUND_LABEL = 6
 _AROUND_CELL = 10
-"""Pixels beside a column's label, and beside what a cell says."""
+"""Pixels beside a column's label for the arrow of the sorted one, and beside a cell's text."""
 
 _INTERVAL = list(_HEADS).index("low")
 _WIDEST_INTERVAL = "−0.88–−0.88"
@@ -43,17 +40,21 @@ _WIDEST_INTERVAL = "−0.88–−0.88"
 class ScoresModel(FrameModel):
     """Rows of a table of genes: two decimals, and an interval in one cell."""
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
+    def text(self, row: int, column: int) -> str:
         """What a cell shows."""
-        name = str(self.table.columns[index.column()])
-        if role != Qt.ItemDataRole.DisplayRole or name == "gene":
-            return super().data(index, role)
-        names = ("low", "high") if name == "low" else (name,)
-        numbers = [float(self.table[name].iat[index.row()]) for name in names]
-        return "–".join(map(_number, numbers)) if np.isfinite(numbers).all() else "–"
+        name = str(self.table.columns[column])
+        if name == "gene":
+            return super().text(row, column)
+        names = ["low", "high"] if name == "low" else [name]
+        numbers = self.table[names].iloc[row].to_numpy(np.float64)
+        return (
+            "–".join(with_minus(f"{number:.2f}") for number in numbers)
+            if np.isfinite(numbers).all()
+            else "–"
+        )
 
 
-class ComparisonTable(QWidget):
+class GeneTable(QWidget):
     """A search line and a sortable table of genes.
 
     Attributes
@@ -64,11 +65,7 @@ class ComparisonTable(QWidget):
         The nearest names, where no gene contains it.
     table
         With buttons to copy it and to save it as CSV, all rows and columns of it.
-    gene_chosen
-        Emitted with the gene of the row that becomes the current one.
     """
-
-    gene_chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -80,100 +77,52 @@ class ComparisonTable(QWidget):
         self.note.setWordWrap(True)
         self.note.hide()
         self.table = FrameTable("comparison", model=ScoresModel(_HEADS))
-        view = self.table.view
-        view.setToolTip(
+        self.view = self.table.view
+        self.view.setToolTip(
             "Click a gene to show it, or step with the arrow keys; click a column to sort"
         )
-        view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        view.setMinimumHeight(180)
-        header = view.horizontalHeader()
-        assert header is not None
-        header.setStretchLastSection(False)  # the gene has the room that is left
-        header.setResizeContentsPrecision(_ROWS_LOOKED_AT)
+        self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.view.setMinimumHeight(180)
+        self.view.columns.setStretchLastSection(False)  # the gene has the room that is left
+        self.view.columns.setResizeContentsPrecision(_ROWS_LOOKED_AT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.search)
         layout.addWidget(self.note)
         layout.addWidget(self.table)
-        self.search.textChanged.connect(self._hide_others)
-        self.table.model.layoutChanged.connect(self._on_sorted)
-        selection = view.selectionModel()
-        assert selection is not None
-        selection.currentRowChanged.connect(self._on_row)
-        self._gene = ""
-        self._quiet = False
+        self.search.textChanged.connect(self._on_search)
 
-    @property
-    def gene(self) -> str:
-        """The current row's; empty where there is none."""
-        return self._gene
+    def show_table(self, table: pd.DataFrame, gene: str) -> None:
+        """Show a table of genes, in the order given, and one of them as the current one."""
+        with self.view.quietly():
+            self.table.model.sort(-1)
+            self.table.show_table(table, hidden=("high",))
+            self.view.columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+            self._fit_columns()
+        self._on_search()
+        self.view.go_to(gene)
 
-    def show_table(self, table: pd.DataFrame) -> None:
-        """Show a table of genes; the current gene stays if it is in it."""
-        self._quiet = True
-        self.table.model.sort(-1, Qt.SortOrder.AscendingOrder)
-        self.table.show_table(table, hidden=("high",))
-        header = self.table.view.horizontalHeader()
-        assert header is not None
-        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        self._fit_columns(header)
-        self._quiet = False
-        self._hide_others()
-        self.choose(self._gene)
-
-    def choose(self, gene: str) -> None:
-        """Make a gene's row the current one, without telling of it; nothing if there is none."""
-        genes = self.table.table.get("gene", pd.Series(dtype=object))
-        rows = np.flatnonzero(genes == gene)
-        if len(rows):
-            self._gene = gene
-            self._quiet = True
-            self.table.view.selectRow(int(rows[0]))
-            self.table.view.scrollTo(self.table.view.filter.index(int(rows[0]), 0))
-            self._quiet = False
-
-    def _fit_columns(self, header: QHeaderView) -> None:
+    def _fit_columns(self) -> None:
         """Numbers are as wide as they are, the gene has the rest: nothing is to be scrolled to."""
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        text = header.fontMetrics()
-        for column, head in enumerate(_HEADS.values()):
-            if column:
-                # Qt's own width keeps room for the arrow of the sorted column beside each label.
-                label = max(map(text.horizontalAdvance, head.label.split("\n"))) + _AROUND_LABEL
-                cells = self.table.view.sizeHintForColumn(column)
-                if column == _INTERVAL and self.table.table["low"].notna().any():
-                    cells = max(cells, text.horizontalAdvance(_WIDEST_INTERVAL) + _AROUND_CELL)
-                header.resizeSection(column, max(label, cells))
+        self.view.columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        text = self.view.columns.fontMetrics()
+        for column in range(1, len(_HEADS)):
+            # Qt's own width keeps room for the arrow of the sorted column beside each label.
+            label = self.view.label_width(column) + _AROUND_LABEL
+            cells = self.view.sizeHintForColumn(column)
+            if column == _INTERVAL and self.table.table["low"].notna().any():
+                cells = max(cells, text.horizontalAdvance(_WIDEST_INTERVAL) + _AROUND_CELL)
+            self.view.columns.resizeSection(column, max(label, cells))
 
-    def _hide_others(self) -> None:
+    def _on_search(self) -> None:
         typed = self.search.text().strip()
-        text = typed.casefold()
+        self.view.search(typed)
         genes = list(self.table.table.get("gene", ()))
-        for row, gene in enumerate(genes):
-            self.table.view.setRowHidden(row, text not in gene.casefold())
         note = ""
-        if genes and not any(text in gene.casefold() for gene in genes):
+        if genes and not self.view.shown_genes:
             nearest = match_genes([typed], genes).unknown.get(typed, ())
             note = f"No gene has “{typed}” in its name." + (
                 f" Nearest: {', '.join(nearest)}." if nearest else ""
             )
         self.note.setText(note)
         self.note.setVisible(bool(note))
-
-    def _on_sorted(self) -> None:
-        if not self._quiet:
-            self._hide_others()
-            self.choose(self._gene)
-
-    def _on_row(self, current: QModelIndex, _before: QModelIndex) -> None:
-        if self._quiet or not current.isValid():
-            return
-        gene = str(self.table.table["gene"].iat[current.row()])
-        if gene != self._gene:
-            self._gene = gene
-            self.gene_chosen.emit(gene)
-
-
-def _number(value: float) -> str:
-    """With a true minus."""
-    return f"{value:.2f}".replace("-", "−")

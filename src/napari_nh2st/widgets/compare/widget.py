@@ -1,29 +1,48 @@
-"""The *Compare* widget: measured ST on its slide, beside what a model predicts there."""
+"""The *Compare* dock: measured ST on its slide, beside the predictions of a model there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QFileDialog, QWidget
+from anndata import AnnData
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
-from napari_nh2st.model.sources import bundled_models
+from napari_nh2st.model.sources import bundled_models, is_hub_id
+from napari_nh2st.prediction.schema import notes
+from napari_nh2st.session import Session
 from napari_nh2st.session.comparison import ComparisonResults
-from napari_nh2st.spots.checks import MppProposal
+from napari_nh2st.session.measured_layers import Kind
+from napari_nh2st.session.measured_section import MeasuredSection
 from napari_nh2st.spots.overlap import panel_overlap
-from napari_nh2st.widgets.child_jobs import Jobs, JobThread, SharedJobs
-from napari_nh2st.widgets.compare.kept import Left, is_left, left_in
-from napari_nh2st.widgets.compare.latest_work import LatestWork
-from napari_nh2st.widgets.compare.run import ComparisonRun
-from napari_nh2st.widgets.compare.shown import ShownComparison
+from napari_nh2st.widgets.background import Background
+from napari_nh2st.widgets.child_jobs import JobThread
+from napari_nh2st.widgets.compare.comparison_run import ComparisonRun
+from napari_nh2st.widgets.compare.comparison_view import ComparisonView
+from napari_nh2st.widgets.compare.measured_controls import MeasuredControls
+from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.dock import Dock
+from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info, show_warning
+from napari_nh2st.widgets.run_controls import RunControls
+from napari_nh2st.widgets.scrolled import scroll_within
+from napari_nh2st.widgets.slide_choice import SlideChoice
 
 if TYPE_CHECKING:
     import napari
 
 
-class CompareWidget(ShownComparison):
+class CompareWidget(Dock):
     """Lay measured ST over a slide layer, predict at its spots, and see how well that fits.
 
     Parameters
@@ -35,49 +54,88 @@ class CompareWidget(ShownComparison):
 
     Attributes
     ----------
-    section, compared
-        See :class:`~napari_nh2st.widgets.compare.shown.ShownComparison`.
+    sections
+        Measured ST of the session, whose current section is shown.
+    slide, measured, model, device
+        Choices for a comparison.
+    controls
+        Run and Cancel, with bar and status.
+    view
+        What was measured, or compared.
     """
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent)
-        self._process = SharedJobs(self)
+        super().__init__(napari_viewer, "compare", has_jobs=True, parent=parent)
+        self.session = Session.of(napari_viewer)
+        self.sections = self.session.measured
+        self.slide = SlideChoice(napari_viewer, self.connections)
+        self.measured = MeasuredControls(self.session, self.slide)
+        self.model = ModelPicker()
+        self.device = DevicePicker(self.idle_jobs)
+        self.reset = QPushButton("Reset")
+        self.reset.setToolTip("Model and device as they were at first")
+        self.controls = RunControls("Compare")
+        self.controls.run.setToolTip("Predict the section at its spots and score every gene (F6)")
+        self.controls.cancel.setToolTip("Stop after the batch under way (Shift+F6)")
+        self.controls.bar.setToolTip("Spots predicted")
+        self.view = ComparisonView(self.sections)
         self._thread = JobThread(self)
         self._run: ComparisonRun | None = None
-        self._scoring = LatestWork()
-        self.source.chosen.connect(self.load)
-        self.mpp_box.chosen.connect(self._use_mpp)
-        self.mpp_box.refused.connect(self._refuse_mpp)
-        # Once the layers that are being added are all there.
-        self._look = QTimer(self)
-        self._look.setSingleShot(True)
-        self._look.timeout.connect(self._take_over)
+        self._compared: MeasuredSection | None = None  # by the run
+        self._scoring = Background(self)
+        self._scored: AnnData | None = None
+        self._is_remembering = False
+        self._restore()
         self._own_model = self.model.text
+        self._lay_out()
+        self._connect()
+        self.open()
 
-        self.section.moved.connect(self._on_moved)
-        self.section.removed.connect(self._on_removed)
-        self.section.slide_gone.connect(self._on_slide_gone)
-        self.section.told.connect(self._on_told)
-        self.other_slide.lay_over.clicked.connect(self.section.reload)
+    def _connect(self) -> None:
         self._thread.event.connect(self._on_event)
         self._thread.failed.connect(self._on_error)
         self._thread.finished.connect(self._on_finished)
-        self.slide.mpp.editingFinished.connect(self._on_mpp)
+        self.measured.status_changed.connect(self._on_status)
+        self.measured.source.chosen.connect(self._prepare, unique=True)
+        self.slide.picker.changed.connect(self._show)
+        self.slide.mpp.editingFinished.connect(self.measured.follow_mpp)
         self.model.chosen.connect(self._on_model)
-        self.current.changed.connect(self._take_current_model)
-        self.run.clicked.connect(self.start)
-        self.cancel.clicked.connect(self.stop)
-        self.report.clicked.connect(self._ask_report)
-        self._on_model(self.model.config)
-        self._follow()
-        # Not methods of the widget: Qt calls none of those once the widget is gone.
-        self.destroyed.connect(self.connections.close)
-        self.destroyed.connect(self.current.close)
-        self.destroyed.connect(self.section.abandon)
-        self.destroyed.connect(self._scoring.abandon)
-        self._show_state()
+        self.device.currentTextChanged.connect(self._remember_device)
+        self.reset.clicked.connect(self.reset_settings)
+        self.controls.run.clicked.connect(self.start)
+        self.controls.cancel.clicked.connect(self.stop)
+        self.view.report.clicked.connect(self._ask_report)
+        self.bind_key("F6", self.controls.run)
+        self.bind_key("Shift+F6", self.controls.cancel)
+        self.connect_to(self.sections.changed, self._show)
+        self.connect_to(self.sections.display_changed, self.view.show_display)
+        self.connect_to(self.session.heatmap_changed, self._take_current_model)
+        self.connect_to(self.viewer.events.theme, self._on_theme)
+        self.connections.when_opened(self._on_opened)
+        self.connections.when_closed(self.sections.detach)
+        self.connections.when_closed(self._unlock)
+        self.measured.set_model(self.model.config)
 
-    # --- the measured ST ---
+    def _on_opened(self) -> None:
+        self._scored = None
+        self.sections.attach()
+        self._take_current_model()
+        self._on_theme()
+        self._show()
+        self.measured.follow_mpp()
+
+    # --- what is shown ---
+
+    @property
+    def section(self) -> MeasuredSection | None:
+        """The section that is shown; None without."""
+        return self.sections.current
+
+    @property
+    def compared(self) -> Compared | None:
+        """The comparison that is shown; None without."""
+        results = self.section.results if self.section is not None else None
+        return results.compared if results is not None else None
 
     def load(self, expression: Path, positions: Path | None = None) -> None:
         """Read ST and lay it over the chosen slide; problems are notifications.
@@ -87,75 +145,111 @@ class CompareWidget(ShownComparison):
         expression, positions
             As :func:`~napari_nh2st.spots.read_spots` takes them.
         """
-        self._process.ready()  # its libraries load while the user still looks
-        self.beside.setChecked(False)
-        self.section.load(expression, positions)
+        self._prepare()
+        self.measured.load(expression, positions)
 
     def remove(self) -> None:
         """Take the ST and its layers away."""
-        self.section.remove()
+        self.measured.remove()
 
-    def _on_moved(self) -> None:
-        if self.compared is not None:
-            self._on_loaded()
-            self.status.setText("The spots were moved: compare again.")
-            self.section.follow_panel()
-        else:
-            self.section.keep(None)
+    def show_gene(self, gene: str) -> None:
+        """Show a gene in all layers and in the plot."""
+        self.view.show_gene(gene)
 
-    def _on_removed(self) -> None:
-        self.mpp_box.offer(None)
-        self._forget_results()
-        self._show_state()
+    def show_kind(self, kind: Kind) -> None:
+        """Show measured, predicted or the residual."""
+        self.view.show_kind(kind)
 
-    def _on_slide_gone(self) -> None:
-        """Results need no slide: table and files stay, and the layers come back with the slide."""
-        self.mpp_box.offer(None)
-        self.beside.setChecked(False)
-        self._show_state()
+    def _prepare(self, *_files: object) -> None:
+        """Have the child process load its libraries while the user still looks."""
+        if self.process is not None:
+            self.process.ready()
 
-    def _on_told(self, sentence: str) -> None:
+    def _show(self, _what: object = None) -> None:
+        self.measured.show()
+        self.view.show_section()
+        self._score()
+
+    def _score(self) -> None:
+        """Compute what a comparison from a file does not hold, in a thread."""
+        section = self.section
+        if section is None or section.results is not None or section.prediction is None:
+            return
+        if section.prediction is self._scored:
+            return
+
+        def on_scored(results: ComparisonResults) -> None:
+            if section.results is None:  # another dock may have been faster
+                section.set_results(results)
+
+        self._scored = section.prediction
+        self._scoring.start(
+            ComparisonResults.of_prediction,
+            section.prediction,
+            done=on_scored,
+            failed=lambda error: self._refuse(_in_words("The comparison cannot be shown", error)),
+        )
+
+    def _on_status(self, sentence: str) -> None:
         """What is new takes the place of what was said of a former run."""
-        self.status.setText(sentence)
-        if not self._thread.is_running:
-            self._reset_bar()
-        self._show_state()
+        self.controls.status.setText(sentence)
+        if not self.is_running:
+            self.controls.reset_bar()
+        self._show()
 
-    def _use_mpp(self, mpp: float) -> None:
-        """Take the µm/px that the spots' distance tells, for the slide they lie on."""
-        if self.section.lies_on(self.slide.layer):
-            self.slide.mpp.setValue(mpp)
-            self.section.follow_mpp()
+    def _on_theme(self, _event: Any = None) -> None:
+        self.view.scatter.follow_theme(self.viewer.theme)
 
-    def _refuse_mpp(self, proposal: MppProposal) -> None:
-        self.section.refused_mpp = proposal
-        self.section.keep(self.compared)
+    # --- model and device ---
 
-    def _on_mpp(self) -> None:
-        """Another µm/px may tell another scale of the positions."""
-        if self.compared is None and not self._thread.is_running:
-            self.section.follow_mpp()
+    def reset_settings(self) -> None:
+        """Model and device as at first; this is what the next session begins with."""
+        self.remembered.reset()
+        self._restore(remembered=False)
 
-    # --- the model ---
+    def offer_model(self, name: str) -> None:
+        """Take a model that the user has not chosen here: it is not remembered."""
+        self._is_remembering = False
+        self.model.choose(name)
+        self._is_remembering = True
+
+    def _restore(self, remembered: bool = True) -> None:
+        def get(name: str, default: str) -> str:
+            return str(self.remembered.get(name, default)) if remembered else default
+
+        bundled = next(iter(bundled_models()), "")
+        self._is_remembering = False
+        self.model.choose(get("model", bundled) or bundled)
+        # A folder may not be there any more.
+        if self.model.config is None and bundled and not is_hub_id(self.model.text):
+            self.model.choose(bundled)
+        device = get("device", PredictSettings().device)
+        if self.device.findText(device) < 0:
+            self.device.addItem(device)
+        self.device.setCurrentText(device)
+        self._is_remembering = True
+
+    def _remember_device(self, device: str) -> None:
+        if self._is_remembering:
+            self.remembered.set(device=device)
 
     def _take_current_model(self) -> None:
         """Offer the model of the current prediction, unless the user has chosen another."""
-        prediction = self.current.prediction
+        prediction = self.session.prediction
         if prediction is None or self.model.text != self._own_model:
             return
-        name = str(prediction.uns["nh2st"]["model"]["name"])
+        name = str(notes(prediction)["model"]["name"])
         if name in bundled_models():
             self._own_model = name
             self.offer_model(name)
 
     def _on_model(self, config: Any) -> None:
-        """Measured values are those of the model's panel; results stay until the next run."""
-        if config is None:
-            return
-        if self.compared is None and not self._thread.is_running:
-            self.section.set_panel(config.panel)
-        else:
-            self.section.panel = config.panel
+        """Measured values are those of the model's genes; results stay until the next run."""
+        # A name that is still being typed is that of no model.
+        if self._is_remembering and (config is not None or is_hub_id(self.model.text)):
+            self.remembered.set(model=self.model.text)
+        if config is not None:
+            self.measured.set_model(config)
 
     # --- running ---
 
@@ -164,218 +258,145 @@ class CompareWidget(ShownComparison):
         """Whether a comparison runs, or its report is written."""
         return self._thread.is_running
 
-    def idle_jobs(self) -> Jobs | None:
-        """What runs jobs, while it runs none."""
-        return None if self._thread.is_running else self._process.ready()
-
     def start(self) -> None:
         """Compare what is chosen; problems are shown as notifications."""
-        if self._thread.is_running:
+        if self.is_running:
             return
-        self._reset_bar()
+        self.controls.reset_bar()
         try:
-            arguments = self._arguments()
+            section, arguments = self._arguments()
         except InputError as error:
             self._refuse(str(error))
             return
-        self.section.locked = "A comparison runs: cancel it first."
-        self.bar.setRange(0, 0)
-        self.status.setText("Starting …")
-        self._start("compare", f"Comparing {arguments['slide'].name}", arguments)
+        section.locked = "A comparison runs: cancel it first."
+        self.controls.status.setText("Starting …")
+        self._start("compare", section, f"Comparing {arguments['slide'].name}", arguments)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _arguments(self) -> tuple[MeasuredSection, dict[str, Any]]:
         """Of the job :func:`~napari_nh2st.jobs.comparison.compare`, as the controls say."""
-        measured = self.section.measured
-        if self.section.awaits_choice:
+        section = self.section
+        if self.measured.awaits_choice:
             raise InputError("The measured ST holds several sections: choose one first.")
-        if measured is None or self.section.is_reading:
-            reading = "It is still being read" if self.section.is_reading else "There is none"
-            raise InputError(f"Measured ST is needed: {reading.lower()}.")
-        if self.fix_box.is_open:
+        if self.measured.is_reading:
+            raise InputError("Measured ST is needed: it is still being read.")
+        if section is None or section.measured is None or section.slide_layer is None:
+            raise InputError("Measured ST is needed: there is none.")
+        if section.locked:
+            raise InputError(section.locked)
+        if section.is_asking:
             raise InputError(
                 "The spots seem to lie in the wrong place: choose “Fix it” or “Keep as it is”."
             )
-        if not self.section.lies_on(self.slide.layer) and self.section.slide_layer is not None:
+        if not section.layers.lie_on(self.slide.layer):
             raise InputError(
-                f"The measured ST lies on {self.section.slide_layer.name!r}, and another slide is "
+                f"The measured ST lies on {section.slide_name!r}, and another slide is "
                 "chosen: choose that one, or lay the ST over the chosen one."
             )
-        slide = self.section.chosen_slide()
+        slide = self.measured.chosen_slide()
         model = self.model.checked()
         panel = self.model.config.panel if self.model.config is not None else ()
-        overlap = panel_overlap(panel, measured.spots.var_names)
+        overlap = panel_overlap(panel, section.measured.spots.var_names)
         if overlap.is_refused:
             raise InputError(str(overlap.sentence))
-        return {
+        return section, {
             "slide": slide.path,
             "mpp": slide.mpp,
             "image": slide.image,
-            "expression": measured.expression,
-            "positions": measured.positions,
-            "fix": self.section.fix,
-            "choice": measured.choice,
+            "expression": section.measured.expression,
+            "positions": section.measured.positions,
+            "fix": section.fix,
+            "choice": section.measured.choice,
             "model": model,
             "device": self.device.currentText(),
         }
 
-    def _refuse(self, sentence: str) -> None:
-        show_error(sentence)
-        self.status.setText(sentence)
-
-    def _reset_bar(self) -> None:
-        self.bar.setRange(0, 1)
-        self.bar.reset()
-
-    def _start(self, job: str, description: str, arguments: dict[str, Any]) -> None:
-        jobs = self._process.ready()
-        self._run = ComparisonRun(jobs.job(job, **arguments), can_stop=job == "compare")
-        self._thread.start(self._run.events, description)
-        self._show_state()
-
     def stop(self) -> None:
         """Stop the comparison after the batch under way; at once while the model is loaded."""
-        if self._thread.is_running and self._run is not None and self._run.can_stop:
-            self.cancel.setEnabled(False)
-            self.status.setText("Stopping …")
+        if self.is_running and self._run is not None and self._run.can_stop:
+            self.controls.cancel.setEnabled(False)
+            self.controls.status.setText("Stopping …")
             self._run.stop()
 
     def write_report(self, folder: Path) -> None:
         """Write the comparison as a folder, beside the viewer; how it ended is a notification."""
-        if self.compared is None or self._thread.is_running:
+        section, compared = self.section, self.compared
+        if section is None or compared is None or self.is_running:
             self._refuse("There is no comparison to write yet.")
             return
-        if self.section.is_reading:
+        if self.measured.is_reading:
             self._refuse("Measured ST is still being read: write the report once it is there.")
             return
-        arguments = {"compared": self.compared, "folder": folder}
-        self.section.locked = "The report is being written: wait for it."
-        self._reset_bar()
-        self.status.setText(f"Writing {folder} …")
-        self._start("report", f"Writing {folder.name}", arguments)
+        section.locked = "The report is being written: wait for it."
+        self.controls.status.setText(f"Writing {folder} …")
+        arguments = {"compared": compared, "folder": folder}
+        self._start("report", section, f"Writing {folder.name}", arguments)
+        self.controls.cancel.setEnabled(False)  # half a folder is of no use
+        self.controls.reset_bar()
+
+    def end_jobs(self) -> None:
+        """Stop the comparison with the dock."""
+        if self._run is not None:
+            self._run.stop()
+
+    def _start(
+        self, job: str, section: MeasuredSection, description: str, arguments: dict[str, Any]
+    ) -> None:
+        assert self.process is not None
+        self._compared = section
+        jobs = self.process.ready()
+        self._run = ComparisonRun(jobs.job(job, **arguments), can_stop=job == "compare")
+        self._thread.start(self._run.events, description)
+        self.controls.show_running(True)
+        section.changed.emit()
 
     def _on_event(self, event: Any) -> None:
         match event:
             case Reading():
-                self.status.setText("Loading the model, reading spots and tiles …")
+                self.controls.status.setText("Loading the model, reading spots and tiles …")
             case Predicting(done, total):
-                self.bar.setRange(0, total)
-                self.bar.setValue(done)
-                self.status.setText(f"{done:,} of {total:,} spots predicted")
+                text = f"{done:,} of {total:,} spots predicted"
+                self.controls.show_progress(done, total, text)
                 self._thread.show_progress(done, total)
             case Compared():
-                self.status.setText("")
+                self.controls.status.setText("")
                 self._on_compared(event)
             case Path():
-                self.status.setText("")
+                self.controls.status.setText("")
                 show_info(f"Wrote {event}")
 
     def _on_compared(self, compared: Compared) -> None:
-        self.section.locked = ""
-        self._name_slide(compared)
-        self.compared = compared
-        self.section.check_slide()  # it may have been taken away meanwhile
-        self._show_results(ComparisonResults(compared))
-        self.section.keep(compared)
+        section = self._compared
+        assert section is not None
+        section.locked = ""
+        section.set_results(ComparisonResults(compared))
+        self.sections.current = section
         for notice in compared.notices:
             show_warning(notice)
 
-    # --- what was there before ---
-
-    def _on_inserted(self, event: Any) -> None:
-        if is_left(event.value) or self.section.is_missing(event.value):
-            self._look.start(0)
-
-    def _take_over(self) -> None:
-        """Go on with what another dock, or a file, has left, or with what went with its slide."""
-        left = self._left()
-        if left is None or (left.prediction is None and left.slide_layer is None):
-            return
-        if left.kept is not None:
-            compared = left.kept.compared
-            self._go_on(left, None if compared is None else ComparisonResults(compared))
-            return
-        prediction = left.prediction
-
-        def on_scored(results: ComparisonResults) -> None:
-            now = self._left()  # another dock may have been faster
-            if now is not None and now.prediction is prediction:
-                self._go_on(now, results)
-
-        def on_error(error: Exception) -> None:
-            known = isinstance(error, InputError)
-            self._refuse(str(error) if known else f"The comparison cannot be shown: {error}")
-
-        # In a thread: a file may have no scores.
-        self._scoring.begin(
-            lambda: ComparisonResults.of_prediction(prediction), on_scored, on_error
-        )
-
-    def _left(self) -> Left | None:
-        """What there is to go on with, unless there is something already."""
-        busy = self._thread.is_running or self.section.is_reading or self._scoring.is_busy
-        if busy or self.section.layers is not None:
-            return None
-        left = self.section.left_behind()
-        if left is None and self.compared is None:
-            left = left_in(self.viewer, self.section)
-        return left
-
-    def _go_on(self, left: Left, results: ComparisonResults | None) -> None:
-        visible = [kind for kind, layer in left.layers.items() if layer.visible]
-        if left.slide_layer is not None:
-            self.section.take_over(left)
-        if results is None:
-            self._on_loaded()
-            self.section.follow_panel()
-            self.section.follow_mpp()
-        else:
-            self._name_slide(results.compared)
-            self._show_results(results, visible[-1] if visible else "predicted")
-        self._show_state()
-
     def _on_error(self, error: Exception) -> None:
-        known = isinstance(error, InputError)
-        message = str(error) if known else f"The comparison failed: {error}"
-        show_error(message)
-        self.status.setText(message)
+        self._refuse(_in_words("The comparison failed", error))
+
+    def _refuse(self, sentence: str) -> None:
+        show_error(sentence)
+        self.controls.status.setText(sentence)
 
     def _on_finished(self) -> None:
-        self.section.locked = ""
         stopped = self._run is not None and self._run.stopped()
-        if self.bar.maximum() == 0 or stopped:  # no spot was predicted, or not all
-            self._reset_bar()
+        self.controls.show_running(False)
         if stopped:
-            self.status.setText("Stopped.")
-            self._process.start_again()
-        if self.compared is None:
-            self.section.follow_panel()  # another model may have been chosen meanwhile
-        self._show_state()
-        self.section.check_slide()  # it may have been taken away meanwhile
+            self.controls.reset_bar()
+            self.controls.status.setText("Stopped.")
+            if self.process is not None:
+                self.process.start_again()
+        self._unlock()
+        self.measured.follow_model()  # another one may have been chosen meanwhile
 
-    def _show_state(self) -> None:
-        """Enable what can be done now, and show what there is."""
-        running, there = self._thread.is_running, self.section.layers is not None
-        done = self.compared is not None
-        self.run.setEnabled(not running)
-        self.cancel.setEnabled(running and self._run is not None and self._run.can_stop)
-        given = there or done or self.section.awaits_choice
-        self.source.clear.setEnabled(given and not running)
-        self.fix_box.set_enabled(not running)
-        self.mpp_box.set_enabled(not running)
-        for kind, button in self.kinds.items():
-            button.setEnabled(there and (done or kind == "measured"))
-        self.beside.setEnabled(there and done)
-        self.report.setEnabled(done and not running)
-        for part, wanted in (
-            (self.scale, there),
-            (self.unit, there),
-            (self.genes, there or done),
-            (self.scatter, done),
-            (self.export, done),
-            (self.report, done),
-        ):
-            part.setVisible(wanted)
-        self._show_other_slide()
+    def _unlock(self) -> None:
+        """The section can be changed again."""
+        section, self._compared = self._compared, None
+        if section is not None:
+            section.locked = ""
+            section.changed.emit()
 
     def _ask_report(self) -> None:
         options = QFileDialog.Option.ShowDirsOnly | QFileDialog.Option.DontConfirmOverwrite
@@ -384,53 +405,40 @@ class CompareWidget(ShownComparison):
         if name:
             self.write_report(Path(name))
 
-    # --- coming and going ---
+    # --- appearance ---
 
     def dragEnterEvent(self, event: Any) -> None:  # Qt's name
         """Files may be dropped anywhere on the dock."""
-        self.source.dragEnterEvent(event)
+        self.measured.source.dragEnterEvent(event)
 
     def dropEvent(self, event: Any) -> None:  # Qt's name
         """Read what was dropped."""
-        self.source.dropEvent(event)
+        self.measured.source.dropEvent(event)
 
-    def closeEvent(self, event: Any) -> None:  # Qt's name
-        """Stop with the widget."""
-        self._end()
-        super().closeEvent(event)
-
-    def changeEvent(self, event: Any) -> None:  # Qt's name
-        """Stop when the widget is taken out of its dock, as napari's × does."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._follow()
-            else:
-                self._end()
-
-    def _follow(self) -> None:
+    def _lay_out(self) -> None:
+        device = QHBoxLayout()
+        device.addWidget(self.device, 1)
+        device.addWidget(self.reset)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Slide", self.slide.picker)
+        form.addRow("µm/px", self.slide.mpp)
+        self.measured.add_to(form)
+        form.addRow("Model", self.model)
+        form.addRow("Device", device)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.addLayout(form)
+        layout.addWidget(self.controls)
+        layout.addWidget(self.view)
+        layout.addStretch()
+        area = scroll_within(self, content)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.setMinimumWidth(340)
         self.setAcceptDrops(True)
-        self.connections.open()
-        self.current.follow()
-        self._take_current_model()
-        self.viewer.layers.events.inserted.connect(self._on_inserted)
-        self.section.follow()
-        self._take_over()
-        self.viewer.events.theme.connect(self._on_theme)
-        self._on_theme()
 
-    def _end(self) -> None:
-        """Let go of the viewer and end the process."""
-        if self._run is not None:
-            self._run.stop()
-        self._scoring.abandon()
-        self._process.close()
-        self.viewer.layers.events.inserted.disconnect(self._on_inserted)
-        self.section.close()
-        self.beside.setChecked(False)
-        self.viewer.events.theme.disconnect(self._on_theme)
-        self.connections.close()
-        self.current.close()
 
-    def _on_theme(self, _event: Any = None) -> None:
-        self.scatter.follow_theme(self.viewer.theme)
+def _in_words(problem: str, error: Exception) -> str:
+    """An error of the user's as it is; any other after the problem that it causes."""
+    return str(error) if isinstance(error, InputError) else f"{problem}: {error}"

@@ -1,0 +1,185 @@
+"""Measured values, or a comparison, of one gene at a time: table, plot, and kind of values."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QHBoxLayout,
+    QPushButton,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_nh2st.session.comparison import unit_of
+from napari_nh2st.session.measured import MeasuredSections
+from napari_nh2st.session.measured_layers import COLORMAPS, KINDS, Kind
+from napari_nh2st.widgets.compare.color_scale import ColorScale
+from napari_nh2st.widgets.compare.gene_table import GeneTable
+from napari_nh2st.widgets.compare.scatter import GeneScatter
+from napari_nh2st.widgets.export_button import ExportButton
+from napari_nh2st.widgets.labels import PlainLabel
+
+_KIND_TIPS: dict[Kind, str] = {
+    "measured": "What was measured, as the model's training has it",
+    "predicted": "What the model predicts at the spots, in the colours of the measured",
+    "residual": "Predicted minus measured: teal where the model says more, brown where less",
+}
+
+
+class ComparisonView(QWidget):
+    """The current section: its summary, the values shown in the viewer, its genes and a plot.
+
+    Parameters
+    ----------
+    sections
+        Of the session.
+
+    Attributes
+    ----------
+    summary, notices
+        Scores over all genes, and what a reader of them has to know.
+    kinds
+        Buttons by the kind of values that they show.
+    beside
+        Shows two kinds side by side.
+    scale, unit
+        Colours of the values, and their unit.
+    genes, scatter
+        Table and plot.
+    export, report
+        Buttons that write files.
+    """
+
+    def __init__(self, sections: MeasuredSections, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._sections = sections
+        self._shown: object = None
+        self.summary = TextLabel()
+        self.summary.setTextFormat(Qt.TextFormat.RichText)  # escaped by who writes it
+        self.summary.setToolTip("Over all genes that vary; the interval is over resampled spots")
+        self.notices = TextLabel()
+        self.kinds: dict[Kind, QRadioButton] = {}
+        self._group = QButtonGroup(self)
+        for kind in KINDS:
+            button = self.kinds[kind] = QRadioButton(kind.capitalize())
+            button.setToolTip(_KIND_TIPS[kind])
+            button.clicked.connect(lambda _checked, kind=kind: self.show_kind(kind))
+            self._group.addButton(button)
+        self.beside = QCheckBox("Side by side")
+        self.beside.setToolTip(
+            "Measured on the left, predicted or the residual on the right, moved and zoomed "
+            "together"
+        )
+        self.scale = ColorScale()
+        self.scale.setToolTip("Values of the colours shown")
+        self.unit = TextLabel()
+        self.genes = GeneTable()
+        self.scatter = GeneScatter()
+        self.export = ExportButton()
+        self.report = QPushButton("Write report…")
+        self.report.setToolTip(
+            "Write a folder: scores, the prediction with what was measured, maps and the genes' PCC"
+        )
+        self.genes.table.gene_entered.connect(self.show_gene)
+        self.beside.toggled.connect(self._on_beside)
+        self._lay_out()
+
+    def show_gene(self, gene: str) -> None:
+        """Show a gene in all layers and in the plot."""
+        section = self._sections.current
+        if section is not None and (section.table["gene"] == gene).any():
+            section.layers.show_gene(gene)
+
+    def show_kind(self, kind: Kind) -> None:
+        """Show measured values, predicted ones or the residual."""
+        section = self._sections.current
+        if section is not None and section.slide_layer is not None:
+            section.layers.show_kind(kind)
+
+    def show_section(self) -> None:
+        """Show the current section as it is now."""
+        section = self._sections.current
+        results = section.results if section is not None else None
+        there = section is not None and section.slide_layer is not None
+        is_free = section is not None and not section.locked
+        for kind, button in self.kinds.items():
+            button.setEnabled(there and (results is not None or kind == "measured"))
+        self.beside.setEnabled(there and results is not None)
+        self.report.setEnabled(results is not None and is_free)
+        for part, wanted in (
+            (self.scale, there),
+            (self.unit, there),
+            (self.genes, there or results is not None),
+            (self.scatter, results is not None),
+            (self.export, results is not None),
+            (self.report, results is not None),
+        ):
+            part.setVisible(wanted)
+        self.summary.setText(results.summary if results is not None else "")
+        notices = results.notices if results is not None else ()
+        self.notices.setText("\n".join(f"⚠ {notice}" for notice in notices))
+        shown = None if section is None else results or section.target
+        if section is not None and shown is not self._shown and (there or results is not None):
+            self.genes.show_table(section.table, section.layers.gene)
+        self._shown = shown
+        if results is not None:
+            self.export.offer(results.compared.prediction, results.name)
+        self.show_display()
+
+    def show_display(self) -> None:
+        """Show which gene and kind of values the section's layers show."""
+        section = self._sections.current
+        with signals_blocked(self.beside):
+            self.beside.setChecked(section is not None and section.layers.is_side_by_side)
+        if section is None:
+            return
+        layers, results = section.layers, section.results
+        self.genes.view.go_to(layers.gene)
+        self.kinds[layers.kind].setChecked(True)
+        if layers.kind in layers.limits:
+            self.scale.show_limits(COLORMAPS[layers.kind], layers.limits[layers.kind])
+            is_standardized = results is not None and results.is_standardized
+            unit = unit_of(layers.kind, standardized=is_standardized)
+            self.unit.setText(f"{layers.gene}: {unit}", visible=section.slide_layer is not None)
+        if results is not None:
+            self.scatter.show_gene(layers.gene, *results.of_gene(layers.gene))
+
+    def _on_beside(self, beside: bool) -> None:
+        section = self._sections.current
+        if section is not None:
+            section.layers.show_side_by_side(beside)
+        self.show_display()  # its layers may be missing
+
+    def _lay_out(self) -> None:
+        kinds = QHBoxLayout()
+        for button in self.kinds.values():
+            kinds.addWidget(button)
+        kinds.addStretch()
+        files = QHBoxLayout()
+        files.addWidget(self.export)
+        files.addWidget(self.report)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.notices)
+        layout.addLayout(kinds)
+        for part in (self.beside, self.scale, self.unit, self.genes, self.scatter):
+            layout.addWidget(part)
+        layout.addLayout(files)
+
+
+class TextLabel(PlainLabel):
+    """Text to read and to copy; takes no room without any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.hide()
+
+    def setText(self, text: str | None, visible: bool = True) -> None:  # Qt's name
+        """Show a text; an empty one takes no room."""
+        super().setText(text)
+        self.setVisible(bool(text) and visible)
