@@ -1,10 +1,12 @@
 """*Export…*: what is chosen in the dialog reaches the core."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
@@ -13,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, write_anndata
 from napari_nh2st.export.figure import FigureSettings
@@ -213,3 +216,36 @@ def test_it_is_disabled_without_a_prediction_and_while_one_fills(
     assert not button.isEnabled()
     button.set_filling(False)
     assert button.isEnabled()
+
+
+def test_domains_renamed_while_a_file_is_written_do_not_reach_it(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    messages: dict[str, list[str]],
+) -> None:
+    prediction = drawn_prediction(array_slide(ArrayLevel(textured(300, 420)), path="section.tif"))
+    labels = np.arange(prediction.n_obs) % 2 + 1
+    markers = pd.DataFrame({"domain": [1, 2], "gene": ["CD74", "VIM"], "score": [1.0, 0.5]})
+    domains = NamedDomains(labels, ("a", "b"), markers)
+    domains.write(prediction)
+    begun, renamed = threading.Event(), threading.Event()
+    export = export_button.export
+
+    def slow_export(*arguments: Any, **options: Any) -> None:
+        begun.set()
+        assert renamed.wait(20)
+        export(*arguments, **options)
+
+    monkeypatch.setattr(export_button, "export", slow_export)
+    button = ExportButton()
+    qtbot.addWidget(button)
+    button.offer(prediction, "section")
+    button.write(tmp_path / "a.h5ad")
+    assert begun.wait(20)
+    domains.renamed(1, "tumor").write(prediction)
+    renamed.set()
+    qtbot.waitUntil(lambda: bool(messages["info"]), timeout=20_000)
+    written = anndata.read_h5ad(tmp_path / "a.h5ad")
+    assert list(written.obs["domain"].cat.categories) == ["a", "b"]
+    assert list(written.uns["nh2st"]["domain_markers"]["domain"]) == ["a", "b"]

@@ -44,7 +44,7 @@ class Session:
     slide_changed
         Emitted when another slide is the current one, or none any more.
     heatmaps_changed
-        Emitted when there are other heatmaps, or one has another name.
+        Emitted when there are other heatmaps, or one has another name or shows another gene.
     heatmap_changed
         Emitted when another heatmap is the current one, or none any more, or when it shows another
         prediction.
@@ -227,12 +227,14 @@ class Session:
     def _connect(self, heatmap: Heatmap) -> None:
         heatmap.replaced.connect(self._on_replaced)
         heatmap.filling_changed.connect(self._on_filling)
-        heatmap.layer.events.name.connect(self._on_name)
+        heatmap.gene_changed.connect(self._on_heatmaps)
+        heatmap.layer.events.name.connect(self._on_heatmaps)
 
     def _disconnect(self, heatmap: Heatmap) -> None:
         heatmap.replaced.disconnect(self._on_replaced)
         heatmap.filling_changed.disconnect(self._on_filling)
-        heatmap.layer.events.name.disconnect(self._on_name)
+        heatmap.gene_changed.disconnect(self._on_heatmaps)
+        heatmap.layer.events.name.disconnect(self._on_heatmaps)
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
@@ -271,7 +273,7 @@ class Session:
         elif is_picture(layer):
             self.slide = layer
 
-    def _on_name(self, _event: Any = None) -> None:
+    def _on_heatmaps(self, _change: Any = None) -> None:
         self.heatmaps_changed.emit()
 
     # --- the heatmaps ---

@@ -1,4 +1,4 @@
-"""*Export…*: asks for a file and writes the prediction there, in a thread."""
+"""*Export…* button: asks for a file and writes the prediction there, in a thread."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,10 +13,11 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.prediction.snapshot import snapshot
 from napari_nh2st.widgets.notifications import show_error, show_info
 
 Figure = tuple[FigureSettings, tuple[str, ...] | None]
-"""How a figure is drawn, and the genes in it; None for the best."""
+"""Settings of a figure, and the genes in it; None for the best."""
 
 _EXTRAS = {"spatialdata": "spatialdata"}
 """Formats that need a package which an extra of the same name installs."""
@@ -92,7 +93,7 @@ class ExportButton(QPushButton):
         self._enable()
         create_worker(
             export,
-            self._prediction,
+            snapshot(self._prediction),  # domains may be renamed while it is written
             path,
             format=format,
             genes=genes,
