@@ -1,8 +1,7 @@
 """Genes, neighborhood and pictures of one tile."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,11 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
-from napari_nh2st.prediction.schema import slide_mpp
+from napari_nh2st.prediction.schema import notes, slide_mpp, slide_name
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.level import DAMAGED_GREY
+from napari_nh2st.slide.record import SlideRecord
+from napari_nh2st.spots.positions import ARRAY, centers
 
 N_GENES = 10
 
@@ -105,7 +106,7 @@ def look_up(
 
 def tile_name(prediction: AnnData, tile: int) -> str:
     """A tile by its place in the array."""
-    row, column = (prediction.obs[name].iat[tile] for name in ("array_row", "array_col"))
+    row, column = (prediction.obs[name].iat[tile] for name in ARRAY)
     return f"{row} × {column}"
 
 
@@ -115,19 +116,18 @@ def _view(
     side_px: NDArray[np.float64],
     slides: Sequence[Slide],
 ) -> TileView:
-    notes = prediction.uns["nh2st"].get("slide", {})
-    name = str(notes.get("name", "of the prediction"))
+    name = slide_name(prediction)
     try:
-        slide = _slide_of(notes, slides)
+        slide = _slide_of(notes(prediction)["slide"], slides)
         if slide is None:
             notice = f"Open the slide {name} to see the pictures of the tile."
             return TileView([], notice)
-        centers = np.asarray(prediction.obsm["spatial"], np.float64)[neighborhood][:, ::-1]
-        pixels = read_tiles(slide, centers, side_px)
+        at = centers(prediction)[neighborhood]
+        pixels = read_tiles(slide, at, side_px)
     except Exception as error:  # a file that was moved or closed meanwhile: in many ways
         notice = f"The slide {name} cannot be read ({type(error).__name__}: {error})."
         return TileView([], notice)
-    offsets = (centers - centers[0]) * slide_mpp(prediction)
+    offsets = (at - at[0]) * slide_mpp(prediction)
     distances = np.linalg.norm(offsets, axis=1)
     cells = [(1, 1), *cells_around(offsets[1:])]
     pictures = [
@@ -143,10 +143,10 @@ def _view(
     return TileView(pictures, "")
 
 
-def _slide_of(notes: Mapping[str, Any], slides: Sequence[Slide]) -> Slide | None:
-    if (fingerprint := notes.get("fingerprint")) is not None:
+def _slide_of(record: SlideRecord, slides: Sequence[Slide]) -> Slide | None:
+    if (fingerprint := record.get("fingerprint")) is not None:
         return next((s for s in slides if s.fingerprint == str(fingerprint)), None)
-    named = {slide.path: slide for slide in slides if slide.path.name == notes.get("name")}
+    named = {slide.path: slide for slide in slides if slide.path.name == record["name"]}
     return next(iter(named.values())) if len(named) == 1 else None
 
 

@@ -23,6 +23,7 @@ from napari_nh2st.inference.device import place
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import write_anndata
+from napari_nh2st.prediction.schema import notes
 from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.notices import check_overlaps, overlaps
 from napari_nh2st.training.study import MeasuredSection, section_tiles
@@ -250,7 +251,7 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
         "summary": evaluation.summary,
         "sections": evaluation.section_summaries,
         "notices": list(evaluation.notices),
-        "model": next(iter(predictions.values())).uns["nh2st"]["model"],
+        "model": notes(next(iter(predictions.values())))["model"],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")

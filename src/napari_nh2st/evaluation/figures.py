@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.scores import pearson
 from napari_nh2st.export.figure import save_figure
 from napari_nh2st.prediction.raster import robust_limits
-from napari_nh2st.prediction.schema import MEASURED
+from napari_nh2st.prediction.schema import MEASURED, notes, slide_mpp, slide_name
 from napari_nh2st.shown_text import for_matplotlib
+from napari_nh2st.spots.positions import centers
 
 _RANKS = (("best", 0.0), ("upper quartile", 0.25), ("median", 0.5), ("worst", 1.0))
 """The genes drawn: what they are called, and their place in the ranking by PCC."""
@@ -63,8 +64,8 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    about = prediction.uns["nh2st"]
-    y_um, x_um = (np.asarray(prediction.obsm["spatial"])[:, ::-1] * about["slide"]["mpp"]).T
+    about = notes(prediction)
+    y_um, x_um = (centers(prediction) * slide_mpp(prediction)).T
     pitch = float(about["pitch_um"])
     left, right = x_um.min() - pitch, x_um.max() + pitch
     top, bottom = y_um.min() - pitch, y_um.max() + pitch
@@ -81,7 +82,7 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     )
     _tissue(axes[0, 0], prediction)
     _scale_bar(axes[0, 0], left, right)
-    axes[0, 0].set_title(for_matplotlib(f"{about['slide']['name']} (H&E)"), fontsize=10)
+    axes[0, 0].set_title(for_matplotlib(f"{slide_name(prediction)} (H&E)"), fontsize=10)
     _caption(axes[0, 1], prediction)
     axes[0, 2].set_axis_off()
     unit = "\n".join(textwrap.wrap(str(about["target"]["description"]), 50))
@@ -164,7 +165,7 @@ def _tissue(axis: Any, prediction: AnnData) -> None:
     (spatial,) = prediction.uns["spatial"].values()
     picture = spatial["images"]["hires"]
     scale = float(spatial["scalefactors"]["tissue_hires_scalef"])
-    mpp_y, mpp_x = prediction.uns["nh2st"]["slide"]["mpp"]
+    mpp_y, mpp_x = slide_mpp(prediction)
     height, width = picture.shape[:2]
     axis.imshow(
         picture,
@@ -204,7 +205,7 @@ def _spots(
 
 
 def _caption(axis: Any, prediction: AnnData) -> None:
-    about = prediction.uns["nh2st"]
+    about = notes(prediction)
     model = about["model"]
     pcc = pearson(np.asarray(prediction.X), np.asarray(prediction.layers[MEASURED]))
     known = pcc[np.isfinite(pcc)]

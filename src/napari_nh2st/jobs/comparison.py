@@ -13,6 +13,7 @@ from napari_nh2st.analysis.comparison import comparison_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import Evaluated, SpotsPredicted
 from napari_nh2st.jobs.child import Inbox
+from napari_nh2st.prediction.schema import MARK, notes, slide_stem
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section, SpotChoice, check_section, read_spots
 from napari_nh2st.spots.overlap import panel_overlap
@@ -198,7 +199,7 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
     name = section_of(compared.prediction)
     prediction = compared.prediction.copy()
     # The donor of a slide in the viewer is not asked for.
-    prediction.uns["nh2st"] = {"donor": _NO_DONOR} | prediction.uns["nh2st"] | {"section": name}
+    prediction.uns[MARK] = {"donor": _NO_DONOR, **notes(prediction), "section": name}
     evaluation = Evaluation(
         {name: prediction},
         compared.scores,
@@ -230,5 +231,4 @@ def section_name(slide: Path, expression: Path, trained_on: Collection[str] = ()
 
 def section_of(prediction: AnnData) -> str:
     """What the section of a comparison is called; as its slide where that was not recorded."""
-    about = prediction.uns["nh2st"]
-    return str(about.get("section", Path(str(about["slide"]["name"])).stem))
+    return str(notes(prediction).get("section", slide_stem(prediction)))

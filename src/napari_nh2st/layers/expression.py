@@ -20,7 +20,16 @@ from napari_nh2st.prediction.files import (
 )
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
-from napari_nh2st.prediction.schema import check_prediction, is_on_grid, is_trained, slide_mpp
+from napari_nh2st.prediction.schema import (
+    MEASURED,
+    check_prediction,
+    is_on_grid,
+    is_trained,
+    notes,
+    slide_mpp,
+    slide_name,
+    slide_stem,
+)
 from napari_nh2st.prediction.values import best_gene
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide, open_slide
@@ -28,11 +37,11 @@ from napari_nh2st.spots import spot_array, spot_picture
 from napari_nh2st.spots.anndata_files import spots_of
 from napari_nh2st.spots.assembly import Source
 from napari_nh2st.spots.checks import pitch_of
+from napari_nh2st.spots.positions import centers, positions
 
 if TYPE_CHECKING:
     from napari.types import LayerData
 
-_MEASURED = "measured"
 _MOST_FEATURES = 500
 """Genes of measured spots that become features: a table of all would be too large."""
 
@@ -104,7 +113,9 @@ def _slide_layers(prediction: AnnData, path: Path) -> list["LayerData"]:
     slide, reason = _find_slide(prediction, path)
     if slide is not None:
         return [slide_layer(slide)]
-    layers = _picture_layers(prediction, _slide_stem(prediction), slide_mpp(prediction), "um")
+    layers = _picture_layers(
+        prediction, for_qt(slide_stem(prediction)), slide_mpp(prediction), "um"
+    )
     instead = "its stored picture is shown" if layers else "the values are shown without it"
     show_info(for_qt(f"{reason}: {instead}."))
     return layers
@@ -112,11 +123,11 @@ def _slide_layers(prediction: AnnData, path: Path) -> list["LayerData"]:
 
 def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
     """The slide that was predicted, or why it was not found."""
-    notes = prediction.uns["nh2st"]["slide"]
-    name = Path(str(notes["name"])).name
+    record = notes(prediction)["slide"]
+    name = Path(slide_name(prediction)).name
     places = [path.parent / name]
-    image = notes.get("image")  # of a file with several
-    recorded = str(notes.get("path") or "")
+    image = record.get("image")  # of a file with several
+    recorded = str(record.get("path") or "")
     # Windows tells the server of a network path who asks for it; the file may be a stranger's.
     if recorded and not recorded.startswith(("\\\\", "//")):
         places.append(Path(recorded))
@@ -140,7 +151,7 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
 
 def _is_the_slide(slide: Slide, prediction: AnnData) -> bool:
     """By its fingerprint; where none was recorded, by its size, known from the picture."""
-    fingerprint = prediction.uns["nh2st"]["slide"].get("fingerprint")
+    fingerprint = notes(prediction)["slide"].get("fingerprint")
     if fingerprint is not None:
         return bool(slide.fingerprint == fingerprint)
     found = spot_picture(prediction)
@@ -170,10 +181,6 @@ def _picture_layers(
     return [(picture, attributes, "image")]
 
 
-def _slide_stem(prediction: AnnData) -> str:
-    return for_qt(Path(str(prediction.uns["nh2st"]["slide"]["name"])).stem)
-
-
 # --- values ---
 
 
@@ -182,33 +189,34 @@ def _heatmap_layers(prediction: AnnData) -> list["LayerData"]:
 
     scale, translate = HeatmapRaster.of(prediction).placement(slide_mpp(prediction))
     placement = {"scale": scale, "translate": translate, "units": ("um", "um")}
-    gene, slide_name = shown_gene(prediction), _slide_stem(prediction)
-    return [heatmap_layer(prediction, gene, slide_name, placement)]
+    name = for_qt(slide_stem(prediction))
+    return [heatmap_layer(prediction, shown_gene(prediction), name, placement)]
 
 
 def _spot_layers(prediction: AnnData) -> list["LayerData"]:
     """Points of the predicted values and, below them, of the measured ones if there are any."""
     tables = {"predicted": pd.DataFrame(prediction.X, columns=prediction.var_names)}
     candidates = prediction
-    if _MEASURED in prediction.layers:
-        measured = np.asarray(prediction.layers[_MEASURED], np.float32)
-        tables = {_MEASURED: pd.DataFrame(measured, columns=prediction.var_names)} | tables
+    if MEASURED in prediction.layers:
+        measured = np.asarray(prediction.layers[MEASURED], np.float32)
+        tables = {MEASURED: pd.DataFrame(measured, columns=prediction.var_names)} | tables
         known = np.isfinite(measured).any(0)
         candidates = prediction[:, known] if known.any() else prediction
     gene = best_gene(candidates)
     # One scale for both, so that a colour means one value.
     limits = robust_limits(np.concatenate([table[gene].to_numpy() for table in tables.values()]))
     mpp = slide_mpp(prediction)
+    stem = for_qt(slide_stem(prediction))
     untrained = "" if is_trained(prediction) else " · UNTRAINED"
     layers = []
-    is_compared = _MEASURED in tables
+    is_compared = MEASURED in tables
     for kind, table in tables.items():
         metadata: dict[str, Any] = {PREDICTION_KEY: prediction}
         if is_compared:
             metadata |= {COMPARISON_KEY: prediction, COMPARISON_KIND_KEY: kind}
         attributes = _points(prediction, table, gene, limits, mpp, "um") | {
-            "name": f"{kind} · {_slide_stem(prediction)}{untrained if kind != _MEASURED else ''}",
-            "visible": kind != _MEASURED,
+            "name": f"{kind} · {stem}{untrained if kind != MEASURED else ''}",
+            "visible": kind != MEASURED,
             "metadata": metadata,
         }
         layers.append((_centers(prediction, mpp), attributes, "points"))
@@ -257,9 +265,7 @@ def _points(
 
 def _centers(data: AnnData, um_per_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 2) (y, x) where a slide's layer shows these full-resolution pixels."""
-    pixels = np.asarray(data.obsm["spatial"], np.float64)[:, ::-1]
-    centers: NDArray[np.float64] = (pixels - 0.5) * um_per_px
-    return centers
+    return (centers(data) - 0.5) * um_per_px
 
 
 def _diameter(data: AnnData) -> float:
@@ -267,7 +273,7 @@ def _diameter(data: AnnData) -> float:
     try:
         return spot_diameter(data)
     except InputError:
-        pixels = np.asarray(data.obsm["spatial"], np.float64)
+        pixels = positions(data)
         if len(pixels) < 2:
             return 10.0
         return float(np.median(cKDTree(pixels).query(pixels, k=2)[0][:, 1])) * 0.55

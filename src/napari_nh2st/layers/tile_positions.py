@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.prediction.schema import notes, slide_mpp
 
 
 def tile_at(heatmap: Heatmap, position: ArrayLike, units: Any = None) -> int | None:
@@ -45,9 +46,8 @@ def in_full_resolution(heatmap: Heatmap, points: ArrayLike) -> NDArray[np.float6
 
 def tile_side(heatmap: Heatmap) -> NDArray[np.float64]:
     """(2,) what the model sees of the slide at a tile: full-resolution pixels (y, x)."""
-    notes = heatmap.prediction.uns["nh2st"]
-    side_um = float(notes["tile_px"]) * float(notes["mpp"])
-    return side_um / np.asarray(notes["slide"]["mpp"], np.float64)
+    about = notes(heatmap.prediction)
+    return float(about["tile_px"]) * float(about["mpp"]) / slide_mpp(heatmap.prediction)
 
 
 def unit_factors(units: Any, wanted: Any) -> NDArray[np.float64]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis import residual
 from napari_nh2st.jobs.comparison import Compared, kept_comparison, section_of
 from napari_nh2st.model.config import PUBLISHED_TARGET
-from napari_nh2st.prediction.schema import slide_mpp
+from napari_nh2st.prediction.schema import MEASURED, notes, reliability, slide_mpp
 from napari_nh2st.session.measured_layers import Kind
+from napari_nh2st.spots.positions import positions
 
 COLUMNS = ("gene", "PCC", "low", "high", "reliability", "MSE/mean")
 """Of :func:`gene_table`."""
@@ -50,7 +51,7 @@ class ComparisonResults:
     def __init__(self, compared: Compared) -> None:
         self.compared = compared
         prediction = compared.prediction
-        measured = np.asarray(prediction.layers["measured"])
+        measured = np.asarray(prediction.layers[MEASURED])
         self.is_standardized = bool(np.isnan(measured).all(0).any())
         arrays: dict[Kind, NDArray[np.float32]] = {
             "measured": measured,
@@ -61,11 +62,11 @@ class ComparisonResults:
             kind: pd.DataFrame(array, columns=prediction.var_names)
             for kind, array in arrays.items()
         }
-        self.positions: NDArray[np.float64] = np.asarray(prediction.obsm["spatial"], np.float64)
-        about = prediction.uns["nh2st"]
+        self.positions: NDArray[np.float64] = positions(prediction)
+        about = notes(prediction)
         self.pitch_px = float(about["pitch_um"]) / float(np.sqrt(np.prod(slide_mpp(prediction))))
         self.table = gene_table(
-            list(prediction.var_names), _reliability(prediction), compared.scores
+            list(prediction.var_names), reliability(prediction), compared.scores
         )
         self.summary = summary_markup(compared.summary, str(about["model"]["name"]))
         self.notices = list(compared.notices)
@@ -97,12 +98,6 @@ class ComparisonResults:
             self.values[kind][gene].to_numpy() for kind in ("measured", "predicted")
         )
         return measured, predicted, gene_title(gene, self._scores)
-
-
-def _reliability(prediction: AnnData) -> pd.Series:
-    """By gene; empty where a file has none."""
-    known: pd.Series = prediction.var.get("reliability", pd.Series(dtype=np.float64))
-    return known
 
 
 def gene_table(

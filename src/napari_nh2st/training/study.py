@@ -23,6 +23,7 @@ from napari_nh2st.spots import (
     expression_target,
     spot_array,
 )
+from napari_nh2st.spots.positions import centers
 from napari_nh2st.spots.sections import section_spots
 from napari_nh2st.tiles import neighborhoods
 
@@ -69,7 +70,7 @@ class MeasuredSection:
     @property
     def centers(self) -> NDArray[np.float64]:
         """(spots, 2) positions (y, x) in full-resolution pixels."""
-        return np.asarray(self.spots.obsm["spatial"], np.float64)[:, ::-1].copy()
+        return centers(self.spots).copy()
 
 
 def load_study(
