@@ -142,6 +142,40 @@ def test_compare_asks_which_section_and_compares_that(
     assert parts.isHidden()
 
 
+def test_the_list_stays_when_the_chosen_section_cannot_be_read(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    messages: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(child_jobs, "new_jobs", LocalJobs)
+    slide = write_tiff(tmp_path / "S.tif", textured(200, 240))
+    whole = drawn_spots("square", 6, 7, 32.0, (18.5, 20.0), PANEL, 1)
+    data = anndata.concat(
+        [whole, whole[:2]], label="sample", keys=["whole", "two spots"], index_unique="-"
+    )
+    data.uns["nh2st_spots"] = {"pitch_um": 200.0}
+    data.write_h5ad(tmp_path / "both.h5ad")
+    widget = CompareWidget(viewer)
+    qtbot.addWidget(widget)
+    ((pixels, attributes, _),) = read_slide(slide, mpp=MPP)
+    viewer.add_image(pixels, **attributes)
+    widget.load(tmp_path / "both.h5ad")
+    parts = widget.measured.source.parts
+    for name, n_errors in (("", 0), ("two spots", 1), ("whole", 1)):
+        if name:
+            choose(parts, "library", name)
+        qtbot.waitUntil(lambda: not widget.measured.is_reading, timeout=30_000)
+        assert len(messages["error"]) == n_errors
+        assert names_in(parts.lists["library"]) == ["two spots", "whole"]
+        assert parts.isVisibleTo(widget)
+        assert widget.measured.awaits_choice == (name != "whole")
+    assert widget.section is not None
+    assert widget.section.measured is not None
+    assert widget.section.measured.spots.n_obs == 42
+
+
 def test_train_asks_which_section_and_keeps_it_in_the_table(
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,

@@ -7,8 +7,8 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
-from compare_docks import in_both_viewers, points, wait_until_read
-from compared_sections import DrawnSection
+from compare_docks import in_both_viewers, load, open_slide_of, points, wait_until_read
+from compared_sections import DrawnSection, write_section
 from napari_nh2st.export import write_anndata
 from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.widgets.compare import scatter as compare_scatter
@@ -36,6 +36,42 @@ def test_an_exported_comparison_that_is_opened_is_taken_up(
     done.view.kinds["residual"].click()
     assert points(viewer)["residual"].features.columns.tolist() == ["CD74"]
     assert done.view.report.isEnabled()
+
+
+@in_both_viewers
+def test_a_comparison_that_is_opened_is_shown_at_once_beside_other_st(
+    qtbot: QtBot, viewer: ViewerModel, done: CompareWidget, tmp_path: Path
+) -> None:
+    assert done.compared is not None
+    write_anndata(done.compared.prediction, tmp_path / "out.h5ad")
+    summary, first = done.view.summary.text(), done.section
+    other = write_section(tmp_path, "S2")
+    viewer.layers.selection.active = open_slide_of(viewer, other)
+    load(qtbot, done, other)
+    loaded = done.section
+    assert loaded is not first
+    assert "S2.h5ad" in done.measured.source.summary.text()
+    measured = points(viewer)["measured"]
+    for data, attributes, kind in read_expression(tmp_path / "out.h5ad"):
+        getattr(viewer, f"add_{kind}")(data, **attributes)
+    qtbot.waitUntil(lambda: done.compared is not None, timeout=30_000)
+    opened = done.section
+    assert done.view.summary.text() == summary
+    assert done.view.scatter.isVisibleTo(done)
+    assert measured in viewer.layers
+    # Selecting a layer of either brings that back.
+    viewer.layers.selection.active = measured
+    assert done.section is loaded
+    assert "S2.h5ad" in done.measured.source.summary.text()
+    assert done.view.summary.text() == ""
+    assert not done.view.scatter.isVisibleTo(done)
+    viewer.layers.selection.active = points(viewer)["predicted"]
+    assert done.section is opened
+    assert done.view.summary.text() == summary
+    done.remove()
+    assert done.section is loaded
+    assert measured in viewer.layers
+    assert set(points(viewer)) == {"measured"}
 
 
 def test_no_report_is_written_while_other_st_is_read(
