@@ -135,6 +135,11 @@ class FrameModel(QAbstractTableModel):
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
 
+    def row_of(self, gene: str) -> int | None:
+        """The row of a gene; None for a gene that is not in the table."""
+        rows = np.flatnonzero(self.table.get("gene", pd.Series(dtype=object)) == gene)
+        return int(rows[0]) if len(rows) else None
+
     def text(self, row: int, column: int) -> str:
         """What a cell shows."""
         return self._formats[column](self.table.iat[row, column])

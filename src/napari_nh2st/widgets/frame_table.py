@@ -107,10 +107,8 @@ class FrameView(QTableView):
 
     def go_to(self, gene: str) -> None:
         """Make a gene's row the current one, without emitting; none if it is not shown."""
-        genes = self.frame.table.get("gene", pd.Series(dtype=object))
-        rows = np.flatnonzero(genes == gene)
-        index = self.frame.index(int(rows[0]), 0) if len(rows) else QModelIndex()
-        index = self.filter.mapFromSource(index)
+        row = self.frame.row_of(gene)
+        index = self.filter.mapFromSource(self.frame.index(-1 if row is None else row, 0))
         with self.quietly():
             if not index.isValid():
                 self._selection.clear()

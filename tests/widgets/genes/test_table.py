@@ -29,9 +29,9 @@ def table(qtbot: QtBot) -> GeneTable:
 
 
 def cell(table: GeneTable, gene: str, column: int, role: ROLE = ROLE.DisplayRole) -> object:
-    row = table.genes.row_of(gene)
+    row = table.frame.row_of(gene)
     assert row is not None
-    return table.genes.index(row, column).data(role)
+    return table.frame.index(row, column).data(role)
 
 
 def test_the_most_reliable_come_first_then_by_name_and_the_unknown_last(table: GeneTable) -> None:
@@ -47,7 +47,7 @@ def test_what_is_unknown_is_last_in_either_order(
         {"mean": [3.0, 1.0, 2.0, np.nan, 5.0], "morans_i": [0.5, 0.1, 0.2, np.nan, 0.9]},
         index=list(RELIABILITY),
     )
-    table.genes.set_statistics(statistics)
+    table.set_statistics(statistics)
     table.sortByColumn(column, order)
     known = [gene for gene in RELIABILITY if gene != "ESR1"]
     numbers = RELIABILITY if column == PCC else statistics.iloc[:, column - MEAN].to_dict()
@@ -64,9 +64,7 @@ def test_the_cells_show_numbers_and_the_unknown_in_words(table: GeneTable) -> No
     assert cell(table, "ERBB2", PCC) == "0.71"
     assert cell(table, "ESR1", PCC) == "unknown"
     assert cell(table, "ERBB2", MEAN) == "…"
-    table.genes.set_statistics(
-        pd.DataFrame({"mean": 1.2345, "morans_i": 0.678}, index=list(RELIABILITY))
-    )
+    table.set_statistics(pd.DataFrame({"mean": 1.2345, "morans_i": 0.678}, index=list(RELIABILITY)))
     assert cell(table, "ERBB2", MEAN) == "1.23"
     assert cell(table, "ERBB2", MORAN) == "0.68"
 
@@ -105,7 +103,7 @@ def test_a_search_finds_part_of_a_name_or_the_genes_of_a_list(table: GeneTable) 
 
 def test_leaving_the_current_gene_out_chooses_no_other(table: GeneTable) -> None:
     chosen: list[str] = []
-    table.chosen.connect(chosen.append)
+    table.gene_entered.connect(chosen.append)
     table.go_to("ERBB2")
     table.search("KRT")
     table.set_only_reliable(True)
@@ -115,7 +113,7 @@ def test_leaving_the_current_gene_out_chooses_no_other(table: GeneTable) -> None
 
 def test_stepping_follows_the_order_of_the_table_and_stops_at_its_ends(table: GeneTable) -> None:
     chosen: list[str] = []
-    table.chosen.connect(chosen.append)
+    table.gene_entered.connect(chosen.append)
     table.sortByColumn(GENE, Qt.SortOrder.AscendingOrder)
     table.go_to("KRT19")
     table.step(-1)

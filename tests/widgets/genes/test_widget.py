@@ -110,10 +110,10 @@ def test_a_prediction_fills_the_table_and_the_header(
     assert VALUE_NAME in tab.value_name.text()
     assert tab.table.selected_genes == ["ERBB2"]
     qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
-    row = tab.table.genes.row_of("KRT19")
+    row = tab.table.frame.row_of("KRT19")
     mean = float(heatmap.prediction[:, "KRT19"].X.mean())
-    assert tab.table.genes.index(row, MEAN).data() == f"{mean:.3g}"
-    assert float(tab.table.genes.index(row, MORAN).data()) > 0.6
+    assert tab.table.frame.index(row, MEAN).data() == f"{mean:.3g}"
+    assert float(tab.table.frame.index(row, MORAN).data()) > 0.6
 
 
 def test_going_to_a_row_shows_its_gene(widget: GenesWidget, heatmap: Heatmap) -> None:

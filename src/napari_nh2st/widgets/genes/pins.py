@@ -155,7 +155,7 @@ class PinsPanel(QWidget):
         self.on_black.setChecked(self._pins.are_shown)
 
     def _item(self, pin: Pin) -> QListWidgetItem:
-        pcc, threshold = pin.reliability, self._table.genes.threshold
+        pcc, threshold = pin.reliability, self._table.frame.reliable_from
         icon = swatch_icon(bright_end(pin.layer.colormap), badge_color(pcc, threshold))
         words = [pin.gene, reliability_number(pcc), pin.source.slide_name]
         item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))

@@ -142,13 +142,13 @@ class GenesTab(QScrollArea):
         prediction, statistics = result
         if prediction is self.session.prediction:
             self.statistics = statistics
-            self.table.genes.set_statistics(statistics)
+            self.table.set_statistics(statistics)
 
     # --- what the user does ---
 
     def _on_search(self) -> None:
         names = parse_genes(self.search.text())
-        panel = self.table.genes.genes
+        panel = self.table.genes
         text, note = "", ""
         listed: frozenset[str] | None = None
         if len(names) > 1:
@@ -188,7 +188,7 @@ class GenesTab(QScrollArea):
 
     def _after_filter(self) -> None:
         self._show_gene()
-        shown, there = self.table.filter.rowCount(), len(self.table.genes.genes)
+        shown, there = self.table.filter.rowCount(), len(self.table.genes)
         self.count.setText(f"{shown} of {there}" if there else "")
         self.search_note.setVisible(bool(self.search_note.text()))
 
@@ -215,8 +215,8 @@ class GenesTab(QScrollArea):
         connections.when_opened(self._on_heatmap)
         # Their colors add up, which only this tab says and changes.
         connections.when_closed(session.pins.show_slide)
-        self.table.chosen.connect(session.show_gene)
-        self.table.pin_wanted.connect(session.pins.pin)
+        self.table.gene_entered.connect(session.show_gene)
+        self.table.gene_chosen.connect(session.pins.pin)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._offer_menu)
         self.search.textChanged.connect(self._on_search)
