@@ -146,7 +146,7 @@ def find_domains(
     The ``score`` of a gene in a domain is the standardized mean difference
     ``(mean_in − mean_out) / √((var_in + var_out) / 2)`` of its tiles and all others (Cohen 1988,
     with the variance of the two averaged); NaN where it varies in neither. Domains were found
-    by these very genes, so a high score tells what a domain is and is no test of it.
+    by these very genes, so a high score describes a domain and is no test of it.
 
     Parameters
     ----------

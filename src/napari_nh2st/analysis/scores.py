@@ -49,7 +49,7 @@ def gene_scores(
     """Score every gene on measured sections.
 
     With several sections each score is the mean over them of the score within one: pooled spots
-    would reward a model for telling sections apart. The interval is over spots, resampled within
+    would reward a model for recognizing sections. The interval is over spots, resampled within
     each section. Neighboring spots resemble each other, so that it is narrower than what another
     section or donor would show.
 

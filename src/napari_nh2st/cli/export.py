@@ -37,7 +37,7 @@ def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> No
         ".ome.zarr, .png, .svg or .pdf",
     )
     command.add_argument(
-        "--format", choices=FORMAT_NAMES, help="where the name of the output does not tell it"
+        "--format", choices=FORMAT_NAMES, help="where the ending of the output does not give it"
     )
     add_genes(command, "which (default: all; in a figure the most reliable one)")
     command.add_argument(

@@ -122,7 +122,7 @@ def _features(
         if classes is not None and (label := classes[row]) is not None:
             properties["classification"] = label
         if known.size:
-            # The shortest number that a float32 can be told by, not the 17 digits of a double.
+            # The shortest number that is read as the same float32, not the 17 digits of a double.
             properties["measurements"] = {genes[k]: float(str(values[k])) for k in known}
         elif status is not None:
             properties["metadata"] = {"status": status.iloc[row]}

@@ -17,7 +17,7 @@ class TissueFacts:
     Parameters
     ----------
     tissue
-        Share of the slide that is tissue; None where it could not be told.
+        Share of the slide that is tissue; None where it is not known.
     notice
         A sentence where the stain is not what the model saw; None where it is, or where the model
         does not say what it saw.

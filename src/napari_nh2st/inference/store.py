@@ -137,7 +137,7 @@ class ResultStore:
         self._n_genes = n_genes
         self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         self._flushed = time.monotonic()
-        self._is_told = False
+        self._has_warned = False
         try:
             self._lock = Lock(_lock_of(folder))
         except InUse:
@@ -229,14 +229,14 @@ class ResultStore:
         self._buffer.append((tiles, values))
         late = time.monotonic() - self._flushed > _SECONDS_BETWEEN_WRITES
         much = sum(v.nbytes for _, v in self._buffer) >= _MOST_BUFFERED_BYTES
-        if not late and not (much and not self._is_told):
+        if not late and not (much and not self._has_warned):
             return
         try:
             self.flush()
         except InputError as error:
-            if not self._is_told:
+            if not self._has_warned:
                 log.warning("%s. The run goes on; results stay in memory until it can be.", error)
-            self._is_told = True
+            self._has_warned = True
             self._flushed = time.monotonic()
 
     def flush(self) -> None:
@@ -256,7 +256,7 @@ class ResultStore:
         self._buffer = []
         self._number += 1
         self._flushed = time.monotonic()
-        self._is_told = False
+        self._has_warned = False
 
     def forget(self) -> None:
         """Let go of what could not be written: it is elsewhere."""

@@ -12,7 +12,7 @@ _TOO_LONG = ("target_mean", "settings", "stain")
 
 
 def model_card(config: ModelConfig) -> str:
-    """Markdown that tells what a model predicts, from what, and how far to trust it.
+    """Markdown on what a model predicts, from what, and how far to trust it.
 
     What comes from the config is text: it makes no headings, links, pictures or HTML.
 

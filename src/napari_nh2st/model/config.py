@@ -65,7 +65,7 @@ class ModelConfig:
     neighborhood
         ``size`` (9 with the tile itself) and ``layout`` of the spots.
     training
-        ``trained``, ``summary`` and whatever else tells where the weights come from.
+        ``trained``, ``summary`` and whatever else is known of where the weights come from.
     weights
         ``file`` and ``sha256``.
     reliability

@@ -43,7 +43,7 @@ class SlideContents:
     brightfield_reason
         In words, what that rests on.
     fingerprint_files
-        Files whose bytes tell this slide from another.
+        Files whose bytes identify this slide.
     close
         Releases what the reader holds open.
     notices

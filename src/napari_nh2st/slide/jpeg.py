@@ -1,6 +1,6 @@
 """JPEG data, decoded with libjpeg's warnings taken for what they mostly are: damage.
 
-A JPEG has no checksum. What tells that it is damaged is that its bits do not make up the image
+A JPEG has no checksum. It shows damage only where its bits do not make up the image
 exactly: libjpeg then warns of missing or left-over data, fills up with grey and goes on.
 """
 

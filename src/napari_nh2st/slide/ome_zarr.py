@@ -181,7 +181,7 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
         np.dtype(first.dtype),
         n_channels,
         ome,
-        # Their samples tell as much as those of the finest level, and are fewer to read.
+        # Their samples serve as well as those of the finest level, and are fewer to read.
         lambda: ZarrLevel(arrays[-1], axes, StoredColors("rgb"), n_channels, "level").sample(),
     )
     for array in arrays:

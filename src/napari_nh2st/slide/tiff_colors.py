@@ -64,7 +64,7 @@ def tiff_colors(
         Attributes of the channels in OME-XML, if any.
     sample
         Gives samples of some pixels, (pixels, samples); asked when the first pixel is shown, or
-        now where nothing else tells what four samples are.
+        now where nothing else says what four samples are.
 
     Raises
     ------

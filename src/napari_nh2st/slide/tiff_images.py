@@ -116,7 +116,7 @@ def _svs(
     """Aperio: tiled pages are levels. Their order is that of no other program than Aperio's.
 
     Programs that convert an SVS keep its description, and leave the thumbnail out or put levels
-    below the first page; so neither position nor description tells a level.
+    below the first page; so neither position nor description marks a level.
     """
     tiff.pages.cache = True  # tifffile goes over them too
     tiff.pages.useframes = False

@@ -111,7 +111,7 @@ def read_anndata(path: Path, library: str | None = None) -> AnnData:
         refuse_pickles(path)
     try:
         with warnings.catch_warnings():
-            # Names that occur twice are dealt with below and told in the report.
+            # Names that occur twice are dealt with below, and stand in the report.
             warnings.filterwarnings("ignore", message=".* names are not unique")
             data = anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)
     except Exception as error:

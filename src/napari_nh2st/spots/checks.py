@@ -148,7 +148,7 @@ def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
     """
     if spots.n_obs < MIN_SPOTS:
         raise InputError(
-            f"{name} has {spots.n_obs} spots; at least {MIN_SPOTS} are needed to tell anything"
+            f"{name} has {spots.n_obs} spots; at least {MIN_SPOTS} are needed to say anything"
         )
 
 
@@ -206,7 +206,7 @@ class MppProposal:
     Parameters
     ----------
     mpp
-        That the spots' distance tells, to the digits that it is good for.
+        µm/px by the spots' distance, to the digits that it is good for.
     sentence
         What was noticed.
     """
@@ -239,18 +239,18 @@ def propose_mpp(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
     pitch = pitch_of(spots, array) if pitch_um is None else pitch_um
     if pitch is None or slide.mpp is None:
         return None
-    told, own = pitch / array.pitch_px, float(np.sqrt(slide.mpp[0] * slide.mpp[1]))
-    if max(told / own, own / told) <= MPP_WARNING:
+    measured, own = pitch / array.pitch_px, float(np.sqrt(slide.mpp[0] * slide.mpp[1]))
+    if max(measured / own, own / measured) <= MPP_WARNING:
         return None
     return MppProposal(
-        float(f"{told:.3g}"),
+        float(f"{measured:.3g}"),
         f"µm/px of the slide: {own:.3g}, but the spots, {array.pitch_px:.4g} px and {pitch:g} µm "
-        f"apart, tell {told:.3g}.",
+        f"apart, give {measured:.3g}.",
     )
 
 
 def pitch_of(spots: AnnData, array: SpotArray) -> float | None:
-    """Distance in µm between spots of this kind of array; None where it cannot be told.
+    """Distance in µm between spots of this kind of array; None where it is not known.
 
     What the file or its format says comes first. Else hexagonal arrays are taken for Visium's and
     interleaved ones for those of legacy arrays; :func:`guessed_pitch` says so. A square array may
@@ -300,7 +300,7 @@ def _resolution(
     ratio = of_pitch / own
     message = (
         f"{name}: µm/px of the slide: {own:.3g} ({slide.mpp_source}), but the spots' distance, "
-        f"{array.pitch_px:.4g} px for {pitch:g} µm, tells {of_pitch:.3g}"
+        f"{array.pitch_px:.4g} px for {pitch:g} µm, gives {of_pitch:.3g}"
     )
     if max(ratio, 1 / ratio) > MPP_ERROR:
         raise InputError(

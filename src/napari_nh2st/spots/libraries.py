@@ -99,7 +99,7 @@ def spot_picture(spots: AnnData) -> tuple[NDArray[Any], float] | None:
 def take_library(data: AnnData, wanted: str | None, path: Path) -> Library:
     """The section that is meant, or the only one.
 
-    Sections are told by ``uns["spatial"]`` and the column of ``obs`` that has its names; else by a
+    Sections are known by ``uns["spatial"]`` and the column of ``obs`` that has its names; else by a
     column such as ``library_id`` or ``sample``; else by array places that occur again and again.
 
     Parameters
@@ -184,14 +184,14 @@ def _labels(data: AnnData, libraries: Iterable[str], wanted: str | None) -> "pd.
         if _may_name(str(name), column)
     }
     merged = _spots_on_one_place(data) > 1
-    telling = [column for column in columns.values() if known and set(column.dropna()) <= known]
-    # Of several columns with these names, the one that tells most apart.
-    telling.sort(key=lambda column: -column.nunique())
-    telling += [columns[word] for word in _SECTION_COLUMNS if word in columns]
+    naming = [column for column in columns.values() if known and set(column.dropna()) <= known]
+    # Of several columns with these names, the one with the most sections.
+    naming.sort(key=lambda column: -column.nunique())
+    naming += [columns[word] for word in _SECTION_COLUMNS if word in columns]
     if wanted is not None:
-        telling = [c for c in telling if (c == wanted).any()] or telling
-    if telling and (telling[0].nunique() > 1 or not merged):
-        return telling[0]
+        naming = [c for c in naming if (c == wanted).any()] or naming
+    if naming and (naming[0].nunique() > 1 or not merged):
+        return naming[0]
     if len(known) > 1 and (by_name := _by_spot_names(data, known)) is not None:
         return by_name
     if len(known) > 1 or merged or not _is_one_array(data):

@@ -62,7 +62,7 @@ class Orientation:
     better: str | None
 
     def sentence(self) -> str:
-        """What to tell the user where there is a better one."""
+        """The better orientation as a sentence for the user."""
         assert self.better is not None
         return (
             f"as they are, {self.on_tissue[AS_THEY_ARE]:.0%} of the spots' area is tissue; "
@@ -86,7 +86,7 @@ def orient(positions: ArrayLike, slide: Slide, pitch_px: float) -> Orientation:
 
 
 def tissue_for_spots(slide: Slide, pitch_px: float) -> TissueMask:
-    """Tissue as :func:`~napari_nh2st.tiles.find_tissue` tells it, as coarse as spots allow.
+    """Tissue as :func:`~napari_nh2st.tiles.find_tissue` finds it, as coarse as spots allow.
 
     Parameters
     ----------

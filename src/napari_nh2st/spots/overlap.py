@@ -45,7 +45,7 @@ def panel_overlap(
     """Count the genes of a panel that a section has, and say what seems wrong if they are few.
 
     A panel of another species shares a few names by chance, so that one shared gene proves nothing.
-    How names are written tells the species: symbols are ``ERBB2`` in human and ``Erbb2`` in mouse,
+    The species shows in the spelling: symbols are ``ERBB2`` in human and ``Erbb2`` in mouse,
     Ensembl ids begin with ``ENSG`` and ``ENSMUSG``.
 
     Parameters

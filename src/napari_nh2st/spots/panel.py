@@ -104,7 +104,7 @@ def choose_panel(
     Raises
     ------
     InputError
-        No gene is in all sections, nothing is left, or Ensembl ids do not tell which genes are
+        No gene is in all sections, nothing is left, or Ensembl ids do not say which genes are
         ribosomal or mitochondrial.
     """
     settings = settings or PanelSettings()

@@ -36,7 +36,7 @@ tissue: where the slide's own µm/px is wrong, spots fit best as they are."""
 
 _TROUBLE_OUTSIDE = 0.01
 _TROUBLE_ON_TISSUE = 0.5
-"""Where the pitch cannot tell the scale: more spots beyond the slide, or less of their area on
+"""Where the pitch does not give the scale: more spots beyond the slide, or less of their area on
 tissue, say that something is wrong."""
 
 _REACH = 0.75
@@ -65,7 +65,7 @@ class Proposal:
 def propose_fix(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> Proposal | None:
     """Notice positions of the wrong scale or orientation.
 
-    The scale is told by the spots' distance, which the kind of array knows in µm and the slide in
+    The scale comes from the spots' distance, which the kind of array knows in µm and the slide in
     pixels; where one of them is not known, by where the tissue is. A factor near one of the
     file's own scale factors (``tissue_hires_scalef``), the slide's levels or a round number is
     taken for that. It is proposed if spots then fit the tissue better: lie on it, and cover it.
@@ -147,10 +147,10 @@ def _wrong_scale(
     if pitch_um is not None and slide.mpp is not None:
         own = float(np.sqrt(slide.mpp[0] * slide.mpp[1]))
         expected_px = pitch_um / own
-        told = expected_px / array.pitch_px
-        if max(told, 1 / told) <= MPP_WARNING:
+        measured = expected_px / array.pitch_px
+        if max(measured, 1 / measured) <= MPP_WARNING:
             return None
-        candidates = [_meant(told, spots, slide)]
+        candidates = [_meant(measured, spots, slide)]
         why = (
             f"Spots are {array.pitch_px:.4g} px apart, {array.pitch_px * own:.3g} µm at the "
             f"slide's {own:.3g} µm/px; on this kind of array they are {pitch_um:g} µm apart."
@@ -212,12 +212,12 @@ def _tissue_sample(mask: TissueMask) -> NDArray[np.float64]:
     return np.asarray(((pixels + 0.5) * mask.downsample)[:, ::-1])
 
 
-def _meant(told: float, spots: AnnData, slide: Slide) -> float:
-    """The known factor that is nearest, else the one told, to the digits that it is good for."""
+def _meant(measured: float, spots: AnnData, slide: Slide) -> float:
+    """The known factor that is nearest, else the measured one, to the digits that are good."""
     for factor in _known_factors(spots, slide):
-        if max(told / factor, factor / told) <= _NEAR:
+        if max(measured / factor, factor / measured) <= _NEAR:
             return factor
-    return float(f"{told:.3g}")
+    return float(f"{measured:.3g}")
 
 
 def _known_factors(spots: AnnData, slide: Slide) -> Iterator[float]:

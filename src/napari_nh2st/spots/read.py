@@ -61,7 +61,7 @@ def read_spots(
         - ``var_names``: gene names, each once (columns of one name are added up), Ensembl ids
           without version; ``var["gene_ids"]`` where known;
         - ``uns["nh2st_spots"]``: ``source``, ``format``, ``pitch_um`` where the file or its format
-          tells it, and ``report``: in one line what was read, left out and added up. Where the file
+          has it, and ``report``: in one line what was read, left out and added up. Where the file
           holds several parts, ``offered`` and ``chosen`` say which: names by argument;
         - ``uns["spatial"]``: pictures and scale factors of the section as they came, if they did.
 

@@ -2,7 +2,7 @@
 
 Space Ranger writes a folder a sample, with the same names in each; GEO has the samples of a study
 in one folder, each file with its sample's prefix. All Visium slides share their barcodes, so that
-positions of another sample fit, and only the names tell.
+positions of another sample fit, and only the names show it.
 """
 
 import re

@@ -180,7 +180,7 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
         if names.count(name) > 1:
             raise InputError(f"{path} is not written: {name!r} is the name of two sections")
 
-    def told(file: Path | None) -> str:
+    def written(file: Path | None) -> str:
         if file is None:
             return ""
         file = Path(os.path.normpath(file.absolute()))
@@ -197,9 +197,9 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
             (
                 section.section_id,
                 section.donor_id,
-                told(section.slide),
-                told(section.expression),
-                told(section.positions),
+                written(section.slide),
+                written(section.expression),
+                written(section.positions),
                 "" if section.mpp is None else repr(float(section.mpp)),
                 "" if section.fix is None else section.fix.spelled(),
                 *("" if (v := getattr(section, name)) is None else v for name in used),

@@ -183,7 +183,7 @@ def _csv(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, header=None, dtype=str)
     except (OSError, ValueError, EOFError) as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path} cannot be read ({error})") from None
-    # Space Ranger 1 wrote no header; the file's name alone does not tell.
+    # Space Ranger 1 wrote no header; the file's name alone does not show it.
     if "in_tissue" in frame.iloc[0].tolist():
         frame.columns = frame.iloc[0]
         return frame.iloc[1:]

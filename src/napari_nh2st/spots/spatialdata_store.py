@@ -108,7 +108,7 @@ def read_spatialdata(
         offered["coordinate_system"], chosen["coordinate_system"] = tuple(sorted(systems)), system
     pitch = None if part.bin_um is None else float(part.bin_um)
     source = Source(path, f"SpatialData, {part.region}", pitch, offered, chosen)
-    # Its regions are its sections: nothing in the table itself tells more.
+    # Its regions are its sections: the table itself has no more of them.
     return spots_of(spots, source, is_one_section=True)
 
 

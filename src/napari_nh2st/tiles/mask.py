@@ -221,7 +221,7 @@ def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.floating]:
 
     It is never strongly coloured: where tissue fills the image, that colour is a stain.
     """
-    # A fifth of the pixels tells as much as all of them.
+    # A fifth of the pixels serves as well as all of them.
     bands = [
         _smooth(image[top : top + 32].astype(np.float32) / 255) for top in range(0, len(image), 160)
     ]
@@ -252,7 +252,7 @@ def _pen_ink(
 ) -> NDArray[np.bool_]:
     """Marker strokes: hues that haematoxylin and eosin do not reach, and black."""
     # H&E lies between blue (0.62) and red-pink (0.02, across 1); at its two ends only the purity
-    # of the colour tells a marker. Dense nuclei in frozen sections reach a saturation of 0.65.
+    # of the colour gives a marker away. Dense nuclei in frozen sections reach a saturation of 0.65.
     foreign_hue = (hue > 0.1) & (hue < 0.61) & (saturation > 0.25)
     blue_marker = (hue >= 0.61) & (hue < 0.7) & (saturation > 0.7)
     red_marker = ((hue < 0.03) | (hue > 0.97)) & (saturation > 0.75) & (value > 0.5)
