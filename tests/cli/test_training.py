@@ -137,6 +137,21 @@ def test_the_first_help_does_without_what_takes_long_to_load() -> None:
     assert done.stdout.strip() == "quick", done.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "crossval", "evaluate", "predict", "domains"])
+def test_the_help_of_a_command_needs_no_torch(command: str) -> None:
+    code = (
+        "import sys; from napari_nh2st.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'sklearn', 'napari'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--seed" in done.stdout or "--device" in done.stdout
+
+
 def test_every_setting_has_an_option(nh2st: Nh2st) -> None:
     text = nh2st("train", "--help").out
     for field in fields(TrainSettings):

@@ -1,4 +1,4 @@
-"""The command's arguments."""
+"""Arguments of ``nh2st``."""
 
 import argparse
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top = LateParser(
         prog="nh2st",
         description="Predict gene expression from H&E whole-slide images with NH2ST.",
-        epilog="Exit codes: 0 done, 1 failed or stopped, 2 something given cannot be used.",
+        epilog="Exit codes: 0 done, 1 failed or stopped, 2 an argument or input cannot be used.",
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=LateParser)

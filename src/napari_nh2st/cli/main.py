@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 failed or stopped, 2 something given cannot be used.
+        0 done, 1 failed or stopped, 2 an argument or input cannot be used.
     """
     with StopRequest(owns_process=arguments is None) as stop:
         code = _run(arguments, stop)

@@ -36,7 +36,7 @@ def add_settings(
     for name, setting in settings_of(kind).items():
         option = setting.option
         if option.heading:
-            group = command.add_argument_group(_running(option.heading))
+            group = command.add_argument_group(in_running_text(option.heading))
         if name in instead:
             add = instead[name]
             if add is not None:
@@ -54,7 +54,7 @@ def add_setting(group: "argparse._ActionsContainer", setting: Setting) -> None:
     option, default = setting.option, setting.default
     name = option.negative or setting.name
     arguments: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
-    text = _running(option.help)
+    text = in_running_text(option.help)
     if default is None:
         text += f" (default: {option.default})"
     elif not (option.negative or default is False or default == ()):
@@ -93,7 +93,7 @@ def given_settings(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
     return given
 
 
-def _running(text: str) -> str:
+def in_running_text(text: str) -> str:
     """A text as it goes on after other words: without a capital, but for abbreviations."""
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
@@ -120,6 +120,16 @@ def add_image(command: argparse.ArgumentParser) -> None:
         metavar="I",
         help="which image of a file with several, by number or name (default: the largest "
         "brightfield one; `nh2st info` lists them)",
+    )
+
+
+def add_model(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Add ``--model``."""
+    command.add_argument(
+        "--model",
+        required=required,
+        metavar="M",
+        help="bundled name, folder, or Hugging Face owner/name@REVISION",
     )
 
 

@@ -9,6 +9,7 @@ from napari_nh2st.cli.options import (
     add_genes,
     add_image,
     add_json,
+    add_model,
     add_output,
     add_overwrite,
     add_settings,
@@ -38,11 +39,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         command,
         ".h5ad or .zarr to write; a stopped run goes on when started again",
     )
-    command.add_argument(
-        "--model",
-        metavar="M",
-        help="bundled name, folder, or Hugging Face owner/name@REVISION",
-    )
+    add_model(command)
     command.add_argument("--mpp", type=float, metavar="µm/px", help="resolution of the slide")
     add_image(command)
     add_settings(

@@ -36,7 +36,7 @@ def add_score_command(commands: "argparse._SubParsersAction[LateParser]") -> Non
         help="text with the genes of one signature, separated by commas, spaces or lines",
     )
     command.add_argument(
-        "--name", help="of the one signature (default: signature, or the file's name)"
+        "--name", help="name of the one signature (default: signature, or the file's name)"
     )
     add_overwrite(command)
     add_json(command)

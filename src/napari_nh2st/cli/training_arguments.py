@@ -1,4 +1,4 @@
-"""The arguments of ``nh2st train``, ``evaluate`` and ``crossval``."""
+"""Arguments of ``nh2st train``, ``evaluate`` and ``crossval``."""
 
 import argparse
 from pathlib import Path
@@ -8,13 +8,16 @@ from napari_nh2st.cli.late_parser import LateParser
 from napari_nh2st.cli.options import (
     add_device,
     add_json,
+    add_model,
     add_settings,
     comma_list,
     given_settings,
+    in_running_text,
     read_genes,
 )
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.options import settings_of
 
 if TYPE_CHECKING:
     from napari_nh2st.training import TrainSettings
@@ -92,7 +95,7 @@ def _train(command: argparse.ArgumentParser) -> None:
         "folder for the model and its checkpoints; a run that was stopped or killed goes on when "
         "started again",
     )
-    command.add_argument("--name", help="of the model (default: the folder's)")
+    command.add_argument("--name", help="name of the model (default: the folder's)")
     command.add_argument(
         "--test-sections",
         type=comma_list,
@@ -120,7 +123,8 @@ def _crossval(command: argparse.ArgumentParser) -> None:
         type=_contexts,
         default=(),
         metavar="A,B",
-        help=f"to compare, of {', '.join(CONTEXTS)} (default: the start model's, else query)",
+        help=f"contexts to compare, of {', '.join(CONTEXTS)} "
+        "(default: the start model's, else query)",
     )
     command.add_argument(
         "--no-final",
@@ -133,9 +137,7 @@ def _crossval(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model", required=True, metavar="M", help="bundled name, folder, or Hub id"
-    )
+    add_model(command, required=True)
     _sections_and_output(command, "folder for scores, figures and predictions; must not exist")
     add_device(command)
     command.add_argument(
@@ -181,13 +183,16 @@ def _training_options(command: argparse.ArgumentParser, *without: str) -> None:
 
 
 def _add_panel(panel: "argparse._ActionsContainer") -> None:
+    from napari_nh2st.spots import PanelSettings
+
     rule = panel.add_mutually_exclusive_group()
+    setting = settings_of(PanelSettings)["rule"]
     rule.add_argument(
         "--panel",
-        dest="rule",
-        choices=("mean", "variable", "spatial"),
+        dest=setting.name,
+        choices=[choice for choice in setting.choices if choice != "given"],
         default=argparse.SUPPRESS,
-        help="genes of the highest mean count, variance of Pearson residuals, or Moran's I",
+        help=in_running_text(setting.option.help),
     )
     rule.add_argument(
         "--genes-file",

@@ -14,7 +14,7 @@ from napari_nh2st.tiles.grid import Layout
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Order = Literal["raster", "coarse-to-fine"]
 
-DEVICE = Option("Device", "auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one")
+DEVICE = Option("Device", "auto takes a GPU where there is one; cpu, cuda, cuda:N and mps name one")
 PRECISION = Option(
     "Precision", "Precision of the computation; auto: what is fastest on the device without harm"
 )

@@ -7,6 +7,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
+from napari_nh2st.inference.settings import DEVICE
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.child_jobs import Jobs
 
@@ -40,7 +41,7 @@ class DevicePicker(QComboBox):
         self._asked = False
         self._asking = Background(self)
         self.addItems(["auto", "cpu"])
-        self.setToolTip("auto takes a GPU where there is one")
+        self.setToolTip(DEVICE.help)
         self.currentTextChanged.connect(lambda _name: self.changed.emit())
 
     def value(self) -> str:

@@ -8,7 +8,6 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.sources import is_hub_id
 from napari_nh2st.options import settings_of
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.known_models import known_models
@@ -161,11 +160,7 @@ class TrainSettingsForm(SettingsForm):
         """Show the defaults, but for what ``get`` gives by its name; it is handed a default."""
         self.show_settings(None)
         kept = restored_values("train", get)
-        bundled, start = self.start.text, kept["start"]
-        if start:
-            self.start.choose(start)
-            if self.start.config is None and not is_hub_id(start):  # it is not there any more
-                self.start.choose(bundled)
+        self.start.restore(kept["start"] or "")
         self.from_random.setChecked(kept["from_random"] or not self.start.text)
         for name in ("context", "epochs", "validation", "device"):
             self.controls[name].show_value(kept[name])
