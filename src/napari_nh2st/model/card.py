@@ -21,7 +21,7 @@ def model_card(config: ModelConfig) -> str:
     config
         The model's config; everything said comes from it. Of ``training``, ``intended_use`` and
         ``limits`` (lists of sentences) and ``held_out`` (see
-        :func:`~napari_nh2st.evaluation.crossval.with_held_out`) get sections of their own.
+        :func:`~napari_nh2st.evaluation.reliability.with_reliability`) get sections of their own.
     """
     genes = _text(", ".join(config.panel[:12])) + (", …" if len(config.panel) > 12 else "")
     headline = "" if config.trained else "**UNTRAINED. Its predictions mean nothing.**\n\n"

@@ -21,6 +21,7 @@ from napari_nh2st.spots.orientation import (
     tissue_for_spots,
 )
 from napari_nh2st.spots.position_fix import Fix
+from napari_nh2st.spots.position_fix import apply_fix as apply_fix  # documented here before
 from napari_nh2st.spots.positions import beyond, positions
 from napari_nh2st.tiles import TissueMask
 
