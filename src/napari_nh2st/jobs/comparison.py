@@ -1,4 +1,4 @@
-"""Comparison with measured expression as a job."""
+"""Jobs of the Compare dock: compare a section with measured expression, and write a report."""
 
 from collections.abc import Collection, Iterator
 from contextlib import closing
@@ -20,7 +20,7 @@ from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.position_fix import Fix, apply_fix
 
 ANOTHER_SLIDE_BELOW = 0.05
-"""Share of the spots' area that is tissue: with less, it is not the slide they were measured on."""
+"""Share of the spots' area that is tissue; with less, they were measured on another slide."""
 
 _SPACE_RANGER_FOLDER = "outs"
 
@@ -50,7 +50,7 @@ class Predicting:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What came out.
+    """A comparison.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Compared:
     summary
         Over all genes, see :func:`~napari_nh2st.analysis.scores.summarize`.
     notices
-        What a reader of the numbers has to know.
+        Warnings about the numbers.
     """
 
     prediction: AnnData
@@ -97,17 +97,17 @@ def compare(
     expression, positions
         As :func:`~napari_nh2st.spots.read_spots` takes them.
     fix
-        What is done to the positions first.
+        Correction of the positions; None for none.
     model
         Name, folder or Hub id.
     choice
-        Which part of the expression file, where it holds several.
+        Part of the expression file, where it holds several.
     device
         As in :class:`~napari_nh2st.inference.PredictSettings`.
     bootstrap
         Resamples of the intervals.
     image
-        Which image of the slide's file.
+        Number of the image in the slide's file.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def compare(
 
 
 def kept_comparison(prediction: AnnData) -> Compared:
-    """What came out of a comparison, from the prediction alone, for example from a file.
+    """A comparison from its prediction alone, for example from a file.
 
     Parameters
     ----------
@@ -212,15 +212,15 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
 
 
 def section_name(slide: Path, expression: Path, trained_on: Collection[str] = ()) -> str:
-    """What a section is called that no table names: as its slide, else as its counts.
+    """Name of a section that no table names: as its slide, else as its counts.
 
     Parameters
     ----------
     slide, expression
         Their paths.
     trained_on
-        Names of sections: if one of the two is among them it is taken, so that a model that was
-        trained on this section is told from others.
+        Names of sections. If one of the two is among them it is taken, so that a section that
+        the model was trained on is recognized.
     """
     source = expression.absolute()
     if source.name == _SPACE_RANGER_FOLDER:
@@ -230,5 +230,5 @@ def section_name(slide: Path, expression: Path, trained_on: Collection[str] = ()
 
 
 def section_of(prediction: AnnData) -> str:
-    """What the section of a comparison is called; as its slide where that was not recorded."""
+    """Name of a comparison's section; as its slide where none was recorded."""
     return str(notes(prediction).get("section", slide_stem(prediction)))

@@ -1,4 +1,4 @@
-"""Prediction as a job."""
+"""Jobs of the Predict dock: predict a slide, and list the devices."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,8 +31,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Values:
-    """The values of some tiles: what :class:`~napari_nh2st.inference.TilesDone` tells, without
-    the prediction, of which each side has its own.
+    """Values of some tiles: a :class:`~napari_nh2st.inference.TilesDone` without the prediction,
+    of which viewer and child process have one each.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Values:
     values
         (m, genes) float32.
     done, total, tiles_per_s, seconds_left
-        As there.
+        As in :class:`~napari_nh2st.inference.TilesDone`.
     """
 
     tiles: NDArray[np.int64]
@@ -86,21 +86,21 @@ def predict(
     Parameters
     ----------
     inbox
-        A box (y0, x0, y1, x1) told to it is where the user looks now.
+        A box (y0, x0, y1, x1) that is sent to it is where the user looks now.
     slide, mpp
         Its path, and the µm/px (y, x) to take; None for its own.
     model
         Name, folder or Hub id.
     settings
-        Of the prediction.
+        Settings of the prediction.
     look_at
         Where the user looks at first.
     kept
         See :func:`~napari_nh2st.inference.predict_events`; None keeps nothing.
     most_kept_bytes
-        Of all that is kept there, the oldest goes beyond this.
+        Size of that folder beyond which the oldest results are deleted.
     image
-        Which image of the slide's file.
+        Number of the image in the slide's file.
     """
     from napari_nh2st.inference import Focus, predict_events
 

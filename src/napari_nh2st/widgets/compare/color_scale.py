@@ -1,4 +1,4 @@
-"""What colours of a layer mean: a bar with its two ends."""
+"""Color scale of a layer: a bar with its two ends."""
 
 import numpy as np
 from napari.utils.colormaps import ensure_colormap

@@ -1,4 +1,4 @@
-"""A comparison, or the writing of its report, in a child process."""
+"""Run of a comparison, or of the writing of its report, in a child process."""
 
 from collections.abc import Iterator
 

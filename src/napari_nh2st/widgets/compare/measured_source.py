@@ -25,13 +25,13 @@ class MeasuredSource(QWidget):
     file, folder, clear
         Choose a file, or a folder; take the ST away.
     summary
-        What was read; to be placed by whoever has room for it.
+        Summary of what was read; placed by the dock.
     parts
-        Which part of the file, where it holds several; placed likewise.
+        Choice of a part of the file, where it holds several; placed by the dock.
     chosen
         Emitted with the path of the ST and that of its positions, or None.
     cleared
-        Emitted when the ST is to go.
+        Emitted when the ST is to be removed.
     refused
         Emitted with a sentence when files cannot be what is asked for.
     """

@@ -1,4 +1,4 @@
-"""Predicted against measured, spot by spot, of one gene."""
+"""Scatter plot of one gene: predicted against measured, spot by spot."""
 
 from pathlib import Path
 from typing import Any
