@@ -105,7 +105,7 @@ def score_sections(
     joint
         Over all sections.
     own
-        Of each section.
+        Scores of each section.
     """
     joint, own = _scores(predictions, baseline, bootstrap, seed)
     return (

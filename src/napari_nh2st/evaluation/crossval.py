@@ -254,7 +254,7 @@ def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
 
 
 def with_context(model: Model, context: Context) -> Model:
-    """The same weights predicting in another context: between ``"query"`` and ``"average"``.
+    """A model of the same weights in another context: between ``"query"`` and ``"average"``.
 
     Raises
     ------

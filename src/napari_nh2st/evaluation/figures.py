@@ -261,7 +261,7 @@ def _mean_in_words(summary: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    """With a true minus, as on the axes."""
+    """A number with a true minus, as on the axes."""
     return f"{value:.2f}".replace("-", "−")
 
 

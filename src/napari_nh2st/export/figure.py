@@ -57,7 +57,7 @@ class FigureSettings:
     limits
         Contrast limits (low, high) by gene.
     percentiles
-        Of the values (low, high): the limits of genes that have none above.
+        Percentiles of the values (low, high): the limits of genes that have none above.
     colormap
         A name that matplotlib knows, or a colormap of matplotlib.
     dpi

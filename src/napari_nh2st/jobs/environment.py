@@ -1,4 +1,4 @@
-"""What a child process inherits: where it finds its modules, and its environment."""
+"""Environment of a child process, and where it finds its modules."""
 
 import os
 import sys

@@ -41,7 +41,7 @@ class Failed:
     Parameters
     ----------
     message
-        Of the error.
+        Message of the error.
     by_input
         Whether the message is for the user as it stands.
     details

@@ -56,7 +56,7 @@ class JobPool:
         name
             Key of :data:`napari_nh2st.jobs.child.JOBS`.
         **arguments
-            Of the job; sent as a pickle.
+            Arguments of the job; sent as a pickle.
         """
         return Job(self, Run(name, arguments))
 

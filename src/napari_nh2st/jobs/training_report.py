@@ -21,7 +21,7 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
     trained
         Its last event.
     seconds
-        Of all of it, what was read and scored included.
+        Duration of all of it, with what was read and scored.
     """
     if trained.ended == "in an earlier run":
         return "Trained in an earlier run."
@@ -70,7 +70,7 @@ class HeldOutChange:
         return self.before is not None or self.after is not None
 
     def with_scores(self, scores: HeldOut) -> "HeldOutChange":
-        """The same with the scores from before or after the training."""
+        """The report with the scores from before or after the training."""
         return replace(self, **{scores.when: scores})
 
     @property

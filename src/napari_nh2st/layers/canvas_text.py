@@ -24,7 +24,7 @@ class CanvasLine:
     color
         As #rrggbb; None for the theme's.
     size
-        Of the font, in points.
+        Size of the font, in points.
     """
 
     text: str

@@ -54,7 +54,7 @@ def domains_layer(
     prediction
         Has the domains.
     raster
-        Of its heatmap.
+        Raster of its heatmap.
     domains
         With their names.
     placement

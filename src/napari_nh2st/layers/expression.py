@@ -269,7 +269,7 @@ def _centers(data: AnnData, um_per_px: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _diameter(data: AnnData) -> float:
-    """In full-resolution pixels; where it is not recorded, about half of the spots' distance."""
+    """Diameter in full-resolution pixels; by default about half of the spots' distance."""
     try:
         return spot_diameter(data)
     except InputError:

@@ -48,8 +48,8 @@ GENE_KEY = "nh2st_gene"
 """Gene of a pinned layer."""
 
 PIN_KEY = "nh2st_pin"
-"""Of a pinned layer: the id of its heatmap's layer (``source``), its own ``name``, and whether it
-is ``in_composite``."""
+"""Record of a pinned layer: the id of its heatmap's layer (``source``), its own ``name``, and
+whether it is ``in_composite``."""
 
 SIGNATURE_KEY = "nh2st_signature"
 """Signature that a layer shows: its ``name`` and its ``genes``."""
@@ -166,7 +166,7 @@ def made_on(slide_layer: "Layer") -> dict[str, str]:
 
 
 def made_over(layer: "Layer") -> dict[str, str]:
-    """The same where it is made over a heatmap; empty where the heatmap's slide is not known."""
+    """Metadata of a layer made over a heatmap; empty where the heatmap's slide is not known."""
     known = noted_slide(layer)
     return {} if known is None else {SLIDE_BELOW_KEY: known}
 

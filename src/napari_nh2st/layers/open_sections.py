@@ -1,4 +1,4 @@
-"""What is open in the viewer that a model can be trained on: slides, and spots measured on them."""
+"""Slides open in the viewer and spots measured on them, that a model can be trained on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

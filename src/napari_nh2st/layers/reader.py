@@ -94,7 +94,7 @@ def read_slide(
     Parameters
     ----------
     path
-        Of any format that :func:`~napari_nh2st.slide.open_slide` knows.
+        File or folder of any format that :func:`~napari_nh2st.slide.open_slide` knows.
     mpp
         µm/px, where the slide's own is missing or wrong.
     image

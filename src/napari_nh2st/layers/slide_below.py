@@ -1,4 +1,4 @@
-"""Which slide's layer lies below another layer, and which layers lie on a slide's."""
+"""The slide's layer below another layer, and the layers that lie on a slide's."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def slide_below(viewer: ViewerModel, layer: Layer) -> Image | None:
     viewer
         Has the layers.
     layer
-        Of a prediction, a pinned gene, domains, measured spots, regions, or anything else.
+        Layer of a prediction, a pinned gene, domains, measured spots, regions, or anything else.
 
     Returns
     -------

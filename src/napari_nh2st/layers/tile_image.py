@@ -26,7 +26,7 @@ class TileImage:
     Parameters
     ----------
     layer
-        Of the raster's shape.
+        Image of the raster's shape.
     raster
         Where the tiles lie.
     limits
@@ -62,7 +62,7 @@ class TileImage:
         Parameters
         ----------
         values
-            Of all tiles.
+            Values of all tiles.
         filling
             More will come soon: limits that hardly change stay as they are, since napari makes
             the colorbar anew for every change.

@@ -1,4 +1,4 @@
-"""Which tile lies where in the viewer."""
+"""Positions of tiles in the viewer."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         Its name's end tells the format; see :func:`~napari_nh2st.export.export`. A file that is
         there is replaced: napari has asked. Of folders, only those that this program wrote.
     data
-        Of the layer. What is saved is not this one image or these points, but the AnnData in
+        Data of the layer. What is saved is not this one image or these points, but the AnnData in
         the layer's metadata.
     meta
         Attributes of the layer.

@@ -1,4 +1,4 @@
-"""What one viewer holds: slides, predictions, and what is shown of them."""
+"""Contents of one viewer: slides, predictions, and what is shown of them."""
 
 from napari_nh2st.session.session import Session
 

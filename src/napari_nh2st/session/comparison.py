@@ -174,7 +174,7 @@ def unit_of(kind: Kind, *, standardized: bool = False) -> str:
     Parameters
     ----------
     kind
-        Of the layer.
+        Kind of the layer.
     standardized
         Whether the residual is that of standardized values.
     """
@@ -194,5 +194,5 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    """With a true minus."""
+    """A number with a true minus."""
     return f"{value:.2f}".replace("-", "−")

@@ -17,7 +17,7 @@ class ContrastLimits:
     Attributes
     ----------
     percentiles
-        Of a layer's values that its limits are.
+        Percentiles of a layer's values that are its limits.
     shared
         Whether all have the same limits: from the lowest to the highest of those each would have.
     """

@@ -177,7 +177,7 @@ class DerivedLayers(Generic[Item]):
         values
             (n,) of its tiles.
         **attributes
-            Of the layer.
+            Attributes of the layer.
         """
         layers = self.session.viewer.layers
         selected = set(layers.selection)

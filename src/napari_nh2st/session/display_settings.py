@@ -19,7 +19,7 @@ class DisplaySettings:
     colormap
         By napari's name, which need not be one of :data:`COLORMAPS`.
     low_percentile, high_percentile
-        Of a layer's values: its contrast limits.
+        Percentiles of a layer's values that are its contrast limits.
     """
 
     colormap: Annotated[

@@ -41,7 +41,7 @@ class DomainLayers:
         heatmap
             The tiles lie where it shows them.
         domains
-            Of its prediction.
+            Domains of its prediction.
 
         Returns
         -------

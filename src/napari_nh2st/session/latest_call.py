@@ -56,7 +56,7 @@ class LatestCall:
         Parameters
         ----------
         *arguments
-            Of the function.
+            Arguments of the function.
         now
             Do not wait for the time since the last call; a call under way is waited for.
         """

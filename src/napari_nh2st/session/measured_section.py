@@ -141,7 +141,7 @@ class MeasuredSection:
 
     @property
     def slide_name(self) -> str:
-        """Of the layer that it lies on, else as it was recorded."""
+        """Name of the layer that it lies on, else as it was recorded."""
         if self.slide_layer is not None:
             return str(self.slide_layer.name)
         return self.layers.slide_name or self.slide.name
@@ -258,7 +258,7 @@ class MeasuredSection:
     # --- inside ---
 
     def _metadata(self) -> dict[str, Any]:
-        """Of its layers: the comparison, and where the spots are from."""
+        """Metadata of its layers: the comparison, and where the spots are from."""
         metadata: dict[str, Any] = {
             COMPARISON_KEY: self.prediction,
             PREDICTION_KEY: self.prediction,

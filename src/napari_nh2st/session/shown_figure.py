@@ -21,8 +21,9 @@ def shown_figure(
     heatmap
         None where there is none: then the defaults, and whichever gene is best.
     layers
-        Of the viewer. Where the heatmap is hidden, the pinned genes of its tiles among them that
-        are visible are drawn, with the colors of the heatmap: one picture has one color scale.
+        Layers of the viewer. Where the heatmap is hidden, the pinned genes of its tiles among
+        them that are visible are drawn, with the colors of the heatmap: one picture has one color
+        scale.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What is shown of predictions in a viewer, and what is hidden for its sake."""
+"""Visibility of the layers of predictions: what is shown, and hidden for its sake."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ class ShownLayers:
     Parameters
     ----------
     session
-        Of the viewer, whose canvas is black beneath pins, in the light theme too.
+        Session of the viewer, whose canvas is black beneath pins, in the light theme too.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ def usual_values(shape: tuple[int, int] | None) -> list[UsualMpp]:
     Parameters
     ----------
     shape
-        Of the image, (height, width) in pixels; None where there is none.
+        Size of the image, (height, width) in pixels; None where there is none.
     """
     values = [_value(mpp, objective, shape) for mpp, objective in OBJECTIVES.items()]
     return sorted(values, key=lambda value: not value.likely)

@@ -35,7 +35,7 @@ class AugmentationDraw:
         )
 
     def to(self, device: torch.device) -> "AugmentationDraw":
-        """The same on a device."""
+        """Move the draw to a device."""
         return AugmentationDraw(
             *(t.to(device) for t in (self.turns, self.flipped, self.stain, self.shift))
         )

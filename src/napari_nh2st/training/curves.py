@@ -117,7 +117,7 @@ def earlier_epochs(folder: Path, done: int) -> list[EpochDone]:
     Parameters
     ----------
     folder
-        Of the training.
+        Folder of the training.
     done
         Epochs after which it goes on: later ones are left out.
 

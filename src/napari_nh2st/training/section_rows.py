@@ -139,7 +139,7 @@ class SectionRows:
             self._rows = tuple(rows)
 
     def undo(self) -> None:
-        """As it was before the last change."""
+        """Go back to the state before the last change."""
         if self._before:
             self._rows = self._before.pop()
 
@@ -324,7 +324,7 @@ def _takes_positions(row: SectionRow) -> bool:
 
 
 def _best(path: Path, rows: Sequence[tuple[int, SectionRow]]) -> int | None:
-    """Of the rows, the one named most like a file; None where none is named like it.
+    """The row that is named most like a file; None where none is.
 
     Of those named alike, the one whose files are nearest: studies have a folder a section, too.
     """

@@ -13,9 +13,9 @@ class CardBrowser(QTextBrowser):
     Parameters
     ----------
     markdown
-        Of somebody else.
+        Somebody else's text.
     parent
-        Of the widget.
+        Parent widget.
     """
 
     def __init__(self, markdown: str, parent: QWidget | None = None) -> None:

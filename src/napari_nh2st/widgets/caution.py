@@ -16,7 +16,7 @@ class CautionLabel(PlainLabel):
     text
         Shown first.
     parent
-        Of the widget.
+        Parent widget.
     """
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:

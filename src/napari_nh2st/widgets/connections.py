@@ -31,7 +31,7 @@ class Connections:
         Parameters
         ----------
         signal
-            Of psygnal, of napari's events, or of Qt.
+            Signal of psygnal or Qt, or one of napari's events.
         slot
             Called while it is open.
         """

@@ -32,7 +32,7 @@ class Dock(QWidget):
     napari_viewer
         The viewer it is docked in.
     section
-        Of the plugin's settings: what of it is remembered.
+        Section of the plugin's settings in which it is remembered.
     has_jobs
         Whether it runs jobs in the child process that all docks share. The process starts when the
         first such dock is shown, and loads its libraries while the user still chooses.
@@ -128,7 +128,7 @@ def open_dock(viewer: Any, name: str) -> Any:
     viewer
         Has the window; nothing is done without one.
     name
-        Of the dock, as in napari's menu.
+        Name of the dock, as in napari's menu.
 
     Returns
     -------

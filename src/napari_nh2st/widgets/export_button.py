@@ -29,7 +29,7 @@ class ExportButton(QPushButton):
     Parameters
     ----------
     parent
-        Of the button.
+        Parent of the button.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -19,7 +19,7 @@ from napari_nh2st.widgets.reliability import (
 
 _UNKNOWN = "–"
 _DIGITS = 3
-"""Of the largest number of a column; the others have as many decimals."""
+"""Digits of the largest number of a column; the others have as many decimals."""
 _MOST_DECIMALS = 6
 _LEAST_P = 0.001
 
@@ -63,7 +63,7 @@ class FrameModel(QAbstractTableModel):
     badge
         The column whose cells have the badge.
     parent
-        Of the model.
+        Parent of the model.
 
     Attributes
     ----------
@@ -273,7 +273,7 @@ def number_format(name: str, column: "pd.Series[Any]") -> Format:
     Parameters
     ----------
     name
-        Of the column; ``p`` and ``q`` are probabilities, of which only the size matters.
+        Name of the column; ``p`` and ``q`` are probabilities, of which only the size matters.
     column
         Its values: the largest decides how many decimals all of them have.
     """

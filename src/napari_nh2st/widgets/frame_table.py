@@ -38,7 +38,7 @@ class FrameView(QTableView):
     model
         The rows.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ class FrameView(QTableView):
     # --- widths ---
 
     def fit_columns(self) -> None:
-        """As wide as labels and numbers: Qt would leave room for an arrow over every column."""
+        """Fit columns to labels and numbers: Qt would leave room for an arrow over each."""
         for column in range(self.frame.columnCount()):
             width = max(self.label_width(column), self.sizeHintForColumn(column))
             self.setColumnWidth(column, width)
@@ -194,7 +194,7 @@ class FrameTable(QWidget):
     model
         Another model than a plain :class:`FrameModel` of these heads.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

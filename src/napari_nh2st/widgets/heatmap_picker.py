@@ -16,7 +16,7 @@ class HeatmapPicker(QComboBox):
     session
         Its heatmaps are offered.
     connections
-        Of the dock.
+        Connections of the dock.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ class PlainLabel(QLabel):
     text
         Shown first.
     parent
-        Of the widget.
+        Parent widget.
     """
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
@@ -29,7 +29,7 @@ class MarkupLabel(QLabel):
     text
         Shown first.
     parent
-        Of the widget.
+        Parent widget.
     """
 
     def __init__(self, text: str = "", parent: QWidget | None = None) -> None:

@@ -20,7 +20,7 @@ class LayerPicker(QComboBox):
     viewer
         Its layers are offered.
     connections
-        Of the dock: the viewer is followed while they are open.
+        Connections of the dock: the viewer is followed while they are open.
     accepts
         Whether a layer is of the kind.
     first

@@ -55,7 +55,7 @@ class PartChoice(QWidget):
         Parameters
         ----------
         parts
-            Of the file.
+            Parts of the file.
         choice
             What was asked for so far; another choice keeps the rest of it.
         """

@@ -16,7 +16,7 @@ class PredictionExport(ExportButton):
     session
         Has the prediction.
     connections
-        Of the dock.
+        Connections of the dock.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How far a gene's map can be trusted, in words and as a badge."""
+"""Reliability of a gene's map, in words and as a badge."""
 
 import html
 from collections.abc import Iterable

@@ -14,7 +14,7 @@ class RunControls(QWidget):
     run, cancel
         Texts of the buttons.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

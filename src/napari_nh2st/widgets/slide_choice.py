@@ -32,8 +32,8 @@ class SlideChoice:
     viewer
         Its layers are offered.
     connections
-        Of the dock: the viewer is followed, and files that other readers' layers are of stay open,
-        while they are open.
+        Connections of the dock: while they are open the viewer is followed, and files that other
+        readers' layers are of stay open.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ class ComparisonView(QWidget):
     Parameters
     ----------
     sections
-        Of the session.
+        Sections of the session.
 
     Attributes
     ----------

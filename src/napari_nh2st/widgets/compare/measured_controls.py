@@ -45,7 +45,7 @@ class MeasuredControls:
     fix_box, mpp_box, other_slide
         Notices about positions and µm/px, and that another slide is chosen.
     config
-        Of the model, whose genes are shown; None while there is none.
+        Description of the model whose genes are shown; None while there is none.
     status_changed
         Emitted with a sentence when something is refused or fails; empty when reading begins.
     """

@@ -177,7 +177,7 @@ class OtherSlideBox(NoticeBox):
         section
             The current one.
         chosen_name
-            Of the slide that is chosen instead; None where its own is, or none.
+            Name of the slide that is chosen instead; None where its own is, or none.
         """
         if section is not None and section.slide_layer is None and section.results is not None:
             self.show_notice(

@@ -35,7 +35,7 @@ class GeneScatter(QWidget):
     canvas
         Shows ``figure``.
     axes
-        Of the plot.
+        Axes of the plot.
     copy_button, save_button
         As a picture.
     """

@@ -50,7 +50,7 @@ class CompareWidget(Dock):
     napari_viewer
         The viewer it is docked in.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------
@@ -273,7 +273,7 @@ class CompareWidget(Dock):
         self._start("compare", section, f"Comparing {arguments['slide'].name}", arguments)
 
     def _arguments(self) -> tuple[MeasuredSection, dict[str, Any]]:
-        """Of the job :func:`~napari_nh2st.jobs.comparison.compare`, as the controls say."""
+        """Arguments of :func:`~napari_nh2st.jobs.comparison.compare`, by the controls."""
         section = self.section
         if self.measured.awaits_choice:
             raise InputError("The measured ST holds several sections: choose one first.")

@@ -1,4 +1,4 @@
-"""Which colour is which domain; names are typed in place."""
+"""Legend of domains: colours and names, which are typed in place."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ class DomainLegend(QTableWidget):
     Parameters
     ----------
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

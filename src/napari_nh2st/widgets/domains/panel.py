@@ -58,14 +58,14 @@ class DomainsPanel(QWidget):
     current
         Whose prediction it is about; its owner follows the viewer.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------
     settings
         What to look for; its ``n_domains`` is here too.
     run, cancel, bar, notice
-        Of the search.
+        Controls of the search.
     legend
         The domains there are.
     markers

@@ -36,7 +36,7 @@ class GeneCaption:
     session
         Has the layers.
     connections
-        Of the dock: nothing is said while they are closed.
+        Connections of the dock: nothing is said while they are closed.
     """
 
     def __init__(self, session: Session, connections: Connections) -> None:

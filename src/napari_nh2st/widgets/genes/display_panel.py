@@ -25,7 +25,7 @@ class DisplayPanel(SettingsForm):
     display
         Has the settings.
     connections
-        Of the dock.
+        Connections of the dock.
     """
 
     def __init__(

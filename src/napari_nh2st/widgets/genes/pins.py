@@ -41,7 +41,7 @@ class PinsPanel(QWidget):
     table
         Its selected genes are meant.
     connections
-        Of the dock.
+        Connections of the dock.
     """
 
     def __init__(

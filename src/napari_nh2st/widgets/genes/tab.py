@@ -47,13 +47,13 @@ class GenesTab(QScrollArea):
     session
         Has the prediction, and what is shown of it.
     connections
-        Of the dock.
+        Connections of the dock.
 
     Attributes
     ----------
     statistics
-        Of the prediction's genes, see :func:`~napari_nh2st.analysis.gene_statistics`; None until
-        computed.
+        Statistics of the prediction's genes, see
+        :func:`~napari_nh2st.analysis.gene_statistics`; None until computed.
     """
 
     def __init__(

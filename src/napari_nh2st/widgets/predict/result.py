@@ -23,7 +23,7 @@ class PredictionResult(QWidget):
     session
         Has the prediction.
     connections
-        Of the dock.
+        Connections of the dock.
 
     Attributes
     ----------

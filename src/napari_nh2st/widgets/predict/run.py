@@ -34,7 +34,7 @@ class PredictionRun(StoppableJob):
     kept
         Folder of kept results; None keeps nothing.
     most_kept_bytes
-        Of all that is kept.
+        Bytes of all that is kept, at most.
     patience_s
         As for :class:`StoppableJob`.
     """

@@ -47,7 +47,7 @@ class PredictionRunner(QObject):
     Parameters
     ----------
     session
-        Of the viewer: the new prediction becomes its current one.
+        Session of the viewer: the new prediction becomes its current one.
     controls
         Shows how far it is.
     first_gene

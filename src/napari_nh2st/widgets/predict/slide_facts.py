@@ -59,7 +59,7 @@ class SlideFacts(QWidget):
         Parameters
         ----------
         slide, config
-            Of the slide and of the model; None where there is none.
+            The slide and the description of the model; None where there is none.
         pitch_um
             Distance between tiles; None for the model's own.
         """

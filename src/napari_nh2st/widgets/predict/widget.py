@@ -63,7 +63,7 @@ class PredictWidget(Dock):
     model, region, settings
         What is predicted, where, and how.
     run, cancel, bar, status
-        Of the run.
+        Controls of the run.
     result
         The current prediction: its shown gene, and its export.
     """

@@ -73,7 +73,7 @@ class RegionComparison(QWidget):
     Parameters
     ----------
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class RegionComparison(QWidget):
         prediction
             Whose tiles lie in them.
         polygons
-            Of the slide.
+            Polygons of the slide.
         """
         self._prediction, self._polygons = prediction, polygons
         offer(self.first, list(polygons))

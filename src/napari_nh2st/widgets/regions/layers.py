@@ -1,4 +1,4 @@
-"""Which Shapes layer has the regions, and a new one to draw them in."""
+"""The Shapes layer that has the regions, and a new one to draw them in."""
 
 from typing import Any
 

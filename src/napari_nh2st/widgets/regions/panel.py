@@ -58,7 +58,7 @@ class RegionsPanel(QWidget):
     current
         Whose prediction it is about; its owner follows the viewer.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

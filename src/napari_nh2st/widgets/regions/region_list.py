@@ -17,7 +17,7 @@ class RegionList(QTableWidget):
     Parameters
     ----------
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How the values of a gene are distributed, and where one of them lies."""
+"""Histogram of a gene's values, with the place of one of them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ class Histogram(QWidget):
     Parameters
     ----------
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is predicted for the tile that was clicked."""
+"""Panel of the tile that was clicked: its genes, its picture and those around it."""
 
 import html
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class TilePanel(QWidget):
     current
         Whose prediction it is about; its owner follows the viewer.
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ class TilePanel(QWidget):
     genes
         Table of the genes that are highest there, compared with the section.
     pictures
-        Of the tile and its neighborhood.
+        Pictures of the tile and its neighborhood.
     histogram
-        Of the shown gene.
+        Histogram of the shown gene.
     picked
         Frames in the viewer.
     takes_clicks

@@ -19,7 +19,7 @@ class TilePictures(QWidget):
     Parameters
     ----------
     parent
-        Of the widget.
+        Parent widget.
 
     Attributes
     ----------

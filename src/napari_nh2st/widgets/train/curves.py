@@ -78,7 +78,7 @@ class TrainCurves(PlainLabel):
             )
 
     def _width(self) -> int:
-        """Of the drawing; before it is shown first, that of what is around it."""
+        """Width of the drawing; before it is shown first, that of what is around it."""
         around = self.parentWidget()
         layout = None if around is None else around.layout()
         if self.isVisible() or layout is None:

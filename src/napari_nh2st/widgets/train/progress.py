@@ -16,7 +16,7 @@ from napari_nh2st.widgets.train.curves import TrainCurves
 from napari_nh2st.widgets.train.scores import HeldOutScores
 
 _PARTS = 1000
-"""Of an epoch, for the bar."""
+"""Steps of an epoch, for the bar."""
 
 
 class TrainingProgress(QWidget):
@@ -29,7 +29,7 @@ class TrainingProgress(QWidget):
     notes
         What to know about the training and its numbers; hidden while there is nothing.
     curves, scores
-        Of the epochs, and of the held-out sections before and after.
+        Curves of the epochs, and scores of the held-out sections before and after.
     epochs
         That the training under way will have.
     """
@@ -81,7 +81,7 @@ class TrainingProgress(QWidget):
         event
             Of :data:`~napari_nh2st.jobs.training.TrainingEvent`.
         folder
-            Of the training, for what earlier runs in it have done.
+            Folder of the training, for what earlier runs in it have done.
         """
         match event:
             case Reading():

@@ -10,7 +10,7 @@ from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.part_choice import PartChoice
 
 _BREAK = "\u200b"
-"""Of no width: long paths may be broken there."""
+"""Space of no width: long paths may be broken there."""
 
 
 class RowDetails(QWidget):

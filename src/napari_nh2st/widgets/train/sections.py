@@ -49,7 +49,7 @@ _WIDTHS = {
     MPP: 50,
     FIX: 90,
 }
-"""In pixels: a row stands in a dock of 380 as far as its ST."""
+"""Width in pixels: a row stands in a dock of 380 as far as its ST."""
 
 _HEIGHT = 190
 

@@ -1,4 +1,4 @@
-"""How the sections are shown: a table that files are dropped on, and the list of roles in it."""
+"""Table of the sections, on which files are dropped, with the list of roles."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -14,7 +14,7 @@ class UnfinishedOffer(QFrame):
     Attributes
     ----------
     folder
-        Of the training that is offered; None while there is none.
+        Folder of the training that is offered; None while there is none.
     text, take_over, dismiss
         The sentence, and the buttons.
     """

@@ -61,7 +61,7 @@ class TrainWidget(Dock):
     predict
         Opens the Predict dock with the new model.
     model_folder
-        Of the model that was trained last; None before.
+        Folder of the model that was trained last; None before.
     predict_with
         Emitted with that folder when the user wants to predict with it.
     """
@@ -141,7 +141,7 @@ class TrainWidget(Dock):
         )
 
     def _start_config(self) -> ModelConfig | None:
-        """Of the start model; None without one, or where it is still to be fetched."""
+        """Description of the start model; None without one, or where it is still to be fetched."""
         return None if self.settings.from_random.isChecked() else self.settings.start.config
 
     def _check(self, folder: Path, record: RunRecord) -> None:
