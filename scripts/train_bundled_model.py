@@ -9,10 +9,10 @@ where it was stopped::
     python scripts/train_bundled_model.py bundle -o WORK   # writes src/napari_nh2st/models/
 
 The encoder is trained first, without any expression, on tiles from all over the five sections:
-to tell simple descriptors of a tile (stain, texture at several scales), each brought to the same
-mean and spread in every section. 900 spots are too few to learn these from expression alone. Then
-the network is trained on the spots six times: with each section left out, and with all five. What
-is told of the model comes from the first five.
+to predict simple descriptors of a tile (stain, texture at several scales), each brought to the
+same mean and spread in every section. 900 spots are too few to learn these from expression alone.
+Then the network is trained on the spots six times: with each section left out, and with all five.
+The scores reported for the model come from the first five.
 """
 
 import argparse
@@ -130,10 +130,10 @@ def tile_descriptors(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def descriptor_targets(by_section: list[NDArray[np.float32]]) -> Tensor:
-    """What the encoder learns to tell: standardized in each section, and their components.
+    """Targets of the encoder: descriptors standardized in each section, and their components.
 
     Descriptors go up and down together; principal components brought to the same spread make
-    the encoder tell the finer differences too.
+    the encoder learn the finer differences too.
     """
     standard = np.concatenate([(d - d.mean(0)) / (d.std(0) + 1e-6) for d in by_section])
     _, size, axes = np.linalg.svd(standard - standard.mean(0), full_matrices=False)
@@ -242,7 +242,7 @@ def train_heads(work: Path) -> None:
         **HEADS,
     )
 
-    def tell(left_out: str, event: TrainEvent) -> None:
+    def show_epoch(left_out: str, event: TrainEvent) -> None:
         if isinstance(event, EpochDone):
             print(f"{left_out or 'all'}: epoch {event.epoch}, mse {event.mse:.4f}", flush=True)
 
@@ -252,7 +252,7 @@ def train_heads(work: Path) -> None:
         folder=work / MODEL_NAME,
         leave="section",
         contexts=CONTEXTS,
-        on_event=tell,
+        on_event=show_epoch,
     )
     for context, evaluation in result.evaluations.items():
         each = {name: f"{s['mean_pcc']:.3f}" for name, s in evaluation.section_summaries.items()}

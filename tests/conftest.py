@@ -16,7 +16,7 @@ _LONGEST = (
     "training/test_synthetic.py",
     "evaluation/test_crossval.py",
     "jobs/test_train.py",
-    "training/test_run.py",
+    "training/test_loop.py",
     "test_benchmarks.py",
 )
 """Files with few tests that take long: last, one process would be left alone with them."""

@@ -669,7 +669,8 @@ _ON_TWO = """
 import sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
-from test_run import drawn_section, encoder_settings
+from test_loop import drawn_section, encoder_settings
+from napari_nh2st.evaluation import training_run_events
 from napari_nh2st.training.events import TrainFinished
 from napari_nh2st.training.loop import train, train_events
 
@@ -681,6 +682,24 @@ on_event = lambda event: print(type(event).__name__, flush=True)
 """
 
 
+def on_two(call: str, folder: Path, start: str) -> list[str]:
+    """Run a call in two processes; gives the names of its events."""
+    for seed, name in enumerate(("S1", "S2")):
+        drawn_section(folder, name, name, seed)
+    script = folder / "script.py"
+    script.write_text(_ON_TWO.replace("{call}", call))
+    done = subprocess.run(
+        [sys.executable, script, Path(__file__).parent, folder, start],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -689,20 +708,7 @@ on_event = lambda event: print(type(event).__name__, flush=True)
     ],
 )
 def test_two_processes_train_one_model(tmp_path: Path, start: str, call: str) -> None:
-    for seed, name in enumerate(("S1", "S2")):
-        drawn_section(tmp_path, name, name, seed)
-    script = tmp_path / "script.py"
-    script.write_text(_ON_TWO.replace("{call}", call))
-    done = subprocess.run(
-        [sys.executable, script, Path(__file__).parent, tmp_path, start],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    events = done.stdout.split()
+    events = on_two(call, tmp_path, start)
     assert events.count("TrainFinished") == events.count("TrainStarted") == 1
     assert events.count("EpochDone") == 2
     # 60 spots make 6 patches, of which each process takes 3.
@@ -713,3 +719,21 @@ def test_two_processes_train_one_model(tmp_path: Path, start: str, call: str) ->
     assert not torch.equal(
         model.network.state_dict()["query_head.weight"], before["query_head.weight"]
     )
+
+
+def test_on_two_processes_the_start_is_scored_when_none_waits_for_the_other(
+    tmp_path: Path, start: str
+) -> None:
+    call = (
+        "held_out = [drawn_section(folder, 'S3', 'S3', 2)]\n"
+        "run = training_run_events(study, held_out, settings, folder=folder / 'run')\n"
+        "for event in run: on_event(event)"
+    )
+    drawn_section(tmp_path, "S3", "S3", 2)
+    events = on_two(call, tmp_path, start)
+    at_end = events[events.index("TrainFinished") :]
+    assert at_end.count("HeldOut") == events.count("HeldOut") == 2
+    assert at_end.count("Scoring") == events.count("Scoring") > 0
+    config = load_model_folder(tmp_path / "run" / "model").config
+    assert set(config.reliability or {}) == set(PANEL)
+    assert (tmp_path / "run" / "test-before" / "genes.csv").is_file()
