@@ -85,6 +85,8 @@ class FrameModel(QAbstractTableModel):
         self._places: NDArray[np.intp] = np.empty(0, np.intp)
         self._reliable_from = THRESHOLD
         self._formats: list[Format] = []
+        self._cells: list[NDArray[Any]] = []  # a DataFrame takes ten times as long for one cell
+        self._reliability: NDArray[np.float64] | None = None
         self._sorted_by: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
 
     @property
@@ -137,12 +139,14 @@ class FrameModel(QAbstractTableModel):
 
     def row_of(self, gene: str) -> int | None:
         """The row of a gene; None for a gene that is not in the table."""
-        rows = np.flatnonzero(self.table.get("gene", pd.Series(dtype=object)) == gene)
+        if "gene" not in self.table:
+            return None
+        rows = np.flatnonzero(self.table["gene"].to_numpy() == gene)
         return int(rows[0]) if len(rows) else None
 
     def text(self, row: int, column: int) -> str:
         """What a cell shows."""
-        return self._formats[column](self.table.iat[row, column])
+        return self._formats[column](self._cells[column][row])
 
     def is_greyed(self, row: int) -> bool:
         """Whether a row is of a gene that is known to be predicted badly."""
@@ -151,9 +155,7 @@ class FrameModel(QAbstractTableModel):
 
     def reliability(self, row: int) -> float | None:
         """Held-out PCC of a row's gene: NaN where unknown, None where the table has none."""
-        if "reliability" not in self.table:
-            return None
-        return float(self.table["reliability"].iat[row])
+        return None if self._reliability is None else float(self._reliability[row])
 
     # --- what Qt asks ---
 
@@ -183,7 +185,7 @@ class FrameModel(QAbstractTableModel):
         match role:
             case Qt.ItemDataRole.DisplayRole:
                 return self.text(row, column)
-            case Qt.ItemDataRole.TextAlignmentRole if _is_number(self.table.iat[row, column]):
+            case Qt.ItemDataRole.TextAlignmentRole if _is_number(self._cells[column][row]):
                 return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
             case Qt.ItemDataRole.DecorationRole if self.table.columns[column] == self.badge:
                 reliability = self.reliability(row)
@@ -218,6 +220,9 @@ class FrameModel(QAbstractTableModel):
             in_order = values.sort_values(ascending=ascending, kind="stable")
             self._places = in_order.index.to_numpy(np.intp)
         self.table = self._given.iloc[self._places].reset_index(drop=True)
+        self._cells = [values.to_numpy() for _, values in self.table.items()]
+        known = self.table.get("reliability")
+        self._reliability = None if known is None else known.to_numpy(np.float64)
 
     def _draw_again(self) -> None:
         if len(self.table):

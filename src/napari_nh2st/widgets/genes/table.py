@@ -40,7 +40,8 @@ class GeneTableModel(FrameModel):
 
     def is_greyed(self, row: int) -> bool:
         """Whether a row's gene is below the threshold, or of unknown reliability."""
-        return not is_reliable(float(self.table["reliability"].iat[row]), self.reliable_from)
+        reliability = self.reliability(row)
+        return reliability is None or not is_reliable(reliability, self.reliable_from)
 
 
 class GeneTable(FrameView):
