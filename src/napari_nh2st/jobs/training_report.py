@@ -44,6 +44,22 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
     return f"{how}; {kept}. {took}"
 
 
+def how_it_was_cut_short(was_aborted: bool, can_be_resumed: bool) -> str:
+    """How a training ended that left no model, in a sentence.
+
+    Parameters
+    ----------
+    was_aborted
+        Ended at once after it had begun, and not by a stop.
+    can_be_resumed
+        Whether there is a checkpoint.
+    """
+    how = "Aborted" if was_aborted else "Stopped"
+    if can_be_resumed:
+        return f"{how}; Resume goes on from the last checkpoint."
+    return f"{how} before the first {'checkpoint' if was_aborted else 'step'}."
+
+
 def validation_summary(trained: Trained, epochs: Sequence[EpochDone]) -> str:
     """Scores of the epoch that is kept, on the sections set aside; empty where there are none."""
     kept = next((epoch for epoch in epochs if epoch.epoch == trained.best_epoch), None)

@@ -58,6 +58,15 @@ class RunRecord:
         """
         return self._what_trains() == other._what_trains()
 
+    def resumes(self, folder: Path) -> bool:
+        """Whether a folder holds an unfinished training that this one would go on with."""
+        if not is_unfinished(folder):
+            return False
+        try:
+            return self.goes_on_with(read_record(folder))
+        except InputError:  # it was begun elsewhere: the training will see
+            return True
+
     def _what_trains(self) -> tuple[tuple[Section, ...], TrainSettings]:
         trained = tuple(s for s in self.sections if s.section_id not in self.held_out)
         return trained, replace(self.settings, device="auto", checkpoint_minutes=0)

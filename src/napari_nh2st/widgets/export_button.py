@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from anndata import AnnData
-from napari.qt.threading import create_worker
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_nh2st.analysis.named_domains import COLUMN
@@ -14,6 +14,7 @@ from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.prediction.snapshot import snapshot
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.notifications import show_error, show_info
 
 Figure = tuple[FigureSettings, tuple[str, ...] | None]
@@ -37,7 +38,9 @@ class ExportButton(QPushButton):
         self._prediction: AnnData | None = None
         self._name = ""
         self._figure: Callable[[], Figure] | None = None
-        self._filling = self._writing = False
+        self._filling = False
+        self._writing = Background(self)
+        self._writing.busy_changed.connect(self._enable)
         self.setToolTip(
             "Write the prediction as AnnData, SpatialData, GeoJSON for QuPath, CSV, OME-Zarr, or "
             "what is shown as a figure"
@@ -89,10 +92,8 @@ class ExportButton(QPushButton):
         except InputError as error:
             show_error(str(error))
             return
-        self._writing = True
-        self._enable()
-        create_worker(
-            export,
+        self._writing.start(
+            _export,
             snapshot(self._prediction),  # domains may be renamed while it is written
             path,
             format=format,
@@ -100,20 +101,11 @@ class ExportButton(QPushButton):
             figure=settings,
             domains=COLUMN if COLUMN in self._prediction.obs else None,
             overwrite=overwrite,
-            _connect={
-                "returned": lambda _: show_info(f"Wrote {path}"),
-                "errored": _show_failure,
-                "finished": self._on_written,
-            },
-            _ignore_errors=True,
         )
 
-    def _on_written(self) -> None:
-        self._writing = False
-        self._enable()
-
-    def _enable(self) -> None:
-        self.setEnabled(self._prediction is not None and not self._filling and not self._writing)
+    def _enable(self, _busy: bool = False) -> None:
+        ready = not self._filling and not self._writing.is_busy
+        self.setEnabled(self._prediction is not None and ready)
 
     def _ask(self) -> None:
         dialog = QFileDialog(self, "Export the prediction")
@@ -157,6 +149,13 @@ def _add_suffix_of(dialog: QFileDialog) -> None:
     dialog.setDefaultSuffix(_chosen(dialog).suffix[1:])
 
 
-def _show_failure(error: Exception) -> None:
-    known = isinstance(error, InputError)
-    show_error(str(error) if known else f"The export failed: {type(error).__name__}: {error}")
+def _export(prediction: AnnData, path: Path, **options: Any) -> None:
+    """Export, and say how it ended here: the dock may be closed by then."""
+    try:
+        export(prediction, path, **options)
+    except InputError as error:
+        show_error(str(error))
+    except Exception as error:
+        show_error(f"The export failed: {type(error).__name__}: {error}")
+    else:
+        show_info(f"Wrote {path}")

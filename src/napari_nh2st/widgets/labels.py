@@ -3,6 +3,9 @@
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
+CAUTION_COLOR = "#d98c2b"
+"""A mid tone that reads on both of napari's themes."""
+
 
 class PlainLabel(QLabel):
     """Text as it is.
@@ -12,27 +15,34 @@ class PlainLabel(QLabel):
     text
         Shown first.
     parent
-        Parent widget.
+        Of the widget.
+    wrap
+        Whether it takes as many lines as it needs at its width.
+    tip
+        Tooltip.
     """
 
-    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+    _FORMAT = Qt.TextFormat.PlainText
+
+    def __init__(
+        self, text: str = "", parent: QWidget | None = None, *, wrap: bool = False, tip: str = ""
+    ) -> None:
         super().__init__(parent)
-        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextFormat(self._FORMAT)
         self.setText(text)
+        self.setWordWrap(wrap)
+        self.setToolTip(tip)
 
 
-class MarkupLabel(QLabel):
-    """Markup of our own; what comes from elsewhere is escaped by who puts it in.
+class MarkupLabel(PlainLabel):
+    """Markup of our own; what comes from elsewhere is escaped by who puts it in."""
 
-    Parameters
-    ----------
-    text
-        Shown first.
-    parent
-        Parent widget.
-    """
+    _FORMAT = Qt.TextFormat.RichText
 
-    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setTextFormat(Qt.TextFormat.RichText)
-        self.setText(text)
+
+class CautionLabel(PlainLabel):
+    """Text to be minded: it wraps, in a colour of its own."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None, *, tip: str = "") -> None:
+        super().__init__(text, parent, wrap=True, tip=tip)
+        self.setStyleSheet(f"color: {CAUTION_COLOR}")

@@ -309,7 +309,9 @@ def test_what_is_selected_is_exported_and_its_genes_are_offered(
     assert (first.gene, second.gene) == ("VIM", "ERBB2")
     widget.export.write(tmp_path / "a.csv")
     qtbot.waitUntil(widget.export.isEnabled, timeout=20_000)
-    assert arrived == [first.prediction]
+    (exported,) = arrived
+    assert exported.uns["nh2st"]["shown_gene"] == "VIM", "the first, though the second is newer"
+    np.testing.assert_array_equal(exported.X, first.prediction.X)
     first.is_filling = True
     assert not widget.export.isEnabled(), "a run fills it"
     viewer.layers.selection.active = second.layer

@@ -52,13 +52,11 @@ class SignaturePanel(QWidget):
         self.sets = QComboBox()
         self.sets.setToolTip("Gene set of the file")
         self.sets.hide()
-        self.note = PlainLabel()
-        self.note.setWordWrap(True)
-        self.note.setToolTip("Which of the genes the prediction has")
+        self.note = PlainLabel(wrap=True, tip="Which of the genes the prediction has")
         self.note.hide()
-        self.badges = MarkupLabel()
-        self.badges.setWordWrap(True)
-        self.badges.setToolTip("Held-out PCC of the genes that are found, the least reliable first")
+        self.badges = MarkupLabel(
+            wrap=True, tip="Held-out PCC of the genes that are found, the least reliable first"
+        )
         self.badges.hide()
         self.show_layer = QPushButton("Show signature")
         self.show_layer.setToolTip("Add a layer with the mean z-score of the genes that are found")

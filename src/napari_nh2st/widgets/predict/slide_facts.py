@@ -10,8 +10,7 @@ from napari_nh2st.inference.slide_facts import TissueFacts, slide_summary, tissu
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.caution import CautionLabel
-from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 
 _MS_BEFORE_LOOKING = 300
 _NARROWEST = 160
@@ -35,8 +34,7 @@ class SlideFacts(QWidget):
         super().__init__(parent)
         self.facts = PlainLabel()
         self.facts.setToolTip("Vendor, size, where the µm/px is from, and the share of tissue")
-        self.notice = CautionLabel()
-        self.notice.setToolTip("What does not fit between the slide and the model")
+        self.notice = CautionLabel(tip="What does not fit between the slide and the model")
         self.facts.setWordWrap(True)
         self.notice.hide()
         layout = QVBoxLayout(self)

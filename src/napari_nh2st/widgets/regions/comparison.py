@@ -20,10 +20,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.analysis.regions import compare_regions
-from napari_nh2st.widgets.caution import CautionLabel
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
-from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_info
 
 NOT_INDEPENDENT = (

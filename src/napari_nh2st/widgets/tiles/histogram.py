@@ -6,7 +6,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_nh2st.widgets.caution import CAUTION_COLOR
+from napari_nh2st.widgets.labels import CAUTION_COLOR
 
 _BINS = 40
 _MARKER = QColor(CAUTION_COLOR)

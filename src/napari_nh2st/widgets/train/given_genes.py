@@ -53,9 +53,9 @@ class GivenGenes(QWidget):
         self.text.setToolTip("Genes to learn, in this order")
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(_HEIGHT)
-        self.note = MarkupLabel()
-        self.note.setWordWrap(True)
-        self.note.setToolTip("Which of these genes the sections have; click on a name to take it")
+        self.note = MarkupLabel(
+            wrap=True, tip="Which of these genes the sections have; click on a name to take it"
+        )
         self.leave_out = QPushButton("Leave them out")
         self.leave_out.setToolTip("Take the names out that are not in every section")
         self.from_file = QPushButton("From file…")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from psygnal import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_nh2st.widgets.caution import CautionLabel
+from napari_nh2st.widgets.labels import CautionLabel
 
 
 class Outlook(QWidget):
@@ -26,8 +26,7 @@ class Outlook(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._spare = ""
-        self.notice = CautionLabel()
-        self.notice.setToolTip("What to know before the training begins")
+        self.notice = CautionLabel(tip="What to know before the training begins")
         self.hold_out = QPushButton()
         self.hold_out.setToolTip(
             "Give this section the role hold out: it is not learned from, and in the end the "

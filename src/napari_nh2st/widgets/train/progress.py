@@ -39,9 +39,7 @@ class TrainingProgress(QWidget):
         self.epochs = 1
         self.controls = RunControls("Train", "Stop")
         self.controls.bar.setToolTip("Epochs done, or what is made ready before them")
-        self.notes = PlainLabel()
-        self.notes.setWordWrap(True)
-        self.notes.setToolTip("What to know about this training and its numbers")
+        self.notes = PlainLabel(wrap=True, tip="What to know about this training and its numbers")
         self.curves = TrainCurves()
         self.scores = HeldOutScores()
         self._notes: list[str] = []

@@ -28,9 +28,9 @@ class RowDetails(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.text = PlainLabel()
-        self.text.setWordWrap(True)
-        self.text.setToolTip("The selected section, or else the first with a problem")
+        self.text = PlainLabel(
+            wrap=True, tip="The selected section, or else the first with a problem"
+        )
         self.parts = PartChoice()
         self.fix = QPushButton()
         self.fix.setToolTip(

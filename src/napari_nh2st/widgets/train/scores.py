@@ -25,8 +25,7 @@ class HeldOutScores(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.sentence = PlainLabel()
-        self.sentence.setWordWrap(True)
+        self.sentence = PlainLabel(wrap=True)
         self.genes = FrameTable("held-out-scores")
         self.genes.view.setToolTip(
             "Pearson correlation of each gene on the held-out sections, of the start model and of "

@@ -23,8 +23,7 @@ class UnfinishedOffer(QFrame):
         super().__init__(parent)
         self.folder: Path | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.text = PlainLabel()
-        self.text.setWordWrap(True)
+        self.text = PlainLabel(wrap=True)
         self.take_over = QPushButton("Take over")
         self.take_over.setToolTip("Show its sections and settings, to resume it")
         self.dismiss = QPushButton("Not now")

@@ -11,7 +11,12 @@ from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidge
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import Trained
-from napari_nh2st.jobs.training_report import NO_RELIABILITY, how_it_ended, validation_summary
+from napari_nh2st.jobs.training_report import (
+    NO_RELIABILITY,
+    how_it_ended,
+    how_it_was_cut_short,
+    validation_summary,
+)
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.training.checks import check_folder, check_record, sections_seen
 from napari_nh2st.training.events import EpochDone, TrainStarted
@@ -146,7 +151,7 @@ class TrainWidget(Dock):
 
     def _check(self, folder: Path, record: RunRecord) -> None:
         """Refuse what the training would refuse only after it has read everything."""
-        if _resumes(folder, record):
+        if record.resumes(folder):
             return  # it was begun with these: what they are worth was seen then
         if is_unfinished(folder):
             self.offer.offer(folder)
@@ -255,7 +260,7 @@ class TrainWidget(Dock):
         if not self._ending:
             trained = self._trained
             self._ending = (
-                _end_without_model(run, resumable)
+                how_it_was_cut_short(run.is_aborted and not run.is_loading, resumable)
                 if trained is None
                 else self._report(run, trained)
             )
@@ -293,7 +298,7 @@ class TrainWidget(Dock):
         resumes = False
         if is_unfinished(folder):
             with suppress(InputError):  # something is still to be corrected
-                resumes = _resumes(folder, self._chosen_record())
+                resumes = self._chosen_record().resumes(folder)
         self.train.setText("Resume" if resumes else "Train")
         what = (
             f"Go on with the unfinished training in {folder}"
@@ -383,22 +388,3 @@ class TrainWidget(Dock):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll_area)
-
-
-def _resumes(folder: Path, record: RunRecord) -> bool:
-    """Whether a folder holds an unfinished training that this one would go on with."""
-    if not is_unfinished(folder):
-        return False
-    try:
-        return record.goes_on_with(read_record(folder))
-    except InputError:  # it was begun elsewhere: the training will see
-        return True
-
-
-def _end_without_model(run: TrainingRun, resumable: bool) -> str:
-    """What is said of a training that was ended before it had a model."""
-    was_begun = run.is_aborted and not run.is_loading
-    how = "Aborted" if was_begun else "Stopped"
-    if resumable:
-        return f"{how}; Resume goes on from the last checkpoint."
-    return f"{how} before the first {'checkpoint' if was_begun else 'step'}."
