@@ -528,14 +528,14 @@ def test_a_terminal_gets_a_bar_and_a_line_for_each_epoch(monkeypatch: pytest.Mon
     text = terminal.getvalue()
     assert text.count("Notice: Mind the gap.") == 1
     assert "2/4" in text
-    assert "loss 0.500, 10 spots/s, 2.0 h left" in text
+    assert "loss 0.500, 10 spots/s, 2 h 00 min left" in text
     assert (
         "epoch 0/2, before the first step; validation PCC 0.200, MSE 0.0500 (mean: 0.0400), "
         "best 0\n"
     ) in text
     told = (
         "epoch 1/2: loss 0.4000, MSE 0.2000; validation PCC 0.250, MSE 0.0300 (mean: 0.0400), "
-        "best 1; 2 min left"
+        "best 1; 1 min 40 s left"
     )
     assert told in text
 

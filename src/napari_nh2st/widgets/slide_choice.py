@@ -21,7 +21,6 @@ from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
-from napari_nh2st.widgets.number_box import number_box
 
 
 class SlideChoice:
@@ -52,7 +51,11 @@ class SlideChoice:
             viewer, connections, is_picture, first={"-----": None}, follow_selection=True
         )
         self.picker.setToolTip("Slide to predict")
-        self.mpp: QDoubleSpinBox = number_box(0.0, 20.0, 4, " µm/px", "not recorded: give it")
+        self.mpp = QDoubleSpinBox()
+        self.mpp.setRange(0.0, 20.0)
+        self.mpp.setDecimals(4)
+        self.mpp.setSuffix(" µm/px")
+        self.mpp.setSpecialValueText("not recorded: give it")
         self.mpp.setToolTip(
             "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. It is set on the "
             "layer too, and what lies on that moves along"
