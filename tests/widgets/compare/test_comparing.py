@@ -25,7 +25,7 @@ from napari_nh2st.jobs.comparison import Predicting
 from napari_nh2st.session import Session
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots.choice import NO_CHOICE
-from napari_nh2st.widgets.compare import widget as compare_module
+from napari_nh2st.widgets.compare import model_choice
 from napari_nh2st.widgets.compare.widget import CompareWidget
 
 
@@ -79,7 +79,7 @@ def test_devices_are_asked_for_again_where_the_process_was_ended(
     picker = widget.device
     for count in (2, 4, 4):  # "auto" and "cpu" at first
         picker.showPopup()
-        qtbot.waitUntil(lambda: picker._worker is None, timeout=20_000)
+        qtbot.waitUntil(lambda: not picker._asking.is_busy, timeout=20_000)
         assert picker.count() == count
     picker.hidePopup()
     assert asked == ["devices", "devices"]
@@ -116,7 +116,7 @@ def test_cancel_stops_it_and_keeps_the_measured(
     qtbot.waitUntil(lambda: loaded.controls.bar.value() == 1, timeout=20_000)
     assert not loaded.measured.source.clear.isEnabled()
     assert not loaded.measured.mpp_box.use.isEnabled()
-    loaded._on_model(of_panel(("VIM",)))
+    loaded.choice.chosen.emit(of_panel(("VIM",)))
     loaded.controls.cancel.click()
     qtbot.waitUntil(lambda: not loaded.is_running, timeout=20_000)
     assert loaded.controls.status.text() == "Stopped."
@@ -136,7 +136,7 @@ def test_the_model_of_the_current_prediction_is_offered_until_another_is_chosen(
     first = widget.model.text
     assert first != str(model)
     # Of a folder the path is the name by which it is found.
-    monkeypatch.setattr(compare_module, "bundled_models", lambda: {str(model): model})
+    monkeypatch.setattr(model_choice, "bundled_models", lambda: {str(model): model})
     layer = open_slide_of(viewer, section)
     with open_slide(section.slide, mpp=1.0) as slide:
         prediction = drawn_prediction(slide)

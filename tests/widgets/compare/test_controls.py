@@ -49,7 +49,7 @@ def test_model_and_device_are_remembered_and_can_be_reset(
     assert vars(settings) == {"model": model, "device": "cpu"}
     # What is being typed is no model, and one that is offered was not chosen.
     controls.model.choose(f"{model}/no")
-    controls.offer_model(bundled)
+    controls.choice.offer(bundled)
     controls.device.setCurrentText("auto")
     controls.device.setCurrentText("cpu")
     assert vars(settings) == {"model": model, "device": "cpu"}
@@ -57,7 +57,7 @@ def test_model_and_device_are_remembered_and_can_be_reset(
     another = new_controls(qtbot)
     assert another.model.text == model
     assert another.device.currentText() == "cpu"
-    another.reset.click()
+    another.choice.reset.click()
     assert another.model.text == bundled
     assert another.device.currentText() == "auto"
 

@@ -8,18 +8,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
-from napari_nh2st.model.sources import bundled_models, is_hub_id
-from napari_nh2st.prediction.schema import notes
 from napari_nh2st.session import Session
 from napari_nh2st.session.comparison import ComparisonResults
 from napari_nh2st.session.measured_layers import Kind
@@ -30,9 +25,8 @@ from napari_nh2st.widgets.child_jobs import JobThread
 from napari_nh2st.widgets.compare.comparison_run import ComparisonRun
 from napari_nh2st.widgets.compare.comparison_view import ComparisonView
 from napari_nh2st.widgets.compare.measured_controls import MeasuredControls
-from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.compare.model_choice import ModelChoice
 from napari_nh2st.widgets.dock import Dock
-from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info, show_warning
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -56,8 +50,10 @@ class CompareWidget(Dock):
     ----------
     sections
         Measured ST of the session, whose current section is shown.
-    slide, measured, model, device
-        Choices for a comparison.
+    slide, measured, choice
+        Choices of the slide, of measured ST, and of model and device.
+    model, device
+        Pickers of the latter.
     controls
         Run and Cancel, with bar and status.
     view
@@ -70,10 +66,8 @@ class CompareWidget(Dock):
         self.sections = self.session.measured
         self.slide = SlideChoice(napari_viewer, self.connections)
         self.measured = MeasuredControls(self.session, self.slide)
-        self.model = ModelPicker()
-        self.device = DevicePicker(self.idle_jobs)
-        self.reset = QPushButton("Reset")
-        self.reset.setToolTip("Model and device as they were at first")
+        self.choice = ModelChoice(self.session, self.connections, self.remembered, self.idle_jobs)
+        self.model, self.device = self.choice.model, self.choice.device
         self.controls = RunControls("Compare")
         self.controls.run.setToolTip("Predict the section at its spots and score every gene (F6)")
         self.controls.cancel.setToolTip("Stop after the batch under way (Shift+F6)")
@@ -84,9 +78,6 @@ class CompareWidget(Dock):
         self._compared: MeasuredSection | None = None  # by the run
         self._scoring = Background(self)
         self._scored: AnnData | None = None
-        self._is_remembering = False
-        self._restore()
-        self._own_model = self.model.text
         self._lay_out()
         self._connect()
         self.open()
@@ -99,9 +90,8 @@ class CompareWidget(Dock):
         self.measured.source.chosen.connect(self._prepare, unique=True)
         self.slide.picker.changed.connect(self._show)
         self.slide.mpp.editingFinished.connect(self.measured.follow_mpp)
-        self.model.chosen.connect(self._on_model)
-        self.device.currentTextChanged.connect(self._remember_device)
-        self.reset.clicked.connect(self.reset_settings)
+        # Results stay until the next run.
+        self.choice.chosen.connect(self.measured.set_model)
         self.controls.run.clicked.connect(self.start)
         self.controls.cancel.clicked.connect(self.stop)
         self.view.report.clicked.connect(self._ask_report)
@@ -109,7 +99,6 @@ class CompareWidget(Dock):
         self.bind_key("Shift+F6", self.controls.cancel)
         self.connect_to(self.sections.changed, self._show)
         self.connect_to(self.sections.display_changed, self.view.show_display)
-        self.connect_to(self.session.heatmap_changed, self._take_current_model)
         self.connect_to(self.viewer.events.theme, self._on_theme)
         self.connections.when_opened(self._on_opened)
         self.connections.when_closed(self.sections.detach)
@@ -119,7 +108,6 @@ class CompareWidget(Dock):
     def _on_opened(self) -> None:
         self._scored = None
         self.sections.attach()
-        self._take_current_model()
         self._on_theme()
         self._show()
         self.measured.follow_mpp()
@@ -199,57 +187,6 @@ class CompareWidget(Dock):
 
     def _on_theme(self, _event: Any = None) -> None:
         self.view.scatter.follow_theme(self.viewer.theme)
-
-    # --- model and device ---
-
-    def reset_settings(self) -> None:
-        """Model and device as at first; this is what the next session begins with."""
-        self.remembered.reset()
-        self._restore(remembered=False)
-
-    def offer_model(self, name: str) -> None:
-        """Take a model that the user has not chosen here: it is not remembered."""
-        self._is_remembering = False
-        self.model.choose(name)
-        self._is_remembering = True
-
-    def _restore(self, remembered: bool = True) -> None:
-        def get(name: str, default: str) -> str:
-            return str(self.remembered.get(name, default)) if remembered else default
-
-        bundled = next(iter(bundled_models()), "")
-        self._is_remembering = False
-        self.model.choose(get("model", bundled) or bundled)
-        # A folder may not be there any more.
-        if self.model.config is None and bundled and not is_hub_id(self.model.text):
-            self.model.choose(bundled)
-        device = get("device", PredictSettings().device)
-        if self.device.findText(device) < 0:
-            self.device.addItem(device)
-        self.device.setCurrentText(device)
-        self._is_remembering = True
-
-    def _remember_device(self, device: str) -> None:
-        if self._is_remembering:
-            self.remembered.set(device=device)
-
-    def _take_current_model(self) -> None:
-        """Offer the model of the current prediction, unless the user has chosen another."""
-        prediction = self.session.prediction
-        if prediction is None or self.model.text != self._own_model:
-            return
-        name = str(notes(prediction)["model"]["name"])
-        if name in bundled_models():
-            self._own_model = name
-            self.offer_model(name)
-
-    def _on_model(self, config: Any) -> None:
-        """Measured values are those of the model's genes; results stay until the next run."""
-        # A name that is still being typed is that of no model.
-        if self._is_remembering and (config is not None or is_hub_id(self.model.text)):
-            self.remembered.set(model=self.model.text)
-        if config is not None:
-            self.measured.set_model(config)
 
     # --- running ---
 
@@ -416,16 +353,12 @@ class CompareWidget(Dock):
         self.measured.source.dropEvent(event)
 
     def _lay_out(self) -> None:
-        device = QHBoxLayout()
-        device.addWidget(self.device, 1)
-        device.addWidget(self.reset)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Slide", self.slide.picker)
         form.addRow("µm/px", self.slide.mpp)
         self.measured.add_to(form)
-        form.addRow("Model", self.model)
-        form.addRow("Device", device)
+        self.choice.add_to(form)
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.addLayout(form)

@@ -1,0 +1,118 @@
+"""Choice of the model and the device of a comparison, remembered for the next session."""
+
+from collections.abc import Callable
+from typing import Any
+
+from psygnal import Signal
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton
+
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.sources import bundled_models, is_hub_id
+from napari_nh2st.prediction.schema import notes
+from napari_nh2st.session import Session
+from napari_nh2st.widgets.child_jobs import Jobs
+from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.model_picker import ModelPicker
+from napari_nh2st.widgets.remembered import Remembered
+
+
+class ModelChoice:
+    """Pickers of a model and a device.
+
+    Until the user has chosen a model, that of the current prediction is taken.
+
+    Parameters
+    ----------
+    session
+        Has the current prediction.
+    connections
+        Of the dock.
+    remembered
+        Settings of the dock.
+    jobs
+        As for :class:`~napari_nh2st.widgets.device_picker.DevicePicker`.
+
+    Attributes
+    ----------
+    model, device, reset
+        The pickers, and a button for what they were at first.
+    chosen
+        Emitted with the config of another model.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(
+        self,
+        session: Session,
+        connections: Connections,
+        remembered: Remembered,
+        jobs: Callable[[], Jobs | None],
+    ) -> None:
+        self._session = session
+        self._remembered = remembered
+        self.model = ModelPicker()
+        self.device = DevicePicker(jobs)
+        self.reset = QPushButton("Reset")
+        self.reset.setToolTip("Model and device as they were at first")
+        self._is_remembering = False
+        self._restore()
+        self._own_model = self.model.text
+        self.model.chosen.connect(self._on_model)
+        self.device.currentTextChanged.connect(self._on_device)
+        self.reset.clicked.connect(self.reset_settings)
+        connections.add(session.heatmap_changed, self._take_current_model)
+        connections.when_opened(self._take_current_model)
+
+    def add_to(self, form: QFormLayout) -> None:
+        """Add them to a form."""
+        device = QHBoxLayout()
+        device.addWidget(self.device, 1)
+        device.addWidget(self.reset)
+        form.addRow("Model", self.model)
+        form.addRow("Device", device)
+
+    def reset_settings(self) -> None:
+        """Model and device as at first; this is what the next session begins with."""
+        self._remembered.reset()
+        self._restore(remembered=False)
+
+    def offer(self, name: str) -> None:
+        """Take a model that the user has not chosen here: it is not remembered."""
+        self._is_remembering = False
+        self.model.choose(name)
+        self._is_remembering = True
+
+    def _restore(self, remembered: bool = True) -> None:
+        def get(name: str, default: str) -> str:
+            return str(self._remembered.get(name, default)) if remembered else default
+
+        bundled = next(iter(bundled_models()), "")
+        self._is_remembering = False
+        self.model.choose(get("model", bundled) or bundled)
+        # A folder may not be there any more.
+        if self.model.config is None and bundled and not is_hub_id(self.model.text):
+            self.model.choose(bundled)
+        self.device.show_value(get("device", PredictSettings().device))
+        self._is_remembering = True
+
+    def _on_device(self, device: str) -> None:
+        if self._is_remembering:
+            self._remembered.set(device=device)
+
+    def _on_model(self, config: Any) -> None:
+        # A name that is still being typed is that of no model.
+        if self._is_remembering and (config is not None or is_hub_id(self.model.text)):
+            self._remembered.set(model=self.model.text)
+        if config is not None:
+            self.chosen.emit(config)
+
+    def _take_current_model(self) -> None:
+        prediction = self._session.prediction
+        if prediction is None or self.model.text != self._own_model:
+            return
+        name = str(notes(prediction)["model"]["name"])
+        if name in bundled_models():
+            self._own_model = name
+            self.offer(name)
