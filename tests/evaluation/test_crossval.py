@@ -26,6 +26,7 @@ from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.events import EpochDone, TrainEvent, TrainStarted
+from napari_nh2st.training.run_state import BEST, LOCK
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection, load_study
 from small_models import small_model
@@ -206,6 +207,19 @@ def test_left_in_the_middle_it_goes_on_from_there(
     assert tested == {section.name for section in sections}
     whole = cross_validate(sections, settings, **kept | {"folder": tmp_path / "whole"})
     assert last.result.evaluations["query"].summary == whole.evaluations["query"].summary
+
+
+def test_what_a_kill_after_the_model_of_a_fold_left_is_removed(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    kept = {"folder": tmp_path / "out", "leave": "section", "final": False}
+    cross_validate(sections, SETTINGS, **kept)
+    before = sorted(tmp_path.rglob("*"))
+    fold = tmp_path / "out" / "folds" / sections[0].name / "query"
+    for name in (BEST, LOCK):  # as they lie between the writing of the model and the end
+        (fold / name).write_bytes(b"")
+    cross_validate(sections, SETTINGS, **kept)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_folds_of_other_settings_are_not_taken_over(

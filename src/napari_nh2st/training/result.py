@@ -18,6 +18,7 @@ from napari_nh2st.slide import open_slide
 from napari_nh2st.training.defaults import ResolvedSettings, same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
+from napari_nh2st.training.run_state import only_run_in, remove_checkpoints
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
@@ -133,6 +134,8 @@ def trained_earlier(
     recover(model)
     if not (model / CONFIG_FILE).is_file() or is_unfinished(folder):
         return None
+    with only_run_in(folder):  # nothing more runs here: what a kill after the model left can go
+        remove_checkpoints(folder)
     config = read_config(model)
     same = same_settings(config.training.get("settings", {}), settings, config.panel)
     if not same or config.training.get("own_sections") != [s.name for s in sections]:

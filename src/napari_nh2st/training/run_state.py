@@ -130,9 +130,7 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the checkpoints: the run is over."""
-        for name in (LAST, BEST):
-            with contextlib.suppress(OSError):
-                (self.folder / name).unlink(missing_ok=True)
+        remove_checkpoints(self.folder)
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         make_folder(self.folder)
@@ -150,6 +148,13 @@ class RunFolder:
                 "again to go on with it, or another folder"
             )
         return state
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a run that is over."""
+    for name in (LAST, BEST):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
