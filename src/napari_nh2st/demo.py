@@ -50,7 +50,7 @@ def run_demo(
     """
     from napari_nh2st.export.figure import save_heatmap_figure
     from napari_nh2st.inference import predict
-    from napari_nh2st.prediction.schema import reliability
+    from napari_nh2st.prediction.values import genes_by_reliability
     from napari_nh2st.sample_data import sample_slide
     from napari_nh2st.slide import open_slide
 
@@ -66,8 +66,7 @@ def run_demo(
     picture = folder / f"{path.stem}.png"
     with open_slide(path) as slide:
         prediction = predict(slide, model, output=output, overwrite=True, on_event=on_event)
-    best = reliability(prediction).sort_values(ascending=False, kind="stable", na_position="last")
-    save_heatmap_figure(prediction, tuple(best.index[:_GENES_SHOWN]), picture)
+    save_heatmap_figure(prediction, genes_by_reliability(prediction)[:_GENES_SHOWN], picture)
     return DemoResult(path, origin, model.config.name, output, picture)
 
 

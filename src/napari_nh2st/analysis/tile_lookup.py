@@ -9,10 +9,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
-from napari_nh2st.prediction.schema import notes, slide_mpp, slide_name
+from napari_nh2st.prediction.schema import slide_fingerprint, slide_mpp, slide_name
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.level import DAMAGED_GREY
-from napari_nh2st.slide.record import SlideRecord
 from napari_nh2st.spots.positions import ARRAY, centers
 
 N_GENES = 10
@@ -118,7 +117,7 @@ def _view(
 ) -> TileView:
     name = slide_name(prediction)
     try:
-        slide = _slide_of(notes(prediction)["slide"], slides)
+        slide = _slide_of(prediction, slides)
         if slide is None:
             notice = f"Open the slide {name} to see the pictures of the tile."
             return TileView([], notice)
@@ -143,10 +142,10 @@ def _view(
     return TileView(pictures, "")
 
 
-def _slide_of(record: SlideRecord, slides: Sequence[Slide]) -> Slide | None:
-    if (fingerprint := record.get("fingerprint")) is not None:
-        return next((s for s in slides if s.fingerprint == str(fingerprint)), None)
-    named = {slide.path: slide for slide in slides if slide.path.name == record["name"]}
+def _slide_of(prediction: AnnData, slides: Sequence[Slide]) -> Slide | None:
+    if (fingerprint := slide_fingerprint(prediction)) is not None:
+        return next((s for s in slides if s.fingerprint == fingerprint), None)
+    named = {slide.path: slide for slide in slides if slide.path.name == slide_name(prediction)}
     return next(iter(named.values())) if len(named) == 1 else None
 
 

@@ -16,6 +16,7 @@ from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.model.config import WEIGHTS_FILE
 from napari_nh2st.model.sources import find_model
+from napari_nh2st.prediction.schema import STATUS
 from napari_nh2st.slide import open_slide
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def predict(
                         values = np.asarray(prediction.X[tiles])
                         yield Values(tiles, values, done, total, rate, left)
                     case Finished(prediction, n_failed, seconds):
-                        status = prediction.obs["status"].to_numpy(object)
+                        status = prediction.obs[STATUS].to_numpy(object)
                         yield Ended(status, n_failed, seconds)
                 if inbox.stopped():
                     return

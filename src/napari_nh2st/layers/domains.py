@@ -1,6 +1,5 @@
 """Domains drawn over the tiles, one pixel a tile."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.keys import SHOWS_DOMAINS, domains_metadata
+from napari_nh2st.layers.keys import domains_metadata
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.raster import HeatmapRaster
-from napari_nh2st.prediction.schema import slide_mpp
+from napari_nh2st.prediction.schema import notes, slide_mpp, slide_stem
 from napari_nh2st.shown_text import for_qt
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def domains_layer(
     placement
         Attributes that put the raster onto the slide.
     """
-    name = for_qt(f"domains · {Path(str(prediction.uns['nh2st']['slide']['name'])).stem}")
+    name = for_qt(f"domains · {slide_stem(prediction)}")
     attributes = {
         "name": name,
         "opacity": _OPACITY,
@@ -73,7 +72,7 @@ def domains_layer(
 
 def shows_domains(prediction: AnnData) -> bool:
     """Whether the domains of a prediction were seen last, in the place of its genes."""
-    return bool(prediction.uns["nh2st"].get(SHOWS_DOMAINS, False))
+    return bool(notes(prediction).get("shows_domains", False))
 
 
 def put_domains(layer: Labels, heatmap: Heatmap, domains: NamedDomains) -> None:

@@ -21,11 +21,13 @@ from napari_nh2st.prediction.files import (
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.prediction.schema import (
+    MARK,
     MEASURED,
     check_prediction,
     is_on_grid,
     is_trained,
     notes,
+    slide_fingerprint,
     slide_mpp,
     slide_name,
     slide_stem,
@@ -93,7 +95,7 @@ def read_expression(path: str | os.PathLike[str]) -> list["LayerData"]:
 
 
 def _layers(data: AnnData, place: Path) -> list["LayerData"]:
-    if "nh2st" not in data.uns:
+    if MARK not in data.uns:
         return _measured_layers(data, place)
     try:
         check_prediction(data)
@@ -151,7 +153,7 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
 
 def _is_the_slide(slide: Slide, prediction: AnnData) -> bool:
     """By its fingerprint; where none was recorded, by its size, known from the picture."""
-    fingerprint = notes(prediction)["slide"].get("fingerprint")
+    fingerprint = slide_fingerprint(prediction)
     if fingerprint is not None:
         return bool(slide.fingerprint == fingerprint)
     found = spot_picture(prediction)

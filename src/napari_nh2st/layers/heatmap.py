@@ -17,7 +17,7 @@ from napari_nh2st.layers.keys import (
 )
 from napari_nh2st.layers.tile_image import TileImage, place
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
-from napari_nh2st.prediction.schema import is_trained
+from napari_nh2st.prediction.schema import is_trained, notes, slide_fingerprint
 from napari_nh2st.prediction.values import best_gene, chosen_genes, gene_values
 from napari_nh2st.shown_text import for_qt
 
@@ -193,7 +193,7 @@ class Heatmap:
         former, self.prediction = self.prediction, prediction
         renamed, gene = self.renamed, self._gene
         if gene not in prediction.var_names:
-            self._gene = str(prediction.var["reliability"].sort_values(ascending=False).index[0])
+            self._gene = best_gene(prediction)
         if gene != self._gene or not of_same_model(former, prediction):
             self.image.follow_values()
         self.raster = self.image.raster = HeatmapRaster.of(prediction)
@@ -244,7 +244,7 @@ class Heatmap:
     def _note_shown(self) -> None:
         shown = self.layer.metadata.get(SHOWN_KEY, {})
         self.layer.metadata[SHOWN_KEY] = shown | {"gene": self._gene, "slide": self.slide_name}
-        self.prediction.uns["nh2st"]["shown_gene"] = self._gene  # what a file of it opens with
+        notes(self.prediction)["shown_gene"] = self._gene  # what a file of it opens with
 
     def values_of(self, gene: str) -> NDArray[np.float32]:
         """(n,) values of a gene, NaN where there is none yet."""
@@ -259,13 +259,13 @@ def shows_heatmap(layer: Layer) -> bool:
 
 def shown_gene(prediction: AnnData) -> str:
     """The gene that a prediction was saved with, else its most reliable one."""
-    noted = prediction.uns["nh2st"].get("shown_gene")
+    noted = notes(prediction).get("shown_gene")
     return str(noted) if noted in prediction.var_names else best_gene(prediction)
 
 
 def of_same_model(one: AnnData, other: AnnData) -> bool:
     """Whether two predictions were made with the same model: their values can be compared."""
-    models = [prediction.uns["nh2st"]["model"] for prediction in (one, other)]
+    models = [notes(prediction)["model"] for prediction in (one, other)]
     first, second = ((str(model["name"]), str(model.get("sha256"))) for model in models)
     return first == second
 
@@ -276,13 +276,10 @@ def of_same_slide(one: Heatmap, other: Heatmap) -> bool:
     Names are compared where a fingerprint was not recorded: files of different folders may have
     the same.
     """
-    first, second = (
-        heatmap.prediction.uns["nh2st"].get("slide", {}).get("fingerprint")
-        for heatmap in (one, other)
-    )
+    first, second = slide_fingerprint(one.prediction), slide_fingerprint(other.prediction)
     if first is None or second is None:
         return one.slide_name == other.slide_name
-    return str(first) == str(second)
+    return first == second
 
 
 def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:

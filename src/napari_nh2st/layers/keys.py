@@ -63,9 +63,6 @@ OWN_NAME_KEY = "nh2st_name"
 OWN_LIMITS_KEY = "nh2st_own_limits"
 """The last contrast limits of a layer that were not set by hand."""
 
-SHOWS_DOMAINS = "shows_domains"
-"""Key of a prediction's ``uns["nh2st"]``: whether its domains were seen last, and not a gene."""
-
 # --- measured spots and comparisons ---
 
 SPOTS_KEY = "nh2st_spots"

@@ -18,6 +18,7 @@ from napari_nh2st.layers.keys import (
     id_of,
     noted_slide,
 )
+from napari_nh2st.prediction.schema import notes, slide_fingerprint
 from napari_nh2st.slide import Slide
 
 
@@ -90,8 +91,8 @@ def _overlap(layer: Layer, slide_layer: Image) -> bool:
 
 
 def _slide_of(viewer: ViewerModel, pictures: list[Image], prediction: AnnData) -> Image | None:
-    notes = prediction.uns["nh2st"].get("slide", {})
-    names = {str(notes["name"])} if "name" in notes else set()
+    record = notes(prediction).get("slide", {})
+    names = {str(record["name"])} if "name" in record else set()
     for layer in viewer.layers:  # its heatmap, whose slide is also that of its domains
         if layer.metadata.get(PREDICTION_KEY) is prediction:
             noted = noted_slide(layer)
@@ -99,8 +100,8 @@ def _slide_of(viewer: ViewerModel, pictures: list[Image], prediction: AnnData) -
                 if id_of(picture) == noted:
                     return picture
             names |= {layer.metadata.get(SHOWN_KEY, {}).get("slide", "")}
-    if (fingerprint := notes.get("fingerprint")) is not None:
-        return next((each for each in pictures if _fingerprint(each) == str(fingerprint)), None)
+    if (fingerprint := slide_fingerprint(prediction)) is not None:
+        return next((each for each in pictures if _fingerprint(each) == fingerprint), None)
     named = [each for each in pictures if names & {each.name, getattr(_path(each), "name", "")}]
     return named[0] if len(named) == 1 else None
 

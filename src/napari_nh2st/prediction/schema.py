@@ -111,6 +111,12 @@ def slide_stem(prediction: AnnData) -> str:
     return Path(slide_name(prediction)).stem
 
 
+def slide_fingerprint(prediction: AnnData) -> str | None:
+    """Fingerprint of the slide; None where it was not recorded."""
+    found = notes(prediction).get("slide", {}).get("fingerprint")
+    return None if found is None else str(found)
+
+
 def value_name(prediction: AnnData) -> str:
     """What a value is, in words: for colorbars and axes."""
     return str(notes(prediction)["target"]["description"])

@@ -52,6 +52,12 @@ def best_gene(prediction: AnnData) -> str:
     return str(prediction.var_names[int(np.nanargmax(score))])
 
 
+def genes_by_reliability(prediction: AnnData) -> list[str]:
+    """All genes, the most reliable first; those of unknown reliability last, in their order."""
+    ranked = reliability(prediction).sort_values(ascending=False, kind="stable")
+    return [str(gene) for gene in ranked.index]
+
+
 def gene_values(prediction: AnnData, gene: str) -> NDArray[np.float32]:
     """(n,) values of one gene; NaN where there is none."""
     return np.asarray(prediction.X[:, prediction.var_names.get_loc(gene)], np.float32)

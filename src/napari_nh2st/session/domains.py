@@ -12,6 +12,7 @@ from napari_nh2st.layers.heatmap import Heatmap, of_same_model
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import are_own_domains
 from napari_nh2st.layers.tile_image import placement_of
+from napari_nh2st.prediction.schema import notes
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -97,7 +98,7 @@ def carry_domains(former: AnnData, prediction: AnnData) -> None:
     Nothing is given where the tiles lie elsewhere, or the values are of another model.
     """
     domains = NamedDomains.of(former)
-    one, other = (each.uns["nh2st"] for each in (former, prediction))
+    one, other = (notes(each) for each in (former, prediction))
     if domains is None or not (
         "step_px_fullres" in one
         and "step_px_fullres" in other

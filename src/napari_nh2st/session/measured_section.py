@@ -28,6 +28,7 @@ from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.measured import MeasuredST
 from napari_nh2st.spots.placement import Proposal
 from napari_nh2st.spots.position_fix import Fix, apply_fix
+from napari_nh2st.spots.positions import positions
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -283,7 +284,7 @@ class MeasuredSection:
         spots = self.measured.spots
         if fix is not None:
             spots = apply_fix(spots, fix, self._slide_shape)
-        return np.asarray(spots.obsm["spatial"], np.float64)
+        return positions(spots)
 
     def _pitch_px(self, fix: Fix | None) -> float:
         assert self.measured is not None

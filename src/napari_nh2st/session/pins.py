@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_nh2st.layers.heatmap import Heatmap, layer_name
 from napari_nh2st.layers.keys import pin_metadata
+from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
 from napari_nh2st.session.shown_layers import PinsShown
 
@@ -63,8 +64,7 @@ class Pin(DerivedLayer):
     @property
     def reliability(self) -> float:
         """Held-out PCC of the gene; NaN where it is unknown."""
-        known = self.source.prediction.var["reliability"]
-        return float(known.get(self.gene, np.nan))
+        return float(reliability(self.source.prediction).get(self.gene, np.nan))
 
     def restrict(self, prediction: AnnData) -> bool:
         """Whether a prediction has the gene."""

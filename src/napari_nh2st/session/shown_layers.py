@@ -9,8 +9,9 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
-from napari_nh2st.layers.keys import DOMAINS_KEY, PREDICTION_KEY, SHOWS_DOMAINS
+from napari_nh2st.layers.keys import DOMAINS_KEY, PREDICTION_KEY
 from napari_nh2st.layers.roles import covers_tiles, is_in_composite, is_pin
+from napari_nh2st.prediction.schema import notes
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -275,7 +276,7 @@ def _set_visible(layer: Layer, visible: bool) -> None:
 def _note_seen(layer: Layer) -> None:
     """Let a file of the prediction open with its domains, or with a gene in their place."""
     if DOMAINS_KEY in layer.metadata:
-        layer.metadata[DOMAINS_KEY].uns["nh2st"][SHOWS_DOMAINS] = layer.visible
+        notes(layer.metadata[DOMAINS_KEY])["shows_domains"] = layer.visible
 
 
 def _box(layer: Layer) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 from psygnal import Signal
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
+from napari_nh2st.prediction.schema import RELIABILITY, reliability
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameFilter, FrameModel
 from napari_nh2st.widgets.notifications import show_error, show_info
 
@@ -324,9 +324,9 @@ class FrameTable(QWidget):
 
 def with_reliability(table: pd.DataFrame, prediction: AnnData) -> pd.DataFrame:
     """A table with a column ``gene``, and after it the ``reliability`` where it is known."""
-    if "reliability" not in prediction.var or "gene" not in table:
+    if RELIABILITY not in prediction.var or "gene" not in table:
         return table
-    reliability = prediction.var["reliability"].reindex(table["gene"]).to_numpy(np.float64)
+    known = reliability(prediction).reindex(table["gene"]).to_numpy()
     before = list(table.columns[: table.columns.get_loc("gene") + 1])
     after = list(table.columns[len(before) :])
-    return table.assign(reliability=reliability)[[*before, "reliability", *after]]
+    return table.assign(reliability=known)[[*before, RELIABILITY, *after]]

@@ -8,6 +8,7 @@ from napari.layers import Layer
 
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.pins import Pin
 from napari_nh2st.widgets.connections import Connections
@@ -108,7 +109,7 @@ class GeneCaption:
         lines = []
         heatmap = self._heatmap
         if heatmap is not None and heatmap.layer.visible:
-            pcc = float(heatmap.prediction.var["reliability"][heatmap.gene])
+            pcc = float(reliability(heatmap.prediction)[heatmap.gene])
             lines.append(CanvasLine(self._named(heatmap.gene, pcc), size=_TITLE_PT))
         pins = [pin for pin in self._session.pins.items if pin.layer.visible]
         lines += [self._pin_line(pin) for pin in pins]
@@ -134,5 +135,5 @@ class GeneCaption:
 
 def _unit(heatmap: Heatmap) -> str:
     """The value's true name, in lines that fit beside the colorbar."""
-    described = str(heatmap.prediction.uns["nh2st"]["target"].get("description", "unit not known"))
+    described = str(notes(heatmap.prediction)["target"].get("description", "unit not known"))
     return "\n".join(wrap(described, _UNIT_WIDTH))

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
 from napari_nh2st.analysis.signatures import found_text
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
@@ -131,7 +132,7 @@ class SignaturePanel(QWidget):
     def _badges_text(self, found: Sequence[str]) -> str:
         heatmap = self._session.heatmap
         assert heatmap is not None
-        known = heatmap.prediction.var["reliability"][list(found)]
+        known = reliability(heatmap.prediction)[list(found)]
         order = known.sort_values(kind="stable", na_position="first")
         least = [(str(gene), float(pcc)) for gene, pcc in order.iloc[:_MOST_NAMED].items()]
         more = len(order) - len(least)

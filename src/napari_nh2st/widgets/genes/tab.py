@@ -17,6 +17,7 @@ from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
 from napari_nh2st.options import settings_of
+from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.connections import Connections
@@ -106,8 +107,8 @@ class GenesTab(QScrollArea):
             self.value_name.setText("")
         else:
             prediction = heatmap.prediction
-            self.table.set_genes(prediction.var_names, prediction.var["reliability"])
-            described = prediction.uns["nh2st"]["target"].get("description", "not recorded")
+            self.table.set_genes(prediction.var_names, reliability(prediction))
+            described = notes(prediction)["target"].get("description", "not recorded")
             self.value_name.setText(f"Value: {described}")
         self.statistics = None
         self._compute_statistics(now=True)
@@ -122,8 +123,8 @@ class GenesTab(QScrollArea):
             self.header.setText(_NO_PREDICTION)
             return
         self.table.go_to(heatmap.gene)
-        reliability = float(heatmap.prediction.var["reliability"][heatmap.gene])
-        self.header.setText(badge_text(heatmap.gene, reliability, self.threshold.value()))
+        pcc = float(reliability(heatmap.prediction)[heatmap.gene])
+        self.header.setText(badge_text(heatmap.gene, pcc, self.threshold.value()))
 
     def _compute_statistics(self, now: bool = False) -> None:
         prediction = self.session.prediction

@@ -6,6 +6,8 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QWidget
 from superqt import QSearchableComboBox
 from superqt.utils import signals_blocked
 
+from napari_nh2st.prediction.schema import reliability
+from napari_nh2st.prediction.values import genes_by_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.dock import open_dock
@@ -64,16 +66,16 @@ class PredictionResult(QWidget):
     def gene_for(self, prediction: AnnData) -> str:
         """The gene to show of a new prediction: the one shown now if it has it, else its best."""
         chosen = self.gene.currentText()
-        return chosen if chosen in prediction.var_names else _best_first(prediction)[0]
+        return chosen if chosen in prediction.var_names else genes_by_reliability(prediction)[0]
 
     def _show_genes(self) -> None:
         heatmap = self.session.heatmap
         with signals_blocked(self.gene):
             self.gene.clear()
             if heatmap is not None:
-                genes = _best_first(heatmap.prediction)
+                genes = genes_by_reliability(heatmap.prediction)
                 self.gene.addItems(genes)
-                for row, known in enumerate(heatmap.prediction.var["reliability"][genes]):
+                for row, known in enumerate(reliability(heatmap.prediction)[genes]):
                     text = f"held-out PCC {known:.2f}" if known == known else _NOT_KNOWN
                     self.gene.setItemData(row, text, Qt.ItemDataRole.ToolTipRole)
                 self.gene.setCurrentText(heatmap.gene)
@@ -87,8 +89,3 @@ class PredictionResult(QWidget):
         prediction = self.session.prediction
         if prediction is not None and gene in prediction.var_names:
             self.session.show_gene(gene)
-
-
-def _best_first(prediction: AnnData) -> list[str]:
-    order = prediction.var["reliability"].sort_values(ascending=False, kind="stable").index
-    return [str(gene) for gene in order]

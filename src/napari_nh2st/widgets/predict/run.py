@@ -9,6 +9,7 @@ from anndata import AnnData
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.prediction import Ended, Loading, Values
+from napari_nh2st.prediction.schema import PREDICTED, STATUS
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.child_jobs import PATIENCE_S, Jobs, StoppableJob
 
@@ -106,7 +107,7 @@ class PredictionRun(StoppableJob):
                         event.seconds_left,
                     )
                 case Ended() if prediction is not None:
-                    prediction.obs["status"] = event.status
+                    prediction.obs[STATUS] = event.status
                     finished = True
                     yield Finished(prediction, event.n_failed, event.seconds)
         if prediction is not None and not finished:
@@ -115,6 +116,6 @@ class PredictionRun(StoppableJob):
 
 def mark_predicted(prediction: AnnData) -> None:
     """Say in ``obs["status"]`` which tiles of a run that was stopped have values."""
-    status = prediction.obs["status"].to_numpy(object).copy()
-    status[np.isfinite(np.asarray(prediction.X)).any(1)] = "predicted"
-    prediction.obs["status"] = status
+    status = prediction.obs[STATUS].to_numpy(object).copy()
+    status[np.isfinite(np.asarray(prediction.X)).any(1)] = PREDICTED
+    prediction.obs[STATUS] = status

@@ -13,6 +13,7 @@ from napari_nh2st.layers.keys import MARKER_KEY, NAMED_REGIONS_KEY, made_on
 from napari_nh2st.layers.regions import NAME_FEATURE
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import placement_of
+from napari_nh2st.prediction.schema import notes
 
 EDGE = 0.12
 """Width of an outline in tiles."""
@@ -74,7 +75,7 @@ class RegionLayers:
             edge = EDGE * min(heatmap.raster.step)
             layer = add_region_layer(self.viewer, slide_layer, edge)
         else:
-            edge = EDGE * float(heatmap.prediction.uns["nh2st"]["pitch_um"])
+            edge = EDGE * float(notes(heatmap.prediction)["pitch_um"])
             layer = _new_layer(self.viewer, edge, {}, {"units": heatmap.layer.units})
         self._choose(layer)
         return layer

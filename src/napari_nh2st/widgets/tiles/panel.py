@@ -22,8 +22,10 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.picked_tile import PickedTile
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
+from napari_nh2st.prediction.schema import STATUS, notes, slide_mpp
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.slide import Slide
+from napari_nh2st.spots.positions import centers
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.frame_model import ColumnHead
@@ -329,13 +331,12 @@ class TilePanel(QWidget):
 
 def _summary(heatmap: Heatmap, tile: int) -> str:
     prediction = heatmap.prediction
-    x, y = np.asarray(prediction.obsm["spatial"][tile], np.float64)
-    mpp_y, mpp_x = np.asarray(prediction.uns["nh2st"]["slide"]["mpp"], np.float64)
+    y, x = centers(prediction)[tile] * slide_mpp(prediction)
     words = (
         f"<b>Tile {html.escape(tile_name(prediction, tile))}</b> (row × column), "
-        f"center at x {x * mpp_x:,.0f} µm, y {y * mpp_y:,.0f} µm"
+        f"center at x {x:,.0f} µm, y {y:,.0f} µm"
     )
-    status = str(prediction.obs["status"].iat[tile]) if "status" in prediction.obs else ""
+    status = str(prediction.obs[STATUS].iat[tile]) if STATUS in prediction.obs else ""
     if np.isnan(prediction.X[tile]).any():
         words += f"<br>No values: {html.escape(status) or 'not predicted'}"
     return words
@@ -343,8 +344,8 @@ def _summary(heatmap: Heatmap, tile: int) -> str:
 
 def _seen(heatmap: Heatmap) -> str:
     """What a picture and the thick frame show, and why those of neighbors may be much alike."""
-    notes = heatmap.prediction.uns["nh2st"]
-    side, pitch = float(notes["tile_px"]) * float(notes["mpp"]), float(notes["pitch_um"])
+    about = notes(heatmap.prediction)
+    side, pitch = float(about["tile_px"]) * float(about["mpp"]), float(about["pitch_um"])
     words = (
         f"Each picture, and the thick frame in the viewer, is the {side:.0f} × {side:.0f} µm that "
         f"the model sees of a tile. The tiles, framed thinly, are {pitch:.0f} µm apart"
