@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 class JobPool:
     """Runs jobs in child processes.
 
-    A job takes the process that is idle, or starts one, so that it waits for no other job. Of the
-    processes that have become idle one stays: it has its libraries and the last model loaded.
+    A job takes the process that is idle, or starts one, so that it waits for no other job. One
+    process stays idle: the last to run a job, which has its libraries and that job's model loaded.
 
     All methods may be called from any thread, and none but a job's events waits for a process:
     one that was suspended, or hangs on a network drive, does not take the viewer with it.
@@ -97,8 +97,6 @@ class JobPool:
             self._busy.remove(process)
             if not process.is_usable:
                 process.close_files()
-            elif self._idle is not None and self._idle.is_usable:
-                self._end(process)
             else:
                 self._keep(process)
 
@@ -117,9 +115,14 @@ class JobPool:
                 process.close_files()
 
     def _keep(self, process: ChildProcess) -> None:
-        if self._idle is not None:
-            self._idle.close_files()
-        self._idle = process
+        """Let a process wait for the next job, in the place of the one that did."""
+        former, self._idle = self._idle, process
+        if former is None:
+            return
+        if former.is_usable:
+            self._end(former)
+        else:
+            former.close_files()
 
 
 class Job:
