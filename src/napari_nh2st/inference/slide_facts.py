@@ -12,7 +12,7 @@ from napari_nh2st.slide import Slide
 
 @dataclass(frozen=True)
 class TissueFacts:
-    """What takes a moment to find out about a slide.
+    """Tissue and stain of a slide, which take a moment to find out.
 
     Parameters
     ----------

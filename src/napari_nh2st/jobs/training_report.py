@@ -14,7 +14,7 @@ NO_RELIABILITY = "No section was held out: its genes have no reliability."
 
 
 def how_it_ended(trained: Trained, seconds: float) -> str:
-    """How a training ended, in a sentence.
+    """Sentence on how a training ended.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
 
 
 def how_it_was_cut_short(was_aborted: bool, can_be_resumed: bool) -> str:
-    """How a training ended that left no model, in a sentence.
+    """Sentence on how a training ended that left no model.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class HeldOutChange:
 
 
 def _n_scored(scores: HeldOut) -> int:
-    """How many genes have a correlation: where nothing varies, there is none."""
+    """Number of genes with a correlation: where nothing varies, there is none."""
     return int(scores.scores["pcc"].notna().sum())
 
 

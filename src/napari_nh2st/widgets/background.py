@@ -117,14 +117,14 @@ class Background(QObject):
             self._timer.start(self._debounce_ms)
         else:
             self._begin()
-        self._tell_busy()
+        self._emit_busy()
 
     def stop(self) -> None:
         """Drop what waits and what is under way: a generator is closed after its next item."""
         self._timer.stop()
         self._waiting = self._running = None
         self._stop.set()
-        self._tell_busy()
+        self._emit_busy()
 
     def _begin_soon(self) -> None:
         if self._running is None and self._waiting is not None:
@@ -167,9 +167,9 @@ class Background(QObject):
         finally:
             if self._throttle_ms:
                 self._begin_soon()
-            self._tell_busy()
+            self._emit_busy()
 
-    def _tell_busy(self) -> None:
+    def _emit_busy(self) -> None:
         if self.is_busy != self._was_busy:
             self._was_busy = self.is_busy
             self.busy_changed.emit(self._was_busy)

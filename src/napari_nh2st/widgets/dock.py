@@ -71,7 +71,7 @@ class Dock(QWidget):
         return False
 
     def idle_jobs(self) -> Jobs | None:
-        """What runs jobs, while it runs none."""
+        """Runs jobs; None while the dock runs one."""
         return None if self.is_running else self.process.ready()
 
     def connect_to(self, signal: Any, slot: Callable[..., Any]) -> None:

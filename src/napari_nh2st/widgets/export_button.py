@@ -74,11 +74,11 @@ class ExportButton(QPushButton):
         Parameters
         ----------
         path
-            Its name's end tells the format; see :func:`~napari_nh2st.export.export`.
+            The end of its name gives the format; see :func:`~napari_nh2st.export.export`.
         overwrite
             The user has agreed that what is there is replaced.
         format
-            Name of the format, where the file's name does not tell it.
+            Name of the format, where the file's name does not give it.
         """
         if self._prediction is None:
             show_error("There is no prediction to export yet.")

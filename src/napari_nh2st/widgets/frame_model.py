@@ -145,7 +145,7 @@ class FrameModel(QAbstractTableModel):
         return int(rows[0]) if len(rows) else None
 
     def text(self, row: int, column: int) -> str:
-        """What a cell shows."""
+        """Text of a cell."""
         return self._formats[column](self._cells[column][row])
 
     def is_greyed(self, row: int) -> bool:
@@ -273,7 +273,7 @@ class FrameFilter(QSortFilterProxyModel):
 
 
 def number_format(name: str, column: "pd.Series[Any]") -> Format:
-    """How the values of a column are written.
+    """Format of the values of a column.
 
     Parameters
     ----------

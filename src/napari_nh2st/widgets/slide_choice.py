@@ -111,7 +111,7 @@ class SlideChoice:
         return self._as_measured(slide)
 
     def peek(self) -> Slide | None:
-        """The slide of the picked layer as far as it can be told, with the µm/px given for it."""
+        """The slide of the picked layer with the µm/px given for it; None where it has none."""
         slide = self._slide_of(self.layer) if self.layer is not None else None
         return None if slide is None else self._as_measured(slide)
 

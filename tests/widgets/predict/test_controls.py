@@ -24,7 +24,7 @@ from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide.usual_mpp import usual_values
 from napari_nh2st.widgets import child_jobs, remembered
-from napari_nh2st.widgets.predict import kept_results, slide_facts
+from napari_nh2st.widgets.predict import forget_button, slide_facts
 from napari_nh2st.widgets.predict.region_picker import IN_VIEW, WHOLE
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
@@ -292,7 +292,7 @@ def test_what_vanishes_while_it_is_counted_counts_nothing(
         yield from found
 
     monkeypatch.setattr(os, "walk", walk)
-    assert kept_results.kept_sizes(tmp_path) == [5]
+    assert forget_button.kept_sizes(tmp_path) == [5]
 
 
 def test_without_keeping_nothing_is_written(

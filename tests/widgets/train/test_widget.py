@@ -392,17 +392,17 @@ def test_it_has_keys(qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.Monk
 def test_without_a_held_out_section_the_dock_says_what_is_lost(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
-    assert widget.outlook.isHidden()
+    assert widget.start_notices.isHidden()
     widget.sections.model.setData(widget.sections.model.index(2, 0), "train")
-    assert "No section is held out" in widget.outlook.notice.text()
-    assert widget.outlook.hold_out.text() == "Hold out S2"
+    assert "No section is held out" in widget.start_notices.notice.text()
+    assert widget.start_notices.hold_out.text() == "Hold out S2"
     monkeypatch.setattr(ToldJobs, "script", (STARTED, Trained(Path(start), 1, "stopped", 2.0)))
     widget.start()
     finish(qtbot, widget)
     assert "its genes have no reliability" in widget.status.text()
-    widget.outlook.hold_out.click()
+    widget.start_notices.hold_out.click()
     assert widget.sections.names("hold out") == ("S2",)
-    assert widget.outlook.isHidden()
+    assert widget.start_notices.isHidden()
 
 
 @pytest.mark.parametrize(
@@ -537,7 +537,7 @@ def a_start_of_mouse(widget: TrainWidget, folder: Path) -> None:
     mouse = tuple(gene.capitalize() for gene in PANEL)
     save_model_folder(small_model(panel=mouse, mpp=6.25), folder)
     widget.settings.start.choose(str(folder))
-    assert "mouse" in widget.outlook.notice.text()
+    assert "mouse" in widget.start_notices.notice.text()
 
 
 def a_trained_folder(widget: TrainWidget, folder: Path) -> None:

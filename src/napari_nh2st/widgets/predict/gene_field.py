@@ -65,8 +65,8 @@ class GeneField(QWidget):
         unknown = self._unknown(self.names)
         if unknown:
             nearest = [self._nearest(name) for name in unknown]
-            told = map(_in_words, unknown, nearest)
-            raise InputError(f"{'; '.join(told)}. Correct the list of genes, or empty it.")
+            sentences = map(_in_words, unknown, nearest)
+            raise InputError(f"{'; '.join(sentences)}. Correct the list of genes, or empty it.")
         return self.names or None
 
     def show_value(self, genes: Sequence[str] | None) -> None:
@@ -99,8 +99,8 @@ class GeneField(QWidget):
     def _note_unknown(self, names: Sequence[str]) -> None:
         unknown = self._unknown(names)
         links = {name: self._link(name) for name in unknown}
-        told = (_in_words(html.escape(name), link) for name, link in links.items())
-        self.note.setText("<br>".join(told))
+        sentences = (_in_words(html.escape(name), link) for name, link in links.items())
+        self.note.setText("<br>".join(sentences))
         self.note.setVisible(bool(unknown))
 
     def _unknown(self, names: Sequence[str]) -> list[str]:

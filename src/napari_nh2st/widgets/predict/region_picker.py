@@ -32,7 +32,7 @@ class RegionPicker(LayerPicker):
         self.setToolTip("Where to predict: draw polygons in a Shapes layer to take only those")
 
     def polygons(self, slide_layer: Image, view: Box | None) -> tuple[NDArray[np.float64], ...]:
-        """What is picked as polygons, each (n, 2) corners (y, x) in full-resolution pixels.
+        """The picked region as polygons, each (n, 2) corners (y, x) in full-resolution pixels.
 
         Parameters
         ----------

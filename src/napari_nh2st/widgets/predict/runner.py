@@ -32,7 +32,7 @@ _MS_BETWEEN_LOOKS = 300
 
 
 class Choice(NamedTuple):
-    """What makes a run the same as another: a run that was stopped is continued by its like."""
+    """Slide, model and settings of a run: one that was stopped is continued by an equal one."""
 
     path: Path
     image: int
@@ -53,7 +53,7 @@ class PredictionRunner(QObject):
     first_gene
         Gives the gene to show of a new prediction.
     view_box
-        Gives what of a layer's slide is in view.
+        Gives the part of a layer's slide that is in view.
     parent
         The dock.
 
@@ -275,7 +275,7 @@ class PredictionRunner(QObject):
 
 
 def _n_done(heatmap: Heatmap | None) -> int:
-    """How many tiles have values."""
+    """Number of tiles with values."""
     return 0 if heatmap is None else int(np.isfinite(heatmap.values_of(heatmap.gene)).sum())
 
 

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import settings_of
 from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.predict.kept_results import ForgetButton
 from napari_nh2st.widgets.remembered import KeptResults, remembered_values, restored_values
 from napari_nh2st.widgets.settings_form import SettingsForm
 

@@ -115,5 +115,5 @@ class SlideFacts(QWidget):
 
 
 def _stain_of(config: ModelConfig | None) -> Any:
-    """What of a model the notice depends on."""
+    """Properties of a model that the notice depends on."""
     return None if config is None else (config.name, config.mpp, config.weights.get("sha256"))

@@ -28,14 +28,13 @@ from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info
+from napari_nh2st.widgets.predict.mpp_buttons import UndoMppButton, UsualMppButton
 from napari_nh2st.widgets.predict.region_picker import RegionPicker
 from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.runner import Choice, PredictionRunner
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
-from napari_nh2st.widgets.predict.undo_mpp import UndoMppButton
-from napari_nh2st.widgets.predict.usual_mpp import UsualMppButton
 from napari_nh2st.widgets.regions.layers import EDGE, add_region_layer
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     import napari
 
 _TILES_ALONG_SLIDE = 50
-"""Where nothing is known of its scale."""
+"""Side of a tile where the µm/px is not known, as a part of the slide's longer side."""
 
 
 class PredictWidget(Dock):
@@ -73,7 +72,7 @@ class PredictWidget(Dock):
         self.slide = SlideChoice(napari_viewer, self.connections)
         self.image = ImagePicker(napari_viewer, self.slide)
         self.undo_mpp = UndoMppButton(self.slide)
-        self.usual_mpp = UsualMppButton(self.slide.mpp.setValue)
+        self.usual_mpp = UsualMppButton(self.slide)
         self.facts = SlideFacts()
         self.model = ModelPicker()
         self.region = RegionPicker(napari_viewer, self.connections)
@@ -271,7 +270,7 @@ class PredictWidget(Dock):
     # --- the viewer ---
 
     def _view_box(self, layer: Image | None) -> Box | None:
-        """What of a layer's slide is in view, (y0, x0, y1, x1) in full-resolution pixels."""
+        """The part of a slide in view, (y0, x0, y1, x1) in full-resolution pixels."""
         if layer is None or layer not in self.viewer.layers:
             return None
         factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)

@@ -17,11 +17,11 @@ from napari_nh2st.widgets.notifications import show_error
 
 _HEIGHT = 72
 _MS_BEFORE_CHECK = 250
-"""After the last key: nobody wants to be told that half a name is unknown."""
+"""After the last key: half a name is not to be called unknown."""
 
 _LINK = "color: #3b8fc4"
 _WITHIN = r"[^\s,;'\"`]"
-"""What does not stand between names; see :func:`~napari_nh2st.analysis.parse_genes`."""
+"""Pattern of a character within a name; see :func:`~napari_nh2st.analysis.parse_genes`."""
 
 
 class GivenGenes(QWidget):
@@ -101,7 +101,7 @@ class GivenGenes(QWidget):
     # --- what is known of it ---
 
     def problem(self) -> str | None:
-        """What to say of names that the sections do not have; None where there is none."""
+        """Sentence on names that the sections do not have; None where there is none."""
         problem = self._measured.problem(self.value())
         return problem and f"{problem} Correct them, or press “{self.leave_out.text()}”."
 

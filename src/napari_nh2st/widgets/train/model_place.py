@@ -47,7 +47,7 @@ class ModelPlace(QWidget):
 
     @property
     def chosen_folder(self) -> Path:
-        """Where the training goes."""
+        """Folder of the training."""
         given = self.folder.value()
         return Path(given) if given else models_folder() / self._folder_name
 

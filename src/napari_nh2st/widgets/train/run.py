@@ -71,7 +71,7 @@ class TrainingRun(StoppableJob):
                 yield event  # type: ignore[misc]
         except GeneratorExit:
             # napari ends its threads when it quits. The process ends as well, but not before it
-            # has stored where it stands; until then what it tells has to be taken from it.
+            # has stored where it stands; until then its events have to be read.
             self._job.close()
             for _ in events:
                 pass

@@ -36,7 +36,7 @@ class SectionChecks:
         return self._checking.is_busy
 
     def found(self, measured: Measured) -> Found | None:
-        """What the check found; None while it is under way."""
+        """Result of the check; None while it is under way."""
         return self._found.get(measured)
 
     def want(self, all_measured: Sequence[Measured]) -> None:

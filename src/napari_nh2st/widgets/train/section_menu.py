@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def section_menu(table: "SectionsTable", index: QModelIndex) -> QMenu:
-    """What can be done with a cell and its row.
+    """Menu of a cell and its row.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def section_menu(table: "SectionsTable", index: QModelIndex) -> QMenu:
 
 
 def _add_fixes(menu: QMenu, table: "SectionsTable", number: int) -> None:
-    """What can be done to the positions of a row, and of those selected with it."""
+    """Actions on the positions of a row, and of those selected with it."""
     selected = table.view.selected_rows()
     numbers = selected if number in selected else [number]
     proposed = [(n, p.fix) for n in numbers if (p := table.model.state(n).proposal) is not None]

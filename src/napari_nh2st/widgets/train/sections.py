@@ -275,7 +275,7 @@ class SectionsTable(QWidget):
         self.changed.emit()
 
     def _detailed(self) -> int | None:
-        """Number of the row that is told of below the table."""
+        """Number of the row that is described below the table."""
         if selected := self.view.selected_rows():
             return selected[0]
         levels = [self.model.state(number).level for number in range(len(self.rows))]

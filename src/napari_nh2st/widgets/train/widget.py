@@ -31,11 +31,11 @@ from napari_nh2st.widgets.dock import Dock, open_dock
 from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.model_place import ModelPlace
-from napari_nh2st.widgets.train.outlook import Outlook
 from napari_nh2st.widgets.train.progress import TrainingProgress
 from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.settings_form import TrainSettingsForm
+from napari_nh2st.widgets.train.start_notices import StartNotices
 from napari_nh2st.widgets.train.unfinished_offer import UnfinishedOffer
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class TrainWidget(Dock):
     offer
         A training that was not finished, offered to be resumed.
     sections, settings, place
-        What is trained on, how, and where the model goes.
-    outlook
-        What to know before it begins.
+        Sections to train on, settings, and name and folder of the model.
+    start_notices
+        Notices on the training before it begins.
     progress, train, stop_button, bar, status, notes, curves, scores
-        How it goes and what came of it, and the parts of that.
+        Progress and results, and the parts of that.
     predict
         Opens the Predict dock with the new model.
     model_folder
@@ -84,7 +84,7 @@ class TrainWidget(Dock):
         self.sections = SectionsTable(napari_viewer)
         self.settings = TrainSettingsForm(DevicePicker(self.idle_jobs))
         self.place = ModelPlace()
-        self.outlook = Outlook()
+        self.start_notices = StartNotices()
         self.progress = TrainingProgress()
         controls = self.progress.controls
         self.train, self.stop_button = controls.run, controls.cancel
@@ -108,7 +108,7 @@ class TrainWidget(Dock):
         self.settings.reset.clicked.connect(self.remembered.reset)
         self.settings.trust_positions.toggled.connect(self.sections.set_trust_positions)
         self.place.changed.connect(self._show_what_starts)
-        self.outlook.wanted.connect(self.hold_out)
+        self.start_notices.wanted.connect(self.hold_out)
         self.predict_with.connect(self._open_predict)
         self.connections.when_opened(self.sections.model.check)
         self.offer.offer(next(iter(unfinished_runs()), None))
@@ -274,7 +274,7 @@ class TrainWidget(Dock):
         self._show_what_starts()
 
     def _report(self, run: TrainingRun, trained: Trained) -> str:
-        """What came of a training; a notification says the most important of it."""
+        """Report of a training in lines; a notification says the most important of it."""
         how = how_it_ended(trained, run.seconds)
         validation = validation_summary(trained, self.progress.curves.epochs)
         scores = self.progress.scores.change.summary()
@@ -306,13 +306,13 @@ class TrainWidget(Dock):
             else f"Train with these sections and settings; the model goes into {folder}"
         )
         self.train.setToolTip(f"{what} ({_TRAIN_KEY})")
-        self._show_outlook()
+        self._show_start_notices()
 
-    def _show_outlook(self) -> None:
+    def _show_start_notices(self) -> None:
         """Show what to know before the training begins."""
         trained = [(row.name, row.donor) for row in self.sections.rows.all if row.role == "train"]
         if not trained:
-            self.outlook.show_notices([], "")
+            self.start_notices.show_notices([], "")
             return
         nothing_held_out = held_out_notice(len(self.sections.names("hold out")))
         start = self._start_config()
@@ -322,10 +322,10 @@ class TrainWidget(Dock):
         if start is not None and self.settings.panel.value() is None:
             found = overlaps(start.panel, self.sections.genes())
             notices += [overlap.sentence for overlap in found if overlap.sentence]
-        self.outlook.show_notices(notices, spare)
+        self.start_notices.show_notices(notices, spare)
 
     def _show_running(self, running: bool) -> None:
-        for part in (self.sections, self.settings, self.place, self.outlook):
+        for part in (self.sections, self.settings, self.place, self.start_notices):
             part.setEnabled(not running)
         self.progress.show_running(running)
         self.stop_button.setText("Stop")
@@ -373,7 +373,7 @@ class TrainWidget(Dock):
             MarkupLabel("<b>Settings</b>"),
             self.settings,
             self.place,
-            self.outlook,
+            self.start_notices,
             self.progress,
             self.predict,
         ):

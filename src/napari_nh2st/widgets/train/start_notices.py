@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_nh2st.widgets.labels import CautionLabel
 
 
-class Outlook(QWidget):
+class StartNotices(QWidget):
     """Notices in orange above the button that begins the training; hidden while there is none.
 
     Attributes
