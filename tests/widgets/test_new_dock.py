@@ -31,8 +31,7 @@ def test_a_new_dock_lists_predictions_and_their_shown_genes(qtbot: QtBot) -> Non
     add_heatmap(viewer, gene_prediction(), "CD74", slide="C6")
     add_heatmap(viewer, gene_prediction(), "KRT19", slide="D1").gene = "ERBB2"
     assert [dock.list.item(row).text() for row in range(2)] == ["C6: CD74", "D1: ERBB2"]
-    dock.session.heatmaps[1].layer.name = "mine"
-    dock.session.heatmaps[1].gene = "GRB7"
+    dock.session.heatmaps[1].layer.name, dock.session.heatmaps[1].gene = "mine", "GRB7"
     assert dock.list.item(1).text() == "D1: GRB7"
     dock.close_down()
     viewer.layers.remove(dock.session.heatmaps[0].layer)
