@@ -18,6 +18,7 @@ from napari_nh2st.layers.given_mpp import (
 )
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
@@ -50,6 +51,8 @@ class SlideChoice:
         self.picker = LayerPicker(
             viewer, connections, is_picture, first={"-----": None}, follow_selection=True
         )
+        if (current := Session.of(viewer).slide) is not None:  # the one that was selected last
+            self.picker.value = current
         self.picker.setToolTip("Slide to predict")
         self.mpp = QDoubleSpinBox()
         self.mpp.setRange(0.0, 20.0)
