@@ -236,7 +236,7 @@ def test_the_markers_are_those_of_the_chosen_domain(
     known = shown.prediction.var["reliability"].to_dict()
     np.testing.assert_array_equal(table["reliability"], [known[gene] for gene in table["gene"]])
     assert "domain 3" in panel.markers_title.text()
-    panel.markers.view.doubleClicked.emit(panel.markers.model.index(0, 0))
+    panel.markers.view.doubleClicked.emit(panel.markers.view.filter.index(0, 0))
     assert shown.heatmap.gene == table["gene"][0]
 
 

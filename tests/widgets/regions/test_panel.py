@@ -374,7 +374,7 @@ def test_two_regions_are_compared_as_drawn(
     ]
     assert all(tips)
     assert "Cohen" in tips[2]
-    panel.comparison.table.view.doubleClicked.emit(panel.comparison.table.model.index(4, 0))
+    panel.comparison.table.view.doubleClicked.emit(panel.comparison.table.view.filter.index(4, 0))
     assert shown.heatmap.gene == table["gene"][4]
 
 
