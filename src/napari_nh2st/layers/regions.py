@@ -1,17 +1,30 @@
 """Regions on a slide: the shapes of a layer, their outlines and their names."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from napari.layers import Image, Shapes
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import MARKER_KEY, NAMED_REGIONS_KEY, made_on
+from napari_nh2st.layers.slide_below import slide_below
+from napari_nh2st.layers.tile_image import placement_of
 from napari_nh2st.layers.tile_positions import in_full_resolution, unit_factors
+from napari_nh2st.prediction.schema import notes
 
 NAME_FEATURE = "name"
 """Column of a Shapes layer's features that names its regions."""
+
+EDGE = 0.12
+"""Width of an outline in tiles."""
+
+_COLOR = "#e8c400"
+_TEXT_COLOR = "black"
+"""Stained tissue is light, and heatmaps let it shine through."""
 
 _WITHOUT_AREA = ("line", "path")
 
@@ -126,3 +139,91 @@ def _next(pattern: str, number: int, taken: Container[str]) -> str:
     while pattern.format(number) in taken:
         number += 1
     return pattern.format(number)
+
+
+def holds_regions(layer: Layer) -> bool:
+    """Whether a layer is of shapes that may be regions: not those of a marker of ours."""
+    return isinstance(layer, Shapes) and not layer.metadata.get(MARKER_KEY)
+
+
+def region_events(layer: Shapes) -> list[Any]:
+    """The layer's events after which its regions may be others."""
+    names = ("data", "features", "scale", "translate", "rotate", "shear", "affine", "units")
+    return [getattr(layer.events, name) for name in names]
+
+
+def add_regions_on(viewer: ViewerModel, heatmap: Heatmap) -> Shapes:
+    """Add a layer for regions on the slide of a heatmap; see :func:`add_region_layer`."""
+    slide_layer = slide_below(viewer, heatmap.layer)
+    if slide_layer is not None:
+        return add_region_layer(viewer, slide_layer, EDGE * min(heatmap.raster.step))
+    edge = EDGE * float(notes(heatmap.prediction)["pitch_um"])
+    return _new_layer(viewer, edge, {}, {"units": heatmap.layer.units})
+
+
+def add_region_layer(viewer: ViewerModel, slide_layer: Image, edge_px: float) -> Shapes:
+    """Add a layer in a slide's pixels, select it, and take up the polygon tool.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layer.
+    slide_layer
+        Shows the slide: the layer gets its place and units.
+    edge_px
+        Width of outlines in full-resolution pixels.
+
+    Returns
+    -------
+    Shapes
+        Empty; the Genes dock names its regions as they are drawn.
+    """
+    return _new_layer(viewer, edge_px, made_on(slide_layer), placement_of(slide_layer))
+
+
+def _new_layer(
+    viewer: ViewerModel, edge: float, metadata: dict[str, str], placement: dict[str, Any]
+) -> Shapes:
+    layer = viewer.add_shapes(
+        name="regions",
+        ndim=2,
+        edge_color=_COLOR,
+        face_color="transparent",
+        opacity=1.0,
+        edge_width=edge,
+        features=pd.DataFrame({NAME_FEATURE: pd.Series([], dtype=object)}),
+        feature_defaults={NAME_FEATURE: ""},
+        text={"string": "{" + NAME_FEATURE + "}", "color": _TEXT_COLOR, "size": 12},
+        metadata={NAMED_REGIONS_KEY: True} | metadata,
+        **placement,
+    )
+    layer.current_edge_width = edge
+    viewer.layers.selection.active = layer
+    layer.mode = "add_polygon"
+    return layer
+
+
+def region_notices(layer: Shapes | None, counts: Mapping[str, int]) -> str:
+    """What to mind about regions, in sentences; empty for nothing.
+
+    Parameters
+    ----------
+    layer
+        Has the regions; None where none is chosen.
+    counts
+        Predicted tiles by name of the region.
+    """
+    if layer is None:
+        return "Make a region layer and draw polygons, or choose a Shapes layer."
+    sentences = []
+    n_lines = len(layer.data) - len(with_area(layer))
+    if n_lines:
+        lines = "1 line has no area and is no region"
+        if n_lines > 1:
+            lines = f"{n_lines} lines have no area and are no regions"
+        sentences.append(f"{lines}.")
+    outside = [name for name, count in counts.items() if not count]
+    if outside:
+        verb = "lies" if len(outside) == 1 else "lie"
+        sentences.append(f"No predicted tile {verb} in {', '.join(outside)}.")
+    return " ".join(sentences)

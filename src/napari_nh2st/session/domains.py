@@ -1,13 +1,15 @@
-"""Layers of domains, and domains that go over to another prediction of the same slide."""
+"""Domains of predictions: those there are, those before them, and the layers that show them."""
 
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 from anndata import AnnData
 from napari.layers import Labels
+from psygnal import Signal
 
 from napari_nh2st.analysis.named_domains import NamedDomains
-from napari_nh2st.layers.domains import domains_layer, put_domains
+from napari_nh2st.layers.domains import domains_layer, name_domains, put_domains
 from napari_nh2st.layers.heatmap import Heatmap, of_same_model
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import are_own_domains
@@ -18,17 +20,69 @@ if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
 
 
-class DomainLayers:
-    """Draws domains in the place of genes, one layer for each prediction.
+class PredictionDomains:
+    """Finds, renames, restores and draws the domains that stand in predictions.
+
+    They are drawn in the place of genes, in one layer for each prediction.
 
     Parameters
     ----------
     session
         Has viewer and heatmaps.
+
+    Attributes
+    ----------
+    changed
+        Emitted when a prediction has other domains, or another name for one.
     """
+
+    changed = Signal()
 
     def __init__(self, session: "Session") -> None:
         self._session = session
+        self._former: dict[int, NamedDomains] = {}
+
+    def former_of(self, prediction: AnnData) -> NamedDomains | None:
+        """Domains that a prediction had before its last ones; None if those were the first."""
+        return self._former.get(id(prediction))
+
+    def put(self, heatmap: Heatmap, domains: NamedDomains) -> None:
+        """Write domains into a heatmap's prediction and draw them; the former can be restored."""
+        prediction = heatmap.prediction
+        former = NamedDomains.of(prediction)
+        if former is not None:
+            if id(prediction) not in self._former:
+                finalizer = weakref.finalize(prediction, self._former.pop, id(prediction), None)
+                finalizer.atexit = False
+            self._former[id(prediction)] = former
+        domains.write(prediction)
+        if heatmap.layer in self._session.viewer.layers:
+            self.draw(heatmap, domains)
+        self.changed.emit()
+
+    def restore(self, heatmap: Heatmap) -> None:
+        """Exchange the domains of a heatmap's prediction with the former ones, if there are any."""
+        former = self.former_of(heatmap.prediction)
+        if former is not None:
+            self.put(heatmap, former)
+
+    def rename(self, heatmap: Heatmap, number: int, name: str) -> None:
+        """Give a domain of a heatmap's prediction another name.
+
+        Raises
+        ------
+        InputError
+            As :meth:`~napari_nh2st.analysis.named_domains.NamedDomains.renamed`.
+        """
+        domains = NamedDomains.of(heatmap.prediction)
+        if domains is None:
+            return
+        domains = domains.renamed(number, name)
+        domains.write(heatmap.prediction)
+        layer = self.layer_of(heatmap)
+        if layer is not None:
+            name_domains(layer, domains.names)
+        self.changed.emit()
 
     def layer_of(self, heatmap: Heatmap) -> Labels | None:
         """The layer that shows the domains of a heatmap's prediction and still has its own name."""

@@ -12,7 +12,7 @@ from psygnal import Signal
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.session.display import Display
-from napari_nh2st.session.domains import DomainLayers
+from napari_nh2st.session.domains import PredictionDomains
 from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.shown_layers import ShownLayers
@@ -33,8 +33,10 @@ class Session:
     ----------
     shown_layers
         Shows and hides the layers of predictions.
-    pins, signatures, domains
-        Layers of pinned genes and composites, of signatures, and of domains.
+    pins, signatures
+        Layers of pinned genes and composites, and of signatures.
+    domains
+        Domains of predictions, and their layers.
     measured
         Sections with measured ST, and their comparisons.
     display
@@ -87,7 +89,7 @@ class Session:
         self.display = Display(self)
         self.pins = Pins(self)
         self.signatures = Signatures(self)
-        self.domains = DomainLayers(self)
+        self.domains = PredictionDomains(self)
         self.measured = MeasuredSections(self)
         for layer in layers:
             self._watch(layer)

@@ -14,6 +14,7 @@ from napari.layers import Labels
 from pytestqt.qtbot import QtBot
 from skimage.color import rgb2lab
 
+from docked_panels import dock_of, docked
 from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.domain_colors import DOMAIN_COLORS
 from napari_nh2st.analysis.domains import Domains, DomainSettings
@@ -22,7 +23,6 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from napari_nh2st.widgets.reliability import badge_color
@@ -79,29 +79,16 @@ def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
 def shown(qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shown]:
     shown = show_prediction(tmp_path, viewer=request.param(), place=PLACES["turned"])
     yield shown
-    shown.current.close()
     shown.viewer.layers.clear()
 
 
 @pytest.fixture
 def panel(qtbot: QtBot, shown: Shown) -> DomainsPanel:
-    panel = DomainsPanel(shown.current)
-    qtbot.addWidget(panel, before_close_func=closing(qtbot))
-    panel.follow()
-    return panel
-
-
-def closing(qtbot: QtBot) -> Callable[[DomainsPanel], None]:
-    # Not after a yield: pytest-qt deletes widgets first, and threads no longer reach them.
-    def close(panel: DomainsPanel) -> None:
-        panel.close_down()
-        qtbot.waitUntil(finished(panel), timeout=20_000)
-
-    return close
+    return docked(qtbot, shown.viewer, DomainsPanel)
 
 
 def finished(panel: DomainsPanel) -> Callable[[], bool]:
-    return lambda: panel._running is None
+    return lambda: not panel.cancel.isEnabled()
 
 
 def run(qtbot: QtBot, panel: DomainsPanel, n: int = 3) -> None:
@@ -175,9 +162,7 @@ def test_tiles_of_a_hexagonal_array_are_two_pixels_of_their_domain(
     qtbot: QtBot, tmp_path: Path, analysis: FakeAnalysis
 ) -> None:
     shown = show_prediction(tmp_path, layout="hexagonal")
-    panel = DomainsPanel(shown.current)
-    qtbot.addWidget(panel, before_close_func=closing(qtbot))
-    panel.follow()
+    panel = docked(qtbot, shown.viewer, DomainsPanel)
     run(qtbot, panel, 3)
     image = domains_layer(shown).data
     tiles = np.bincount(stripes(shown.prediction, 3))
@@ -279,7 +264,7 @@ def test_opening_a_saved_prediction_brings_back_its_domains_and_their_markers(
         np.testing.assert_array_equal(layer.colormap.map(label), before.colormap.map(label))
     pd.testing.assert_frame_equal(layer.features, before.features)
     assert (layer.name, layer.opacity) == (before.name, before.opacity)
-    heatmap = opened.current.heatmap.layer
+    heatmap = opened.session.heatmap.layer
     assert (layer.visible, heatmap.visible) == (True, False), "as they were seen last"
     np.testing.assert_allclose(layer.data_to_world((3, 5)), heatmap.data_to_world((3, 5)))
     opened.legend.setCurrentCell(2, 0)
@@ -287,8 +272,8 @@ def test_opening_a_saved_prediction_brings_back_its_domains_and_their_markers(
     pd.testing.assert_frame_equal(opened.markers.table, panel.markers.table)
     opened.legend.item(0, 0).setText("tumor")
     assert layer.features["domain"][1] == "tumor", "the layer is the panel's own"
-    opened.current.heatmap.gene = "VIM"
-    write_anndata(opened.current.prediction, tmp_path / f"again {name}")
+    opened.session.heatmap.gene = "VIM"
+    write_anndata(opened.session.prediction, tmp_path / f"again {name}")
 
     viewer, _ = open_again(qtbot, tmp_path / f"again {name}")
     assert not domains_layer(viewer).visible
@@ -300,12 +285,7 @@ def open_again(qtbot: QtBot, path: Path) -> tuple[ViewerModel, DomainsPanel]:
     assert reader is not None
     for data, attributes, kind in reader(str(path)):
         getattr(viewer, f"add_{kind}")(data, **attributes)
-    current = CurrentPrediction(viewer)
-    current.follow()
-    panel = DomainsPanel(current)
-    qtbot.addWidget(panel, before_close_func=closing(qtbot))
-    panel.follow()
-    return viewer, panel
+    return viewer, docked(qtbot, viewer, DomainsPanel)
 
 
 def legend_of(panel: DomainsPanel) -> list[list[str]]:
@@ -389,9 +369,7 @@ def test_domains_of_an_opened_file_are_there_and_can_be_drawn(
     names = np.array(["in", "out"])[stripes(shown.prediction, 2) - 1].astype(object)
     names[-2:] = None
     shown.prediction.obs["domain"] = pd.Categorical(names)
-    panel = DomainsPanel(shown.current)
-    qtbot.addWidget(panel, before_close_func=closing(qtbot))
-    panel.follow()
+    panel = docked(qtbot, shown.viewer, DomainsPanel)
     assert [panel.legend.item(row, 0).text() for row in range(2)] == ["in", "out"]
     panel.show_layer.click()
     counts = np.bincount(domains_layer(shown).data.ravel())[1:]
@@ -425,7 +403,7 @@ def test_closing_stops_the_search(
     analysis.go_on.clear()
     panel.run.click()
     qtbot.waitUntil(lambda: len(analysis.arrived) == 1)
-    panel.close_down()
+    dock_of(panel).close_down()
     qtbot.waitUntil(finished(panel))
     assert "domain" not in shown.prediction.obs
 
@@ -441,7 +419,7 @@ def test_a_result_belongs_to_the_prediction_it_was_searched_in(
     other.viewer.layers.remove(layer)
     shown.viewer.add_layer(layer)
     shown.viewer.layers.selection.active = layer
-    assert shown.current.prediction is other.prediction
+    assert shown.session.prediction is other.prediction
     analysis.go_on.set()
     qtbot.waitUntil(finished(panel))
     assert "domain" in shown.prediction.obs

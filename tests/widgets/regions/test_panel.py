@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from docked_panels import dock_of, docked
 from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.analysis.regions import compare_regions, region_statistics
 from napari_nh2st.layers.keys import MARKER_KEY, SLIDE_KEY
@@ -34,24 +35,12 @@ BESIDE = np.array([[5000.0, 5000], [5000, 5100], [5100, 5100]])
 def shown(qtbot: QtBot, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shown]:
     shown = show_prediction(tmp_path, viewer=request.param(), place=PLACES["turned"])
     yield shown
-    shown.current.close()
     shown.viewer.layers.clear()
 
 
 @pytest.fixture
 def panel(qtbot: QtBot, shown: Shown) -> RegionsPanel:
-    panel = RegionsPanel(shown.current)
-
-    # Not after a yield: pytest-qt deletes widgets first, and threads no longer reach them.
-    def close(panel: RegionsPanel) -> None:
-        panel.close_down()
-        qtbot.waitUntil(
-            lambda: panel._measuring is None and not panel.comparison.is_running, timeout=20_000
-        )
-
-    qtbot.addWidget(panel, before_close_func=close)
-    panel.follow()
-    return panel
+    return docked(qtbot, shown.viewer, RegionsPanel)
 
 
 def draw(shown: Shown, *polygons: np.ndarray, **attributes: Any) -> Shapes:
@@ -68,7 +57,7 @@ def draw(shown: Shown, *polygons: np.ndarray, **attributes: Any) -> Shapes:
 def shows(panel: RegionsPanel, *names: str) -> Callable[[], None]:
     def check() -> None:
         assert list(panel.polygons) == list(names)
-        assert panel._measuring is None
+        assert not panel._measuring.is_busy
 
     return check
 
@@ -274,7 +263,7 @@ def test_a_new_region_layer_lies_on_the_slide_ready_to_draw(
     qtbot: QtBot, shown: Shown, panel: RegionsPanel
 ) -> None:
     panel.new_layer.click()
-    layer = panel.regions.layer
+    layer = panel.picker.value
     assert layer in shown.viewer.layers
     assert shown.viewer.layers.selection.active == layer
     assert layer.mode == "add_polygon"
@@ -299,11 +288,11 @@ def test_layers_that_only_mark_something_are_not_offered(
     first = draw(shown, LEFT, name="mine")
     draw(shown, RIGHT, name="picked tile", metadata={MARKER_KEY: True})
     second = draw(shown, RIGHT, name="more")
-    names = [panel.regions.picker.itemText(k) for k in range(panel.regions.picker.count())]
+    names = [panel.picker.itemText(k) for k in range(panel.picker.count())]
     assert names == ["mine", "more"]
-    assert panel.regions.layer == first, "the layer in use stays"
-    panel.regions.picker.activated.emit(1)
-    assert panel.regions.layer == second
+    assert panel.picker.value == first, "the layer in use stays"
+    panel.picker.setCurrentIndex(1)
+    assert panel.picker.value == second
     qtbot.waitUntil(shows(panel, "region 1"))
     np.testing.assert_allclose(panel.polygons["region 1"], RIGHT, atol=1e-2)
 
@@ -314,7 +303,7 @@ def test_a_layer_that_is_renamed_is_offered_by_its_new_name(
     draw(shown, LEFT, name="mine")
     layer = draw(shown, RIGHT, name="more")
     layer.name = "glands"
-    names = [panel.regions.picker.itemText(k) for k in range(panel.regions.picker.count())]
+    names = [panel.picker.itemText(k) for k in range(panel.picker.count())]
     assert names == ["mine", "glands"]
 
 
@@ -327,12 +316,12 @@ def test_a_new_region_layer_lies_on_its_own_slide_among_those_of_the_same_name(
     layer = shown.viewer.add_image(data, **attributes)
     shown.viewer.layers.move(shown.viewer.layers.index(layer), 0)
     panel.new_layer.click()
-    assert panel.regions.layer is not None
+    assert panel.picker.value is not None
     assert layer.metadata[SLIDE_KEY].path.name == shown.slide.path.name
-    np.testing.assert_allclose(panel.regions.layer.rotate, shown.slide_layer.rotate)
+    np.testing.assert_allclose(panel.picker.value.rotate, shown.slide_layer.rotate)
     del shown.prediction.uns["nh2st"]["slide"]["fingerprint"]  # as in files of other programs
     panel.new_layer.click()
-    np.testing.assert_allclose(panel.regions.layer.rotate, shown.slide_layer.rotate)
+    np.testing.assert_allclose(panel.picker.value.rotate, shown.slide_layer.rotate)
 
 
 # --- comparing ---
@@ -374,7 +363,8 @@ def test_two_regions_are_compared_as_drawn(
     ]
     assert all(tips)
     assert "Cohen" in tips[2]
-    panel.comparison.table.view.doubleClicked.emit(panel.comparison.table.view.filter.index(4, 0))
+    view = panel.comparison.table.view
+    view.doubleClicked.emit(view.filter.index(4, 0))
     assert shown.heatmap.gene == table["gene"][4]
 
 
@@ -457,12 +447,14 @@ def test_a_csv_that_cannot_be_written_is_a_sentence(
 def test_a_closed_panel_follows_nothing(qtbot: QtBot, shown: Shown, panel: RegionsPanel) -> None:
     layer = draw(shown, LEFT)
     qtbot.waitUntil(shows(panel, "region 1"))
-    panel.close_down()
+    before = panel.polygons
+    dock_of(panel).close_down()
     layer.add_polygons([RIGHT])
-    assert not panel._timer.isActive()
-    panel.follow()
-    assert panel._timer.isActive()
-    assert panel.regions.layer == layer
+    qtbot.wait(500)
+    assert panel.polygons is before
+    dock_of(panel).open()
+    qtbot.waitUntil(shows(panel, "region 1", "region 2"))
+    assert panel.picker.value == layer
 
 
 def test_the_regions_are_measured_again_in_another_prediction(

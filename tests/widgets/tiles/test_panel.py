@@ -11,6 +11,7 @@ from napari.layers import Shapes
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QModelIndex, Qt
 
+from docked_panels import dock_of, docked
 from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.tile_lookup import cells_around, read_tiles
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
@@ -29,17 +30,13 @@ def open_panel(
 
     def open_one(**drawn: Any) -> tuple[Shown, TilePanel]:
         shown = show_prediction(tmp_path, viewer=request.param(), **drawn)
-        panel = TilePanel(shown.current)
-        qtbot.addWidget(panel)
-        panel.follow()
-        panel.show()
+        panel = docked(qtbot, shown.viewer, TilePanel)
+        dock_of(panel).show()
         opened.append((shown, panel))
         return shown, panel
 
     yield open_one
-    for shown, panel in opened:
-        panel.close_down()
-        shown.current.close()
+    for shown, _ in opened:
         shown.viewer.layers.clear()
 
 
@@ -246,10 +243,10 @@ def test_the_frames_layer_is_updated_in_place_and_removed_with_the_panel(
     assert shown.viewer.layers["picked tile"] == layer
     np.testing.assert_allclose(layer.data[0] - before, [[0, 1]] * 4)
     callbacks = len(shown.viewer.mouse_drag_callbacks)
-    panel.close_down()
+    dock_of(panel).close_down()
     assert layer not in shown.viewer.layers
     assert len(shown.viewer.mouse_drag_callbacks) == callbacks - 1
-    panel.follow()
+    dock_of(panel).open()
     click(shown, world_center(shown, 7))
     assert panel.tile == 7
 

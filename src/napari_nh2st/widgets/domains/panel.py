@@ -1,13 +1,8 @@
-"""Spatial domains of the current prediction: found, drawn, named."""
+"""Tab of the spatial domains of the current prediction: found, drawn, named."""
 
-import threading
-import weakref
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from anndata import AnnData
-from napari.qt.threading import create_worker
-from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
@@ -19,9 +14,10 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.domains import Domains, find_domains
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.domains import name_domains
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.session import Session
+from napari_nh2st.widgets.background import STOP, Background
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.domains.legend import DomainLegend
 from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
 from napari_nh2st.widgets.frame_model import ColumnHead
@@ -40,22 +36,15 @@ _HEADS = {
 }
 
 
-@dataclass
-class _Kept:
-    """The domains of one prediction, and those before them."""
-
-    prediction: "weakref.ref[AnnData]"
-    now: NamedDomains | None
-    former: NamedDomains | None = None
-
-
 class DomainsPanel(QWidget):
     """Group the tiles into domains, and say which genes mark each.
 
     Parameters
     ----------
-    current
-        Whose prediction it is about; its owner follows the viewer.
+    session
+        Its current prediction is grouped.
+    connections
+        Of the dock.
     parent
         Parent widget.
 
@@ -73,42 +62,21 @@ class DomainsPanel(QWidget):
         Draw them again; take back the last search.
     """
 
-    def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.current = current
-        self.viewer = current.viewer
-        self._layers = current.session.domains
-        self._kept: list[_Kept] = []
-        self._following = False
-        self._stop: threading.Event | None = None
-        self._running: tuple[Heatmap, AnnData] | None = None
+        self.session = session
+        self._finding = Background(self)
+        self._finding.busy_changed.connect(self._on_busy)
+        self._searched: AnnData | None = None
         self._make_controls()
         self._lay_out()
-        self._enable()
-
-    # --- following ---
-
-    def follow(self) -> None:
-        """Follow the current prediction from now on."""
-        if not self._following:
-            self._following = True
-            self.current.changed.connect(self._show)
-            self.current.replaced.connect(self._on_replaced)
+        connections.add(session.prediction_replaced, self._on_replaced)
+        connections.add(session.heatmap_changed, self._show)
+        connections.add(session.domains.changed, self._show)
+        connections.when_opened(self._show)
         self._show()
-
-    def close_down(self) -> None:
-        """Stop the search and let go of the viewer; the layers stay."""
-        if self._following:
-            self._following = False
-            self.current.changed.disconnect(self._show)
-            self.current.replaced.disconnect(self._on_replaced)
-        self.stop()
-
-    def _on_replaced(self, _heatmap: Heatmap, former: AnnData) -> None:
-        """End a search in what is gone."""
-        if self._running is not None and self._running[1] is former:
-            self.stop()
-            self._say("Another prediction has come during the search: find its domains again.")
 
     def set_threshold(self, threshold: float) -> None:
         """Grey the genes whose reliability is below this, and leave them out of the next search.
@@ -124,56 +92,33 @@ class DomainsPanel(QWidget):
 
     def start(self) -> None:
         """Find domains with what is chosen; problems are shown as notifications."""
-        heatmap = self.current.heatmap
-        if self._running is not None:
+        heatmap = self.session.heatmap
+        if self._finding.is_busy:
             return
         if heatmap is None:
             show_error("There is no prediction yet: predict a slide, or open a prediction.")
             return
         self.notice.hide()
-        self._stop = threading.Event()
-        worker = create_worker(
+        self._searched = prediction = heatmap.prediction
+        self._finding.start(
             find_domains,
-            heatmap.prediction,
+            prediction,
             self.settings.chosen(),
-            self._stop,
-            _start_thread=False,
-            _ignore_errors=True,
+            STOP,
+            done=partial(self._on_found, heatmap, prediction),
+            failed=self._on_error,
         )
-        worker.returned.connect(self._on_found)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        self._running = heatmap, heatmap.prediction
-        self._stop_when_closed(self._stop, worker)
-        self._enable()
-        worker.start()
 
     def stop(self) -> None:
         """Stop the search; the former domains stay."""
-        if self._stop is not None:
-            self._stop.set()
-            self.cancel.setEnabled(False)
+        self._finding.stop()
 
-    def _stop_when_closed(self, stop: threading.Event, worker: Any) -> None:
-        """Stop with the viewer, which destroys the widget, and with the application."""
-        application = QCoreApplication.instance()
-        assert application is not None
-        self.destroyed.connect(stop.set)
-        application.aboutToQuit.connect(stop.set)
-        worker.finished.connect(lambda: application.aboutToQuit.disconnect(stop.set))
-
-    def _on_found(self, domains: Domains | None) -> None:
-        if domains is None or self._running is None or self._stop is None or self._stop.is_set():
-            return
-        heatmap, prediction = self._running
-        if prediction is not heatmap.prediction:  # it came while this panel did not follow
+    def _on_found(self, heatmap: Heatmap, prediction: AnnData, domains: Domains | None) -> None:
+        if domains is None or prediction is not heatmap.prediction:
             return
         if domains.notice:
             self._say(domains.notice)
-        kept = self._kept_of(heatmap.prediction)
-        if kept.now is not None:
-            kept.former = kept.now
-        self._put(heatmap, kept, NamedDomains.found(domains))
+        self.session.domains.put(heatmap, NamedDomains.found(domains))
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
@@ -182,50 +127,33 @@ class DomainsPanel(QWidget):
             show_error(f"Domains could not be found: {type(error).__name__}: {error}")
         self._say(str(error))
 
-    def _on_finished(self) -> None:
-        self._running = self._stop = None
-        self._enable()
+    def _on_replaced(self, _heatmap: Heatmap, former: AnnData) -> None:
+        """End a search in what is gone."""
+        if self._finding.is_busy and self._searched is former:
+            self.stop()
+            self._say("Another prediction has come during the search: find its domains again.")
 
     # --- what there is ---
 
     def restore_former(self) -> None:
         """Exchange the domains with those before the last search."""
-        heatmap = self.current.heatmap
-        if heatmap is None:
-            return
-        kept = self._kept_of(heatmap.prediction)
-        if kept.former is not None:
-            former, kept.former = kept.former, kept.now
+        if self.session.heatmap is not None:
             self.notice.hide()
-            self._put(heatmap, kept, former)
+            self.session.domains.restore(self.session.heatmap)
 
     def draw(self) -> None:
         """Show the domains in the viewer."""
-        heatmap = self.current.heatmap
-        domains = None if heatmap is None else self._kept_of(heatmap.prediction).now
+        heatmap, domains = self.session.heatmap, self._domains
         if heatmap is not None and domains is not None:
-            self._layers.draw(heatmap, domains)
+            self.session.domains.draw(heatmap, domains)
 
-    def _put(self, heatmap: Heatmap, kept: _Kept, domains: NamedDomains) -> None:
-        """Make these the domains of a prediction, in its table, its layer and here."""
-        kept.now = domains
-        domains.write(heatmap.prediction)
-        if heatmap.layer in self.viewer.layers:
-            self._layers.draw(heatmap, domains)
-        self._show()
-
-    def _kept_of(self, prediction: AnnData) -> _Kept:
-        self._kept = [kept for kept in self._kept if kept.prediction() is not None]
-        for kept in self._kept:
-            if kept.prediction() is prediction:
-                return kept
-        kept = _Kept(weakref.ref(prediction), NamedDomains.of(prediction))
-        self._kept.append(kept)
-        return kept
+    @property
+    def _domains(self) -> NamedDomains | None:
+        prediction = self.session.prediction
+        return None if prediction is None else NamedDomains.of(prediction)
 
     def _show(self) -> None:
-        prediction = self.current.prediction
-        domains = None if prediction is None else self._kept_of(prediction).now
+        prediction, domains = self.session.prediction, self._domains
         if prediction is None or domains is None:
             self.legend.clear_legend()
         else:
@@ -235,8 +163,7 @@ class DomainsPanel(QWidget):
         self._enable()
 
     def _on_domain_picked(self, number: int) -> None:
-        prediction = self.current.prediction
-        domains = None if prediction is None else self._kept_of(prediction).now
+        prediction, domains = self.session.prediction, self._domains
         if prediction is None or domains is None or not 1 <= number <= len(domains.names):
             self.markers_title.setText("Marker genes")
             self.markers.show_table(self.markers.table.iloc[:0])
@@ -245,37 +172,33 @@ class DomainsPanel(QWidget):
         self.markers_title.setText(f"Marker genes of {domains.names[number - 1]}")
         self.markers.show_table(with_reliability(table, prediction))
 
-    def _on_renamed(self, number: int, name: str) -> None:
-        heatmap = self.current.heatmap
-        kept = None if heatmap is None else self._kept_of(heatmap.prediction)
-        if heatmap is None or kept is None or kept.now is None:
+    def _on_renamed(self, row: int, name: str) -> None:
+        if self.session.heatmap is None:
             return
         try:
-            kept.now = kept.now.renamed(number, name)
+            self.session.domains.rename(self.session.heatmap, row + 1, name)
         except InputError as error:
             show_warning(str(error))
-        else:
-            kept.now.write(heatmap.prediction)
-            layer = self._layers.layer_of(heatmap)
-            if layer is not None:
-                name_domains(layer, kept.now.names)
-        self._show()
+            self._show()
 
     # --- appearance ---
+
+    def _on_busy(self, _busy: bool) -> None:
+        self._enable()
 
     def _say(self, words: str) -> None:
         self.notice.setText(words)
         self.notice.show()
 
     def _enable(self) -> None:
-        running = self._running is not None
-        prediction = self.current.prediction
-        kept = None if prediction is None else self._kept_of(prediction)
+        running, prediction = self._finding.is_busy, self.session.prediction
+        has_former = (
+            prediction is not None and self.session.domains.former_of(prediction) is not None
+        )
         self.run.setEnabled(prediction is not None and not running)
         self.cancel.setEnabled(running)
         self.bar.setVisible(running)
-        self.show_layer.setEnabled(kept is not None and kept.now is not None)
-        has_former = kept is not None and kept.former is not None
+        self.show_layer.setEnabled(self._domains is not None)
         self.restore.setVisible(has_former)
         self.restore.setEnabled(has_former and not running)
 
@@ -306,7 +229,7 @@ class DomainsPanel(QWidget):
         self.markers_title = PlainLabel("Marker genes")
         self.markers = FrameTable("markers", _HEADS)
         self.markers.view.setMinimumHeight(170)
-        self.markers.gene_chosen.connect(self.current.show_gene)
+        self.markers.gene_chosen.connect(self.session.show_gene)
 
     def _lay_out(self) -> None:
         running = QHBoxLayout()

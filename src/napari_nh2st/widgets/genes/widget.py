@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from napari_nh2st.options import settings_of
 from napari_nh2st.session import Session
 from napari_nh2st.session.display_settings import DisplaySettings
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from napari_nh2st.widgets.genes.tab import GenesTab
@@ -58,16 +57,14 @@ class GenesWidget(Dock):
         names = settings_of(DisplaySettings).keys() & kept.keys()
         self.session.display.restore(DisplaySettings(**{name: kept[name] for name in names}))
         self.genes = GenesTab(self.session, self.connections)
-        self._current = CurrentPrediction(napari_viewer)
-        self.tile = TilePanel(self._current)
-        self.domains = DomainsPanel(self._current)
-        self.regions = RegionsPanel(self._current)
+        self.tile = TilePanel(self.session, self.connections)
+        self.domains = DomainsPanel(self.session, self.connections)
+        self.regions = RegionsPanel(self.session, self.connections)
         self._make_tabs()
         self._remember()
         self._bind_keys()
         self.tile.takes_clicks = self.isVisible
         self.tile.picked_tile.connect(self._show_tile)
-        self.destroyed.connect(self._current.close)
         self.open()
 
     def _make_tabs(self) -> None:
@@ -154,17 +151,3 @@ class GenesWidget(Dock):
         for key, step in self._canvas_keys.items():
             if step in self.viewer.keymap.values():
                 self.viewer.bind_key(key, None)
-
-    def open(self) -> None:
-        """Connect with the session."""
-        super().open()
-        self._current.follow()
-        for panel in (self.tile, self.domains, self.regions):
-            panel.follow()
-
-    def close_down(self) -> None:
-        """Disconnect and stop computing; the layers stay."""
-        for panel in (self.tile, self.domains, self.regions):
-            panel.close_down()
-        self._current.close()
-        super().close_down()

@@ -20,6 +20,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY, id_of
+from napari_nh2st.layers.regions import EDGE, add_region_layer
 from napari_nh2st.layers.scale_preview import ScalePreview
 from napari_nh2st.session import Session
 from napari_nh2st.widgets.device_picker import DevicePicker
@@ -35,7 +36,6 @@ from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.runner import Choice, PredictionRunner
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
-from napari_nh2st.widgets.regions.layers import EDGE, add_region_layer
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice

@@ -1,13 +1,13 @@
-"""The genes that differ most between two regions."""
+"""Comparison of two regions: the genes that differ most between them."""
 
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from napari.qt.threading import create_worker
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtWidgets import (
@@ -18,8 +18,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_nh2st.analysis.regions import compare_regions
+from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
 from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
@@ -51,7 +53,7 @@ Polygons = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """Two regions as they were when they were compared."""
+    """Two regions at the time of their comparison."""
 
     prediction: "weakref.ref[AnnData]"
     names: tuple[str, str]
@@ -94,7 +96,8 @@ class RegionComparison(QWidget):
         super().__init__(parent)
         self._prediction: AnnData | None = None
         self._polygons: Polygons = {}
-        self._running: _Compared | None = None
+        self._comparing = Background(self)
+        self._comparing.busy_changed.connect(self._on_busy)
         self._compared: _Compared | None = None
         self.first, self.second = QComboBox(), QComboBox()
         self.first.setToolTip("Region whose genes are compared")
@@ -127,7 +130,7 @@ class RegionComparison(QWidget):
     @property
     def is_running(self) -> bool:
         """Whether regions are being compared."""
-        return self._running is not None
+        return self._comparing.is_busy
 
     def show_regions(self, prediction: AnnData | None, polygons: Polygons) -> None:
         """Offer regions; a comparison that they no longer belong to says so.
@@ -149,37 +152,24 @@ class RegionComparison(QWidget):
     def start(self) -> None:
         """Compare the two chosen regions in a thread."""
         names = self.first.currentText(), self.second.currentText()
-        if self._prediction is None or self._running is not None:
+        if self._prediction is None or self.is_running:
             return
         if names[0] == names[1] or not all(name in self._polygons for name in names):
             show_info("Choose two different regions to compare.")
             return
-        polygons = (self._polygons[name] for name in names)
-        self._running = _Compared(weakref.ref(self._prediction), names, *polygons)
-        worker = create_worker(
+        first, second = (self._polygons[name] for name in names)
+        compared = _Compared(weakref.ref(self._prediction), names, first, second)
+        self._comparing.start(
             compare_regions,
             self._prediction,
-            self._running.first,
-            self._running.second,
-            _start_thread=False,
-            _ignore_errors=True,
+            first,
+            second,
+            done=partial(self._on_compared, compared),
+            failed=self._on_error,
         )
-        worker.returned.connect(self._on_compared)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        self._enable()
-        worker.start()
 
-    def let_go(self) -> None:
-        """Be about no prediction; the table stays."""
-        self._prediction, self._polygons = None, {}
-        self._enable()
-
-    def _on_compared(self, table: pd.DataFrame) -> None:
-        compared = self._running
-        if compared is None or self._prediction is None:
-            return
-        if compared.prediction() is not self._prediction:
+    def _on_compared(self, compared: _Compared, table: pd.DataFrame) -> None:
+        if self._prediction is None or compared.prediction() is not self._prediction:
             return
         self._compared = compared
         first, second = compared.names
@@ -194,13 +184,12 @@ class RegionComparison(QWidget):
     def _on_error(self, error: Exception) -> None:
         self.failed.emit(error)
 
-    def _on_finished(self) -> None:
-        self._running = None
+    def _on_busy(self, _busy: bool) -> None:
         self._enable()
 
     def _enable(self) -> None:
         two = self._prediction is not None and len(self._polygons) > 1
-        self.compare.setEnabled(two and self._running is None)
+        self.compare.setEnabled(two and not self.is_running)
 
 
 def offer(box: QComboBox, names: list[str], other_than: str | None = None) -> None:
@@ -216,11 +205,10 @@ def offer(box: QComboBox, names: list[str], other_than: str | None = None) -> No
         Where nothing else was chosen, the first that is not this one.
     """
     chosen = box.currentText()
-    box.blockSignals(True)
-    box.clear()
-    box.addItems(names)
-    if chosen in names and chosen != other_than:
-        box.setCurrentText(chosen)
-    elif other_than is not None:
-        box.setCurrentText(next((name for name in names if name != other_than), ""))
-    box.blockSignals(False)
+    with signals_blocked(box):
+        box.clear()
+        box.addItems(names)
+        if chosen in names and chosen != other_than:
+            box.setCurrentText(chosen)
+        elif other_than is not None:
+            box.setCurrentText(next((name for name in names if name != other_than), ""))

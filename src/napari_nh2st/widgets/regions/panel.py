@@ -1,11 +1,11 @@
-"""Genes in regions that are drawn on the slide, and between two of them."""
+"""Tab of the genes in regions that are drawn on the slide, and between two of them."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from anndata import AnnData
-from napari.qt.threading import create_worker
-from qtpy.QtCore import QTimer
+from napari.layers import Shapes
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -14,26 +14,32 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import QSignalThrottler
 
 from napari_nh2st.analysis.regions import region_statistics
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import NAMED_REGIONS_KEY
 from napari_nh2st.layers.regions import (
     NAME_FEATURE,
+    add_regions_on,
+    holds_regions,
     keep_names,
     name_region,
     polygons_in_pixels,
+    region_events,
     region_names,
+    region_notices,
     with_area,
 )
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.session import Session
+from napari_nh2st.widgets.background import Background
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
 from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.layer_picker import LayerPicker
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
-from napari_nh2st.widgets.regions.layers import RegionLayers
 from napari_nh2st.widgets.regions.region_list import RegionList
 from napari_nh2st.widgets.scrolled import scroll_within
 
@@ -55,14 +61,16 @@ class RegionsPanel(QWidget):
 
     Parameters
     ----------
-    current
-        Whose prediction it is about; its owner follows the viewer.
+    session
+        Its current prediction is measured.
+    connections
+        Of the dock.
     parent
         Parent widget.
 
     Attributes
     ----------
-    regions
+    picker
         The Shapes layer that is used.
     new_layer
         Adds one.
@@ -73,68 +81,32 @@ class RegionsPanel(QWidget):
         is copied and saved has the columns, too, for which there is no room.
     comparison
         Two regions, and the genes that differ most between them.
-    notice
-        What is to be said of the regions.
+    polygons
+        The regions that were measured last.
     """
 
-    def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.current = current
-        self.viewer = current.viewer
+        self.session = session
+        self._connections = connections
         self.polygons: Polygons = {}
-        self._heatmap: Heatmap | None = None
-        self._prediction: AnnData | None = None
         self._statistics = pd.DataFrame()
-        self._following = False
-        self._measuring: Any = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_MS_BETWEEN_UPDATES)
-        self._timer.timeout.connect(self.update_table)
-        self.regions = RegionLayers(current.viewer)
-        self.regions.changed.connect(self._soon)
+        self._layer: Shapes | None = None
+        self._measuring = Background(self, throttle_ms=_MS_BETWEEN_UPDATES)
+        self._changes = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._changes.setTimeout(_MS_BETWEEN_UPDATES)
+        self._changes.triggered.connect(self.update_table)
+        self.picker = LayerPicker(session.viewer, connections, holds_regions)
         self._make_controls()
         self._lay_out()
-        self._show_measured(None, {}, pd.DataFrame())
-
-    # --- following ---
-
-    def follow(self) -> None:
-        """Follow the current prediction and what is drawn from now on."""
-        if not self._following:
-            self._following = True
-            self.current.changed.connect(self._on_changed)
-            self.regions.follow()
-        self._on_changed()
-
-    def close_down(self) -> None:
-        """Let go of the viewer."""
-        if self._following:
-            self._following = False
-            self.current.changed.disconnect(self._on_changed)
-        self._take(None)
-        self.comparison.let_go()
-        self.regions.close_down()
-        self._timer.stop()
-
-    def _on_changed(self) -> None:
-        self._take(self.current.heatmap)
-
-    def _take(self, heatmap: Heatmap | None) -> None:
-        prediction = None if heatmap is None else heatmap.prediction
-        if self._heatmap is not heatmap or self._prediction is not prediction:
-            if self._heatmap is not None:
-                self._heatmap.filled.disconnect(self._soon)
-            if heatmap is not None:
-                heatmap.filled.connect(self._soon)
-            self._heatmap, self._prediction = heatmap, prediction
-            self._soon()
-        self.new_layer.setEnabled(heatmap is not None)
-
-    def _soon(self) -> None:
-        """Measure within a moment, however often something changes meanwhile."""
-        if self._following and not self._timer.isActive():
-            self._timer.start()
+        self._show_measured({}, pd.DataFrame())
+        self.picker.changed.connect(self._on_layer)
+        self._on_layer(self.picker.value)
+        connections.add(session.heatmap_changed, self._on_heatmap)
+        connections.add(session.filled, self._soon)
+        connections.when_opened(self._on_heatmap)
 
     def set_threshold(self, threshold: float) -> None:
         """Grey the genes whose reliability is below this."""
@@ -143,55 +115,62 @@ class RegionsPanel(QWidget):
 
     # --- measuring ---
 
+    def _on_heatmap(self) -> None:
+        self.new_layer.setEnabled(self.session.heatmap is not None)
+        self._soon()
+
+    def _on_layer(self, layer: Shapes | None) -> None:
+        for event in [] if self._layer is None else region_events(self._layer):
+            self._connections.remove(event, self._soon)
+        self._layer = layer
+        for event in [] if layer is None else region_events(layer):
+            self._connections.add(event, self._soon)
+        self._soon()
+
+    def _soon(self, _event: Any = None) -> None:
+        """Measure within a moment, however often something changes meanwhile."""
+        self._changes.throttle()
+
     def update_table(self) -> None:
         """Measure the regions as they are now, in a thread."""
-        if self._measuring is not None:
-            self._soon()
+        heatmap, layer = self.session.heatmap, self._layer
+        if not self._connections.is_open:
             return
-        heatmap, layer = self._heatmap, self.regions.layer
         if heatmap is None or layer is None:
-            self._show_measured(heatmap, {}, pd.DataFrame())
+            self._measuring.stop()
+            self._show_measured({}, pd.DataFrame())
             return
         if layer.metadata.get(NAMED_REGIONS_KEY):
             keep_names(layer, region_names(layer))
             layer.feature_defaults = {NAME_FEATURE: ""}  # not the name of the selected shape
         polygons = polygons_in_pixels(layer, heatmap)
-        worker = create_worker(
+        self._measuring.start(
             region_statistics,
             heatmap.prediction,
             polygons,
-            _start_thread=False,
-            _ignore_errors=True,
+            done=partial(self._on_measured, heatmap.prediction, layer, polygons),
+            failed=self._on_error,
         )
-        self._measuring = heatmap.prediction, layer, polygons
-        worker.returned.connect(self._on_measured)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        worker.start()
 
-    def _on_measured(self, statistics: pd.DataFrame) -> None:
-        prediction, layer, polygons = self._measuring
-        # Layers are equal, not identical: to a plugin's widget napari gives them wrapped.
-        if prediction is self._prediction and layer == self.regions.layer:
-            self._show_measured(self._heatmap, polygons, statistics)
-
-    def _on_finished(self) -> None:
-        self._measuring = None
-
-    def _show_measured(
-        self, heatmap: Heatmap | None, polygons: Polygons, statistics: pd.DataFrame
+    def _on_measured(
+        self, prediction: AnnData, layer: Shapes, polygons: Polygons, statistics: pd.DataFrame
     ) -> None:
+        # Layers are equal, not identical: to a plugin's widget napari gives them wrapped.
+        if prediction is self.session.prediction and layer == self._layer:
+            if len(statistics):
+                statistics = with_reliability(statistics, prediction)
+            self._show_measured(polygons, statistics)
+
+    def _show_measured(self, polygons: Polygons, statistics: pd.DataFrame) -> None:
         self.polygons = polygons
         self._statistics = statistics
         counts = dict.fromkeys(polygons, 0)
         if len(statistics):
             counts |= statistics.groupby("region", sort=False)["n_tiles"].first().to_dict()
-        if heatmap is not None and len(statistics):
-            self._statistics = with_reliability(statistics, heatmap.prediction)
         self.region_list.show_regions({name: int(count) for name, count in counts.items()})
         offer(self.filter, [ALL_REGIONS, *polygons])
-        self.comparison.show_regions(self._prediction, polygons)
-        sentences = self._notices(counts)
+        self.comparison.show_regions(self.session.prediction, polygons)
+        sentences = region_notices(self._layer, counts)
         self.notice.setText(sentences)
         self.notice.setVisible(bool(sentences))
         self._filter()
@@ -199,26 +178,6 @@ class RegionsPanel(QWidget):
             widget.setVisible(bool(polygons))
         # What was compared stays to be read and saved after its regions went.
         self.comparison.setVisible(len(polygons) > 1 or len(self.comparison.table.table) > 0)
-
-    def _notices(self, counts: dict[str, int]) -> str:
-        layer = self.regions.layer
-        if layer is None:
-            return "Make a region layer and draw polygons, or choose a Shapes layer."
-        sentences = []
-        n_lines = len(layer.data) - len(with_area(layer))
-        if n_lines:
-            one = n_lines == 1
-            shapes = (
-                "1 line has no area and is no region"
-                if one
-                else (f"{n_lines} lines have no area and are no regions")
-            )
-            sentences.append(f"{shapes}.")
-        outside = [name for name, count in counts.items() if not count]
-        if outside:
-            verb = "lies" if len(outside) == 1 else "lie"
-            sentences.append(f"No predicted tile {verb} in {', '.join(outside)}.")
-        return " ".join(sentences)
 
     def _on_error(self, error: Exception) -> None:
         known = isinstance(error, InputError)
@@ -228,11 +187,11 @@ class RegionsPanel(QWidget):
 
     def add_layer(self) -> None:
         """Add a layer and take up the polygon tool."""
-        if self._heatmap is not None:
-            self.regions.add(self._heatmap)
+        if self.session.heatmap is not None:
+            self.picker.value = add_regions_on(self.session.viewer, self.session.heatmap)
 
     def _on_renamed(self, place: int, name: str) -> None:
-        layer = self.regions.layer
+        layer = self._layer
         if layer is not None and place < len(with_area(layer)):
             name_region(layer, place, name.strip())
             self.update_table()
@@ -247,12 +206,10 @@ class RegionsPanel(QWidget):
         # regions the median would not fit beside the names.
         self.table.show_table(table, hidden=("region" if one else "median", "n_tiles"))
 
-    def _show_gene(self, gene: str) -> None:
-        self.current.show_gene(gene)
-
     # --- appearance ---
 
     def _make_controls(self) -> None:
+        self.picker.setToolTip("Shapes layer whose polygons are the regions")
         self.new_layer = QPushButton("New region layer")
         self.new_layer.setToolTip("Add a Shapes layer and draw polygons: a click for each corner")
         self.new_layer.clicked.connect(self.add_layer)
@@ -267,14 +224,14 @@ class RegionsPanel(QWidget):
         self.filter.activated.connect(self._filter)
         self.table = FrameTable("regions", _HEADS)
         self.table.view.setMinimumHeight(_TABLE_HEIGHT)
-        self.table.gene_chosen.connect(self._show_gene)
+        self.table.gene_chosen.connect(self.session.show_gene)
         self.comparison = RegionComparison()
-        self.comparison.table.gene_chosen.connect(self._show_gene)
+        self.comparison.table.gene_chosen.connect(self.session.show_gene)
         self.comparison.failed.connect(self._on_error)
 
     def _lay_out(self) -> None:
         layers = QHBoxLayout()
-        layers.addWidget(self.regions.picker, 1)
+        layers.addWidget(self.picker, 1)
         layers.addWidget(self.new_layer)
         self.shown = QWidget()
         shown = QFormLayout(self.shown)

@@ -1,4 +1,4 @@
-"""Panel of the tile that was clicked: its genes, its picture and those around it."""
+"""Tab of the tile that was clicked: its genes, neighborhood and place in the distribution."""
 
 import html
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import numpy as np
 from anndata import AnnData
 from napari.layers import Image
 from psygnal import Signal
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QHBoxLayout,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import QSignalThrottler
 
 from napari_nh2st.analysis.tile_lookup import TileFacts, TileView, look_up, tile_name
 from napari_nh2st.layers.heatmap import Heatmap
@@ -24,10 +25,11 @@ from napari_nh2st.layers.picked_tile import PickedTile
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
 from napari_nh2st.prediction.schema import STATUS, notes, slide_mpp
 from napari_nh2st.prediction.values import gene_values
+from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
@@ -56,8 +58,10 @@ class TilePanel(QWidget):
 
     Parameters
     ----------
-    current
-        Whose prediction it is about; its owner follows the viewer.
+    session
+        A tile of its current prediction is picked.
+    connections
+        Of the dock.
     parent
         Parent widget.
 
@@ -82,16 +86,16 @@ class TilePanel(QWidget):
 
     picked_tile = Signal(int)
 
-    def __init__(self, current: CurrentPrediction, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.current = current
-        self.viewer = current.viewer
+        self.session = session
+        self.viewer = session.viewer
         self.tile: int | None = None
         self.takes_clicks: Callable[[], bool] = self.isVisible
-        self.picked = PickedTile(current.viewer)
-        self._heatmap: Heatmap | None = None
-        self._prediction: AnnData | None = None
-        self._following = False
+        self.picked = PickedTile(session.viewer)
+        self._picked_in: AnnData | None = None
         self._looking = Background(self)
         self._with_escape: list[Image] = []
 
@@ -103,7 +107,7 @@ class TilePanel(QWidget):
         self.clear_button.clicked.connect(self.clear)
         self.genes = FrameTable("tile", _HEADS)
         self.genes.view.setMinimumHeight(246)
-        self.genes.gene_chosen.connect(self._show_gene)
+        self.genes.gene_chosen.connect(session.show_gene)
         self.gene_title = PlainLabel()
         self.histogram = Histogram()
         self.histogram.setToolTip("Values of the shown gene over the section; the line is the tile")
@@ -119,51 +123,35 @@ class TilePanel(QWidget):
         escape.setShortcut(QKeySequence(_ESCAPE))
         escape.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         escape.triggered.connect(self.clear)
-        self._refresh_timer = QTimer(self)
-        self._refresh_timer.setSingleShot(True)
-        self._refresh_timer.setInterval(_MS_BETWEEN_REFRESHES)
-        self._refresh_timer.timeout.connect(self._refresh)
+        self._refreshes = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._refreshes.setTimeout(_MS_BETWEEN_REFRESHES)
+        self._refreshes.triggered.connect(self._refresh)
         self._lay_out()
         self._show_nothing()
+        connections.add(session.heatmap_changed, self._on_heatmap)
+        connections.add(session.gene_changed, self._on_gene)
+        connections.add(session.filled, self._on_filled)
+        connections.when_opened(self._take_mouse)
+        connections.when_closed(self._release_viewer)
 
-    # --- following ---
+    # --- the session and the viewer ---
 
-    def follow(self) -> None:
-        """Take clicks in the viewer, and follow the shown gene, from now on."""
-        if not self._following:
-            self._following = True
-            self.viewer.mouse_drag_callbacks.append(self._on_press)
-            self.current.changed.connect(self._on_changed)
-        self._on_changed()
+    def _on_heatmap(self) -> None:
+        """The tile stays picked while it is one of the current prediction."""
+        if self.tile is not None and self.session.prediction is not self._picked_in:
+            self.clear()
+        else:
+            self._show_histogram()
 
-    def close_down(self) -> None:
-        """Let go of the viewer and remove what marks the tile."""
-        if self._following:
-            self._following = False
-            self.viewer.mouse_drag_callbacks.remove(self._on_press)
-            self.current.changed.disconnect(self._on_changed)
-        self._take(None)
+    def _take_mouse(self) -> None:
+        self.viewer.mouse_drag_callbacks.append(self._on_press)
         self.clear()
 
-    def _on_changed(self) -> None:
-        self._take(self.current.heatmap)
-
-    def _take(self, heatmap: Heatmap | None) -> None:
-        """Be about this heatmap; the tile stays picked if it is one of the same prediction."""
-        prediction = None if heatmap is None else heatmap.prediction
-        if self._heatmap is heatmap and self._prediction is prediction:
-            return
-        if self._heatmap is not None:
-            self._heatmap.gene_changed.disconnect(self._on_shown)
-            self._heatmap.filled.disconnect(self._on_filled)
-        if heatmap is not None:
-            heatmap.gene_changed.connect(self._on_shown)
-            heatmap.filled.connect(self._on_filled)
-        same = prediction is not None and prediction is self._prediction
-        self._heatmap, self._prediction = heatmap, prediction
-        if not same:
-            self.clear()
-        self._show_histogram()
+    def _release_viewer(self) -> None:
+        """Leave clicks to others, and remove what marks the tile."""
+        self.viewer.mouse_drag_callbacks.remove(self._on_press)
+        self.picked.clear()
+        self._unbind_escape()
 
     def set_threshold(self, threshold: float) -> None:
         """Grey the genes whose reliability is below this."""
@@ -179,10 +167,10 @@ class TilePanel(QWidget):
         tile
             Row of the prediction.
         """
-        heatmap = self._heatmap
+        heatmap = self.session.heatmap
         if heatmap is None:
             return
-        self.tile = tile
+        self.tile, self._picked_in = tile, heatmap.prediction
         self.clear_button.setEnabled(True)
         self.summary.setText(_summary(heatmap, tile))
         self._show_histogram()
@@ -217,9 +205,12 @@ class TilePanel(QWidget):
             farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
             yield
         end = np.array(event.pos)
-        if max(farthest, float(np.abs(end - start).max())) > _CLICK_PX or self._heatmap is None:
+        if (
+            max(farthest, float(np.abs(end - start).max())) > _CLICK_PX
+            or self.session.heatmap is None
+        ):
             return
-        tile = tile_at(self._heatmap, event.position, self.viewer.layers.extent.units)
+        tile = tile_at(self.session.heatmap, event.position, self.viewer.layers.extent.units)
         if tile is not None:
             self.pick(tile)
             self.picked_tile.emit(tile)
@@ -227,9 +218,9 @@ class TilePanel(QWidget):
     def _takes_clicks(self, event: Any) -> bool:
         """Whether a press may become the picking of a tile, and is not for another tool."""
         # A hidden heatmap too: under pinned genes, its tiles are the same.
-        if not self.takes_clicks() or self._heatmap is None:
+        if not self.takes_clicks() or self.session.heatmap is None:
             return False
-        if self._heatmap.layer not in self.viewer.layers:
+        if self.session.heatmap.layer not in self.viewer.layers:
             return False
         active = self.viewer.layers.selection.active
         no_tool = active is None or str(active.mode) == "pan_zoom"
@@ -237,16 +228,16 @@ class TilePanel(QWidget):
         return bool(no_tool and plain and self.viewer.dims.ndisplay == 2)
 
     def _on_found(self, found: TileFacts | TileView) -> None:
-        if self._heatmap is None:
+        if self.session.heatmap is None:
             return
         if isinstance(found, TileFacts):
             self.genes.show_table(found.genes)
             self.genes.setVisible(len(found.genes) > 0)
-            self.picked.mark(self._heatmap, found.neighborhood)
+            self.picked.mark(self.session.heatmap, found.neighborhood)
         else:
             self.pictures.show_pictures(found.pictures)
             self.pictures.setVisible(bool(found.pictures))
-            self.pictures_caption.setText(_seen(self._heatmap))
+            self.pictures_caption.setText(_seen(self.session.heatmap))
             self.pictures_caption.setVisible(bool(found.pictures))
             self.pictures_notice.setText(found.notice)
             self.pictures_notice.setVisible(bool(found.notice))
@@ -256,15 +247,11 @@ class TilePanel(QWidget):
 
     # --- what is shown ---
 
-    def _show_gene(self, gene: str) -> None:
-        self.current.show_gene(gene)
-
-    def _on_shown(self, _gene: str) -> None:
+    def _on_gene(self, _gene: str) -> None:
         self._show_histogram()
 
     def _on_filled(self) -> None:
-        if not self._refresh_timer.isActive():
-            self._refresh_timer.start()
+        self._refreshes.throttle()
 
     def _refresh(self) -> None:
         """Show what has come; the tile itself again if it had no value so far."""
@@ -274,7 +261,7 @@ class TilePanel(QWidget):
             self._show_histogram()
 
     def _show_histogram(self) -> None:
-        heatmap = self._heatmap
+        heatmap = self.session.heatmap
         if heatmap is None:
             self.gene_title.setText("")
             self.histogram.show_values(np.zeros(0))
@@ -300,8 +287,8 @@ class TilePanel(QWidget):
         Other layers use the key themselves, to end a drawing.
         """
         self._unbind_escape()
-        assert self._heatmap is not None
-        layers = {self._heatmap.layer, self.viewer.layers.selection.active}
+        assert self.session.heatmap is not None
+        layers = {self.session.heatmap.layer, self.viewer.layers.selection.active}
         for layer in layers:
             if isinstance(layer, Image):
                 layer.bind_key(_ESCAPE, lambda _layer: self.clear(), overwrite=True)
