@@ -75,7 +75,7 @@ def gene_scores(
         interval), ``mse``, ``mae``, and ``mse_baseline``, ``mae_baseline`` of the baseline. NaN
         where a score does not exist.
     """
-    joint, _ = _scores(predictions, baseline, bootstrap, seed)
+    joint, _ = score_sections(predictions, baseline, bootstrap=bootstrap, seed=seed)
     return joint.genes
 
 
@@ -107,11 +107,20 @@ def score_sections(
     own
         Scores of each section.
     """
-    joint, own = _scores(predictions, baseline, bootstrap, seed)
-    return (
-        Scores(joint.genes, _summary(joint, predictions)),
-        [Scores(each.genes, _summary(each, [p])) for each, p in zip(own, predictions, strict=True)],
-    )
+    genes = predictions[0].var_names
+    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
+    baselines = np.broadcast_to(wanted, (len(predictions), len(genes)))
+    rng = np.random.default_rng(seed)
+    mean = _MeanOfSections()
+    values, own = [], []
+    for prediction, expected in zip(predictions, baselines, strict=True):
+        values.append(_section_values(prediction, expected))
+        resampled = _resampled_pcc(prediction, bootstrap, rng)
+        own.append(_scored([prediction], values[-1], resampled))
+        mean.add(resampled)
+    if len(own) == 1:
+        return own[0], own
+    return _scored(predictions, _mean(np.array(values)), mean.value()), own
 
 
 def summarize(
@@ -145,8 +154,7 @@ def summarize(
         - ``n_genes``, ``n_genes_without_pcc`` (prediction or target does not vary), ``n_spots``,
           ``n_sections``.
     """
-    resampled = bootstrap_pcc(predictions, bootstrap, seed)
-    return _summary(_Scored(scores, _mean_interval(resampled)), predictions)
+    return _summary(scores, predictions, bootstrap_pcc(predictions, bootstrap, seed))
 
 
 def bootstrap_pcc(
@@ -176,32 +184,6 @@ def bootstrap_pcc(
     return mean.value()
 
 
-class _Scored(NamedTuple):
-    """Scores gene by gene, and the 95 % interval (low, high) of their mean PCC."""
-
-    genes: pd.DataFrame
-    mean_interval: NDArray[np.float64]
-
-
-def _scores(
-    predictions: Sequence[AnnData], baseline: NDArray[np.floating] | None, resamples: int, seed: int
-) -> tuple[_Scored, list[_Scored]]:
-    """Scores over all sections, and of each."""
-    genes = predictions[0].var_names
-    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
-    baselines = np.broadcast_to(wanted, (len(predictions), len(genes)))
-    rng = np.random.default_rng(seed)
-    mean = _MeanOfSections()
-    values, own = [], []
-    for prediction, expected in zip(predictions, baselines, strict=True):
-        values.append(_section_values(prediction, expected))
-        resampled = _resampled_pcc(prediction, resamples, rng)
-        own.append(_scored(genes, values[-1], resampled))
-        mean.add(resampled)
-    joint = own[0] if len(own) == 1 else _scored(genes, _mean(np.array(values)), mean.value())
-    return joint, own
-
-
 def _section_values(prediction: AnnData, expected: NDArray[np.float64]) -> NDArray[np.float64]:
     """(5, genes) of a section: PCC, MSE, MAE, and the two errors of the baseline."""
     predicted, measured = _values(prediction)
@@ -214,19 +196,21 @@ def _section_values(prediction: AnnData, expected: NDArray[np.float64]) -> NDArr
 
 
 def _scored(
-    genes: pd.Index, values: NDArray[np.float64], resampled: NDArray[np.float64]
-) -> _Scored:
+    predictions: Sequence[AnnData], values: NDArray[np.float64], resampled: NDArray[np.float64]
+) -> Scores:
     low, high = _interval(resampled)
     pcc, *errors = values
-    table = {"gene": genes.to_numpy(str), "pcc": pcc, "pcc_low": low, "pcc_high": high}
-    table |= dict(zip(ERRORS, errors, strict=True))
-    return _Scored(pd.DataFrame(table), _mean_interval(resampled))
+    genes = predictions[0].var_names.to_numpy(str)
+    table = {"gene": genes, "pcc": pcc, "pcc_low": low, "pcc_high": high}
+    scores = pd.DataFrame(table | dict(zip(ERRORS, errors, strict=True)))
+    return Scores(scores, _summary(scores, predictions, resampled))
 
 
-def _summary(scored: _Scored, predictions: Sequence[AnnData]) -> dict[str, Any]:
-    scores = scored.genes
+def _summary(
+    scores: pd.DataFrame, predictions: Sequence[AnnData], resampled: NDArray[np.float64]
+) -> dict[str, Any]:
     pcc = np.sort(scores["pcc"].dropna().to_numpy())[::-1]
-    mean_low, mean_high = scored.mean_interval
+    mean_low, mean_high = _interval(_mean(resampled.T)[:, None])[:, 0]
     known = scores[["mse", "mse_baseline"]].dropna()
     summary = {
         "mean_pcc": _mean(pcc),
@@ -344,11 +328,6 @@ def _interval(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         return np.asarray(np.nanpercentile(resampled, INTERVAL, axis=0))
-
-
-def _mean_interval(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2,) bounds of the mean over the genes of (resamples, genes)."""
-    return _interval(_mean(resampled.T)[:, None])[:, 0]
 
 
 def _storable(value: Any) -> Any:

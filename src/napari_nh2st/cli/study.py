@@ -18,7 +18,7 @@ from napari_nh2st.training.notices import check_overlaps, overlaps
 
 
 class StoppedTraining(KeyboardInterrupt):
-    """A training was stopped; the text says what there is of it."""
+    """A training was stopped; the text says what is kept of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Watched:
 
 @contextmanager
 def watched_run(args: argparse.Namespace) -> Iterator[Watched]:
-    """Show the work inside; Ctrl-C at a time when it cannot be granted ends it there."""
+    """Report progress of the work inside; Ctrl-C ends it at once where it is not graceful."""
     # Several devices: the first process starts this same command again for the others.
     helps = is_helper()
     if helps:

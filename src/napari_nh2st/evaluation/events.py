@@ -74,21 +74,10 @@ CrossValidateEvent = FoldProgress | CrossValidated
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """Some spots of a held-out section have been predicted.
-
-    Parameters
-    ----------
-    when
-        Before or after the training.
-    section, done, total
-        As in :class:`SpotsPredicted`.
-    """
+class Scoring(SpotsPredicted):
+    """Some spots of a held-out section have been predicted, before or after the training."""
 
     when: When
-    section: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, eq=False)

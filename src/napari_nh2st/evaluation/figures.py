@@ -17,7 +17,7 @@ from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.spots.positions import centers
 
 _RANKS = (("best", 0.0), ("upper quartile", 0.25), ("median", 0.5), ("worst", 1.0))
-"""The genes drawn: what they are called, and their place in the ranking by PCC."""
+"""Captions of the genes drawn, and their place in the ranking by PCC."""
 
 _MAP_HEIGHT = 2.6
 """Inches."""

@@ -192,7 +192,7 @@ class _Test:
                 return event.evaluation
             if stop():
                 return None
-            yield Scoring(when, event.section, event.done, event.total)
+            yield Scoring(event.section, event.done, event.total, when)
         raise AssertionError("the last event is Evaluated")
 
 

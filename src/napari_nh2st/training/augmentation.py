@@ -29,7 +29,7 @@ class AugmentationDraw:
     shift: Tensor
 
     def __getitem__(self, index: Tensor) -> "AugmentationDraw":
-        """The draws of some images, or of a draw's own many images."""
+        """The looks of some of the images, each as often as it is in the index."""
         return AugmentationDraw(
             self.turns[index], self.flipped[index], self.stain[index], self.shift[index]
         )

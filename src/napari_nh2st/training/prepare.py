@@ -161,7 +161,7 @@ def prepare(
 def _panel(
     sections: Sequence[MeasuredSection], settings: TrainSettings, start: Model | None
 ) -> tuple[tuple[str, ...], str]:
-    """The genes to learn, and how they came about."""
+    """Choose the genes to learn; gives them, and a notice of how they were chosen."""
     chosen, whose = settings.panel, "the list"
     if chosen is None and start is not None:
         chosen, whose = PanelSettings(rule="given", genes=start.config.panel), "the start model"

@@ -77,7 +77,7 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
 def _design(
     part: TrainedPart, inputs: StudyInputs
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64], NDArray[np.int64]]:
-    """Own features, those around or None, target, and which left-out group a spot is in."""
+    """Own features, those around or None, target, and each spot's left-out group."""
     own, around, rows = [], [], []
     for queries, flat, mixed in _features(part, inputs, _chosen(inputs)):
         own.append(flat)
@@ -131,7 +131,7 @@ def _features(
 def _best_penalty(
     kernel: NDArray[np.float64], target: NDArray[np.float64], group: NDArray[np.int64]
 ) -> float:
-    """The penalty that predicts groups best which it has not seen."""
+    """The penalty with which left-out groups are predicted best."""
     errors = np.zeros(len(PENALTIES))
     for left_out in np.unique(group):
         seen, tested = np.flatnonzero(group != left_out), np.flatnonzero(group == left_out)

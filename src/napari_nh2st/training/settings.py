@@ -10,10 +10,10 @@ from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
 
 TrainedEncoder = Literal["frozen", "last-stages", "whole"]
-"""What of the image encoder is trained: nothing, its last two stages, or all of it."""
+"""Trained part of the image encoder: nothing, its last two stages, or all of it."""
 
 HeadStart = Literal["random", "ridge"]
-"""What the prediction head starts from, where it does not keep a start model's."""
+"""Start of the prediction head, where it does not keep a start model's."""
 
 Validation = Literal["auto", "donor", "section", "none"]
 
@@ -32,7 +32,7 @@ _SHAPES = (
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Which looks a tile may take.
+    """Looks that a tile may take.
 
     ``stain_jitter``: each of haematoxylin, eosin and the residual stain is multiplied by a factor
     drawn uniformly from ``1 ± stain_jitter`` and moved by an optical density from

@@ -124,7 +124,7 @@ def _by_name(sections: Sequence[T], names: Sequence[str]) -> list[T]:
 
 
 def section_to_spare(trained: Sequence[tuple[str, str]], seen: Collection[str] = ()) -> str:
-    """Which section to hold out.
+    """Choose a section to hold out.
 
     Parameters
     ----------

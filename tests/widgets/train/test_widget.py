@@ -203,7 +203,7 @@ def test_the_course_of_a_training_is_shown(
         epoch(1),
         epoch(2, validation_mse=0.06),
         Notice("Oh."),
-        Scoring("after", "S2", 5, 30),
+        Scoring("S2", 5, 30, "after"),
         Trained(Path(model), 2, "early", 200.0),
         scores("after", [0.3, 0.1, 0.4]),
     )
