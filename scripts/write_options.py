@@ -78,8 +78,9 @@ def schema(setting: Setting) -> dict[str, Any]:
     found: dict[str, Any] = {"type": _TYPES.get(setting.kind, "string")}
     found["default"] = plain_value(setting, setting.default)
     if setting.kind in (int, float):
-        found["minimum"] = 0.0 if setting.optional else setting.kind(option.ge)
-        found["maximum"] = setting.kind(option.le)
+        least, most = option.range
+        found["minimum"] = 0.0 if setting.optional else setting.kind(least)
+        found["maximum"] = setting.kind(most)
     found["title"] = f"{option.label} ({option.unit})" if option.unit else option.label
     text = option.help
     if setting.choices:
@@ -119,7 +120,7 @@ def _rows(kind: Any, without: tuple[str, ...]) -> Iterator[str]:
             shown = f"{default:g}" if setting.kind in (int, float) else default or ""
         limits = ", ".join(f"`{choice}`" for choice in setting.choices)
         if setting.kind in (int, float):
-            limits = " ".join(filter(None, (option.range, option.unit)))
+            limits = " ".join(filter(None, (option.range_text, option.unit)))
         yield f"| {flag} | {option.help} | {shown} | {limits} |"
 
 

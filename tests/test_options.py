@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from math import inf
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,12 +25,13 @@ class Inner:
 
 @dataclass(frozen=True)
 class Drawing:
-    size: Annotated[int, Option("Size", "Size of the drawing", ge=2, le=20_000, multiple_of=2)] = 4
+    size: Annotated[int, Option("Size", "Size of the drawing", (2, 20_000), multiple_of=2)] = 4
     blur: Annotated[
-        float | None, Option("Blur", "Width of the blur", ge=0, lt=1, default="that of the lens")
+        float | None,
+        Option("Blur", "Width of the blur", (0, 1), below=True, default="that of the lens"),
     ] = None
     style: Annotated[Literal["ink", "oil"], Option("Style", "What it is drawn with")] = "ink"
-    seed: Annotated[int, Option("Seed", "Seed of the lines", ge=0)] = 0
+    seed: Annotated[int, Option("Seed", "Seed of the lines", (0, inf))] = 0
     inner: Annotated[Inner, Option("Inside", "What is inside")] = Inner()
     note: str = ""
 

@@ -6,7 +6,7 @@ what napari remembers, and the tables in the documentation read it.
 >>> from typing import Annotated
 >>> @dataclass(frozen=True)
 ... class Blur:
-...     sigma: Annotated[float, Option("Sigma", "Width of the kernel", ge=0, le=9, unit="µm")] = 1.0
+...     sigma: Annotated[float, Option("Sigma", "Width of the kernel", (0, 9), unit="µm")] = 1.0
 ...     def __post_init__(self) -> None:
 ...         check_options(self)
 >>> Blur(10)
@@ -15,11 +15,11 @@ Traceback (most recent call last):
 napari_nh2st.errors.InputError: sigma is 10; it must be from 0 to 9
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from inspect import get_annotations
+from math import inf, isfinite
 from numbers import Integral, Real
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -37,10 +37,12 @@ class Option:
         Name of the control in a form.
     help
         A sentence with a capital and without its full stop.
+    range
+        Least and largest value of a number.
+    below
+        Whether a number has to be below the largest value.
     heading
         Title of the group of options that begins with this one.
-    ge, le, lt
-        Range of a number: least value, and largest or first one that is too large.
     multiple_of
         What a whole number has to be a multiple of.
     unit
@@ -60,11 +62,10 @@ class Option:
 
     label: str
     help: str
+    range: tuple[float, float] = (-inf, inf)
     _: KW_ONLY
+    below: bool = False
     heading: str = ""
-    ge: float = -math.inf
-    le: float = math.inf
-    lt: float = math.inf
     multiple_of: int = 1
     unit: str = ""
     step: float = 0
@@ -74,12 +75,12 @@ class Option:
     negative: str = ""
 
     @property
-    def range(self) -> str:
+    def range_text(self) -> str:
         """The range in words."""
-        if math.isinf(self.le) and math.isinf(self.lt):
-            return f"at least {_shown(self.ge)}"
-        most = _shown(self.le) if math.isinf(self.lt) else f"below {_shown(self.lt)}"
-        return f"from {_shown(self.ge)} to {most}"
+        least, most = self.range
+        if most == inf:
+            return f"at least {least:,}"
+        return f"from {_shown(least)} to {'below ' if self.below else ''}{_shown(most)}"
 
     @property
     def tooltip(self) -> str:
@@ -89,7 +90,7 @@ class Option:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A field of a settings dataclass.
+    """A field of a settings dataclass, or something like it that a dock remembers.
 
     Parameters
     ----------
@@ -97,22 +98,22 @@ class Setting:
         Name of the field.
     kind
         Its type, without None: int, float, bool, str, a tuple, a dataclass, or that of the choices.
-    optional
-        Whether it may be None.
-    choices
-        The values it can have; empty for any.
     default
         Its default.
     option
         Its texts and range.
+    optional
+        Whether it may be None.
+    choices
+        The values it can have; empty for any.
     """
 
     name: str
     kind: Any
-    optional: bool
-    choices: tuple[str, ...]
     default: Any
     option: Option
+    optional: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def is_group(self) -> bool:
@@ -142,8 +143,9 @@ class Setting:
         option, is_number = self.option, isinstance(value, Real)
         if not is_number:
             return "a number"
-        if not (math.isfinite(value) and option.ge <= value <= option.le and value < option.lt):
-            return option.range
+        least, most = option.range
+        if not (isfinite(value) and least <= value <= most) or (option.below and value == most):
+            return option.range_text
         if self.kind is int and not isinstance(value, Integral):
             return "a whole number"
         if self.kind is int and value % option.multiple_of:
@@ -193,7 +195,7 @@ def _setting(declared: Any, hint: Any, option: Option) -> Setting:
     if default is MISSING and declared.default_factory is not MISSING:
         default = declared.default_factory()
     choices = get_args(kind) if get_origin(kind) is Literal else ()
-    return Setting(declared.name, kind, optional, choices, default, option)
+    return Setting(declared.name, kind, default, option, optional, choices)
 
 
 def _shown(number: float) -> str:

@@ -35,14 +35,14 @@ class Painting:
         Literal["ink", "oil"],
         Option("Style", "What it is painted with", heading="Paint", words={"oil": "oil on wood"}),
     ] = "ink"
-    coats: Annotated[int, Option("Coats", "Coats of varnish", ge=0, le=9)] = 2
+    coats: Annotated[int, Option("Coats", "Coats of varnish", (0, 9))] = 2
     width: Annotated[
         float | None,
-        Option("Width", "Width of it", ge=1, le=500, unit="cm", step=1, default="as the wall"),
+        Option("Width", "Width of it", (1, 500), unit="cm", step=1, default="as the wall"),
     ] = None
-    haste: Annotated[float, Option("Haste", "How fast", ge=0, le=1, step=0.05, special="none")] = 0
+    haste: Annotated[float, Option("Haste", "How fast", (0, 1), step=0.05, special="none")] = 0
     weight: Annotated[
-        float | None, Option("Weight", "Weight of it", ge=0, le=9, unit="kg", default="measured")
+        float | None, Option("Weight", "Weight of it", (0, 9), unit="kg", default="measured")
     ] = None
     mood: Annotated[
         Literal["sad", "gay"] | None, Option("Mood", "Mood of it", default="the painter's")

@@ -52,29 +52,25 @@ class DomainSettings:
             words={"kmeans": "k-means", "leiden": "Leiden"},
         ),
     ] = "kmeans"
-    n_domains: Annotated[
-        int, Option("Domains", "Number of domains to find", ge=2, le=50, step=1)
-    ] = 6
+    n_domains: Annotated[int, Option("Domains", "Number of domains to find", (2, 50), step=1)] = 6
     resolution: Annotated[
         float | None,
         Option(
             "Resolution",
             "Resolution of Leiden; more for more domains",
-            ge=1e-4,
-            le=10_000,
+            (1e-4, 10_000),
             default="what gives the number of domains",
         ),
     ] = None
     n_components: Annotated[
-        int, Option("Components", "Principal components that are clustered", ge=1, le=500)
+        int, Option("Components", "Principal components that are clustered", (1, 500))
     ] = 20
     spatial_weight: Annotated[
         float,
         Option(
             "Smoothness",
             "Smoothness, from 0 (each tile by itself) to 1 (by its neighbors alone)",
-            ge=0,
-            le=1,
+            (0, 1),
             step=0.1,
         ),
     ] = 0.0
@@ -83,13 +79,12 @@ class DomainSettings:
         Option(
             "Only genes",
             "Least held-out correlation of the genes that count",
-            ge=-1,
-            le=1,
+            (-1, 1),
             step=0.05,
             default="all genes count",
         ),
     ] = 0.2
-    seed: Annotated[int, Option("Seed", "Seed of the random start", ge=0, le=2**32 - 1, step=1)] = 0
+    seed: Annotated[int, Option("Seed", "Seed of the random start", (0, 2**32 - 1), step=1)] = 0
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -73,10 +73,10 @@ class FigureSettings:
     percentiles: tuple[float, float] = (1, 99)
     colormap: "str | Colormap" = "magma"
     opacity: Annotated[
-        float, Option("Opacity", "Opacity of the heatmap over the slide", ge=0, le=1)
+        float, Option("Opacity", "Opacity of the heatmap over the slide", (0, 1))
     ] = 0.85
     smooth: Annotated[bool, Option("Smoothed", "Interpolate between tiles")] = False
-    dpi: Annotated[int, Option("Resolution", "Pixels per inch", ge=10, le=1200)] = 150
+    dpi: Annotated[int, Option("Resolution", "Pixels per inch", (10, 1200))] = 150
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -61,8 +61,7 @@ class PredictSettings:
         Option(
             "Pitch",
             "Distance between tiles; smaller is a finer heatmap and takes longer",
-            ge=1,
-            le=100_000,
+            (1, 100_000),
             unit="µm",
             step=1,
             default="as in training",
@@ -73,9 +72,7 @@ class PredictSettings:
     ] = None
     min_tissue: Annotated[
         float,
-        Option(
-            "Tissue", "Share of a tile that has to be tissue", ge=0, le=1, step=0.05, special="any"
-        ),
+        Option("Tissue", "Share of a tile that has to be tissue", (0, 1), step=0.05, special="any"),
     ] = 0.25
     tissue_only: Annotated[
         bool,
@@ -88,17 +85,12 @@ class PredictSettings:
     device: Annotated[str, DEVICE] = "auto"
     precision: Annotated[Precision, PRECISION] = "auto"
     batch_size: Annotated[
-        int | None,
-        Option("Batch", "Tiles in a step", ge=1, le=16_384, default="what suits the device"),
+        int | None, Option("Batch", "Tiles in a step", (1, 16_384), default="what suits the device")
     ] = None
     reader_threads: Annotated[
         int | None,
         Option(
-            "Readers",
-            "Threads that decode the slide",
-            ge=1,
-            le=256,
-            default="what suits the machine",
+            "Readers", "Threads that decode the slide", (1, 256), default="what suits the machine"
         ),
     ] = None
     order: Annotated[Order, Option("Order", "Order in which tiles are predicted")] = "raster"

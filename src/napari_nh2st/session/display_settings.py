@@ -26,7 +26,7 @@ class DisplaySettings:
         str, Option("Colors", "Colormap of the heatmap; those offered are perceptually uniform")
     ] = "magma"
     opacity: Annotated[
-        float, Option("Opacity", "Opacity of the heatmap over the slide", ge=0, le=1)
+        float, Option("Opacity", "Opacity of the heatmap over the slide", (0, 1))
     ] = 0.7
     smooth: Annotated[
         bool, Option("Smoothed", "Interpolate between tiles, instead of one square per tile")
@@ -34,21 +34,13 @@ class DisplaySettings:
     low_percentile: Annotated[
         float,
         Option(
-            "Low percentile",
-            "Percentile of the values that the colors begin at",
-            ge=0,
-            le=49,
-            step=1,
+            "Low percentile", "Percentile of the values that the colors begin at", (0, 49), step=1
         ),
     ] = PERCENTILES[0]
     high_percentile: Annotated[
         float,
         Option(
-            "High percentile",
-            "Percentile of the values that the colors end at",
-            ge=51,
-            le=100,
-            step=1,
+            "High percentile", "Percentile of the values that the colors end at", (51, 100), step=1
         ),
     ] = PERCENTILES[1]
     shared_limits: Annotated[

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -58,7 +59,7 @@ class PanelSettings:
         ),
     ] = "mean"
     n_genes: Annotated[
-        int, Option("Genes", "Number of genes; of a given list, all are taken", ge=1)
+        int, Option("Genes", "Number of genes; of a given list, all are taken", (1, inf))
     ] = 250
     genes: Annotated[tuple[str, ...], Option("Genes", "Genes to learn, in this order")] = ()
     leave_out_ribosomal: Annotated[

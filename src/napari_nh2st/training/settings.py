@@ -18,15 +18,8 @@ HeadStart = Literal["random", "ridge"]
 Validation = Literal["auto", "donor", "section", "none"]
 
 _SHAPES = (
-    "tile_px",
-    "dim",
-    "depth",
-    "heads",
-    "mlp_ratio",
-    "hidden",
-    "hypergraph_hidden",
-    "neighbors",
-    "hyperedge_others",
+    *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
+    *("neighbors", "hyperedge_others"),
 )
 
 
@@ -45,7 +38,8 @@ class AugmentationSettings:
         True
     )
     stain_jitter: Annotated[
-        float, Option("Stain jitter", "How much the stains vary, from 0 to below 1", ge=0, lt=1)
+        float,
+        Option("Stain jitter", "How much the stains vary, from 0 to below 1", (0, 1), below=True),
     ] = 0.15
 
     def __post_init__(self) -> None:
@@ -56,8 +50,8 @@ def _of_start(published: float) -> str:
     return f"the start model's, else {published:g}"
 
 
-def _shape(label: str, text: str, published: int, *, le: int = 65_536) -> Option:
-    return Option(label, text, ge=1, le=le, default=_of_start(published))
+def _shape(label: str, text: str, published: int, most: int = 65_536) -> Option:
+    return Option(label, text, (1, most), default=_of_start(published))
 
 
 @dataclass(frozen=True)
@@ -181,8 +175,7 @@ class TrainSettings:
         Option(
             "Epochs",
             "Largest number of epochs; training ends earlier when validation gets no better",
-            ge=1,
-            le=1_000_000,
+            (1, 1_000_000),
         ),
     ] = 200
     patience: Annotated[
@@ -190,15 +183,14 @@ class TrainSettings:
         Option(
             "Patience",
             "Epochs without a better validation after which training ends",
-            ge=1,
-            le=1_000_000,
+            (1, 1_000_000),
         ),
     ] = 20
     batch_size: Annotated[
-        int, Option("Batch", "Spots in a step; fewer need less memory", ge=2, le=65_536)
+        int, Option("Batch", "Spots in a step; fewer need less memory", (2, 65_536))
     ] = 64
     patch_spots: Annotated[
-        int, Option("Patch", "Neighboring spots that go into a batch together", ge=1, le=65_536)
+        int, Option("Patch", "Neighboring spots that go into a batch together", (1, 65_536))
     ] = 16
     validation: Annotated[
         Validation,
@@ -220,20 +212,18 @@ class TrainSettings:
     ] = ()
     device: Annotated[str, DEVICE] = "auto"
     devices: Annotated[
-        int,
-        Option("Devices", "GPUs of this machine to train on, or processes on a CPU", ge=1, le=1024),
+        int, Option("Devices", "GPUs of this machine to train on, or processes on a CPU", (1, 1024))
     ] = 1
     precision: Annotated[Precision, PRECISION] = "auto"
     seed: Annotated[
-        int, Option("Seed", "Seed of weights, validation split, batches and looks", ge=0, le=2**31)
+        int, Option("Seed", "Seed of weights, validation split, batches and looks", (0, 2**31))
     ] = 0
     checkpoint_minutes: Annotated[
         float,
         Option(
             "Checkpoint",
             "Time between two checkpoints: what a crash can cost",
-            ge=0,
-            le=1_000_000,
+            (0, 1_000_000),
             unit="min",
         ),
     ] = 2.0
@@ -242,26 +232,23 @@ class TrainSettings:
         Option(
             "Learning rate",
             "Learning rate of Adam",
+            (1e-9, 10),
             heading="Optimizer",
-            ge=1e-9,
-            le=10,
             default="2e-5 where the prediction head starts from ridge or a start model that knows "
             "half of the panel, else 5e-4",
             special="2e-5, or 5e-4 from random",
         ),
     ] = None
     weight_decay: Annotated[
-        float, Option("Weight decay", "Decoupled weight decay (AdamW); 0 is Adam", ge=0, le=10)
+        float, Option("Weight decay", "Decoupled weight decay (AdamW); 0 is Adam", (0, 10))
     ] = 0.0
     warm_up: Annotated[
         float,
-        Option("Warm-up", "Share of the steps during which the learning rate rises", ge=0, le=0.9),
+        Option("Warm-up", "Share of the steps during which the learning rate rises", (0, 0.9)),
     ] = 0.05
     gradient_clip: Annotated[
         float,
-        Option(
-            "Gradient clip", "Largest norm of the gradient; 0 for no bound", ge=0, le=1_000_000_000
-        ),
+        Option("Gradient clip", "Largest norm of the gradient; 0 for no bound", (0, 1_000_000_000)),
     ] = 1.0
     averaging: Annotated[
         float,
@@ -269,42 +256,36 @@ class TrainSettings:
             "Averaging",
             "Decay per step of a running mean of the weights, which is then what is kept; 0 for "
             "none",
-            ge=0,
-            le=0.99999,
+            (0, 0.99999),
         ),
     ] = 0.0
     query_weight: Annotated[
         float,
         Option(
-            "Query", "Weight of the contrastive loss of spots", heading="Losses", ge=0, le=1_000_000
+            "Query", "Weight of the contrastive loss of spots", (0, 1_000_000), heading="Losses"
         ),
     ] = 1.0
     neighbor_weight: Annotated[
-        float,
-        Option("Neighbor", "Weight of the contrastive loss of neighborhoods", ge=0, le=1_000_000),
+        float, Option("Neighbor", "Weight of the contrastive loss of neighborhoods", (0, 1_000_000))
     ] = 0.5
     mse_weight: Annotated[
         float | None,
         Option(
             "MSE",
             "Weight of the mean squared error",
-            ge=0,
-            le=1_000_000,
+            (0, 1_000_000),
             default="200 where the prediction head starts from ridge; where from a start model, "
             "that one's; else 1",
             special="start model's, 200, or 1",
         ),
     ] = None
     temperature: Annotated[
-        float, Option("Temperature", "Temperature of both contrastive losses", ge=1e-4, le=10_000)
+        float, Option("Temperature", "Temperature of both contrastive losses", (1e-4, 10_000))
     ] = 0.05
     off_diagonal: Annotated[
         float,
         Option(
-            "Off diagonal",
-            "Factor on the similarities of what does not belong together",
-            ge=0,
-            le=1,
+            "Off diagonal", "Factor on the similarities of what does not belong together", (0, 1)
         ),
     ] = 0.1
     augmentation: Annotated[
@@ -317,8 +298,7 @@ class TrainSettings:
             "Looks kept",
             "With a frozen encoder or its last stages: looks of each tile whose feature maps are "
             "kept",
-            ge=1,
-            le=64,
+            (1, 64),
         ),
     ] = 1
     tile_px: Annotated[
@@ -326,9 +306,8 @@ class TrainSettings:
         Option(
             "Tile",
             "Side of a tile, a multiple of 32",
+            (32, 2048),
             heading="Network",
-            ge=32,
-            le=2048,
             multiple_of=32,
             unit="px",
             default=_of_start(224),
@@ -339,22 +318,20 @@ class TrainSettings:
         Option(
             "Tile",
             "Resolution at which tiles are seen",
-            ge=0.02,
-            le=20,
+            (0.02, 20),
             unit="µm/px",
             default=_of_start(0.5),
         ),
     ] = None
     dim: Annotated[int | None, _shape("Features", "Features of a branch", 512)] = None
-    depth: Annotated[int | None, _shape("Depth", "Blocks of the cross-attention", 1, le=64)] = None
-    heads: Annotated[int | None, _shape("Heads", "Heads of the cross-attention", 8, le=256)] = None
+    depth: Annotated[int | None, _shape("Depth", "Blocks of the cross-attention", 1, 64)] = None
+    heads: Annotated[int | None, _shape("Heads", "Heads of the cross-attention", 8, 256)] = None
     mlp_ratio: Annotated[
         float | None,
         Option(
             "Feed-forward",
             "Width of the cross-attention's feed-forward layer, as a multiple of the features",
-            ge=0.01,
-            le=64,
+            (0.01, 64),
             default=_of_start(1),
         ),
     ] = None
@@ -364,14 +341,14 @@ class TrainSettings:
     ] = None
     neighbors: Annotated[
         int | None,
-        _shape("Neighbors", "Nearest spots in a neighborhood, beside the spot itself", 8, le=63),
+        _shape("Neighbors", "Nearest spots in a neighborhood, beside the spot itself", 8, 63),
     ] = None
     hyperedge_others: Annotated[
-        int | None, _shape("Hyperedge", "Most similar others in a hyperedge", 3, le=63)
+        int | None, _shape("Hyperedge", "Most similar others in a hyperedge", 3, 63)
     ] = None
     dropout: Annotated[
         float | None,
-        Option("Dropout", "Dropout in the cross-attention", ge=0, le=0.99, default=_of_start(0.5)),
+        Option("Dropout", "Dropout in the cross-attention", (0, 0.99), default=_of_start(0.5)),
     ] = None
 
     def __post_init__(self) -> None:

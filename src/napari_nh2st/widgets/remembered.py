@@ -4,8 +4,8 @@ The manifest declares it: ``scripts/write_options.py`` writes that part from :da
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Any
 
 from napari.settings import get_plugin_settings
 
@@ -20,71 +20,45 @@ from napari_nh2st.widgets.reliability import THRESHOLD
 _PLUGIN = "napari-nh2st"
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """Model that a dock predicts with."""
-
-    model: Annotated[
-        str | None,
-        Option(
-            "Model",
-            "Bundled name, folder, or Hugging Face owner/name@REVISION",
-            default="the bundled one",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class KeptResults:
-    """Results of the *Predict* dock that are kept on this machine."""
-
-    keep: Annotated[
-        bool,
-        Option(
-            "Keep results",
-            "Keep what was computed on this machine, so that it is never computed again",
-        ),
-    ] = True
-    keep_gb: Annotated[
-        float,
-        Option(
-            "Largest size of kept results",
-            "Beyond this, results that were not used for longest are deleted",
-            ge=0.1,
-            le=1000,
-            unit="GB",
-            step=1,
-        ),
-    ] = 4.0
-
-
-@dataclass(frozen=True)
-class ReliableGenes:
-    """Which genes the *Genes* dock shows as reliable."""
-
-    reliable_from: Annotated[
-        float,
-        Option(
-            "Reliable from",
-            "Held-out PCC from which a gene is reliable; others are greyed",
-            ge=-1,
-            le=1,
-            step=0.05,
-        ),
-    ] = THRESHOLD
-    only_reliable: Annotated[
-        bool,
-        Option("Only reliable", "Hide genes below that, and those of unknown reliability"),
-    ] = False
-
-
-@dataclass(frozen=True)
-class TrainingStart:
-    """Start of a training, where it is not a model."""
-
-    from_random: Annotated[
-        bool, Option("No start model", "Train a network with random weights")
-    ] = False
+_MODEL = Option(
+    "Model", "Bundled name, folder, or Hugging Face owner/name@REVISION", default="the bundled one"
+)
+MODEL = Setting("model", str, None, _MODEL, optional=True)
+KEEP = Setting(
+    "keep",
+    bool,
+    True,
+    Option(
+        "Keep results",
+        "Keep what was computed on this machine, so that it is never computed again",
+    ),
+)
+KEEP_GB = Setting(
+    "keep_gb",
+    float,
+    4.0,
+    Option(
+        "Largest size of kept results",
+        "Beyond this, results that were not used for longest are deleted",
+        (0.1, 1000),
+        unit="GB",
+        step=1,
+    ),
+)
+RELIABLE_FROM = Setting(
+    "reliable_from",
+    float,
+    THRESHOLD,
+    Option(
+        "Reliable from",
+        "Held-out PCC from which a gene is reliable; others are greyed",
+        (-1, 1),
+        step=0.05,
+    ),
+)
+_ONLY_RELIABLE = Option("Only reliable", "Hide genes below that, and those of unknown reliability")
+ONLY_RELIABLE = Setting("only_reliable", bool, False, _ONLY_RELIABLE)
+_FROM_RANDOM = Option("No start model", "Train a network with random weights")
 
 
 def _some(kind: Any, *names: str) -> tuple[Setting, ...]:
@@ -102,15 +76,16 @@ def _without_choice(name: str, otherwise: str) -> Setting:
 
 SECTIONS: Mapping[str, tuple[Setting, ...]] = {
     "predict": (
-        *_some(ModelChoice),
+        MODEL,
         *_some(PredictSettings, "device", "pitch_um", "min_tissue", "tissue_only", "any_stain"),
-        *_some(KeptResults),
+        KEEP,
+        KEEP_GB,
     ),
-    "compare": (*_some(ModelChoice), *_some(PredictSettings, "device")),
-    "genes": (*_some(ReliableGenes), *_some(DisplaySettings)),
+    "compare": (MODEL, *_some(PredictSettings, "device")),
+    "genes": (RELIABLE_FROM, ONLY_RELIABLE, *_some(DisplaySettings)),
     "train": (
         _without_choice("start", "the bundled one"),
-        *_some(TrainingStart),
+        Setting("from_random", bool, False, _FROM_RANDOM),
         _without_choice("encoder", "what fits the start"),
         *_some(TrainSettings, "context", "epochs", "validation", "device"),
     ),

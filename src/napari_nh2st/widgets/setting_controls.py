@@ -96,7 +96,8 @@ class NumberBox(QDoubleSpinBox):
         super().__init__()
         option = setting.option
         self._kind, self._optional = setting.kind, setting.optional
-        self.setRange(option.ge - option.step * self._optional, min(option.le, _MOST))
+        least, most = option.range
+        self.setRange(least - option.step * self._optional, min(most, _MOST))
         self.setDecimals(0 if self._kind is int else 1 if option.step >= 1 else 2)
         self.setSingleStep(option.step)
         self.setSuffix(f" {option.unit}" if option.unit else "")

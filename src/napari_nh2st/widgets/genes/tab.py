@@ -16,7 +16,6 @@ from napari_nh2st.analysis import match_genes
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
-from napari_nh2st.options import settings_of
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.widgets.background import Background
@@ -32,7 +31,7 @@ from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.prediction_export import PredictionExport
 from napari_nh2st.widgets.reliability import badge_text
-from napari_nh2st.widgets.remembered import ReliableGenes
+from napari_nh2st.widgets.remembered import ONLY_RELIABLE, RELIABLE_FROM
 from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
@@ -74,9 +73,8 @@ class GenesTab(QScrollArea):
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Part of a gene's name, or names of genes; Enter shows the first")
         self.search_note = PlainLabel(wrap=True, tip="Names that the panel does not have")
-        reliable = settings_of(ReliableGenes)
-        self.threshold = control_for(reliable["reliable_from"])
-        self.only_reliable = control_for(reliable["only_reliable"])
+        self.threshold = control_for(RELIABLE_FROM)
+        self.only_reliable = control_for(ONLY_RELIABLE)
         self.table = GeneTable()
         self.table.setMinimumHeight(_MIN_TABLE_HEIGHT)
         self.pins = PinsPanel(session, self.table, connections)

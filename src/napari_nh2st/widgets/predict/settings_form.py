@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.options import settings_of
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.remembered import KeptResults, remembered_values, restored_values
+from napari_nh2st.widgets.remembered import KEEP, KEEP_GB, remembered_values, restored_values
 from napari_nh2st.widgets.settings_form import SettingsForm
 
 _OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain", "device")
@@ -45,7 +44,7 @@ class PredictSettingsForm(SettingsForm):
         self.add_rows(PredictSettings, _OFFERED[:-1], own)
         self.add_rows(PredictSettings, _OFFERED[-1:], own)
         kept = QHBoxLayout()
-        for setting in settings_of(KeptResults).values():
+        for setting in (KEEP, KEEP_GB):
             kept.addWidget(self.add_control(setting))
         self.form.addRow("", kept)
         self.form.addRow(self.forget)
