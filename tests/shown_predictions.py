@@ -1,7 +1,6 @@
 """A slide and its prediction in a viewer model, as widgets find them."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.current_prediction import CurrentPrediction
 
 
 @dataclass
@@ -26,12 +24,6 @@ class Shown:
     slide_layer: Image
     prediction: AnnData
     heatmap: Heatmap
-
-    @cached_property
-    def current(self) -> CurrentPrediction:
-        current = CurrentPrediction(self.viewer)
-        current.follow()
-        return current
 
 
 def show_prediction(
