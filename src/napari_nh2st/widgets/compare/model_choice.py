@@ -6,15 +6,14 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton
 
-from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.model.sources import bundled_models, is_hub_id
+from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.prediction.schema import notes
 from napari_nh2st.session import Session
 from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.remembered import Remembered
+from napari_nh2st.widgets.remembered import Remembered, restored_values
 
 
 class ModelChoice:
@@ -85,16 +84,11 @@ class ModelChoice:
         self._is_remembering = True
 
     def _restore(self, remembered: bool = True) -> None:
-        def get(name: str, default: str) -> str:
-            return str(self._remembered.get(name, default)) if remembered else default
-
-        bundled = next(iter(bundled_models()), "")
+        get = self._remembered.get if remembered else lambda _key, default: default
+        kept = restored_values("compare", get)
         self._is_remembering = False
-        self.model.choose(get("model", bundled) or bundled)
-        # A folder may not be there any more.
-        if self.model.config is None and bundled and not is_hub_id(self.model.text):
-            self.model.choose(bundled)
-        self.device.show_value(get("device", PredictSettings().device))
+        self.model.restore(kept["model"] or "")
+        self.device.show_value(kept["device"])
         self._is_remembering = True
 
     def _on_device(self, device: str) -> None:
@@ -102,9 +96,9 @@ class ModelChoice:
             self._remembered.set(device=device)
 
     def _on_model(self, config: Any) -> None:
-        # A name that is still being typed is that of no model.
-        if self._is_remembering and (config is not None or is_hub_id(self.model.text)):
-            self._remembered.set(model=self.model.text)
+        name = self.model.to_remember
+        if self._is_remembering and name is not None:
+            self._remembered.set(model=name)
         if config is not None:
             self.chosen.emit(config)
 
