@@ -1,4 +1,4 @@
-"""napari's way to open slides, exported predictions and measured spots."""
+"""Reader of slides, exported predictions and measured spots, for napari."""
 
 import os
 from collections.abc import Callable, Sequence

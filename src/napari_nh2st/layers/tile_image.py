@@ -1,4 +1,4 @@
-"""An image layer with one value per tile: its values and limits change, nothing else does."""
+"""Image layer with one value per tile: its values and limits change, nothing else does."""
 
 from collections.abc import Callable
 from contextlib import nullcontext

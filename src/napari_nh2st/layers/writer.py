@@ -1,4 +1,4 @@
-"""napari's way to save predictions."""
+"""Writer of predictions, for napari."""
 
 from typing import Any
 

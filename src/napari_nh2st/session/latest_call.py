@@ -1,4 +1,4 @@
-"""Calls in a thread that the viewer does not wait for: of those that wait, the latest is made."""
+"""Calls in a thread: of those that wait, the latest is made."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A figure of what is shown: the gene, its contrast, colors and opacity as in the viewer."""
+"""Figure of what is shown: the gene, its contrast, colors and opacity as in the viewer."""
 
 from collections.abc import Iterable
 

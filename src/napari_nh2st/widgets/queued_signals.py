@@ -1,4 +1,4 @@
-"""Delivery of signals that other threads have emitted for the viewer's thread."""
+"""Delivery, in the viewer's thread, of signals that other threads have emitted."""
 
 from typing import Any
 

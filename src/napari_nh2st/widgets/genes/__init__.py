@@ -1,1 +1,1 @@
-"""The *Genes* dock: the table of genes, and the layers that show them."""
+"""*Genes* dock: table of genes, pinned genes, signatures and display; tiles, domains, regions."""

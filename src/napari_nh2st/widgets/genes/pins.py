@@ -1,4 +1,4 @@
-"""The pinned genes and the composite: buttons, and a list with the colors."""
+"""Pinned genes and composite: buttons, and a list with the colors."""
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (

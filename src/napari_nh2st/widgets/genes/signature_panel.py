@@ -1,4 +1,4 @@
-"""A signature's genes: pasted, or from a GMT file; found in the panel; shown as a layer."""
+"""Signature: its genes, pasted or from a GMT file, and its layer."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The *Genes* tab: a prediction's genes to search, show, pin, score and draw."""
+"""*Genes* tab: a prediction's genes to search, show, pin, score and draw."""
 
 import pandas as pd
 from anndata import AnnData

@@ -1,4 +1,4 @@
-"""The *Genes* dock: the genes of a prediction, and what can be asked of them."""
+"""*Genes* dock: the genes, tiles, domains and regions of a prediction."""
 
 import contextlib
 from collections.abc import Callable
