@@ -53,7 +53,7 @@ def curves_figure(
     text
         Colour of its words and axes, for example ``"#f0f1f2"``.
     dpi
-        How large a point is.
+        Dots per inch: the size of texts and lines.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

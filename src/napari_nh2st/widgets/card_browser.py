@@ -1,4 +1,4 @@
-"""The card of a model, rendered without anything that it might refer to."""
+"""Browser of a model card, which loads nothing that the card refers to."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A part of a dock that is folded away, with an arrow that is seen in every theme."""
+"""Collapsible part of a dock, with an arrow that is seen in every theme."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class Folded(QCollapsible):
     content
         Is folded away.
     tip
-        What is in there.
+        Tooltip: what it holds.
     """
 
     def __init__(self, title: str, content: QWidget, tip: str) -> None:

@@ -68,7 +68,7 @@ class FrameModel(QAbstractTableModel):
     Attributes
     ----------
     table
-        What is shown, in the order shown.
+        The rows, in the order shown.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class FrameModel(QAbstractTableModel):
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column, equal values as they were given, empty places last; -1 for no column.
 
-        What is selected stays selected.
+        Selected rows stay selected.
         """
         self.layoutAboutToBeChanged.emit()
         before, former = self.persistentIndexList(), self._places
@@ -236,7 +236,7 @@ class FrameFilter(QSortFilterProxyModel):
     Parameters
     ----------
     model
-        Whose rows.
+        The rows.
     """
 
     def __init__(self, model: FrameModel, parent: QObject | None = None) -> None:

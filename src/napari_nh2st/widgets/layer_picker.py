@@ -24,7 +24,7 @@ class LayerPicker(QComboBox):
     accepts
         Whether a layer is of the kind.
     first
-        What is offered before the layers: values by their texts, as ``{"whole slide": WHOLE}``.
+        Values offered before the layers, by their texts, as ``{"whole slide": WHOLE}``.
     follow_selection
         Whether a layer that becomes the active one is picked, and without a choice the last layer.
 

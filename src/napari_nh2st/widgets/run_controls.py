@@ -23,7 +23,7 @@ class RunControls(QWidget):
     bar
         Without a number while nothing is known of the total, empty while nothing runs.
     status
-        How it goes, or how it ended; can be selected to be copied.
+        Status in words; can be selected to be copied.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The genes to predict: typed with completion from the model's panel."""
+"""Field for the genes to predict, with completion from the model's panel."""
 
 import html
 from collections.abc import Sequence

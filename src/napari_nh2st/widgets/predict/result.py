@@ -34,7 +34,7 @@ class PredictionResult(QWidget):
     gene
         The gene that the heatmap shows; best first.
     open_genes, export
-        What else there is.
+        Opens the Genes dock; writes the prediction.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One run of a prediction in a child process, and the viewer's copy of what it computes."""
+"""Job of a prediction in a child process, and the viewer's copy of its values."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Run of a prediction: what comes of it fills a heatmap, and how far it is stands in the dock."""
+"""Runner of predictions: fills a heatmap with the values, and the dock with the progress."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -60,7 +60,7 @@ class PredictWidget(Dock):
     slide, image, facts
         The slide, its image where its file has several, and what is known of it.
     model, region, settings
-        What is predicted, where, and how.
+        Model, region and settings of the next run.
     run, cancel, bar, status
         Controls of the run.
     result

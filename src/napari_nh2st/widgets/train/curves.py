@@ -24,7 +24,7 @@ class TrainCurves(PlainLabel):
     Attributes
     ----------
     epochs
-        What is shown, or soon is.
+        The epochs shown, or soon to be.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ class TrainingProgress(QWidget):
     controls
         Buttons, bar and status line.
     notes
-        What to know about the training and its numbers; hidden while there is nothing.
+        Notices on the training and its numbers; hidden while there is none.
     curves, scores
         Curves of the epochs, and scores of the held-out sections before and after.
     epochs

@@ -1,4 +1,4 @@
-"""All that is to be said of one section of the table, below it, and the button that mends it."""
+"""Details of one section below the table, and the button that corrects its positions."""
 
 import re
 
@@ -19,11 +19,11 @@ class RowDetails(QWidget):
     Attributes
     ----------
     text
-        What is said.
+        Sentences on the section.
     fix
         Does what is proposed.
     parts
-        Which part of the ST's file it is, where that holds several.
+        Choice of the part of the ST's file, where that holds several.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -1,4 +1,4 @@
-"""One training in a child process, as the viewer holds it."""
+"""Job of a training in a child process."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class TrainingRun(StoppableJob):
     jobs
         Runs it, in a process that ends with it: this gives the GPU's memory back.
     record
-        What is asked for.
+        Sections, settings and name of the training.
     folder
         Gets the run.
     """

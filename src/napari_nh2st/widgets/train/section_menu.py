@@ -1,4 +1,4 @@
-"""The menu of a row of the sections table."""
+"""Menu of a row of the sections table."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The sections table of *Train*: add, drop, edit, check, remove, undo, load and save."""
+"""Sections table of the *Train* dock: add, drop, edit, check, remove, undo, load and save."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +67,7 @@ class SectionsTable(QWidget):
     view, model
         The table.
     details
-        What is to be said of the selected section, or of the first with a problem.
+        Sentences on the selected section, or on the first with a problem.
     add, from_layers, load, save, remove, undo
         The buttons below.
     changed

@@ -1,4 +1,4 @@
-"""The sections as Qt shows and edits them: one row each, with how it stands."""
+"""Model of the sections table: one row each, with the state of its check."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -75,9 +75,9 @@ class SectionsModel(FrameModel):
     Parameters
     ----------
     rows
-        What is shown and edited.
+        The sections to show and edit.
     checks
-        What was found of them.
+        Checks of their files.
     selected
         Gives the numbers of the selected rows: what is typed into one goes to all of them.
 
