@@ -82,3 +82,14 @@ def mean_colour(monkeypatch: pytest.MonkeyPatch) -> "type[MeanColour]":
     monkeypatch.setitem(ARCHITECTURES, "mean-colour", MEAN_COLOUR)
     monkeypatch.setattr(MeanColour, "encoded", 0)
     return MeanColour
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model, saved."""
+    from napari_nh2st.model.folder import save_model_folder
+    from small_models import small_model
+
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model_folder(small_model(), folder)
+    return folder

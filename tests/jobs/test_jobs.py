@@ -25,7 +25,6 @@ from napari_nh2st.jobs.messages import Run, Stop
 from napari_nh2st.jobs.prediction import Ended, Values, load
 from napari_nh2st.model import load_model
 from napari_nh2st.model.architectures import ARCHITECTURES
-from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.record import RunRecord
@@ -33,14 +32,6 @@ from napari_nh2st.widgets.child_jobs import StoppableJob
 from napari_nh2st.widgets.predict.run import PredictionRun
 from napari_nh2st.widgets.train.run import TrainingRun
 from process_jobs import OnlyHere
-from small_models import small_model
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_model_folder(small_model(), folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,7 @@ from napari_nh2st.session import Session
 from napari_nh2st.session import session as session_module
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.signatures import Signature, symmetric_limits
-from viewers import VIEWERS
 from waiting import wait_until
-
-
-@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
-def viewer(request: pytest.FixtureRequest) -> ViewerModel:
-    made: ViewerModel = request.param()
-    return made
 
 
 @pytest.fixture

@@ -19,13 +19,6 @@ from napari_nh2st.session.measured_section import MeasuredSection
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots.measured import read_measured, target_of
 from small_configs import PANEL
-from viewers import VIEWERS
-
-
-@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
-def viewer(request: pytest.FixtureRequest) -> ViewerModel:
-    made: ViewerModel = request.param()
-    return made
 
 
 @pytest.fixture

@@ -19,12 +19,6 @@ from napari_nh2st.session import Session
 from viewers import VIEWERS
 
 
-@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
-def viewer(request: pytest.FixtureRequest) -> ViewerModel:
-    made: ViewerModel = request.param()
-    return made
-
-
 def test_whoever_hears_of_the_layer_first_finds_the_same_heatmap() -> None:
     viewer = ViewerModel()
     found: list[Heatmap | None] = []

@@ -13,7 +13,6 @@ from napari_nh2st.layers.domains import shows_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.session import Session
 from napari_nh2st.session.signatures import Signature
-from viewers import VIEWERS
 from waiting import wait_until
 
 SIGNATURE = Signature("HER2", ("ERBB2", "GRB7"), listed=2)
@@ -23,12 +22,6 @@ def prediction_of_slide() -> AnnData:
     prediction = gene_prediction()
     prediction.uns["nh2st"]["slide"] = {"name": "C6.tif", "fingerprint": "a"}
     return prediction
-
-
-@pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
-def viewer(request: pytest.FixtureRequest) -> ViewerModel:
-    made: ViewerModel = request.param()
-    return made
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Fixtures shared by the tests of widgets."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,14 +30,3 @@ def messages() -> Iterator[dict[str, list[str]]]:
     notification_manager.notification_ready.connect(note)
     yield shown
     notification_manager.notification_ready.disconnect(note)
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model, saved."""
-    from napari_nh2st.model.folder import save_model_folder
-    from small_models import small_model
-
-    folder = tmp_path_factory.mktemp("models") / "small"
-    save_model_folder(small_model(), folder)
-    return folder

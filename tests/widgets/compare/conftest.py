@@ -12,8 +12,6 @@ from compared_sections import DrawnSection, write_model, write_section
 from local_jobs import LocalJobs
 from napari_nh2st.jobs import child
 from napari_nh2st.widgets import child_jobs
-from napari_nh2st.widgets.compare import measured_controls
-from napari_nh2st.widgets.compare import widget as compare_module
 from napari_nh2st.widgets.compare.widget import CompareWidget
 
 
@@ -26,15 +24,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def section(tmp_path: Path) -> DrawnSection:
     return write_section(tmp_path)
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
-    for kind, texts in shown.items():
-        for module in (compare_module, measured_controls):
-            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
-    return shown
 
 
 @pytest.fixture

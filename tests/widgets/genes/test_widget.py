@@ -24,22 +24,11 @@ from napari_nh2st.session import Session
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets import remembered
-from napari_nh2st.widgets.genes import pins as gene_pins
-from napari_nh2st.widgets.genes import signature_panel as gene_signature_panel
 from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.reliability import GREYED
 from viewers import VIEWERS
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "warning": [], "info": []}
-    for kind, texts in shown.items():
-        for module in (gene_pins, gene_signature_panel, gene_tab):
-            monkeypatch.setattr(module, f"show_{kind}", texts.append, raising=False)
-    return shown
 
 
 @pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)

@@ -33,7 +33,6 @@ from napari_nh2st.training.record import LAST, RunRecord
 from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.train import model_place
-from napari_nh2st.widgets.train import widget as train_module
 from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
 from small_configs import PANEL
@@ -80,14 +79,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Section, ...]:
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> str:
     return start_model(tmp_path_factory.mktemp("models") / "start")
-
-
-@pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    shown: dict[str, list[str]] = {"error": [], "info": []}
-    for kind, texts in shown.items():
-        monkeypatch.setattr(train_module, f"show_{kind}", texts.append)
-    return shown
 
 
 @pytest.fixture
