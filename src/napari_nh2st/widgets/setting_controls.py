@@ -30,7 +30,7 @@ class Control(Protocol):
     changed: SignalInstance
 
     def value(self) -> Any:
-        """What is chosen; raises InputError for what is no such value."""
+        """The chosen value; raises InputError for a text that is none."""
 
     def show_value(self, value: Any) -> None:
         """Show a value."""
@@ -210,7 +210,7 @@ class FileLine(QWidget):
         self.line.setText(value or "")
 
     def setToolTip(self, text: str | None) -> None:  # Qt's name
-        """Say it over the line as well, which Qt asks first."""
+        """Set it on the line as well, which Qt asks first."""
         super().setToolTip(text)
         self.line.setToolTip(text)
 

@@ -31,7 +31,7 @@ class PredictSettingsForm(SettingsForm):
     keep, keep_gb, forget
         Whether results are kept, how many at most, and what deletes them.
     reset
-        For whoever remembers the settings.
+        Button to bring the defaults back; the dock, which remembers the settings, connects it.
     """
 
     def __init__(self, device: DevicePicker, parent: QWidget | None = None) -> None:

@@ -33,7 +33,7 @@ class TrainSettingsForm(SettingsForm):
     Parameters
     ----------
     device
-        Where devices are chosen.
+        Picker of the device.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class TrainSettingsForm(SettingsForm):
         :class:`~napari_nh2st.training.AugmentationSettings` and
         :class:`~napari_nh2st.spots.PanelSettings` among them.
     trust_positions
-        For reading the sections.
+        Whether sections are read with spots that seem turned or mirrored.
     reset
         Brings the defaults back.
     """
@@ -81,7 +81,9 @@ class TrainSettingsForm(SettingsForm):
             "Take spots as they lie even where the tissue says that they are turned or mirrored"
         )
         self.reset = QPushButton("Defaults")
-        self.reset.setToolTip("All settings as they were at first; forget those that were kept")
+        self.reset.setToolTip(
+            "All settings as they were at first; those that are remembered are forgotten"
+        )
         self._lay_out()
         self.context, self.epochs = self.controls["context"], self.controls["epochs"]
         self.more = self._rest.controls
