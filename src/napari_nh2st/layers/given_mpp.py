@@ -1,4 +1,4 @@
-"""The µm/px given by hand: kept with the slide's layer, set on it, and taken back."""
+"""µm/px given by hand: kept with the slide's layer, set on it, and taken back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Mpp = tuple[float, float] | None
 
 
 class MppNews:
-    """Tells all docks what is given in one of them.
+    """Signal that all docks connect to, since µm/px is given in one of them.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def shown_mpp(layer: Image, slide: Slide | None) -> float:
 
 
 def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float) -> None:
-    """Keep a µm/px with a slide's layer, set it on that, and tell all docks.
+    """Keep a µm/px with a slide's layer, set it on that, and emit it to all docks.
 
     What lies on the slide and the camera move along. A layer that the user has scaled otherwise,
     to align it with something, is left as it is.

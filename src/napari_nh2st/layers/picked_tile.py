@@ -1,4 +1,4 @@
-"""The frames around what the model sees of a tile, and around its neighborhood."""
+"""Frames around what the model sees of a tile, and around its neighborhood."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ _MOST = 50
 
 
 class ModelNews:
-    """Tells every widget that lists models of a new one.
+    """Signal of a new model, for whatever lists models.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ def known_models() -> list[str]:
 
 
 def remember_model(folder: Path) -> None:
-    """Keep a model folder for :func:`known_models`, and tell of it."""
+    """Keep a model folder for :func:`known_models`, and emit ``model_added``."""
     _keep("models", folder)
     model_news.model_added.emit(str(folder.absolute()))
 

@@ -44,7 +44,7 @@ class DomainsPanel(QWidget):
     session
         Its current prediction is grouped.
     connections
-        Of the dock.
+        Connections of the dock.
     parent
         Parent widget.
 

@@ -1,1 +1,1 @@
-"""The *Regions* tab: what the prediction says of drawn polygons."""
+"""The *Regions* tab: genes in drawn polygons, and between two of them."""

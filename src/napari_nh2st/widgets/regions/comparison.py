@@ -198,9 +198,9 @@ def offer(box: QComboBox, names: list[str], other_than: str | None = None) -> No
     Parameters
     ----------
     box
-        Says nothing of it.
+        Gets the names; emits nothing.
     names
-        In their order.
+        Names, in the order shown.
     other_than
         Where nothing else was chosen, the first that is not this one.
     """

@@ -64,7 +64,7 @@ class RegionsPanel(QWidget):
     session
         Its current prediction is measured.
     connections
-        Of the dock.
+        Connections of the dock.
     parent
         Parent widget.
 

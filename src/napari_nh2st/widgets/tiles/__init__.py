@@ -1,1 +1,1 @@
-"""The *Tile* tab: what is known of the tile that was clicked."""
+"""The *Tile* tab: genes, neighborhood and pictures of the tile that was clicked."""

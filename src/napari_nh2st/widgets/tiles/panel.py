@@ -61,7 +61,7 @@ class TilePanel(QWidget):
     session
         A tile of its current prediction is picked.
     connections
-        Of the dock.
+        Connections of the dock.
     parent
         Parent widget.
 
