@@ -1,6 +1,7 @@
 """Two kinds of values side by side, each on the slide."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from napari.layers import Image, Layer, Points
 
@@ -66,7 +67,7 @@ class SideBySide:
         self._shown = [self.slide_layer, left, self.copy, right]
         others = [layer for layer in layers if layer not in self._shown]
         _show({layer: layer in self._shown for layer in layers})
-        _arrange(self._session.viewer, [*self._shown, *others])
+        arrange(self._session.viewer, [*self._shown, *others])
         self._set_grid(True, 2, (1, 2))
         self._session.viewer.reset_view(reset_camera_angle=False)
 
@@ -77,7 +78,7 @@ class SideBySide:
             return
         self._shown[3] = right
         others = [layer for layer in self._session.viewer.layers if layer not in self._shown]
-        _arrange(self._session.viewer, [*self._shown, *others])
+        arrange(self._session.viewer, [*self._shown, *others])
         _show({former: False, right: True})
 
     def follow_slide(self) -> None:
@@ -90,7 +91,7 @@ class SideBySide:
         if self.copy in layers:
             layers.remove(self.copy)
         known = [layer for layer in self._order if layer in layers]
-        _arrange(self._session.viewer, [*known, *(layer for layer in layers if layer not in known)])
+        arrange(self._session.viewer, [*known, *(layer for layer in layers if layer not in known)])
         _show({layer: shown for layer, shown in self._visible.items() if layer in layers})
         self._set_grid(*self._former_grid)
         self._camera.center, self._camera.zoom = self._former_view
@@ -108,8 +109,17 @@ def _show(visible: dict[Layer, bool]) -> None:
             layer.visible = wanted
 
 
-def _arrange(viewer: "ViewerModel", order: list[Any]) -> None:
-    """Bring the viewer's layers into an order, in one move."""
-    now = [viewer.layers.index(layer) for layer in order]
-    if now != sorted(now):
-        viewer.layers.move_multiple(now, 0)
+def arrange(viewer: "ViewerModel", order: Sequence[Layer]) -> None:
+    """Bring all of the viewer's layers into an order; they are drawn once.
+
+    napari's own ``move_multiple`` fails for some orders of five layers and more.
+    """
+    layers = viewer.layers
+    if list(layers) == list(order):
+        return
+    with layers.events.reordered.blocker():
+        for place, layer in enumerate(order):
+            now = layers.index(layer)
+            if now != place:
+                layers.move(now, place)
+    layers.events.reordered(value=layers)
