@@ -1,4 +1,4 @@
-"""What the docks remember from one session to the next, in napari's plugin settings.
+"""Settings that the docks remember from one session to the next, by napari's plugin settings.
 
 The manifest declares it: ``scripts/write_options.py`` writes that part from :data:`SECTIONS`.
 """
