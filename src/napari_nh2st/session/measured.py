@@ -166,7 +166,8 @@ class MeasuredSections:
             self.changed.emit()
 
     def _slide_layer_of(self, section: MeasuredSection) -> Image | None:
-        layers = self._session.viewer.layers
+        """The slide's layer in the viewer; the last of several, which a file brings along."""
+        layers = reversed(self._session.viewer.layers)
         return next((each for each in layers if is_of_slide(each, section.slide)), None)
 
     def _on_inserted(self, event: Any) -> None:

@@ -56,6 +56,7 @@ def test_a_comparison_that_is_opened_is_shown_at_once_beside_other_st(
         getattr(viewer, f"add_{kind}")(data, **attributes)
     qtbot.waitUntil(lambda: done.compared is not None, timeout=30_000)
     opened = done.section
+    assert opened.slide_layer == viewer.layers["S1 [1]"], "the file's own"
     assert done.view.summary.text() == summary
     assert done.view.scatter.isVisibleTo(done)
     assert measured in viewer.layers
