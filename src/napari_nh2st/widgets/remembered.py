@@ -1,6 +1,6 @@
 """Settings that the docks remember from one session to the next, by napari's plugin settings.
 
-The manifest declares it: ``scripts/write_options.py`` writes that part from :data:`SECTIONS`.
+The manifest declares them: ``scripts/write_options.py`` writes that part from :data:`SECTIONS`.
 """
 
 from collections.abc import Callable, Mapping
