@@ -1,14 +1,11 @@
 """The sections table of Train: what is added, dropped, typed, checked and taken back."""
 
-import gzip
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pytest
-import zarr
 from anndata import read_h5ad
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
@@ -27,9 +24,8 @@ from napari_nh2st.layers.keys import (
 )
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, section_check, write_sections
-from napari_nh2st.spots.file_kinds import kind_of
 from napari_nh2st.spots.section_check import Found, Measured
-from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows, row_of, short_name
+from napari_nh2st.training.section_rows import ROLES, row_of
 from napari_nh2st.widgets.train import section_checks
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections import SectionsTable
@@ -85,139 +81,6 @@ def drop(table: SectionsTable, *paths: Path) -> None:
     )
     table.view.dropEvent(event)
     assert event.isAccepted()
-
-
-# --- files ---
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "kind"),
-    [
-        ("a.yaml", "", "sections"),
-        ("a.csv", "section_id,donor_id,slide,expression\n", "sections"),
-        ("a.csv", "donor_id;section_id;slide;expression\n", "sections"),
-        ("a_selection.tsv", "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n", "positions"),
-        ("a.tsv", "\tERBB2\tCD74\n10x12\t3\t4\n", "ST"),
-        ("a.tsv.gz", "\tERBB2\n10x12\t3\n", "ST"),
-        ("a.h5ad", "", "ST"),
-        ("filtered_feature_bc_matrix.h5", "", "ST"),
-        ("a.svs", "", "slide"),
-        ("a.jpg", "", "slide"),
-        ("a.csv", "x" * 200_000, "ST"),
-    ],
-)
-def test_what_a_file_holds_is_told_by_its_name_and_first_line(
-    tmp_path: Path, name: str, content: str, kind: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
-    assert kind_of(path) == kind
-
-
-def test_a_table_that_cannot_be_unpacked_is_left_to_its_reader(tmp_path: Path) -> None:
-    damaged = bytearray(gzip.compress(np.random.default_rng(0).bytes(80_000)))
-    damaged[12:60] = b"\xff" * 48
-    (tmp_path / "a.tsv.gz").write_bytes(damaged)
-    assert kind_of(tmp_path / "a.tsv.gz") == "ST"
-
-
-@pytest.mark.parametrize(
-    ("attributes", "kind"),
-    [
-        ({"encoding-type": "anndata"}, "ST"),
-        ({"spatialdata_attrs": {}}, "ST"),
-        ({"multiscales": []}, "slide"),
-    ],
-)
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_stores_of_spots_are_told_from_pictures(
-    tmp_path: Path, attributes: dict[str, Any], kind: str, zarr_format: Literal[2, 3]
-) -> None:
-    zarr.create_group(tmp_path / "a.zarr", attributes=attributes, zarr_format=zarr_format)
-    assert kind_of(tmp_path / "a.zarr") == kind
-
-
-def test_a_folder_of_space_ranger_is_spots_and_a_damaged_store_is_no_crash(tmp_path: Path) -> None:
-    (tmp_path / "outs" / "spatial").mkdir(parents=True)
-    assert kind_of(tmp_path / "outs") == "ST"
-    for name, text in ((".zattrs", "[]"), ("zarr.json", '{"attributes": null}')):
-        (tmp_path / "a.zarr").mkdir(exist_ok=True)
-        (tmp_path / "a.zarr" / name).write_text(text)
-        assert kind_of(tmp_path / "a.zarr") == "slide"
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("images/C6.jpg", "C6"),
-        ("C6_selection.tsv", "C6"),
-        ("HE_C6.tif", "C6"),
-        ("ut_C6_stdata_filtered.tsv.gz", "ut-C6-filtered"),
-        ("alignment_table_MOB1.tsv", "MOB1"),
-        ("P1/outs", "P1"),
-        ("spots.h5ad", "spots"),
-    ],
-)
-def test_a_section_is_named_after_its_file(path: str, name: str) -> None:
-    assert short_name(Path(path)) == name
-
-
-# --- rows ---
-
-
-def test_files_find_the_row_that_is_named_like_them_whatever_their_order() -> None:
-    rows = SectionRows()
-    rows.add_slide(Path("C5.jpg"))
-    rows.add_slide(Path("C6.jpg"))
-    rows.add_expression(Path("C6.tsv.gz"))
-    rows.add_positions(Path("C5_selection.tsv"))
-    rows.add_positions(Path("C6_selection.tsv"))
-    rows.add_expression(Path("C5.tsv.gz"))
-    assert rows.all == tuple(
-        SectionRow(
-            "train", c, "", Path(f"{c}.jpg"), Path(f"{c}.tsv.gz"), Path(f"{c}_selection.tsv")
-        )
-        for c in ("C5", "C6")
-    )
-
-
-def test_a_file_that_is_named_like_no_row_fills_the_first_that_lacks_it() -> None:
-    rows = SectionRows()
-    rows.add_slide(Path("left.svs"))
-    rows.add_slide(Path("right.svs"))
-    rows.add_expression(Path("quite-another.h5ad"))
-    assert [row.expression for row in rows.all] == [Path("quite-another.h5ad"), None]
-
-
-def test_a_second_slide_of_a_name_gets_a_name_of_its_own() -> None:
-    rows = SectionRows()
-    rows.add_slide(Path("a/C6.jpg"))
-    rows.add_slide(Path("b/C6.jpg"))
-    rows.add_slide(Path("b/C6.tif"))
-    assert [row.name for row in rows.all] == ["C6", "b-C6", "b-C6-2"]
-    rows = SectionRows()
-    for patient in ("P1", "P2"):
-        rows.add_expression(Path(patient) / "C6" / "outs")
-    assert [row.name for row in rows.all] == ["C6", "P2-C6"]
-
-
-@pytest.mark.parametrize(("slide", "spots"), [("C6.tif", "C6.h5ad"), ("image.tif", "counts.h5ad")])
-def test_of_files_named_alike_those_of_one_folder_belong_together(slide: str, spots: str) -> None:
-    rows = SectionRows()
-    for patient in ("P1", "P2"):
-        rows.add_slide(Path("study") / patient / slide)
-    for patient in ("P2", "P1"):
-        rows.add_expression(Path("study") / patient / spots)
-    for row in rows.all:
-        assert row.slide is not None
-        assert row.expression == row.slide.parent / spots
-
-
-def test_a_row_says_what_it_lacks() -> None:
-    assert SectionRow().missing == ("slide", "ST", "name", "donor")
-    row = SectionRow("train", "C6", "C", Path("C6.jpg"), Path("C6.tsv"))
-    assert row.missing == ("positions",)
-    assert row.section is None
 
 
 # --- the table ---
