@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from anndata import AnnData
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Shapes
 
 from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.layers.heatmap import Heatmap
@@ -50,3 +51,14 @@ PLACES: dict[str, dict[str, Any]] = {
     "turned": {"scale": (0.5, 0.5), "translate": (-30, 700), "rotate": 30},
     "sheared": {"affine": [[0.9, 0.2, 5], [-0.1, 1.1, -8], [0, 0, 1]]},
 }
+
+
+def draw(shown: Shown, *polygons: np.ndarray, **attributes: Any) -> Shapes:
+    """A Shapes layer whose shapes have these corners in full-resolution pixels of the slide."""
+    corners = [
+        # A slide's pixel k covers [k, k + 1); napari centers it on k.
+        np.array([shown.slide_layer.data_to_world(point - 0.5) for point in polygon])
+        for polygon in polygons
+    ]
+    attributes = {"shape_type": "polygon", "units": shown.slide_layer.units} | attributes
+    return shown.viewer.add_shapes(corners, **attributes)
