@@ -464,6 +464,21 @@ def test_what_a_run_stopped_within_an_epoch_keeps_is_told_as_it_is(
     assert "The weights as they were in epoch 1 are in " in result.err
 
 
+def test_a_stopped_fine_tune_names_no_test_that_is_not_there(
+    nh2st: Nh2st, study: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(monkeypatch, 0, signal.SIGINT)
+    result = nh2st(
+        *("train", "--sections", study, "-o", tmp_path / "run", "--start", model),
+        *("--encoder", "frozen", "--epochs", 3, "--test-sections", "S2", "--device", "cpu"),
+    )
+    assert result.code == 1
+    assert "the same command goes on from there" in result.err
+    assert "before" in result.out
+    assert not (tmp_path / "run" / "test").exists()
+    assert "scores, figures and predictions" not in result.out
+
+
 def test_a_stopped_run_keeps_the_best_and_goes_on(
     nh2st: Nh2st, study: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
-from napari_nh2st.training.events import EpochDone, TrainEvent, TrainStarted
+from napari_nh2st.training.events import EpochDone, StepDone, TrainEvent, TrainStarted
 from napari_nh2st.training.run_state import BEST, LOCK
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection, load_study
@@ -183,6 +183,31 @@ def test_a_stopped_cross_validation_goes_on(
     monkeypatch.setattr(crossval, "train_events", lambda *_, **__: pytest.fail("trained again"))
     with pytest.raises(InputError, match="finished cross-validation"):
         cross_validate(sections, SETTINGS, folder=folder, leave="section")
+
+
+def test_a_stop_whose_checkpoint_cannot_be_written_says_so(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    begun = []
+
+    def lose_the_folder(left_out: str, event: TrainEvent) -> None:
+        if isinstance(event, StepDone):
+            begun.append(left_out)
+            fold = folder / "folds" / left_out / "query"
+            fold.rename(tmp_path / "elsewhere")
+            fold.touch()
+
+    with pytest.raises(InputError, match="query") as failed:
+        cross_validate(
+            sections,
+            SETTINGS,
+            folder=folder,
+            leave="section",
+            on_event=lose_the_folder,
+            stop=lambda: bool(begun),
+        )
+    assert not isinstance(failed.value, Stopped), "nothing is there to go on from"
 
 
 def test_left_in_the_middle_it_goes_on_from_there(

@@ -146,4 +146,5 @@ def _report_trained(
     show(f"{args.output / MODEL_FOLDER}: {len(panel)} genes, {chosen}{validated}")
     if scores:
         print_rows(score_table("test", scores))
+    if "after" in scores:  # a stopped training is not tested
         show(f"{args.output / TEST_FOLDER}: scores, figures and predictions")

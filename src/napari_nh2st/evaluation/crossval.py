@@ -318,10 +318,12 @@ def _train_fold(
             f"{folder} holds a model trained on other sections or settings; give the same "
             "again to go on with the cross-validation, or another folder"
         )
-    for event in train_events(sections, settings, folder=folder):
-        yield FoldProgress(left_out, event)
-        if isinstance(event, TrainFinished):
-            return event.model
+    # Closed explicitly: an error in writing the last checkpoint must reach the caller.
+    with closing(train_events(sections, settings, folder=folder)) as events:
+        for event in events:
+            yield FoldProgress(left_out, event)
+            if isinstance(event, TrainFinished):
+                return event.model
     raise AssertionError("the last event is TrainFinished")
 
 

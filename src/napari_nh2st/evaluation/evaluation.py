@@ -239,7 +239,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         try:
             _write_files(evaluation, draft)
         except InputError as error:
-            # Of a file in the draft, whose place means nothing to the user: the reason is enough.
+            # The path is that of the draft, which the user does not know: give the reason alone.
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from None
             raise

@@ -89,7 +89,7 @@ def training_run_events(
             yield from test.score_start(model.config.panel, stop)
             yield from test.score_trained(finished)
             return
-    # Other processes would wait meanwhile in a collective step, which is not without an end.
+    # With several, the others would wait in a collective step meanwhile, which times out.
     is_start_scored_first = settings.devices == 1
     events = train_events(training, settings, folder=folder, name=name, stop=stop)
     with closing(events):

@@ -26,8 +26,7 @@ def is_helper() -> bool:
 def end_with_first_process() -> None:
     """Tie the processes together: before the first starts the others, and in each of those.
 
-    The system closes the sockets of a process however it ends, which the other side
-    learns at once.
+    The system closes the sockets of a process however it ends, and the other side notices at once.
     Where something else started the processes, such as Slurm, that ends them too.
     """
     if _open:

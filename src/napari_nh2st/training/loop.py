@@ -153,7 +153,7 @@ class _Training:
             # What it starts from is a candidate: a training must not end in something worse.
             self._add_epoch(math.nan)
         if self._is_first and self._history:
-            # Of a run that goes on, too: it may have ended between a checkpoint and its table.
+            # Also when resuming: the earlier run may have been killed before it wrote the table.
             self._save_history()
             if self._optimization.epoch == 0:
                 yield self._history[0]
@@ -371,7 +371,7 @@ class _Training:
 
 @contextmanager
 def _logging_of_the_engine_off() -> Generator[None, None, None]:
-    """Fabric greets on stderr; what it says our own events say."""
+    """Silence what Fabric logs at its start: the events report the same."""
     logger = logging.getLogger("lightning_fabric.utilities.rank_zero")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -165,7 +165,7 @@ class Optimization:
             np.random.SeedSequence((s.seed, self.epoch, self._step + rank)).generate_state(1)[0]
         )
         done = (self.epoch + self._step / n_batches) / s.epochs
-        # Adam's first steps are as large as any: a short training warms up for some all the same.
+        # Adam's first steps are as large as later ones: a short training, too, warms up for some.
         least = min(_WARM_UP_STEPS / (n_batches * s.epochs), 0.5)
         warm_up = max(s.warm_up, least) if s.warm_up else 0.0
         for group in self._optimizer.param_groups:

@@ -134,7 +134,7 @@ def trained_earlier(
     recover(model)
     if not (model / CONFIG_FILE).is_file() or is_unfinished(folder):
         return None
-    with only_run_in(folder):  # nothing more runs here: what a kill after the model left can go
+    with only_run_in(folder):  # a run killed right after it wrote the model left checkpoints
         remove_checkpoints(folder)
     config = read_config(model)
     same = same_settings(config.training.get("settings", {}), settings, config.panel)
