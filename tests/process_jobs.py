@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 
@@ -11,14 +12,12 @@ def echo(inbox: Any, *, first: str) -> Iterator[str]:
     sent: SimpleQueue[str] = SimpleQueue()
     inbox.listen(sent.put)
     yield first
-    if inbox.stopped():
-        yield f"{first} stopped"
-        return
-    while (what := sent.get()) != "end":
-        yield f"{first} {what}"
-        if inbox.stopped():
-            yield f"{first} stopped"
-            return
+    while not inbox.stopped():
+        with suppress(Empty):  # a stop wakes nobody
+            if (what := sent.get(timeout=0.02)) == "end":
+                return
+            yield f"{first} {what}"
+    yield f"{first} stopped"
 
 
 def unpicklable(_inbox: Any) -> Iterator[Any]:
