@@ -184,6 +184,13 @@ class PredictionRunner(QObject):
 
     def _on_started(self, event: Started) -> None:
         assert self.slide_layer is not None
+        # First: a bar paints the window at once, which takes longer with a new layer in it.
+        before = f"; {event.done:,} of them were computed before" if event.done else ""
+        self._controls.show_progress(
+            event.done,
+            event.total,
+            f"{event.total:,} tiles on {event.device} in {event.precision}{before}",
+        )
         # After the layer is there: a notification takes its time to be drawn as well.
         notices = [notice for notice in event.notices if notice not in self._foreseen]
         QTimer.singleShot(0, lambda: _warn(notices))
@@ -192,12 +199,6 @@ class PredictionRunner(QObject):
             self._filled.is_filling = True
             self._filled.layer.metadata[STOPPED_KEY] = self._choice
             self._session.heatmap = self._filled
-        before = f"; {event.done:,} of them were computed before" if event.done else ""
-        self._controls.show_progress(
-            event.done,
-            event.total,
-            f"{event.total:,} tiles on {event.device} in {event.precision}{before}",
-        )
         self.thread_of_job.show_progress(event.done, event.total)
 
     def _show_on(self, slide_layer: Image, prediction: AnnData) -> Heatmap:
