@@ -7,9 +7,9 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anndata
 import numpy as np
@@ -20,8 +20,9 @@ import zarr
 import napari_nh2st.demo
 import napari_nh2st.sample_data
 from array_slides import write_tiff
+from command_results import Nh2st
 from napari_nh2st.analysis import StainProfile, slide_stain
-from napari_nh2st.cli import error_log, main
+from napari_nh2st.cli import error_log
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import engine
 from napari_nh2st.inference.slide_facts import tissue_facts
@@ -31,28 +32,6 @@ from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
 from small_configs import PANEL
 from small_models import small_model
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Nh2st = Callable[..., Result]
-
-
-@pytest.fixture
-def nh2st(capsys: pytest.CaptureFixture[str]) -> Nh2st:
-    def run(*arguments: object) -> Result:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return Result(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

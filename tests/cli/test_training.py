@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anndata
 import numpy as np
@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from tqdm import tqdm
 
+from command_results import Nh2st, Result
 from napari_nh2st.cli import crossval as crossval_command
 from napari_nh2st.cli import main, training_progress
 from napari_nh2st.cli import study as study_command
@@ -45,28 +46,6 @@ from small_configs import PANEL, small_config
 from small_models import small_model
 
 SMALL = ("--tile-px", 32, "--mpp", 6.25, "--dim", 16, "--heads", 2, "--device", "cpu")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Nh2st = Callable[..., Result]
-
-
-@pytest.fixture
-def nh2st(capsys: pytest.CaptureFixture[str]) -> Nh2st:
-    def run(*arguments: object) -> Result:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return Result(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
