@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from napari_nh2st.cli.output import print_json, print_rows, show
+from napari_nh2st.cli.score_tables import fold_table
 from napari_nh2st.cli.study import (
     StoppedTraining,
     Watched,
@@ -20,7 +21,6 @@ from napari_nh2st.evaluation import (
     SpotsPredicted,
     cross_validate_events,
 )
-from napari_nh2st.evaluation.score_tables import fold_table
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
 from napari_nh2st.training.checks import check_place, section_rows

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from napari_nh2st.cli.output import print_json, print_rows, show
+from napari_nh2st.cli.score_tables import score_table, summary_table
 from napari_nh2st.cli.study import load_measured, watched_run
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate, write_evaluation
 from napari_nh2st.evaluation.reliability import write_reliability
-from napari_nh2st.evaluation.score_tables import score_table, summary_table
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
 from napari_nh2st.spots import read_sections

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from napari_nh2st.cli.output import print_json, print_rows, show
+from napari_nh2st.cli.score_tables import score_table
 from napari_nh2st.cli.study import (
     StoppedTraining,
     Watched,
@@ -18,7 +19,6 @@ from napari_nh2st.cli.study import (
 from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.evaluation import training_run_events
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
-from napari_nh2st.evaluation.score_tables import score_table
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
 from napari_nh2st.training.checks import check_place, section_rows

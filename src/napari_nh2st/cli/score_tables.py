@@ -1,4 +1,4 @@
-"""Tables of scores as text, for the command line."""
+"""Tables of scores as rows of text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
