@@ -23,13 +23,13 @@ from napari_nh2st.jobs import Job, JobFailed, JobPool
 from napari_nh2st.jobs.child_process import ChildProcess
 from napari_nh2st.jobs.messages import Run, Stop
 from napari_nh2st.jobs.prediction import Ended, Values, load
+from napari_nh2st.jobs.prediction_run import PredictionRun
+from napari_nh2st.jobs.stoppable import StoppableJob
 from napari_nh2st.model import load_model
 from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.record import RunRecord
-from napari_nh2st.widgets.child_jobs import StoppableJob
-from napari_nh2st.widgets.predict.run import PredictionRun
 from napari_nh2st.widgets.train.run import TrainingRun
 from process_jobs import OnlyHere
 

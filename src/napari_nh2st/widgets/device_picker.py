@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.inference.settings import DEVICE
+from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.child_jobs import Jobs
 
 _WHAT = Qt.ItemDataRole.ToolTipRole
 _SCROLL_BAR = 24

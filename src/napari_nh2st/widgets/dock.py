@@ -8,8 +8,9 @@ from qtpy.QtCore import QEvent
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # qtpy re-exports
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
+from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.child_jobs import Jobs, SharedJobs
+from napari_nh2st.widgets.child_jobs import SharedJobs
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.queued_signals import deliver_queued_signals

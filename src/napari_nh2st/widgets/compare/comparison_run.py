@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from napari_nh2st.jobs.comparison import Predicting
-from napari_nh2st.widgets.child_jobs import PATIENCE_S, Job, StoppableJob
+from napari_nh2st.jobs.stoppable import PATIENCE_S, Job, StoppableJob
 
 
 class ComparisonRun(StoppableJob):

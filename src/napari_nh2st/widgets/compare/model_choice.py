@@ -6,10 +6,10 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton
 
+from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.prediction.schema import notes
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.child_jobs import Jobs
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.model_picker import ModelPicker

@@ -6,11 +6,11 @@ from napari.layers import Image, Layer, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.jobs.prediction_run import Box
 from napari_nh2st.layers.keys import MARKER_KEY
 from napari_nh2st.layers.regions import polygons_on_slide
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
-from napari_nh2st.widgets.predict.run import Box
 
 WHOLE = "whole slide"
 IN_VIEW = "what is in view now"

@@ -18,13 +18,14 @@ from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Loading
+from napari_nh2st.jobs.prediction_run import Box, PredictionRun
+from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
 from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.child_jobs import Jobs, JobThread
+from napari_nh2st.widgets.child_jobs import JobThread
 from napari_nh2st.widgets.notifications import show_error, show_warning
-from napari_nh2st.widgets.predict.run import Box, PredictionRun
 from napari_nh2st.widgets.run_controls import RunControls
 
 _SECONDS_BETWEEN_REFRESHES = 0.25

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.jobs.prediction_run import Box
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY, id_of
 from napari_nh2st.layers.regions import EDGE, add_region_layer
@@ -32,7 +33,6 @@ from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.predict.mpp_buttons import UndoMppButton, UsualMppButton
 from napari_nh2st.widgets.predict.region_picker import RegionPicker
 from napari_nh2st.widgets.predict.result import PredictionResult
-from napari_nh2st.widgets.predict.run import Box
 from napari_nh2st.widgets.predict.runner import Choice, PredictionRunner
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_nh2st.jobs import JobFailed
+from napari_nh2st.jobs.stoppable import Jobs, StoppableJob
 from napari_nh2st.jobs.training import TrainingEvent
 from napari_nh2st.training.record import RunRecord
-from napari_nh2st.widgets.child_jobs import Jobs, StoppableJob
 
 
 class TrainingRun(StoppableJob):

@@ -9,9 +9,9 @@ from anndata import AnnData
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.prediction import Ended, Loading, Values
+from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
 from napari_nh2st.prediction.schema import PREDICTED, STATUS
 from napari_nh2st.slide import Slide
-from napari_nh2st.widgets.child_jobs import PATIENCE_S, Jobs, StoppableJob
 
 Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in full-resolution pixels."""
