@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from anndata import AnnData
 from matplotlib.image import imread
 from numpy.typing import NDArray
 from scipy.stats import pearsonr
@@ -22,6 +23,7 @@ from napari_nh2st.analysis import scores as scores_module
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.evaluation import (
     Evaluation,
+    combine_evaluations,
     evaluate,
     evaluate_events,
     write_evaluation,
@@ -261,6 +263,35 @@ def test_the_spots_of_each_section_are_resampled_once(
     summaries = (result.summary, *result.section_summaries.values())
     assert all(s["mean_pcc_low"] < s["mean_pcc"] < s["mean_pcc_high"] for s in summaries)
     assert len({s["mean_pcc_low"] for s in summaries}) == 3
+
+
+def test_combined_sections_are_scored_together_and_not_once_more_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections = [drawn_section(tmp_path), drawn_section(tmp_path, "S2", layout="hexagonal", seed=1)]
+    whole = evaluate(small_model(), sections, device="cpu", bootstrap=30)
+    parts = [
+        replace(
+            whole,
+            predictions={name: whole.predictions[name]},
+            section_summaries={name: whole.section_summaries[name]},
+        )
+        for name in whole.predictions
+    ]
+    scored: list[int] = []
+    score = scores_module._scored
+
+    def counted(predictions: Sequence[AnnData], *others: Any) -> Any:
+        scored.append(len(predictions))
+        return score(predictions, *others)
+
+    monkeypatch.setattr(scores_module, "_scored", counted)
+    unknown = np.full((2, len(PANEL)), np.nan)
+    combined = combine_evaluations(parts, unknown, bootstrap=30)
+    assert scored == [2]
+    assert combined.section_summaries == whole.section_summaries
+    assert combined.summary == whole.summary
+    pd.testing.assert_frame_equal(combined.scores, whole.scores)
 
 
 def test_what_cannot_be_evaluated_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -75,8 +75,7 @@ def gene_scores(
         interval), ``mse``, ``mae``, and ``mse_baseline``, ``mae_baseline`` of the baseline. NaN
         where a score does not exist.
     """
-    joint, _ = score_sections(predictions, baseline, bootstrap=bootstrap, seed=seed)
-    return joint.genes
+    return joint_scores(predictions, baseline, bootstrap=bootstrap, seed=seed).genes
 
 
 class Scores(NamedTuple):
@@ -84,6 +83,24 @@ class Scores(NamedTuple):
 
     genes: pd.DataFrame
     summary: dict[str, Any]
+
+
+def joint_scores(
+    predictions: Sequence[AnnData],
+    baseline: NDArray[np.floating] | None,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Scores:
+    """Score sections together; the parameters are those of :func:`gene_scores`."""
+    values = [
+        _section_values(prediction, expected)
+        for prediction, expected in zip(
+            predictions, _by_section(baseline, predictions), strict=True
+        )
+    ]
+    resampled = bootstrap_pcc(predictions, bootstrap, seed)
+    return _scored(predictions, _mean(np.array(values)), resampled)
 
 
 def score_sections(
@@ -107,13 +124,10 @@ def score_sections(
     own
         Scores of each section.
     """
-    genes = predictions[0].var_names
-    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
-    baselines = np.broadcast_to(wanted, (len(predictions), len(genes)))
     rng = np.random.default_rng(seed)
     mean = _MeanOfSections()
     values, own = [], []
-    for prediction, expected in zip(predictions, baselines, strict=True):
+    for prediction, expected in zip(predictions, _by_section(baseline, predictions), strict=True):
         values.append(_section_values(prediction, expected))
         resampled = _resampled_pcc(prediction, bootstrap, rng)
         own.append(_scored([prediction], values[-1], resampled))
@@ -182,6 +196,14 @@ def bootstrap_pcc(
     for prediction in predictions:
         mean.add(_resampled_pcc(prediction, resamples, rng))
     return mean.value()
+
+
+def _by_section(
+    baseline: NDArray[np.floating] | None, predictions: Sequence[AnnData]
+) -> NDArray[np.float64]:
+    """(sections, genes) of a baseline, NaN where it is not known."""
+    wanted = np.nan if baseline is None else np.asarray(baseline, np.float64)
+    return np.broadcast_to(wanted, (len(predictions), predictions[0].n_vars))
 
 
 def _section_values(prediction: AnnData, expected: NDArray[np.float64]) -> NDArray[np.float64]:

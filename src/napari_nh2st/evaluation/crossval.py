@@ -34,8 +34,9 @@ from napari_nh2st.training.checks import check_sources
 from napari_nh2st.training.defaults import start_config
 from napari_nh2st.training.events import TrainEvent, TrainFinished
 from napari_nh2st.training.loop import train_events
-from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
-from napari_nh2st.training.result import trained_earlier
+from napari_nh2st.training.record import MODEL_FOLDER
+from napari_nh2st.training.result import is_trained, trained_earlier
+from napari_nh2st.training.run_state import only_run_in
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import Leave, folds, set_aside
 from napari_nh2st.training.study import MeasuredSection
@@ -310,10 +311,11 @@ def _train_fold(
     left_out: str, sections: Sequence[MeasuredSection], settings: TrainSettings, folder: Path
 ) -> Generator[FoldProgress, None, Model]:
     """Train a fold, unless an earlier run has; gives the model."""
-    model = trained_earlier(folder, settings, sections)
-    if model is not None:
-        return model
-    if (folder / MODEL_FOLDER).exists() and not is_unfinished(folder):
+    if is_trained(folder):
+        with only_run_in(folder):
+            model = trained_earlier(folder, settings, sections)
+        if model is not None:
+            return model
         raise InputError(
             f"{folder} holds a model trained on other sections or settings; give the same "
             "again to go on with the cross-validation, or another folder"

@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.comparison import keep_comparison
-from napari_nh2st.analysis.scores import score_sections
+from napari_nh2st.analysis.scores import joint_scores, score_sections
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import Evaluated, EvaluateEvent, SpotsPredicted
 from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
@@ -22,11 +22,13 @@ from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.inference.device import place
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
-from napari_nh2st.prediction.files import write_anndata
+from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.prediction.schema import notes
 from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.notices import check_overlaps, overlaps
 from napari_nh2st.training.study import MeasuredSection, section_tiles
+
+SUMMARY_FILE = "summary.json"
 
 _OTHER_PITCH = 1.25
 """Spots that much farther or nearer than in training make a target of another area."""
@@ -196,7 +198,7 @@ def combine_evaluations(
     every = list(predictions.values())
     if any(list(other.var_names) != list(every[0].var_names) for other in every):
         raise ValueError("evaluations of different panels cannot be combined")
-    joint, _ = score_sections(every, baselines, bootstrap=bootstrap, seed=seed)
+    joint = joint_scores(every, baselines, bootstrap=bootstrap, seed=seed)
     return Evaluation(
         predictions,
         joint.genes,
@@ -206,7 +208,7 @@ def combine_evaluations(
     )
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = False) -> None:
     """Write an evaluation as a folder, all of it or nothing.
 
     Parameters
@@ -214,7 +216,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     evaluation
         From :func:`evaluate`.
     folder
-        Must not exist; its parents are made. It gets
+        Its parents are made. It gets
 
         - ``summary.json``: the summary, that of each section, the notices and the model;
         - ``genes.csv``: the scores;
@@ -224,6 +226,8 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
         In file names, what a section's name has beside letters, digits and ``_.-~`` is
         percent-encoded.
+    overwrite
+        Replace the folder where it exists.
 
     Raises
     ------
@@ -231,7 +235,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         The folder exists or cannot be written.
     """
     recover(folder)
-    if folder.exists():
+    if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists already; give another folder or remove it first")
     make_folder(folder.parent)
     with whole_output(folder) as draft:
@@ -245,6 +249,40 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
             raise
 
 
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read what :func:`write_evaluation` wrote.
+
+    Raises
+    ------
+    InputError
+        A file of it is missing or damaged.
+    """
+    recover(folder)
+    path = folder / SUMMARY_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path = folder / "genes.csv"
+        scores = pd.read_csv(
+            path,
+            dtype={"gene": str},
+            keep_default_na=False,  # a gene may be called NA
+            na_values=[""],
+            float_precision="round_trip",
+        )
+        sections, notices = dict(content["sections"]), tuple(content["notices"])
+        summary = dict(content["summary"])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    predictions = {name: read_anndata_file(_prediction_file(folder, name)) for name in sections}
+    return Evaluation(predictions, scores, summary, sections, notices)
+
+
+def _prediction_file(folder: Path, section: str) -> Path:
+    return folder / "predictions" / f"{quote(section, safe='')}.h5ad"
+
+
 def _write_files(evaluation: Evaluation, folder: Path) -> None:
     predictions = evaluation.predictions
     content = {
@@ -254,13 +292,12 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
         "model": notes(next(iter(predictions.values())))["model"],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    (folder / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
     evaluation.scores.to_csv(folder / "genes.csv", index=False)
     (folder / "predictions").mkdir()
     for name, prediction in predictions.items():
-        file = quote(name, safe="")
-        write_anndata(prediction, folder / "predictions" / f"{file}.h5ad")
-        maps = "maps.png" if len(predictions) == 1 else f"maps-{file}.png"
+        write_anndata(prediction, _prediction_file(folder, name))
+        maps = "maps.png" if len(predictions) == 1 else f"maps-{quote(name, safe='')}.png"
         save_maps(prediction, evaluation.scores, folder / maps)
     save_gene_pcc(evaluation.scores, evaluation.summary, folder / "gene_pcc.png")
 

@@ -14,7 +14,13 @@ import pandas as pd
 
 from napari_nh2st.analysis.scores import summarize
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.evaluation import Evaluation, evaluate_events, write_evaluation
+from napari_nh2st.evaluation.evaluation import (
+    SUMMARY_FILE,
+    Evaluation,
+    evaluate_events,
+    read_evaluation,
+    write_evaluation,
+)
 from napari_nh2st.evaluation.events import (
     Evaluated,
     HeldOut,
@@ -24,12 +30,16 @@ from napari_nh2st.evaluation.events import (
     When,
 )
 from napari_nh2st.evaluation.reliability import write_reliability
+from napari_nh2st.evaluation.spot_prediction import measured_genes
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
+from napari_nh2st.prediction.schema import MEASURED, notes
+from napari_nh2st.spots import expression_target
 from napari_nh2st.training.events import TrainFinished, TrainStarted
 from napari_nh2st.training.loop import train_events
 from napari_nh2st.training.record import MODEL_FOLDER, TEST_BEFORE_FOLDER, TEST_FOLDER
-from napari_nh2st.training.result import trained_earlier
+from napari_nh2st.training.result import is_trained, trained_earlier
+from napari_nh2st.training.run_state import only_run_in
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
@@ -79,16 +89,23 @@ def training_run_events(
     """
     stop = stop or (lambda: False)
     test = _Test(training, held_out, settings, folder)
-    if held_out and not (folder / TEST_FOLDER).exists():
-        model = trained_earlier(folder, settings, training)
-        if model is not None:
-            best_epoch = int(model.config.training["best_epoch"])
-            test.check_panel(model.config.panel)
-            finished = TrainFinished(model, best_epoch, "in an earlier run", (), 0.0)
-            yield finished
-            yield from test.score_start(model.config.panel, stop)
-            yield from test.score_trained(finished)
-            return
+    if held_out and (folder / TEST_FOLDER).exists():
+        if not is_trained(folder):  # else the training says that it has ended
+            raise InputError(
+                f"{folder / TEST_FOLDER} exists already; give another folder, or remove it if "
+                "these scores are of a model that is no longer there"
+            )
+    elif held_out and is_trained(folder):
+        with only_run_in(folder):
+            model = trained_earlier(folder, settings, training)
+            if model is not None:
+                best_epoch = int(model.config.training["best_epoch"])
+                test.check_panel(model.config.panel)
+                finished = TrainFinished(model, best_epoch, "in an earlier run", (), 0.0)
+                yield finished
+                yield from test.score_start(model.config.panel, stop)
+                yield from test.score_trained(finished)
+                return
     # With several, the others would wait in a collective step meanwhile, which times out.
     is_start_scored_first = settings.devices == 1
     events = train_events(training, settings, folder=folder, name=name, stop=stop)
@@ -133,6 +150,10 @@ class _Test:
         if self._settings.start is None or not self._held_out:
             return
         start = load_model(self._settings.start)
+        place = self._folder / TEST_BEFORE_FOLDER
+        if (earlier := self._earlier(start, place)) is not None:
+            yield _held_out_before(earlier, panel)
+            return
         name, n_known = start.config.name, len(set(panel) & set(start.config.panel))
         if not n_known:
             yield Notice(
@@ -153,14 +174,10 @@ class _Test:
                 "these have scores from before the training."
             )
             evaluation = replace(evaluation, notices=(notice, *evaluation.notices))
-        yield HeldOut(
-            "before",
-            _summary_over(evaluation, panel),
-            _scores_over(evaluation, panel),
-            evaluation.notices,
-        )
-        if not (self._folder / TEST_BEFORE_FOLDER).exists():
-            write_evaluation(evaluation, self._folder / TEST_BEFORE_FOLDER)
+        yield _held_out_before(evaluation, panel)
+        is_ours = (place / SUMMARY_FILE).is_file()
+        if is_ours or not place.exists():
+            write_evaluation(evaluation, place, overwrite=is_ours)
 
     def score_trained(self, finished: TrainFinished) -> Generator[TrainingRunEvent, None, None]:
         """Score the new model, and write its reliability into its folder."""
@@ -176,6 +193,27 @@ class _Test:
         if finished.ended != "stopped":
             # Last: where it is, nothing is left to be done.
             write_evaluation(evaluation, self._folder / TEST_FOLDER)
+
+    def _earlier(self, start: Model, folder: Path) -> Evaluation | None:
+        """Scores of the start model from an earlier run; None where they are of anything else."""
+        try:
+            evaluation = read_evaluation(folder)
+        except InputError:
+            return None
+        if list(evaluation.predictions) != [section.name for section in self._held_out]:
+            return None
+        for section, prediction in zip(
+            self._held_out, evaluation.predictions.values(), strict=True
+        ):
+            if notes(prediction)["model"]["sha256"] != start.config.weights.get("sha256"):
+                return None
+            rows = section.spots.obs_names.get_indexer(prediction.obs_names)
+            genes = measured_genes(start.config, section)
+            target = expression_target(section.spots, genes)[rows]
+            measured = prediction[:, list(genes)].layers[MEASURED]
+            if (rows < 0).any() or not np.allclose(target, measured):
+                return None
+        return evaluation
 
     def _score(
         self, when: When, model: Model, stop: Callable[[], bool]
@@ -194,6 +232,15 @@ class _Test:
                 return None
             yield Scoring(event.section, event.done, event.total, when)
         raise AssertionError("the last event is Evaluated")
+
+
+def _held_out_before(evaluation: Evaluation, panel: Sequence[str]) -> HeldOut:
+    return HeldOut(
+        "before",
+        _summary_over(evaluation, panel),
+        _scores_over(evaluation, panel),
+        evaluation.notices,
+    )
 
 
 def _scores_over(evaluation: Evaluation, panel: Sequence[str]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from napari_nh2st.slide import open_slide
 from napari_nh2st.training.defaults import ResolvedSettings, same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
-from napari_nh2st.training.run_state import only_run_in, remove_checkpoints
+from napari_nh2st.training.run_state import remove_checkpoints
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
@@ -108,10 +108,16 @@ def trained_config(
     )
 
 
+def is_trained(folder: Path) -> bool:
+    """Whether a training in the folder has ended, and its model is there."""
+    recover(folder / MODEL_FOLDER)
+    return (folder / MODEL_FOLDER / CONFIG_FILE).is_file() and not is_unfinished(folder)
+
+
 def trained_earlier(
     folder: Path, settings: TrainSettings, sections: Sequence[MeasuredSection]
 ) -> Model | None:
-    """The model that the same training has left in its folder.
+    """The model that the same training has left in its folder, which nobody else writes to.
 
     Parameters
     ----------
@@ -130,17 +136,14 @@ def trained_earlier(
     InputError
         The model cannot be read.
     """
-    model = folder / MODEL_FOLDER
-    recover(model)
-    if not (model / CONFIG_FILE).is_file() or is_unfinished(folder):
+    if not is_trained(folder):
         return None
-    with only_run_in(folder):  # a run killed right after it wrote the model left checkpoints
-        remove_checkpoints(folder)
-    config = read_config(model)
+    remove_checkpoints(folder)  # of a run that was killed right after it wrote the model
+    config = read_config(folder / MODEL_FOLDER)
     same = same_settings(config.training.get("settings", {}), settings, config.panel)
     if not same or config.training.get("own_sections") != [s.name for s in sections]:
         return None
-    return load_model_folder(model)
+    return load_model_folder(folder / MODEL_FOLDER)
 
 
 def stain_of(sections: Sequence[MeasuredSection]) -> StainProfile | None:
