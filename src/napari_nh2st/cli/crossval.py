@@ -23,7 +23,7 @@ from napari_nh2st.evaluation import (
 )
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
-from napari_nh2st.training.checks import check_place, section_rows
+from napari_nh2st.training.checks import check_place, section_donors
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.split import folds
 
@@ -41,7 +41,7 @@ def cross_validate_sections(args: argparse.Namespace) -> None:
     settings = train_settings(args)
     check_place(args.output)
     sections = read_sections(args.sections)
-    splits = folds(section_rows(sections), args.leave)
+    splits = folds(section_donors(sections), args.leave)
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)

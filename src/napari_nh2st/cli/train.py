@@ -21,7 +21,7 @@ from napari_nh2st.evaluation import training_run_events
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
-from napari_nh2st.training.checks import check_place, section_rows
+from napari_nh2st.training.checks import check_place, section_donors
 from napari_nh2st.training.notices import held_out_notice
 from napari_nh2st.training.record import MODEL_FOLDER, TEST_FOLDER
 from napari_nh2st.training.split import set_aside
@@ -43,7 +43,7 @@ def train_on_sections(args: argparse.Namespace) -> None:
     tested = args.test_sections
     check_named(sections, tested)
     check_early(settings, tested)
-    set_aside(section_rows(s for s in sections if s.section_id not in tested), settings)
+    set_aside(section_donors(s for s in sections if s.section_id not in tested), settings)
     scores: dict[str, Any] = {}
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)

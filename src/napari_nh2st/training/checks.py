@@ -16,16 +16,16 @@ from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
 
 
-class SectionRow(NamedTuple):
+class SectionDonor(NamedTuple):
     """Name and donor of a section: all that its place in a split depends on."""
 
     name: str
     donor: str
 
 
-def section_rows(sections: Iterable[Section]) -> list[SectionRow]:
+def section_donors(sections: Iterable[Section]) -> list[SectionDonor]:
     """Name and donor of each section."""
-    return [SectionRow(section.section_id, section.donor_id) for section in sections]
+    return [SectionDonor(section.section_id, section.donor_id) for section in sections]
 
 
 def check_record(record: RunRecord, start: ModelConfig | None) -> None:
@@ -45,7 +45,7 @@ def check_record(record: RunRecord, start: ModelConfig | None) -> None:
         is held out, or the encoder's weights are not there.
     """
     settings, held_out = record.settings, record.held_out
-    trained = [row for row in section_rows(record.sections) if row.name not in held_out]
+    trained = [row for row in section_donors(record.sections) if row.name not in held_out]
     if not trained:
         raise InputError("No section is left to train on: give one that is not held out.")
     check_sources(settings, start, held_out)

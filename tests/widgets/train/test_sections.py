@@ -23,9 +23,9 @@ from napari_nh2st.layers.keys import (
     SPOTS_PATH_KEY,
 )
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.session.section_rows import ROLES, row_of
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, section_check, write_sections
 from napari_nh2st.spots.section_check import Found, Measured
-from napari_nh2st.training.section_rows import ROLES, row_of
 from napari_nh2st.widgets.train import section_checks
 from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections import SectionsTable

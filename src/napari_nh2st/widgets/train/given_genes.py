@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QPlainTextEdit, QPushButton, QVBoxLayout
 from superqt.utils import qdebounced
 
 from napari_nh2st.analysis import parse_genes
-from napari_nh2st.training.measured_genes import MOST_NAMED, MeasuredGenes
+from napari_nh2st.session.section_genes import MOST_NAMED, SectionGenes
 from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.notifications import show_error
 
@@ -44,7 +44,7 @@ class GivenGenes(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._measured = MeasuredGenes()
+        self._measured = SectionGenes()
         self.text = QPlainTextEdit()
         self.text.setObjectName("nh2st-genes")
         # Without it, the text has no edge that can be seen in napari's light theme.
@@ -93,7 +93,7 @@ class GivenGenes(QWidget):
         sections
             Genes of each section that trains or validates, by its name.
         """
-        measured = MeasuredGenes.of(sections)
+        measured = SectionGenes.of(sections)
         if measured != self._measured:
             self._measured = measured
             self.show_match()

@@ -4,8 +4,8 @@ import re
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_nh2st.training.row_state import RowState
-from napari_nh2st.training.section_rows import SectionRow
+from napari_nh2st.session.row_state import RowState
+from napari_nh2st.session.section_rows import SectionRow
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.part_choice import PartChoice
 

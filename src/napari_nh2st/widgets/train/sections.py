@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.open_sections import open_measured, open_slides
+from napari_nh2st.session.section_rows import SectionRow, SectionRows, row_of
 from napari_nh2st.spots import Section, SpotChoice, read_sections, write_sections
 from napari_nh2st.spots.file_kinds import Kind, kind_of
-from napari_nh2st.training.section_rows import SectionRow, SectionRows, row_of
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.row_details import RowDetails
 from napari_nh2st.widgets.train.section_checks import SectionChecks

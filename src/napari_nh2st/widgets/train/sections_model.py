@@ -11,11 +11,11 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QColor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.session.row_state import Level, RowState, row_state
+from napari_nh2st.session.section_rows import ROLES, SectionRow, SectionRows
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.spots import Fix
 from napari_nh2st.spots.section_check import Measured
-from napari_nh2st.training.row_state import Level, RowState, row_state
-from napari_nh2st.training.section_rows import ROLES, SectionRow, SectionRows
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.train.section_checks import SectionChecks
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_nh2st.training.section_rows import ROLES
+from napari_nh2st.session.section_rows import ROLES
 
 _HOW = "Drop slides and their ST here, or a sections table; or use the buttons below"
 

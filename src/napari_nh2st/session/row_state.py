@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from napari_nh2st.session.section_rows import SectionRows
 from napari_nh2st.spots import Proposal
 from napari_nh2st.spots.choice import Parts
 from napari_nh2st.spots.section_check import Found
-from napari_nh2st.training.section_rows import SectionRows
 
 Level = Literal["unused", "checking", "bad", "warned", "good"]
 

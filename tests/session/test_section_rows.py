@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_nh2st.training.section_rows import SectionRow, SectionRows, short_name
+from napari_nh2st.session.section_rows import SectionRow, SectionRows, short_name
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ _MOST_COMPARED = 5000
 
 
 @dataclass(frozen=True)
-class MeasuredGenes:
+class SectionGenes:
     """Genes of sections.
 
     Parameters
@@ -26,7 +26,7 @@ class MeasuredGenes:
     sections: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sections: Mapping[str, Collection[str]]) -> "MeasuredGenes":
+    def of(cls, sections: Mapping[str, Collection[str]]) -> "SectionGenes":
         """Genes in any collections."""
         return cls({name: frozenset(genes) for name, genes in sections.items()})
 
