@@ -1,36 +1,16 @@
 """``nh2st export``: the core with other words, and exit codes."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import anndata
 import pandas as pd
 import pytest
 
 from array_slides import ArrayLevel, array_slide, textured
+from command_results import Nh2st
 from drawn_predictions import drawn_prediction
-from napari_nh2st.cli import main
 from napari_nh2st.export import write_anndata
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def nh2st_export(capsys: pytest.CaptureFixture[str], predicted: Path) -> Callable[..., Result]:
-    def run(*arguments: object, prediction: Path = predicted) -> Result:
-        try:
-            code = main(["export", str(prediction), *map(str, arguments)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        return Result(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +21,16 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_option_reaches_the_file(
-    tmp_path: Path, nh2st_export: Callable[..., Result], predicted: Path
-) -> None:
-    result = nh2st_export(
-        "-o", tmp_path / "out.geojson", "--genes", "VIM, CD74", "--domains", "status"
+def test_every_option_reaches_the_file(tmp_path: Path, nh2st: Nh2st, predicted: Path) -> None:
+    result = nh2st(
+        "export",
+        predicted,
+        "-o",
+        tmp_path / "out.geojson",
+        "--genes",
+        "VIM, CD74",
+        "--domains",
+        "status",
     )
     assert result.code == 0
     assert result.out == f"{tmp_path / 'out.geojson'}: GeoJSON for QuPath, 35 tiles\n"
@@ -55,22 +40,20 @@ def test_every_option_reaches_the_file(
 
 
 def test_json_tells_programs_what_was_written(
-    tmp_path: Path, nh2st_export: Callable[..., Result]
+    tmp_path: Path, nh2st: Nh2st, predicted: Path
 ) -> None:
     genes = tmp_path / "genes.txt"
     genes.write_text("ERBB2\n")
     output = tmp_path / "out.csv"
-    result = nh2st_export("-o", output, "--genes-file", genes, "--json")
+    result = nh2st("export", predicted, "-o", output, "--genes-file", genes, "--json")
     told = json.loads(result.out)
     assert told == {"output": str(output), "format": "csv", "tiles": 35, "genes": ["ERBB2"]}
     assert "ERBB2" in pd.read_csv(output).columns
 
 
-def test_a_store_is_exported_as_a_file_is(
-    tmp_path: Path, nh2st_export: Callable[..., Result], predicted: Path
-) -> None:
-    assert nh2st_export("-o", tmp_path / "a.zarr").code == 0
-    assert nh2st_export("-o", tmp_path / "b.h5ad", prediction=tmp_path / "a.zarr").code == 0
+def test_a_store_is_exported_as_a_file_is(tmp_path: Path, nh2st: Nh2st, predicted: Path) -> None:
+    assert nh2st("export", predicted, "-o", tmp_path / "a.zarr").code == 0
+    assert nh2st("export", tmp_path / "a.zarr", "-o", tmp_path / "b.h5ad").code == 0
     found, expected = anndata.read_h5ad(tmp_path / "b.h5ad"), anndata.read_h5ad(predicted)
     assert (found.X == expected.X).sum() == (expected.X == expected.X).sum()
 
@@ -90,13 +73,14 @@ def test_a_store_is_exported_as_a_file_is(
 def test_what_cannot_be_used_is_a_sentence_and_code_2(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    nh2st_export: Callable[..., Result],
+    nh2st: Nh2st,
+    predicted: Path,
     arguments: list[str],
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.csv").write_text("precious")
-    result = nh2st_export(*arguments)
+    result = nh2st("export", predicted, *arguments)
     assert result.code == 2
     assert message in result.err
     assert "Traceback" not in result.err
@@ -106,12 +90,12 @@ def test_what_cannot_be_used_is_a_sentence_and_code_2(
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89HDF\r\n\x1a\nbroken"])
 def test_a_prediction_that_cannot_be_read_is_named(
-    tmp_path: Path, nh2st_export: Callable[..., Result], content: bytes | None
+    tmp_path: Path, nh2st: Nh2st, content: bytes | None
 ) -> None:
     path = tmp_path / "broken.h5ad"
     if content is not None:
         path.write_bytes(content)
-    result = nh2st_export("-o", tmp_path / "out.csv", prediction=path)
+    result = nh2st("export", path, "-o", tmp_path / "out.csv")
     assert result.code == 2
     assert str(path) in result.err
     assert "no such file" in result.err if content is None else "cannot be read" in result.err

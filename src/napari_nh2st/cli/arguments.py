@@ -1,16 +1,28 @@
-"""Arguments of ``nh2st``."""
+"""Commands of ``nh2st``, and the parser of their arguments."""
 
 import argparse
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any
 
-from napari_nh2st.cli.demo import add_demo_command
-from napari_nh2st.cli.domains import add_domains_command
-from napari_nh2st.cli.export import add_export_command
-from napari_nh2st.cli.info import add_info_command
 from napari_nh2st.cli.late_parser import LateParser
-from napari_nh2st.cli.model import add_model_command
-from napari_nh2st.cli.predict import add_predict_command
-from napari_nh2st.cli.score import add_score_command
-from napari_nh2st.cli.training_arguments import add_training_commands
+
+_COMMANDS = {
+    "info": ("what a slide is: levels, µm/px, associated images", "info:add_options"),
+    "predict": ("predict expression over a slide", "predict:add_options"),
+    "domains": ("group the tiles of a prediction", "domains:add_options"),
+    "score": ("score gene signatures over a prediction", "score:add_options"),
+    "export": ("write a prediction in another tool's format", "export:add_options"),
+    "model": ("list, show, check or make models", "model:add_actions"),
+    "train": ("train or fine-tune a model on measured sections", "training_arguments:train"),
+    "evaluate": ("score a model on measured sections", "training_arguments:evaluate"),
+    "crossval": (
+        "train with each donor or section left out, and score what was left out",
+        "training_arguments:crossval",
+    ),
+    "demo": ("predict a sample slide and draw heatmaps", "demo:add_options"),
+}
+"""Help of each command, and what adds its options; ``run`` of its module takes the arguments."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,12 +34,17 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=LateParser)
-    add_info_command(commands)
-    add_predict_command(commands)
-    add_domains_command(commands)
-    add_score_command(commands)
-    add_export_command(commands)
-    add_model_command(commands)
-    add_training_commands(commands)
-    add_demo_command(commands)
+    for name, (text, add_options) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        command.add_late = _later(add_options)
+        command.set_defaults(run=_later(f"{name}:run"))
     return top
+
+
+def _later(name: str) -> Callable[[Any], None]:
+    """A function of a module of this folder, imported when it is called."""
+
+    def call(argument: Any) -> None:
+        resolve_name(f"napari_nh2st.cli.{name}")(argument)
+
+    return call

@@ -28,7 +28,7 @@ from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.split import folds
 
 
-def cross_validate_sections(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st crossval``.
 
     Raises

@@ -3,19 +3,13 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_json
 from napari_nh2st.cli.output import print_json, show
 
-if TYPE_CHECKING:
-    from napari_nh2st.cli.late_parser import LateParser
 
-
-def add_demo_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``demo`` to the commands of ``nh2st``."""
-    command = commands.add_parser("demo", help="predict a sample slide and draw heatmaps")
-    command.set_defaults(run=show_demo)
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st demo``."""
     command.add_argument(
         "-o",
         "--output",
@@ -27,7 +21,7 @@ def add_demo_command(commands: "argparse._SubParsersAction[LateParser]") -> None
     add_json(command)
 
 
-def show_demo(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st demo``.
 
     Raises

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_nh2st.cli.options import (
     add_json,
@@ -16,18 +16,9 @@ from napari_nh2st.cli.options import (
 from napari_nh2st.cli.output import print_json, print_rows, report, show
 from napari_nh2st.options import settings_of
 
-if TYPE_CHECKING:
-    from napari_nh2st.cli.late_parser import LateParser
 
-
-def add_domains_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``domains`` to the commands of ``nh2st``."""
-    command = commands.add_parser("domains", help="group the tiles of a prediction")
-    command.set_defaults(run=group_tiles)
-    command.add_late = _add_options
-
-
-def _add_options(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st domains``."""
     from napari_nh2st.analysis.domains import DomainSettings
 
     add_prediction(command)
@@ -59,7 +50,7 @@ def _add_reliability(command: "argparse._ActionsContainer") -> None:
     )
 
 
-def group_tiles(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st domains``.
 
     Raises

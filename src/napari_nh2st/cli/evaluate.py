@@ -15,7 +15,7 @@ from napari_nh2st.spots import read_sections
 from napari_nh2st.training.checks import check_not_seen
 
 
-def evaluate_on_sections(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st evaluate``.
 
     Raises

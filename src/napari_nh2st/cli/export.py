@@ -1,7 +1,6 @@
 """``nh2st export``: a prediction in another format."""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import (
     add_genes,
@@ -13,23 +12,12 @@ from napari_nh2st.cli.options import (
 )
 from napari_nh2st.cli.output import print_json, show
 
-if TYPE_CHECKING:
-    from napari_nh2st.cli.late_parser import LateParser
-
 FORMAT_NAMES = ("h5ad", "zarr", "spatialdata", "geojson", "csv", "ome-zarr", "png", "svg", "pdf")
 """Those of :data:`napari_nh2st.export.FORMATS`, here so that ``--help`` imports nothing."""
 
 
-def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``export`` to the commands of ``nh2st``.
-
-    Parameters
-    ----------
-    commands
-        What ``ArgumentParser.add_subparsers`` gave.
-    """
-    command = commands.add_parser("export", help="write a prediction in another tool's format")
-    command.set_defaults(run=export_prediction)
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st export``."""
     add_prediction(command)
     add_output(
         command,
@@ -47,7 +35,7 @@ def add_export_command(commands: "argparse._SubParsersAction[LateParser]") -> No
     add_json(command)
 
 
-def export_prediction(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st export``.
 
     Raises

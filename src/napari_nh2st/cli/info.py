@@ -2,26 +2,20 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_image, add_json
 from napari_nh2st.cli.output import print_json, print_table
 
-if TYPE_CHECKING:
-    from napari_nh2st.cli.late_parser import LateParser
 
-
-def add_info_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``info`` to the commands of ``nh2st``."""
-    command = commands.add_parser("info", help="what a slide is: levels, µm/px, associated images")
-    command.set_defaults(run=show_slide)
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st info``."""
     command.add_argument("slide", type=Path, help="slide to look at")
     command.add_argument("--mpp", type=float, metavar="X", help="µm/px, if you know better")
     add_image(command)
     add_json(command)
 
 
-def show_slide(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st info``.
 
     Raises

@@ -10,8 +10,8 @@ from napari_nh2st.cli.output import in_one_line, report
 class LateParser(argparse.ArgumentParser):
     """A parser whose options are added when it is used.
 
-    Those of a training follow from its settings, which import torch: that takes seconds, and
-    ``nh2st --help`` and the other commands do without.
+    They follow from settings, whose modules take time to import: ``nh2st --help`` and the other
+    commands do without.
     """
 
     add_late: Callable[[argparse.ArgumentParser], None] | None = None

@@ -2,20 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_json, read_genes
 from napari_nh2st.cli.output import print_json, print_table, show
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONTEXTS
 
-if TYPE_CHECKING:
-    from napari_nh2st.cli.late_parser import LateParser
 
-
-def add_model_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``model``, with its actions, to the commands of ``nh2st``."""
-    command = commands.add_parser("model", help="list, show, check or make models")
+def add_actions(command: argparse.ArgumentParser) -> None:
+    """Add the actions of ``nh2st model``, each with what runs it."""
     actions = command.add_subparsers(dest="model_command", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="bundled models")
     listed.set_defaults(run=_list)

@@ -3,7 +3,6 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import (
     add_genes,
@@ -20,18 +19,9 @@ from napari_nh2st.cli.output import in_one_line, print_json, show
 from napari_nh2st.cli.output import report as warn
 from napari_nh2st.errors import InputError
 
-if TYPE_CHECKING:
-    from napari_nh2st.cli.late_parser import LateParser
 
-
-def add_predict_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``predict`` to the commands of ``nh2st``."""
-    command = commands.add_parser("predict", help="predict expression over a slide")
-    command.set_defaults(run=predict_slide)
-    command.add_late = _add_options
-
-
-def _add_options(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st predict``."""
     from napari_nh2st.inference.settings import PredictSettings
 
     command.add_argument("slide", type=Path, help="slide to predict")
@@ -61,7 +51,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
-def predict_slide(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st predict``.
 
     Raises

@@ -11,13 +11,9 @@ from napari_nh2st.errors import InputError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_nh2st.cli.late_parser import LateParser
 
-
-def add_score_command(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``score`` to the commands of ``nh2st``."""
-    command = commands.add_parser("score", help="score gene signatures over a prediction")
-    command.set_defaults(run=score_signatures)
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st score``."""
     add_prediction(command)
     add_output(
         command,
@@ -42,7 +38,7 @@ def add_score_command(commands: "argparse._SubParsersAction[LateParser]") -> Non
     add_json(command)
 
 
-def score_signatures(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st score``.
 
     Raises

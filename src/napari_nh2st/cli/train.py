@@ -27,7 +27,7 @@ from napari_nh2st.training.record import MODEL_FOLDER, TEST_FOLDER
 from napari_nh2st.training.split import set_aside
 
 
-def train_on_sections(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run ``nh2st train``.
 
     Raises
@@ -52,7 +52,7 @@ def train_on_sections(args: argparse.Namespace) -> None:
         nothing_held_out = held_out_notice(len(held_out))
         watched.report.notices([nothing_held_out] if nothing_held_out else [])
         watched.report.notices(panel_notices(settings, training))
-        finished = _run(training, held_out, settings, args, watched, scores)
+        finished = _train(training, held_out, settings, args, watched, scores)
     if finished is None:
         return
     _report_trained(args, finished, scores, watched.report.noticed)
@@ -71,7 +71,7 @@ def _kept_in_words(finished: TrainFinished) -> str:
     return f"The best so far ({best}) is"
 
 
-def _run(
+def _train(
     training: Sequence[MeasuredSection],
     held_out: Sequence[MeasuredSection],
     settings: TrainSettings,

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from napari_nh2st.cli.late_parser import LateParser
 from napari_nh2st.cli.options import (
     add_device,
     add_json,
@@ -23,39 +22,6 @@ if TYPE_CHECKING:
     from napari_nh2st.training import TrainSettings
 
 _PANEL = ("n_genes", "leave_out_ribosomal", "leave_out_mitochondrial")
-
-
-def add_training_commands(commands: "argparse._SubParsersAction[LateParser]") -> None:
-    """Add ``train``, ``evaluate`` and ``crossval``."""
-    train = commands.add_parser("train", help="train or fine-tune a model on measured sections")
-    train.add_late = _train
-    train.set_defaults(run=_run_train)
-    evaluate = commands.add_parser("evaluate", help="score a model on measured sections")
-    evaluate.add_late = _evaluate
-    evaluate.set_defaults(run=_run_evaluate)
-    crossval = commands.add_parser(
-        "crossval", help="train with each donor or section left out, and score what was left out"
-    )
-    crossval.add_late = _crossval
-    crossval.set_defaults(run=_run_crossval)
-
-
-def _run_train(args: argparse.Namespace) -> None:
-    from napari_nh2st.cli.train import train_on_sections
-
-    train_on_sections(args)
-
-
-def _run_evaluate(args: argparse.Namespace) -> None:
-    from napari_nh2st.cli.evaluate import evaluate_on_sections
-
-    evaluate_on_sections(args)
-
-
-def _run_crossval(args: argparse.Namespace) -> None:
-    from napari_nh2st.cli.crossval import cross_validate_sections
-
-    cross_validate_sections(args)
 
 
 def train_settings(args: argparse.Namespace) -> "TrainSettings":
@@ -89,7 +55,8 @@ def _contexts(text: str) -> tuple[str, ...]:
     return comma_list(text)
 
 
-def _train(command: argparse.ArgumentParser) -> None:
+def train(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st train``."""
     _sections_and_output(
         command,
         "folder for the model and its checkpoints; a run that was stopped or killed goes on when "
@@ -106,7 +73,8 @@ def _train(command: argparse.ArgumentParser) -> None:
     _training_options(command)
 
 
-def _crossval(command: argparse.ArgumentParser) -> None:
+def crossval(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st crossval``."""
     from napari_nh2st.training.split import Leave
 
     _sections_and_output(
@@ -136,7 +104,8 @@ def _crossval(command: argparse.ArgumentParser) -> None:
     _training_options(command, "context", "devices")
 
 
-def _evaluate(command: argparse.ArgumentParser) -> None:
+def evaluate(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``nh2st evaluate``."""
     add_model(command, required=True)
     _sections_and_output(command, "folder for scores, figures and predictions; must not exist")
     add_device(command)
