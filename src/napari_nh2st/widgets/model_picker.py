@@ -39,12 +39,12 @@ class ModelPicker(QWidget):
         Choose a folder; read the card.
     note
         The chosen model in a few words, or what is wrong with it.
-    chosen
+    changed
         Emitted with the config when another model is chosen; None where it is not known, or not
         known yet: that of a model on the Hub is fetched in a thread, without its weights.
     """
 
-    chosen = Signal(object)
+    changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -91,19 +91,14 @@ class ModelPicker(QWidget):
             self.name.addItem(name)
         self.name.setCurrentText(name)
 
-    @property
-    def to_remember(self) -> str | None:
-        """What the next session shall begin with; None for a name that is still being typed."""
-        return self.text if self.config is not None or is_hub_id(self.text) else None
-
-    def restore(self, name: str) -> None:
+    def show_value(self, name: str | None) -> None:
         """Take a remembered model; the bundled one for none, or for a folder that is gone."""
         bundled = next(iter(bundled_models()), "")
         self.choose(name or bundled)
         if self.config is None and bundled and not is_hub_id(self.text):
             self.choose(bundled)
 
-    def checked(self) -> str:
+    def value(self) -> str:
         """The model's name, if it can be found.
 
         Raises
@@ -162,7 +157,7 @@ class ModelPicker(QWidget):
         self.note.setText(note)
         self._fit_note()
         self.card.setEnabled(self.config is not None)
-        self.chosen.emit(self.config)
+        self.changed.emit(self.config)
 
     def _on_browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")

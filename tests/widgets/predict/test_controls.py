@@ -402,6 +402,8 @@ def test_settings_are_remembered_and_can_be_reset(
 
     section = Section()
     monkeypatch.setattr(remembered, "plugin_section", lambda _name: section)
+    widget.model.choose("her2-breast-demo")
+    widget.model.choose(str(model_folder))
     widget.settings.pitch.setValue(100)
     widget.settings.device.setCurrentText("cpu")
     widget.settings.keep_gb.setValue(2.5)

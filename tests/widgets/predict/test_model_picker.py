@@ -48,7 +48,7 @@ def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
     qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
 ) -> None:
     told: list[Any] = []
-    picker.chosen.connect(told.append)
+    picker.changed.connect(told.append)
     picker.choose(ID)
     assert picker.config is None
     assert not picker.card.isEnabled()
@@ -57,7 +57,7 @@ def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
     assert [config and config.panel for config in told] == [None, PANEL]
     assert picker.card.isEnabled()
     assert picker.card_text() == model_card(picker.config)
-    assert picker.checked() == ID
+    assert picker.value() == ID
 
 
 def test_an_answer_that_comes_late_does_not_replace_a_later_choice(
@@ -88,5 +88,5 @@ def test_an_id_that_is_not_pinned_is_refused_as_it_is_typed(
     picker.choose(name)
     assert "full commit hash" in picker.note.text()
     with pytest.raises(InputError, match="full commit hash"):
-        picker.checked()
+        picker.value()
     assert fetched == []

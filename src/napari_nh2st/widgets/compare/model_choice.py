@@ -13,7 +13,7 @@ from napari_nh2st.session import Session
 from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.remembered import Remembered, restored_values
+from napari_nh2st.widgets.remembered import Remembered, RememberedControls
 
 
 class ModelChoice:
@@ -50,17 +50,14 @@ class ModelChoice:
         jobs: Callable[[], Jobs | None],
     ) -> None:
         self._session = session
-        self._remembered = remembered
-        self.model = ModelPicker()
-        self.device = DevicePicker(jobs)
+        self.model, self.device = ModelPicker(), DevicePicker(jobs)
+        controls: dict[str, Any] = {"model": self.model, "device": self.device}
+        self._remembered = RememberedControls(remembered, controls)
         self.reset = QPushButton("Reset")
         self.reset.setToolTip("Model and device as they were at first")
-        self._is_remembering = False
-        self._restore()
         self._own_model = self.model.text
-        self.model.chosen.connect(self._on_model)
-        self.device.currentTextChanged.connect(self._on_device)
-        self.reset.clicked.connect(self.reset_settings)
+        self.model.changed.connect(self._on_model)
+        self.reset.clicked.connect(self._remembered.reset)
         connections.add(session.heatmap_changed, self._take_current_model)
         connections.when_opened(self._take_current_model)
 
@@ -72,33 +69,12 @@ class ModelChoice:
         form.addRow("Model", self.model)
         form.addRow("Device", device)
 
-    def reset_settings(self) -> None:
-        """Model and device as at first; this is what the next session begins with."""
-        self._remembered.reset()
-        self._restore(remembered=False)
-
     def offer(self, name: str) -> None:
         """Take a model that the user has not chosen here: it is not remembered."""
-        self._is_remembering = False
-        self.model.choose(name)
-        self._is_remembering = True
-
-    def _restore(self, remembered: bool = True) -> None:
-        get = self._remembered.get if remembered else lambda _key, default: default
-        kept = restored_values("compare", get)
-        self._is_remembering = False
-        self.model.restore(kept["model"] or "")
-        self.device.show_value(kept["device"])
-        self._is_remembering = True
-
-    def _on_device(self, device: str) -> None:
-        if self._is_remembering:
-            self._remembered.set(device=device)
+        with self._remembered.paused():
+            self.model.choose(name)
 
     def _on_model(self, config: Any) -> None:
-        name = self.model.to_remember
-        if self._is_remembering and name is not None:
-            self._remembered.set(model=name)
         if config is not None:
             self.chosen.emit(config)
 

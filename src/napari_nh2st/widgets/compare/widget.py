@@ -1,5 +1,6 @@
 """The *Compare* dock: measured ST on its slide, beside the predictions of a model there."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.comparison import Compared, Predicting, Reading
+from napari_nh2st.jobs.stoppable import StoppableJob
 from napari_nh2st.session import Session
 from napari_nh2st.session.comparison import ComparisonResults
 from napari_nh2st.session.measured_layers import Kind
@@ -22,7 +24,6 @@ from napari_nh2st.session.measured_section import MeasuredSection
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.child_jobs import JobThread
-from napari_nh2st.widgets.compare.comparison_run import ComparisonRun
 from napari_nh2st.widgets.compare.comparison_view import ComparisonView
 from napari_nh2st.widgets.compare.measured_controls import MeasuredControls
 from napari_nh2st.widgets.compare.model_choice import ModelChoice
@@ -74,7 +75,7 @@ class CompareWidget(Dock):
         self.controls.bar.setToolTip("Spots predicted")
         self.view = ComparisonView(self.sections)
         self._thread = JobThread(self)
-        self._run: ComparisonRun | None = None
+        self._run: StoppableJob | None = None  # of a comparison; a report is not stopped
         self._compared: MeasuredSection | None = None  # by the run
         self._scoring = Background(self)
         self._scored: AnnData | None = None
@@ -150,8 +151,7 @@ class CompareWidget(Dock):
 
     def _prepare(self, *_files: object) -> None:
         """Have the child process load its libraries while the user still looks."""
-        if self.process is not None:
-            self.process.ready()
+        self.process.ready()
 
     def _show(self, _what: object = None) -> None:
         self.measured.show()
@@ -207,7 +207,8 @@ class CompareWidget(Dock):
             return
         section.locked = "A comparison runs: cancel it first."
         self.controls.status.setText("Starting …")
-        self._start("compare", section, f"Comparing {arguments['slide'].name}", arguments)
+        self._run = StoppableJob(self.process.ready().job("compare", **arguments))
+        self._start(section, self._run.job_events, f"Comparing {arguments['slide'].name}")
 
     def _arguments(self) -> tuple[MeasuredSection, dict[str, Any]]:
         """Arguments of :func:`~napari_nh2st.jobs.comparison.compare`, by the controls."""
@@ -230,7 +231,7 @@ class CompareWidget(Dock):
                 "chosen: choose that one, or lay the ST over the chosen one."
             )
         slide = self.measured.chosen_slide()
-        model = self.model.checked()
+        model = self.model.value()
         panel = self.model.config.panel if self.model.config is not None else ()
         overlap = panel_overlap(panel, section.measured.spots.var_names)
         if overlap.is_refused:
@@ -249,7 +250,7 @@ class CompareWidget(Dock):
 
     def stop(self) -> None:
         """Stop the comparison after the batch under way; at once while the model is loaded."""
-        if self.is_running and self._run is not None and self._run.can_stop:
+        if self.is_running and self._run is not None:
             self.controls.cancel.setEnabled(False)
             self.controls.status.setText("Stopping …")
             self._run.stop()
@@ -265,8 +266,9 @@ class CompareWidget(Dock):
             return
         section.locked = "The report is being written: wait for it."
         self.controls.status.setText(f"Writing {folder} …")
-        arguments = {"compared": compared, "folder": folder}
-        self._start("report", section, f"Writing {folder.name}", arguments)
+        self._run = None
+        job = self.process.ready().job("report", compared=compared, folder=folder)
+        self._start(section, job.events, f"Writing {folder.name}")
         self.controls.cancel.setEnabled(False)  # half a folder is of no use
         self.controls.reset_bar()
 
@@ -276,21 +278,22 @@ class CompareWidget(Dock):
             self._run.stop()
 
     def _start(
-        self, job: str, section: MeasuredSection, description: str, arguments: dict[str, Any]
+        self, section: MeasuredSection, events: Callable[[], Iterator[object]], description: str
     ) -> None:
-        assert self.process is not None
         self._compared = section
-        jobs = self.process.ready()
-        self._run = ComparisonRun(jobs.job(job, **arguments), can_stop=job == "compare")
-        self._thread.start(self._run.events, description)
+        self._thread.start(events, description)
         self.controls.show_running(True)
         section.changed.emit()
 
     def _on_event(self, event: Any) -> None:
+        if self._run is not None and self._run.stopped():
+            return
         match event:
             case Reading():
                 self.controls.status.setText("Loading the model, reading spots and tiles …")
             case Predicting(done, total):
+                assert self._run is not None
+                self._run.is_loading = False
                 text = f"{done:,} of {total:,} spots predicted"
                 self.controls.show_progress(done, total, text)
                 self._thread.show_progress(done, total)
@@ -323,8 +326,7 @@ class CompareWidget(Dock):
         if stopped:
             self.controls.reset_bar()
             self.controls.status.setText("Stopped.")
-            if self.process is not None:
-                self.process.start_again()
+            self.process.start_again()
         self._unlock()
         self.measured.follow_model()  # another one may have been chosen meanwhile
 

@@ -1,6 +1,5 @@
 """Settings of a prediction, as the *Predict* dock offers them."""
 
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.remembered import KEEP, KEEP_GB, remembered_values, restored_values
+from napari_nh2st.widgets.remembered import KEEP, KEEP_GB
 from napari_nh2st.widgets.settings_form import SettingsForm
 
 _OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain", "device")
@@ -68,15 +67,3 @@ class PredictSettingsForm(SettingsForm):
         """
         values = self.values(PredictSettings)
         return PredictSettings(**values, region=region, order="coarse-to-fine")
-
-    def to_remember(self) -> dict[str, Any]:
-        """What the next session shall begin with."""
-        shown = {name: c.value() for name, c in self.controls.items() if c is not self.genes}
-        return remembered_values("predict", shown)
-
-    def restore(self, get: Callable[[str, Any], Any]) -> None:
-        """Set the controls; ``get`` gives a value by its name, or the default it is handed."""
-        for name, value in restored_values("predict", get).items():
-            if name in self.controls:
-                self.controls[name].show_value(value)
-        self.genes.show_value(None)

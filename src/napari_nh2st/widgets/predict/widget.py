@@ -1,6 +1,5 @@
 """*Predict* dock: choose a slide and a model, run, watch, stop, continue."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
@@ -36,6 +35,7 @@ from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.runner import Choice, PredictionRunner
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
+from napari_nh2st.widgets.remembered import RememberedControls
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice
@@ -103,7 +103,7 @@ class PredictWidget(Dock):
         self.slide.picker.changed.connect(self._on_slide)
         self.slide.mpp.valueChanged.connect(self._on_slide)
         self.settings.pitch.valueChanged.connect(self._on_slide)
-        self.model.chosen.connect(self._on_model)
+        self.model.changed.connect(self._on_model)
         self.region.changed.connect(self._on_choice)
         self.settings.changed.connect(self._on_choice)
         self.to_scale.toggled.connect(self._show_to_scale)
@@ -117,10 +117,10 @@ class PredictWidget(Dock):
         self.connect_to(self.session.heatmap_changed, self._name_run_button)
         self.runner.ended.connect(self._on_ended)
         self.connections.when_opened(self._on_slide)
-        self._is_remembering = False
+        controls = {"model": self.model, **self.settings.controls}
+        self._remembered_controls = RememberedControls(self.remembered, controls)
         self._on_model(self.model.config)
         self.open()
-        self._restore(self.remembered.get)
 
     # --- running ---
 
@@ -148,7 +148,7 @@ class PredictWidget(Dock):
         try:
             slide, layer = self.slide.chosen(), self.slide.layer
             assert layer is not None
-            choice = self._choice(self.model.checked())
+            choice = self._choice(self.model.value())
         except InputError as error:
             show_error(str(error))
             self.status.setText(str(error))
@@ -212,23 +212,11 @@ class PredictWidget(Dock):
 
     def reset_settings(self) -> None:
         """All controls as they were at first."""
-        self.remembered.reset()
-        self._restore(lambda _name, default: default)
-
-    def _restore(self, get: Callable[[str, Any], Any]) -> None:
-        """Set the controls; ``get`` gives a value by its name, or the default it is handed."""
-        self._is_remembering = False
-        self.model.restore(str(get("model", "")))
-        self.settings.restore(get)
-        self._is_remembering = True
-        self._on_choice()
+        self._remembered_controls.reset()
+        self.settings.genes.show_value(None)
 
     def _on_choice(self, _value: Any = None) -> None:
-        """Remember the choice; what was said of another slide is over."""
-        if self._is_remembering:
-            model = self.model.to_remember
-            known = {} if model is None else {"model": model}
-            self.remembered.set(**known, **self.settings.to_remember())
+        """What was said of another slide is over."""
         if not self.is_running and self._picked_slide() != self._status_of:
             self._status_of = self._picked_slide()
             self.status.setText("")

@@ -110,7 +110,7 @@ class TrainSettingsForm(SettingsForm):
     def _start(self) -> str | None:
         if self.from_random.isChecked():
             return None
-        name = self.start.checked()
+        name = self.start.value()
         path = Path(name).expanduser()
         # The child process, and who goes on with the run, may stand in another folder.
         return str(path.absolute()) if path.is_dir() else name
@@ -162,7 +162,7 @@ class TrainSettingsForm(SettingsForm):
         """Show the defaults, but for what ``get`` gives by its name; it is handed a default."""
         self.show_settings(None)
         kept = restored_values("train", get)
-        self.start.restore(kept["start"] or "")
+        self.start.show_value(kept["start"])
         self.from_random.setChecked(kept["from_random"] or not self.start.text)
         for name in ("context", "epochs", "validation", "device"):
             self.controls[name].show_value(kept[name])
@@ -241,7 +241,7 @@ class TrainSettingsForm(SettingsForm):
         self.form.addRow(self.folded)
 
     def _connect(self) -> None:
-        self.start.chosen.connect(self._update)
+        self.start.changed.connect(self._update)
         self.reset.clicked.connect(lambda: self.show_settings(None))
         self.from_random.toggled.connect(self._update)
         for part in (self.panel, self.n_genes, self.genes, self._rest):
