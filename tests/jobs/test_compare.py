@@ -27,7 +27,7 @@ from napari_nh2st.jobs.comparison import (
 from napari_nh2st.model.folder import load_model_folder
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.spots import Section, expression_target
-from napari_nh2st.spots.position_fix import Fix
+from napari_nh2st.spots.orientation import Fix
 from napari_nh2st.training.study import MeasuredSection
 from small_configs import PANEL
 

@@ -9,10 +9,10 @@ import torch
 
 from napari_nh2st.model.config import CONTEXTS, Context
 from napari_nh2st.model.hypergraph import convolution_operator, incidence_matrix, masked_mean
+from napari_nh2st.model.importing import from_released_state_dict
 from napari_nh2st.model.losses import contrastive_loss
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.prepared import PreparedNH2ST
-from napari_nh2st.model.released import from_released_state_dict
 from napari_nh2st.model.resnet import IMAGENET_MEAN, IMAGENET_STD, normalize_tiles
 from reference_network import ReferencePass, reference_pass
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from array_slides import tissue
 from napari_nh2st.slide import open_slide
-from napari_nh2st.slide.channels import Channels, channels_meaning, is_opacity
+from napari_nh2st.slide.colors import Channels, channels_meaning, is_opacity
 
 RGB = tissue(300, 400)
 OPAQUE = np.full((300, 400, 1), 255, np.uint8)

@@ -18,7 +18,7 @@ from napari_nh2st.cli.main import main
 from napari_nh2st.errors import InputError, SegmentError
 from napari_nh2st.inference.notices import slide_notices
 from napari_nh2st.slide import open_slide
-from napari_nh2st.slide.tiff_places import misplaced
+from napari_nh2st.slide.tiff_page import misplaced
 
 TILE = 128
 

@@ -12,7 +12,7 @@ from flat_slides import picture
 from mirax_slides import write_mirax
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.reader import get_reader
-from napari_nh2st.slide import open_slide, openslide_backend, openslide_formats
+from napari_nh2st.slide import open_slide, openslide_backend
 
 openslide = pytest.importorskip("openslide")
 
@@ -21,8 +21,7 @@ PIXELS = tissue(512, 768)
 
 @pytest.fixture
 def no_openslide(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (openslide_backend, openslide_formats):
-        monkeypatch.setattr(module, "import_openslide", lambda: None)
+    monkeypatch.setattr(openslide_backend, "import_openslide", lambda: None)
 
 
 @pytest.mark.parametrize("name", ["a.mrxs", "A.MRXS", "a.Mrxs"])

@@ -11,9 +11,8 @@ from misplaced_sections import l_shaped_pixels, spots_on
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import read_spots
-from napari_nh2st.spots.orientation import ORIENTATIONS, places
+from napari_nh2st.spots.orientation import ORIENTATIONS, Fix, apply_fix, places
 from napari_nh2st.spots.placement import _tissue_sample, on_tissue, propose_fix
-from napari_nh2st.spots.position_fix import Fix, apply_fix
 from napari_nh2st.synthetic import write_synthetic_section
 from napari_nh2st.tiles import TissueMask
 from spot_sections import drawn_spots, her2st, mob

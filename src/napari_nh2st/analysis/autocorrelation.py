@@ -5,8 +5,7 @@ import pandas as pd
 from anndata import AnnData
 
 from napari_nh2st.prediction.values import predicted_tiles
-from napari_nh2st.spots.array import spot_array
-from napari_nh2st.spots.autocorrelation import morans_i
+from napari_nh2st.spots.array import morans_i, spot_array
 
 _GENES_AT_ONCE = 32
 

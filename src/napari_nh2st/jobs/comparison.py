@@ -16,8 +16,8 @@ from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.prediction.schema import MARK, notes, slide_stem
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section, SpotChoice, check_section, read_spots
+from napari_nh2st.spots.orientation import Fix, apply_fix
 from napari_nh2st.spots.overlap import panel_overlap
-from napari_nh2st.spots.position_fix import Fix, apply_fix
 
 ANOTHER_SLIDE_BELOW = 0.05
 """Share of the spots' area that is tissue; with less, they were measured on another slide."""

@@ -26,8 +26,8 @@ from napari_nh2st.session.measured_layers import Kind, MeasuredLayers
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.measured import MeasuredST
+from napari_nh2st.spots.orientation import Fix, apply_fix
 from napari_nh2st.spots.placement import Proposal
-from napari_nh2st.spots.position_fix import Fix, apply_fix
 from napari_nh2st.spots.positions import positions
 
 if TYPE_CHECKING:

@@ -18,14 +18,16 @@ from napari_nh2st.regular_files import check_regular
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 from . import resolution as mpp
-from .channels import Channels, channels_meaning, is_opacity
 from .colors import (
     CHANNEL_COLORS,
+    Channels,
     FluorescenceColors,
     StoredColors,
     ToRGB,
+    channels_meaning,
     contrast_limits,
     full_scale,
+    is_opacity,
 )
 from .contents import SlideContents
 from .images import ImageChoice, SlideImage, associated_name, chosen_image

@@ -16,8 +16,7 @@ from .contents import NotReadable, NotThisFormat, SlideContents
 from .images import ImageChoice, SlideImage, chosen_image
 from .limits import impossible_size
 from .ome_zarr import is_zarr, open_ome_zarr
-from .openslide_backend import open_with_openslide
-from .openslide_formats import format_for_openslide
+from .openslide_backend import format_for_openslide, open_with_openslide
 from .resolution import POSSIBLE, is_possible
 from .slide import Slide
 from .tiff import open_tiff

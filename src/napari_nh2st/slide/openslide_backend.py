@@ -1,4 +1,9 @@
-"""Slides read with OpenSlide, from the extra ``napari-nh2st[openslide]``."""
+"""Slides read with OpenSlide, among them those that only it reads right.
+
+Some formats are more than the file that is opened: a ``.mrxs`` is a small JPEG of the slide, whose
+pixels lie in the folder beside it. In others tiles overlap. Our own readers would show half the
+truth, so they are not asked.
+"""
 
 import tempfile
 import threading
@@ -15,12 +20,25 @@ from napari_nh2st.extras import NOT_INSTALLED, import_problem
 from .colors import over_white
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
-from .openslide_formats import import_openslide
 from .resolution import from_openslide
 
 _SEGMENT = 1024
 _ENDINGS = {".bif", ".vms", ".vmu", ".dcm", ".czi"}
 _MIRAX = ".mrxs"
+
+_OURS = {"aperio", "generic-tiff", "hamamatsu", "leica", "philips"}
+"""OpenSlide's names of formats that our own readers read, to the same pixels and faster.
+
+``hamamatsu`` is NDPI here; VMS and VMU are told apart by their first line.
+"""
+
+_SUFFIXES = {".mrxs": "a MIRAX slide", ".svslide": "a Sakura slide"}
+_HEADS = {
+    b"ZISRAWFILE": "a Zeiss CZI",
+    b"[Virtual Microscope Specimen]": "a Hamamatsu VMS slide",
+    b"[Uncompressed Virtual Microscope Specimen]": "a Hamamatsu VMU slide",
+}
+_HEAD = 256
 
 
 def open_with_openslide(path: Path, vendor: str | None = None) -> SlideContents:
@@ -208,3 +226,39 @@ def _files(path: Path) -> Iterator[Path]:
         lines = path.read_text(encoding="latin-1").splitlines()
         named = [line.partition("=") for line in lines if line.startswith("ImageFile")]
         yield from (file for *_, name in named if (file := path.parent / name).is_file())
+
+
+def import_openslide() -> Any:
+    """The module ``openslide``, or None where it is not installed or lacks its library."""
+    try:
+        import openslide
+    except (ImportError, OSError):
+        return None
+    return openslide
+
+
+def format_for_openslide(path: Path) -> str | None:
+    """In words, the format of a slide that is to be read with OpenSlide alone.
+
+    Parameters
+    ----------
+    path
+        A file. OpenSlide need not be installed.
+
+    Returns
+    -------
+    str or None
+        None where our own readers may try.
+    """
+    if (known := _SUFFIXES.get(path.suffix.lower())) is not None:
+        return known
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    for magic, name in _HEADS.items():
+        if head.lstrip(b"\xef\xbb\xbf \r\n").startswith(magic):
+            return name
+    if head[128:132] == b"DICM":
+        return "a DICOM file"
+    openslide = import_openslide()
+    vendor = openslide and openslide.OpenSlide.detect_format(str(path))
+    return None if vendor is None or vendor in _OURS else f"a slide of the format {vendor}"

@@ -25,8 +25,7 @@ from .tiff_colors import MOST_CHANNELS, TiffColors, tiff_colors
 from .tiff_directories import Directories, check_directories
 from .tiff_images import Series, TiffImage, tiff_images
 from .tiff_level import TiffLevel
-from .tiff_page import StoredPage
-from .tiff_places import mark_misplaced
+from .tiff_page import StoredPage, mark_misplaced
 from .whole_image import WholeImageLevel
 
 # What is wrong with a file is said in our errors; tifffile would also log it to stderr where a

@@ -8,16 +8,18 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from .channels import Channels, channels_meaning, is_opacity
 from .colors import (
     CHANNEL_COLORS,
     Alpha,
+    Channels,
     FluorescenceColors,
     Kind,
     StoredColors,
     ToRGB,
+    channels_meaning,
     contrast_limits,
     full_scale,
+    is_opacity,
 )
 from .contents import NotReadable
 from .level import WHITE

@@ -1,7 +1,6 @@
 """Measured spatial transcriptomics: reading, checking, and the values a model is trained on."""
 
-from napari_nh2st.spots.array import ArrayLayout, SpotArray, spot_array
-from napari_nh2st.spots.autocorrelation import morans_i
+from napari_nh2st.spots.array import ArrayLayout, SpotArray, morans_i, spot_array
 from napari_nh2st.spots.checks import (
     MppProposal,
     SectionCheck,
@@ -14,11 +13,10 @@ from napari_nh2st.spots.checks import (
 )
 from napari_nh2st.spots.choice import ChoiceNeeded, SpotChoice
 from napari_nh2st.spots.libraries import spot_picture
-from napari_nh2st.spots.orientation import Orientation, orient
+from napari_nh2st.spots.orientation import Fix, Orientation, apply_fix, orient
 from napari_nh2st.spots.overlap import PanelOverlap, panel_overlap
 from napari_nh2st.spots.panel import Panel, PanelRule, PanelSettings, choose_panel
 from napari_nh2st.spots.placement import Proposal, on_tissue, propose_fix
-from napari_nh2st.spots.position_fix import Fix, apply_fix
 from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.sections import Section, read_sections, section_spots, write_sections
 from napari_nh2st.spots.target import expression_target, normalize, panel_counts, smooth

@@ -16,13 +16,25 @@ from scipy.sparse import csr_matrix, issparse
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.hdf5_filters import missing_filter, register_filters
 from napari_nh2st.spots.array import spot_array
-from napari_nh2st.spots.assembly import INFO, Source, assemble
+from napari_nh2st.spots.assembly import (
+    INFO,
+    CountTable,
+    Source,
+    are_counts,
+    are_ensembl_ids,
+    assemble,
+)
 from napari_nh2st.spots.checks import guessed_pitch
 from napari_nh2st.spots.choice import SpotOption
-from napari_nh2st.spots.count_table import CountTable, are_counts, are_ensembl_ids
-from napari_nh2st.spots.in_tissue import under_tissue
 from napari_nh2st.spots.libraries import Library, libraries_of, only_library, take_library
-from napari_nh2st.spots.positions import ARRAY, EMBEDDING, IN_TISSUE, SPATIAL, has_array
+from napari_nh2st.spots.positions import (
+    ARRAY,
+    EMBEDDING,
+    IN_TISSUE,
+    SPATIAL,
+    has_array,
+    under_tissue,
+)
 from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
 from napari_nh2st.zarr_codecs import refuse_pickles
 

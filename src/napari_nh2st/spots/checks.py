@@ -10,8 +10,7 @@ from scipy.sparse import coo_matrix
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.array import SpotArray, spot_array
-from napari_nh2st.spots.assembly import INFO
-from napari_nh2st.spots.count_table import are_counts
+from napari_nh2st.spots.assembly import INFO, are_counts
 from napari_nh2st.spots.orientation import AS_THEY_ARE, orient
 from napari_nh2st.spots.positions import beyond, has_array, positions
 from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.hdf5_filters import missing_filter, register_filters
-from napari_nh2st.spots.count_table import CountTable
+from napari_nh2st.spots.assembly import CountTable
 
 GENE_EXPRESSION = "Gene Expression"
 

@@ -13,9 +13,8 @@ from scipy.sparse import csc_matrix, csr_matrix, diags
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.options import Option, check_options
-from napari_nh2st.spots.array import spot_array
-from napari_nh2st.spots.autocorrelation import morans_i
-from napari_nh2st.spots.count_table import are_ensembl_ids
+from napari_nh2st.spots.array import morans_i, spot_array
+from napari_nh2st.spots.assembly import are_ensembl_ids
 
 PanelRule = Literal["mean", "variable", "spatial", "given"]
 

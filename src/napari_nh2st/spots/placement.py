@@ -15,13 +15,13 @@ from napari_nh2st.spots.libraries import libraries_of
 from napari_nh2st.spots.orientation import (
     AS_THEY_ARE,
     ORIENTATIONS,
+    Fix,
     orient_on,
     places,
     share_on_tissue,
     tissue_for_spots,
 )
-from napari_nh2st.spots.position_fix import Fix
-from napari_nh2st.spots.position_fix import apply_fix as apply_fix  # documented here before
+from napari_nh2st.spots.orientation import apply_fix as apply_fix  # documented here before
 from napari_nh2st.spots.positions import beyond, positions
 from napari_nh2st.tiles import TissueMask
 

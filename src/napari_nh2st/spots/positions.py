@@ -1,4 +1,4 @@
-"""Positions of spots and tiles in an AnnData."""
+"""Positions of spots and tiles, and which of them are under tissue."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
+
+from napari_nh2st.errors import InputError
 
 SPATIAL = "spatial"
 """Key of ``obsm`` of the centers (x, y); also key of ``uns`` of pictures and scale factors."""
@@ -18,6 +20,12 @@ IN_TISSUE = "in_tissue"
 ARRAY = ("array_row", "array_col")
 PIXELS = ("pxl_row_in_fullres", "pxl_col_in_fullres")
 """Columns of ``obs``, as Space Ranger and scanpy name them."""
+
+_YES = frozenset({"1", "true", "t", "yes", "y", "intissue", "tissue", "in", "inside"})
+_NO = frozenset(
+    {"0", "false", "f", "no", "n", "", "nan", "none", "na", "<na>", "notintissue", "offtissue"}
+    | {"outoftissue", "out", "outside", "background"}
+)
 
 
 def positions(data: AnnData) -> NDArray[np.float64]:
@@ -82,3 +90,45 @@ def spatial_embeddings(xy: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
         ``"spatial"`` is `xy`, as scanpy and squidpy want it; ``"X_spatial"`` is (x, -y).
     """
     return {SPATIAL: xy, EMBEDDING: xy * np.array([1.0, -1.0])}
+
+
+def under_tissue(column: pd.Series, where: str) -> NDArray[np.bool_]:
+    """Read a column such as ``in_tissue``: numbers, booleans, categories or text.
+
+    Parameters
+    ----------
+    column
+        1, True, "True", "in_tissue" and the like; or 0, False and so on; empty is False.
+    where
+        The file and column, for the message.
+
+    Returns
+    -------
+    ndarray
+        (n,) bool.
+
+    Raises
+    ------
+    InputError
+        A value is neither.
+    """
+    text = column.astype(object).map(_word)
+    inside: NDArray[np.bool_] = text.isin(_YES).to_numpy(bool)
+    unknown = ~inside & ~text.isin(_NO).to_numpy(bool)
+    if unknown.any():
+        value = column.iloc[int(np.flatnonzero(unknown)[0])]
+        raise InputError(
+            f"{where}: {value!r} says neither that a spot is under tissue nor that not"
+        )
+    return inside
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    try:
+        return f"{float(value):g}"  # type: ignore[arg-type]  # text of numbers, too
+    except (TypeError, ValueError):
+        return str(value).strip().lower().replace("_", "").replace(" ", "").replace("-", "")

@@ -12,9 +12,8 @@ from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.checks import check_counts, check_enough_spots, check_section
 from napari_nh2st.spots.choice import NO_CHOICE, ChoiceNeeded, Parts, SpotChoice
-from napari_nh2st.spots.orientation import AS_THEY_ARE
+from napari_nh2st.spots.orientation import AS_THEY_ARE, Fix, apply_fix
 from napari_nh2st.spots.placement import Proposal, propose_fix
-from napari_nh2st.spots.position_fix import Fix, apply_fix
 from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.sections import Section
 

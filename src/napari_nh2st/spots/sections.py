@@ -19,7 +19,7 @@ from napari_nh2st.regular_files import check_regular
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
-from napari_nh2st.spots.position_fix import Fix, apply_fix
+from napari_nh2st.spots.orientation import Fix, apply_fix
 from napari_nh2st.spots.read import needs_positions, read_spots, takes_positions
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")

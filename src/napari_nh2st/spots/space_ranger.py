@@ -14,12 +14,10 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.extras import import_extra
-from napari_nh2st.spots.assembly import Source, SpotPositions, join
+from napari_nh2st.spots.assembly import CountTable, Source, SpotPositions, join
 from napari_nh2st.spots.choice import SpotOption
-from napari_nh2st.spots.count_table import CountTable
 from napari_nh2st.spots.feature_matrix import read_feature_matrix
-from napari_nh2st.spots.in_tissue import under_tissue
-from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS, SPATIAL
+from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS, SPATIAL, under_tissue
 from napari_nh2st.spots.samples import (
     Matrix,
     choose_matrix,

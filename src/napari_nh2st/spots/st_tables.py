@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots.assembly import Source, SpotPositions, join
-from napari_nh2st.spots.count_table import CountTable
+from napari_nh2st.spots.assembly import CountTable, Source, SpotPositions, join
 
 ST_PITCH_UM = 200.0
 """Distance between the spots of a legacy array."""

@@ -14,8 +14,7 @@ from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots import normalize, panel_counts, smooth, spot_array
-from napari_nh2st.spots.assembly import Source, assemble
-from napari_nh2st.spots.count_table import CountTable
+from napari_nh2st.spots.assembly import CountTable, Source, assemble
 
 from .fields import NEST_DENSITY, STROMA_DENSITY, Floats, TissueFields
 from .tissue import SyntheticTissue

@@ -18,7 +18,7 @@ from compare_docks import (
     wait_until_read,
 )
 from compared_sections import DrawnSection, write_section
-from napari_nh2st.spots.position_fix import Fix
+from napari_nh2st.spots.orientation import Fix
 from napari_nh2st.widgets.compare.widget import CompareWidget
 
 

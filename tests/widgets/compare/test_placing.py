@@ -21,7 +21,7 @@ from compare_docks import (
 )
 from compared_sections import MPP, DrawnSection, write_section
 from napari_nh2st.session.measured import is_of_slide
-from napari_nh2st.spots.position_fix import Fix
+from napari_nh2st.spots.orientation import Fix
 from napari_nh2st.widgets.compare.widget import CompareWidget
 
 
