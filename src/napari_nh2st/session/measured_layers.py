@@ -216,17 +216,29 @@ class MeasuredLayers:
         if wanted == self.is_side_by_side:
             return
         if self._side_by_side is not None:
-            ending, self._side_by_side = self._side_by_side, None
-            ending.end()
-            self._show_only(self.kind)
+            both, self._side_by_side = self._side_by_side, None
+            self._end(both)
         elif self.slide_layer is not None:
             self._make("measured")
             self._make("predicted")
             second, first = self._second(), self._there().get("measured")
             if first is not None and second is not None:
-                self._side_by_side = SideBySide(self._session, self.slide_layer)
-                self._side_by_side.begin(first, second)
+                both = SideBySide(self._session, self.slide_layer)
+                try:
+                    both.begin(first, second)
+                except Exception:
+                    self._end(both)
+                    raise
+                self._side_by_side = both
         self.changed.emit()
+
+    def _end(self, both: SideBySide) -> None:
+        try:
+            both.end()
+        finally:
+            self._show_only(self.kind)
+            if both.hid_pins:
+                self._session.shown_layers.restore_pins()
 
     def lie_on(self, layer: Image | None) -> bool:
         """Whether spots lie on a layer: the slide's, or the one beside it."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class SideBySide:
     """The slide twice in napari's grid, with other spots on each.
 
-    :meth:`begin` fits both into the view; :meth:`end` restores the view. Other layers are hidden
-    meanwhile: the grid would give them places of their own.
+    :meth:`begin` fits the spots, which is the tissue, into both halves, each with the name of its
+    layer above; :meth:`end` restores the view. Other layers are hidden meanwhile: the grid would
+    give them places of their own.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class SideBySide:
     ----------
     copy
         The slide's second layer.
+    hid_pins
+        Whether pinned genes were shown before.
     """
 
     def __init__(self, session: "Session", slide_layer: Image) -> None:
@@ -45,10 +48,12 @@ class SideBySide:
         self._grid, self._camera = viewer.canvas.grid, viewer.scene.camera
         self._former_grid = (self._grid.enabled, self._grid.stride, self._grid.shape)
         self._former_view = (self._camera.center, self._camera.zoom)
+        self.hid_pins = session.pins.are_shown
         session.shown_layers.hide_pins()  # they hide the slide
         self._order = list(viewer.layers)
         self._visible = {layer: layer.visible for layer in viewer.layers}
         self._shown: list[Layer] = []
+        self._had_title: dict[Points, bool] = {}
 
     @property
     def is_whole(self) -> bool:
@@ -69,7 +74,9 @@ class SideBySide:
         _show({layer: layer in self._shown for layer in layers})
         arrange(self._session.viewer, [*self._shown, *others])
         self._set_grid(True, 2, (1, 2))
-        self._session.viewer.reset_view(reset_camera_angle=False)
+        self._entitle(left)
+        self._entitle(right)
+        self._session.viewer.fit_to_view(layers=[left])
 
     def change(self, right: Points) -> None:
         """Show other spots at the right."""
@@ -80,21 +87,36 @@ class SideBySide:
         others = [layer for layer in self._session.viewer.layers if layer not in self._shown]
         arrange(self._session.viewer, [*self._shown, *others])
         _show({former: False, right: True})
+        self._entitle(right)
 
     def follow_slide(self) -> None:
         """Lay the copy where the slide lies now."""
         place(self.copy, placement_of(self.slide_layer))
 
     def end(self) -> None:
-        """Take the copy away and restore grid, camera, order and what was visible."""
+        """Take the copy away and restore grid, camera, order and what was visible.
+
+        All but the order is restored also where somebody who hears of it raises an error.
+        """
         layers = self._session.viewer.layers
-        if self.copy in layers:
-            layers.remove(self.copy)
-        known = [layer for layer in self._order if layer in layers]
-        arrange(self._session.viewer, [*known, *(layer for layer in layers if layer not in known)])
-        _show({layer: shown for layer, shown in self._visible.items() if layer in layers})
-        self._set_grid(*self._former_grid)
-        self._camera.center, self._camera.zoom = self._former_view
+        try:
+            if self.copy in layers:
+                layers.remove(self.copy)
+            known = [layer for layer in self._order if layer in layers]
+            new = [layer for layer in layers if layer not in known]
+            arrange(self._session.viewer, [*known, *new])
+        finally:
+            for layer, had_title in self._had_title.items():
+                layer.name_overlay.visible = had_title
+            _show({layer: shown for layer, shown in self._visible.items() if layer in layers})
+            self._set_grid(*self._former_grid)
+            self._camera.center, self._camera.zoom = self._former_view
+
+    def _entitle(self, layer: Points) -> None:
+        """Write a layer's name over its half."""
+        self._had_title.setdefault(layer, layer.name_overlay.visible)
+        layer.name_overlay.position = "top_center"
+        layer.name_overlay.visible = True
 
     def _set_grid(self, enabled: bool, stride: int, shape: tuple[int, int]) -> None:
         # For each of the three, the viewer would arrange and draw all layers anew.
