@@ -41,6 +41,8 @@ from napari_nh2st.training import (
     TrainSettings,
     TrainStarted,
 )
+from napari_nh2st.training.known_models import known_models, unfinished_runs
+from napari_nh2st.training.record import read_record
 from section_tables import write_section, write_table
 from small_configs import PANEL, small_config
 from small_models import small_model
@@ -474,6 +476,9 @@ def test_a_stopped_run_keeps_the_best_and_goes_on(
         assert "the same command goes on from there" in stopped.err
         assert read_config(tmp_path / "run" / "model").training["epochs"] == epoch
     assert "Going on after epoch 1 of 3" in stopped.err
+    assert unfinished_runs() == [tmp_path / "run"], "the Train dock offers it"
+    assert read_record(tmp_path / "run").resumes(tmp_path / "run")
+    assert known_models()[-1] == str(tmp_path / "run" / "model")
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
     other = nh2st(*command, "--learning-rate", "0.1")
@@ -486,6 +491,19 @@ def test_a_stopped_run_keeps_the_best_and_goes_on(
     shown = [line.split(":")[0] for line in resumed.err.splitlines() if line.startswith("epoch")]
     assert shown == ["epoch 3/3"]
     assert read_config(tmp_path / "run" / "model").training["epochs"] == 3
+    assert unfinished_runs() == []
+
+
+def test_a_start_model_is_recorded_by_its_whole_path(
+    nh2st: Nh2st, pair: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model.parent)
+    monkeypatch.setattr(StopRequest, "__call__", lambda _: True)
+    nh2st(
+        *("train", "--sections", pair, "-o", tmp_path / "run", "--start", model.name),
+        *("--encoder", "frozen", "--epochs", 2, "--validation", "none", "--device", "cpu"),
+    )
+    assert read_record(tmp_path / "run").settings.start == str(model)
 
 
 def test_a_second_signal_stops_at_once(

@@ -17,7 +17,14 @@ from napari_nh2st.evaluation.evaluation import read_evaluation, write_evaluation
 from napari_nh2st.evaluation.events import HeldOut, Scoring
 from napari_nh2st.export import write_anndata
 from napari_nh2st.spots import Section
-from napari_nh2st.training import EpochDone, TrainFinished, TrainSettings, load_study
+from napari_nh2st.training import (
+    EpochDone,
+    TrainFinished,
+    TrainSettings,
+    TrainStarted,
+    load_study,
+)
+from napari_nh2st.training.record import RunRecord, read_record
 from train_studies import drawn_study, start_model
 
 
@@ -147,3 +154,14 @@ def test_an_evaluation_is_read_as_it_was_written(
 def test_what_holds_no_evaluation_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"summary\.json cannot be read"):
         read_evaluation(tmp_path)
+
+
+def test_what_was_asked_for_is_recorded_before_the_first_step(
+    study: tuple[Section, ...], settings: TrainSettings, tmp_path: Path
+) -> None:
+    with closing(run(study, settings, tmp_path)) as events:
+        for event in events:
+            if isinstance(event, TrainStarted):
+                break
+        next(events)
+    assert read_record(tmp_path) == RunRecord(study[:3], settings, None, ("S2",))

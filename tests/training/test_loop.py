@@ -737,3 +737,15 @@ def test_on_two_processes_the_start_is_scored_when_none_waits_for_the_other(
     config = load_model_folder(tmp_path / "run" / "model").config
     assert set(config.reliability or {}) == set(PANEL)
     assert (tmp_path / "run" / "test-before" / "genes.csv").is_file()
+
+
+def test_a_stop_reads_no_slide_again(tmp_path: Path) -> None:
+    section = drawn_section(tmp_path, "S", "A", 0)
+    stopped: list[bool] = []
+    for event in train_events([section], settings(), folder=tmp_path / "run", stop=stopped.pop):
+        if isinstance(event, StepDone):
+            section.section.slide.unlink(missing_ok=True)
+            stopped.append(True)
+    assert isinstance(event, TrainFinished)
+    assert event.ended == "stopped"
+    assert event.model.config.training["stain"]

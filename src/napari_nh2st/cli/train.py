@@ -22,6 +22,8 @@ from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
 from napari_nh2st.training.checks import check_place, section_donors
+from napari_nh2st.training.first_process import is_helper
+from napari_nh2st.training.known_models import remember_model, remember_run
 from napari_nh2st.training.notices import held_out_notice
 from napari_nh2st.training.record import MODEL_FOLDER, TEST_FOLDER
 from napari_nh2st.training.split import set_aside
@@ -86,8 +88,16 @@ def _train(
     report = watched.report
     finished: TrainFinished | None = None
     events = training_run_events(
-        training, held_out, settings, folder=args.output, name=args.name, stop=watched.stop
+        training,
+        held_out,
+        settings,
+        folder=args.output,
+        name=args.name,
+        trust_positions=args.trust_positions,
+        stop=watched.stop,
     )
+    if not is_helper():
+        remember_run(args.output)  # the Train dock offers it if it is not finished
     with closing(events):
         for event in events:
             match event:
@@ -102,6 +112,7 @@ def _train(
                     report(event)
             if isinstance(event, TrainFinished):
                 finished = event
+                remember_model(args.output / MODEL_FOLDER)
                 if event.ended == "stopped":
                     break
                 if event.ended == "in an earlier run":

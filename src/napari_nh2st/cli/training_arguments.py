@@ -32,6 +32,7 @@ def train_settings(args: argparse.Namespace) -> "TrainSettings":
     InputError
         A value is out of its range, or two options do not go together.
     """
+    from napari_nh2st.model.sources import whole_path
     from napari_nh2st.training import TrainSettings
 
     if "genes_file" in args:
@@ -45,7 +46,10 @@ def train_settings(args: argparse.Namespace) -> "TrainSettings":
                 f"{flags} with --start: the panel is the start model's; give --panel or "
                 "--genes-file as well to choose another"
             )
-    return TrainSettings(**given_settings(args, TrainSettings))
+    given = given_settings(args, TrainSettings)
+    if given.get("start"):  # the run may be resumed in another working folder, by the Train dock
+        given["start"] = whole_path(given["start"])
+    return TrainSettings(**given)
 
 
 def _contexts(text: str) -> tuple[str, ...]:

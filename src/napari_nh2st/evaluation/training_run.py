@@ -37,7 +37,12 @@ from napari_nh2st.prediction.schema import MEASURED, notes
 from napari_nh2st.spots import expression_target
 from napari_nh2st.training.events import TrainFinished, TrainStarted
 from napari_nh2st.training.loop import train_events
-from napari_nh2st.training.record import MODEL_FOLDER, TEST_BEFORE_FOLDER, TEST_FOLDER
+from napari_nh2st.training.record import (
+    MODEL_FOLDER,
+    TEST_BEFORE_FOLDER,
+    TEST_FOLDER,
+    RunRecord,
+)
 from napari_nh2st.training.result import is_trained, trained_earlier
 from napari_nh2st.training.run_state import only_run_in
 from napari_nh2st.training.settings import TrainSettings
@@ -51,6 +56,7 @@ def training_run_events(
     *,
     folder: Path,
     name: str | None = None,
+    trust_positions: bool = False,
     stop: Callable[[], bool] | None = None,
 ) -> Generator[TrainingRunEvent, None, None]:
     """Train a model; score it, and the model it starts from, on held-out sections.
@@ -67,11 +73,15 @@ def training_run_events(
     settings
         Settings of the training.
     folder
-        Gets what :func:`~napari_nh2st.training.train_events` writes, and the scores in ``test``
-        and ``test-before``, see :func:`~napari_nh2st.evaluation.write_evaluation`. Each gene's
-        PCC after the training becomes the model's reliability.
+        Gets what :func:`~napari_nh2st.training.train_events` writes, a
+        :class:`~napari_nh2st.training.record.RunRecord` by which the *Train* dock resumes it, and
+        the scores in ``test`` and ``test-before``, see
+        :func:`~napari_nh2st.evaluation.write_evaluation`. Each gene's PCC after the training
+        becomes the model's reliability.
     name
         Name of the model; the folder's by default.
+    trust_positions
+        As the sections were read with :func:`~napari_nh2st.training.load_study`; for the record.
     stop
         Asked before every step, and while the start model is scored; when true, training ends
         with the best so far, which is scored, but not in ``test``: the run is not finished.
@@ -89,6 +99,13 @@ def training_run_events(
     """
     stop = stop or (lambda: False)
     test = _Test(training, held_out, settings, folder)
+    record = RunRecord(
+        tuple(measured.section for measured in (*training, *held_out)),
+        settings,
+        name,
+        tuple(measured.name for measured in held_out),
+        trust_positions,
+    )
     if held_out and (folder / TEST_FOLDER).exists():
         if not is_trained(folder):  # else the training says that it has ended
             raise InputError(
@@ -113,6 +130,7 @@ def training_run_events(
         for event in events:
             if isinstance(event, TrainStarted):
                 test.check_panel(event.panel)  # rather now than after hours of training
+                record.write(folder)
             yield event
             if isinstance(event, TrainStarted) and is_start_scored_first:
                 yield from test.score_start(event.panel, stop)

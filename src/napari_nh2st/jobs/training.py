@@ -94,8 +94,7 @@ def train(
     settings
         Settings of the training.
     folder
-        Gets what :func:`~napari_nh2st.evaluation.training_run.training_run_events` writes, and a
-        :class:`~napari_nh2st.training.record.RunRecord`.
+        Gets what :func:`~napari_nh2st.evaluation.training_run.training_run_events` writes.
     name
         Name of the model; None for the folder's.
     held_out
@@ -128,6 +127,7 @@ def train(
         settings,
         folder=folder,
         name=name,
+        trust_positions=trust_positions,
         stop=inbox.stopped,
     )
     last_step = 0.0
@@ -138,9 +138,6 @@ def train(
                     yield event
                     if inbox.stopped():
                         return
-                case TrainStarted():
-                    record.write(folder)
-                    yield event
                 case StepDone(step=step, steps=steps):
                     now = time.monotonic()
                     if now - last_step >= _SECONDS_BETWEEN_STEPS or step == steps:

@@ -62,6 +62,12 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
     raise InputError(f"There is no model {name}: no folder of that name.{known}")
 
 
+def whole_path(name: str) -> str:
+    """A model folder by its whole path, which holds in another working folder; else the name."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.is_dir() else name
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a name is an id of the Hub with its revision, ``owner/name@hash``, and no folder."""
     return _HUB_ID.fullmatch(name) is not None and not Path(name).is_dir()

@@ -48,9 +48,10 @@ class Preparing:
     Parameters
     ----------
     what
-        ``"reading tiles"`` or, for an encoder that stays as it is, ``"computing feature maps"``.
+        ``"reading tiles"``, ``"reading the stain"`` or, for an encoder that stays as it is,
+        ``"computing feature maps"``.
     done, total
-        Tiles; of feature maps, each tile counts once for every look.
+        Tiles, or sections for the stain; of feature maps, each tile counts once for every look.
     """
 
     what: str

@@ -1,6 +1,6 @@
 """Models that were trained or chosen before, and trainings that were not finished.
 
-They are remembered in one small file, for all sessions of this user.
+They are remembered in one small file, for all sessions of this user and for the command.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 import platformdirs
-from psygnal import Signal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder, write_text
@@ -19,21 +18,6 @@ from napari_nh2st.training.record import is_unfinished
 
 _FILE = "known-models.json"
 _MOST = 50
-
-
-class ModelNews:
-    """Signal of a new model, for whatever lists models.
-
-    Attributes
-    ----------
-    model_added
-        Emitted with the folder.
-    """
-
-    model_added = Signal(str)
-
-
-model_news = ModelNews()
 
 
 def known_models() -> list[str]:
@@ -46,9 +30,8 @@ def known_models() -> list[str]:
 
 
 def remember_model(folder: Path) -> None:
-    """Keep a model folder for :func:`known_models`, and emit ``model_added``."""
+    """Keep a model folder for :func:`known_models`."""
     _keep("models", folder)
-    model_news.model_added.emit(str(folder.absolute()))
 
 
 def remember_run(folder: Path) -> None:
@@ -67,7 +50,7 @@ def models_folder() -> Path:
 
 
 def _file() -> Path:
-    # Whoever keeps the cache elsewhere, as tests do, wants this there as well.
+    """The file: with the cache where NH2ST_CACHE puts that, else with the user's settings."""
     base = os.environ.get("NH2ST_CACHE") or platformdirs.user_config_dir("napari-nh2st", False)
     return Path(base) / _FILE
 

@@ -365,6 +365,7 @@ class _Training:
             target_mean=prepared.baseline,
             history=self._history,
             start=prepared.start,
+            stain=prepared.stain,
         )
         return Model(config, network.eval(), prepared.name)
 

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
+from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, start_notice
 from napari_nh2st.training.events import Preparing
+from napari_nh2st.training.first_process import is_helper
 from napari_nh2st.training.inputs import StudyTiles
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.run_state import RunFolder, run_identity
@@ -49,6 +52,8 @@ class PreparedTraining:
         Spots to train on, and those that choose the epoch, if any.
     baseline
         (panel,) float32 mean of the target in training.
+    stain
+        Of the tissue under the spots; None where none can be read, and in a process that helps.
     placement
         Device and precision.
     folder, state
@@ -66,6 +71,7 @@ class PreparedTraining:
     training: StudyTiles
     validation: StudyTiles | None
     baseline: NDArray[np.float32]
+    stain: StainProfile | None
     placement: Placement
     folder: Path | None
     state: RunFolder | None
@@ -140,6 +146,8 @@ def prepare(
         if lost := section.spots.n_obs - len(cut):
             notices.append(f"{section.name}: {lost} spots lie on damaged parts and are left out.")
     training = StudyTiles(tiles[: len(in_training)])
+    # Not where the model is written: a training that is stopped is to end in seconds.
+    stain = None if is_helper() else (yield from _read_stain(sections))
     return PreparedTraining(
         sections=sections,
         settings=resolved,
@@ -151,6 +159,7 @@ def prepare(
         validation=StudyTiles(tiles[len(in_training) :]) if aside else None,
         # In float64: the mean of a hundred thousand spots.
         baseline=training.target.numpy().mean(0, dtype=np.float64).astype(np.float32),
+        stain=stain,
         placement=placement,
         folder=folder,
         state=state,
@@ -189,3 +198,21 @@ def _read_tiles(
         done += section.spots.n_obs
     yield Preparing("reading tiles", done, total)
     return tiles
+
+
+def _read_stain(
+    sections: Sequence[MeasuredSection],
+) -> Generator[Preparing, None, StainProfile | None]:
+    """The stain of the tissue under the spots; None where no section has any that can be read."""
+    described = []
+    for done, measured in enumerate(sections):
+        yield Preparing("reading the stain", done, len(sections))
+        try:
+            with open_slide(
+                measured.section.slide, mpp=measured.mpp, image=measured.section.image
+            ) as slide:
+                described.append(slide_stain(slide, centers=measured.centers))
+        except InputError:  # no tissue: what it looks like cannot be said, which is no obstacle
+            continue
+    yield Preparing("reading the stain", len(sections), len(sections))
+    return fit_stain(described) if described else None

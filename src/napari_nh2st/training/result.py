@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
-from napari_nh2st.errors import InputError
+from napari_nh2st.analysis import StainProfile
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONFIG_FILE, PUBLISHED_TARGET, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.network import NH2STHyperparameters
-from napari_nh2st.slide import open_slide
 from napari_nh2st.training.defaults import ResolvedSettings, same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
@@ -41,6 +39,7 @@ def trained_config(
     target_mean: NDArray[np.floating],
     history: Sequence[EpochDone],
     start: Model | None,
+    stain: StainProfile | None,
 ) -> ModelConfig:
     """The config of a model that has been trained.
 
@@ -84,7 +83,6 @@ def trained_config(
         },
         "versions": {package: metadata.version(package) for package in ("napari-nh2st", "torch")},
     }
-    stain = stain_of(sections)
     if stain is not None:
         training["stain"] = stain.to_json()
     shapes = asdict(hyperparameters)
@@ -144,20 +142,6 @@ def trained_earlier(
     if not same or config.training.get("own_sections") != [s.name for s in sections]:
         return None
     return load_model_folder(folder / MODEL_FOLDER)
-
-
-def stain_of(sections: Sequence[MeasuredSection]) -> StainProfile | None:
-    """The stain of the tissue under the spots; None where no section has any that can be read."""
-    described = []
-    for measured in sections:
-        try:
-            with open_slide(
-                measured.section.slide, mpp=measured.mpp, image=measured.section.image
-            ) as slide:
-                described.append(slide_stain(slide, centers=measured.centers))
-        except InputError:  # no tissue: what it looks like cannot be said, and training went well
-            continue
-    return fit_stain(described) if described else None
 
 
 def _s(things: Sequence[object]) -> str:

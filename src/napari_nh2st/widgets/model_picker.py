@@ -22,10 +22,31 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import bundled_models, find_config, find_model, is_hub_id
-from napari_nh2st.training.known_models import known_models, model_news, remember_model
+from napari_nh2st.training.known_models import known_models, remember_model
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.card_browser import CardBrowser
 from napari_nh2st.widgets.labels import MarkupLabel
+
+
+class ModelNews:
+    """Signal of a new model, for all pickers.
+
+    Attributes
+    ----------
+    model_added
+        Emitted with the folder.
+    """
+
+    model_added = Signal(str)
+
+
+model_news = ModelNews()
+
+
+def add_model(folder: Path) -> None:
+    """List a model folder in all pickers, in this session and in later ones."""
+    remember_model(folder)
+    model_news.model_added.emit(str(folder.absolute()))
 
 
 class ModelPicker(QWidget):
@@ -164,7 +185,7 @@ class ModelPicker(QWidget):
         if folder:
             self.choose(folder)
             if self.config is not None:
-                remember_model(Path(folder))
+                add_model(Path(folder))
 
     def _on_model_added(self, folder: str) -> None:
         # Qt may have deleted the widget while Python still has it.

@@ -12,12 +12,11 @@ from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training import AugmentationSettings, TrainSettings
 from napari_nh2st.training.known_models import (
     known_models,
-    model_news,
-    remember_model,
     remember_run,
     unfinished_runs,
 )
 from napari_nh2st.training.record import LAST, RECORD, RunRecord, is_unfinished, read_record
+from napari_nh2st.widgets.model_picker import add_model, model_news
 from train_studies import start_model
 
 SECTIONS = (
@@ -88,7 +87,7 @@ def test_models_are_known_in_the_next_session_while_their_folders_are_there(tmp_
     model_news.model_added.connect(told.append)
     one, two = (start_model(tmp_path / name) for name in ("one", "two"))
     for folder in (one, two, one):
-        remember_model(Path(folder))
+        add_model(Path(folder))
     assert told == [one, two, one]
     assert known_models() == [*bundled_models(), one, two]
     (Path(two) / "config.json").unlink()
@@ -109,5 +108,5 @@ def test_a_damaged_list_of_models_counts_as_none(own_cache: Path, tmp_path: Path
     (own_cache / "known-models.json").write_text("{")
     assert known_models() == list(bundled_models())
     folder = start_model(tmp_path / "one")
-    remember_model(Path(folder))
+    add_model(Path(folder))
     assert folder in known_models()

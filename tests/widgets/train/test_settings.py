@@ -16,8 +16,8 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model import bundled_models
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training import AugmentationSettings, TrainSettings
-from napari_nh2st.training.known_models import remember_model
 from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.model_picker import add_model
 from napari_nh2st.widgets.train.settings_form import NOT_OFFERED, TrainSettingsForm
 from train_studies import start_model
 
@@ -309,7 +309,7 @@ def test_a_model_that_is_trained_elsewhere_is_offered(
     form: TrainSettingsForm, tmp_path: Path
 ) -> None:
     folder = start_model(tmp_path / "mine")
-    remember_model(Path(folder))
+    add_model(Path(folder))
     assert form.start.name.findText(folder) >= 0
     assert form.chosen() == DEFAULT
 

@@ -1,13 +1,13 @@
 """Settings of a training as a form: the ones that matter, and the rest folded away."""
 
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import settings_of
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.known_models import known_models
@@ -110,10 +110,8 @@ class TrainSettingsForm(SettingsForm):
     def _start(self) -> str | None:
         if self.from_random.isChecked():
             return None
-        name = self.start.value()
-        path = Path(name).expanduser()
-        # The child process, and who goes on with the run, may stand in another folder.
-        return str(path.absolute()) if path.is_dir() else name
+        # The child process, and who resumes the run, may stand in another folder.
+        return whole_path(self.start.value())
 
     def _panel(self) -> PanelSettings | None:
         rule, left_out = self.panel.value(), self._rest.values(PanelSettings)

@@ -20,7 +20,7 @@ from napari_nh2st.jobs.training_report import (
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.training.checks import check_folder, check_record, sections_seen
 from napari_nh2st.training.events import EpochDone, TrainStarted
-from napari_nh2st.training.known_models import remember_model, remember_run, unfinished_runs
+from napari_nh2st.training.known_models import remember_run, unfinished_runs
 from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
@@ -29,6 +29,7 @@ from napari_nh2st.widgets.child_jobs import JobThread
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.dock import Dock, open_dock
 from napari_nh2st.widgets.labels import MarkupLabel
+from napari_nh2st.widgets.model_picker import add_model
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.model_place import ModelPlace
 from napari_nh2st.widgets.train.progress import TrainingProgress
@@ -234,7 +235,7 @@ class TrainWidget(Dock):
         if isinstance(event, Trained):
             self._trained = event
             self.model_folder = event.folder
-            remember_model(event.folder)
+            add_model(event.folder)
         self.progress.show_event(event, self.run.folder)
         if isinstance(event, TrainStarted | EpochDone):
             self.thread_of_job.show_progress(event.epoch, event.epochs)
