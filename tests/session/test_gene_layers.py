@@ -97,7 +97,7 @@ def test_pins_fill_up_with_the_prediction(
     layer = session.pins.pin("ERBB2").layer
     assert np.isfinite(layer.data).sum() == 20
     heatmap.prediction.X[20:] = 7
-    heatmap.filled.emit()
+    heatmap.filled.emit(heatmap)
     wait_until(lambda: bool((layer.data == 7).any()))
     np.testing.assert_array_equal(layer.data, as_image(values(heatmap, "ERBB2")))
     np.testing.assert_allclose(layer.contrast_limits, percentiles(values(heatmap, "ERBB2")))
@@ -385,7 +385,7 @@ def test_a_signature_follows_the_prediction_and_replaces_one_of_its_name(
     layer = viewer.layers[-1]
     assert np.isfinite(layer.data).sum() == 20
     heatmap.prediction.X[20:] = np.arange(5)
-    heatmap.filled.emit()
+    heatmap.filled.emit(heatmap)
     wait_until(lambda: bool(np.isfinite(layer.data).sum() == 47))
     session.signatures.show(heatmap, Signature("HER2", ("GRB7",), listed=1))
     new_name = "signature HER2 (1 of 1) · C6"
@@ -398,7 +398,7 @@ def test_a_signature_that_is_removed_does_not_come_back(
     session.signatures.work.seconds = 0
     session.signatures.show(heatmap, SIGNATURE)
     wait_until(lambda: len(signature_layers(viewer)) == 1)
-    session.signatures.refresh(heatmap)
+    session.signatures.refresh()
     viewer.layers.remove(viewer.layers[-1])
     wait_until(lambda: session.signatures.work.is_idle)
     assert signature_layers(viewer) == []
@@ -503,3 +503,47 @@ def test_one_switch_of_the_gene_draws_limits_and_data_once(
         assert sorted(drawn) == ["data", "limits"]
         low, high = heatmap.layer.contrast_limits_range
         assert (low, high) == (values(heatmap, gene).min(), values(heatmap, gene).max())
+
+
+def test_what_another_heatmap_shows_follows_its_values_as_well(
+    viewer: ViewerModel,
+) -> None:
+    """While one fills, the user looks at another."""
+    session = Session.of(viewer)
+    session.signatures.work.seconds = 0
+    filling = add_heatmap(viewer, gene_prediction(filled=False))
+    pin = session.pins.pin("CD74")
+    session.show_signature(Signature("of one", ("CD74", "KRT19"), listed=2))
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
+    of_filling = session.signatures.items[0].layer
+    add_heatmap(viewer, gene_prediction(), slide="D1")
+    session.heatmap = session.heatmaps[-1]
+    told: list[None] = []
+    session.filled.connect(lambda: told.append(None))
+    filling.prediction.X[:] = gene_prediction().X
+    filling.refresh()
+    filling.filled.emit(filling)
+    # Asked for at once: of those that wait the latest is scored.
+    session.show_signature(Signature("of two", ("CD74",), listed=1))
+    np.testing.assert_array_equal(pin.layer.data, as_image(filling.values_of("CD74")))
+    wait_until(lambda: len(signature_layers(viewer)) == 2)
+    wait_until(lambda: bool(np.isfinite(of_filling.data).any()))
+    assert told == [], "the current one has the values it had"
+
+
+def test_a_signature_that_cannot_be_scored_is_said_once(
+    viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[str] = []
+    monkeypatch.setattr("napari_nh2st.session.signatures.show_error", errors.append)
+    session = Session.of(viewer)
+    session.signatures.work.seconds = 0
+    heatmap = add_heatmap(viewer, gene_prediction())
+    session.show_signature(Signature("wrong", ("CD47",), listed=1))
+    session.show_signature(SIGNATURE)
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
+    heatmap.filled.emit(heatmap)
+    wait_until(lambda: session.signatures.work.is_idle)
+    assert len(errors) == 1
+    assert "wrong" in errors[0]
+    assert "CD47" in errors[0]

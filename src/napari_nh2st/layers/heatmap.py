@@ -99,7 +99,7 @@ class Heatmap:
     gene_changed
         Emitted with the name of another gene when it is shown.
     filled
-        Emitted when values have come, by whoever fills the prediction.
+        Emitted with the heatmap itself when values have come, by whoever fills the prediction.
     replaced
         Emitted with the heatmap itself and the former prediction when it shows another.
     filling_changed
@@ -107,7 +107,7 @@ class Heatmap:
     """
 
     gene_changed = Signal(str)
-    filled = Signal()
+    filled = Signal(object)
     replaced = Signal(object, object)
     filling_changed = Signal(object)
 

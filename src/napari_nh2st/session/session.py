@@ -154,7 +154,6 @@ class Session:
         self._heatmap = heatmap
         if heatmap is not None:
             heatmap.gene_changed.connect(self._on_gene)
-            heatmap.filled.connect(self._on_filled)
             _show_lost(self.pins.move_to(heatmap) + self.signatures.move_to(heatmap))
         self.display.update()
         self.heatmap_changed.emit()
@@ -162,7 +161,6 @@ class Session:
     def _leave_heatmap(self) -> None:
         if self._heatmap is not None:
             self._heatmap.gene_changed.disconnect(self._on_gene)
-            self._heatmap.filled.disconnect(self._on_filled)
 
     @property
     def prediction(self) -> AnnData | None:
@@ -229,12 +227,14 @@ class Session:
     def _connect(self, heatmap: Heatmap) -> None:
         heatmap.replaced.connect(self._on_replaced)
         heatmap.filling_changed.connect(self._on_filling)
+        heatmap.filled.connect(self._on_filled)
         heatmap.gene_changed.connect(self._on_heatmaps)
         heatmap.layer.events.name.connect(self._on_heatmaps)
 
     def _disconnect(self, heatmap: Heatmap) -> None:
         heatmap.replaced.disconnect(self._on_replaced)
         heatmap.filling_changed.disconnect(self._on_filling)
+        heatmap.filled.disconnect(self._on_filled)
         heatmap.gene_changed.disconnect(self._on_heatmaps)
         heatmap.layer.events.name.disconnect(self._on_heatmaps)
 
@@ -285,11 +285,11 @@ class Session:
             self.shown_layers.show(self._heatmap.layer)
         self.gene_changed.emit(gene)
 
-    def _on_filled(self) -> None:
-        if self._heatmap is not None:
-            self.pins.refresh(self._heatmap)
-            self.signatures.refresh(self._heatmap)
-        self.filled.emit()
+    def _on_filled(self, heatmap: Heatmap) -> None:
+        self.pins.refresh(heatmap)
+        self.signatures.refresh()
+        if heatmap is self._heatmap:
+            self.filled.emit()
 
     def _on_filling(self, heatmap: Heatmap) -> None:
         if heatmap is self._heatmap:

@@ -11,6 +11,7 @@ from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis import signature_score
+from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import signature_metadata
 from napari_nh2st.prediction.raster import robust_limits
@@ -118,7 +119,6 @@ class Signatures(DerivedLayers[ShownSignature]):
         self._new: list[tuple[Heatmap, Signature]] = []
         self.work = LatestCall(_scores, _SECONDS_BETWEEN)
         self.work.done.connect(self._show_scores)
-        self.work.failed.connect(_show_failure)
 
     def show(self, source: Heatmap, signature: Signature) -> None:
         """Score a signature in a thread, then show it.
@@ -131,11 +131,11 @@ class Signatures(DerivedLayers[ShownSignature]):
             A layer of the same prediction and name is replaced.
         """
         self._new.append((source, signature))
-        self._request(source, now=True)
+        self._request(now=True)
 
-    def refresh(self, source: Heatmap) -> None:
-        """Score a prediction's signatures again: values have come."""
-        self._request(source)
+    def refresh(self) -> None:
+        """Score all signatures again: values have come."""
+        self._request()
 
     def move(
         self, items: Sequence[ShownSignature], heatmap: Heatmap, keep_limits: bool
@@ -144,7 +144,7 @@ class Signatures(DerivedLayers[ShownSignature]):
         new = [(source, signature.within(source.prediction)) for source, signature in self._new]
         self._new = [(source, signature) for source, signature in new if signature is not None]
         lost = super().move(items, heatmap, keep_limits=False)
-        self._request(heatmap, now=True)
+        self._request(now=True)
         return lost
 
     def set_percentiles(self, percentiles: tuple[float, float]) -> None:
@@ -154,17 +154,21 @@ class Signatures(DerivedLayers[ShownSignature]):
             item.image.limits = partial(symmetric_limits, percentiles=percentiles)
             item.image.renew_limits()
 
-    def _request(self, source: Heatmap, now: bool = False) -> None:
-        """Ask for what is shown of a prediction, and all that is new: it replaces what waits."""
-        shown = [(item.source, item.signature) for item in self.items if item.source is source]
+    def _request(self, now: bool = False) -> None:
+        """Ask for all that is shown or new: it replaces what waits, of whichever heatmap."""
+        shown = [(item.source, item.signature) for item in self.items]
         wanted = dict.fromkeys(shown + self._new)
         if wanted:
             self.work.request([(each, each.prediction, sig) for each, sig in wanted], now=now)
 
-    def _show_scores(self, scores: list[tuple[_Wanted, NDArray[np.float64]]]) -> None:
+    def _show_scores(self, scores: list[tuple[_Wanted, NDArray[np.float64] | InputError]]) -> None:
         for (source, prediction, signature), values in scores:
             if prediction is not source.prediction:
                 continue  # replaced meanwhile; that of the new one is asked for
+            if isinstance(values, InputError):
+                self._new = [new for new in self._new if new != (source, signature)]
+                show_error(for_qt(f"The signature {signature.name} could not be scored: {values}"))
+                continue
             shown = [
                 item
                 for item in self.items
@@ -218,12 +222,17 @@ def symmetric_limits(
     return -reach, reach
 
 
-def _scores(wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, NDArray[np.float64]]]:
-    return [(each, signature_score(each[1], each[2].genes)) for each in wanted]
-
-
-def _show_failure(error: Exception) -> None:
-    show_error(for_qt(f"The signature could not be scored: {type(error).__name__}: {error}"))
+def _scores(
+    wanted: Sequence[_Wanted],
+) -> list[tuple[_Wanted, NDArray[np.float64] | InputError]]:
+    """The scores of each, or why there are none."""
+    scores: list[tuple[_Wanted, NDArray[np.float64] | InputError]] = []
+    for each in wanted:
+        try:
+            scores.append((each, signature_score(each[1], each[2].genes)))
+        except InputError as error:
+            scores.append((each, error))
+    return scores
 
 
 def _layer_name(signature: Signature, source: Heatmap) -> str:

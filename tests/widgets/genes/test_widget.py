@@ -435,7 +435,7 @@ def test_statistics_are_computed_again_when_values_have_come(
     assert widget.genes.statistics is not None
     assert widget.genes.statistics["mean"].isna().all()
     prediction.X[:] = 2.5
-    heatmap.filled.emit()
+    heatmap.filled.emit(heatmap)
     qtbot.waitUntil(lambda: bool((widget.genes.statistics["mean"] == 2.5).all()), timeout=10_000)
 
 

@@ -158,7 +158,7 @@ def test_values_that_come_later_are_counted(
     qtbot.waitUntil(shows(panel, "region 1"))
     assert panel.region_list.item(0, 1).text() == str(n - 2)
     shown.prediction.X[-2:] = 1
-    shown.heatmap.filled.emit()
+    shown.heatmap.filled.emit(shown.heatmap)
     qtbot.waitUntil(lambda: panel.region_list.item(0, 1).text() == str(n))
 
 

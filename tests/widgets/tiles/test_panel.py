@@ -393,7 +393,7 @@ def test_a_tile_that_was_pending_shows_its_values_when_they_come(
     assert not len(panel.genes.table)
     assert panel.histogram.marked is None
     shown.prediction.X[last] = 1.5
-    shown.heatmap.filled.emit()
+    shown.heatmap.filled.emit(shown.heatmap)
     qtbot.waitUntil(lambda: len(panel.genes.table) > 0)
     assert panel.histogram.marked == 1.5
     assert "No values" not in panel.summary.text()

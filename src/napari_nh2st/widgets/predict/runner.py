@@ -233,7 +233,7 @@ class PredictionRunner(QObject):
         self._refreshed = time.monotonic()
         if self._filled is not None and self._filled.layer in self._session.viewer.layers:
             self._filled.refresh(filling=filling)
-            self._filled.filled.emit()
+            self._filled.filled.emit(self._filled)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
