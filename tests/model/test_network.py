@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from napari_nh2st.model.config import CONTEXTS, Context
-from napari_nh2st.model.hypergraph import convolution_operator, incidence_matrix, masked_mean
+from napari_nh2st.model.hypergraph import (
+    convolution_operator,
+    incidence_from_similarity,
+    masked_mean,
+)
 from napari_nh2st.model.importing import from_released_state_dict
 from napari_nh2st.model.losses import contrastive_loss
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
@@ -122,10 +127,15 @@ def test_masked_places_of_a_neighborhood_change_nothing() -> None:
     torch.testing.assert_close(network.predict(maps, padded, mask), network.predict(maps, full))
 
 
+def incidence_matrix(features: NDArray[np.float64]) -> torch.Tensor:
+    unit = torch.nn.functional.normalize(torch.from_numpy(features), dim=-1)
+    return incidence_from_similarity(unit @ unit.mT, 3, None)
+
+
 def test_hyperedges_hold_the_node_and_its_most_similar_others() -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=(2, 9, 20))
-    found = incidence_matrix(torch.from_numpy(features), others=3).numpy()
+    found = incidence_matrix(features).numpy()
     for nodes, incidence in zip(features, found, strict=True):
         for edge in range(9):
             cosine = [
@@ -142,7 +152,7 @@ def test_hyperedges_hold_the_node_and_its_most_similar_others() -> None:
 
 def test_hypergraph_convolution_is_a_mean_over_edges_of_means_over_nodes() -> None:
     random = np.random.default_rng(1)
-    incidence = incidence_matrix(torch.from_numpy(random.normal(size=(1, 9, 6))), 3)
+    incidence = incidence_matrix(random.normal(size=(1, 9, 6)))
     x = random.normal(size=(9, 4))
     h = incidence[0].numpy().astype(bool)
     edge_means = np.array([x[h[:, edge]].mean(0) for edge in range(9)])

@@ -61,10 +61,6 @@ class Architecture:
     prepare: Callable[[nn.Module, Sequence[int], torch.device, torch.dtype], Predictor]
 
 
-def _build_nh2st(config: ModelConfig) -> nn.Module:
-    return NH2ST(nh2st_hyperparameters(config))
-
-
 def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
     """The hyperparameters of an NH2ST model's config, checked.
 
@@ -120,4 +116,6 @@ def _prepare_nh2st(
     return PreparedNH2ST(network, genes, device, dtype)
 
 
-ARCHITECTURES: dict[str, Architecture] = {"nh2st": Architecture(_build_nh2st, _prepare_nh2st)}
+ARCHITECTURES: dict[str, Architecture] = {
+    "nh2st": Architecture(lambda config: NH2ST(nh2st_hyperparameters(config)), _prepare_nh2st)
+}

@@ -2,34 +2,27 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 
-def incidence_matrix(features: Tensor, others: int, mask: Tensor | None = None) -> Tensor:
+def incidence_from_similarity(similarity: Tensor, others: int, mask: Tensor | None) -> Tensor:
     """Hyperedges that join each node with the nodes most like it.
 
     Parameters
     ----------
-    features
-        (b, n, d), one vector per node.
+    similarity
+        (b, n, n), by cosine.
     others
-        Hyperedge i holds node i and its ``others`` nearest by cosine similarity; fewer where the
-        neighborhood has fewer.
+        Hyperedge i holds node i and the ``others`` most similar; fewer where the neighborhood has
+        fewer.
     mask
-        (b, n) bool, False for places of the neighborhood that are empty. Empty nodes are on no
-        hyperedge and have none.
+        (b, n) bool, False for places of the neighborhood that are empty; None for all True. Empty
+        nodes are on no hyperedge and have none.
 
     Returns
     -------
     Tensor
         (b, n, n), 1 where node (row) is on hyperedge (column), else 0.
     """
-    unit = functional.normalize(features.float(), dim=-1)
-    return incidence_from_similarity(unit @ unit.mT, others, mask)
-
-
-def incidence_from_similarity(similarity: Tensor, others: int, mask: Tensor | None) -> Tensor:
-    """:func:`incidence_matrix` from the (b, n, n) similarities of its nodes."""
     nodes = similarity.shape[-1]
     eye = torch.eye(nodes, dtype=torch.bool, device=similarity.device)
     present = eye.new_ones(similarity.shape[:-1]) if mask is None else mask

@@ -3,11 +3,15 @@
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
+from itertools import product
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_nh2st.errors import SegmentError
 
 T = TypeVar("T")
 RGB = NDArray[np.uint8]
@@ -25,6 +29,7 @@ _SAYS_NOTHING = re.compile(
 )
 """Labels, without spaces and the like, that name no dye."""
 
+_SAMPLED_PIECES = 5  # along each side of a level
 _COLOR_NAMES = (("r", "g", "b", "a"), ("red", "green", "blue", "alpha"))
 _PURE = ("FF0000", "00FF00", "0000FF")
 
@@ -150,6 +155,36 @@ def ycbcr_to_rgb(pixels: RGB) -> RGB:
     cb, cr = cb - 128, cr - 128
     rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
     return np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
+
+
+def spread(n: int, most: int) -> NDArray[np.intp]:
+    """Indices of up to `most` of `n` things, evenly from the first to the last."""
+    return np.unique(np.linspace(0, n - 1, most).round().astype(np.intp))
+
+
+def sample_over(
+    read: Callable[[int, int], NDArray[Any] | None], grid: tuple[int, int]
+) -> NDArray[Any] | None:
+    """Stored samples, (pixels, samples), of a few pieces over a level, to choose its colours by.
+
+    Parameters
+    ----------
+    read
+        Gives the piece of a row and column, (rows, columns, samples); None where none is stored.
+    grid
+        Rows and columns of pieces.
+
+    Returns
+    -------
+    ndarray or None
+        Damaged pieces are left out; None where there are no others.
+    """
+    found = []
+    for row, column in product(*(spread(n, _SAMPLED_PIECES).tolist() for n in grid)):
+        with suppress(SegmentError):
+            if (pixels := read(row, column)) is not None:
+                found.append(pixels[::4, ::4].reshape(-1, pixels.shape[-1]))
+    return np.concatenate(found) if found else None
 
 
 def full_scale(samples: NDArray[Any]) -> float:

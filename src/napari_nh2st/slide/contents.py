@@ -20,10 +20,6 @@ class NotThisFormat(NotReadable):
     """The file is not in this reader's format at all, so its message says little."""
 
 
-def _nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class SlideContents:
     """A slide as its format stores it, before coarse levels are derived.
@@ -63,7 +59,7 @@ class SlideContents:
     brightfield_reason: str
     fingerprint_files: tuple[Path, ...]
     associated: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
-    close: Callable[[], None] = _nothing
+    close: Callable[[], None] = lambda: None
     notices: tuple[str, ...] = ()
     images: tuple[SlideImage, ...] = ()
     image: int = 0

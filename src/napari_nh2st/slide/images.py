@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari_nh2st.errors import InputError
 
@@ -37,7 +38,7 @@ class SlideImage:
         return f"{name}{width} × {height} px{kind}"
 
 
-def chosen_image(images: Sequence[SlideImage], wanted: ImageChoice) -> int:
+def chosen_image(images: Sequence[SlideImage], wanted: ImageChoice, path: Path) -> int:
     """Which of a file's images to open.
 
     Parameters
@@ -47,11 +48,13 @@ def chosen_image(images: Sequence[SlideImage], wanted: ImageChoice) -> int:
     wanted
         Number or name; a text that is no name may be a number. Without it, the largest
         brightfield image, else the largest.
+    path
+        The file or folder, for messages.
 
     Raises
     ------
     InputError
-        There is no such image, or several of that name. The message continues "FILE: ...".
+        There is no such image, or several of that name.
     """
     if wanted is None:
         order = [(image.brightfield, image.shape[0] * image.shape[1]) for image in images]
@@ -59,15 +62,15 @@ def chosen_image(images: Sequence[SlideImage], wanted: ImageChoice) -> int:
     named = [i for i, image in enumerate(images) if image.name == wanted]
     if len(named) > 1:
         raise InputError(
-            f"has {len(named)} images named {wanted!r}: choose one by its number, "
-            f"{' or '.join(map(str, named))}"
+            f"{path} has {len(named)} images named {wanted!r}: choose one by its number, "
+            f"{' or '.join(map(str, named))}."
         )
     if named:
         return named[0]
     number = int(wanted) if str(wanted).isascii() and str(wanted).isdigit() else -1
     if 0 <= number < len(images):
         return number
-    raise InputError(f"has no image {wanted!r}, but {listed(images)}")
+    raise InputError(f"{path} has no image {wanted!r}, but {listed(images)}.")
 
 
 def associated_name(name: str) -> str | None:

@@ -4,8 +4,10 @@ A JPEG has no checksum. It shows damage only where its bits do not make up the i
 exactly: libjpeg then warns of missing or left-over data, fills up with grey and goes on.
 """
 
+import io
 import struct
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
@@ -60,19 +62,24 @@ class JpegHeader:
     is_sequential: bool
 
 
-def read_header(data: bytes) -> JpegHeader:
-    """Read the segments up to the first scan (ITU T.81, B.1.1).
+def read_header(data: bytes | BinaryIO) -> JpegHeader:
+    """Read the segments up to the first scan (ITU T.81, B.1.1); of a file, no more than these.
 
     Raises
     ------
     SegmentError
         There is no image or no scan.
     """
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
     frame: tuple[int, int, int, int] | None = None
     is_sequential = False
-    position = 2
-    while data.startswith(START) and position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
+    position = 2 if file.read(2) == START else 0
+    while position:
+        file.seek(position)
+        segment = file.read(10)
+        if len(segment) < 4 or segment[0] != 0xFF:
+            break
+        marker = segment[1]
         if marker == 0xFF:  # a fill byte
             position += 1
             continue
@@ -82,10 +89,10 @@ def read_header(data: bytes) -> JpegHeader:
         if marker == 0xDA and frame is not None:
             bits, height, width, components = frame
             return JpegHeader(height, width, components, bits, position, is_sequential)
-        if marker in _FRAMES and position + 10 <= len(data):
-            frame = struct.unpack_from(">BHHB", data, position + 4)
+        if marker in _FRAMES and len(segment) == 10:
+            frame = struct.unpack(">BHHB", segment[4:])
             is_sequential = marker in (0xC0, 0xC1)
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+        position += 2 + int.from_bytes(segment[2:4])
     raise SegmentError("the JPEG data has no image")
 
 

@@ -1,6 +1,7 @@
 """Limits on what a slide may make the program allocate."""
 
 import os
+from pathlib import Path
 
 from napari_nh2st.errors import InputError
 
@@ -38,26 +39,33 @@ def max_decoded_bytes(*, of_many: bool = False) -> int:
     return int(megabytes * _MEGABYTE) // (_PIECES_TOGETHER if of_many else 1)
 
 
-def too_large(what: str, n_bytes: int, *, of_many: bool = False) -> str | None:
-    """Why a piece that decodes to so many bytes is not read, None where it is.
+def check_decoded_size(path: Path, what: str, n_bytes: int, *, of_many: bool = False) -> None:
+    """Refuse a piece that would fill the memory.
 
     Parameters
     ----------
+    path
+        The file or folder, for the message.
     what
         The piece, for example ``"a tile of 30,000 × 30,000 px"``.
     n_bytes
         Bytes to which it decodes.
     of_many
         As of `max_decoded_bytes`.
+
+    Raises
+    ------
+    InputError
+        It decodes to more than is allowed, or the environment variable is no positive number.
     """
     limit = max_decoded_bytes(of_many=of_many)
     if n_bytes <= limit:
-        return None
+        return
     needed = -(-n_bytes * (_PIECES_TOGETHER if of_many else 1) // _MEGABYTE)
-    return (
-        f"{what} takes {n_bytes / _MEGABYTE:,.0f} MB once decoded, more than the "
+    raise InputError(
+        f"{path}: {what} takes {n_bytes / _MEGABYTE:,.0f} MB once decoded, more than the "
         f"{limit / _MEGABYTE:,.0f} MB that are allowed. If the file can be trusted and the memory "
-        f"is there, set the environment variable {VARIABLE} to {needed}"
+        f"is there, set the environment variable {VARIABLE} to {needed}."
     )
 
 

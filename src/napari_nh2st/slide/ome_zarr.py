@@ -32,7 +32,7 @@ from .colors import (
 from .contents import SlideContents
 from .images import ImageChoice, SlideImage, associated_name, chosen_image
 from .level import is_downsample
-from .limits import too_large
+from .limits import check_decoded_size
 from .zarr_level import Axes, ZarrLevel
 
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
@@ -118,10 +118,7 @@ def _one_of(folder: Path, series: Sequence[str], wanted: ImageChoice) -> SlideCo
     images = tuple(image for image, _ in found)
     if not images:
         raise InputError(f"{folder}: has labels and overviews, but no image of a slide.")
-    try:
-        chosen = chosen_image(images, wanted)
-    except InputError as error:
-        raise InputError(f"{folder} {error}.") from None
+    chosen = chosen_image(images, wanted, folder)
     return replace(found[chosen][1], images=images, image=chosen, associated=associated)
 
 
@@ -207,9 +204,7 @@ def _check_size(folder: Path, array: Any) -> None:
     """Raise where one chunk would fill the memory."""
     n_bytes = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
     shape = " × ".join(f"{size:,}" for size in array.chunks)
-    problem = too_large(f"a chunk of {shape} values", n_bytes, of_many=True)
-    if problem:
-        raise InputError(f"{folder / array.path}: {problem}.")
+    check_decoded_size(folder / array.path, f"a chunk of {shape} values", n_bytes, of_many=True)
 
 
 def _look_for_lost_chunks(levels: Sequence[ZarrLevel]) -> tuple[str, ...]:

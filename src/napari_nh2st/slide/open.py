@@ -127,10 +127,10 @@ def _with_image(path: Path, contents: SlideContents, image: ImageChoice) -> Slid
     if not contents.images:
         only = SlideImage("", contents.levels[0].shape, contents.brightfield)
         try:
-            chosen_image([only], image)
-        except InputError as error:
+            chosen_image([only], image, path)
+        except InputError:
             contents.close()
-            raise InputError(f"{path} {error}.") from None
+            raise
     return contents
 
 

@@ -201,10 +201,7 @@ def _contents(
         SlideImage(image.name, image.shape, colors is None or colors.brightfield)
         for image, colors in zip(images, known, strict=True)
     )
-    try:
-        number = chosen_image(described, wanted)
-    except InputError as error:
-        raise InputError(f"{path} {error}.") from None
+    number = chosen_image(described, wanted, path)
     image = images[number]
     colors = known[number] or _colors_of(tiff, files, image)
     levels: list[list[StoredPage]] = []

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import SegmentError
 
-from .colors import ToRGB
+from .colors import ToRGB, sample_over
 from .level import WHITE, Level
 from .tiff_page import StoredPage
 
 _LOW_PIECE = 64
 _GROUP_ROWS = 256
-_SAMPLED_SEGMENTS = 5
 
 
 class TiffLevel(Level):
@@ -70,31 +69,24 @@ class TiffLevel(Level):
         return out
 
     def sample(self) -> NDArray[Any]:
-        """Stored samples, (pixels, samples), of a few pieces over the level.
+        """Stored samples, (pixels, samples), of a few pieces over the level."""
+        height, width = self.shape
+        rows, columns = self._channels[0].piece_shape
 
-        For choosing how more than 8 bits are shown. Damaged pieces are left out.
-        """
-        n_rows, n_columns = self._channels[0].n_pieces
-        rows = np.unique(np.linspace(0, n_rows - 1, _SAMPLED_SEGMENTS).round().astype(int))
-        columns = np.unique(np.linspace(0, n_columns - 1, _SAMPLED_SEGMENTS).round().astype(int))
-        found = []
-        for row in rows:
-            for column in columns:
-                try:
-                    pixels = self._samples(int(row), int(column))
-                except SegmentError:
-                    continue
-                if pixels is not None:
-                    # Whole tiles are stored: what lies beyond the edge says nothing of the slide.
-                    pixels = pixels[
-                        : self.shape[0] - row * self._channels[0].piece_shape[0],
-                        : self.shape[1] - column * self._channels[0].piece_shape[1],
-                    ]
-                    found.append(pixels[::4, ::4].reshape(-1, pixels.shape[-1]))
-        if not found:
+        def inside(row: int, column: int) -> NDArray[Any] | None:
+            # Whole tiles are stored: what lies beyond the edge says nothing of the slide.
+            pixels = self._samples(row, column)
+            return (
+                pixels
+                if pixels is None
+                else pixels[: height - row * rows, : width - column * columns]
+            )
+
+        found = sample_over(inside, self._channels[0].n_pieces)
+        if found is None:
             n_samples = sum(page.samples for page in self._channels)
             return np.zeros((1, n_samples), self._channels[0].dtype)
-        return np.concatenate(found)
+        return found
 
     def _read_piece(self, row: int, piece_row: int, column: int) -> NDArray[np.uint8] | None:
         try:

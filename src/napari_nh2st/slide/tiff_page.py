@@ -7,13 +7,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError, SegmentError, first_line
+from napari_nh2st.errors import SegmentError, first_line
 
 from .codestreams import JPEG_2000, jpeg_2000_size
-from .colors import Once
+from .colors import Once, spread
 from .file_bytes import FileBytes
 from .jpeg import Suspicion
-from .limits import too_large
+from .limits import check_decoded_size
 from .piece_decoder import IMAGE_CODECS, JPEG, PieceDecoder
 from .ycbcr import YCbCr
 
@@ -182,7 +182,7 @@ class StoredPage:
         usable = np.flatnonzero((self._counts[: len(self.misplaced)] > 0) & ~self.misplaced)
         if len(usable) < 3:
             return False
-        places = np.unique(np.linspace(0, len(usable) - 1, _COMPARED_PIECES).round().astype(int))
+        places = spread(len(usable), _COMPARED_PIECES)
         suspicious = 0
         for index in usable[places]:
             data = self._read(int(self._offsets[index]), int(self._counts[index]))
@@ -200,9 +200,7 @@ class StoredPage:
         n_bytes = rows * columns * self.samples * self.dtype.itemsize
         kind = "tile" if self.is_tiled else "strip"
         what = f"a {kind} of {rows:,} × {columns:,} px"
-        problem = too_large(what, n_bytes, of_many=self.n_pieces != (1, 1))
-        if problem:
-            raise InputError(f"{self._file.path}: {problem}.")
+        check_decoded_size(self._file.path, what, n_bytes, of_many=self.n_pieces != (1, 1))
 
     def _read(self, offset: int, count: int) -> bytes:
         try:

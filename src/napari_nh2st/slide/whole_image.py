@@ -15,11 +15,9 @@ from . import jpeg
 from .colors import Once, StoredColors, full_scale
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
-from .limits import too_large
+from .limits import check_decoded_size
 
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_JPEG_END = b"\xff\xd9"
 _TAIL = 1 << 16
 _BLOCK = 1 << 20
 _LEFT_OVER = (
@@ -95,25 +93,34 @@ def open_jpeg(path: Path) -> SlideContents:
         It is cut off.
     """
     with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
+        if file.read(2) != jpeg.START:
             raise NotThisFormat("is not a JPEG")
-        size = file.seek(0, 2)
-        height, width, components, scan = _jpeg_header(path, file, size)
-        if components not in (1, 3):
-            raise NotReadable(f"is a JPEG of {components} colours; save it as RGB")
-        if not _has_jpeg_end(file, scan, size):
+        size = path.stat().st_size
+        file.seek(0)
+        try:
+            opened = jpeg.read_header(file)
+        except SegmentError:
+            opened = None
+        if opened is None or 0 in (opened.height, opened.width):
+            raise InputError(
+                f"{path}: the JPEG is cut off or damaged: no image is found in its {size:,} bytes."
+            )
+        shape = (opened.height, opened.width)
+        if opened.components not in (1, 3):
+            raise NotReadable(f"is a JPEG of {opened.components} colours; save it as RGB")
+        if not _has_jpeg_end(file, opened.scan, size):
             raise InputError(
                 f"{path}: the JPEG is cut off: it ends after {size:,} bytes without its end "
                 "marker. Copy or download it again."
             )
 
-    _check_size(path, (height, width), components)
+    _check_size(path, shape, opened.components)
     notices: list[str] = []
 
     def decode() -> NDArray[np.uint8]:
         data = path.read_bytes()
         header = jpeg.read_header(data)
-        if (header.height, header.width) != (height, width):
+        if (header.height, header.width) != shape:
             raise SegmentError("the file has changed since it was opened")
         jpeg.check_scans(data, header)
         pixels: NDArray[np.uint8] | None = None
@@ -130,7 +137,7 @@ def open_jpeg(path: Path) -> SlideContents:
 
     return SlideContents(
         vendor="jpeg",
-        levels=(WholeImageLevel((height, width), decode, notices),),
+        levels=(WholeImageLevel(shape, decode, notices),),
         resolution=None,
         brightfield=True,
         brightfield_reason="8-bit colours",
@@ -188,47 +195,18 @@ def open_png(path: Path) -> SlideContents:
 
 def _check_size(path: Path, shape: tuple[int, int], bytes_per_pixel: int) -> None:
     what = f"an image of {shape[0]:,} × {shape[1]:,} px that is decoded whole"
-    problem = too_large(what, shape[0] * shape[1] * bytes_per_pixel)
-    if problem:
-        raise InputError(f"{path}: {problem}.")
-
-
-def _jpeg_header(path: Path, file: BinaryIO, size: int) -> tuple[int, int, int, int]:
-    """Height, width, number of components and offset of the first scan (ITU T.81, B.1.1)."""
-    frame: tuple[int, int, int] | None = None
-    position = 2
-    while position + 4 <= size:
-        file.seek(position)
-        segment = file.read(10)
-        if segment[0] != 0xFF:
-            break
-        marker = segment[1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        length = int.from_bytes(segment[2:4])
-        if marker in _JPEG_FRAMES and len(segment) == 10:
-            height, width, components = struct.unpack(">HHB", segment[5:])
-            frame = (height, width, components)
-        position += 2 + length
-        if marker == 0xDA:
-            if frame is None or 0 in frame:
-                break
-            return *frame, position
-    raise InputError(
-        f"{path}: the JPEG is cut off or damaged: no image is found in its {size:,} bytes."
-    )
+    check_decoded_size(path, what, shape[0] * shape[1] * bytes_per_pixel)
 
 
 def _has_jpeg_end(file: BinaryIO, scan: int, size: int) -> bool:
     """Whether an end marker follows the first scan: near the end, else anywhere."""
     file.seek(max(scan, size - _TAIL))
-    if _JPEG_END in file.read():
+    if jpeg.END in file.read():
         return True
     file.seek(scan)
     last = b""
     while block := file.read(_BLOCK):
-        if _JPEG_END in last + block:
+        if jpeg.END in last + block:
             return True
         last = block[-1:]
     return False

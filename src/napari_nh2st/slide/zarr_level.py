@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import SegmentError, first_line
 
-from .colors import ToRGB
+from .colors import ToRGB, sample_over
 from .level import Level
 from .zarr_chunks import ChunkFiles
 
-_SAMPLED_SEGMENTS = 5
 _MARGIN = 2
 _LOST_SHARE = 0.1
 _MOST_CHUNKS_COUNTED = 20_000
@@ -157,20 +156,8 @@ class ZarrLevel(Level):
 
     def sample(self) -> NDArray[Any]:
         """Stored samples, (pixels, channels), of a few chunks over the level."""
-        n_rows, n_columns = self.n_segments
-        found = []
-        for row in np.unique(np.linspace(0, n_rows - 1, _SAMPLED_SEGMENTS).round().astype(int)):
-            for column in np.unique(
-                np.linspace(0, n_columns - 1, _SAMPLED_SEGMENTS).round().astype(int)
-            ):
-                try:
-                    pixels = self._samples(int(row), int(column))
-                except SegmentError:
-                    continue
-                found.append(pixels[::4, ::4].reshape(-1, pixels.shape[-1]))
-        if not found:
-            return np.zeros((1, self._n_channels), self._array.dtype)
-        return np.concatenate(found)
+        found = sample_over(self._samples, self.n_segments)
+        return np.zeros((1, self._n_channels), self._array.dtype) if found is None else found
 
     def _samples(self, row: int, column: int) -> NDArray[Any]:
         _, _, height, width = self.segment_bounds(row, column)

@@ -2,7 +2,9 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,33 +62,20 @@ _ID_COLUMNS = ("geneids", "geneid", "ensemblid", "ensemblids", "ensembl", "featu
 
 _POSITION_KEYS = (SPATIAL, EMBEDDING)
 
-_X_COLUMNS = (
-    "x",
-    "pxlcolinfullres",
-    "imagecol",
-    "pixelx",
-    "xpixel",
-    "spatialx",
-    "xcentroid",
-    "xcoord",
-    "xlocation",
-    "col",
-    "column",
+_XY_COLUMNS: Sequence[tuple[str, str]] = (
+    ("x", "y"),
+    ("pxlcolinfullres", "pxlrowinfullres"),
+    ("imagecol", "imagerow"),
+    ("pixelx", "pixely"),
+    ("xpixel", "ypixel"),
+    ("spatialx", "spatialy"),
+    ("xcentroid", "ycentroid"),
+    ("xcoord", "ycoord"),
+    ("xlocation", "ylocation"),
+    ("col", "row"),
+    ("column", "row"),
 )
-_Y_COLUMNS = (
-    "y",
-    "pxlrowinfullres",
-    "imagerow",
-    "pixely",
-    "ypixel",
-    "spatialy",
-    "ycentroid",
-    "ycoord",
-    "ylocation",
-    "row",
-    "row",
-)
-"""Columns of positions, x beside the y of the same place in the other list."""
+"""Columns of positions."""
 
 _IN_OBS = 4
 """So many of them, from the second on, are pixels also where they stand in ``obs``."""
@@ -274,7 +263,7 @@ def _pixels(data: AnnData, path: Path) -> NDArray[np.float64]:
             if columns is not None:
                 return np.asarray(values[columns], np.float64)
             words = {_word(name) for name in values}
-            if words & {*_X_COLUMNS, *_Y_COLUMNS}:
+            if words & {*chain(*_XY_COLUMNS)}:
                 names = ", ".join(map(str, values))
                 raise InputError(f"{path}: {where} has the columns {names}; give x and y")
         pixels = np.asarray(values, np.float64)
@@ -294,7 +283,7 @@ def _pixels(data: AnnData, path: Path) -> NDArray[np.float64]:
 def _xy_columns(table: pd.DataFrame, known: slice) -> list[str] | None:
     """Names of the columns of x and of y, whichever comes first; None where there are none."""
     by_word = {_word(name): name for name in reversed(list(table.columns))}
-    for x, y in zip(_X_COLUMNS[known], _Y_COLUMNS[known], strict=True):
+    for x, y in _XY_COLUMNS[known]:
         if x in by_word and y in by_word:
             return [by_word[x], by_word[y]]
     return None

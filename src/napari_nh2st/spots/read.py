@@ -100,7 +100,7 @@ def read_spots(
     if "spatialdata_attrs" in attributes:
         _leave_out(place, positions=where)
         return read_spatialdata(place, library, bin_um, coordinate_system)
-    if attributes.get("encoding-type") == "anndata" or (place / "obsm").is_dir():
+    if is_spots_store(place):
         _leave_out(place, positions=where, bin_um=bin_um, coordinate_system=coordinate_system)
         return read_anndata(place, library)
     raise InputError(

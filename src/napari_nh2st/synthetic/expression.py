@@ -13,8 +13,9 @@ from scipy import ndimage
 from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import normalize, panel_counts, smooth, spot_array
+from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.assembly import CountTable, Source, assemble
+from napari_nh2st.spots.positions import SPATIAL
 
 from .fields import NEST_DENSITY, STROMA_DENSITY, Floats, TissueFields
 from .tissue import SyntheticTissue
@@ -212,11 +213,8 @@ def true_target(
             f"These spots have no layer {TRUTH}; take them from synthetic_spots, or from their "
             ".h5ad with anndata.read_h5ad"
         )
-    rates = AnnData(spots.layers[TRUTH], var=pd.DataFrame(index=spots.var_names))
-    values = normalize(panel_counts(rates, panel))
-    if smoothed:
-        values = smooth(values, spot_array(spots).neighbors)
-    return values.astype(np.float32)
+    rates = AnnData(spots.layers[TRUTH], spots.obs, spots.var, obsm={SPATIAL: spots.obsm[SPATIAL]})
+    return expression_target(rates, panel, smoothed=smoothed)
 
 
 def _array_on_tissue(

@@ -1,21 +1,15 @@
 """Synthetic sections as files: slides with their expression, and the table of a study."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from napari_nh2st.export import write_anndata
-from napari_nh2st.files import check_place, write_text
-from napari_nh2st.spots import Section
-from napari_nh2st.spots.sections import is_sections_table
+from napari_nh2st.spots import Section, write_sections
 
 from .expression import ProgrammeSettings, synthetic_spots
 from .tissue import SyntheticTissue
 from .writing import write_synthetic_slide
-
-_COLUMNS = ("section_id", "donor_id", "slide", "expression")
 
 
 def write_synthetic_section(
@@ -108,18 +102,17 @@ def write_synthetic_study(
         raise ValueError(f"Each section needs a seed of its own, not {list(seeds)}.")
     if donors is not None and len(donors) != len(seeds):
         raise ValueError(f"There are {len(donors)} donors for {len(seeds)} sections.")
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for k, seed in enumerate(seeds):
-        donor = None if donors is None else donors[k]
-        section = write_synthetic_section(
-            folder, seed, size_um=size_um, mpp=mpp, settings=settings, donor=donor
+    sections = [
+        write_synthetic_section(
+            folder,
+            seed,
+            size_um=size_um,
+            mpp=mpp,
+            settings=settings,
+            donor=None if donors is None else donors[k],
         )
-        writer.writerow(
-            (section.section_id, section.donor_id, section.slide.name, section.expression.name)
-        )
+        for k, seed in enumerate(seeds)
+    ]
     path = Path(folder) / "sections.csv"
-    check_place(path, True, is_ours=is_sections_table, kind="a sections table")
-    write_text(path, table.getvalue())
+    write_sections(sections, path)
     return path

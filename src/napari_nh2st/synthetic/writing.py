@@ -2,9 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 import imagecodecs
 import numpy as np
@@ -12,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.slide.coarse import halved
 
 from .tissue import BLOCK_PX, SyntheticTissue
 
@@ -44,8 +46,8 @@ def write_synthetic_slide(
 
     Each level halves the one before by area averaging, down to at most 512 px, and is a plain
     TIFF page of reduced resolution. µm/px stands in the resolution tags. Memory holds some bands
-    of 512 rows, whatever the slide's height. The file appears under its name only when it is
-    whole.
+    of 512 rows, whatever the slide's height; beside the file, a level of a quarter of the pixels
+    waits uncompressed. The file appears under its name only when it is whole.
 
     Parameters
     ----------
@@ -83,7 +85,6 @@ def _is_synthetic(path: Path) -> bool:
 
 
 def _write_pyramid(path: Path, tissue: SyntheticTissue, marks: Sequence[Mark]) -> None:
-    height, width = tissue.shape
     options: dict[str, Any] = {
         "dtype": np.uint8,
         "tile": (_TILE_PX, _TILE_PX),
@@ -94,118 +95,56 @@ def _write_pyramid(path: Path, tissue: SyntheticTissue, marks: Sequence[Mark]) -
         "software": _SOFTWARE,
         "resolutionunit": "CENTIMETER",
     }
-    description = (
+    height, width = shape = tissue.shape
+    options["description"] = (
         f"Synthetic H&E drawn by napari-nh2st, no patient's tissue; "
         f"seed {tissue.seed}, {width} x {height} px, {tissue.mpp:g} um/px"
     )
+    bands = _drawn(tissue, marks)
     with (
         tifffile.TiffWriter(path, bigtiff=height * width > 2**31) as tiff,
-        _Coarser(tissue.shape) as coarser,
+        ExitStack() as files,
     ):
-        tiff.write(
-            _finest_tiles(tissue, marks, coarser),
-            shape=(height, width, 3),
-            description=description,
-            resolution=(1e4 / tissue.mpp, 1e4 / tissue.mpp),
-            **options,
-        )
-        coarser.finish()
-        level: _Coarser | None = coarser
-        while level is not None and level.wanted:
-            y_mpp, x_mpp = (
-                tissue.mpp * n / m for n, m in zip(tissue.shape, level.shape, strict=True)
-            )
+        while True:
+            # Rows of the next level wait in a file, uncompressed, until this one is written.
+            coarser = files.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            y_mpp, x_mpp = (tissue.mpp * n / m for n, m in zip(tissue.shape, shape, strict=True))
             tiff.write(
-                level.packed_tiles(),
-                shape=(*level.shape, 3),
-                subfiletype=1,
+                _packed_tiles(bands, coarser),
+                shape=(*shape, 3),
                 resolution=(1e4 / x_mpp, 1e4 / y_mpp),
                 **options,
             )
-            level = level.next
+            if max(shape) <= _COARSEST_PX:
+                break
+            shape = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
+            bands = _stored(coarser, shape)
+            options |= {"subfiletype": 1, "description": None}
 
 
-def _finest_tiles(
-    tissue: SyntheticTissue, marks: Sequence[Mark], coarser: "_Coarser"
-) -> Iterator[bytes]:
-    """Packed tiles of the finest level in their order; each band goes to the coarser ones too."""
+def _drawn(tissue: SyntheticTissue, marks: Sequence[Mark]) -> Iterator[Pixels]:
+    """Bands of rows of the finest level, from top to bottom."""
     height, width = tissue.shape
     for top in range(0, height, BLOCK_PX):
         band = tissue.render(top, 0, min(BLOCK_PX, height - top), width)
         for y, x, size, colour in marks:
             rows = slice(max(y - top, 0), max(y + size - top, 0))
             band[rows, max(x, 0) : max(x + size, 0)] = colour
-        coarser.add(band)
+        yield band
+
+
+def _stored(file: IO[bytes], shape: tuple[int, int]) -> Iterator[Pixels]:
+    """Bands of rows of a level that was put into a file."""
+    file.seek(0)
+    while data := file.read(BLOCK_PX * shape[1] * 3):
+        yield np.frombuffer(data, np.uint8).reshape(-1, shape[1], 3)
+
+
+def _packed_tiles(bands: Iterable[Pixels], coarser: IO[bytes]) -> Iterator[bytes]:
+    """Packed tiles of a level in their order; half of each band is put into the file."""
+    for band in bands:
+        coarser.write(halved(band).tobytes())
         yield from _packed(band)
-
-
-class _Coarser:
-    """A level half as fine as the rows it is given, and through `next` all that follow it.
-
-    Tiles wait packed in a temporary file until the finer level is written.
-    """
-
-    def __init__(self, finer: tuple[int, int]) -> None:
-        self.wanted = max(finer) > _COARSEST_PX
-        self.shape = ((finer[0] + 1) // 2, (finer[1] + 1) // 2)
-        self.next = _Coarser(self.shape) if self.wanted else None
-        self._rows = np.empty((0, self.shape[1], 3), np.uint8)  # not yet a row of tiles
-        self._single: Pixels | None = None  # a finer row that waits for its partner
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 closed by __exit__
-        self._sizes: list[int] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-        if self.next is not None:
-            self.next.__exit__(*error)
-
-    def add(self, finer: Pixels) -> None:
-        """Take further rows (n, width, 3) of the finer level."""
-        if not self.wanted or self.next is None:
-            return
-        if self._single is not None:
-            finer = np.concatenate([self._single, finer])
-            self._single = None
-        if len(finer) % 2:
-            self._single = finer[-1:].copy()
-            finer = finer[:-1]
-        rows = _halved(finer)
-        self.next.add(rows)
-        self._rows = np.concatenate([self._rows, rows])
-        whole = len(self._rows) // _TILE_PX * _TILE_PX
-        self._keep(self._rows[:whole])
-        self._rows = self._rows[whole:].copy()
-
-    def finish(self) -> None:
-        """Pack what is left once the finer level has ended."""
-        if self._single is not None:  # the last row stands for the one that is missing
-            self.add(self._single.copy())
-        if self.next is not None:
-            self._keep(self._rows)
-            self.next.finish()
-
-    def packed_tiles(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        for size in self._sizes:
-            yield self._file.read(size)
-
-    def _keep(self, rows: Pixels) -> None:
-        for tile in _packed(rows):
-            self._file.write(tile)
-            self._sizes.append(len(tile))
-
-
-def _halved(pixels: Pixels) -> Pixels:
-    """Mean of each 2 × 2 pixels; an odd last column stands for the one that is missing."""
-    if pixels.shape[1] % 2:
-        pixels = np.concatenate([pixels, pixels[:, -1:]], axis=1)
-    total = np.full((pixels.shape[0] // 2, pixels.shape[1] // 2, 3), 2, np.uint16)  # rounds
-    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        total += pixels[i::2, j::2]
-    return (total // 4).astype(np.uint8)
 
 
 def _packed(band: Pixels) -> Iterator[bytes]:
