@@ -32,6 +32,7 @@ from napari_nh2st.training.events import (
 )
 from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
 from napari_nh2st.training.loop import train, train_events
+from napari_nh2st.training.run_state import BEST
 from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder, TrainSettings
 from napari_nh2st.training.start import starting_network
 from napari_nh2st.training.study import MeasuredSection, section_tiles
@@ -240,8 +241,11 @@ class TestResuming:
         folder = tmp_path / "run"
         chosen = encoder_settings("frozen", start, epochs=1)
         train(study[:1], chosen, folder=folder)
+        left = {path.relative_to(folder) for path in folder.rglob("*")}
+        (folder / BEST).write_bytes(b"")  # of a run that is killed before it removes it
         with pytest.raises(InputError, match="run holds a trained model already"):
             train(study[:1], chosen, folder=folder)
+        assert {path.relative_to(folder) for path in folder.rglob("*")} == left
 
     def test_a_damaged_checkpoint_is_named(
         self, tmp_path: Path, study: tuple[MeasuredSection, ...], start: str

@@ -21,7 +21,8 @@ from napari_nh2st.training.events import Preparing
 from napari_nh2st.training.first_process import is_helper
 from napari_nh2st.training.inputs import StudyTiles
 from napari_nh2st.training.record import MODEL_FOLDER
-from napari_nh2st.training.run_state import RunFolder, run_identity
+from napari_nh2st.training.result import is_trained
+from napari_nh2st.training.run_state import RunFolder, remove_checkpoints, run_identity
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
 from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX
@@ -130,6 +131,8 @@ def prepare(
         state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
         recover(folder / MODEL_FOLDER)
         if (folder / MODEL_FOLDER).exists() and state.load_last() is None:
+            if is_trained(folder):
+                remove_checkpoints(folder)  # of a run killed once it had written its model
             raise InputError(f"{folder} holds a trained model already; give another folder")
     mpp = settings.mpp or (config.mpp if config else DEFAULT_MPP)
     neighbors = settings.neighbors or (
