@@ -21,7 +21,7 @@ from napari_nh2st.spots import (
     spot_array,
 )
 from napari_nh2st.spots.checks import propose_mpp
-from napari_nh2st.spots.orientation import ORIENTATIONS, orient_on, tissue_for_spots
+from napari_nh2st.spots.orientation import ORIENTATIONS, orient_on, places, tissue_for_spots
 from spot_sections import drawn_spots, her2st, mob
 
 # Counts
@@ -214,9 +214,8 @@ INVERSES = {
 def test_each_orientation_is_detected_and_named(name: str) -> None:
     slide = tissue_slide()
     spots = spots_on(slide)
-    height, width = slide.shape
-    for x, y in ORIENTATIONS[name](*spots.obsm["spatial"].T, width, height):
-        spots.obsm["spatial"] = np.column_stack([x, y])
+    for turned in places(spots.obsm["spatial"], name, slide.shape):
+        spots.obsm["spatial"] = turned
         if name == "as they are":
             check = check_section(spots, slide)
             assert check.warnings == ()
@@ -275,7 +274,7 @@ def test_real_sections_turned_or_mirrored_are_named(test_data: Path, section: st
     pitch = spot_array(spots).pitch_px
     with open_slide(path) as slide:
         shape, mask = slide.shape, tissue_for_spots(slide, pitch)
-    for name, turn in ORIENTATIONS.items():
-        for turned in turn(*spots.obsm["spatial"].T, shape[1], shape[0]):
-            better = orient_on(np.column_stack(turned), mask, shape, pitch).better
+    for name in ORIENTATIONS:
+        for turned in places(spots.obsm["spatial"], name, shape):
+            better = orient_on(turned, mask, shape, pitch).better
             assert better == (None if name == "as they are" else INVERSES.get(name, name))

@@ -186,11 +186,32 @@ def test_the_words_of_a_fix_tell_the_order_of_its_steps() -> None:
         assert fix.in_short().startswith(words.removeprefix("with "))
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("as they are", ((100, 20),)),
+        ("with x mirrored", ((WIDTH - 100, 20),)),
+        ("with y mirrored", ((100, HEIGHT - 20),)),
+        ("with x and y mirrored (turned by 180°)", ((WIDTH - 100, HEIGHT - 20),)),
+        ("with x and y swapped", ((20, 100),)),
+        ("with x and y swapped, then x mirrored", ((WIDTH - 20, 100), (HEIGHT - 20, 100))),
+        ("with x and y swapped, then y mirrored", ((20, HEIGHT - 100), (20, WIDTH - 100))),
+        (
+            "with x and y swapped, then both mirrored",
+            ((WIDTH - 20, HEIGHT - 100), (HEIGHT - 20, WIDTH - 100)),
+        ),
+    ],
+)
+def test_places_are_what_the_words_say(name: str, expected: tuple[tuple[int, int], ...]) -> None:
+    found = places([(100, 20)], name, (HEIGHT, WIDTH))
+    assert tuple(tuple(place[0]) for place in found) == expected
+
+
 @pytest.mark.parametrize("factor", [1.0, 4.0, 1 / 0.0873])
 @pytest.mark.parametrize("turn", list(ORIENTATIONS))
 def test_a_spelled_fix_does_its_steps_one_after_the_other(turn: str, factor: float) -> None:
     spots = drawn_spots()
-    for place in range(len(ORIENTATIONS[turn](np.ones(1), np.ones(1), WIDTH, HEIGHT))):
+    for place in range(len(ORIENTATIONS[turn])):
         fix = Fix(turn, factor, place)
         assert Fix.from_text(fix.spelled()) == fix
         x, y = spots.obsm["spatial"].T

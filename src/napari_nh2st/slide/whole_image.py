@@ -131,9 +131,8 @@ def open_jpeg(path: Path) -> SlideContents:
             notices[:] = [_LEFT_OVER]
         if pixels is None:
             pixels = imagecodecs.jpeg_decode(data)
-        if pixels.shape[-1] == 1:
-            pixels = pixels[..., 0]
-        return np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels
+        convert = StoredColors("rgb" if opened.components == 3 else "grey")
+        return convert(pixels.reshape(*shape, opened.components))
 
     return SlideContents(
         vendor="jpeg",

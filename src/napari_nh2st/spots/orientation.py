@@ -1,6 +1,6 @@
 """Orientation of positions, seen by the tissue that spots must lie on, and corrections of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,30 +16,32 @@ from napari_nh2st.spots.positions import PIXELS, SPATIAL, positions
 from napari_nh2st.tiles import TissueMask
 from napari_nh2st.tiles.mask import LARGEST_MASK_SIDE, stained
 
-_Coordinate = NDArray[np.float64]
-_Turn = Callable[
-    [_Coordinate, _Coordinate, float, float], tuple[tuple[_Coordinate, _Coordinate], ...]
-]
-
 AS_THEY_ARE = "as they are"
 
-ORIENTATIONS: Mapping[str, _Turn] = {
-    AS_THEY_ARE: lambda x, y, _w, _h: ((x, y),),
-    "with x mirrored": lambda x, y, w, _h: ((w - x, y),),
-    "with y mirrored": lambda x, y, _w, h: ((x, h - y),),
-    "with x and y mirrored (turned by 180°)": lambda x, y, w, h: ((w - x, h - y),),
-    "with x and y swapped": lambda x, y, _w, _h: ((y, x),),
-    "with x and y swapped, then x mirrored": lambda x, y, w, h: ((w - y, x), (h - y, x)),
-    "with x and y swapped, then y mirrored": lambda x, y, w, h: ((y, h - x), (y, w - x)),
-    "with x and y swapped, then both mirrored": lambda x, y, w, h: (
-        (w - y, h - x),
-        (h - y, w - x),
-    ),
+ORIENTATIONS: Mapping[str, tuple[str, ...]] = {
+    AS_THEY_ARE: ("",),
+    "with x mirrored": ("flip-x",),
+    "with y mirrored": ("flip-y",),
+    "with x and y mirrored (turned by 180°)": ("flip-x flip-y",),
+    "with x and y swapped": ("swap-xy",),
+    "with x and y swapped, then x mirrored": ("swap-xy flip-x", "flip-y swap-xy"),
+    "with x and y swapped, then y mirrored": ("swap-xy flip-y", "flip-x swap-xy"),
+    "with x and y swapped, then both mirrored": ("swap-xy flip-x flip-y", "flip-x flip-y swap-xy"),
 }
-"""The eight ways to lay a square on itself, from (x, y) and the slide's width and height.
+"""The eight ways to lay a square on itself, each by the places that it puts spots at: steps, as a
+sections table spells them.
 
 Where a slide is not square, mirroring before swapping and after it are two places: both count.
 """
+
+_SWAPPED_LAST: Mapping[str, str] = {
+    "with x and y swapped, then x mirrored": "with y mirrored, then x and y swapped",
+    "with x and y swapped, then y mirrored": "with x mirrored, then x and y swapped",
+    "with x and y swapped, then both mirrored": "with x and y mirrored, then swapped",
+}
+"""The second place of an orientation in words: where the slide is not square, order matters."""
+
+_SCALE = "scale="
 
 _MASK_PX_PER_PITCH = 16
 """Resolution of the tissue mask: finer than a spot, and a small picture of any slide."""
@@ -158,11 +160,21 @@ def places(
     tuple of ndarray
         One or two of (n, 2) (x, y): two where mirroring before swapping and after it may differ.
     """
+    return tuple(_turned(positions, steps, shape) for steps in ORIENTATIONS[orientation])
+
+
+def _turned(positions: ArrayLike, steps: str, shape: tuple[int, int]) -> NDArray[np.float64]:
     x, y = np.asarray(positions, np.float64).T
     height, width = shape
-    return tuple(
-        np.column_stack(turned) for turned in ORIENTATIONS[orientation](x, y, width, height)
-    )
+    for step in steps.split():
+        match step:
+            case "flip-x":
+                x = width - x
+            case "flip-y":
+                y = height - y
+            case "swap-xy":
+                x, y = y, x
+    return np.column_stack([x, y])
 
 
 def share_on_tissue(positions: ArrayLike, mask: TissueMask, pitch_px: float) -> float:
@@ -180,28 +192,6 @@ def share_on_tissue(positions: ArrayLike, mask: TissueMask, pitch_px: float) -> 
     side = pitch_px / 2
     corners = np.asarray(positions, np.float64)[:, ::-1] - side / 2
     return float(mask.fraction(corners, (side, side)).mean())
-
-
-_STEPS: Mapping[str, tuple[str, ...]] = {
-    AS_THEY_ARE: ("",),
-    "with x mirrored": ("flip-x",),
-    "with y mirrored": ("flip-y",),
-    "with x and y mirrored (turned by 180°)": ("flip-x flip-y",),
-    "with x and y swapped": ("swap-xy",),
-    "with x and y swapped, then x mirrored": ("swap-xy flip-x", "flip-y swap-xy"),
-    "with x and y swapped, then y mirrored": ("swap-xy flip-y", "flip-x swap-xy"),
-    "with x and y swapped, then both mirrored": ("swap-xy flip-x flip-y", "flip-x flip-y swap-xy"),
-}
-"""How the places of each orientation are spelled, step by step."""
-
-_SWAPPED_LAST: Mapping[str, str] = {
-    "with x and y swapped, then x mirrored": "with y mirrored, then x and y swapped",
-    "with x and y swapped, then y mirrored": "with x mirrored, then x and y swapped",
-    "with x and y swapped, then both mirrored": "with x and y mirrored, then swapped",
-}
-"""The second place of an orientation in words: where the slide is not square, order matters."""
-
-_SCALE = "scale="
 
 
 @dataclass(frozen=True)
@@ -266,7 +256,8 @@ class Fix:
                 factor = np.nan
         turn = " ".join(steps).replace("flip-y flip-x", "flip-x flip-y")
         found = next(
-            ((name, turns.index(turn)) for name, turns in _STEPS.items() if turn in turns), None
+            ((name, turns.index(turn)) for name, turns in ORIENTATIONS.items() if turn in turns),
+            None,
         )
         if found is None or not (np.isfinite(factor) and factor > 0):
             raise InputError(
@@ -282,7 +273,7 @@ class Fix:
         short = f"{self.factor:g}"
         number = short if float(short) == self.factor else repr(float(self.factor))
         scale = "" if self.factor == 1 else f"{_SCALE}{number}"
-        turns = _STEPS[self.orientation]
+        turns = ORIENTATIONS[self.orientation]
         return f"{scale} {turns[min(self.place, len(turns) - 1)]}".strip()
 
     def in_words(self) -> str:

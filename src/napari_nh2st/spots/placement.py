@@ -21,7 +21,6 @@ from napari_nh2st.spots.orientation import (
     share_on_tissue,
     tissue_for_spots,
 )
-from napari_nh2st.spots.orientation import apply_fix as apply_fix  # documented here before
 from napari_nh2st.spots.positions import beyond, positions
 from napari_nh2st.tiles import TissueMask
 

@@ -4,11 +4,12 @@ import csv
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from anndata import AnnData
 
@@ -21,6 +22,8 @@ from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.orientation import Fix, apply_fix
 from napari_nh2st.spots.read import needs_positions, read_spots, takes_positions
+
+T = TypeVar("T")
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
 _CHOICE = ("library", "bin_um", "coordinate_system")
@@ -288,11 +291,12 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
     for name in _REQUIRED:
         if not row.get(name):
             raise InputError(f"{where}, column {name}: it is empty")
-    slide = _existing(where, "slide", row["slide"], folder)
-    expression = _existing(where, "expression", row["expression"], folder)
-    positions = None
-    if row.get("positions"):
-        positions = _existing(where, "positions", row["positions"], folder)
+    existing = partial(_existing, folder=folder)
+    slide = _cell(where, row, "slide", existing)
+    expression = _cell(where, row, "expression", existing)
+    assert slide is not None
+    assert expression is not None
+    positions = _cell(where, row, "positions", existing)
     if needs_positions(expression) and positions is None:
         raise InputError(
             f"{where}, column positions: it is empty, and {expression.name} is a table of counts, "
@@ -303,48 +307,49 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
             f"{where}, column positions: {expression.name} has positions of its own; leave the "
             "column empty"
         )
-    mpp = _mpp(where, row["mpp"]) if row.get("mpp") else None
-    fix = _fix(where, row["fix"]) if row.get("fix") else None
-    try:
-        bin_um = bin_side(row["bin_um"]) if row.get("bin_um") else None
-    except InputError as error:
-        raise InputError(f"{where}, column bin_um: {error}") from None
     return Section(
         row["section_id"],
         row["donor_id"],
         slide,
         expression,
         positions,
-        mpp,
-        fix,
+        _cell(where, row, "mpp", _mpp),
+        _cell(where, row, "fix", _fix),
         row.get("library") or None,
-        bin_um,
+        _cell(where, row, "bin_um", bin_side),
         row.get("coordinate_system") or None,
         row.get("image") or None,
     )
 
 
-def _existing(where: str, column: str, text: str, folder: Path) -> Path:
-    path = folder / Path(text).expanduser()
-    path = Path(os.path.normpath(path))
+def _cell(
+    where: str, row: Mapping[str, str], column: str, read: Callable[[str], T | None]
+) -> T | None:
+    """A cell as it is read; None where it is empty."""
+    text = row.get(column)
+    try:
+        return read(text) if text else None
+    except InputError as error:
+        raise InputError(f"{where}, column {column}: {error}") from None
+
+
+def _existing(text: str, folder: Path) -> Path:
+    path = Path(os.path.normpath(folder / Path(text).expanduser()))
     if not path.exists():
-        raise InputError(f"{where}, column {column}: there is no {path}")
+        raise InputError(f"there is no {path}")
     return path
 
 
-def _mpp(where: str, text: Any) -> float:
+def _mpp(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{where}, column mpp: {text!r} is no µm/px; give a number such as 0.5")
+        raise InputError(f"{text!r} is no µm/px; give a number such as 0.5")
     return value
 
 
-def _fix(where: str, text: str) -> Fix | None:
-    try:
-        fix = Fix.from_text(text)
-    except InputError as error:
-        raise InputError(f"{where}, column fix: {error}") from None
+def _fix(text: str) -> Fix | None:
+    fix = Fix.from_text(text)
     return None if fix == Fix() else fix
