@@ -17,8 +17,8 @@ import yaml
 from napari_nh2st.analysis.domains import DomainSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Setting, settings_of
+from napari_nh2st.session.remembered import SECTIONS, key, plain_value
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.widgets.remembered import SECTIONS, key, plain_value
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = ROOT / "src/napari_nh2st/napari.yaml"

@@ -68,7 +68,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Widgets begin with their defaults, and leave the user's own settings alone."""
     if find_spec("napari") is not None:
-        from napari_nh2st.widgets import remembered
+        from napari_nh2st.session import remembered
 
         monkeypatch.setattr(remembered, "plugin_section", lambda _section: None)
 

@@ -8,7 +8,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.dock import Dock
 
 Panel = TypeVar("Panel", bound=QWidget)

@@ -26,6 +26,7 @@ from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.prediction.reliability import badge_list, badge_text
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.shown_text import for_matplotlib, for_qt, from_qt
 from napari_nh2st.slide import open_slide
@@ -34,7 +35,6 @@ from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error
-from napari_nh2st.widgets.reliability import badge_list, badge_text
 from small_configs import small_config
 from small_models import small_model
 

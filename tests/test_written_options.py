@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from napari_nh2st.widgets.remembered import SECTIONS, remembered_values, restored_values
+from napari_nh2st.session.remembered import SECTIONS, remembered_values, restored_values
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "write_options.py"
 

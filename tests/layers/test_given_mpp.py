@@ -28,7 +28,7 @@ from napari_nh2st.layers.regions import add_region_layer
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.predict.mpp_buttons import UndoMppButton
 from napari_nh2st.widgets.slide_choice import SlideChoice
 from viewers import VIEWERS

@@ -6,7 +6,7 @@ from pytestqt.qtbot import QtBot
 
 from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from viewers import VIEWERS
 

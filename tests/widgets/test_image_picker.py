@@ -12,7 +12,7 @@ from array_slides import textured, write_tiff
 from image_files import LARGE, SMALL, described, write_ome
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import read_slide
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.slide_choice import SlideChoice
 

@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from pytestqt.qtbot import QtBot
 
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
 from viewers import VIEWERS
 

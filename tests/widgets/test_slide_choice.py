@@ -6,7 +6,7 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.slide_choice import SlideChoice
 from viewers import VIEWERS
 

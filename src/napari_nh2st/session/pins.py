@@ -66,6 +66,12 @@ class Pin(DerivedLayer):
         """Held-out PCC of the gene; NaN where it is unknown."""
         return float(reliability(self.source.prediction).get(self.gene, np.nan))
 
+    @property
+    def color(self) -> str:
+        """Color of its highest values, as #rrggbb."""
+        rgb = np.asarray(self.layer.colormap.map([1.0])[0][:3])
+        return f"#{bytes(np.rint(255 * rgb).astype(np.uint8)).hex()}"
+
     def restrict(self, prediction: AnnData) -> bool:
         """Whether a prediction has the gene."""
         return self.gene in prediction.var_names

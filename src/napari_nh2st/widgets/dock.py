@@ -9,12 +9,12 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # 
 from qtpy.QtWidgets import QAbstractButton, QWidget
 
 from napari_nh2st.jobs.stoppable import Jobs
+from napari_nh2st.session.connections import Connections
+from napari_nh2st.session.remembered import Remembered
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.child_jobs import SharedJobs
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.queued_signals import deliver_queued_signals
-from napari_nh2st.widgets.remembered import Remembered
 
 
 class Dock(QWidget):

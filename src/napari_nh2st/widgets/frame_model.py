@@ -8,14 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
+from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, reliability_reason
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.reliability import (
-    GREYED,
-    THRESHOLD,
-    badge_color,
-    dot_icon,
-    reliability_reason,
-)
+from napari_nh2st.widgets.icons import GREYED, dot_icon
 
 _UNKNOWN = "–"
 _DIGITS = 3

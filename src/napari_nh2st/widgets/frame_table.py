@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-from anndata import AnnData
 from psygnal import Signal
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt
 from qtpy.QtGui import QKeySequence
@@ -22,7 +21,6 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
-from napari_nh2st.prediction.schema import RELIABILITY, reliability
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameFilter, FrameModel
 from napari_nh2st.widgets.notifications import show_error, show_info
 
@@ -320,13 +318,3 @@ class FrameTable(QWidget):
         dialog.selectFile(f"{self.name}.csv")
         if dialog.exec():
             self.save_csv(Path(dialog.selectedFiles()[0]))
-
-
-def with_reliability(table: pd.DataFrame, prediction: AnnData) -> pd.DataFrame:
-    """A table with a column ``gene``, and after it the ``reliability`` where it is known."""
-    if RELIABILITY not in prediction.var or "gene" not in table:
-        return table
-    known = reliability(prediction).reindex(table["gene"]).to_numpy()
-    before = list(table.columns[: table.columns.get_loc("gene") + 1])
-    after = list(table.columns[len(before) :])
-    return table.assign(reliability=known)[[*before, RELIABILITY, *after]]

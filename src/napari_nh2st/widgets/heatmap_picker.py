@@ -3,7 +3,7 @@
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 
 _MIN_CHARACTERS = 20
 

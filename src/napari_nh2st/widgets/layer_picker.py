@@ -9,7 +9,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 from superqt.utils import signals_blocked
 
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 
 
 class LayerPicker(QComboBox):

@@ -3,8 +3,8 @@
 from qtpy.QtWidgets import QWidget
 
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.shown_figure import shown_figure
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.export_button import ExportButton
 
 

@@ -19,8 +19,8 @@ from napari_nh2st.layers.given_mpp import (
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
 
 

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QWidget
 
 from array_slides import textured, write_tiff
 from compared_sections import MPP, write_model, write_section
+from napari_nh2st.session import remembered
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots.checks import MppProposal
 from napari_nh2st.spots.measured import read_measured, target_of
-from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.compare.notice_boxes import MppBox
 from napari_nh2st.widgets.compare.widget import CompareWidget
 from spot_sections import drawn_spots

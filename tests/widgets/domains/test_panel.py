@@ -23,9 +23,9 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
+from napari_nh2st.prediction.reliability import badge_color
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.panel import DomainsPanel
-from napari_nh2st.widgets.reliability import badge_color
 from shown_predictions import PLACES, Shown, show_prediction
 from viewers import VIEWERS
 

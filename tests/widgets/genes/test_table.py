@@ -8,14 +8,10 @@ from qtpy.QtCore import Qt
 
 from gene_predictions import RELIABILITY, gene_prediction
 from napari_nh2st.analysis.gene_statistics import gene_statistics
+from napari_nh2st.prediction.reliability import badge_color, badge_text, reliability_reason
 from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
 from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
-from napari_nh2st.widgets.reliability import (
-    GREYED,
-    badge_color,
-    badge_text,
-    reliability_reason,
-)
+from napari_nh2st.widgets.icons import GREYED
 
 ROLE = Qt.ItemDataRole
 

@@ -20,14 +20,13 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY
-from napari_nh2st.session import Session
+from napari_nh2st.session import Session, remembered
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.signatures import Signature
-from napari_nh2st.widgets import remembered
 from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
-from napari_nh2st.widgets.reliability import GREYED
+from napari_nh2st.widgets.icons import GREYED
 from viewers import VIEWERS
 
 

@@ -22,8 +22,9 @@ from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.regions import polygons_on_slide
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.session import remembered
 from napari_nh2st.slide.usual_mpp import usual_values
-from napari_nh2st.widgets import child_jobs, remembered
+from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.predict import forget_button, slide_facts
 from napari_nh2st.widgets.predict.region_picker import IN_VIEW, WHOLE
 from napari_nh2st.widgets.predict.widget import PredictWidget

@@ -9,7 +9,7 @@ from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.domains import shows_domains
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.predict.result import PredictionResult
 
 

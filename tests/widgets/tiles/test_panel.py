@@ -16,7 +16,7 @@ from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.tile_lookup import cells_around, read_tiles
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
 from napari_nh2st.layers.tile_positions import tile_at
-from napari_nh2st.widgets.reliability import GREYED
+from napari_nh2st.widgets.icons import GREYED
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from shown_predictions import PLACES, Shown, show_prediction
 from viewers import VIEWERS

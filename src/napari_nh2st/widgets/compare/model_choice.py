@@ -10,10 +10,11 @@ from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.model.sources import bundled_models
 from napari_nh2st.prediction.schema import notes
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
+from napari_nh2st.session.remembered import Remembered
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.remembered import Remembered, RememberedControls
+from napari_nh2st.widgets.remembered_controls import RememberedControls
 
 
 class ModelChoice:

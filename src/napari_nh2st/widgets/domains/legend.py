@@ -9,14 +9,9 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem, QWidget
 
 from napari_nh2st.analysis.domain_colors import domain_color
+from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, badge_list, is_reliable
+from napari_nh2st.widgets.icons import GREYED
 from napari_nh2st.widgets.name_table import NameTable, fixed_item
-from napari_nh2st.widgets.reliability import (
-    GREYED,
-    THRESHOLD,
-    badge_color,
-    badge_list,
-    is_reliable,
-)
 
 _HEADS = {
     "Domain": "Name and colour on the slide",

@@ -15,13 +15,14 @@ from napari_nh2st.analysis.domains import Domains, find_domains
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.prediction.reliability import with_reliability
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.background import STOP, Background
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.domains.legend import DomainLegend
 from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
 from napari_nh2st.widgets.frame_model import ColumnHead
-from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
+from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.scrolled import scroll_within

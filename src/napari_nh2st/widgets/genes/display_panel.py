@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from superqt import QDoubleSlider
 
 from napari_nh2st.options import settings_of
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.display import Display
 from napari_nh2st.session.display_settings import COLORMAPS, DisplaySettings
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.setting_controls import ChoiceBox
 from napari_nh2st.widgets.settings_form import SettingsForm

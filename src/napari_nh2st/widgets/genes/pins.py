@@ -12,21 +12,19 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_nh2st.session import Session
-from napari_nh2st.session.pins import COMPOSITE_COLORMAPS, Pin
-from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.connections import Connections
-from napari_nh2st.widgets.genes.table import GeneTable
-from napari_nh2st.widgets.notifications import show_warning
-from napari_nh2st.widgets.reliability import (
-    GREYED,
+from napari_nh2st.prediction.reliability import (
     badge_color,
-    bright_end,
     is_reliable,
     reliability_number,
     reliability_reason,
-    swatch_icon,
 )
+from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
+from napari_nh2st.session.pins import COMPOSITE_COLORMAPS, Pin
+from napari_nh2st.shown_text import for_qt
+from napari_nh2st.widgets.genes.table import GeneTable
+from napari_nh2st.widgets.icons import GREYED, swatch_icon
+from napari_nh2st.widgets.notifications import show_warning
 
 _ROWS_SHOWN = 4
 
@@ -156,7 +154,7 @@ class PinsPanel(QWidget):
 
     def _item(self, pin: Pin) -> QListWidgetItem:
         pcc, threshold = pin.reliability, self._table.frame.reliable_from
-        icon = swatch_icon(bright_end(pin.layer.colormap), badge_color(pcc, threshold))
+        icon = swatch_icon(pin.color, badge_color(pcc, threshold))
         words = [pin.gene, reliability_number(pcc), pin.source.slide_name]
         item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))
         item.setToolTip(for_qt(f"{pin.gene}: {reliability_reason(pcc, threshold)}"))

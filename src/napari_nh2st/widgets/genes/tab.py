@@ -16,12 +16,14 @@ from napari_nh2st.analysis import match_genes
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
+from napari_nh2st.prediction.reliability import badge_text
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
+from napari_nh2st.session.caption import GeneCaption
+from napari_nh2st.session.connections import Connections
+from napari_nh2st.session.remembered import ONLY_RELIABLE, RELIABLE_FROM
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.folded import Folded
-from napari_nh2st.widgets.genes.caption import GeneCaption
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
@@ -30,8 +32,6 @@ from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.prediction_export import PredictionExport
-from napari_nh2st.widgets.reliability import badge_text
-from napari_nh2st.widgets.remembered import ONLY_RELIABLE, RELIABLE_FROM
 from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."

@@ -7,9 +7,9 @@ import pandas as pd
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QWidget
 
+from napari_nh2st.prediction.reliability import is_reliable, reliability_number
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.frame_table import FrameView
-from napari_nh2st.widgets.reliability import is_reliable, reliability_number
 
 GENE, RELIABILITY, MEAN, MORAN = range(4)
 """Columns."""

@@ -11,14 +11,14 @@ from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]  # qt
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_nh2st.options import settings_of
+from napari_nh2st.prediction.reliability import THRESHOLD
 from napari_nh2st.session import Session
 from napari_nh2st.session.display_settings import DisplaySettings
+from napari_nh2st.session.remembered import remembered_values, restored_values
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from napari_nh2st.widgets.genes.tab import GenesTab
 from napari_nh2st.widgets.regions.panel import RegionsPanel
-from napari_nh2st.widgets.reliability import THRESHOLD
-from napari_nh2st.widgets.remembered import remembered_values, restored_values
 from napari_nh2st.widgets.tiles.panel import TilePanel
 
 if TYPE_CHECKING:

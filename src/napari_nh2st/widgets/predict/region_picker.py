@@ -9,7 +9,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.prediction_run import Box
 from napari_nh2st.layers.keys import MARKER_KEY
 from napari_nh2st.layers.regions import polygons_on_slide
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
 
 WHOLE = "whole slide"

@@ -9,7 +9,7 @@ from superqt.utils import signals_blocked
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.prediction.values import genes_by_reliability
 from napari_nh2st.session import Session
-from napari_nh2st.widgets.connections import Connections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.dock import open_dock
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.prediction_export import PredictionExport

@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.session.remembered import KEEP, KEEP_GB
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.remembered import KEEP, KEEP_GB
 from napari_nh2st.widgets.settings_form import SettingsForm
 
 _OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain", "device")

@@ -35,7 +35,7 @@ from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.runner import Choice, PredictionRunner
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
-from napari_nh2st.widgets.remembered import RememberedControls
+from napari_nh2st.widgets.remembered_controls import RememberedControls
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.slide_choice import SlideChoice

@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_nh2st.analysis.regions import compare_regions
+from napari_nh2st.prediction.reliability import with_reliability
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.frame_model import ColumnHead
-from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
+from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_info
 

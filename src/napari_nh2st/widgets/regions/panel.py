@@ -31,11 +31,12 @@ from napari_nh2st.layers.regions import (
     region_notices,
     with_area,
 )
+from napari_nh2st.prediction.reliability import with_reliability
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.frame_model import ColumnHead
-from napari_nh2st.widgets.frame_table import FrameTable, with_reliability
+from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.layer_picker import LayerPicker
 from napari_nh2st.widgets.notifications import show_error

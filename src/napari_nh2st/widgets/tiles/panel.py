@@ -26,10 +26,10 @@ from napari_nh2st.layers.tile_positions import tile_at, tile_side
 from napari_nh2st.prediction.schema import STATUS, notes, slide_mpp
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel

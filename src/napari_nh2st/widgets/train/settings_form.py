@@ -9,13 +9,13 @@ from superqt.utils import signals_blocked
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import settings_of
+from napari_nh2st.session.remembered import remembered_values, restored_values
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.known_models import known_models
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.remembered import remembered_values, restored_values
 from napari_nh2st.widgets.setting_controls import ChoiceBox, FileLine, control_for, without_wheel
 from napari_nh2st.widgets.settings_form import SettingsForm
 from napari_nh2st.widgets.train.given_genes import GivenGenes

@@ -3,22 +3,20 @@
 The manifest declares them: ``scripts/write_options.py`` writes that part from :data:`SECTIONS`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from napari.settings import get_plugin_settings
+from napari.utils.notifications import show_warning
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Option, Setting, settings_of
+from napari_nh2st.prediction.reliability import THRESHOLD
 from napari_nh2st.session.display_settings import DisplaySettings
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.widgets.notifications import show_warning
-from napari_nh2st.widgets.reliability import THRESHOLD
-from napari_nh2st.widgets.setting_controls import Control
 
 _PLUGIN = "napari-nh2st"
 
@@ -122,58 +120,13 @@ class Remembered:
                 try:
                     setattr(section, name, value)
                 except (OSError, ValueError) as error:
-                    show_warning(f"The setting {name} could not be remembered: {error}")
+                    show_warning(for_qt(f"The setting {name} could not be remembered: {error}"))
 
     def reset(self) -> None:
         """Forget what was kept."""
         section = plugin_section(self.section)
         for name, field in getattr(type(section), "model_fields", {}).items():
             setattr(section, name, field.get_default(call_default_factory=True))
-
-
-class RememberedControls:
-    """Controls that begin with what a section has kept, and keep what the user chooses.
-
-    Parameters
-    ----------
-    remembered
-        The section.
-    controls
-        By name of the field; at least those of the section.
-    """
-
-    def __init__(self, remembered: Remembered, controls: Mapping[str, Control]) -> None:
-        self._remembered = remembered
-        self._controls = controls
-        self._is_paused = False
-        self._show(remembered.get)
-        for setting in SECTIONS[remembered.section]:
-            controls[setting.name].changed.connect(partial(self._keep, setting.name))
-
-    def reset(self) -> None:
-        """Forget what was kept, and show the defaults."""
-        self._remembered.reset()
-        self._show(lambda _key, default: default)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """What the controls show meanwhile was not chosen by the user, and is not kept."""
-        self._is_paused = True
-        try:
-            yield
-        finally:
-            self._is_paused = False
-
-    def _show(self, get: Callable[[str, Any], Any]) -> None:
-        with self.paused():
-            for name, value in restored_values(self._remembered.section, get).items():
-                self._controls[name].show_value(value)
-
-    def _keep(self, name: str, *_value: object) -> None:
-        if not self._is_paused:
-            with suppress(InputError):  # it is still being typed
-                value = self._controls[name].value()
-                self._remembered.set(**remembered_values(self._remembered.section, {name: value}))
 
 
 def plugin_section(section: str) -> Any:

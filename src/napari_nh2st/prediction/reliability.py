@@ -1,13 +1,13 @@
-"""Reliability of a gene's map, in words and as a badge."""
+"""Reliability of a gene's map, in words and as the color of a badge."""
 
 import html
 from collections.abc import Iterable
-from functools import cache
 
 import numpy as np
-from napari.utils import Colormap
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+import pandas as pd
+from anndata import AnnData
+
+from napari_nh2st.prediction.schema import RELIABILITY, reliability
 
 THRESHOLD = 0.2
 """Held-out PCC from which a gene counts as reliable, until the user moves it."""
@@ -15,8 +15,6 @@ THRESHOLD = 0.2
 _GOOD = 0.5
 # Mid tones, readable on light and on dark; the number always stands beside them.
 _COLORS = {"good": "#2e9e6b", "fair": "#d08a1d", "poor": "#d0504a", "unknown": "#8c8c8c"}
-GREYED = QColor("#8c8c8c")
-_LIGHTER = 0.65
 
 
 def is_reliable(pcc: float, threshold: float) -> bool:
@@ -97,54 +95,14 @@ def badge_list(genes: Iterable[tuple[str, float]], threshold: float) -> str:
     )
 
 
-@cache
-def dot_icon(color: str, side: int = 24) -> QIcon:
-    """A round dot of a color."""
-    pixmap, painter = _canvas(side, side)
-    painter.setBrush(QColor(color))
-    painter.drawEllipse(2, 2, side - 4, side - 4)
-    painter.end()
-    return QIcon(pixmap)
-
-
-def swatch_icon(color: str, badge: str, side: int = 24) -> QIcon:
-    """A square of a layer's color, and the badge of its gene beside it.
-
-    Parameters
-    ----------
-    color, badge
-        As #rrggbb.
-    side
-        Height in pixels; it is twice as wide.
-    """
-    pixmap, painter = _canvas(2 * side, side)
-    painter.setBrush(QColor(color))
-    painter.drawRect(2, 2, side - 5, side - 5)
-    painter.setBrush(QColor(badge))
-    painter.drawEllipse(side + 2, 2, side - 4, side - 4)
-    painter.end()
-    return QIcon(pixmap)
-
-
-def bright_end(colormap: Colormap) -> str:
-    """The color of the highest values, as #rrggbb."""
-    red, green, blue = (float(part) for part in colormap.map([1.0])[0][:3])
-    return str(QColor.fromRgbF(red, green, blue).name())
-
-
-def lighter(color: str) -> str:
-    """A color mixed with white, as #rrggbb: blue text on black is hard to read."""
-    parts = QColor(color).getRgb()[:3]
-    return str(QColor(*(round(255 - (255 - part) * _LIGHTER) for part in parts)).name())
-
-
-def _canvas(width: int, height: int) -> tuple[QPixmap, QPainter]:
-    pixmap = QPixmap(width, height)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QColor("#808080"))
-    return pixmap, painter
+def with_reliability(table: pd.DataFrame, prediction: AnnData) -> pd.DataFrame:
+    """A table with a column ``gene``, and after it the ``reliability`` where it is known."""
+    if RELIABILITY not in prediction.var or "gene" not in table:
+        return table
+    known = reliability(prediction).reindex(table["gene"]).to_numpy()
+    before = list(table.columns[: table.columns.get_loc("gene") + 1])
+    after = list(table.columns[len(before) :])
+    return table.assign(reliability=known)[[*before, RELIABILITY, *after]]
 
 
 def _rounded(number: float, decimals: int) -> str:

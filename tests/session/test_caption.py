@@ -10,9 +10,9 @@ from gene_predictions import VALUE_NAME, add_heatmap, gene_prediction
 from napari_nh2st.layers.canvas_text import KEY
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.session import Session
+from napari_nh2st.session.caption import GeneCaption
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.signatures import Signature
-from napari_nh2st.widgets.connections import Connections
-from napari_nh2st.widgets.genes.caption import GeneCaption
 from viewers import VIEWERS
 from waiting import wait_until
 

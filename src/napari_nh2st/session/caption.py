@@ -8,20 +8,17 @@ from napari.layers import Layer
 
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.prediction.reliability import THRESHOLD, short_reliability
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.pins import Pin
-from napari_nh2st.widgets.connections import Connections
-from napari_nh2st.widgets.reliability import (
-    THRESHOLD,
-    bright_end,
-    lighter,
-    short_reliability,
-)
 
 _TITLE_PT, _UNIT_PT = 11.0, 9.0
 _UNIT_WIDTH = 44
 """Characters: as wide as the canvas is between two docks on a small screen."""
+
+_LIGHTER = 0.65
 
 _EVENTS = ("visible", "contrast_limits", "colormap")
 
@@ -130,10 +127,16 @@ class GeneCaption:
     def _pin_line(self, pin: Pin) -> CanvasLine:
         low, high = pin.layer.contrast_limits
         words = f"{self._named(pin.gene, pin.reliability)} · {low:.3g} to {high:.3g}"
-        return CanvasLine(words, lighter(bright_end(pin.layer.colormap)))
+        return CanvasLine(words, _lighter(pin.color))
 
 
 def _unit(heatmap: Heatmap) -> str:
     """The value's true name, in lines that fit beside the colorbar."""
     described = str(notes(heatmap.prediction)["target"].get("description", "unit not known"))
     return "\n".join(wrap(described, _UNIT_WIDTH))
+
+
+def _lighter(color: str) -> str:
+    """A color mixed with white, as #rrggbb: blue text on black is hard to read."""
+    mixed = (round(255 - (255 - part) * _LIGHTER) for part in bytes.fromhex(color[1:]))
+    return f"#{bytes(mixed).hex()}"
