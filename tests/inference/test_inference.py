@@ -99,9 +99,9 @@ def plain_loop(
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slide]:
     """Two levels at 0.5 and 1.5 µm/px; neither size nor µm/px is a multiple of the model's."""
-    pixels = textured(330, 402)
+    pixels = textured(363, 429)
     path = tmp_path_factory.mktemp("slides") / "slide.tif"
-    write_tiff(path, pixels, pixels.reshape(110, 3, 134, 3, 3).mean((1, 3)).astype(np.uint8))
+    write_tiff(path, pixels, pixels.reshape(121, 3, 143, 3, 3).mean((1, 3)).astype(np.uint8))
     with open_slide(path, mpp=0.5) as opened:
         yield opened
 
@@ -180,13 +180,13 @@ def test_prediction_equals_a_plain_loop_and_encodes_each_tile_once(
 def test_prediction_is_the_same_wherever_one_looks(
     slide: Slide, expected: Expected, context: str
 ) -> None:
-    focus = Focus((300.0, 300.0, 330.0, 402.0))
+    focus = Focus((300.0, 300.0, 363.0, 429.0))
     settings = PredictSettings(order="coarse-to-fine", batch_size=3, **PLAIN)
     prediction = None
     for number, event in enumerate(
         predict_events(slide, small_model(context), settings, focus=focus)
     ):
-        focus.move((70.0 * number, 0.0, 70.0 * number + 60, 402.0))
+        focus.move((70.0 * number, 0.0, 70.0 * number + 60, 429.0))
         prediction = event.prediction
     assert prediction is not None
     assert_same(prediction, expected[context])
@@ -226,7 +226,7 @@ def test_anisotropic_slides_and_both_layouts(layout: str) -> None:
 
 
 def test_fewer_tiles_than_a_neighborhood_are_predicted_from_what_there_is() -> None:
-    slide = array_slide(ArrayLevel(textured(70, 130)))
+    slide = array_slide(ArrayLevel(textured(100, 170)))
     model = small_model("neighborhood")
     prediction = predict(slide, model, PredictSettings(**PLAIN))
     assert prediction.n_obs == 6
@@ -255,7 +255,7 @@ def test_bfloat16_is_near_float32(slide: Slide, expected: Expected) -> None:
 def test_damaged_tiles_are_nan_with_a_reason_and_others_go_on_without_them(
     context: str, batch_size: int
 ) -> None:
-    pixels = textured(330, 402)
+    pixels = textured(363, 429)
     model = small_model(context)
     good = array_slide(ArrayLevel(pixels))
     damaged = array_slide(ArrayLevel(pixels, damaged=[(0, 0), (2, 3)]))
@@ -399,7 +399,7 @@ def test_a_region_leaves_the_prediction_of_its_tiles_as_it_is(context: str) -> N
 def test_segments_as_wide_as_the_slide_are_decoded_once(
     mean_colour: type[MeanColour], order: str
 ) -> None:
-    level = ArrayLevel(textured(200, 6000), segment_shape=(48, 6000))
+    level = ArrayLevel(textured(210, 6000), segment_shape=(48, 6000))
     settings = PredictSettings(**PLAIN, order=order, reader_threads=1)
     for event in predict_events(array_slide(level, mpp=1.0), colour_model(), settings):
         if isinstance(event, Started):

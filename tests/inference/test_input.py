@@ -78,7 +78,8 @@ def test_a_region_off_the_slide_is_refused() -> None:
     [
         (0.02, {"pitch_um": 1.0}, None),
         (15.0, {"pitch_um": 1.0}, "Is the µm/px right?"),
-        (0.0001, {}, "px wide. Is the µm/px right?"),
+        (0.003, {"pitch_um": 1.0}, "px wide. Is the µm/px right?"),
+        (0.0001, {}, "no tile has its center on the slide: it is 0.3 × 0.2 µm"),
     ],
 )
 def test_a_senseless_resolution_is_refused_before_it_fills_the_memory(

@@ -38,7 +38,7 @@ SETTINGS = PredictSettings(
 
 
 def pixels_slide(damaged: tuple[tuple[int, int], ...] = (), mpp: float = 0.5) -> Slide:
-    return array_slide(ArrayLevel(textured(330, 402), damaged=damaged), mpp=mpp)
+    return array_slide(ArrayLevel(textured(363, 429), damaged=damaged), mpp=mpp)
 
 
 def stop_after(
@@ -158,7 +158,7 @@ Change = Callable[[Model], dict[str, Any]]
         lambda model: {"settings": replace(SETTINGS, precision="bfloat16")},
         lambda model: {"settings": replace(SETTINGS, layout="hexagonal")},
         lambda model: {"slide": pixels_slide(mpp=0.6)},
-        lambda model: {"slide": array_slide(ArrayLevel(textured(330, 402, seed=1)))},
+        lambda model: {"slide": array_slide(ArrayLevel(textured(363, 429, seed=1)))},
         lambda model: {"model": replace(model, config=colour_model("average").config)},
         lambda model: {"model": replace(model, config=replace(model.config, mpp=1.1))},
         lambda model: {"model": replace(model, network=torch.nn.Linear(2, 2))},
@@ -357,7 +357,7 @@ def test_a_neighbor_outside_the_region_that_failed_is_tried_again(
     tmp_path: Path, context: str
 ) -> None:
     model = small_model(context)
-    part = replace(SETTINGS, region=[[(0, 0), (0, 402), (110, 402), (110, 0)]])
+    part = replace(SETTINGS, region=[[(0, 0), (0, 429), (110, 429), (110, 0)]])
     list(predict_events(pixels_slide(damaged=((2, 1),)), model, part, kept=tmp_path))
     events = list(predict_events(pixels_slide(), model, part, kept=tmp_path))
     fresh = predict(pixels_slide(), model, part)

@@ -22,7 +22,7 @@ PLAIN = {"device": "cpu", "precision": "float32", "tissue_only": False}
 
 
 def predicted(**settings: object) -> AnnData:
-    slide = array_slide(ArrayLevel(textured(330, 402)), path="folder/sec.tion.tif")
+    slide = array_slide(ArrayLevel(textured(363, 429)), path="folder/sec.tion.tif")
     return predict(slide, small_model("average"), PredictSettings(**(PLAIN | settings)))
 
 

@@ -71,8 +71,8 @@ def test_centers_follow_from_array_positions(layout: Layout) -> None:
     assert len({tuple(place) for place in grid.array}) == len(grid)
 
 
-def test_grid_covers_the_slide_to_its_edges() -> None:
-    slide = bare_slide(401, 600)
+def test_grid_covers_the_slide_to_half_a_pitch_from_its_edges() -> None:
+    slide = bare_slide(421, 600)
     grid = whole_grid(slide, 20.0)  # tiles of 40 px side by side
     assert grid.array_shape == (11, 15)
     assert len(grid) == 11 * 15
@@ -82,11 +82,13 @@ def test_grid_covers_the_slide_to_its_edges() -> None:
     assert (covered == 1).all()
 
 
-def test_no_tile_lies_wholly_beyond_the_slide() -> None:
-    slide = bare_slide(420, 600)
-    grid = whole_grid(slide, 100.0)  # 40 px tiles, 200 px apart: a third row would start at 480
-    assert grid.array_shape == (3, 3)
-    assert grid.array[:, 0].max() == 1
+@pytest.mark.parametrize(("height", "rows"), [(420, 10), (421, 11), (459, 11), (461, 12)])
+def test_centers_lie_on_the_slide(height: int, rows: int) -> None:
+    slide = bare_slide(height, 600)
+    grid = whole_grid(slide, 20.0)  # a row every 40 px, the eleventh at 420
+    assert grid.array_shape == (rows, 15)
+    assert (grid.centers >= 0).all()
+    assert (grid.centers < slide.shape).all()
 
 
 def test_tiles_without_enough_tissue_are_left_out() -> None:

@@ -1,4 +1,10 @@
-"""The tiles laid over a slide's tissue."""
+"""Grids of tiles over a slide's tissue.
+
+A model knows one distance between neighbors, its **pitch**. The distance between the tiles of a
+grid, its **step**, is the pitch or a whole part of it. A grid of the step p / k is the union of
+k × k grids of the pitch p that lie interleaved, its **phases**: each has the model's own layout,
+and in each a tile's neighbors are as far as in training. Phase 0 is the grid of k = 1.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,7 +19,9 @@ from napari_nh2st.tiles.mask import Polygon, TissueMask
 
 Layout = Literal["square", "hexagonal"]
 
-_MOST_POSITIONS = 20_000_000
+MOST_POSITIONS = 20_000_000
+"""Largest array of a grid; more is taken for a wrong µm/px."""
+
 _POSITIONS_AT_ONCE = 200_000
 
 
@@ -31,13 +39,15 @@ class TileGrid:
     tile_px
         Side of a tile in full-resolution pixels, (y, x).
     pitch_um
-        Distance between neighboring centers.
+        Distance between the neighbors that a model looks at.
     step_px
         Full-resolution pixels from one array index to the next, (y, x).
     layout
         ``"square"`` or ``"hexagonal"``.
     array_shape
         Rows and columns of the whole array, with and without tissue.
+    divisions
+        Steps in a pitch.
     """
 
     array: NDArray[np.int64]
@@ -47,6 +57,7 @@ class TileGrid:
     step_px: tuple[float, float]
     layout: Layout
     array_shape: tuple[int, int]
+    divisions: int = 1
 
     def __len__(self) -> int:
         return len(self.array)
@@ -56,9 +67,69 @@ class TileGrid:
         return replace(self, array=self.array[index], centers=self.centers[index])
 
     @property
+    def step_um(self) -> float:
+        """Distance between neighboring centers."""
+        return self.pitch_um / self.divisions
+
+    @property
     def origin(self) -> tuple[float, float]:
         """Center (y, x) of array position (0, 0) in full-resolution pixels."""
-        return self.step_px[0] / 2, self.step_px[1] / 2
+        return _origin(self.step_px[0], self.divisions), _origin(self.step_px[1], self.divisions)
+
+    @property
+    def phases(self) -> NDArray[np.int64]:
+        """(n,) phase of each tile."""
+        return phases_of(self.array, self.layout, self.divisions)
+
+
+def phases_of(array: NDArray[np.int64], layout: Layout | str, divisions: int) -> NDArray[np.int64]:
+    """Phases of array positions: 0 to k² - 1 in a grid of k divisions, 0 the coarse grid's own.
+
+    Parameters
+    ----------
+    array
+        (n, 2) int, (row, column), as in :class:`TileGrid`.
+    layout, divisions
+        As in :class:`TileGrid`.
+
+    Returns
+    -------
+    ndarray
+        (n,) int64: ``k * down + right``, by how many steps the phase lies further along the
+        array's two axes; on a hexagonal array, the first of them runs down and half a step to the
+        right.
+    """
+    down, right = (array - divisions // 2).T
+    if layout == "hexagonal":
+        right = (right - down) // 2
+    return np.asarray(divisions * (down % divisions) + right % divisions, np.int64)
+
+
+def refinements_of(phases: NDArray[np.int64], divisions: int) -> NDArray[np.int64]:
+    """Which refinement of the coarse grid tiles of these phases come with.
+
+    Each refinement divides the step by a prime: of four divisions, 0 is the pitch, 1 half of it,
+    and 2 a quarter. Together with those before it, it is a regular grid.
+
+    Parameters
+    ----------
+    phases
+        (n,) as of :func:`phases_of`.
+    divisions
+        As there.
+    """
+    down, right = np.divmod(phases, divisions)
+    refinement = np.zeros(len(phases), np.int64)
+    stride = divisions
+    while stride > 1:
+        refinement += (down % stride != 0) | (right % stride != 0)
+        stride //= next(n for n in range(2, stride + 1) if stride % n == 0)
+    return refinement
+
+
+def _origin(step: float, divisions: int) -> float:
+    """The first center: half a pitch from the edge lies a center, which even parts make whole."""
+    return step / 2 if divisions % 2 else 0.0
 
 
 def tile_grid(
@@ -70,8 +141,9 @@ def tile_grid(
     layout: Layout = "square",
     min_tissue: float = 0.25,
     region: tuple[Polygon, ...] = (),
+    divisions: int = 1,
 ) -> TileGrid:
-    """Lay tiles over the tissue of a slide.
+    """Lay tiles over the tissue of a slide; all have their centers on it.
 
     Parameters
     ----------
@@ -80,7 +152,7 @@ def tile_grid(
     tile_um
         Side of a tile in µm.
     pitch_um
-        Distance between neighboring centers in µm.
+        Distance between the neighbors that a model looks at, in µm.
     mask
         Tissue; None for the whole slide.
     layout
@@ -89,6 +161,8 @@ def tile_grid(
         Share of a tile that has to be tissue for the tile to be kept.
     region
         Polygons; only tiles whose center lies in one of them are kept. None given: no limit.
+    divisions
+        Steps in a pitch: centers are `pitch_um` / `divisions` apart.
 
     Raises
     ------
@@ -98,21 +172,21 @@ def tile_grid(
     if slide.mpp is None:
         raise InputError(f"{slide.path}: its µm/px is not recorded: give it")
     mpp_y, mpp_x = slide.mpp
-    if layout == "square":
-        step = (pitch_um / mpp_y, pitch_um / mpp_x)
-    else:
-        step = (pitch_um * np.sqrt(3) / 2 / mpp_y, pitch_um / 2 / mpp_x)
     tile = (tile_um / mpp_y, tile_um / mpp_x)
-    shape = tuple(
-        max(1, int(np.ceil(s / p - 1e-9))) for s, p in zip(slide.shape, step, strict=True)
-    )
-
+    pitch_px = _pitch_px(slide.mpp, pitch_um, layout)
+    step = (pitch_px[0] / divisions, pitch_px[1] / divisions)
+    shape = array_shape(slide, pitch_um=pitch_um, layout=layout, divisions=divisions)
     positions = shape[0] * shape[1]
-    if positions > _MOST_POSITIONS:
+    if positions > MOST_POSITIONS:
         raise InputError(
-            f"{slide.path}: a pitch of {pitch_um:g} µm at {mpp_x:g} µm/px makes {positions:,} "
-            f"places for tiles, more than {_MOST_POSITIONS:,}. Is the µm/px right?"
+            f"{slide.path}: a step of {pitch_um / divisions:g} µm at {mpp_x:g} µm/px makes "
+            f"{positions:,} places for tiles, more than {MOST_POSITIONS:,}. Is the µm/px right?"
         )
+
+    def centers_of(array: NDArray[np.int64]) -> NDArray[np.float64]:
+        # By pitches, so that those of the coarse grid are the same to the bit.
+        return np.asarray(((array - divisions // 2) / divisions + 0.5) * pitch_px)
+
     parts, on_slide = [], 0
     rows_at_once = max(1, _POSITIONS_AT_ONCE // shape[1])
     for first in range(0, shape[0], rows_at_once):
@@ -120,9 +194,8 @@ def tile_grid(
         array = np.stack(np.meshgrid(rows, np.arange(shape[1]), indexing="ij"), -1).reshape(-1, 2)
         if layout == "hexagonal":
             array = array[(array.sum(1) % 2) == 0]
-        centers = (array + 0.5) * step
-        # Where the pitch is wider than a tile, the last row or column may miss the slide.
-        keep = np.all(centers - np.divide(tile, 2) < slide.shape, axis=1)
+        centers = centers_of(array)
+        keep = np.all(centers < slide.shape, axis=1)
         if region:
             keep &= inside_region(centers, region)
         on_slide += int(keep.sum())
@@ -131,12 +204,41 @@ def tile_grid(
         if keep.any():
             parts.append(array[keep])
     if not parts:
-        raise InputError(_why_none(slide, pitch_um, bool(region), on_slide > 0))
+        raise InputError(_why_none(slide, pitch_um / divisions, bool(region), on_slide > 0))
     array = np.concatenate(parts).astype(np.int64)
-    return TileGrid(array, (array + 0.5) * step, tile, pitch_um, step, layout, (shape[0], shape[1]))
+    return TileGrid(array, centers_of(array), tile, pitch_um, step, layout, shape, divisions)
 
 
-def _why_none(slide: Slide, pitch_um: float, region: bool, on_slide: bool) -> str:
+def array_shape(
+    slide: Slide, *, pitch_um: float, layout: Layout = "square", divisions: int = 1
+) -> tuple[int, int]:
+    """Rows and columns of a grid over a whole slide, which knows its µm/px.
+
+    Parameters
+    ----------
+    slide, pitch_um, layout, divisions
+        As for :func:`tile_grid`.
+    """
+    assert slide.mpp is not None
+    rows, columns = (
+        max(
+            1,
+            int(np.ceil((side - _origin(pitch / divisions, divisions)) * divisions / pitch - 1e-9)),
+        )
+        for side, pitch in zip(slide.shape, _pitch_px(slide.mpp, pitch_um, layout), strict=True)
+    )
+    return rows, columns
+
+
+def _pitch_px(mpp: tuple[float, float], pitch_um: float, layout: Layout) -> tuple[float, float]:
+    """Full-resolution pixels from one array index of the coarse grid to the next, (y, x)."""
+    mpp_y, mpp_x = mpp
+    if layout == "square":
+        return pitch_um / mpp_y, pitch_um / mpp_x
+    return float(pitch_um * np.sqrt(3) / 2 / mpp_y), pitch_um / 2 / mpp_x
+
+
+def _why_none(slide: Slide, step_um: float, region: bool, on_slide: bool) -> str:
     """Why there is no tile, and what to do."""
     assert slide.mpp is not None
     if on_slide:
@@ -146,9 +248,13 @@ def _why_none(slide: Slide, pitch_um: float, region: bool, on_slide: bool) -> st
             "wrong, ask for a smaller share of tissue per tile, or for all tiles."
         )
     height, width = (n * um for n, um in zip(slide.shape, slide.mpp, strict=True))
-    place = "region" if region else "slide"
+    if not region:
+        return (
+            f"{slide.path}: no tile has its center on the slide: it is {width:.3g} × {height:.3g} "
+            f"µm, and tiles are {step_um:g} µm apart. Is the µm/px right?"
+        )
     return (
-        f"{slide.path}: no tile has its center in the {place}. Tiles are {pitch_um:g} µm apart, "
+        f"{slide.path}: no tile has its center in the region. Tiles are {step_um:g} µm apart, "
         f"the slide is {width:,.0f} × {height:,.0f} µm; regions are in full-resolution pixels."
     )
 
