@@ -23,12 +23,18 @@ def slide_file(path: Path, height: int = 300, width: int = 420, seed: int = 0) -
 
 
 def drawn_prediction(
-    slide: Slide, layout: Layout = "square", pitch_um: float = 32.0, trained: bool = True
+    slide: Slide,
+    layout: Layout = "square",
+    pitch_um: float = 32.0,
+    trained: bool = True,
+    divisions: int = 1,
 ) -> AnnData:
     """Tiles of 32 µm over the whole slide; the last two have no value."""
     training = {"trained": trained, "summary": "Made for a test."}
     config = small_config(reliability=RELIABILITY, training=training)
-    grid = tile_grid(slide, tile_um=32.0, pitch_um=pitch_um, mask=None, layout=layout)
+    grid = tile_grid(
+        slide, tile_um=32.0, pitch_um=pitch_um, mask=None, layout=layout, divisions=divisions
+    )
     prediction = new_prediction(slide, grid, config, PANEL, PredictSettings().to_json())
     values = np.random.default_rng(1).gamma(2, 0.5, prediction.shape).astype(np.float32)
     values[-2:] = np.nan
@@ -58,7 +64,7 @@ def drawn_spot_prediction(slide: Slide) -> AnnData:
         layers={"measured": measured},
         uns={"spatial": tiles.uns["spatial"], "nh2st": dict(tiles.uns["nh2st"])},
     )
-    for name in ("array_shape", "step_px_fullres"):
+    for name in ("array_shape", "step_um", "step_px_fullres", "first_center_px_fullres"):
         del spots.uns["nh2st"][name]
     spots.uns["nh2st"]["slide"] = {"name": slide.path.name, "mpp": np.array(slide.mpp)}
     return spots

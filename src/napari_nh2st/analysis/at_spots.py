@@ -6,6 +6,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.lattice import first_center, step_px
 from napari_nh2st.prediction.schema import (
     MARK,
     MEASURED,
@@ -19,14 +20,20 @@ from napari_nh2st.spots import expression_target, spot_array
 from napari_nh2st.spots.overlap import panel_overlap
 from napari_nh2st.spots.positions import ARRAY, SPATIAL, positions, spatial_embeddings
 
-_OF_THE_GRID = ("array_shape", "step_px_fullres", "domains")
+_OF_THE_GRID = (
+    "array_shape",
+    "step_um",
+    "step_px_fullres",
+    "first_center_px_fullres",
+    "domains",
+)
 
 
 def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
     """What a prediction at tiles says at measured spots, beside what was measured there.
 
     A spot has the value of the tile in whose cell of the array it lies. That tile's center is up to
-    0.7 pitches away, so that correlations are those of this heatmap: at a pitch much coarser than
+    0.7 steps away, so that correlations are those of this heatmap: at a step much coarser than
     the spots' they are below what the model reaches when it predicts at the spots themselves.
 
     Parameters
@@ -100,8 +107,8 @@ def _tiles_of(prediction: AnnData, xy: NDArray[np.float64]) -> NDArray[np.int64]
     A cell is what lies nearest to a position of the array, whether there is a tile or not.
     """
     about = notes(prediction)
-    step = np.asarray(about["step_px_fullres"], np.float64)
-    at = xy[:, ::-1] / step - 0.5  # (row, column), fractions of them
+    step = step_px(prediction)
+    at = (xy[:, ::-1] - first_center(prediction)) / step  # (row, column), fractions of them
     if about["layout"] == "hexagonal":
         um = step * slide_mpp(prediction)
         candidates = []

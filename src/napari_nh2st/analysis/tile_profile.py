@@ -6,7 +6,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.schema import reliability, slide_mpp
+from napari_nh2st.prediction.lattice import phases
+from napari_nh2st.prediction.schema import is_on_grid, reliability, slide_mpp
 from napari_nh2st.prediction.values import GENES_AT_ONCE, SAME, predicted_tiles
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.tiles.neighborhoods import neighborhoods
@@ -64,7 +65,7 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
 
 
 def neighborhood_of(prediction: AnnData, tile: int, size: int = 9) -> NDArray[np.int64]:
-    """A tile and the predicted ones nearest to it.
+    """A tile and the predicted ones nearest to it: of a grid, those of its phase.
 
     Parameters
     ----------
@@ -89,6 +90,9 @@ def neighborhood_of(prediction: AnnData, tile: int, size: int = 9) -> NDArray[np
     """
     _check_tile(prediction, tile)
     present = predicted_tiles(prediction)
+    if is_on_grid(prediction):
+        phase = phases(prediction)
+        present &= phase == phase[tile]
     present[tile] = True
     rows = np.flatnonzero(present)
     centers_um = centers(prediction)[rows] * slide_mpp(prediction)

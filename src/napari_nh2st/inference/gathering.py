@@ -36,6 +36,7 @@ class NeighborhoodGatherer:
         self._combined_rows = rows
         self._predictor = predictor
         self._index = index
+        self._filled = mask
         self._mask = mask.copy()
         count = len(index)
         # Who waits for a tile: the (tile, neighborhood) pairs sorted by tile.
@@ -130,9 +131,7 @@ class NeighborhoodGatherer:
             rows[on_device] = new
 
     def _release(self, complete: NDArray[np.int64]) -> None:
-        original = self._index[complete]
-        # Fewer than a full neighborhood exist only where all tiles together are fewer.
-        original = original[:, : min(original.shape[1], len(self._index))]
+        original = self._index[complete][self._filled[complete]]
         np.subtract.at(self._uses, original, 1)
         done = np.unique(original)
         done = done[(self._uses[done] == 0) & (self._slot[done] >= 0)]

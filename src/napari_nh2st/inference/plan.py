@@ -13,11 +13,18 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference.notices import scale_notices, slide_notices, stain_fit
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.source import TileSource, tile_source
+from napari_nh2st.inference.steps import divisions_of
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.names import nearest_names
 from napari_nh2st.slide import Slide
-from napari_nh2st.tiles import TileGrid, TissueMask, find_tissue, neighborhoods, tile_grid
+from napari_nh2st.tiles import (
+    TileGrid,
+    TissueMask,
+    find_tissue,
+    neighborhoods_in_phases,
+    tile_grid,
+)
 from napari_nh2st.tiles.grid import inside_region
 from napari_nh2st.tiles.mask import scanned_area
 
@@ -130,19 +137,23 @@ def _grids(
 ) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:
     """The tiles to predict, those with whatever else they need, and their neighborhoods."""
     polygons = tuple(np.array(polygon) for polygon in settings.polygons)
+    pitch_um = settings.pitch_um or config.pitch_um
     tiles = tile_grid(
         slide,
         tile_um=config.tile_um,
-        pitch_um=settings.pitch_um or config.pitch_um,
+        pitch_um=pitch_um,
         mask=mask,
         layout=settings.layout or config.neighborhood["layout"],
         min_tissue=settings.min_tissue,
         region=polygons if config.context == "query" else (),
+        divisions=divisions_of(pitch_um, settings.step_um or pitch_um),
     )
     if config.context == "query":
         return tiles, tiles, None
     size = int(config.neighborhood["size"])
-    index, filled = neighborhoods(tiles.centers * np.asarray(slide.mpp), size)
+    index, filled = neighborhoods_in_phases(
+        tiles.centers * np.asarray(slide.mpp), tiles.phases, size
+    )
     if not polygons:
         return tiles, tiles, (index, filled)
     # A tile's prediction must not change with the region: its neighbors are the tissue's. They
@@ -163,10 +174,12 @@ def _tiles_identity(tiles: TileGrid, with_neighbors: bool) -> Any:
     A region does not: what was predicted in one is taken over into the next. Which other tiles
     there are matters only to a model that looks at neighbors, and it looks at all the tissue's.
     """
+    lattice = [list(tiles.step_px), list(tiles.origin), tiles.layout, list(tiles.array_shape)]
     if not with_neighbors:
-        return [list(tiles.step_px), tiles.layout]
+        return lattice
     order = np.lexsort(tiles.array.T)
-    return hashlib.sha256(np.ascontiguousarray(tiles.centers[order]).tobytes()).hexdigest()
+    centers = hashlib.sha256(np.ascontiguousarray(tiles.centers[order]).tobytes()).hexdigest()
+    return [lattice, tiles.divisions, centers]
 
 
 def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tuple[str, ...]:

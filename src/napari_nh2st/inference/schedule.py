@@ -1,4 +1,8 @@
-"""Order of the tiles."""
+"""Order of the tiles.
+
+Coarse to fine takes the refinements of a fine grid one after the other, so that the map is complete
+at one step, and partly at the next, at any time.
+"""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,16 +13,18 @@ from numpy.typing import NDArray
 
 from napari_nh2st.inference.settings import Order
 from napari_nh2st.tiles import TileGrid
+from napari_nh2st.tiles.grid import refinements_of
 
 _STRIP_TILES = 32
-"""Width of the strips in which raster order runs, so that the decoded segments that wait for the
-row of tiles below stay few, however wide the slide."""
+"""Width, in pitches, of the strips in which raster order runs, so that the decoded segments that
+wait for the row of tiles below stay few, however wide the slide."""
 
 _COARSEST = 8
 """Coarse to fine starts with every eighth row and column."""
 
 _BLOCK_TILES = 4
-"""Side of the blocks in which tiles are ordered where a prediction needs whole neighborhoods."""
+"""Side, in pitches, of the blocks in which tiles are ordered where a prediction needs whole
+neighborhoods, and where a grid is refined."""
 
 _MOST_WAITING_TILES = 4096
 """Scattered blocks keep the tiles at their edges waiting for neighbors, encoded, in memory: where
@@ -65,7 +71,8 @@ class Schedule:
     whole_neighborhoods
         The prediction needs neighbors too: coarse to fine then orders compact blocks instead of
         tiles, since the neighborhoods of every eighth tile would not be complete. Those in view
-        are spread evenly, unless they are very many; the others come in one sweep.
+        are spread evenly, unless they are very many; the others come in one sweep. A fine grid is
+        always ordered by blocks, each refinement for itself.
     focus
         What is looked at.
     strip_tiles
@@ -89,7 +96,11 @@ class Schedule:
         # On a hexagonal array columns count half steps.
         columns_per_tile = 2 if grid.layout == "hexagonal" else 1
         self._row, self._column = grid.array[:, 0], grid.array[:, 1] // columns_per_tile
-        self._in_blocks = whole_neighborhoods and order == "coarse-to-fine"
+        self._divisions = grid.divisions
+        self._refinement = np.zeros(len(grid), np.int64)
+        if order == "coarse-to-fine":
+            self._refinement = refinements_of(grid.phases, grid.divisions)
+        self._in_blocks = order == "coarse-to-fine" and (whole_neighborhoods or grid.divisions > 1)
         if self._in_blocks:
             self._rank, self._spread_rank = self._sweep_of_blocks(), self._spread_blocks()
         else:
@@ -109,17 +120,21 @@ class Schedule:
     def _keys(self, box: tuple[float, float, float, float] | None) -> tuple[NDArray[Any], ...]:
         """Tiles that are left, the most important last."""
         unseen = self._unseen(box)
-        rank = self._rank[self._left]
+        rank, refinement = self._rank[self._left], self._refinement[self._left]
         if self._in_blocks:
-            seen = unseen == 0
-            if seen.sum() <= _MOST_WAITING_TILES:
-                rank = np.where(seen, self._spread_rank[self._left], rank)
-        return rank, unseen
+            counts = np.bincount(refinement[unseen == 0], minlength=refinement.max() + 1)
+            spread = (unseen == 0) & (counts <= _MOST_WAITING_TILES)[refinement]
+            rank = np.where(spread, self._spread_rank[self._left], rank)
+        return rank, unseen, refinement
 
     def _single_tiles(self, order: Order) -> NDArray[np.int64]:
         """Place of each tile in an order of tiles."""
         row, column = self._row, self._column
-        keys: list[NDArray[np.int64]] = [column, row, column // self._strip_tiles]
+        keys: list[NDArray[np.int64]] = [
+            column,
+            row,
+            column // (self._strip_tiles * self._divisions),
+        ]
         if order == "coarse-to-fine":
             stride = np.full(len(row), 1)
             for power in (2, 4, _COARSEST):
@@ -146,7 +161,8 @@ class Schedule:
 
     def _blocks(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Column and row of each tile's block."""
-        return self._column // _BLOCK_TILES, self._row // _BLOCK_TILES
+        side = _BLOCK_TILES * self._divisions
+        return self._column // side, self._row // side
 
     def _unseen(self, box: tuple[float, float, float, float] | None) -> NDArray[np.float64]:
         """0 for tiles in view, growing with the distance from it for the others.

@@ -35,8 +35,10 @@ class PredictSettings:
         Polygons, each n corners (y, x) in full-resolution pixels, given as arrays or sequences and
         kept as tuples; only tiles whose center lies in one of them are predicted. Empty: all
         tissue.
+    step_um
+        In µm, between the tiles' centers: the pitch, or a whole part of it.
     pitch_um
-        In µm, between the tiles' centers.
+        In µm, between the neighbors that the model looks at.
     layout
         ``"square"`` or ``"hexagonal"``.
     device
@@ -56,11 +58,22 @@ class PredictSettings:
         Sequence[ArrayLike],
         Option("Where", "Polygons to predict in, in full-resolution pixels; none for all tissue"),
     ] = ()
+    step_um: Annotated[
+        float | None,
+        Option(
+            "Step",
+            "Distance between values; smaller is a finer heatmap and takes longer",
+            (0.1, 100_000),
+            unit="µm",
+            step=1,
+            default="the pitch",
+        ),
+    ] = None
     pitch_um: Annotated[
         float | None,
         Option(
             "Pitch",
-            "Distance between tiles; smaller is a finer heatmap and takes longer",
+            "Distance between the neighbors that the model looks at",
             (1, 100_000),
             unit="µm",
             step=1,

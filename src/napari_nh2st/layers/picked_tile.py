@@ -11,12 +11,13 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import MARKER_KEY, made_over
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.layers.tile_positions import tile_side
+from napari_nh2st.prediction.lattice import divisions
 
 LAYER_NAME = "picked tile"
 
 _COLOR = "#17b6c9"
 _EDGE, _THIN_EDGE = 0.14, 0.05
-"""Widths in tiles."""
+"""Widths in pitches."""
 _UNIT = np.array([[0.0, 0], [0, 1], [1, 1], [1, 0]])
 """Corners of a square (y, x), in turn."""
 
@@ -50,7 +51,8 @@ class PickedTile:
             (n,) rows of its prediction.
         """
         frames = [_field_of_view(heatmap, int(tiles[0])), *_cells(heatmap, tiles)]
-        widths = [_EDGE] + [_THIN_EDGE] * (len(frames) - 1)
+        steps = divisions(heatmap.prediction)
+        widths = [steps * _EDGE] + [steps * _THIN_EDGE] * (len(frames) - 1)
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(frames, widths, heatmap.layer)
             return

@@ -14,6 +14,7 @@ from napari_nh2st.layers.keys import MARKER_KEY, NAMED_REGIONS_KEY, made_on
 from napari_nh2st.layers.slide_below import slide_below
 from napari_nh2st.layers.tile_image import placement_of
 from napari_nh2st.layers.tile_positions import in_full_resolution, unit_factors
+from napari_nh2st.prediction.lattice import divisions
 from napari_nh2st.prediction.schema import notes
 
 NAME_FEATURE = "name"
@@ -156,7 +157,8 @@ def add_regions_on(viewer: ViewerModel, heatmap: Heatmap) -> Shapes:
     """Add a layer for regions on the slide of a heatmap; see :func:`add_region_layer`."""
     slide_layer = slide_below(viewer, heatmap.layer)
     if slide_layer is not None:
-        return add_region_layer(viewer, slide_layer, EDGE * min(heatmap.raster.step))
+        edge_px = EDGE * min(heatmap.raster.step) * divisions(heatmap.prediction)
+        return add_region_layer(viewer, slide_layer, edge_px)
     edge = EDGE * float(notes(heatmap.prediction)["pitch_um"])
     return _new_layer(viewer, edge, {}, {"units": heatmap.layer.units})
 

@@ -57,7 +57,7 @@ class TileImage:
         return self._own_limits is None or self.layer.contrast_limits == self._own_limits
 
     def show(self, values: NDArray[np.floating], *, filling: bool = False) -> None:
-        """Show (n,) values of the tiles; NaN is transparent.
+        """Show (n,) values of the tiles; NaN is transparent where no coarser value stands in.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class TileImage:
         """
         follows = self.follows
         self.values = values
-        self.layer.data = self.raster.image(values)
+        self.layer.data = self.raster.sharpened(values)
         if follows:
             limits = self.limits(values)
             if not (filling and self._are_near(limits)):

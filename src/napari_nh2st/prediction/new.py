@@ -77,7 +77,7 @@ def new_prediction(
     """
     assert slide.mpp is not None
     # Neighbors of a hexagonal array are two columns apart.
-    pitch_px = grid.step_px[1] * (2 if grid.layout == "hexagonal" else 1)
+    step_px = grid.step_px[1] * (2 if grid.layout == "hexagonal" else 1)
     names = [f"{row}x{column}" for row, column in grid.array.tolist()]
     xy = np.ascontiguousarray(grid.centers[:, ::-1], np.float64)
     prediction = _assembled(
@@ -89,12 +89,14 @@ def new_prediction(
         status=PENDING,
     )
     prediction.uns[SPATIAL] = _pictures(
-        slide, _PICTURE_SIDE, min(float(np.mean(grid.tile_px)), float(pitch_px))
+        slide, _PICTURE_SIDE, min(float(np.mean(grid.tile_px)), float(step_px))
     )
     prediction.uns[MARK] = {
         **_origin(config, slide, grid.pitch_um, grid.layout),
         "array_shape": np.array(grid.array_shape),
+        "step_um": grid.step_um,
         "step_px_fullres": np.array(grid.step_px),
+        "first_center_px_fullres": np.array(grid.origin),
         "settings": _storable(settings),
     }
     return prediction

@@ -7,7 +7,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.lattice import first_center, step_px
 from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.sharpening import Sharpening
 from napari_nh2st.spots.positions import ARRAY
 
 _LARGEST = 2**28
@@ -33,6 +35,8 @@ class HeatmapRaster:
         (n,) upper left pixel of each tile.
     width
         Pixels that a tile is wide.
+    sharpening
+        Lets a prediction that fills up look complete; None where it has one refinement alone.
     """
 
     shape: tuple[int, int]
@@ -41,6 +45,7 @@ class HeatmapRaster:
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     width: int
+    sharpening: Sharpening | None = None
 
     @classmethod
     def of(cls, prediction: AnnData, from_corner: bool = False) -> "HeatmapRaster":
@@ -51,7 +56,7 @@ class HeatmapRaster:
         prediction
             At the tiles of a grid.
         from_corner
-            It begins at the slide's upper left corner; else it is no larger than its tiles need.
+            It begins at the first array position; else it is no larger than its tiles need.
 
         Raises
         ------
@@ -59,12 +64,13 @@ class HeatmapRaster:
             Its tiles are so far apart that their image would fill the memory.
         """
         about = notes(prediction)
-        step_y, step_x = (float(v) for v in about["step_px_fullres"])
+        step_y, step_x = (float(v) for v in step_px(prediction))
         width = 2 if about["layout"] == "hexagonal" else 1
         rows, columns = (prediction.obs[name].to_numpy(np.int64) for name in ARRAY)
         row, column = (0, 0) if from_corner else (int(rows.min()), int(columns.min()))
         # A tile's center is that of its array position; two pixels meet there if it is two wide.
-        center = (row + 0.5) * step_y, (column + 0.5 - (width - 1) / 2) * step_x
+        first_y, first_x = (float(v) for v in first_center(prediction))
+        center = first_y + row * step_y, first_x + (column - (width - 1) / 2) * step_x
         shape = int(rows.max()) - row + 1, int(columns.max()) - column + width
         if shape[0] * shape[1] > _LARGEST:
             raise InputError(
@@ -78,6 +84,7 @@ class HeatmapRaster:
             rows - row,
             columns - column,
             width,
+            Sharpening.of(prediction),
         )
 
     def placement(
@@ -102,6 +109,13 @@ class HeatmapRaster:
         for offset in range(self.width):
             image[self.rows, self.columns + offset] = values
         return image
+
+    def sharpened(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The image while the prediction fills up: coarse blocks that are refined in place.
+
+        A tile that is still to come has the value of the nearest coarser tile.
+        """
+        return self.image(values if self.sharpening is None else self.sharpening.fill(values))
 
 
 def robust_limits(

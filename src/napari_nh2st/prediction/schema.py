@@ -50,8 +50,10 @@ class Notes(TypedDict):
     """``uns["nh2st"]``: origin of a prediction, and results that were kept in it.
 
     From a file, numbers and strings come as NumPy has them. All predictions have ``model`` to
-    ``versions``; those on a grid have ``array_shape`` and ``step_px_fullres`` as well, those at
-    measured spots ``section`` and ``donor``.
+    ``versions``; those on a grid have what describes it as well, those at measured spots
+    ``section`` and ``donor``. ``pitch_um`` is the distance between the neighbors that the model
+    looks at, ``step_um`` that between values; :mod:`napari_nh2st.prediction.lattice` reads the
+    grids also of files that were written before there were steps.
     """
 
     model: ModelNotes
@@ -68,7 +70,9 @@ class Notes(TypedDict):
     stain_distance: NotRequired[float]
     # on a grid
     array_shape: NotRequired[NDArray[np.int64]]
+    step_um: NotRequired[float]
     step_px_fullres: NotRequired[NDArray[np.float64]]
+    first_center_px_fullres: NotRequired[NDArray[np.float64]]
     # at spots
     section: NotRequired[str]
     donor: NotRequired[str]
@@ -142,6 +146,7 @@ def origin(prediction: AnnData) -> dict[str, Any]:
         "slide_fingerprint": str(about["slide"].get("fingerprint", "")),
         "um_per_px": slide_mpp(prediction).tolist(),
         "pitch_um": float(about["pitch_um"]),
+        "step_um": float(about.get("step_um", about["pitch_um"])),
     }
 
 
@@ -172,6 +177,8 @@ def _problem(data: AnnData) -> str | None:
         if is_on_grid(data):
             _ = *(data.obs[name] for name in ARRAY), about["layout"], about["tile_px"]
             complete &= len(about["step_px_fullres"]) == 2
+            complete &= len(about.get("first_center_px_fullres", (0, 0))) == 2
+            complete &= float(about.get("step_um", 1)) > 0
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         return f"{error} is missing or malformed"
     if not complete:

@@ -14,7 +14,8 @@ from napari_nh2st.layers.heatmap import Heatmap, of_same_model
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import are_own_domains
 from napari_nh2st.layers.tile_image import placement_of
-from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.lattice import first_center, step_px
+from napari_nh2st.prediction.schema import is_on_grid, notes
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -154,9 +155,10 @@ def carry_domains(former: AnnData, prediction: AnnData) -> None:
     domains = NamedDomains.of(former)
     one, other = (notes(each) for each in (former, prediction))
     if domains is None or not (
-        "step_px_fullres" in one
-        and "step_px_fullres" in other
-        and np.allclose(one["step_px_fullres"], other["step_px_fullres"])
+        is_on_grid(former)
+        and is_on_grid(prediction)
+        and np.allclose(step_px(former), step_px(prediction))
+        and np.allclose(first_center(former), first_center(prediction))
         and one["layout"] == other["layout"]
         and of_same_model(former, prediction)
     ):

@@ -2,7 +2,7 @@
 
 from napari_nh2st.tiles.grid import Layout, TileGrid, tile_grid
 from napari_nh2st.tiles.mask import Polygon, TissueMask, find_tissue, tissue_from_polygons
-from napari_nh2st.tiles.neighborhoods import neighborhoods
+from napari_nh2st.tiles.neighborhoods import neighborhoods, neighborhoods_in_phases
 from napari_nh2st.tiles.resampling import resampling_weights
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "TissueMask",
     "find_tissue",
     "neighborhoods",
+    "neighborhoods_in_phases",
     "resampling_weights",
     "tile_grid",
     "tissue_from_polygons",

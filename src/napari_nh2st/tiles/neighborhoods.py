@@ -1,4 +1,4 @@
-"""Each tile with its nearest."""
+"""Neighborhoods: each tile with its nearest."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,4 +44,32 @@ def neighborhoods(
     index[:, :found] = np.take_along_axis(near, order, axis=1)
     mask = np.zeros((count, size), bool)
     mask[:, :found] = True
+    return index, mask
+
+
+def neighborhoods_in_phases(
+    centers: NDArray[np.float64], phases: NDArray[np.int64], size: int = 9
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Index the nearest tiles of every tile among those of its own phase.
+
+    Parameters
+    ----------
+    centers
+        As for :func:`neighborhoods`.
+    phases
+        (n,) phase of each tile, see :func:`~napari_nh2st.tiles.grid.phases_of`.
+    size
+        As for :func:`neighborhoods`.
+
+    Returns
+    -------
+    index, mask
+        As of :func:`neighborhoods`, `index` over all tiles.
+    """
+    index = np.empty((len(centers), size), np.int64)
+    mask = np.empty((len(centers), size), bool)
+    for phase in np.unique(phases):
+        tiles = np.flatnonzero(phases == phase)
+        near, filled = neighborhoods(centers[tiles], size)
+        index[tiles], mask[tiles] = tiles[near], filled
     return index, mask
