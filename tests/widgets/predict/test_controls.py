@@ -151,7 +151,7 @@ def test_a_new_region_is_drawn_in_the_pixels_of_the_slide(
     assert slide_below(viewer, layer) == slide_layer
     corners = np.array([[10.0, 20.0], [10.0, 60.0], [50.0, 60.0]])
     layer.add_polygons([corners])
-    (polygon,) = widget.chosen_settings(slide_layer, None).region
+    (polygon,) = widget.chosen_settings(slide_layer).region
     np.testing.assert_allclose(polygon, corners + 0.5)
 
 
@@ -174,10 +174,10 @@ def test_a_region_layer_is_known_by_itself_and_not_by_its_name(
     layer.name = WHOLE
     assert widget.region.currentText() == WHOLE
     assert widget.region.currentData() == layer
-    chosen = widget.chosen_settings(slide_layer, None)
+    chosen = widget.chosen_settings(slide_layer)
     np.testing.assert_allclose(chosen.region[0], square / 2 + 0.5)
     widget.region.setCurrentIndex(0)
-    assert widget.chosen_settings(slide_layer, None).region == ()
+    assert widget.chosen_settings(slide_layer).region == ()
 
 
 def test_turning_the_resolution_looks_at_the_slide_once(

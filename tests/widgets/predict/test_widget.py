@@ -92,8 +92,10 @@ def test_every_control_reaches_the_settings(
 
     monkeypatch.setattr(napari_nh2st.inference, "predict_events", closable)
     open_in(viewer, slide_path, mpp=1.0)
-    viewer.layers[0].corner_pixels = np.array([[10, 20], [110, 220]])
     widget.slide.mpp.setValue(0.8)
+    viewer.canvas.size = (200, 400)
+    viewer.scene.camera.zoom = 2 / 0.8  # two pixels of the canvas for one of the slide
+    viewer.scene.camera.center = (0.8 * 59.5, 0.8 * 119.5)
     widget.settings.genes.line.setText("CD74, VIM")
     widget.settings.pitch.setValue(48)
     widget.settings.device.setCurrentText("cpu")
@@ -104,12 +106,14 @@ def test_every_control_reaches_the_settings(
     widget.run.click()
     qtbot.waitUntil(finished(widget), timeout=20_000)
     slide, model, settings, focus, kept = arrived
+    np.testing.assert_allclose(settings.region, [[(10, 20), (10, 220), (110, 220), (110, 20)]])
+    np.testing.assert_allclose(focus, (10, 20, 110, 220))
     assert slide.path == slide_path
     assert slide.mpp == (0.8, 0.8)
     assert model.source == str(model_folder)
     assert settings == PredictSettings(
         genes=("CD74", "VIM"),
-        region=[[(10, 20), (10, 220), (110, 220), (110, 20)]],
+        region=settings.region,
         pitch_um=48,
         min_tissue=0.6,
         tissue_only=False,
@@ -117,7 +121,6 @@ def test_every_control_reaches_the_settings(
         order="coarse-to-fine",
         any_stain=True,
     )
-    assert focus == (10, 20, 110, 220)
     assert kept == cache_folder("predictions")
 
 
@@ -125,7 +128,7 @@ def test_untouched_controls_mean_the_defaults(
     viewer: ViewerModel, widget: PredictWidget, slide_path: Path
 ) -> None:
     open_in(viewer, slide_path)
-    chosen = widget.chosen_settings(viewer.layers[0], None)
+    chosen = widget.chosen_settings(viewer.layers[0])
     assert chosen == PredictSettings(order="coarse-to-fine")
 
 
@@ -244,7 +247,7 @@ def test_a_gene_the_panel_lacks_is_refused_and_the_nearest_taken_with_a_click(
     widget.settings.genes.note.linkActivated.emit("CD47")
     assert widget.settings.genes.line.text() == "VIM, CD74"
     assert widget.settings.genes.note.isHidden()
-    assert widget.chosen_settings(viewer.layers[0], None).genes == ("VIM", "CD74")
+    assert widget.chosen_settings(viewer.layers[0]).genes == ("VIM", "CD74")
 
 
 def break_runs(monkeypatch: pytest.MonkeyPatch) -> None:

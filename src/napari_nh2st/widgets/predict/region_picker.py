@@ -6,9 +6,9 @@ from napari.layers import Image, Layer, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.jobs.prediction_run import Box
 from napari_nh2st.layers.keys import MARKER_KEY
 from napari_nh2st.layers.regions import polygons_on_slide
+from napari_nh2st.layers.view_on_slide import view_on_slide
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.layer_picker import LayerPicker
 
@@ -31,15 +31,13 @@ class RegionPicker(LayerPicker):
         )
         self.setToolTip("Where to predict: draw polygons in a Shapes layer to take only those")
 
-    def polygons(self, slide_layer: Image, view: Box | None) -> tuple[NDArray[np.float64], ...]:
+    def polygons(self, slide_layer: Image) -> tuple[NDArray[np.float64], ...]:
         """The picked region as polygons, each (n, 2) corners (y, x) in full-resolution pixels.
 
         Parameters
         ----------
         slide_layer
             Shows the slide.
-        view
-            What of it is in view.
 
         Returns
         -------
@@ -55,10 +53,10 @@ class RegionPicker(LayerPicker):
         if picked == WHOLE:
             return ()
         if picked == IN_VIEW:
+            view = view_on_slide(self.viewer, slide_layer)
             if view is None:
                 raise InputError("No part of the slide is in view: move to it, or take all of it.")
-            y0, x0, y1, x1 = view
-            return (np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]]),)
+            return (view,)
         polygons = polygons_on_slide(picked, slide_layer)
         if not polygons:
             raise InputError(f"Layer {picked.name!r} has no shape with an area: draw a polygon.")

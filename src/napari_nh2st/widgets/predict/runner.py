@@ -22,6 +22,7 @@ from napari_nh2st.jobs.prediction_run import Box, PredictionRun
 from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
+from napari_nh2st.layers.view_on_slide import view_on_slide
 from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.child_jobs import JobThread
@@ -53,8 +54,6 @@ class PredictionRunner(QObject):
         Shows how far it is.
     first_gene
         Gives the gene to show of a new prediction.
-    view_box
-        Gives the part of a layer's slide that is in view.
     parent
         The dock.
 
@@ -73,7 +72,6 @@ class PredictionRunner(QObject):
         session: Session,
         controls: RunControls,
         first_gene: Callable[[AnnData], str],
-        view_box: Callable[[Image | None], Box | None],
         parent: QObject,
     ) -> None:
         super().__init__(parent)
@@ -83,7 +81,6 @@ class PredictionRunner(QObject):
         self._session = session
         self._controls = controls
         self._first_gene = first_gene
-        self._view_box = view_box
         self._filled: Heatmap | None = None
         self._choice: Choice | None = None
         self._foreseen: list[str] = []
@@ -133,7 +130,7 @@ class PredictionRunner(QObject):
             slide,
             choice.model,
             choice.settings,
-            self._view_box(layer),
+            self._view_box(),
             cache_folder("predictions") if self._keeps else None,
             *(() if keep_bytes is None else (keep_bytes,)),
         )
@@ -271,9 +268,15 @@ class PredictionRunner(QObject):
         )
 
     def _look(self) -> None:
-        box = self._view_box(self.slide_layer)
+        box = self._view_box()
         if self.run is not None and box is not None:
             self.run.look_at(box)
+
+    def _view_box(self) -> Box | None:
+        """Box around what is in view of the slide."""
+        layer, viewer = self.slide_layer, self._session.viewer
+        view = view_on_slide(viewer, layer) if layer in viewer.layers else None
+        return None if view is None else (*view.min(0).tolist(), *view.max(0).tolist())
 
 
 def _n_done(heatmap: Heatmap | None) -> int:

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.jobs.prediction_run import Box
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY, id_of
 from napari_nh2st.layers.regions import EDGE, add_region_layer
@@ -94,9 +93,7 @@ class PredictWidget(Dock):
         self.session = Session.of(napari_viewer)
         self.result = PredictionResult(self.session, self.connections)
         self.gene, self.export = self.result.gene, self.result.export
-        self.runner = PredictionRunner(
-            self.session, self.controls, self.result.gene_for, self._view_box, self
-        )
+        self.runner = PredictionRunner(self.session, self.controls, self.result.gene_for, self)
         self._status_of = ""  # id of the slide layer that status and bar are about
         self._lay_out()
 
@@ -186,29 +183,26 @@ class PredictWidget(Dock):
 
     # --- choices ---
 
-    def chosen_settings(self, layer: Image, view: Box | None) -> PredictSettings:
+    def chosen_settings(self, layer: Image) -> PredictSettings:
         """The settings that the controls stand for.
 
         Parameters
         ----------
         layer
             Shows the slide.
-        view
-            What of it is in view.
 
         Raises
         ------
         InputError
             The region has no area, the panel lacks a gene, or a setting cannot be used.
         """
-        return self.settings.chosen(self.region.polygons(layer, view))
+        return self.settings.chosen(self.region.polygons(layer))
 
     def _choice(self, model: str) -> Choice:
         """The run that the controls stand for, with a model that can be found."""
         slide, layer = self.slide.chosen(), self.slide.layer
         assert layer is not None
-        settings = self.chosen_settings(layer, self._view_box(layer))
-        return Choice(slide.path, slide.image, slide.mpp, model, settings)
+        return Choice(slide.path, slide.image, slide.mpp, model, self.chosen_settings(layer))
 
     def reset_settings(self) -> None:
         """All controls as they were at first."""
@@ -256,14 +250,6 @@ class PredictWidget(Dock):
         return "" if self.slide.layer is None else id_of(self.slide.layer)
 
     # --- the viewer ---
-
-    def _view_box(self, layer: Image | None) -> Box | None:
-        """The part of a slide in view, (y0, x0, y1, x1) in full-resolution pixels."""
-        if layer is None or layer not in self.viewer.layers:
-            return None
-        factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
-        (y0, x0), (y1, x1) = layer.corner_pixels[:, -2:] * factor
-        return (float(y0), float(x0), float(y1), float(x1)) if y1 > y0 and x1 > x0 else None
 
     def _show_to_scale(self, wanted: bool) -> None:
         layer, slide, config = self.slide.layer, self.slide.peek(), self.model.config
