@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 
 from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
@@ -40,3 +41,46 @@ def test_predict_shows_the_chosen_gene_instead_of_domains_without_the_genes_dock
     session.show_gene("KRT19")
     assert visible(viewer) == ["C6", heatmap.layer.name], "also the gene that it shows already"
     connections.close()
+
+
+def test_a_gene_that_the_prediction_does_not_have_is_refused_in_words(qtbot: QtBot) -> None:
+    viewer = ViewerModel()
+    session = Session.of(viewer)
+    heatmap = add_heatmap(viewer, gene_prediction())
+    connections = Connections()
+    result = PredictionResult(session, connections)
+    qtbot.addWidget(result)
+    connections.open()
+    line = result.gene.lineEdit()
+    assert line is not None
+    shown = heatmap.gene
+
+    def type_gene(text: str) -> None:
+        line.selectAll()
+        qtbot.keyClicks(line, text)
+        qtbot.keyClick(line, Qt.Key.Key_Return)
+
+    type_gene("XKRT19")
+    assert result.note.text() == "XKRT19 is not in this prediction. Nearest: KRT19."
+    assert not result.note.isHidden()
+    assert result.gene.currentText() == heatmap.gene == shown
+    type_gene("krt19")
+    assert result.gene.currentText() == heatmap.gene == "KRT19"
+    assert result.note.isHidden()
+    connections.close()
+
+
+def test_a_gene_typed_before_the_run_that_it_does_not_have_is_a_warning(
+    qtbot: QtBot, messages: dict[str, list[str]]
+) -> None:
+    result = PredictionResult(Session.of(ViewerModel()), Connections())
+    qtbot.addWidget(result)
+    prediction = gene_prediction()
+    best = result.gene_for(prediction)
+    assert messages["warning"] == []
+    result.gene.setCurrentText("KRT199")
+    assert result.gene_for(prediction) == best
+    (warning,) = messages["warning"]
+    assert warning == f"KRT199 is not in this prediction. Nearest: KRT19. {best} is shown."
+    result.gene.setCurrentText("krt19")
+    assert result.gene_for(prediction) == "KRT19"

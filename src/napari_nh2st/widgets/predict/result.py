@@ -6,12 +6,15 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QPushButton, QWidget
 from superqt import QSearchableComboBox
 from superqt.utils import signals_blocked
 
+from napari_nh2st.analysis.signatures import GeneMatch, match_genes
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.prediction.values import genes_by_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.dock import open_dock
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
+from napari_nh2st.widgets.labels import CautionLabel
+from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.prediction_export import PredictionExport
 
 _NOT_KNOWN = "reliability not known"
@@ -33,6 +36,8 @@ class PredictionResult(QWidget):
         Picker of the current heatmap.
     gene
         The gene that the heatmap shows; best first.
+    note
+        What is wrong with the gene that was typed; hidden without.
     open_genes, export
         Opens the Genes dock; writes the prediction.
     """
@@ -45,6 +50,8 @@ class PredictionResult(QWidget):
         self.heatmap = HeatmapPicker(session, connections)
         self.gene = QSearchableComboBox()
         self.gene.setToolTip("Gene to show; type to search. The Genes widget has more")
+        self.note = CautionLabel()
+        self.note.hide()
         self.open_genes = QPushButton("Genes…")
         self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
         self.export = PredictionExport(session, connections)
@@ -56,20 +63,31 @@ class PredictionResult(QWidget):
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         layout.addRow("Heatmap", self.heatmap)
         layout.addRow("Show gene", shown)
+        layout.addRow(self.note)
         layout.addRow(self.export)
         self.open_genes.clicked.connect(lambda: open_dock(session.viewer, "Genes"))
         self.gene.currentTextChanged.connect(self._on_chosen)
+        line = self.gene.lineEdit()
+        assert line is not None
+        line.editingFinished.connect(self._on_typed)
         connections.add(session.heatmap_changed, self._show_genes)
         connections.add(session.gene_changed, self._show_gene)
         connections.when_opened(self._show_genes)
 
     def gene_for(self, prediction: AnnData) -> str:
-        """The gene to show of a new prediction: the one shown now if it has it, else its best."""
-        chosen = self.gene.currentText()
-        return chosen if chosen in prediction.var_names else genes_by_reliability(prediction)[0]
+        """The gene to show of a new prediction: the one in the box if it has it, else its best."""
+        genes = genes_by_reliability(prediction)
+        wanted = self.gene.currentText().strip()
+        if not wanted:
+            return genes[0]
+        match = match_genes([wanted], genes)
+        if match.unknown:
+            show_warning(f"{_unknown(match)} {genes[0]} is shown.")
+        return match.found[0] if match.found else genes[0]
 
     def _show_genes(self) -> None:
         heatmap = self.session.heatmap
+        self._show_note("")
         with signals_blocked(self.gene):
             self.gene.clear()
             if heatmap is not None:
@@ -81,11 +99,34 @@ class PredictionResult(QWidget):
                 self.gene.setCurrentText(heatmap.gene)
 
     def _show_gene(self, gene: str) -> None:
-        """The gene was switched elsewhere."""
+        """The gene was switched, here or elsewhere."""
+        self._show_note("")
         with signals_blocked(self.gene):
             self.gene.setCurrentText(gene)
 
     def _on_chosen(self, gene: str) -> None:
         prediction = self.session.prediction
         if prediction is not None and gene in prediction.var_names:
+            self._show_note("")
             self.session.show_gene(gene)
+
+    def _on_typed(self) -> None:
+        """Take what was typed as a gene of the prediction, or say why it is none."""
+        heatmap, typed = self.session.heatmap, self.gene.currentText().strip()
+        if heatmap is None or typed in heatmap.prediction.var_names:
+            return
+        match = match_genes([typed] if typed else [], list(heatmap.prediction.var_names))
+        self.gene.setCurrentText(match.found[0] if match.found else heatmap.gene)
+        if match.unknown:
+            self._show_note(_unknown(match))
+
+    def _show_note(self, text: str) -> None:
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+
+
+def _unknown(match: GeneMatch) -> str:
+    """A gene that the prediction does not have, and the nearest that it has."""
+    ((gene, nearest),) = match.unknown.items()
+    hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+    return f"{gene} is not in this prediction.{hint}"
