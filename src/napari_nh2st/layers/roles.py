@@ -1,9 +1,10 @@
 """Roles of layers: a pinned gene, a member of a composite, or what covers the tiles of a slide."""
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Points
 
 from napari_nh2st.layers.heatmap import shows_heatmap
 from napari_nh2st.layers.keys import (
+    COMPARISON_KIND_KEY,
     DOMAINS_KEY,
     GENE_KEY,
     OWN_NAME_KEY,
@@ -24,9 +25,14 @@ def is_in_composite(layer: Layer) -> bool:
 
 
 def covers_tiles(layer: Layer) -> bool:
-    """Whether it is a heatmap, a signature or domains: of these, one is shown at a place."""
+    """Whether it is a heatmap, a signature, domains, or spots of a section with measured ST.
+
+    Of these, one is shown at a place.
+    """
     if isinstance(layer, Image):
         return shows_heatmap(layer) or SIGNATURE_KEY in layer.metadata
+    if isinstance(layer, Points):
+        return COMPARISON_KIND_KEY in layer.metadata
     return isinstance(layer, Labels) and are_own_domains(layer)
 
 

@@ -188,9 +188,11 @@ class MeasuredLayers:
     # --- what is shown ---
 
     def show_gene(self, gene: str) -> None:
-        """Colour the spots by another gene."""
+        """Colour the spots by another gene, and show them where all were hidden."""
         self.gene = gene
         self._limit()
+        if not any(layer.visible for layer in self._there().values()):
+            self._show_only(self.kind)
         for kind, layer in self._there().items():
             layer.name = self._name(kind)
             self._color(kind)
@@ -346,9 +348,12 @@ class MeasuredLayers:
         return for_qt(f"{kind} · {self.gene}") + (_UNTRAINED if untrained else "")
 
     def _show_only(self, kind: Kind) -> None:
+        """Show one kind, in the place of the others and of heatmaps."""
         for other, layer in self._there().items():
-            if layer.visible != (other == kind):
-                layer.visible = other == kind
+            if other != kind and layer.visible:
+                layer.visible = False
+        if (shown := self._there().get(kind)) is not None:
+            self._session.shown_layers.show(shown)
 
     def _second(self) -> Points | None:
         """The layer that stands beside the measured."""

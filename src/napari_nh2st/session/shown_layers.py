@@ -9,7 +9,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
-from napari_nh2st.layers.keys import DOMAINS_KEY, PREDICTION_KEY
+from napari_nh2st.layers.heatmap import shows_heatmap
+from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import covers_tiles, is_in_composite, is_pin
 from napari_nh2st.prediction.schema import notes
 
@@ -31,9 +32,9 @@ class PinsShown:
 class ShownLayers:
     """Shows and hides the layers of predictions, so that no colors mix that would mean nothing.
 
-    At one place there is a heatmap, a signature or domains, on the slide. Or there are pinned
-    genes, or a composite, whose colors add up: on black, with all else hidden but shapes. What was
-    hidden comes back, unless somebody showed or hid it meanwhile.
+    At one place there is a heatmap, a signature, domains or measured ST, on the slide. Or there are
+    pinned genes, or a composite, whose colors add up: on black, with all else hidden but shapes.
+    What was hidden comes back, unless somebody showed or hid it meanwhile.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class ShownLayers:
     # --- on the slide ---
 
     def show(self, layer: Layer) -> None:
-        """Show a heatmap, a signature or domains, in the place of others there and of pins.
+        """Show a heatmap, signature, domains or measured ST, in the place of others and of pins.
 
         In a grid, where they lie side by side, other heatmaps stay.
         """
@@ -74,8 +75,8 @@ class ShownLayers:
             self._settle()
             others = [each for each in self._over(layer) if each.visible]
             if grid:
-                others = [each for each in others if PREDICTION_KEY not in each.metadata]
-                if not others and PREDICTION_KEY in layer.metadata:
+                others = [each for each in others if not shows_heatmap(each)]
+                if not others and shows_heatmap(layer):
                     return
             bases = self._replaced.get(layer, [])
             bases = bases + [base for each in others for base in self._bases(each)]
@@ -88,7 +89,7 @@ class ShownLayers:
 
     def _bases(self, layer: Layer) -> list[Layer]:
         """The heatmaps to show when what replaces this layer goes."""
-        return [layer] if PREDICTION_KEY in layer.metadata else self._replaced.get(layer, [])
+        return [layer] if shows_heatmap(layer) else self._replaced.get(layer, [])
 
     def _over(self, layer: Layer) -> list[Layer]:
         """What else covers tiles at the place of a layer."""

@@ -10,8 +10,11 @@ from pytestqt.qtbot import QtBot
 
 from compare_docks import in_both_viewers, load, open_slide_of, points, run
 from compared_sections import DrawnSection, write_section
+from drawn_predictions import drawn_prediction
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.session import Session
+from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.compare.widget import CompareWidget
 from small_configs import PANEL
 
@@ -136,6 +139,40 @@ def test_one_kind_is_shown_at_a_time_and_its_scale_with_it(
         shown = [name for name, layer in points(viewer).items() if layer.visible]
         assert shown == [kind]
         assert done.view.scale.limits == tuple(points(viewer)[kind].face_contrast_limits)
+
+
+@in_both_viewers
+def test_spots_and_a_heatmap_take_each_others_place(
+    qtbot: QtBot, viewer: ViewerModel, widget: CompareWidget, section: DrawnSection
+) -> None:
+    """Two genes in two colors, one on the other, would have one caption."""
+    session = Session.of(viewer)
+    layer = open_slide_of(viewer, section)
+    with open_slide(section.slide, mpp=1.0) as slide:
+        heatmap = session.add_heatmap(layer, drawn_prediction(slide), "CD74")
+    viewer.layers.selection.active = layer
+
+    def shown() -> list[str]:
+        names = [name for name, spots in points(viewer).items() if spots.visible]
+        return names + ["heatmap"] * bool(heatmap.layer.visible)
+
+    load(qtbot, widget, section)
+    assert shown() == ["measured"]
+    session.show_gene("VIM")
+    assert shown() == ["heatmap"]
+    widget.show_gene("ERBB2")
+    assert shown() == ["measured"]
+    run(qtbot, widget)
+    assert shown() == ["predicted"]
+    session.heatmap.gene = "CD74"
+    assert shown() == ["heatmap"]
+    widget.view.kinds["residual"].click()
+    assert shown() == ["residual"]
+    widget.view.beside.click()
+    widget.view.beside.click()
+    assert shown() == ["residual"]
+    widget.remove()
+    assert shown() == ["heatmap"], "as before"
 
 
 @in_both_viewers
