@@ -192,6 +192,36 @@ def test_cancel_stops_and_keeps_what_is_done(
     assert widget.run.isEnabled()
 
 
+def test_a_run_whose_heatmap_is_removed_is_stopped_and_goes_on_with_the_next(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    widget.settings.pitch.setValue(4)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
+    viewer.layers.remove(viewer.layers[-1])
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+    assert widget.status.text().startswith("The heatmap was removed. Stopped at ")
+    assert widget.bar.value() < widget.bar.maximum()
+    assert widget.run.isEnabled()
+    widget.start()
+    qtbot.waitUntil(lambda: widget.heatmap is not None, timeout=180_000)
+    assert "computed before" in widget.status.text()
+    widget.stop()
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+
+
+def test_a_run_whose_slide_is_removed_before_it_shows_anything_is_stopped(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    widget.settings.pitch.setValue(4)
+    widget.start()
+    viewer.layers.clear()
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+    assert widget.status.text().startswith("section: Stopped")
+
+
 def test_a_slide_without_a_known_resolution_is_asked_for_it(
     viewer: ViewerModel, widget: PredictWidget, slide_path: Path, messages: dict[str, list[str]]
 ) -> None:

@@ -26,6 +26,7 @@ from napari_nh2st.layers.view_on_slide import view_on_slide
 from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
 from napari_nh2st.widgets.child_jobs import JobThread
+from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.notifications import show_error, show_warning
 from napari_nh2st.widgets.run_controls import RunControls
 
@@ -54,8 +55,8 @@ class PredictionRunner(QObject):
         Shows how far it is.
     first_gene
         Gives the gene to show of a new prediction.
-    parent
-        The dock.
+    dock
+        Runs it for as long as it is open.
 
     Attributes
     ----------
@@ -72,9 +73,9 @@ class PredictionRunner(QObject):
         session: Session,
         controls: RunControls,
         first_gene: Callable[[AnnData], str],
-        parent: QObject,
+        dock: Dock,
     ) -> None:
-        super().__init__(parent)
+        super().__init__(dock)
         self.slide_layer: Image | None = None
         self.run: PredictionRun | None = None
         self.thread_of_job = JobThread(self)
@@ -89,6 +90,7 @@ class PredictionRunner(QObject):
         self.thread_of_job.event.connect(self._on_event)
         self.thread_of_job.failed.connect(self._on_error)
         self.thread_of_job.finished.connect(self._on_finished)
+        dock.connect_to(session.heatmaps_changed, self._on_heatmaps)
         self._look_timer = QTimer(self)
         self._look_timer.setInterval(_MS_BETWEEN_LOOKS)
         self._look_timer.timeout.connect(self._look)
@@ -158,6 +160,14 @@ class PredictionRunner(QObject):
         stopped = None if heatmap is None else heatmap.layer.metadata.get(STOPPED_KEY)
         return stopped is not None and stopped == choice and _n_done(heatmap) > 0
 
+    def _on_heatmaps(self) -> None:
+        """Nobody sees what fills a heatmap that was removed: the run is stopped."""
+        heatmap = self._filled
+        if self.run is None or heatmap is None or self.run.stopped():
+            return
+        if heatmap.layer not in self._session.viewer.layers:
+            self.stop()
+
     def _on_event(self, event: Any) -> None:
         match event:
             case Loading():
@@ -197,6 +207,8 @@ class PredictionRunner(QObject):
             self._filled.is_filling = True
             self._filled.layer.metadata[STOPPED_KEY] = self._choice
             self._session.heatmap = self._filled
+        else:  # the slide was removed meanwhile
+            self.stop()
         self.thread_of_job.show_progress(event.done, event.total)
 
     def _show_on(self, slide_layer: Image, prediction: AnnData) -> Heatmap:
@@ -208,12 +220,15 @@ class PredictionRunner(QObject):
         heatmap = session.made_for(slide_layer)
         if heatmap is None:
             heatmap = session.add_heatmap(slide_layer, prediction, self._first_gene(prediction))
-            if not session.viewer.canvas.grid.enabled:
-                session.shown_layers.show(heatmap.layer)
-            return heatmap
-        heatmap.take(prediction, slide_layer)
-        if not heatmap.layer.visible:  # hidden since, by Compare or by hand: Run is to be seen
+        else:
+            heatmap.take(prediction, slide_layer)
+            if heatmap.layer.visible:
+                return heatmap
+        # Hidden since, by Compare or by hand, or under what is shown: Run is to be seen.
+        if session.viewer.canvas.grid.enabled:
             heatmap.layer.visible = True
+        else:
+            session.shown_layers.show(heatmap.layer)
         return heatmap
 
     def _show_progress(self, event: TilesDone) -> None:
@@ -260,9 +275,12 @@ class PredictionRunner(QObject):
         bar = self._controls.bar
         if self._filled is not None:
             bar.setValue(_n_done(self._filled))
+        layers = self._session.viewer.layers
+        removed = self._filled is not None and self._filled.layer not in layers
+        why = "The heatmap was removed. " if removed else ""
         kept = "what is done is kept" if self._keeps else "what is done is shown, but not kept"
         self._controls.status.setText(
-            f"Stopped at {bar.value():,} of {bar.maximum():,} tiles; {kept}."
+            f"{why}Stopped at {bar.value():,} of {bar.maximum():,} tiles; {kept}."
             if bar.value() > 0
             else "Stopped before the first tile."
         )
