@@ -7,7 +7,6 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
-from psygnal import Signal
 
 from napari_nh2st.layers.keys import APPLIED_MPP_KEY, GIVEN_MPP_KEY, MPP_STEPS_KEY, id_of
 from napari_nh2st.layers.slide_below import layers_on
@@ -18,21 +17,6 @@ _SAME_MPP = 1e-4
 
 Mpp = tuple[float, float] | None
 """µm/px (y, x); None for pixels."""
-
-
-class MppNews:
-    """Signal that all docks connect to, since µm/px is given in one of them.
-
-    Attributes
-    ----------
-    given
-        Emitted with the slide's layer when another µm/px holds for it.
-    """
-
-    given = Signal(object)
-
-
-mpp_news = MppNews()
 
 
 @dataclass(frozen=True)
@@ -71,8 +55,8 @@ def shown_mpp(layer: Image, slide: Slide | None) -> float:
     return given
 
 
-def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float) -> None:
-    """Keep a µm/px with a slide's layer, set it on that, and emit it to all docks.
+def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float) -> bool:
+    """Keep a µm/px with a slide's layer, and set it on that.
 
     What lies on the slide and the camera move along. A layer that the user has scaled otherwise,
     to align it with something, is left as it is.
@@ -86,10 +70,15 @@ def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float)
     slide
         Its slide; None where it is not known: nothing is scaled then.
     mpp
-        In both directions; 0 for the slide's own. One that holds already changes nothing.
+        In both directions; 0 for the slide's own.
+
+    Returns
+    -------
+    bool
+        Whether it is another than held before.
     """
     if abs(mpp - shown_mpp(layer, slide)) < _SAME_MPP / 2:
-        return
+        return False
     step = _Step(layer.metadata.get(GIVEN_MPP_KEY), None)
     if slide is not None:
         applied = layer.metadata.get(APPLIED_MPP_KEY, slide.mpp)
@@ -103,7 +92,7 @@ def give_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None, mpp: float)
             _scale(viewer, layer, given_or_own(slide, mpp), others)
     layer.metadata[MPP_STEPS_KEY] = (*_steps(layer), step)
     layer.metadata[GIVEN_MPP_KEY] = mpp
-    mpp_news.given.emit(layer)
+    return True
 
 
 def can_take_back(layer: Image) -> bool:
@@ -134,7 +123,6 @@ def take_back_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None) -> Non
         layer.metadata.pop(GIVEN_MPP_KEY, None)
     else:
         layer.metadata[GIVEN_MPP_KEY] = last.given
-    mpp_news.given.emit(layer)
 
 
 def _steps(layer: Image) -> tuple[_Step, ...]:

@@ -45,6 +45,8 @@ class Session:
         Emitted when there are other slides.
     slide_changed
         Emitted when another slide is the current one, or none any more.
+    mpp_given
+        Emitted with the slide's layer when another µm/px was given for it, or taken back.
     heatmaps_changed
         Emitted when there are other heatmaps, or one has another name or shows another gene.
     heatmap_changed
@@ -69,6 +71,7 @@ class Session:
 
     slides_changed = Signal()
     slide_changed = Signal()
+    mpp_given = Signal(object)
     heatmaps_changed = Signal()
     heatmap_changed = Signal()
     prediction_replaced = Signal(object, object)

@@ -12,7 +12,6 @@ from napari_nh2st.layers.given_mpp import (
     can_take_back,
     give_mpp,
     given_or_own,
-    mpp_news,
     shown_mpp,
     take_back_mpp,
 )
@@ -51,7 +50,8 @@ class SlideChoice:
         self.picker = LayerPicker(
             viewer, connections, is_picture, first={"-----": None}, follow_selection=True
         )
-        if (current := Session.of(viewer).slide) is not None:  # the one that was selected last
+        self.session = Session.of(viewer)
+        if (current := self.session.slide) is not None:  # the one that was selected last
             self.picker.value = current
         self.picker.setToolTip("Slide to predict")
         self.mpp = QDoubleSpinBox()
@@ -72,7 +72,7 @@ class SlideChoice:
         self.picker.changed.connect(self._show_mpp)
         self.picker.updated.connect(self._close_unused)
         self.mpp.valueChanged.connect(self._keep_mpp)
-        connections.add(mpp_news.given, self._on_given)
+        connections.add(self.session.mpp_given, self._on_given)
         connections.when_opened(self._catch_up)
         connections.when_closed(self._close_unused)
 
@@ -127,6 +127,7 @@ class SlideChoice:
         """Go back to the µm/px before the one given last."""
         if self.layer is not None:
             take_back_mpp(self.viewer, self.layer, self._slide_of(self.layer))
+            self.session.mpp_given.emit(self.layer)
 
     def release(self) -> None:
         """The run is over: what it read may be closed."""
@@ -147,8 +148,9 @@ class SlideChoice:
             self.mpp.setValue(0.0 if layer is None else shown_mpp(layer, self._slide_of(layer)))
 
     def _keep_mpp(self, value: float) -> None:
-        if self.layer is not None:
-            give_mpp(self.viewer, self.layer, self._slide_of(self.layer), value)
+        layer = self.layer
+        if layer is not None and give_mpp(self.viewer, layer, self._slide_of(layer), value):
+            self.session.mpp_given.emit(layer)
 
     def _on_given(self, layer: Image) -> None:
         """Another dock gave a µm/px: whoever follows this box hears of it."""
