@@ -33,6 +33,11 @@ class PlainLabel(QLabel):
         self.setWordWrap(wrap)
         self.setToolTip(tip)
 
+    def show_text(self, text: str) -> None:
+        """Show a text; without one the label takes no room."""
+        self.setText(text)
+        self.setVisible(bool(text))
+
 
 class MarkupLabel(PlainLabel):
     """Markup of our own; what comes from elsewhere is escaped by who puts it in."""

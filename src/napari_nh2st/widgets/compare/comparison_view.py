@@ -19,7 +19,7 @@ from napari_nh2st.widgets.compare.color_scale import ColorScale
 from napari_nh2st.widgets.compare.gene_table import GeneTable
 from napari_nh2st.widgets.compare.scatter import GeneScatter
 from napari_nh2st.widgets.export_button import ExportButton
-from napari_nh2st.widgets.labels import PlainLabel
+from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 
 _KIND_TIPS: dict[Kind, str] = {
     "measured": "What was measured, as the model's training has it",
@@ -56,10 +56,13 @@ class ComparisonView(QWidget):
         super().__init__(parent)
         self._sections = sections
         self._shown: object = None
-        self.summary = TextLabel()
-        self.summary.setTextFormat(Qt.TextFormat.RichText)  # escaped by who writes it
-        self.summary.setToolTip("Over all genes that vary; the interval is over resampled spots")
-        self.notices = TextLabel()
+        self.summary = MarkupLabel(
+            wrap=True, tip="Over all genes that vary; the interval is over resampled spots"
+        )
+        self.notices, self.unit = PlainLabel(wrap=True), PlainLabel(wrap=True)
+        for label in (self.summary, self.notices, self.unit):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            label.hide()
         self.kinds: dict[Kind, QRadioButton] = {}
         self._group = QButtonGroup(self)
         for kind in KINDS:
@@ -74,7 +77,6 @@ class ComparisonView(QWidget):
         )
         self.scale = ColorScale()
         self.scale.setToolTip("Values of the colours shown")
-        self.unit = TextLabel()
         self.genes = GeneTable()
         self.scatter = GeneScatter()
         self.export = ExportButton()
@@ -110,16 +112,15 @@ class ComparisonView(QWidget):
         self.report.setEnabled(results is not None and is_free)
         for part, wanted in (
             (self.scale, there),
-            (self.unit, there),
             (self.genes, there or results is not None),
             (self.scatter, results is not None),
             (self.export, results is not None),
             (self.report, results is not None),
         ):
             part.setVisible(wanted)
-        self.summary.setText(results.summary if results is not None else "")
+        self.summary.show_text(results.summary if results is not None else "")
         notices = results.notices if results is not None else ()
-        self.notices.setText("\n".join(f"⚠ {notice}" for notice in notices))
+        self.notices.show_text("\n".join(f"⚠ {notice}" for notice in notices))
         shown = None if section is None else results or section.target
         if section is not None and shown is not self._shown and (there or results is not None):
             self.genes.show_table(section.table, section.layers.gene)
@@ -134,6 +135,7 @@ class ComparisonView(QWidget):
         with signals_blocked(self.beside):
             self.beside.setChecked(section is not None and section.layers.is_side_by_side)
         if section is None:
+            self.unit.hide()
             return
         layers, results = section.layers, section.results
         self.genes.view.go_to(layers.gene)
@@ -142,7 +144,8 @@ class ComparisonView(QWidget):
             self.scale.show_limits(COLORMAPS[layers.kind], layers.limits[layers.kind])
             is_standardized = results is not None and results.is_standardized
             unit = unit_of(layers.kind, standardized=is_standardized)
-            self.unit.setText(f"{layers.gene}: {unit}", visible=section.slide_layer is not None)
+            there = section.slide_layer is not None
+            self.unit.show_text(f"{layers.gene}: {unit}" if there else "")
         if results is not None:
             self.scatter.show_gene(layers.gene, *results.of_gene(layers.gene))
 
@@ -168,18 +171,3 @@ class ComparisonView(QWidget):
         for part in (self.beside, self.scale, self.unit, self.genes, self.scatter):
             layout.addWidget(part)
         layout.addLayout(files)
-
-
-class TextLabel(PlainLabel):
-    """Text to read and to copy; takes no room without any."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWordWrap(True)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.hide()
-
-    def setText(self, text: str | None, visible: bool = True) -> None:  # Qt's name
-        """Show a text; an empty one takes no room."""
-        super().setText(text)
-        self.setVisible(bool(text) and visible)

@@ -73,8 +73,7 @@ class GeneTable(QWidget):
         self.search.setPlaceholderText("Search genes")
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Show genes whose name contains this")
-        self.note = PlainLabel()
-        self.note.setWordWrap(True)
+        self.note = PlainLabel(wrap=True)
         self.note.hide()
         self.table = FrameTable("comparison", model=ScoresModel(_HEADS))
         self.view = self.table.view
@@ -124,5 +123,4 @@ class GeneTable(QWidget):
             note = f"No gene has “{typed}” in its name." + (
                 f" Nearest: {', '.join(nearest)}." if nearest else ""
             )
-        self.note.setText(note)
-        self.note.setVisible(bool(note))
+        self.note.show_text(note)

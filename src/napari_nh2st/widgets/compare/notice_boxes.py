@@ -33,8 +33,7 @@ class NoticeBox(QFrame):
         super().__init__()
         self.setObjectName("nh2st-notice")
         self.setStyleSheet(f"#nh2st-notice {{ border: {border}; border-radius: 5px; }}")
-        self.text = PlainLabel()
-        self.text.setWordWrap(True)
+        self.text = PlainLabel(wrap=True)
         self.buttons: dict[str, QPushButton] = {}
         row = QHBoxLayout()
         for name, tip in buttons.items():

@@ -38,9 +38,8 @@ class GeneField(QWidget):
         self.line.setToolTip("Genes to predict, separated by commas; empty for the whole panel")
         self.completer = _LastNameCompleter(self.line)
         self.line.setCompleter(self.completer)
-        self.note = MarkupLabel(wrap=True)
+        self.note = MarkupLabel(wrap=True, tip="Click on a name to take it")
         self.note.hide()
-        self.note.setToolTip("Click on a name to take it")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.line)
@@ -97,11 +96,9 @@ class GeneField(QWidget):
         self._note_unknown(self.names)
 
     def _note_unknown(self, names: Sequence[str]) -> None:
-        unknown = self._unknown(names)
-        links = {name: self._link(name) for name in unknown}
+        links = {name: self._link(name) for name in self._unknown(names)}
         sentences = (_in_words(html.escape(name), link) for name, link in links.items())
-        self.note.setText("<br>".join(sentences))
-        self.note.setVisible(bool(unknown))
+        self.note.show_text("<br>".join(sentences))
 
     def _unknown(self, names: Sequence[str]) -> list[str]:
         known = set(self._panel or names)

@@ -87,7 +87,7 @@ class PredictionResult(QWidget):
 
     def _show_genes(self) -> None:
         heatmap = self.session.heatmap
-        self._show_note("")
+        self.note.show_text("")
         with signals_blocked(self.gene):
             self.gene.clear()
             if heatmap is not None:
@@ -100,14 +100,14 @@ class PredictionResult(QWidget):
 
     def _show_gene(self, gene: str) -> None:
         """The gene was switched, here or elsewhere."""
-        self._show_note("")
+        self.note.show_text("")
         with signals_blocked(self.gene):
             self.gene.setCurrentText(gene)
 
     def _on_chosen(self, gene: str) -> None:
         prediction = self.session.prediction
         if prediction is not None and gene in prediction.var_names:
-            self._show_note("")
+            self.note.show_text("")
             self.session.show_gene(gene)
 
     def _on_typed(self) -> None:
@@ -118,11 +118,7 @@ class PredictionResult(QWidget):
         match = match_genes([typed] if typed else [], list(heatmap.prediction.var_names))
         self.gene.setCurrentText(match.found[0] if match.found else heatmap.gene)
         if match.unknown:
-            self._show_note(_unknown(match))
-
-    def _show_note(self, text: str) -> None:
-        self.note.setText(text)
-        self.note.setVisible(bool(text))
+            self.note.show_text(_unknown(match))
 
 
 def _unknown(match: GeneMatch) -> str:

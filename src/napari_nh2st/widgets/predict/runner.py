@@ -155,10 +155,9 @@ class PredictionRunner(QObject):
         if self._filled is not None:
             self._filled.is_filling = False
 
-    def continues(self, heatmap: Heatmap | None, choice: Choice | None) -> bool:
+    def continues(self, heatmap: Heatmap, choice: Choice) -> bool:
         """Whether a run of this choice would go on with the one that was stopped in a heatmap."""
-        stopped = None if heatmap is None else heatmap.layer.metadata.get(STOPPED_KEY)
-        return stopped is not None and stopped == choice and _n_done(heatmap) > 0
+        return heatmap.layer.metadata.get(STOPPED_KEY) == choice and _n_done(heatmap) > 0
 
     def _on_heatmaps(self) -> None:
         """Nobody sees what fills a heatmap that was removed: the run is stopped."""
@@ -297,9 +296,9 @@ class PredictionRunner(QObject):
         return None if view is None else (*view.min(0).tolist(), *view.max(0).tolist())
 
 
-def _n_done(heatmap: Heatmap | None) -> int:
+def _n_done(heatmap: Heatmap) -> int:
     """Number of tiles with values."""
-    return 0 if heatmap is None else int(np.isfinite(heatmap.values_of(heatmap.gene)).sum())
+    return int(np.isfinite(heatmap.values_of(heatmap.gene)).sum())
 
 
 def _warn(notices: Iterable[str]) -> None:

@@ -32,10 +32,10 @@ class SlideFacts(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.facts = PlainLabel()
-        self.facts.setToolTip("Vendor, size, where the µm/px is from, and the share of tissue")
+        self.facts = PlainLabel(
+            wrap=True, tip="Vendor, size, where the µm/px is from, and the share of tissue"
+        )
         self.notice = CautionLabel(tip="What does not fit between the slide and the model")
-        self.facts.setWordWrap(True)
         self.notice.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -98,8 +98,7 @@ class SlideFacts(QWidget):
             notices = self.foreseen()
             if self._slide.mpp is None:
                 notices.append("Its µm/px is not recorded: give it above (▾ offers usual values).")
-        self.notice.setText("\n".join(notices))
-        self.notice.setVisible(bool(notices))
+        self.notice.show_text("\n".join(notices))
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:  # Qt's name
