@@ -131,3 +131,17 @@ def test_only_the_current_heatmap_has_a_colorbar_until_the_dock_is_closed(
         assert [bar.visible for bar in bars] == shown
     connections.close()
     assert all(bar.visible for bar in bars)
+
+
+def test_what_another_slide_covers_is_not_named(viewer: ViewerModel, heatmap: Heatmap) -> None:
+    before = said(viewer)
+    pixels = np.full((600, 800, 3), 230, np.uint8)
+    other = viewer.add_image(pixels, name="D1", scale=(5, 5), units=("um", "um"))
+    assert said(viewer) == []
+    other.visible = False
+    assert said(viewer) == before
+    other.visible = True
+    viewer.layers.move(viewer.layers.index(other), 0)
+    assert said(viewer) == before
+    viewer.layers.remove(other)
+    assert said(viewer) == before

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils._proxies import PublicOnlyProxy
 
+from array_slides import textured, write_tiff
 from gene_predictions import STEP_PX, add_heatmap, as_image, gene_prediction
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.given_mpp import give_mpp, take_back_mpp
 from napari_nh2st.layers.heatmap import Heatmap, heatmap_layer
-from napari_nh2st.layers.keys import PREDICTION_KEY
+from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
+from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.session import Session
 from viewers import VIEWERS
 
@@ -281,3 +285,50 @@ def test_names_of_heatmaps_are_followed(viewer: ViewerModel) -> None:
     heatmap.layer.name = "mine"
     assert list(dict.fromkeys(names)) == ["CD74 · C6", "mine"]
     assert session.made_for(viewer.layers["C6"]) is None, "the user keeps it"
+
+
+def open_slide_layer(
+    viewer: ViewerModel, folder: Path, name: str, shape: tuple[int, int], mpp: float | None
+) -> Image:
+    path = write_tiff(folder / f"{name}.tif", textured(*shape))
+    ((data, attributes, _),) = read_slide(path, mpp=mpp)
+    return viewer.add_image(data, **attributes)
+
+
+def test_the_camera_goes_to_a_second_slide(tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    Session.of(viewer)
+    open_slide_layer(viewer, tmp_path, "one", (200, 240), 1.0)
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 10, 10), 40
+    second = open_slide_layer(viewer, tmp_path, "two", (400, 500), 2.0)
+    np.testing.assert_allclose(viewer.scene.camera.center[1:], second.extent.world.mean(0), atol=2)
+    zoom = viewer.scene.camera.zoom
+    viewer.fit_to_view(layers=[second])
+    assert viewer.scene.camera.zoom == zoom
+    viewer.scene.camera.zoom = 40
+    viewer.add_points([[1.0, 1.0]], units=("um", "um"))
+    assert viewer.scene.camera.zoom == 40, "whatever is no slide leaves the view as it is"
+
+
+@pytest.mark.parametrize("known_first", [True, False])
+def test_slides_with_and_without_mpp_have_one_unit(
+    tmp_path: Path, known_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infos: list[str] = []
+    monkeypatch.setattr("napari_nh2st.session.session.show_info", infos.append)
+    viewer = ViewerModel()
+    Session.of(viewer)
+    mpps = {"known": 2.0, "unknown": None}
+    for name in sorted(mpps, reverse=not known_first):
+        open_slide_layer(viewer, tmp_path, name, (200, 240), mpps[name])
+    # None is what napari warns of: units that do not convert are used for nothing.
+    assert viewer.layers.extent.units is not None
+    assert len(infos) == 1
+    assert infos[0].startswith("unknown has no µm/px")
+    layer = viewer.layers["unknown"]
+    np.testing.assert_allclose(layer.scale, 1)
+    give_mpp(viewer, layer, layer.metadata[SLIDE_KEY], 0.5)
+    np.testing.assert_allclose(layer.scale, 0.5)
+    take_back_mpp(viewer, layer, layer.metadata[SLIDE_KEY])
+    np.testing.assert_allclose(layer.scale, 1)
+    assert viewer.layers.extent.units is not None

@@ -8,8 +8,15 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_nh2st.layers.keys import APPLIED_MPP_KEY, GIVEN_MPP_KEY, MPP_STEPS_KEY, id_of
-from napari_nh2st.layers.slide_below import layers_on
+from napari_nh2st.layers.keys import (
+    APPLIED_MPP_KEY,
+    GIVEN_MPP_KEY,
+    MPP_STEPS_KEY,
+    PIXELS_AS_UM_KEY,
+    SLIDE_KEY,
+    id_of,
+)
+from napari_nh2st.layers.slide_below import is_picture, layers_on
 from napari_nh2st.slide import Slide
 
 _SAME_MPP = 1e-4
@@ -125,6 +132,27 @@ def take_back_mpp(viewer: ViewerModel, layer: Image, slide: Slide | None) -> Non
         layer.metadata[GIVEN_MPP_KEY] = last.given
 
 
+def match_units(viewer: ViewerModel) -> list[Image]:
+    """Draw slides without µm/px in µm, a pixel as 1 µm, where other slides are in µm.
+
+    napari leaves all units out of account where those of its layers do not convert.
+
+    Returns
+    -------
+    list of Image
+        Those that were in pixels; what lies on them went along.
+    """
+    slides = [each for each in viewer.layers if is_picture(each) and SLIDE_KEY in each.metadata]
+    in_px = [each for each in slides if str(each.units[-1]) == "pixel"]
+    if len(in_px) == len(slides):
+        return []
+    for layer in in_px:
+        layer.metadata[PIXELS_AS_UM_KEY] = True
+        for each in [layer, *layers_on(viewer, layer)]:
+            each.units = (*each.units[:-2], "um", "um")
+    return in_px
+
+
 def _steps(layer: Image) -> tuple[_Step, ...]:
     steps: tuple[_Step, ...] = layer.metadata.get(MPP_STEPS_KEY, ())
     return steps
@@ -137,12 +165,14 @@ def _scale(viewer: ViewerModel, layer: Image, mpp: Mpp, others: Sequence[Layer])
     scale = np.array(layer.scale)
     scale[-2:] = mpp or (1.0, 1.0)
     layer.metadata[APPLIED_MPP_KEY] = mpp
+    layer.metadata.pop(PIXELS_AS_UM_KEY, None)
     layer.scale, layer.units = scale, (*layer.units[:-2], unit, unit)
     moved = _to_world(layer) @ np.linalg.inv(before)
     for other, place in zip(others, places, strict=True):
         # Measured spots follow their slide by themselves: they are there already.
         _move(other, moved @ place @ np.linalg.inv(_to_world(other)))
         other.units = (*other.units[:-2], unit, unit)
+    match_units(viewer)
     camera = viewer.scene.camera
     center = moved @ (*camera.center[-2:], 1.0)
     camera.center = (*camera.center[:-2], *center[:2])
@@ -151,7 +181,7 @@ def _scale(viewer: ViewerModel, layer: Image, mpp: Mpp, others: Sequence[Layer])
 
 def _lies_as(layer: Image, mpp: Mpp) -> bool:
     """Whether a layer has the scale and units of this µm/px."""
-    in_px = str(layer.units[-1]) == "pixel"
+    in_px = str(layer.units[-1]) == "pixel" or PIXELS_AS_UM_KEY in layer.metadata
     return in_px == (mpp is None) and np.allclose(layer.scale[-2:], mpp or (1.0, 1.0), rtol=1e-3)
 
 

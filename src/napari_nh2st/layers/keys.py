@@ -26,6 +26,9 @@ GIVEN_MPP_KEY = "nh2st_given_mpp"
 APPLIED_MPP_KEY = "nh2st_applied_mpp"
 """µm/px by which a slide layer was scaled last; missing while it is scaled as it came."""
 
+PIXELS_AS_UM_KEY = "nh2st_pixels_as_um"
+"""Marks a slide layer without µm/px that is in µm only because other slides are."""
+
 MPP_STEPS_KEY = "nh2st_mpp_steps"
 """What was given for a slide layer before, to go back to."""
 

@@ -69,6 +69,20 @@ def layers_on(viewer: ViewerModel, slide_layer: Image) -> list[Layer]:
     ]
 
 
+def is_covered(viewer: ViewerModel, layer: Layer) -> bool:
+    """Whether a slide that is drawn later hides the middle of a layer."""
+    if viewer.canvas.grid.enabled or layer not in viewer.layers:
+        return False
+    middle = np.asarray(layer.extent.world)[:, -2:].mean(0)
+    later = viewer.layers[viewer.layers.index(layer) + 1 :]
+    boxes = [
+        np.asarray(each.extent.world)[:, -2:]
+        for each in later
+        if is_picture(each) and each.visible and each.opacity == 1
+    ]
+    return any((low <= middle).all() and (middle <= high).all() for low, high in boxes)
+
+
 def _lies_on(viewer: ViewerModel, layer: Layer, slide_layer: Image) -> bool:
     below = slide_below(viewer, layer)
     if below is not None:

@@ -8,6 +8,7 @@ from napari.layers import Layer
 
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.prediction.reliability import THRESHOLD, short_reliability
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
@@ -27,7 +28,8 @@ class GeneCaption:
     """Names on the canvas what the heatmap, the pinned genes and the signatures show.
 
     napari's colorbars have no titles. One is shown at a time, that of the current heatmap; the
-    limits of a pinned gene, from black to its color, stand behind its name.
+    limits of a pinned gene, from black to its color, stand behind its name. What another slide
+    covers is not named.
 
     Parameters
     ----------
@@ -45,9 +47,10 @@ class GeneCaption:
         self._watched: list[Layer] = []
         self._heatmap: Heatmap | None = None
         self._without_colorbar: WeakSet[Heatmap] = WeakSet()
-        signals = session.heatmap_changed, session.gene_changed
+        signals = session.heatmap_changed, session.gene_changed, session.slides_changed
         for signal in (*signals, session.pins.changed, session.signatures.changed):
             connections.add(signal, self.update)
+        connections.add(session.viewer.layers.events.reordered, self.update)
         connections.when_opened(self.update)
         connections.when_closed(self._clear)
 
@@ -74,7 +77,7 @@ class GeneCaption:
             self._heatmap = heatmap
             self._show_one_colorbar()
         items = (*self._session.pins.items, *self._session.signatures.items)
-        layers = [item.layer for item in items]
+        layers = [*self._session.slides, *(item.layer for item in items)]
         self._watch(layers if heatmap is None else [heatmap.layer, *layers])
         self._text.show(self._lines())
 
@@ -105,21 +108,24 @@ class GeneCaption:
     def _lines(self) -> list[CanvasLine]:
         lines = []
         heatmap = self._heatmap
-        if heatmap is not None and heatmap.layer.visible:
+        if heatmap is not None and self._is_seen(heatmap.layer):
             pcc = float(reliability(heatmap.prediction)[heatmap.gene])
             lines.append(CanvasLine(self._named(heatmap.gene, pcc), size=_TITLE_PT))
         pins = [pin for pin in self._session.pins.items if pin.layer.visible]
         lines += [self._pin_line(pin) for pin in pins]
         sources = {pin.source: None for pin in pins}
-        if heatmap is not None and heatmap.layer.visible:
+        if heatmap is not None and self._is_seen(heatmap.layer):
             sources[heatmap] = None
         for unit in dict.fromkeys(_unit(source) for source in sources):
             lines.append(CanvasLine(unit, size=_UNIT_PT))
         for item in self._session.signatures.items:
-            if item.layer.visible:
+            if self._is_seen(item.layer):
                 words = f"{item.signature.title}: mean z-score"
                 lines.append(CanvasLine(words, size=_TITLE_PT))
         return lines
+
+    def _is_seen(self, layer: Layer) -> bool:
+        return bool(layer.visible) and not is_covered(self._session.viewer, layer)
 
     def _named(self, gene: str, pcc: float) -> str:
         return f"{gene} · {short_reliability(pcc, self._threshold)}"

@@ -9,7 +9,9 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import show_info
 from psygnal import Signal
 
+from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
+from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import PredictionDomains
@@ -87,6 +89,8 @@ class Session:
         self.shown_layers = ShownLayers(self)
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
+        # After napari itself has taken note of a layer.
+        layers.events.inserted.connect(self._on_placed, position="last")
         layers.events.removed.connect(self._on_removed)
         layers.selection.events.active.connect(self._on_active)
         self.display = Display(self)
@@ -252,6 +256,21 @@ class Session:
             if self._slide is None:
                 self.slide = layer
             self.slides_changed.emit()
+
+    def _on_placed(self, event: Any) -> None:
+        """Go to a slide that comes after others, and lay it in their units."""
+        layer = event.value
+        others = [each for each in self.slides if each != layer]
+        if not (SLIDE_KEY in layer.metadata and is_picture(layer) and others):
+            return
+        for each in match_units(self.viewer):
+            show_info(
+                for_qt(
+                    f"{each.name} has no µm/px: beside the other slides, a pixel is drawn as 1 µm "
+                    "until µm/px is given in the Predict dock."
+                )
+            )
+        self.viewer.fit_to_view(layers=[layer])
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
