@@ -49,13 +49,13 @@ def make_pictures(folder: Path) -> bool:
     viewer.window.resize(1280, 800)
 
     train = dock(viewer, "Train")
-    train.sections.show_sections(sections, held_out=(sections[2].section_id,), validated=())
+    train.sections.show(sections, held_out=(sections[2].section_id,), validated=())
     train.settings.panel.show_value("mean")
     train.settings.n_genes.show_value(100)
     train.settings.epochs.show_value(EPOCHS)
     train.place.name.setText("synthetic")
     train.place.folder.show_value(str(folder / "synthetic"))
-    checked = wait(lambda: not train.sections.checks.is_busy)
+    checked = wait(lambda: not train.sections.is_busy)
     viewer.open(sections[2].slide, plugin="napari-nh2st")
     viewer.canvas.overlays.scale_bar.visible = True
     train.start()

@@ -146,10 +146,10 @@ def test_a_day_with_a_slide(
 
     # Train three epochs on both sections, the encoder as it is.
     train = window.dock("Train")
-    train.sections.show_sections((first, second), held_out=(), validated=())
+    train.sections.show((first, second), held_out=(), validated=())
     train.settings.epochs.show_value(3)
     train.place.folder.show_value(str(tmp_path / "trained"))
-    window.until(lambda: not train.sections.checks.is_busy)
+    window.until(lambda: not train.sections.is_busy)
     train.start()
     assert train.is_running
     window.until(lambda: not train.is_running)

@@ -13,13 +13,13 @@ Level = Literal["unused", "checking", "bad", "warned", "good"]
 
 @dataclass(frozen=True)
 class RowState:
-    """How a row stands.
+    """State of a row.
 
     Parameters
     ----------
     level
-        Whether it can be trained on (``"good"``, ``"warned"``), cannot (``"bad"``), or is not
-        looked at (``"unused"``) or not yet (``"checking"``).
+        ``"good"`` or ``"warned"`` where it can be trained on, ``"bad"`` where it cannot,
+        ``"checking"`` until its files are checked, and ``"unused"`` where it is left out.
     short
         For a cell.
     sentences
@@ -38,7 +38,7 @@ class RowState:
 
 
 def row_state(rows: SectionRows, number: int, found: Found | None) -> RowState:
-    """How a row stands, by itself, beside the others, and by its check.
+    """State of a row: by itself, beside the others, and by the check of its files.
 
     Parameters
     ----------

@@ -76,13 +76,13 @@ class SectionRow:
         return (*self.missing_files, *words)
 
     @property
-    def section(self) -> Section | None:
-        """The section; None while something is missing."""
-        if self.missing or self.slide is None or self.expression is None:
+    def files(self) -> Section | None:
+        """The section without its name and donor; None while a file is missing."""
+        if self.missing_files or self.slide is None or self.expression is None:
             return None
         return Section(
-            self.name,
-            self.donor,
+            "",
+            "",
             self.slide,
             self.expression,
             self.positions,
@@ -91,6 +91,12 @@ class SectionRow:
             image=self.image,
             **asdict(self.choice),
         )
+
+    @property
+    def section(self) -> Section | None:
+        """The section; None while something is missing."""
+        files = None if self.missing else self.files
+        return files and replace(files, section_id=self.name, donor_id=self.donor)
 
 
 def row_of(section: Section, role: Role = "train") -> SectionRow:

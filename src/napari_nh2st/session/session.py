@@ -19,6 +19,7 @@ from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signature, Signatures
+from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.shown_text import for_qt
 
 _sessions: dict[int, "Session"] = {}
@@ -98,6 +99,7 @@ class Session:
         self.signatures = Signatures(self)
         self.domains = PredictionDomains(self)
         self.measured = MeasuredSections(self)
+        self.training_sections = TrainingSections()
         for layer in layers:
             self._watch(layer)
         self.slide = self.slides[-1] if self.slides else None

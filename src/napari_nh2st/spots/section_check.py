@@ -2,59 +2,21 @@
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.checks import check_counts, check_enough_spots, check_section
-from napari_nh2st.spots.choice import NO_CHOICE, ChoiceNeeded, Parts, SpotChoice
-from napari_nh2st.spots.orientation import AS_THEY_ARE, Fix, apply_fix
+from napari_nh2st.spots.choice import ChoiceNeeded, Parts
+from napari_nh2st.spots.orientation import AS_THEY_ARE, apply_fix
 from napari_nh2st.spots.placement import Proposal, propose_fix
 from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.sections import Section
 
 _NAME = "This section"
 """What checks call the section."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is checked: the files of a section, whatever it is called.
-
-    Parameters
-    ----------
-    slide, expression, positions, mpp, fix, image, choice
-        As in :class:`~napari_nh2st.spots.Section`.
-    trust_positions
-        As in :func:`~napari_nh2st.spots.check_section`.
-    """
-
-    slide: Path
-    expression: Path
-    positions: Path | None = None
-    mpp: float | None = None
-    fix: Fix | None = None
-    trust_positions: bool = False
-    image: ImageChoice = None
-    choice: SpotChoice = NO_CHOICE
-
-    @classmethod
-    def of(cls, section: Section, trust_positions: bool) -> "Measured":
-        """Of a section."""
-        return cls(
-            section.slide,
-            section.expression,
-            section.positions,
-            section.mpp,
-            section.fix,
-            trust_positions,
-            section.image,
-            section.choice,
-        )
 
 
 @dataclass(frozen=True)
@@ -88,22 +50,30 @@ class Found:
     parts: Parts = field(default_factory=Parts)
 
 
-def check(measured: Measured) -> Found:
-    """Read a section's spots and slide, and see whether they fit; takes seconds."""
+def check(section: Section, *, trust_positions: bool = False) -> Found:
+    """Read a section's spots and slide, and see whether they fit; takes seconds.
+
+    Parameters
+    ----------
+    section
+        The section; what it is called does not matter.
+    trust_positions
+        As in :func:`~napari_nh2st.spots.check_section`.
+    """
     unreadable: list[str] = []
     with ExitStack() as opened:
         spots, slide = None, None
         try:
             slide = opened.enter_context(
-                open_slide(measured.slide, mpp=measured.mpp, image=measured.image)
+                open_slide(section.slide, mpp=section.mpp, image=section.image)
             )
         except InputError as error:
             unreadable.append(_sentence(error))
         except Exception as error:  # a reader that met what nobody foresaw: the row says so
             unreadable.append(_unforeseen("The slide", error))
         try:
-            part = asdict(measured.choice)
-            spots = read_spots(measured.expression, measured.positions, **part)
+            part = asdict(section.choice)
+            spots = read_spots(section.expression, section.positions, **part)
         except ChoiceNeeded as error:
             what = f"The ST holds {len(error.names)} sections: choose one."
             return Found((*unreadable, what), False, "which section?", parts=error.parts)
@@ -115,12 +85,12 @@ def check(measured: Measured) -> Found:
             return Found(tuple(unreadable), False, "unreadable")
         parts = Parts.of(spots.uns.get(INFO, {}))
         try:
-            return replace(_fit(spots, slide, measured), parts=parts)
+            return replace(_fit(spots, slide, section, trust_positions), parts=parts)
         except Exception as error:
             return Found((_unforeseen("The section", error),), False, "not usable", parts=parts)
 
 
-def _fit(spots: AnnData, slide: Slide, measured: Measured) -> Found:
+def _fit(spots: AnnData, slide: Slide, section: Section, trust: bool) -> Found:
     """Whether spots and slide that can be read belong together."""
     genes = frozenset(spots.var_names)
     try:
@@ -128,12 +98,11 @@ def _fit(spots: AnnData, slide: Slide, measured: Measured) -> Found:
         check_enough_spots(spots, _NAME)
     except InputError as error:
         return Found((_sentence(error),), False, "not usable", genes=genes)
-    fixed = spots if measured.fix is None else apply_fix(spots, measured.fix, slide.shape)
-    trust = measured.trust_positions
+    fixed = spots if section.fix is None else apply_fix(spots, section.fix, slide.shape)
     try:
         result = check_section(fixed, slide, name=_NAME, trust_positions=trust)
     except InputError as error:
-        proposal = _proposal(spots, slide, measured)
+        proposal = _proposal(spots, slide, section, trust)
         if proposal is None:
             return Found((_sentence(error),), False, "not usable", genes=genes)
         return Found(_advice(proposal), False, "wrong places", (), proposal, genes)
@@ -143,17 +112,17 @@ def _fit(spots: AnnData, slide: Slide, measured: Measured) -> Found:
         True,
         "ok, but read" if warnings else "ok",
         warnings,
-        _proposal(spots, slide, measured) if warnings else None,
+        _proposal(spots, slide, section, trust) if warnings else None,
         genes,
     )
 
 
-def _proposal(spots: AnnData, slide: Slide, measured: Measured) -> Proposal | None:
+def _proposal(spots: AnnData, slide: Slide, section: Section, trust: bool) -> Proposal | None:
     """What would put the spots of the file right, unless that is done."""
     proposal = propose_fix(spots, slide)
-    if proposal is None or proposal.fix == measured.fix:
+    if proposal is None or proposal.fix == section.fix:
         return None
-    if measured.trust_positions and proposal.fix.orientation != AS_THEY_ARE:
+    if trust and proposal.fix.orientation != AS_THEY_ARE:
         return None
     return proposal
 
@@ -162,7 +131,7 @@ def _advice(proposal: Proposal) -> tuple[str, ...]:
     """What was noticed, and what can be done about it here."""
     what = "Take them as proposed"
     if proposal.fix.factor == 1:
-        what += "; or, if they are right as they are, trust the positions (Train dock: under More)"
+        what += "; or, if they are right as they are, trust the positions"
     return (*proposal.reasons, f"{what}.")
 
 

@@ -103,8 +103,8 @@ def widget(
 
     qtbot.addWidget(widget, before_close_func=wait_for_threads)
     widget.settings.start.choose(start)
-    widget.sections.show_sections(study, ("S2",), ())
-    qtbot.waitUntil(lambda: not widget.sections.checks.is_busy, timeout=20_000)
+    widget.sections.show(study, ("S2",), ())
+    qtbot.waitUntil(lambda: not widget.sections.is_busy, timeout=20_000)
     return widget
 
 
@@ -135,8 +135,8 @@ def test_what_is_chosen_is_what_arrives(
     widget.settings.start.choose(start)
     widget.settings.epochs.setText("5")
     widget.settings.trust_positions.setChecked(True)
-    qtbot.waitUntil(lambda: not widget.sections.checks.is_busy, timeout=20_000)
-    widget.sections.model.setData(widget.sections.model.index(1, 0), "validate")
+    qtbot.waitUntil(lambda: not widget.sections.is_busy, timeout=20_000)
+    widget.table.model.setData(widget.table.model.index(1, 0), "validate")
     widget.place.name.setText("mine: 2")
     widget.train.click()
     finish(qtbot, widget)
@@ -215,7 +215,7 @@ def test_the_course_of_a_training_is_shown(
     widget.start()
     assert not widget.train.isEnabled()
     assert widget.stop_button.isEnabled()
-    assert not widget.sections.isEnabled()
+    assert not widget.table.isEnabled()
     finish(qtbot, widget)
     assert seen[0] == ("Reading S1 …", 1, 3)
     assert seen[1] == ("Computing feature maps: 10 of 60", 10, 60)
@@ -384,7 +384,7 @@ def test_without_a_held_out_section_the_dock_says_what_is_lost(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
     assert widget.start_notices.isHidden()
-    widget.sections.model.setData(widget.sections.model.index(2, 0), "train")
+    widget.table.model.setData(widget.table.model.index(2, 0), "train")
     assert "No section is held out" in widget.start_notices.notice.text()
     assert widget.start_notices.hold_out.text() == "Hold out S2"
     monkeypatch.setattr(ToldJobs, "script", (STARTED, Trained(Path(start), 1, "stopped", 2.0)))
@@ -491,7 +491,7 @@ def test_resumed_curves_begin_where_the_run_began(
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda w: w.sections.model.update(lambda: w.sections.rows.set([])), "no section to train"),
+        (lambda w: w.sections.update(lambda: w.sections.rows.set([])), "no section to train"),
         (lambda w: w.settings.epochs.setText("x"), "epochs is 'x'"),
     ],
 )

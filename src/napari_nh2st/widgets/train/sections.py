@@ -1,28 +1,24 @@
-"""Sections table of the *Train* dock: add, drop, edit, check, remove, undo, load and save."""
+"""Sections table of the *Train* dock: its buttons, its dialogs and the menu of a row."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari.components import ViewerModel
-from psygnal import Signal
 from qtpy.QtCore import QModelIndex, QPoint, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
+    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.layers.open_sections import open_measured, open_slides
-from napari_nh2st.session.section_rows import SectionRow, SectionRows, row_of
-from napari_nh2st.spots import Section, SpotChoice, read_sections, write_sections
-from napari_nh2st.spots.file_kinds import Kind, kind_of
+from napari_nh2st.session import Session
+from napari_nh2st.spots import SpotChoice
+from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.row_details import RowDetails
-from napari_nh2st.widgets.train.section_checks import SectionChecks
-from napari_nh2st.widgets.train.section_menu import section_menu
 from napari_nh2st.widgets.train.sections_model import (
     DONOR,
     EXPRESSION,
@@ -55,34 +51,35 @@ _HEIGHT = 190
 
 
 class SectionsTable(QWidget):
-    """The sections of a training, each checked as soon as it has its files.
+    """Table of the sections to train on, and the buttons that fill it.
 
     Parameters
     ----------
-    viewer
-        Its slides and measured spots can be taken over.
+    session
+        Has the sections, and the layers that can be taken over.
+    connections
+        Of the dock.
 
     Attributes
     ----------
+    sections
+        The sections of the session.
     view, model
         The table.
     details
         Sentences on the selected section, or on the first with a problem.
     add, from_layers, load, save, remove, undo
         The buttons below.
-    changed
-        Emitted when the rows are others, or what is known of them.
     """
 
-    changed = Signal()
-
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, connections: Connections, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.viewer = viewer
-        self.rows = SectionRows()
-        self.checks = SectionChecks(self)
+        self._session = session
+        self.sections = session.training_sections
         self.view = DropTable(self.add_paths)
-        self.model = SectionsModel(self.rows, self.checks, self.view.selected_rows)
+        self.model = SectionsModel(self.sections, self.view.selected_rows)
         self.view.setModel(self.model)
         self.view.setItemDelegateForColumn(ROLE, RoleDelegate(self.view))
         for column, width in _WIDTHS.items():
@@ -101,184 +98,65 @@ class SectionsTable(QWidget):
         self.load.clicked.connect(self._on_load)
         self.save.clicked.connect(self._on_save)
         self.remove.clicked.connect(self.remove_selected)
-        self.undo.clicked.connect(self.take_back)
+        self.undo.clicked.connect(self.sections.undo)
         self.view.doubleClicked.connect(self._on_double_click)
         self.view.customContextMenuRequested.connect(self._on_menu)
         self.view.delete_pressed.connect(self.remove_selected)
-        self.view.undo_pressed.connect(self.take_back)
+        self.view.undo_pressed.connect(self.sections.undo)
         self.model.refused.connect(lambda text: show_error(text))
-        self.model.edited.connect(self._on_edited)
-        self.checks.changed.connect(self._on_known)
         self.details.fix.clicked.connect(self._on_fix)
         self.details.parts.chosen.connect(self._on_part)
         selection = self.view.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(self._show_details)
-        self._on_edited()
+        connections.add(self.sections.changed, self._on_changed)
+        connections.when_opened(self.sections.check)
+        connections.when_closed(self.sections.stop_checking)
+        self._on_changed()
 
-    # --- what was chosen ---
-
-    def sections(self) -> tuple[Section, ...]:
-        """All sections but those left out.
-
-        Raises
-        ------
-        InputError
-            There is none to train on, or one is incomplete, not checked yet, or no good.
-        """
-        used = [(k, row) for k, row in enumerate(self.rows.all) if row.role != "leave out"]
-        if not any(row.role == "train" for _, row in used):
-            raise InputError("There is no section to train on: add a slide and its ST.")
-        sections = []
-        for number, row in used:
-            state = self.model.state(number)
-            name = f"Section {row.name or number + 1}"
-            if state.level == "checking":
-                raise InputError(f"{name} is still being checked: wait a moment.")
-            if state.level == "bad" or row.section is None:
-                raise InputError(
-                    f"{name}: {' '.join(state.sentences)} Correct it, or give it the role leave out"
-                )
-            sections.append(row.section)
-        return tuple(sections)
-
-    def names(self, role: str) -> tuple[str, ...]:
-        """Names of the sections with a role."""
-        return tuple(row.name for row in self.rows.all if row.role == role)
-
-    def genes(self) -> dict[str, frozenset[str]]:
-        """Genes of each section that trains or validates, by its name, as far as it was read."""
-        genes: dict[str, frozenset[str]] = {}
-        for number, row in enumerate(self.rows.all, start=1):
-            measured = self.model.measured(row)
-            found = None if measured is None else self.checks.found(measured)
-            if row.role in ("train", "validate") and found is not None and found.genes:
-                genes[row.name or f"row {number}"] = found.genes
-        return genes
-
-    def show_sections(
-        self, sections: Sequence[Section], held_out: Sequence[str], validated: Sequence[str]
-    ) -> None:
-        """Take these sections instead of what is there."""
-        rows: list[SectionRow] = []
-        for section in sections:
-            name = section.section_id
-            role = "hold out" if name in held_out else "validate" if name in validated else "train"
-            rows.append(row_of(section, role))  # type: ignore[arg-type]
-        self.model.update(lambda: self.rows.set(rows))
-
-    def set_trust_positions(self, trust: bool) -> None:
-        """Whether positions are taken that the tissue speaks against."""
-        self.model.trust_positions = trust
-        self.model.check()
-        self._on_known()
-
-    # --- adding ---
+    # --- adding and removing ---
 
     def add_paths(self, paths: Sequence[Path], onto: int | None = None) -> None:
-        """Add slides, measured spots, tables of positions or of sections.
-
-        Parameters
-        ----------
-        paths
-            Files or folders.
-        onto
-            The row they were dropped on, for those that it lacks; None for the best fitting one.
-        """
-        # Slides first: what belongs to them then finds their rows.
-        order: dict[Kind, int] = {"sections": 0, "slide": 1, "ST": 2, "positions": 3}
-        kinds = sorted(((kind_of(path), path) for path in paths), key=lambda item: order[item[0]])
-        for kind, path in kinds:
-            if kind == "sections":
-                self.load_table(path)
-
-        def add() -> None:
-            for kind, path in kinds:
-                if kind != "sections":
-                    self._add(kind, path, onto)
-
-        self.model.update(add)
-
-    def _add(self, kind: Kind, path: Path, onto: int | None) -> None:
-        field = {"slide": "slide", "ST": "expression", "positions": "positions"}[kind]
-        if onto is not None and getattr(self.rows[onto], field) is None:
-            self.rows.change([onto], **{field: path})
-        elif kind == "slide":
-            self.rows.add_slide(path)
-        elif kind == "ST":
-            self.rows.add_expression(path)
-        else:
-            self.rows.add_positions(path)
+        """Add files or folders as :meth:`TrainingSections.add_paths`; problems are shown."""
+        try:
+            self.sections.add_paths(paths, onto)
+        except InputError as error:
+            show_error(str(error))
 
     def add_from_layers(self) -> None:
         """Add the slides and measured spots that are open in the viewer."""
-        slides, spots = open_slides(self.viewer.layers), open_measured(self.viewer.layers)
-        if not slides:
-            show_info("No slide is open in the viewer.")
-            return
-
-        def add() -> None:
-            for slide in slides:
-                self.rows.add_open_slide(slide.path, slide.mpp, slide.image)
-            for one in spots:
-                self.rows.add_measured(
-                    one.expression, one.positions, one.fix, one.slide, one.choice
-                )
-
-        self.model.update(add)
-
-    def load_table(self, path: Path) -> None:
-        """Add the sections of a table; what is wrong with it is shown."""
         try:
-            sections = read_sections(path)
+            self.sections.add_from_layers(self._session.viewer.layers)
         except InputError as error:
-            show_error(str(error))
-            return
-        self.model.update(lambda: self.rows.add_sections(sections))
+            show_info(str(error))
 
     def save_table(self, path: Path) -> None:
         """Write the complete rows as a table."""
-        sections = [row.section for row in self.rows.all if row.section is not None]
         try:
-            write_sections(sections, path)
+            left = self.sections.save(path)
         except InputError as error:
             show_error(str(error))
             return
-        left = len(self.rows) - len(sections)
         if left:
             show_info(f"Rows that lack something are not in {path.name}: {left}.")
 
-    # --- changing ---
-
     def remove_selected(self) -> None:
-        """Remove the selected rows; :meth:`take_back` brings them back."""
+        """Remove the selected rows; undo brings them back."""
         numbers = self.view.selected_rows()
         if numbers:
-            self.model.update(lambda: self.rows.remove(numbers))
+            self.sections.update(lambda: self.sections.rows.remove(numbers))
 
-    def take_back(self) -> None:
-        """Undo the last change."""
-        self.model.undo()
-
-    def fix_positions(self, numbers: Sequence[int]) -> None:
-        """Have the spots of rows where their checks propose it; :meth:`take_back` undoes it."""
-        proposals = {number: self.model.state(number).proposal for number in numbers}
-        self.model.change_each({n: {"fix": p.fix} for n, p in proposals.items() if p is not None})
-
-    def _on_edited(self) -> None:
-        self.undo.setEnabled(self.rows.can_undo)
-        self.save.setEnabled(len(self.rows) > 0)
-        self._on_known()
-
-    def _on_known(self) -> None:
+    def _on_changed(self) -> None:
+        self.model.refresh()
+        self.undo.setEnabled(self.sections.rows.can_undo)
+        self.save.setEnabled(len(self.sections.rows) > 0)
         self._show_details()
-        self.changed.emit()
 
     def _detailed(self) -> int | None:
         """Number of the row that is described below the table."""
         if selected := self.view.selected_rows():
             return selected[0]
-        levels = [self.model.state(number).level for number in range(len(self.rows))]
+        levels = [self.sections.state(number).level for number in range(len(self.sections.rows))]
         return next((levels.index(level) for level in ("bad", "warned") if level in levels), None)
 
     def _show_details(self, *_: object) -> None:
@@ -286,17 +164,17 @@ class SectionsTable(QWidget):
         if number is None:
             self.details.clear()
         else:
-            self.details.show_row(number, self.rows[number], self.model.state(number))
+            self.details.show_row(number, self.sections.rows[number], self.sections.state(number))
 
     def _on_part(self, choice: SpotChoice) -> None:
         number = self._detailed()
         if number is not None:
-            self.model.change([number], choice=choice)
+            self.sections.change([number], choice=choice)
 
     def _on_fix(self) -> None:
         number = self._detailed()
         if number is not None:
-            self.fix_positions([number])
+            self.sections.fix_positions([number])
 
     # --- dialogs ---
 
@@ -314,7 +192,7 @@ class SectionsTable(QWidget):
             self, "Sections table", "", "Tables (*.csv *.tsv *.txt *.yaml *.yml)"
         )
         if file:
-            self.load_table(Path(file))
+            self.add_paths([Path(file)])
 
     def _on_save(self) -> None:
         file, _ = QFileDialog.getSaveFileName(self, "Save sections", "sections.csv", "CSV (*.csv)")
@@ -327,7 +205,7 @@ class SectionsTable(QWidget):
 
     def choose(self, index: QModelIndex, *, folder: bool) -> None:
         """Ask for the file or folder of a cell."""
-        row, field = self.rows[index.row()], FILES[index.column()]
+        row, field = self.sections.rows[index.row()], FILES[index.column()]
         what = {"slide": "Slide", "expression": "Measured spots", "positions": "Positions"}[field]
         title = f"{what} of {row.name or 'the section'}"
         if folder:
@@ -338,7 +216,7 @@ class SectionsTable(QWidget):
             values: dict[str, object] = {field: Path(chosen)}
             if field == "expression":  # another file has other parts
                 values["choice"] = SpotChoice()
-            self.model.change([index.row()], **values)
+            self.sections.change([index.row()], **values)
 
     def _on_menu(self, where: QPoint) -> None:
         index = self.view.indexAt(where)
@@ -346,13 +224,6 @@ class SectionsTable(QWidget):
             menu = section_menu(self, index)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             menu.popup(self.view.mapToGlobal(where))
-
-    def check_again(self, number: int) -> None:
-        """Read a section's files anew."""
-        measured = self.model.measured(self.rows[number])
-        if measured is not None:
-            self.checks.forget(measured)
-            self.model.check()
 
     # --- appearance ---
 
@@ -374,3 +245,45 @@ def _button(text: str, tip: str) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
     return button
+
+
+def section_menu(table: SectionsTable, index: QModelIndex) -> QMenu:
+    """Menu of a cell and its row.
+
+    Parameters
+    ----------
+    table
+        Does it.
+    index
+        The cell.
+    """
+    menu = QMenu(table)
+    column, number = index.column(), index.row()
+    if column in FILES:
+        empty: dict[str, object] = {FILES[column]: None}
+        if FILES[column] == "expression":
+            empty["choice"] = SpotChoice()
+        menu.addAction("Choose a file…", lambda: table.choose(index, folder=False))
+        if column != POSITIONS:
+            menu.addAction("Choose a folder…", lambda: table.choose(index, folder=True))
+        menu.addAction("Empty", lambda: table.sections.change([number], **empty))
+        menu.addSeparator()
+    _add_fixes(menu, table, number)
+    menu.addAction("Check again", lambda: table.sections.check_again(number))
+    menu.addAction("Remove", table.remove_selected)
+    return menu
+
+
+def _add_fixes(menu: QMenu, table: SectionsTable, number: int) -> None:
+    """Actions on the positions of a row, and of those selected with it."""
+    selected = table.view.selected_rows()
+    numbers = selected if number in selected else [number]
+    proposed = [(n, p.fix) for n in numbers if (p := table.sections.state(n).proposal) is not None]
+    if len(proposed) > 1:
+        text = f"Fix {len(proposed)} sections as proposed"
+        menu.addAction(text, lambda: table.sections.fix_positions(numbers))
+    elif proposed:
+        ((which, fix),) = proposed
+        menu.addAction(f"Fix: {fix.in_short()}", lambda: table.sections.fix_positions([which]))
+    if fixed := [n for n in numbers if table.sections.rows[n].fix is not None]:
+        menu.addAction("Positions as in the file", lambda: table.sections.change(fixed, fix=None))

@@ -1,4 +1,4 @@
-"""Model of the sections table: one row each, with the state of its check."""
+"""Model of the sections table: its columns, and what may be typed into them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,13 +11,12 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QColor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.session.row_state import Level, RowState, row_state
-from napari_nh2st.session.section_rows import ROLES, SectionRow, SectionRows
+from napari_nh2st.session.row_state import Level
+from napari_nh2st.session.section_rows import ROLES, SectionRow
+from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.spots import Fix
-from napari_nh2st.spots.section_check import Measured
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
-from napari_nh2st.widgets.train.section_checks import SectionChecks
 
 ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX = range(9)
 """Columns."""
@@ -70,118 +69,47 @@ _COLORS: Mapping[Level, QColor] = {
 
 
 class SectionsModel(FrameModel):
-    """The rows, what is written in their cells, and their checks.
+    """Cells of the sections: what is written in them, and what may be typed.
 
     Parameters
     ----------
-    rows
-        The sections to show and edit.
-    checks
-        Checks of their files.
+    sections
+        The sections to show and edit; the model is refreshed by whoever connects it.
     selected
         Gives the numbers of the selected rows: what is typed into one goes to all of them.
 
     Attributes
     ----------
-    edited
-        Emitted when the user or a method changed the rows.
     refused
         Emitted with a sentence when something typed cannot be taken.
     """
 
-    edited = Signal()
     refused = Signal(str)
 
     def __init__(
-        self,
-        rows: SectionRows,
-        checks: SectionChecks,
-        selected: Callable[[], Sequence[int]] = tuple,
+        self, sections: TrainingSections, selected: Callable[[], Sequence[int]] = tuple
     ) -> None:
         super().__init__(_HEADS)
-        self.rows = rows
-        self.trust_positions = False
-        self._checks = checks
+        self._sections = sections
         self._selected = selected
-        checks.changed.connect(self.refresh)
         self.set_table(self._texts())
 
-    # --- rows and their checks ---
-
-    def measured(self, row: SectionRow) -> Measured | None:
-        """The files of a row that are checked; None while one of them is missing."""
-        if row.missing_files or row.slide is None or row.expression is None:
-            return None
-        return Measured(
-            row.slide,
-            row.expression,
-            row.positions,
-            row.mpp,
-            row.fix,
-            self.trust_positions,
-            row.image,
-            row.choice,
-        )
-
-    def state(self, number: int) -> RowState:
-        """State of a row: its level, and sentences on it."""
-        measured = self.measured(self.rows[number])
-        found = None if measured is None else self._checks.found(measured)
-        return row_state(self.rows, number, found)
-
     def refresh(self) -> None:
-        """Show the rows and their checks as they are now; what is selected stays so."""
-        self.set_values(self._texts())
-
-    def update(self, change: Callable[[], None]) -> None:
-        """Change the rows, their number too, and show them."""
-        self._replace_rows(lambda: self.rows.change_together(change))
-
-    def undo(self) -> None:
-        """Show the rows as they were before the last change."""
-        self._replace_rows(self.rows.undo)
-
-    def change(self, numbers: Sequence[int], **values: object) -> None:
-        """Give fields of rows other values, and show them; what is selected stays so."""
-        self.change_each(dict.fromkeys(numbers, values))
-
-    def change_each(self, values: Mapping[int, Mapping[str, object]]) -> None:
-        """Give fields of each of some rows values of its own, and show them."""
-
-        def change() -> None:
-            for number, of_row in values.items():
-                self.rows.change([number], **of_row)
-
-        self.rows.change_together(change)
-        self._after_change()
-
-    def check(self) -> None:
-        """Have every row checked that has its files and is not yet."""
-        used = [row for row in self.rows.all if row.role != "leave out"]
-        self._checks.want([one for row in used if (one := self.measured(row)) is not None])
-        self.refresh()
-
-    def _replace_rows(self, change: Callable[[], None]) -> None:
-        try:
-            change()
-        finally:
-            self.set_table(self._texts())
-        self._after_change()
-
-    def _after_change(self) -> None:
-        self.check()
-        self.edited.emit()
+        """Show the rows and their checks as they are now; what is selected stays where it can."""
+        texts = self._texts()
+        show = self.set_values if len(texts) == self.rowCount() else self.set_table
+        show(texts)
 
     def _texts(self) -> pd.DataFrame:
         """Texts of all cells."""
-        rows = range(len(self.rows))
+        rows = range(len(self._sections.rows))
         texts = [[self._text(row, column) for column in range(len(_HEADS))] for row in rows]
         return pd.DataFrame(texts, columns=list(_HEADS), dtype=object)
 
     def _text(self, number: int, column: int) -> str:
-        row = self.rows[number]
+        row = self._sections.rows[number]
         if column == STATUS:
-            return self.state(number).short
+            return self._sections.state(number).short
         if _is_missing(row, column):
             return _CHOOSE
         part = row.choice.spelled() if column == EXPRESSION else ""
@@ -196,18 +124,18 @@ class SectionsModel(FrameModel):
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, color and tooltip of a cell."""
-        row, column = self.rows[index.row()], index.column()
+        row, column = self._sections.rows[index.row()], index.column()
         match role:
             case Qt.ItemDataRole.EditRole:
                 return self.text(index.row(), column)
             case Qt.ItemDataRole.ToolTipRole if column == STATUS:
-                return for_qt("\n".join(self.state(index.row()).sentences))
+                return for_qt("\n".join(self._sections.state(index.row()).sentences))
             case Qt.ItemDataRole.ToolTipRole:
                 path = getattr(row, _FIELDS[column])
                 is_path = isinstance(path, Path)
                 return for_qt(str(path)) if is_path else _HEADS[_FIELDS[column]].meaning
             case Qt.ItemDataRole.ForegroundRole if column == STATUS:
-                return _COLORS.get(self.state(index.row()).level)
+                return _COLORS.get(self._sections.state(index.row()).level)
             case Qt.ItemDataRole.ForegroundRole:
                 return _COLORS["bad"] if _is_missing(row, column) else None
         return super().data(index, role)
@@ -228,7 +156,7 @@ class SectionsModel(FrameModel):
             return False
         selected = list(self._selected())
         numbers = selected if number in selected and column != NAME else [number]
-        self.change(numbers, **{_FIELDS[column]: taken})
+        self._sections.change(numbers, **{_FIELDS[column]: taken})
         return True
 
     def _parsed(self, text: str, number: int, column: int) -> object:
@@ -240,7 +168,7 @@ class SectionsModel(FrameModel):
             It cannot be taken.
         """
         if column == NAME:
-            names = {row.name for k, row in enumerate(self.rows.all) if k != number}
+            names = {row.name for k, row in enumerate(self._sections.rows.all) if k != number}
             if text and text in names:
                 raise InputError(f"There is a section {text!r} already: give another name.")
         if column == MPP:

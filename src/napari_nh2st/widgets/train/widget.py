@@ -18,6 +18,7 @@ from napari_nh2st.jobs.training_report import (
     validation_summary,
 )
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.session import Session
 from napari_nh2st.training.checks import check_folder, check_record, sections_seen
 from napari_nh2st.training.events import EpochDone, TrainStarted
 from napari_nh2st.training.known_models import remember_run, unfinished_runs
@@ -58,8 +59,10 @@ class TrainWidget(Dock):
     ----------
     offer
         A training that was not finished, offered to be resumed.
-    sections, settings, place
-        Sections to train on, settings, and name and folder of the model.
+    sections, table
+        Sections to train on, of the session, and their table.
+    settings, place
+        Settings, and name and folder of the model.
     start_notices
         Notices on the training before it begins.
     progress, train, stop_button, bar, status, notes, curves, scores
@@ -82,7 +85,9 @@ class TrainWidget(Dock):
         self._trained: Trained | None = None
         self._ending = ""
         self.offer = UnfinishedOffer()
-        self.sections = SectionsTable(napari_viewer)
+        session = Session.of(napari_viewer)
+        self.sections = session.training_sections
+        self.table = SectionsTable(session, self.connections)
         self.settings = TrainSettingsForm(DevicePicker(self.idle_jobs))
         self.place = ModelPlace()
         self.start_notices = StartNotices()
@@ -104,14 +109,13 @@ class TrainWidget(Dock):
         self.bind_key(_STOP_KEY, self.stop_button)
         self.predict.clicked.connect(lambda: self.predict_with.emit(str(self.model_folder)))
         self.offer.take_over.clicked.connect(self._on_take_over)
-        self.sections.changed.connect(self._on_sections)
+        self.connect_to(self.sections.changed, self._on_sections)
         self.settings.changed.connect(self._show_what_starts)
         self.settings.reset.clicked.connect(self.remembered.reset)
-        self.settings.trust_positions.toggled.connect(self.sections.set_trust_positions)
+        self.settings.trust_positions.toggled.connect(self._on_trust_positions)
         self.place.changed.connect(self._show_what_starts)
-        self.start_notices.wanted.connect(self.hold_out)
+        self.start_notices.wanted.connect(self.sections.hold_out)
         self.predict_with.connect(self._open_predict)
-        self.connections.when_opened(self.sections.model.check)
         self.offer.offer(next(iter(unfinished_runs()), None))
         self.settings.restore(self.remembered.get)
         self._show_running(False)
@@ -139,7 +143,7 @@ class TrainWidget(Dock):
             Sections or settings cannot be used.
         """
         return RunRecord(
-            self.sections.sections(),
+            self.sections.chosen(),
             self.settings.chosen(),
             self.place.chosen_name,
             self.sections.names("hold out"),
@@ -170,12 +174,6 @@ class TrainWidget(Dock):
             self.settings.genes.show_match()
             if problem := self.settings.genes.problem():
                 raise InputError(problem)
-
-    def hold_out(self, name: str) -> None:
-        """Give a section the role *hold out*; the table's undo takes it back."""
-        rows = self.sections.rows
-        numbers = [number for number, row in enumerate(rows.all) if row.name == name]
-        self.sections.model.update(lambda: rows.change(numbers, role="hold out"))
 
     # --- running ---
 
@@ -293,6 +291,9 @@ class TrainWidget(Dock):
         self.settings.set_sections(self.sections.genes())
         self._show_what_starts()
 
+    def _on_trust_positions(self, trust: bool) -> None:
+        self.sections.trust_positions = trust
+
     def _show_what_starts(self) -> None:
         """*Resume* where the next run would go on with one that was not finished."""
         folder = self.place.chosen_folder
@@ -326,7 +327,7 @@ class TrainWidget(Dock):
         self.start_notices.show_notices(notices, spare)
 
     def _show_running(self, running: bool) -> None:
-        for part in (self.sections, self.settings, self.place, self.start_notices):
+        for part in (self.table, self.settings, self.place, self.start_notices):
             part.setEnabled(not running)
         self.progress.show_running(running)
         self.stop_button.setText("Stop")
@@ -346,7 +347,7 @@ class TrainWidget(Dock):
             show_error(str(error))
             return
         validated = record.settings.validation_sections
-        self.sections.show_sections(record.sections, record.held_out, validated)
+        self.sections.show(record.sections, record.held_out, validated)
         self.settings.show_settings(record.settings)
         self.settings.trust_positions.setChecked(record.trust_positions)
         self.place.show_place(record.name, folder)
@@ -370,7 +371,7 @@ class TrainWidget(Dock):
         for part in (
             self.offer,
             MarkupLabel("<b>Sections</b>"),
-            self.sections,
+            self.table,
             MarkupLabel("<b>Settings</b>"),
             self.settings,
             self.place,
