@@ -25,12 +25,12 @@ from napari_nh2st.jobs.messages import Run, Stop
 from napari_nh2st.jobs.prediction import Ended, Values, load
 from napari_nh2st.jobs.prediction_run import PredictionRun
 from napari_nh2st.jobs.stoppable import StoppableJob
+from napari_nh2st.jobs.training_run import TrainingRun
 from napari_nh2st.model import load_model
 from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.record import RunRecord
-from napari_nh2st.widgets.train.run import TrainingRun
 from process_jobs import OnlyHere
 
 

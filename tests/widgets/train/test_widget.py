@@ -24,6 +24,7 @@ from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.jobs import JobFailed, JobPool
 from napari_nh2st.jobs.training import Reading, Trained
 from napari_nh2st.jobs.training_report import how_it_ended, validation_summary
+from napari_nh2st.jobs.training_run import TrainingRun
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import EpochDone, Preparing, StepDone, TrainSettings, TrainStarted
@@ -33,7 +34,6 @@ from napari_nh2st.training.record import LAST, RunRecord
 from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.train import model_place
-from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.widget import TrainWidget
 from small_configs import PANEL
 from small_models import small_model

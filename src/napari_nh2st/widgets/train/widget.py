@@ -17,6 +17,7 @@ from napari_nh2st.jobs.training_report import (
     how_it_was_cut_short,
     validation_summary,
 )
+from napari_nh2st.jobs.training_run import TrainingRun
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.session import Session
 from napari_nh2st.training.checks import check_folder, check_record, sections_seen
@@ -34,7 +35,6 @@ from napari_nh2st.widgets.model_picker import add_model
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.model_place import ModelPlace
 from napari_nh2st.widgets.train.progress import TrainingProgress
-from napari_nh2st.widgets.train.run import TrainingRun
 from napari_nh2st.widgets.train.sections import SectionsTable
 from napari_nh2st.widgets.train.settings_form import TrainSettingsForm
 from napari_nh2st.widgets.train.start_notices import StartNotices

@@ -1,4 +1,4 @@
-"""Job of a training in a child process."""
+"""Training in a child process, as the viewer runs it."""
 
 import time
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ class TrainingRun(StoppableJob):
                 self.is_loading = False
                 yield event  # type: ignore[misc]
         except GeneratorExit:
-            # napari ends its threads when it quits. The process ends as well, but not before it
+            # The application quits. The process ends as well, but not before it
             # has stored where it stands; until then its events have to be read.
             self._job.close()
             for _ in events:
