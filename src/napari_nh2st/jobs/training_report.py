@@ -12,6 +12,8 @@ from napari_nh2st.training.events import EpochDone
 
 NO_RELIABILITY = "No section was held out: its genes have no reliability."
 
+NOT_SCORED = "The held-out sections were not scored: its genes have no reliability."
+
 
 def how_it_ended(trained: Trained, seconds: float) -> str:
     """Sentence on how a training ended.

@@ -332,6 +332,36 @@ def test_stop_asks_and_a_second_press_ends_at_once(
     assert widget.stop_button.text() == "Stop"
 
 
+def test_after_a_stop_the_scoring_is_seen_and_can_be_skipped(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    def wait_for(what: str) -> Callable[[ToldJobs], None]:
+        def wait(jobs: ToldJobs) -> None:
+            deadline = time.monotonic() + 20
+            while not getattr(jobs, what) and time.monotonic() < deadline:
+                time.sleep(0.005)
+
+        return wait
+
+    events = (
+        *(STARTED, wait_for("is_stopped"), Trained(Path(start), 1, "stopped", 2.0)),
+        *(Scoring("S2", 5, 30, "after"), wait_for("is_killed"), JobFailed("was ended")),
+    )
+    monkeypatch.setattr(ToldJobs, "script", events)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.status.text().startswith("60 spots"), timeout=20_000)
+    widget.stop_button.click()
+    assert "best so far is kept" in widget.status.text()
+    qtbot.waitUntil(lambda: widget.status.text().startswith("Scoring the new"), timeout=20_000)
+    assert widget.stop_button.text() == "Skip"
+    widget.stop_button.click()
+    finish(qtbot, widget)
+    how, not_scored, _where = widget.status.text().splitlines()
+    assert how.startswith("Stopped; epoch 1 is kept.")
+    assert not_scored.startswith("The held-out sections were not scored")
+    assert not widget.predict.isHidden()
+
+
 def test_stop_while_it_loads_ends_at_once(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:

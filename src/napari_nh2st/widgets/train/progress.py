@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_nh2st.durations import duration
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
-from napari_nh2st.jobs.training import Reading
+from napari_nh2st.jobs.training import Reading, Trained
 from napari_nh2st.training.curves import earlier_epochs
 from napari_nh2st.training.events import EpochDone, Preparing, StepDone, TrainStarted
 from napari_nh2st.widgets.labels import PlainLabel
@@ -108,6 +108,9 @@ class TrainingProgress(QWidget):
                 self._show_notes(*event.notices)
             case Notice():
                 self._show_notes(event.text)
+            case Trained():
+                self._is_stopping = False  # what follows takes a while, and is to be seen
+                self.controls.status.setText("The model is written.")
 
     def _show_started(self, event: TrainStarted, folder: Path) -> None:
         self.epochs = event.epochs

@@ -13,6 +13,7 @@ from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.training import Trained
 from napari_nh2st.jobs.training_report import (
     NO_RELIABILITY,
+    NOT_SCORED,
     how_it_ended,
     how_it_was_cut_short,
     validation_summary,
@@ -205,7 +206,10 @@ class TrainWidget(Dock):
         self.thread_of_job.start(self.run.events, f"Training {name}")
 
     def stop(self) -> None:
-        """Stop after the step under way, keeping the best; pressed again, or early, end at once."""
+        """Stop after the step under way, keeping the best.
+
+        Pressed again, before the first step, or once the model is written, it ends at once.
+        """
         run = self.run
         if run is None:
             return
@@ -213,7 +217,7 @@ class TrainWidget(Dock):
             run.stop()
             self.progress.show_stopping("Stopping …")
             self.stop_button.setEnabled(False)
-        elif not run.stopped():
+        elif not run.stopped() and self._trained is None:
             run.stop()
             self.progress.show_stopping("Stopping after this step; the best so far is kept …")
             self.stop_button.setText("Abort")
@@ -234,6 +238,8 @@ class TrainWidget(Dock):
             self._trained = event
             self.model_folder = event.folder
             add_model(event.folder)
+            self.stop_button.setText("Skip")  # it is only scored now
+            self.stop_button.setToolTip(f"End without the scores; the model stays ({_STOP_KEY})")
         self.progress.show_event(event, self.run.folder)
         if isinstance(event, TrainStarted | EpochDone):
             self.thread_of_job.show_progress(event.epoch, event.epochs)
@@ -277,8 +283,8 @@ class TrainWidget(Dock):
         how = how_it_ended(trained, run.seconds)
         validation = validation_summary(trained, self.progress.curves.epochs)
         scores = self.progress.scores.change.summary()
-        if not scores and not run.record.held_out:
-            scores = NO_RELIABILITY
+        if not scores:
+            scores = NOT_SCORED if run.record.held_out else NO_RELIABILITY
         name = run.record.name or run.folder.name
         show_info(" ".join(filter(None, (f"Training {name}: {how}", scores or validation))))
         lines = (how, validation, scores, f"The model is in {trained.folder}")
