@@ -24,10 +24,10 @@ from napari_nh2st.layers.keys import (
 )
 from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.session import Session, training_sections
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.section_rows import ROLES, row_of
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, section_check, write_sections
 from napari_nh2st.spots.section_check import Found
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.queued_signals import deliver_queued_signals
 from napari_nh2st.widgets.train.sections import SectionsTable, section_menu
 from napari_nh2st.widgets.train.sections_model import (

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.spots import SpotChoice
-from napari_nh2st.widgets.connections import Connections
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.row_details import RowDetails
 from napari_nh2st.widgets.train.sections_model import (
