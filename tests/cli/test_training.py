@@ -29,6 +29,7 @@ from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluation, training_run
+from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.model import read_config
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
@@ -93,9 +94,12 @@ def arriving(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def training_run(sections: Any, held_out: Any, settings: TrainSettings, **others: Any) -> Any:
         arrived.update(held_out=[s.name for s in held_out])
-        return cross_validate(sections, settings, **others)
+        return arrive(sections, settings, **others)
 
-    def cross_validate(sections: Any, settings: TrainSettings, **others: Any) -> Any:
+    def cross_validate(sections: Any, settings: TrainSettings, plan: Any, **others: Any) -> Any:
+        return arrive(sections, settings, plan=plan, **others)
+
+    def arrive(sections: Any, settings: TrainSettings, **others: Any) -> Any:
         arrived.update(sections=[s.name for s in sections], settings=settings, **others)
         raise Arrived("enough")
 
@@ -245,13 +249,8 @@ def test_what_a_cross_validation_is_told_arrives(
         *("--contexts", "average,query", "--no-final", "--epochs", 2),
     )
     assert arriving["settings"] == TrainSettings(epochs=2)
-    told = {name: arriving[name] for name in ("folder", "leave", "contexts", "final")}
-    assert told == {
-        "folder": tmp_path / "cv",
-        "leave": "section",
-        "contexts": ("average", "query"),
-        "final": False,
-    }
+    assert arriving["folder"] == tmp_path / "cv"
+    assert arriving["plan"] == CrossValidateSettings("section", ("average", "query"), final=False)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from napari_nh2st.evaluation.crossval import (
     with_context,
 )
 from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
+from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.spots import read_sections
@@ -213,15 +214,15 @@ def test_a_stop_whose_checkpoint_cannot_be_written_says_so(
 def test_left_in_the_middle_it_goes_on_from_there(
     sections: tuple[MeasuredSection, ...], tmp_path: Path
 ) -> None:
-    kept = {"folder": tmp_path / "out", "leave": "section", "final": False}
+    plan = CrossValidateSettings("section", final=False)
     settings = replace(SETTINGS, epochs=3)
-    first = cross_validate_events(sections, settings, **kept)
+    first = cross_validate_events(sections, settings, plan, folder=tmp_path / "out")
     for event in first:
         assert isinstance(event, FoldProgress)
         if event.left_out == sections[1].name and isinstance(event.event, EpochDone):
             break
     first.close()
-    *progress, last = cross_validate_events(sections, settings, **kept)
+    *progress, last = cross_validate_events(sections, settings, plan, folder=tmp_path / "out")
     started = [
         (event.left_out, event.event.epoch)
         for event in progress
@@ -230,7 +231,9 @@ def test_left_in_the_middle_it_goes_on_from_there(
     assert started == [(sections[1].name, 1), (sections[2].name, 0)]
     tested = {event.event.section for event in progress if isinstance(event.event, SpotsPredicted)}
     assert tested == {section.name for section in sections}
-    whole = cross_validate(sections, settings, **kept | {"folder": tmp_path / "whole"})
+    whole = cross_validate(
+        sections, settings, folder=tmp_path / "whole", leave="section", final=False
+    )
     assert last.result.evaluations["query"].summary == whole.evaluations["query"].summary
 
 

@@ -30,6 +30,7 @@ from napari_nh2st.evaluation.evaluation import (
 )
 from napari_nh2st.evaluation.events import Evaluated, SpotsPredicted
 from napari_nh2st.evaluation.figures import ranked_genes
+from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.model import PUBLISHED_TARGET
 from napari_nh2st.model.config import CONTEXTS
@@ -223,7 +224,7 @@ def test_notices_tell_what_makes_the_numbers_less_than_they_seem(
 def test_an_evaluation_reports_spots_and_stops_where_its_events_are_left(tmp_path: Path) -> None:
     sections = [drawn_section(tmp_path), drawn_section(tmp_path, "S2", seed=1)]
     model = small_model()
-    *progress, last = evaluate_events(model, sections, device="cpu", bootstrap=20)
+    *progress, last = evaluate_events(model, sections, EvaluateSettings("cpu", bootstrap=20))
     assert isinstance(last, Evaluated)
     assert [(event.section, event.done) for event in progress if event.done in (0, 42)] == [
         ("S1", 0),
@@ -239,7 +240,7 @@ def test_an_evaluation_reports_spots_and_stops_where_its_events_are_left(tmp_pat
     pd.testing.assert_frame_equal(result.scores, last.evaluation.scores)
 
     Path(sections[1].section.slide).unlink()
-    events = evaluate_events(model, sections, device="cpu")
+    events = evaluate_events(model, sections, EvaluateSettings("cpu"))
     while next(events) != SpotsPredicted("S1", 42, 42):
         pass
     events.close()  # the second slide, which is gone, is never read

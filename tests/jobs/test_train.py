@@ -52,8 +52,12 @@ def no_drawing() -> Iterator[None]:
         yield
 
 
+def running(jobs: LocalJobs, folder: Path, **of_record: Any) -> Iterator[Any]:
+    return jobs.run("train", record=RunRecord(**of_record), folder=folder)
+
+
 def told(jobs: LocalJobs, **arguments: Any) -> list[Any]:
-    return list(jobs.run("train", **arguments))
+    return list(running(jobs, **arguments))
 
 
 def of_kind(events: list[Any], kind: type) -> list[Any]:
@@ -112,7 +116,7 @@ def test_a_stopped_training_keeps_the_best_and_goes_on_later(
     }
     jobs = LocalJobs()
     events = []
-    for event in jobs.run("train", **arguments):
+    for event in running(jobs, **arguments):
         events.append(event)
         if isinstance(event, EpochDone):
             jobs.stop()
@@ -132,9 +136,7 @@ def test_asked_to_stop_while_it_reads_it_leaves_nothing(
 ) -> None:
     jobs = LocalJobs()
     events = []
-    for event in jobs.run(
-        "train", sections=study, settings=TWO_EPOCHS, folder=tmp_path / "run", name=None
-    ):
+    for event in running(jobs, tmp_path / "run", sections=study, settings=TWO_EPOCHS):
         events.append(event)
         jobs.stop()
     assert len(events) == 1
@@ -230,12 +232,11 @@ def test_what_cannot_work_is_refused_before_anything_is_read(
         training = {"trained": True, "summary": "For a test.", "sections": ["S2"]}
         save_model_folder(small_model(training=training), tmp_path / "knowing")
         changed = {"start": str(tmp_path / "knowing")}
-    events = LocalJobs().run(
-        "train",
+    events = running(
+        LocalJobs(),
+        tmp_path / "run",
         sections=study,
         settings=replace(TWO_EPOCHS, **changed),
-        folder=tmp_path / "run",
-        name=None,
         held_out=held_out,
     )
     with pytest.raises(InputError, match=said):

@@ -3,7 +3,9 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
+from napari_nh2st.cli.options import given_settings
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.score_tables import fold_table
 from napari_nh2st.cli.study import (
@@ -21,6 +23,7 @@ from napari_nh2st.evaluation import (
     SpotsPredicted,
     cross_validate_events,
 )
+from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
 from napari_nh2st.training.checks import check_place, section_donors
@@ -39,14 +42,15 @@ def run(args: argparse.Namespace) -> None:
         It was stopped.
     """
     settings = train_settings(args)
+    plan = CrossValidateSettings(**given_settings(args, CrossValidateSettings))
     check_place(args.output)
     sections = read_sections(args.sections)
-    splits = folds(section_donors(sections), args.leave)
+    splits = folds(section_donors(sections), plan.leave)
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)
         watched.report.notices(panel_notices(settings, study))
-        result = _cross_validate(study, settings, args, watched)
+        result = _cross_validate(study, settings, plan, args.output, watched)
         for evaluation in result.evaluations.values():
             watched.report.notices(evaluation.notices)
     model = None if result.model is None else str(args.output / MODEL_FOLDER)
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         )
         return
     left_out = {name: [row.name for row in rows] for name, rows in splits}
-    print_rows(fold_table(result, left_out, args.leave))
+    print_rows(fold_table(result, left_out, plan.leave))
     if len(result.evaluations) > 1:
         show(f"Taken: context {result.context}")
     if model is not None:
@@ -75,19 +79,13 @@ def run(args: argparse.Namespace) -> None:
 def _cross_validate(
     study: Sequence[MeasuredSection],
     settings: TrainSettings,
-    args: argparse.Namespace,
+    plan: CrossValidateSettings,
+    folder: Path,
     watched: Watched,
 ) -> CrossValidation:
     """Cross-validate, with a line before each training that says what is left out of it."""
     report = watched.report
-    events = cross_validate_events(
-        study,
-        settings,
-        folder=args.output,
-        leave=args.leave,
-        contexts=args.contexts,
-        final=args.final,
-    )
+    events = cross_validate_events(study, settings, plan, folder=folder)
     is_training = False
     with closing(events):
         for event in events:
@@ -98,10 +96,10 @@ def _cross_validate(
                 report.counted(progress.section, progress.done, progress.total)
                 continue
             if not is_training:
-                without = f"without {args.leave} {event.left_out}"
+                without = f"without {plan.leave} {event.left_out}"
                 report.line(f"Training {without if event.left_out else 'on all sections'}")
             is_training = not isinstance(progress, TrainFinished)
             report(progress)
             if watched.stop():
                 break
-    raise StoppedTraining(f"What is done is in {args.output}; the same command goes on from there.")
+    raise StoppedTraining(f"What is done is in {folder}; the same command goes on from there.")

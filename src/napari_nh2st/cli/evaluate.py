@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
+from napari_nh2st.cli.options import given_settings
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.score_tables import score_table, summary_table
 from napari_nh2st.cli.study import load_measured, watched_run
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate, write_evaluation
 from napari_nh2st.evaluation.reliability import write_reliability
+from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
 from napari_nh2st.spots import read_sections
@@ -27,9 +29,9 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.output.exists():
         raise InputError(f"{args.output} exists already; give another folder or remove it first")
-    if args.bootstrap < 0:
-        raise InputError(f"--bootstrap is {args.bootstrap}; it must be 0 or more")
-    place(args.device, args.precision, None, None)
+    given = given_settings(args, EvaluateSettings)
+    settings = EvaluateSettings(**given)
+    place(settings.device, settings.precision, None, None)
     sections = read_sections(args.sections)
     config = read_config(find_model(args.model))
     if args.write_reliability:
@@ -40,14 +42,7 @@ def run(args: argparse.Namespace) -> None:
     model = load_model(args.model)
     with watched_run(args) as watched:
         study = load_measured(sections, args, watched.report)
-        result = evaluate(
-            model,
-            study,
-            device=args.device,
-            precision=args.precision,
-            bootstrap=args.bootstrap,
-            on_event=watched.report.counted,
-        )
+        result = evaluate(model, study, **given, on_event=watched.report.counted)
         watched.report.close()
         watched.report.notices(result.notices)
         write_evaluation(result, args.output)

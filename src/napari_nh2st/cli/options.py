@@ -147,16 +147,6 @@ def add_genes(command: "argparse._ActionsContainer", default: str) -> None:
     genes.add_argument("--genes-file", type=Path, metavar="F", help="one gene per line")
 
 
-def add_device(command: argparse.ArgumentParser) -> None:
-    """Add ``--device`` and ``--precision``, those of a prediction."""
-    from napari_nh2st.inference.settings import PredictSettings
-
-    for name in ("device", "precision"):
-        setting = settings_of(PredictSettings)[name]
-        add_setting(command, setting)
-        command.set_defaults(**{name: setting.default})
-
-
 def comma_list(text: str) -> tuple[str, ...]:
     """``A,B`` → ``("A", "B")``."""
     return tuple(name for part in text.split(",") if (name := part.strip()))

@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import (
-    add_device,
     add_json,
     add_model,
     add_settings,
@@ -15,7 +14,6 @@ from napari_nh2st.cli.options import (
     read_genes,
 )
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.options import settings_of
 
 if TYPE_CHECKING:
@@ -52,13 +50,6 @@ def train_settings(args: argparse.Namespace) -> "TrainSettings":
     return TrainSettings(**given)
 
 
-def _contexts(text: str) -> tuple[str, ...]:
-    for name in comma_list(text):
-        if name not in CONTEXTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CONTEXTS)}")
-    return comma_list(text)
-
-
 def train(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st train``."""
     _sections_and_output(
@@ -79,47 +70,23 @@ def train(command: argparse.ArgumentParser) -> None:
 
 def crossval(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st crossval``."""
-    from napari_nh2st.training.split import Leave
+    from napari_nh2st.evaluation.settings import CrossValidateSettings
 
     _sections_and_output(
         command, "folder for all models and scores; a stopped run goes on when started again"
     )
-    command.add_argument(
-        "--leave",
-        choices=get_args(Leave),
-        default="donor",
-        help="what is left out at a time (default: donor)",
-    )
-    command.add_argument(
-        "--contexts",
-        type=_contexts,
-        default=(),
-        metavar="A,B",
-        help=f"contexts to compare, of {', '.join(CONTEXTS)} "
-        "(default: the start model's, else query)",
-    )
-    command.add_argument(
-        "--no-final",
-        dest="final",
-        action="store_false",
-        help="do not train a model on all sections in the end",
-    )
+    add_settings(command, CrossValidateSettings, {})
     # It takes several contexts, and one device.
     _training_options(command, "context", "devices")
 
 
 def evaluate(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st evaluate``."""
+    from napari_nh2st.evaluation.settings import EvaluateSettings
+
     add_model(command, required=True)
     _sections_and_output(command, "folder for scores, figures and predictions; must not exist")
-    add_device(command)
-    command.add_argument(
-        "--bootstrap",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="resamples for the intervals; 0 for none (default: 1000)",
-    )
+    add_settings(command, EvaluateSettings, {"seed": None})
     command.add_argument(
         "--write-reliability",
         action="store_true",

@@ -25,6 +25,7 @@ from napari_nh2st.evaluation.events import (
     SpotsPredicted,
 )
 from napari_nh2st.evaluation.reliability import with_reliability
+from napari_nh2st.evaluation.settings import CrossValidateSettings, EvaluateSettings
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
 from napari_nh2st.model.folder import Model, save_model_folder
@@ -85,6 +86,8 @@ def cross_validate(
 
     Parameters
     ----------
+    leave, contexts, final
+        See :class:`~napari_nh2st.evaluation.settings.CrossValidateSettings`.
     on_event
         Called with what is left out (``""`` for the last training) and each event of a training.
     stop
@@ -95,14 +98,9 @@ def cross_validate(
     Stopped
         ``stop`` was true.
     """
+    plan = CrossValidateSettings(leave, tuple(contexts) or None, final)
     events = cross_validate_events(
-        sections,
-        settings,
-        folder=folder,
-        leave=leave,
-        contexts=contexts,
-        final=final,
-        fold_settings=fold_settings,
+        sections, settings, plan, folder=folder, fold_settings=fold_settings
     )
     with closing(events):
         for event in events:
@@ -118,11 +116,9 @@ def cross_validate(
 def cross_validate_events(
     sections: Sequence[MeasuredSection],
     settings: TrainSettings | None = None,
+    plan: CrossValidateSettings | None = None,
     *,
     folder: Path,
-    leave: Leave = "donor",
-    contexts: Sequence[Context] = (),
-    final: bool = True,
     fold_settings: Callable[[str, TrainSettings], TrainSettings] | None = None,
 ) -> Generator[CrossValidateEvent, None, None]:
     """Train once for each donor or section left out, and score it on what was left out.
@@ -130,10 +126,9 @@ def cross_validate_events(
     Closing the generator stops the work; started again with the same arguments, it goes on from
     there.
 
-    The panel is chosen once, from all sections, so that every gene is scored in each fold: only
-    which genes are learned has seen the tested sections, nothing else has (but for a file of
-    ``encoder_weights``, of which only you know). ``"average"`` predicts with the weights trained
-    for ``"query"``.
+    The panel is chosen once, from all sections, so that every gene is scored in each fold. Nothing
+    else depends on the sections that a fold is tested on, unless a file of ``encoder_weights``
+    does.
 
     Parameters
     ----------
@@ -142,19 +137,15 @@ def cross_validate_events(
     settings
         Settings of each training. Sections to choose the epoch are set aside from those that are
         left.
+    plan
+        What is left out and compared; None for the defaults. Without contexts it is the settings'
+        own, and where they name none the start model's.
     folder
         Gets ``folds/<left out>/<context>/model/``, an evaluation by context
         (see :func:`~napari_nh2st.evaluation.write_evaluation`) and ``model/``.
-    leave
-        ``"donor"`` or ``"section"``.
-    contexts
-        Contexts to compare; the settings' own by default, and where they name none the start
-        model's.
-    final
-        Train on all sections in the end.
     fold_settings
-        Changes the settings for a fold, given what is left out (``""`` for the last training):
-        for encoder weights that must not have seen what they are tested on.
+        Gives the settings of a fold from what is left out (``""`` for the last training) and the
+        common ones: for encoder weights that must not have seen the sections tested.
 
     Yields
     ------
@@ -169,13 +160,11 @@ def cross_validate_events(
         There is one donor or section only, the start model has seen a section, several devices
         are asked for, or the folder is of another run.
     """
-    settings = settings or TrainSettings()
+    settings, plan = settings or TrainSettings(), plan or CrossValidateSettings()
     start = start_config(settings)
-    wanted = tuple(dict.fromkeys(contexts)) or (_own_context(settings, start),)
-    for context in wanted:
-        if context not in CONTEXTS:
-            raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
-    splits = folds(sections, leave)
+    given = cast(tuple[Context, ...], plan.contexts or (_own_context(settings, start),))
+    wanted = tuple(dict.fromkeys(given))
+    splits = folds(sections, plan.leave)
     if settings.devices > 1:
         raise InputError(
             f"devices is {settings.devices}; a cross-validation trains on one device, one fold "
@@ -226,7 +215,7 @@ def cross_validate_events(
         }
     )
     model = None
-    if final:
+    if plan.final:
         weights_of = _trained_context(best)
         model = yield from _train_fold(
             "",
@@ -236,7 +225,7 @@ def cross_validate_events(
         )
         model = with_context(model, best)
         model = replace(model, config=replace(model.config, name=folder.resolve().name))
-        model = with_reliability(model, evaluations, best, leave)
+        model = with_reliability(model, evaluations, best, plan.leave)
         model = save_model_folder(model, folder / MODEL_FOLDER)
     yield CrossValidated(CrossValidation(evaluations, best, model))
 
@@ -334,7 +323,7 @@ def _evaluate_fold(
 ) -> Generator[FoldProgress, None, Evaluation]:
     """Score a fold on what it was left without."""
     for event in evaluate_events(
-        model, tested, device=settings.device, precision=settings.precision
+        model, tested, EvaluateSettings(settings.device, settings.precision)
     ):
         if isinstance(event, Evaluated):
             return event.evaluation

@@ -17,9 +17,11 @@ from napari_nh2st.analysis.scores import joint_scores, score_sections
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import Evaluated, EvaluateEvent, SpotsPredicted
 from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
+from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.inference.device import place
+from napari_nh2st.inference.settings import Precision
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
@@ -65,7 +67,7 @@ def evaluate(
     sections: Sequence[MeasuredSection],
     *,
     device: str = "auto",
-    precision: str = "auto",
+    precision: Precision = "auto",
     bootstrap: int = 1000,
     seed: int = 0,
     on_event: Callable[[str, int, int], None] | None = None,
@@ -74,12 +76,13 @@ def evaluate(
 
     Parameters
     ----------
+    device, precision, bootstrap, seed
+        See :class:`~napari_nh2st.evaluation.settings.EvaluateSettings`.
     on_event
         Called with a section's name, how many of its spots are done, and all of them.
     """
-    for event in evaluate_events(
-        model, sections, device=device, precision=precision, bootstrap=bootstrap, seed=seed
-    ):
+    settings = EvaluateSettings(device, precision, bootstrap, seed)
+    for event in evaluate_events(model, sections, settings):
         if isinstance(event, Evaluated):
             return event.evaluation
         if on_event is not None:
@@ -90,11 +93,7 @@ def evaluate(
 def evaluate_events(
     model: Model,
     sections: Sequence[MeasuredSection],
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    bootstrap: int = 1000,
-    seed: int = 0,
+    settings: EvaluateSettings | None = None,
 ) -> Generator[EvaluateEvent, None, None]:
     """Predict measured sections and score what comes out, reporting progress.
 
@@ -114,12 +113,8 @@ def evaluate_events(
         Trained on other sections, or a notice says that it was not.
     sections
         From :func:`~napari_nh2st.training.study.load_study`.
-    device, precision
-        As in :class:`~napari_nh2st.inference.settings.PredictSettings`.
-    bootstrap
-        Resamples of the spots for the intervals; 0 for no intervals.
-    seed
-        Seed of the resampling.
+    settings
+        None for the defaults.
 
     Yields
     ------
@@ -136,6 +131,8 @@ def evaluate_events(
     """
     if not sections:
         raise InputError("There is no section to evaluate on; the sections table names none")
+    settings = settings or EvaluateSettings()
+    device, precision, bootstrap = settings.device, settings.precision, settings.bootstrap
     config = model.config
     _check_target(config)
     place(device, precision, None, None)  # before tiles are read
@@ -160,7 +157,7 @@ def evaluate_events(
             model, measured, tiles, device=device, precision=precision
         )
     every = list(predictions.values())
-    joint, own = score_sections(every, baseline, bootstrap=bootstrap, seed=seed)
+    joint, own = score_sections(every, baseline, bootstrap=bootstrap, seed=settings.seed)
     notices = _model_notices(config, list(predictions), baseline)
     for measured, prediction, scores in zip(sections, every, own, strict=True):
         own_notices = _section_notices(config, measured, genes[measured.name], prediction)

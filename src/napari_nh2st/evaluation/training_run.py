@@ -30,6 +30,7 @@ from napari_nh2st.evaluation.events import (
     When,
 )
 from napari_nh2st.evaluation.reliability import write_reliability
+from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.evaluation.spot_prediction import measured_genes
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
@@ -237,13 +238,8 @@ class _Test:
         self, when: When, model: Model, stop: Callable[[], bool]
     ) -> Generator[Scoring, None, Evaluation | None]:
         """The evaluation of a model; None where it was stopped."""
-        events = evaluate_events(
-            model,
-            self._held_out,
-            device=self._settings.device,
-            precision=self._settings.precision,
-        )
-        for event in events:
+        settings = EvaluateSettings(self._settings.device, self._settings.precision)
+        for event in evaluate_events(model, self._held_out, settings):
             if isinstance(event, Evaluated):
                 return event.evaluation
             if stop():

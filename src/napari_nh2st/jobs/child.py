@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import IO, Any
 
 from napari_nh2st.errors import InputError
@@ -73,8 +74,7 @@ _Waiting = queue.SimpleQueue[tuple[Run, Inbox] | int]
 
 def find_job(name: str) -> Job:
     """The function of a job."""
-    module, function = JOBS[name].split(":")
-    job: Job = getattr(import_module(module), function)
+    job: Job = resolve_name(JOBS[name])
     return job
 
 

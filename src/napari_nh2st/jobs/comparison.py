@@ -12,6 +12,7 @@ from anndata import AnnData
 from napari_nh2st.analysis.comparison import comparison_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import Evaluated, SpotsPredicted
+from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.prediction.schema import MARK, notes, slide_stem
 from napari_nh2st.slide import open_slide
@@ -137,9 +138,8 @@ def compare(
             "the slide that they were measured on, or correct their positions"
         )
     section = Section(name, _NO_DONOR, slide, expression, positions, fix=fix, image=image, **part)
-    events = evaluate_events(
-        loaded, [measured_section(section, spots, check)], device=device, bootstrap=bootstrap
-    )
+    settings = EvaluateSettings(device, bootstrap=bootstrap)
+    events = evaluate_events(loaded, [measured_section(section, spots, check)], settings)
     with closing(events):
         for event in events:
             match event:

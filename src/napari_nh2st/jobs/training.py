@@ -1,7 +1,7 @@
 """Training as a job: what ``nh2st train`` does, in events that need no torch."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.jobs.child import Inbox
-from napari_nh2st.spots import Section
 from napari_nh2st.training.checks import check_record
 from napari_nh2st.training.defaults import start_config
 from napari_nh2st.training.events import (
@@ -20,7 +19,6 @@ from napari_nh2st.training.events import (
     TrainStarted,
 )
 from napari_nh2st.training.record import MODEL_FOLDER, RunRecord
-from napari_nh2st.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from napari_nh2st.training import MeasuredSection
@@ -73,12 +71,8 @@ TrainingEvent = (
 def train(
     inbox: Inbox,
     *,
-    sections: Sequence[Section],
-    settings: TrainSettings,
+    record: RunRecord,
     folder: Path,
-    name: str | None,
-    held_out: Sequence[str] = (),
-    trust_positions: bool = False,
 ) -> Iterator[TrainingEvent]:
     """Train a model, and score it on the held-out sections before and after.
 
@@ -89,18 +83,11 @@ def train(
     ----------
     inbox
         Tells when to stop.
-    sections
-        Those that train, validate, and are held out.
-    settings
-        Settings of the training.
+    record
+        Sections and settings of the training. Scores of those held out become the model's
+        reliability.
     folder
         Gets what :func:`~napari_nh2st.evaluation.training_run.training_run_events` writes.
-    name
-        Name of the model; None for the folder's.
-    held_out
-        Names of the sections that only test. Their scores become the model's reliability.
-    trust_positions
-        As in :func:`~napari_nh2st.training.load_study`.
 
     Raises
     ------
@@ -112,22 +99,22 @@ def train(
     from napari_nh2st.inference.device import place
     from napari_nh2st.training import load_study
 
-    record = RunRecord(tuple(sections), settings, name, tuple(held_out), trust_positions)
+    settings = record.settings
     check_record(record, start_config(settings))
     place(settings.device, settings.precision, settings.batch_size, None)
     study: list[MeasuredSection] = []
-    for section in sections:
-        yield Reading(section.section_id, len(study), len(sections))
-        study += load_study([section], trust_positions=trust_positions)
+    for section in record.sections:
+        yield Reading(section.section_id, len(study), len(record.sections))
+        study += load_study([section], trust_positions=record.trust_positions)
         if inbox.stopped():
             return
     events = training_run_events(
-        [section for section in study if section.name not in held_out],
-        [section for section in study if section.name in held_out],
+        [section for section in study if section.name not in record.held_out],
+        [section for section in study if section.name in record.held_out],
         settings,
         folder=folder,
-        name=name,
-        trust_positions=trust_positions,
+        name=record.name,
+        trust_positions=record.trust_positions,
         stop=inbox.stopped,
     )
     last_step = 0.0

@@ -28,15 +28,7 @@ class TrainingRun(StoppableJob):
 
     def __init__(self, jobs: Jobs, record: RunRecord, folder: Path) -> None:
         super().__init__(
-            jobs.job(
-                "train",
-                sections=record.sections,
-                settings=record.settings,
-                folder=folder,
-                name=record.name,
-                held_out=record.held_out,
-                trust_positions=record.trust_positions,
-            ),
+            jobs.job("train", record=record, folder=folder),
             # After a stop it still tests its best model, and an abort is one click away.
             patience_s=None,
         )

@@ -31,7 +31,7 @@ from napari_nh2st.training.prepare import PreparedTraining, prepare
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.result import best_of, trained_config
 from napari_nh2st.training.ridge import start_from_ridge
-from napari_nh2st.training.run_state import only_run_in
+from napari_nh2st.training.run_state import only_run_in, remove_checkpoints
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.start import center_predictions, starting_network
 from napari_nh2st.training.study import MeasuredSection
@@ -339,7 +339,7 @@ class _Training:
         if prepared.folder is not None and prepared.state is not None:
             model = save_model_folder(model, prepared.folder / MODEL_FOLDER, overwrite=True)
             if ended != "stopped":
-                prepared.state.remove()
+                remove_checkpoints(prepared.folder)
         return TrainFinished(
             model,
             self._history[-1].best_epoch if self._history else 0,
@@ -354,19 +354,7 @@ class _Training:
         with torch.random.fork_rng(devices=[]):  # layers draw weights, though none of them stays
             network = NH2ST(self._part.network.hyperparameters)
         network.load_state_dict(weights)
-        config = trained_config(
-            name=prepared.name,
-            panel=prepared.panel,
-            hyperparameters=network.hyperparameters,
-            mpp=prepared.mpp,
-            settings=prepared.settings,
-            sections=prepared.sections,
-            validation=prepared.validation_names,
-            target_mean=prepared.baseline,
-            history=self._history,
-            start=prepared.start,
-            stain=prepared.stain,
-        )
+        config = trained_config(prepared, network.hyperparameters, self._history)
         return Model(config, network.eval(), prepared.name)
 
 

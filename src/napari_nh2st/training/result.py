@@ -6,15 +6,14 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_nh2st.analysis import StainProfile
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONFIG_FILE, PUBLISHED_TARGET, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.network import NH2STHyperparameters
-from napari_nh2st.training.defaults import ResolvedSettings, same_settings
+from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.events import EpochDone
+from napari_nh2st.training.prepare import PreparedTraining
 from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
 from napari_nh2st.training.run_state import remove_checkpoints
 from napari_nh2st.training.settings import TrainSettings
@@ -28,18 +27,9 @@ def best_of(history: Sequence[EpochDone]) -> EpochDone:
 
 
 def trained_config(
-    *,
-    name: str,
-    panel: tuple[str, ...],
+    prepared: PreparedTraining,
     hyperparameters: NH2STHyperparameters,
-    mpp: float,
-    settings: ResolvedSettings,
-    sections: Sequence[MeasuredSection],
-    validation: Sequence[str],
-    target_mean: NDArray[np.floating],
     history: Sequence[EpochDone],
-    start: Model | None,
-    stain: StainProfile | None,
 ) -> ModelConfig:
     """The config of a model that has been trained.
 
@@ -49,6 +39,7 @@ def trained_config(
     ``validation_pcc``; the ``settings``; the model that it ``start``-ed from; and the ``stain`` of
     its sections, which slides are compared with.
     """
+    sections, start, validation = prepared.sections, prepared.start, prepared.validation_names
     donors = list(dict.fromkeys(section.donor for section in sections))
     names = [section.name for section in sections]
     # What the start model has seen, this one has seen: a test on it would say nothing.
@@ -77,26 +68,27 @@ def trained_config(
         "validation_pcc": best.validation_pcc if best else None,
         "start": None if start is None else start.config.name,
         "start_sha256": None if start is None else start.config.weights.get("sha256"),
-        "settings": settings.to_json(),
+        "settings": prepared.settings.to_json(),
         "target_mean": {
-            gene: round(float(value), 6) for gene, value in zip(panel, target_mean, strict=True)
+            gene: round(float(value), 6)
+            for gene, value in zip(prepared.panel, prepared.baseline, strict=True)
         },
         "versions": {package: metadata.version(package) for package in ("napari-nh2st", "torch")},
     }
-    if stain is not None:
-        training["stain"] = stain.to_json()
+    if prepared.stain is not None:
+        training["stain"] = prepared.stain.to_json()
     shapes = asdict(hyperparameters)
     for elsewhere in ("panel_size", "tile_px"):
         del shapes[elsewhere]
     hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
     return ModelConfig(
-        name=name,
+        name=prepared.name,
         architecture="nh2st",
         hyperparameters=shapes,
-        panel=panel,
+        panel=prepared.panel,
         target=PUBLISHED_TARGET,
         tile_px=hyperparameters.tile_px,
-        mpp=float(mpp),
+        mpp=float(prepared.mpp),
         pitch_um=float(np.median([section.pitch_um for section in seen])),
         neighborhood={
             "size": hyperparameters.neighbors + 1,

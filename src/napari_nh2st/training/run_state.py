@@ -128,10 +128,6 @@ class RunFolder:
         make_folder(self.folder)
         write_text(self.folder / HISTORY, "\n".join(lines) + "\n")
 
-    def remove(self) -> None:
-        """Remove the checkpoints: the run is over."""
-        remove_checkpoints(self.folder)
-
     def _write(self, name: str, state: dict[str, Any]) -> None:
         make_folder(self.folder)
         write_checkpoint(self.folder / name, {"identity": self._identity} | state)

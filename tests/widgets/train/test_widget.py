@@ -142,17 +142,12 @@ def test_what_is_chosen_is_what_arrives(
     finish(qtbot, widget)
     ((job, arguments),) = made[-1].runs
     assert job == "train"
+    settings = TrainSettings(start=start, encoder="frozen", epochs=5, validation_sections=("S1",))
     assert arguments == {
-        "sections": study,
-        "settings": TrainSettings(
-            start=start, encoder="frozen", epochs=5, validation_sections=("S1",)
-        ),
+        "record": RunRecord(study, settings, "mine: 2", ("S2",), trust_positions=True),
         "folder": tmp_path / "models" / "mine- 2",
-        "name": "mine: 2",
-        "held_out": ("S2",),
-        "trust_positions": True,
     }
-    assert widget.chosen_settings() == arguments["settings"]
+    assert widget.chosen_settings() == settings
 
 
 def test_untouched_controls_mean_a_new_folder_and_its_name(
@@ -164,8 +159,8 @@ def test_untouched_controls_mean_a_new_folder_and_its_name(
     finish(qtbot, widget)
     arguments = made[-1].runs[0][1]
     assert arguments["folder"] == tmp_path / "models" / "model-2"
-    assert arguments["name"] is None
-    assert not arguments["trust_positions"]
+    assert arguments["record"].name is None
+    assert not arguments["record"].trust_positions
 
 
 def test_a_folder_that_was_typed_gets_the_run(
@@ -500,8 +495,7 @@ def test_an_unfinished_training_is_offered_to_the_next_session(
     other.train.click()
     finish(qtbot, other)
     _, arguments = made[-1].runs[0]
-    assert arguments["folder"] == folder
-    assert RunRecord(**{k: v for k, v in arguments.items() if k != "folder"}) == record
+    assert arguments == {"record": record, "folder": folder}
 
 
 def test_resumed_curves_begin_where_the_run_began(

@@ -1,0 +1,73 @@
+"""Settings of an evaluation and of a cross-validation.
+
+Nothing here needs torch.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
+from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.options import Option, check_options
+from napari_nh2st.training.split import Leave
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """How sections are predicted, and how sure their scores are.
+
+    Each field's :class:`~napari_nh2st.options.Option` says what it does, and its range.
+    """
+
+    device: Annotated[str, DEVICE] = "auto"
+    precision: Annotated[Precision, PRECISION] = "auto"
+    bootstrap: Annotated[
+        int,
+        Option(
+            "Resamples",
+            "Resamples of the spots for the intervals; 0 for no intervals",
+            (0, 1_000_000),
+        ),
+    ] = 1000
+    seed: Annotated[int, Option("Seed", "Seed of the resampling", (0, 2**31))] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class CrossValidateSettings:
+    """What a cross-validation leaves out, compares, and makes in the end.
+
+    Parameters
+    ----------
+    contexts
+        ``"average"`` predicts with the weights trained for ``"query"``.
+    final
+        Whether a model is trained on all sections.
+    """
+
+    leave: Annotated[Leave, Option("Leave out", "What is left out at a time")] = "donor"
+    contexts: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Contexts",
+            f"Contexts to compare, of {', '.join(CONTEXTS)}",
+            default="the start model's, else query",
+        ),
+    ] = None
+    final: Annotated[
+        bool,
+        Option(
+            "No final model",
+            "Do not train a model on all sections in the end",
+            negative="no_final",
+        ),
+    ] = True
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        for context in self.contexts or ():
+            if context not in CONTEXTS:
+                raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
