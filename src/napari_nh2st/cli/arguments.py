@@ -22,7 +22,11 @@ _COMMANDS = {
     ),
     "demo": ("predict a sample slide and draw heatmaps", "demo:add_options"),
 }
-"""Help of each command, and what adds its options; ``run`` of its module takes the arguments."""
+"""Help of each command, and what adds its options.
+
+``run`` of the command's module takes the arguments. It raises an ``InputError`` where they, or
+what they name, cannot be used, and a ``KeyboardInterrupt`` whose text says what a stop has left.
+"""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,20 +3,19 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 from napari_nh2st.cli.options import given_settings
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.score_tables import fold_table
 from napari_nh2st.cli.study import (
     StoppedTraining,
-    Watched,
     check_early,
     load_measured,
     panel_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
+from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.evaluation import (
     CrossValidated,
     CrossValidation,
@@ -32,27 +31,19 @@ from napari_nh2st.training.split import folds
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st crossval``.
-
-    Raises
-    ------
-    InputError
-        As :func:`~napari_nh2st.cross_validate`.
-    StoppedTraining
-        It was stopped.
-    """
+    """Run ``nh2st crossval``."""
     settings = train_settings(args)
     plan = CrossValidateSettings(**given_settings(args, CrossValidateSettings))
     check_place(args.output)
     sections = read_sections(args.sections)
     splits = folds(section_donors(sections), plan.leave)
     check_early(settings, [section.section_id for section in sections])
-    with watched_run(args) as watched:
-        study = load_measured(sections, args, watched.report)
-        watched.report.notices(panel_notices(settings, study))
-        result = _cross_validate(study, settings, plan, args.output, watched)
+    with watched_run(args) as report:
+        study = load_measured(sections, args, report)
+        report.notices(panel_notices(settings, study))
+        result = _cross_validate(study, settings, plan, args, report)
         for evaluation in result.evaluations.values():
-            watched.report.notices(evaluation.notices)
+            report.notices(evaluation.notices)
     model = None if result.model is None else str(args.output / MODEL_FOLDER)
     if args.json:
         print_json(
@@ -64,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
                     for name, each in result.evaluations.items()
                 },
                 "model": model,
-                "notices": list(watched.report.noticed),
+                "notices": list(report.noticed),
             }
         )
         return
@@ -80,12 +71,11 @@ def _cross_validate(
     study: Sequence[MeasuredSection],
     settings: TrainSettings,
     plan: CrossValidateSettings,
-    folder: Path,
-    watched: Watched,
+    args: argparse.Namespace,
+    report: TrainingReport,
 ) -> CrossValidation:
     """Cross-validate, with a line before each training that says what is left out of it."""
-    report = watched.report
-    events = cross_validate_events(study, settings, plan, folder=folder)
+    events = cross_validate_events(study, settings, plan, folder=args.output)
     is_training = False
     with closing(events):
         for event in events:
@@ -100,6 +90,6 @@ def _cross_validate(
                 report.line(f"Training {without if event.left_out else 'on all sections'}")
             is_training = not isinstance(progress, TrainFinished)
             report(progress)
-            if watched.stop():
+            if args.stop():
                 break
-    raise StoppedTraining(f"What is done is in {folder}; the same command goes on from there.")
+    raise StoppedTraining(f"What is done is in {args.output}; the same command goes on from there.")

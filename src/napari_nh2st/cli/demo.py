@@ -22,13 +22,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st demo``.
-
-    Raises
-    ------
-    InputError
-        The folder cannot be written.
-    """
+    """Run ``nh2st demo``."""
     from napari_nh2st.cli.progress import ProgressReport
     from napari_nh2st.demo import run_demo
 

@@ -51,13 +51,7 @@ def _add_reliability(command: "argparse._ActionsContainer") -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st domains``.
-
-    Raises
-    ------
-    InputError
-        The input is no prediction, or as :func:`~napari_nh2st.analysis.find_domains`.
-    """
+    """Run ``nh2st domains``."""
     from napari_nh2st.analysis import DomainSettings, NamedDomains, find_domains
     from napari_nh2st.analysis.named_domains import COLUMN
     from napari_nh2st.cli.result_files import check_result_place, read_prediction, write_results

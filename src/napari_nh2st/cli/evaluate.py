@@ -18,15 +18,7 @@ from napari_nh2st.training.checks import check_not_seen
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st evaluate``.
-
-    Raises
-    ------
-    InputError
-        As :func:`~napari_nh2st.evaluate`; the output exists.
-    StoppedTraining
-        It was stopped.
-    """
+    """Run ``nh2st evaluate``."""
     if args.output.exists():
         raise InputError(f"{args.output} exists already; give another folder or remove it first")
     given = given_settings(args, EvaluateSettings)
@@ -40,11 +32,11 @@ def run(args: argparse.Namespace) -> None:
         names = [section.section_id for section in sections]
         check_not_seen(args.model, config, names, "or do without --write-reliability")
     model = load_model(args.model)
-    with watched_run(args) as watched:
-        study = load_measured(sections, args, watched.report)
-        result = evaluate(model, study, **given, on_event=watched.report.counted)
-        watched.report.close()
-        watched.report.notices(result.notices)
+    with watched_run(args) as report:
+        study = load_measured(sections, args, report)
+        result = evaluate(model, study, **given, on_event=report.counted)
+        report.close()
+        report.notices(result.notices)
         write_evaluation(result, args.output)
     if args.write_reliability:
         donors = config.training.get("donors", ())

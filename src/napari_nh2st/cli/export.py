@@ -36,13 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st export``.
-
-    Raises
-    ------
-    InputError
-        The prediction cannot be read, or as :func:`~napari_nh2st.export.export`.
-    """
+    """Run ``nh2st export``."""
     from napari_nh2st.export import export, format_of, read_anndata_file
 
     chosen = format_of(args.output, args.format)  # before a large file is read

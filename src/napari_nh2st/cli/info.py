@@ -16,13 +16,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st info``.
-
-    Raises
-    ------
-    InputError
-        As :func:`~napari_nh2st.slide.open_slide`.
-    """
+    """Run ``nh2st info``."""
     from napari_nh2st.slide import open_slide
 
     with open_slide(args.slide, mpp=args.mpp, image=args.image) as slide:

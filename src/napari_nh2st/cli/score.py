@@ -39,13 +39,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st score``.
-
-    Raises
-    ------
-    InputError
-        The input is no prediction, or as :func:`~napari_nh2st.analysis.keep_signatures`.
-    """
+    """Run ``nh2st score``."""
     from napari_nh2st.analysis import keep_signatures
     from napari_nh2st.analysis.signatures import found_text
     from napari_nh2st.cli.result_files import check_result_place, read_prediction, write_results

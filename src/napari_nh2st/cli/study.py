@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
@@ -21,17 +20,9 @@ class StoppedTraining(KeyboardInterrupt):
     """A training was stopped; the text says what is kept of it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """Progress report of a command, and the signals that stop it."""
-
-    report: TrainingReport
-    stop: StopRequest
-
-
 @contextmanager
-def watched_run(args: argparse.Namespace) -> Iterator[Watched]:
-    """Report progress of the work inside; Ctrl-C ends it at once where it is not graceful."""
+def watched_run(args: argparse.Namespace) -> Iterator[TrainingReport]:
+    """Give what reports the work inside; Ctrl-C ends that at once where it is not graceful."""
     # Several devices: the first process starts this same command again for the others.
     helps = is_helper()
     if helps:
@@ -41,7 +32,7 @@ def watched_run(args: argparse.Namespace) -> Iterator[Watched]:
     report = TrainingReport(quiet=args.json, silent=helps, stop=stop)
     with stop.cleaning_up():
         try:
-            yield Watched(report, stop)
+            yield report
         except StoppedTraining:
             raise
         except KeyboardInterrupt:

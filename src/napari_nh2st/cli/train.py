@@ -9,7 +9,6 @@ from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.score_tables import score_table
 from napari_nh2st.cli.study import (
     StoppedTraining,
-    Watched,
     check_early,
     check_named,
     load_measured,
@@ -17,6 +16,7 @@ from napari_nh2st.cli.study import (
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
+from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.evaluation import training_run_events
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.spots import read_sections
@@ -30,15 +30,7 @@ from napari_nh2st.training.split import set_aside
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run ``nh2st train``.
-
-    Raises
-    ------
-    InputError
-        As :func:`~napari_nh2st.training.train_events`.
-    StoppedTraining
-        It was stopped.
-    """
+    """Run ``nh2st train``."""
     settings = train_settings(args)
     check_place(args.output)
     sections = read_sections(args.sections)
@@ -47,17 +39,17 @@ def run(args: argparse.Namespace) -> None:
     check_early(settings, tested)
     set_aside(section_donors(s for s in sections if s.section_id not in tested), settings)
     scores: dict[str, Any] = {}
-    with watched_run(args) as watched:
-        study = load_measured(sections, args, watched.report)
+    with watched_run(args) as report:
+        study = load_measured(sections, args, report)
         training = [section for section in study if section.name not in tested]
         held_out = [section for section in study if section.name in tested]
         nothing_held_out = held_out_notice(len(held_out))
-        watched.report.notices([nothing_held_out] if nothing_held_out else [])
-        watched.report.notices(panel_notices(settings, training))
-        finished = _train(training, held_out, settings, args, watched, scores)
+        report.notices([nothing_held_out] if nothing_held_out else [])
+        report.notices(panel_notices(settings, training))
+        finished = _train(training, held_out, settings, args, report, scores)
     if finished is None:
         return
-    _report_trained(args, finished, scores, watched.report.noticed)
+    _report_trained(args, finished, scores, report.noticed)
     if finished.ended == "stopped":
         raise StoppedTraining(
             f"{_kept_in_words(finished)} in {args.output / MODEL_FOLDER}; the same command goes on "
@@ -78,14 +70,13 @@ def _train(
     held_out: Sequence[MeasuredSection],
     settings: TrainSettings,
     args: argparse.Namespace,
-    watched: Watched,
+    report: TrainingReport,
     scores: dict[str, Any],
 ) -> TrainFinished | None:
     """Train and test, showing progress; None in a process that helps another one.
 
     ``scores`` gets the summaries from before and after.
     """
-    report = watched.report
     finished: TrainFinished | None = None
     events = training_run_events(
         training,
@@ -94,7 +85,7 @@ def _train(
         folder=args.output,
         name=args.name,
         trust_positions=args.trust_positions,
-        stop=watched.stop,
+        stop=args.stop,
     )
     if not is_helper():
         remember_run(args.output)  # the Train dock offers it if it is not finished

@@ -5,7 +5,7 @@ It evaluates, and therefore lies here and not beside the training loop.
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from napari_nh2st.evaluation.events import (
 )
 from napari_nh2st.evaluation.reliability import write_reliability
 from napari_nh2st.evaluation.settings import EvaluateSettings
-from napari_nh2st.evaluation.spot_prediction import measured_genes
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.prediction.schema import MEASURED, notes
@@ -141,24 +140,18 @@ def training_run_events(
                 yield from test.score_trained(event)
 
 
+@dataclass(frozen=True, eq=False)
 class _Test:
     """The test of a training on held-out sections; none of it is done where there are none."""
 
-    def __init__(
-        self,
-        training: Sequence[MeasuredSection],
-        held_out: Sequence[MeasuredSection],
-        settings: TrainSettings,
-        folder: Path,
-    ) -> None:
-        self._training = training
-        self._held_out = held_out
-        self._settings = settings
-        self._folder = folder
+    training: Sequence[MeasuredSection]
+    held_out: Sequence[MeasuredSection]
+    settings: TrainSettings
+    folder: Path
 
     def check_panel(self, panel: Sequence[str]) -> None:
         """See that each section can be scored."""
-        for section in self._held_out:
+        for section in self.held_out:
             if not set(panel) & set(section.spots.var_names):
                 raise InputError(f"test section {section.name} has no gene of the panel")
 
@@ -166,10 +159,10 @@ class _Test:
         self, panel: Sequence[str], stop: Callable[[], bool]
     ) -> Generator[TrainingRunEvent, None, None]:
         """Score the start model on those genes of the panel that it knows."""
-        if self._settings.start is None or not self._held_out:
+        if self.settings.start is None or not self.held_out:
             return
-        start = load_model(self._settings.start)
-        place = self._folder / TEST_BEFORE_FOLDER
+        start = load_model(self.settings.start)
+        place = self.folder / TEST_BEFORE_FOLDER
         if (earlier := self._earlier(start, place)) is not None:
             yield _held_out_before(earlier, panel)
             return
@@ -200,18 +193,18 @@ class _Test:
 
     def score_trained(self, finished: TrainFinished) -> Generator[TrainingRunEvent, None, None]:
         """Score the new model, and write its reliability into its folder."""
-        if not self._held_out:
+        if not self.held_out:
             return
         evaluation = yield from self._score("after", finished.model, lambda: False)
         assert evaluation is not None
-        donors = {section.donor for section in self._training}
+        donors = {section.donor for section in self.training}
         write_reliability(
-            finished.model, evaluation, donors, self._held_out, self._folder / MODEL_FOLDER
+            finished.model, evaluation, donors, self.held_out, self.folder / MODEL_FOLDER
         )
         yield HeldOut("after", evaluation.summary, evaluation.scores, evaluation.notices)
         if finished.ended != "stopped":
             # Last: where it is, nothing is left to be done.
-            write_evaluation(evaluation, self._folder / TEST_FOLDER)
+            write_evaluation(evaluation, self.folder / TEST_FOLDER)
 
     def _earlier(self, start: Model, folder: Path) -> Evaluation | None:
         """Scores of the start model from an earlier run; None where they are of anything else."""
@@ -219,18 +212,17 @@ class _Test:
             evaluation = read_evaluation(folder)
         except InputError:
             return None
-        if list(evaluation.predictions) != [section.name for section in self._held_out]:
+        if list(evaluation.predictions) != [section.name for section in self.held_out]:
             return None
-        for section, prediction in zip(
-            self._held_out, evaluation.predictions.values(), strict=True
-        ):
+        for section, prediction in zip(self.held_out, evaluation.predictions.values(), strict=True):
             if notes(prediction)["model"]["sha256"] != start.config.weights.get("sha256"):
                 return None
             rows = section.spots.obs_names.get_indexer(prediction.obs_names)
-            genes = measured_genes(start.config, section)
+            genes = [gene for gene in start.config.panel if gene in section.spots.var_names]
+            if not genes or (rows < 0).any():
+                return None
             target = expression_target(section.spots, genes)[rows]
-            measured = prediction[:, list(genes)].layers[MEASURED]
-            if (rows < 0).any() or not np.allclose(target, measured):
+            if not np.allclose(target, prediction[:, genes].layers[MEASURED]):
                 return None
         return evaluation
 
@@ -238,8 +230,8 @@ class _Test:
         self, when: When, model: Model, stop: Callable[[], bool]
     ) -> Generator[Scoring, None, Evaluation | None]:
         """The evaluation of a model; None where it was stopped."""
-        settings = EvaluateSettings(self._settings.device, self._settings.precision)
-        for event in evaluate_events(model, self._held_out, settings):
+        settings = EvaluateSettings(self.settings.device, self.settings.precision)
+        for event in evaluate_events(model, self.held_out, settings):
             if isinstance(event, Evaluated):
                 return event.evaluation
             if stop():

@@ -78,7 +78,7 @@ class HeldOutChange:
     Parameters
     ----------
     before, after
-        None while it is not known, and ``before`` where there is no start model.
+        None while it is not known; ``before`` stays None without a start model.
     """
 
     before: HeldOut | None = None

@@ -1,7 +1,6 @@
 """Curves of a training, as a matplotlib figure."""
 
 import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +68,12 @@ def curves_figure(
     )
     x = [epoch.epoch for epoch in epochs]
     for axes, (title, curves) in zip(all_axes, shown, strict=True):
-        values = np.array([[_number(getattr(e, name)) for e in epochs] for name, *_ in curves])
+        # NaN where there is none, such as the losses of the start.
+        values = np.array([[getattr(e, name) for e in epochs] for name, *_ in curves], np.float64)
         for row, (name, label, color, style) in zip(values, curves, strict=True):
             axes.plot(x, row, style, color=color, label=label, gid=name, lw=1.3, marker=".", ms=4)
         if validated:
             axes.axvline(epochs[-1].best_epoch, color="#888888", ls=":", lw=1)
-        # The start has no losses yet.
         known = values[np.isfinite(values)]
         if title == "Losses" and known.size and known.min() > 0:
             axes.set_yscale("log")  # the MSE is a hundredth of the contrastive losses
@@ -141,7 +140,3 @@ def _epoch_of(row: dict[str, str]) -> EpochDone:
         for name, text in row.items()
     }
     return EpochDone(**values)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -6,6 +6,7 @@ some hundredths, the contrastive losses beside it are around 1 and move what the
 Nothing here needs torch.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -146,9 +147,12 @@ def same_settings(
         The start model is not there any more.
     """
     asked = resolved_settings(settings, start_config(settings), panel).to_json()
-    # As it is read back from a file: tuples are lists there.
-    plain = {name: _plain(value) for name, value in asked.items() if name not in FREE}
-    return plain == {name: _plain(v) for name, v in recorded.items() if name not in FREE}
+    first, second = (
+        # As it is read back from a file: tuples are lists there.
+        json.loads(json.dumps({name: values[name] for name in values if name not in FREE}))
+        for values in (asked, recorded)
+    )
+    return bool(first == second)
 
 
 def _recorded_mse_weight(start: ModelConfig) -> float:
@@ -158,9 +162,3 @@ def _recorded_mse_weight(start: ModelConfig) -> float:
     if isinstance(weight, int | float) and math.isfinite(weight) and weight > 0:
         return float(weight)
     return PUBLISHED_MSE_WEIGHT
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -92,15 +92,7 @@ def prepare(
 ) -> Generator[Preparing, None, PreparedTraining]:
     """Check everything and read the tiles, cheap things first.
 
-    Parameters
-    ----------
-    sections, settings, folder, name
-        As for :func:`~napari_nh2st.training.train_events`.
-
-    Raises
-    ------
-    InputError
-        As there.
+    Parameters and errors are those of :func:`~napari_nh2st.training.train_events`.
     """
     if not sections:
         raise InputError("there is no section to train on")

@@ -109,17 +109,7 @@ def trained_earlier(
 ) -> Model | None:
     """The model that the same training has left in its folder, which nobody else writes to.
 
-    Parameters
-    ----------
-    folder
-        Folder of the training.
-    settings, sections
-        As given to it.
-
-    Returns
-    -------
-    Model or None
-        None where there is none, it is of another training, or that is not finished.
+    None where there is none, it is of other settings or sections, or the training is not finished.
 
     Raises
     ------
