@@ -23,8 +23,7 @@ from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets import export_button
-from napari_nh2st.widgets.export_button import ExportButton
-from napari_nh2st.widgets.prediction_export import PredictionExport
+from napari_nh2st.widgets.export_button import ExportButton, PredictionExport
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from typing import Any
 
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices, QImage, QTextCursor, QTextDocument
-from qtpy.QtWidgets import QTextBrowser, QWidget
+from qtpy.QtWidgets import QTextBrowser
 
 
 class CardBrowser(QTextBrowser):
@@ -14,12 +14,10 @@ class CardBrowser(QTextBrowser):
     ----------
     markdown
         Somebody else's text.
-    parent
-        Parent widget.
     """
 
-    def __init__(self, markdown: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, markdown: str) -> None:
+        super().__init__()
         self.setOpenLinks(False)
         self.anchorClicked.connect(open_web_page)
         document = self.document()

@@ -1,4 +1,4 @@
-"""*Export…* button: asks for a file and writes the prediction there, in a thread."""
+"""*Export…* button: asks for a file and writes a prediction there, in a thread."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anndata import AnnData
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_nh2st.analysis.named_domains import COLUMN
 from napari_nh2st.errors import InputError
@@ -14,6 +14,9 @@ from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.prediction.snapshot import snapshot
+from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
+from napari_nh2st.session.shown_figure import shown_figure
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.notifications import show_error, show_info
 
@@ -25,16 +28,10 @@ _EXTRAS = {"spatialdata": "spatialdata"}
 
 
 class ExportButton(QPushButton):
-    """Writes the prediction it was given; disabled without one, while it runs, and in between.
+    """Writes the prediction it was given; disabled without one, while it runs, and in between."""
 
-    Parameters
-    ----------
-    parent
-        Parent of the button.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Export…", parent)
+    def __init__(self) -> None:
+        super().__init__("Export…")
         self._prediction: AnnData | None = None
         self._name = ""
         self._figure: Callable[[], Figure] | None = None
@@ -126,6 +123,31 @@ class ExportButton(QPushButton):
         closer = chosen.accepts(path) and len(chosen.suffix) > len(by_name.suffix)
         # It asks about files only.
         self.write(path, not path.is_dir(), (chosen if closer else by_name).name)
+
+
+class PredictionExport(ExportButton):
+    """Writes the current prediction, one opened from a file too; disabled while a run fills it.
+
+    Parameters
+    ----------
+    session
+        Has the prediction.
+    connections
+        Connections of the dock.
+    """
+
+    def __init__(self, session: Session, connections: Connections) -> None:
+        super().__init__()
+        self._session = session
+        self.set_figure(lambda: shown_figure(session.heatmap, session.viewer.layers))
+        connections.add(session.heatmap_changed, self._update)
+        connections.add(session.filling_changed, self._update)
+        connections.when_opened(self._update)
+
+    def _update(self) -> None:
+        heatmap = self._session.heatmap
+        self.offer(self._session.prediction, "" if heatmap is None else heatmap.slide_name)
+        self.set_filling(self._session.is_filling)
 
 
 def _filters() -> dict[str, Format]:

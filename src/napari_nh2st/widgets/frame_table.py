@@ -35,8 +35,6 @@ class FrameView(QTableView):
     ----------
     model
         The rows.
-    parent
-        Parent widget.
 
     Attributes
     ----------
@@ -51,8 +49,8 @@ class FrameView(QTableView):
     gene_entered = Signal(str)
     gene_chosen = Signal(str)
 
-    def __init__(self, model: FrameModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, model: FrameModel) -> None:
+        super().__init__()
         self.frame = model
         self.filter = FrameFilter(model, self)
         self._quiet = False
@@ -191,8 +189,6 @@ class FrameTable(QWidget):
         Labels of the columns, by their name.
     model
         Another model than a plain :class:`FrameModel` of these heads.
-    parent
-        Parent widget.
 
     Attributes
     ----------
@@ -212,9 +208,8 @@ class FrameTable(QWidget):
         name: str,
         heads: Mapping[str, ColumnHead] | None = None,
         model: FrameModel | None = None,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.name = name
         self.model = model or FrameModel(heads)
         self.view = FrameView(self.model)

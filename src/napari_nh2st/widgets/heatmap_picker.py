@@ -1,6 +1,6 @@
 """Picker of the heatmap that the docks are about."""
 
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
@@ -19,10 +19,8 @@ class HeatmapPicker(QComboBox):
         Connections of the dock.
     """
 
-    def __init__(
-        self, session: Session, connections: Connections, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, connections: Connections) -> None:
+        super().__init__()
         self._session = session
         self.setToolTip("Heatmap to work on; selecting its layer chooses it too")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -4,7 +4,7 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
@@ -30,10 +30,8 @@ class ImagePicker(QComboBox):
         The picked slide.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, slide: SlideChoice, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel, slide: SlideChoice) -> None:
+        super().__init__()
         self._viewer = viewer
         self._slide = slide
         # As wide as the dock, not as the longest of the file's names.

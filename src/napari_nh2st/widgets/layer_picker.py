@@ -6,7 +6,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Layer
 from psygnal import Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
 from napari_nh2st.session.connections import Connections
@@ -47,9 +47,8 @@ class LayerPicker(QComboBox):
         *,
         first: Mapping[str, object] | None = None,
         follow_selection: bool = False,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.viewer = viewer
         self._accepts = accepts
         self._first = dict(first or {})

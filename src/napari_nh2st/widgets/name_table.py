@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QTableWidget, QTableWidgetItem
 from superqt.utils import signals_blocked
 
 from napari_nh2st.shown_text import for_qt
@@ -21,8 +21,6 @@ class NameTable(QTableWidget):
         Label of each column and what it means.
     rows_seen
         So many rows are seen at once.
-    parent
-        Of the widget.
 
     Attributes
     ----------
@@ -32,10 +30,8 @@ class NameTable(QTableWidget):
 
     renamed = Signal(int, str)
 
-    def __init__(
-        self, heads: Mapping[str, str], rows_seen: int, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(0, len(heads), parent)
+    def __init__(self, heads: Mapping[str, str], rows_seen: int) -> None:
+        super().__init__(0, len(heads))
         self._rows_seen = rows_seen
         for column, (label, meaning) in enumerate(heads.items()):
             head = QTableWidgetItem(label)

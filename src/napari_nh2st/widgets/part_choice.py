@@ -28,8 +28,8 @@ class PartChoice(QWidget):
 
     chosen = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.lists: dict[SpotOption, QComboBox] = {}
         self._choice = SpotChoice()
         self._form = QFormLayout(self)

@@ -13,8 +13,6 @@ class RunControls(QWidget):
     ----------
     run, cancel
         Texts of the buttons.
-    parent
-        Parent widget.
 
     Attributes
     ----------
@@ -26,10 +24,8 @@ class RunControls(QWidget):
         Status in words; can be selected to be copied.
     """
 
-    def __init__(
-        self, run: str = "Run", cancel: str = "Cancel", parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, run: str = "Run", cancel: str = "Cancel") -> None:
+        super().__init__()
         self.run = QPushButton(run)
         self.cancel = QPushButton(cancel)
         self.bar = QProgressBar()

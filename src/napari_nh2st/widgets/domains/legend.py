@@ -6,7 +6,7 @@ import pandas as pd
 from psygnal import Signal
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, badge_list, is_reliable
@@ -27,11 +27,6 @@ _DOT_PX, _MOST_DOTS = 9, 3
 class DomainLegend(NameTable):
     """One row a domain: colour and name, tiles, share, top markers.
 
-    Parameters
-    ----------
-    parent
-        Parent widget.
-
     Attributes
     ----------
     reliable_from
@@ -42,8 +37,8 @@ class DomainLegend(NameTable):
 
     picked = Signal(int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(_HEADS, _ROWS_SEEN, parent)
+    def __init__(self) -> None:
+        super().__init__(_HEADS, _ROWS_SEEN)
         self.reliable_from = THRESHOLD
         self.setToolTip("Double-click a name to change it; click a row for its marker genes")
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

@@ -46,8 +46,6 @@ class DomainsPanel(QWidget):
         Its current prediction is grouped.
     connections
         Connections of the dock.
-    parent
-        Parent widget.
 
     Attributes
     ----------
@@ -63,10 +61,8 @@ class DomainsPanel(QWidget):
         Draw them again; take back the last search.
     """
 
-    def __init__(
-        self, session: Session, connections: Connections, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, connections: Connections) -> None:
+        super().__init__()
         self.session = session
         self._finding = Background(self)
         self._finding.busy_changed.connect(self._on_busy)
@@ -215,8 +211,7 @@ class DomainsPanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setRange(0, 0)
         self.bar.setToolTip("Finding domains")
-        self.notice = CautionLabel()
-        self.notice.setToolTip("What to mind about these domains")
+        self.notice = CautionLabel(tip="What to mind about these domains")
         self.notice.hide()
         self.legend = DomainLegend()
         self.legend.picked.connect(self._on_domain_picked)

@@ -21,8 +21,8 @@ class DomainSettingsForm(SettingsForm):
         Controls by what they are about.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         reliable = _LeastReliability()
         self.add_rows(
             DomainSettings,

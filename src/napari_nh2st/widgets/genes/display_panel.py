@@ -5,7 +5,7 @@ from typing import Any
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 from superqt import QDoubleSlider
 
 from napari_nh2st.options import settings_of
@@ -28,12 +28,9 @@ class DisplayPanel(SettingsForm):
         Connections of the dock.
     """
 
-    def __init__(
-        self, display: Display, connections: Connections, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, display: Display, connections: Connections) -> None:
+        super().__init__()
         self._display = display
-        self._showing = False
         self.limits = ChoiceBox({False: "per gene", True: "shared between layers"})
         self.surface = ChoiceBox({False: "grid", True: "smoothed"})
         self.opacity, self.colormap = _OpacitySlider(), _ColormapBox()
@@ -74,15 +71,11 @@ class DisplayPanel(SettingsForm):
 
     def show_settings(self, settings: DisplaySettings) -> None:
         """Set the controls."""
-        self._showing = True
-        try:
+        with self.changed.blocked():
             self.show_values(settings)
-        finally:
-            self._showing = False
 
     def _apply(self) -> None:
-        if not self._showing:
-            self._display.apply(self.settings())
+        self._display.apply(self.settings())
 
 
 class _OpacitySlider(QDoubleSlider):

@@ -42,14 +42,8 @@ class PinsPanel(QWidget):
         Connections of the dock.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        table: GeneTable,
-        connections: Connections,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, table: GeneTable, connections: Connections) -> None:
+        super().__init__()
         self._session = session
         self._pins = session.pins
         self._table = table

@@ -36,8 +36,8 @@ class SignaturePanel(QWidget):
         Knows the prediction and shows the layer.
     """
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
         self._session = session
         self._threshold = THRESHOLD
         self._sets: dict[str, tuple[str, ...]] = {}

@@ -23,6 +23,7 @@ from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.remembered import ONLY_RELIABLE, RELIABLE_FROM
 from napari_nh2st.widgets.background import Background
+from napari_nh2st.widgets.export_button import PredictionExport
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
@@ -31,7 +32,6 @@ from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_info
-from napari_nh2st.widgets.prediction_export import PredictionExport
 from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
@@ -56,10 +56,8 @@ class GenesTab(QScrollArea):
         :func:`~napari_nh2st.analysis.gene_statistics`; None until computed.
     """
 
-    def __init__(
-        self, session: Session, connections: Connections, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, connections: Connections) -> None:
+        super().__init__()
         self.session = session
         self.statistics: pd.DataFrame | None = None
         self._computing = Background(self, throttle_ms=_MS_BETWEEN_STATISTICS)
@@ -85,16 +83,6 @@ class GenesTab(QScrollArea):
         self._lay_out()
         self._connect(connections)
         self._on_threshold()
-
-    # --- stepping ---
-
-    def next_gene(self) -> None:
-        """Show the gene below in the table."""
-        self.table.step(1)
-
-    def previous_gene(self) -> None:
-        """Show the gene above in the table."""
-        self.table.step(-1)
 
     # --- what the viewer does ---
 
@@ -220,8 +208,7 @@ class GenesTab(QScrollArea):
         self.only_reliable.toggled.connect(self._on_only_reliable)
 
     def _lay_out(self) -> None:
-        self.count = PlainLabel()
-        self.count.setToolTip("Genes in the table")
+        self.count = PlainLabel(tip="Genes in the table")
         reliable = QHBoxLayout()
         reliable.addWidget(PlainLabel("reliable from"))
         reliable.addWidget(self.threshold)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
 from napari_nh2st.prediction.reliability import is_reliable, reliability_number
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
@@ -53,8 +53,8 @@ class GeneTable(FrameView):
         The genes, in the order that they were given.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(GeneTableModel(_HEADS, "reliability"), parent)
+    def __init__(self) -> None:
+        super().__init__(GeneTableModel(_HEADS, "reliability"))
         self.frame.setParent(self)
         self.genes: tuple[str, ...] = ()
         self._given = pd.DataFrame(columns=_COLUMNS)

@@ -107,11 +107,11 @@ class GenesWidget(Dock):
 
     def next_gene(self) -> None:
         """Show the gene below in the table."""
-        self.genes.next_gene()
+        self.genes.table.step(1)
 
     def previous_gene(self) -> None:
         """Show the gene above in the table."""
-        self.genes.previous_gene()
+        self.genes.table.step(-1)
 
     def _bind(self, title: str, method: Callable[[], None], *keys: str) -> None:
         """Keys that work wherever the focus is in the dock, but for text that is typed."""

@@ -12,10 +12,10 @@ from napari_nh2st.prediction.values import genes_by_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.dock import open_dock
+from napari_nh2st.widgets.export_button import PredictionExport
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import CautionLabel
 from napari_nh2st.widgets.notifications import show_warning
-from napari_nh2st.widgets.prediction_export import PredictionExport
 
 _NOT_KNOWN = "reliability not known"
 

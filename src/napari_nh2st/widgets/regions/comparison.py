@@ -72,11 +72,6 @@ class _Compared:
 class RegionComparison(QWidget):
     """Two regions to choose, and a table of genes once they were compared.
 
-    Parameters
-    ----------
-    parent
-        Parent widget.
-
     Attributes
     ----------
     first, second, compare
@@ -93,8 +88,8 @@ class RegionComparison(QWidget):
 
     failed = Signal(Exception)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._prediction: AnnData | None = None
         self._polygons: Polygons = {}
         self._comparing = Background(self)
@@ -106,13 +101,10 @@ class RegionComparison(QWidget):
         self.compare = QPushButton("Compare")
         self.compare.setToolTip("Genes that differ most between the two regions")
         self.compare.clicked.connect(self.start)
-        self.sentence = PlainLabel()
-        self.sentence.setWordWrap(True)
-        self.sentence.setToolTip("The regions that the table compares")
+        self.sentence = PlainLabel(wrap=True, tip="The regions that the table compares")
         self.table = FrameTable("comparison", _HEADS)
         self.table.view.setMinimumHeight(_TABLE_HEIGHT)
-        self.warning = CautionLabel(NOT_INDEPENDENT)
-        self.warning.setToolTip("How to read p and q")
+        self.warning = CautionLabel(NOT_INDEPENDENT, tip="How to read p and q")
         for widget in (self.sentence, self.table, self.warning):
             widget.hide()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)

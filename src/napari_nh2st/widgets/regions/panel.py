@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QPushButton,
+    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -39,9 +40,9 @@ from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.layer_picker import LayerPicker
+from napari_nh2st.widgets.name_table import NameTable, fixed_item
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.regions.comparison import Polygons, RegionComparison, offer
-from napari_nh2st.widgets.regions.region_list import RegionList
 from napari_nh2st.widgets.scrolled import scroll_within
 
 ALL_REGIONS = "all regions"
@@ -55,6 +56,8 @@ _HEADS = {
     "median": ColumnHead("median", "Median over the region's tiles"),
     "n_tiles": ColumnHead("tiles", "Predicted tiles of the region"),
 }
+_REGION_HEADS = {"Region": "Name of the region", "Tiles": "Predicted tiles whose center lies in it"}
+_REGIONS_SEEN = 5
 
 
 class RegionsPanel(QWidget):
@@ -66,8 +69,6 @@ class RegionsPanel(QWidget):
         Its current prediction is measured.
     connections
         Connections of the dock.
-    parent
-        Parent widget.
 
     Attributes
     ----------
@@ -86,10 +87,8 @@ class RegionsPanel(QWidget):
         The regions that were measured last.
     """
 
-    def __init__(
-        self, session: Session, connections: Connections, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, connections: Connections) -> None:
+        super().__init__()
         self.session = session
         self._connections = connections
         self.polygons: Polygons = {}
@@ -168,7 +167,9 @@ class RegionsPanel(QWidget):
         counts = dict.fromkeys(polygons, 0)
         if len(statistics):
             counts |= statistics.groupby("region", sort=False)["n_tiles"].first().to_dict()
-        self.region_list.show_regions({name: int(count) for name, count in counts.items()})
+        self.region_list.show_rows(
+            [(QTableWidgetItem(name), fixed_item(f"{count:,}")) for name, count in counts.items()]
+        )
         offer(self.filter, [ALL_REGIONS, *polygons])
         self.comparison.show_regions(self.session.prediction, polygons)
         sentences = region_notices(self._layer, counts)
@@ -214,10 +215,8 @@ class RegionsPanel(QWidget):
         self.new_layer = QPushButton("New region layer")
         self.new_layer.setToolTip("Add a Shapes layer and draw polygons: a click for each corner")
         self.new_layer.clicked.connect(self.add_layer)
-        self.notice = PlainLabel()
-        self.notice.setWordWrap(True)
-        self.notice.setToolTip("What to mind about these regions")
-        self.region_list = RegionList()
+        self.notice = PlainLabel(wrap=True, tip="What to mind about these regions")
+        self.region_list = NameTable(_REGION_HEADS, _REGIONS_SEEN)
         self.region_list.renamed.connect(self._on_renamed)
         self.filter = QComboBox()
         self.filter.addItem(ALL_REGIONS)

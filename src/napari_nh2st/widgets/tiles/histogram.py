@@ -15,11 +15,6 @@ _MARKER = QColor(CAUTION_COLOR)
 class Histogram(QWidget):
     """Bars in the colour of the text; a line and its value where the marked one lies.
 
-    Parameters
-    ----------
-    parent
-        Parent widget.
-
     Attributes
     ----------
     counts, edges
@@ -28,8 +23,8 @@ class Histogram(QWidget):
         Where the line is; None for no line.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
         self.edges: NDArray[np.float64] = np.zeros(0)
         self.marked: float | None = None

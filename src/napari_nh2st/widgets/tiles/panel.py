@@ -62,8 +62,6 @@ class TilePanel(QWidget):
         A tile of its current prediction is picked.
     connections
         Connections of the dock.
-    parent
-        Parent widget.
 
     Attributes
     ----------
@@ -86,10 +84,8 @@ class TilePanel(QWidget):
 
     picked_tile = Signal(int)
 
-    def __init__(
-        self, session: Session, connections: Connections, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, connections: Connections) -> None:
+        super().__init__()
         self.session = session
         self.viewer = session.viewer
         self.tile: int | None = None
@@ -99,9 +95,9 @@ class TilePanel(QWidget):
         self._looking = Background(self)
         self._with_escape: list[Image] = []
 
-        self.summary = MarkupLabel(_HINT)
-        self.summary.setWordWrap(True)
-        self.summary.setToolTip("The tile: row × column in the array of tiles")
+        self.summary = MarkupLabel(
+            _HINT, wrap=True, tip="The tile: row × column in the array of tiles"
+        )
         self.clear_button = QPushButton("Clear")
         self.clear_button.setToolTip("Forget the tile and remove its frame (Escape)")
         self.clear_button.clicked.connect(self.clear)
@@ -112,12 +108,10 @@ class TilePanel(QWidget):
         self.histogram = Histogram()
         self.histogram.setToolTip("Values of the shown gene over the section; the line is the tile")
         self.pictures = TilePictures()
-        self.pictures_caption = PlainLabel()
-        self.pictures_caption.setWordWrap(True)
-        self.pictures_caption.setToolTip("What the model sees of the slide to predict one tile")
-        self.pictures_notice = PlainLabel()
-        self.pictures_notice.setWordWrap(True)
-        self.pictures_notice.setToolTip("Why there are no pictures")
+        self.pictures_caption = PlainLabel(
+            wrap=True, tip="What the model sees of the slide to predict one tile"
+        )
+        self.pictures_notice = PlainLabel(wrap=True, tip="Why there are no pictures")
         escape = self.addAction("Clear")
         assert escape is not None
         escape.setShortcut(QKeySequence(_ESCAPE))

@@ -16,19 +16,14 @@ _MARKED = "border: 2px solid #17b6c9;"
 class TilePictures(QWidget):
     """Three by three pictures, the tile itself framed in the middle.
 
-    Parameters
-    ----------
-    parent
-        Parent widget.
-
     Attributes
     ----------
     labels
         By (row, column).
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.labels: dict[tuple[int, int], PlainLabel] = {}
         grid = QGridLayout(self)
         grid.setSpacing(2)
