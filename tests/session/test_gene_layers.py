@@ -547,3 +547,11 @@ def test_a_signature_that_cannot_be_scored_is_said_once(
     assert len(errors) == 1
     assert "wrong" in errors[0]
     assert "CD47" in errors[0]
+
+
+def test_a_signature_without_a_name_of_its_own_is_called_so_once(
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
+) -> None:
+    session.signatures.show(heatmap, Signature("signature", ("KRT19",), listed=1))
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
+    assert signature_layers(viewer) == ["signature (1 of 1) · C6"]

@@ -129,7 +129,7 @@ def test_what_is_shown_is_what_comes_back(form: SettingsForm) -> None:
 
 def test_a_number_that_is_none_or_out_of_range_is_refused(form: SettingsForm) -> None:
     form.controls["coats"].setText("two")
-    with pytest.raises(InputError, match="coats is 'two': give a whole number"):
+    with pytest.raises(InputError, match="Coats is 'two': give a whole number"):
         form.values(Painting)
     form.controls["coats"].setText("10")
     with pytest.raises(InputError, match="coats is 10; it must be from 0 to 9"):

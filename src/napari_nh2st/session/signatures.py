@@ -236,4 +236,5 @@ def _scores(
 
 
 def _layer_name(signature: Signature, source: Heatmap) -> str:
-    return for_qt(f"signature {signature.title} · {source.slide_name}")
+    kind = "" if signature.name.casefold().startswith("signature") else "signature "
+    return for_qt(f"{kind}{signature.title} · {source.slide_name}")

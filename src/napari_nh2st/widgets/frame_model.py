@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
+from qtpy.QtGui import QColor
 
 from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, reliability_reason
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.widgets.icons import GREYED, dot_icon
+from napari_nh2st.widgets.icons import dot_icon
 
 _UNKNOWN = "–"
 _DIGITS = 3
@@ -64,6 +65,8 @@ class FrameModel(QAbstractTableModel):
     ----------
     table
         The rows, in the order shown.
+    greyed
+        Color of what is predicted badly; the view sets it by the theme.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class FrameModel(QAbstractTableModel):
         super().__init__(parent)
         self.heads = {"reliability": RELIABILITY_HEAD, **(heads or {})}
         self.badge = badge
+        self.greyed = QColor()
         self.table = pd.DataFrame()
         self._given = self.table
         self._places: NDArray[np.intp] = np.empty(0, np.intp)
@@ -172,6 +176,8 @@ class FrameModel(QAbstractTableModel):
             return head.label
         if role == Qt.ItemDataRole.ToolTipRole:
             return head.meaning or None
+        if role == Qt.ItemDataRole.InitialSortOrderRole and self._highest_first(section):
+            return Qt.SortOrder.DescendingOrder
         return None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
@@ -187,7 +193,7 @@ class FrameModel(QAbstractTableModel):
                 if reliability is not None:
                     return dot_icon(badge_color(reliability, self.reliable_from))
             case Qt.ItemDataRole.ForegroundRole if self.is_greyed(row):
-                return GREYED
+                return self.greyed
             case Qt.ItemDataRole.ToolTipRole:
                 reliability = self.reliability(row)
                 if reliability is not None and "gene" in self.table:
@@ -195,6 +201,11 @@ class FrameModel(QAbstractTableModel):
                     reason = reliability_reason(reliability, self.reliable_from)
                     return for_qt(f"{gene}: {reason}")
         return None
+
+    def _highest_first(self, column: int) -> bool:
+        """Whether the first click on a column's label is for its highest numbers."""
+        values = self.table.iloc[:, column]
+        return pd.api.types.is_float_dtype(values) and values.name not in ("p", "q")
 
     def _take(self, table: pd.DataFrame) -> None:
         self._given = table.reset_index(drop=True)

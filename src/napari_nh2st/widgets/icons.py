@@ -5,8 +5,6 @@ from functools import cache
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 
-GREYED = QColor("#8c8c8c")
-
 
 @cache
 def dot_icon(color: str, side: int = 24) -> QIcon:

@@ -1,10 +1,11 @@
 """Labels that do not guess from a text whether it is markup, as Qt's own do."""
 
+from typing import Any
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
-CAUTION_COLOR = "#d98c2b"
-"""A mid tone that reads on both of napari's themes."""
+from napari_nh2st.widgets.text_colors import caution_color, is_new_style
 
 
 class PlainLabel(QLabel):
@@ -50,4 +51,20 @@ class CautionLabel(PlainLabel):
 
     def __init__(self, text: str = "", parent: QWidget | None = None, *, tip: str = "") -> None:
         super().__init__(text, parent, wrap=True, tip=tip)
-        self.setStyleSheet(f"color: {CAUTION_COLOR}")
+        self._color_by_theme()
+
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """Take the color that reads on the theme."""
+        super().changeEvent(event)
+        if is_new_style(event):
+            self._color_by_theme()
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """Take it now that the style is known."""
+        super().showEvent(event)
+        self._color_by_theme()
+
+    def _color_by_theme(self) -> None:
+        style = f"color: {caution_color(self).name()}"
+        if style != self.styleSheet():  # which is a change of the style again
+            self.setStyleSheet(style)

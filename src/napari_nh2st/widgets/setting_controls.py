@@ -73,8 +73,8 @@ class NumberLine(QLineEdit):
             return kind(number)
         except (ValueError, OverflowError):
             what = "a whole number" if kind is int else "a number"
-            name = self._setting.name.replace("_", " ")
-            raise InputError(f"{name} is {text!r}: give {what}.") from None
+            label = self._setting.option.label
+            raise InputError(f"{label} is {text!r}: give {what}.") from None
 
     def show_value(self, value: Any) -> None:
         """Show a number."""

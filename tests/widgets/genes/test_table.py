@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 
 from gene_predictions import RELIABILITY, gene_prediction
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.prediction.reliability import badge_color, badge_text, reliability_reason
 from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
 from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
-from napari_nh2st.widgets.icons import GREYED
 
 ROLE = Qt.ItemDataRole
 
@@ -67,11 +66,11 @@ def test_the_cells_show_numbers_and_the_unknown_in_words(table: GeneTable) -> No
 
 def test_genes_below_the_threshold_are_greyed_and_say_why(table: GeneTable) -> None:
     assert cell(table, "ERBB2", GENE, ROLE.ForegroundRole) is None
-    assert cell(table, "CD74", GENE, ROLE.ForegroundRole) == GREYED
+    assert cell(table, "CD74", GENE, ROLE.ForegroundRole) == table.frame.greyed
     tooltip = cell(table, "CD74", GENE, ROLE.ToolTipRole)
     assert "CD74: held-out PCC 0.11 is below 0.20" in str(tooltip)
     table.set_threshold(0.5)
-    assert cell(table, "KRT19", GENE, ROLE.ForegroundRole) == GREYED
+    assert cell(table, "KRT19", GENE, ROLE.ForegroundRole) == table.frame.greyed
     assert "is below 0.50" in str(cell(table, "KRT19", GENE, ROLE.ToolTipRole))
     table.set_threshold(0.1)
     assert cell(table, "CD74", GENE, ROLE.ForegroundRole) is None
@@ -160,3 +159,17 @@ def test_the_badge_says_how_far_to_trust_a_gene(pcc: float, words: str) -> None:
 def test_badges_differ_between_good_poor_and_unknown() -> None:
     assert len({badge_color(pcc, 0.2) for pcc in (0.6, 0.3, 0.1, np.nan)}) == 4
     assert badge_color(0.3, 0.4) == badge_color(0.1, 0.4)
+
+
+def test_the_first_click_on_a_number_shows_the_highest_first(
+    qtbot: QtBot, table: GeneTable
+) -> None:
+    table.resize(500, 300)
+    table.show()
+    header = table.columns
+    for column in (MORAN, GENE):
+        place = header.sectionViewportPosition(column) + header.sectionSize(column) // 2
+        where = QPoint(place, header.height() // 2)
+        qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=where)
+        highest_first = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
+        assert (header.sortIndicatorSection(), highest_first) == (column, column == MORAN)

@@ -177,10 +177,10 @@ def test_the_encoder_follows_the_start_until_it_is_chosen(form: TrainSettingsFor
 @pytest.mark.parametrize(
     ("choose", "said"),
     [
-        (lambda f: f.epochs.setText("many"), "epochs is 'many': give a whole number"),
-        (lambda f: f.epochs.setText("2.5"), "epochs is '2.5': give a whole number"),
+        (lambda f: f.epochs.setText("many"), "Epochs is 'many': give a whole number"),
+        (lambda f: f.epochs.setText("2.5"), "Epochs is '2.5': give a whole number"),
         (lambda f: f.epochs.setText("0"), "epochs is 0; it must be from 1"),
-        (lambda f: f.more["learning_rate"].setText("fast"), "learning rate is 'fast': give a num"),
+        (lambda f: f.more["learning_rate"].setText("fast"), "Learning rate is 'fast': give a num"),
         (lambda f: f.more["tile_px"].setText("40"), "multiple of 32"),
         (lambda f: pick(f.panel, "given"), "No genes are given"),
         (lambda f: f.start.name.setCurrentText("no-such-model"), "no model no-such-model"),

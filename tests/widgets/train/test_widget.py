@@ -516,7 +516,7 @@ def test_resumed_curves_begin_where_the_run_began(
     ("spoil", "said"),
     [
         (lambda w: w.sections.update(lambda: w.sections.rows.set([])), "no section to train"),
-        (lambda w: w.settings.epochs.setText("x"), "epochs is 'x'"),
+        (lambda w: w.settings.epochs.setText("x"), "Epochs is 'x'"),
     ],
 )
 def test_what_is_missing_is_said_and_nothing_runs(

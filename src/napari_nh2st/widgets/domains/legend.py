@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, badge_list, is_reliable
-from napari_nh2st.widgets.icons import GREYED
 from napari_nh2st.widgets.name_table import NameTable, fixed_item
+from napari_nh2st.widgets.text_colors import greyed_color
 
 _HEADS = {
     "Domain": "Name and colour on the slide",
@@ -89,7 +89,7 @@ class DomainLegend(NameTable):
         item.setIcon(_untinted(_dots(colors)))
         item.setToolTip(badge_list(zip(genes, known, strict=True), self.reliable_from))
         if not any(is_reliable(pcc, self.reliable_from) for pcc in known):
-            item.setForeground(GREYED)
+            item.setForeground(greyed_color(self))
         return item
 
     def _on_row(self, row: int, _column: int, former_row: int, _former_column: int) -> None:

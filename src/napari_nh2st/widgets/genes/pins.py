@@ -23,8 +23,9 @@ from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.pins import COMPOSITE_COLORMAPS, Pin
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.genes.table import GeneTable
-from napari_nh2st.widgets.icons import GREYED, swatch_icon
+from napari_nh2st.widgets.icons import swatch_icon
 from napari_nh2st.widgets.notifications import show_warning
+from napari_nh2st.widgets.text_colors import greyed_color
 
 _ROWS_SHOWN = 4
 
@@ -153,7 +154,7 @@ class PinsPanel(QWidget):
         item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))
         item.setToolTip(for_qt(f"{pin.gene}: {reliability_reason(pcc, threshold)}"))
         if not is_reliable(pcc, threshold):
-            item.setForeground(GREYED)
+            item.setForeground(greyed_color(self.list))
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         return item
 
