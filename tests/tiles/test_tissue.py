@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from array_slides import ArrayLevel, array_slide
@@ -94,7 +95,8 @@ def test_blue_nuclei_are_not_ink() -> None:
     # Frozen sections: haematoxylin as blue as (118, 126, 190), where dense nuclei crowd.
     nuclei = ((Y - 150) / 40) ** 2 + ((X - 200) / 40) ** 2 < 1
     pixels = drawn(BLOB, stain=(165, 160, 205))
-    pixels[nuclei] = (100, 112, 180)
+    noise = np.random.default_rng(1).normal(0, 6, (int(nuclei.sum()), 3))
+    pixels[nuclei] = np.array([100, 112, 180]) + noise
     assert find_tissue(slide_of(pixels)).tissue[BLOB].mean() > 0.98
 
 
@@ -201,3 +203,91 @@ def test_a_faint_smear_without_texture_is_left_out() -> None:
     random = np.random.default_rng(1).normal(1, 0.09, SHAPE)[..., None]
     rough = np.where(smear[..., None], np.clip(pixels * random, 0, 250), pixels).astype(np.uint8)
     assert stained(rough, 40)[bump > 0.6].mean() > 0.9
+
+
+GREYS = [(grey, grey, grey) for grey in (0, 1, 64, 128, 200, 240, 255)]
+
+
+@pytest.mark.parametrize(
+    "colour", [*GREYS, (200, 60, 140), (90, 60, 160), (255, 250, 200)], ids=str
+)
+@pytest.mark.parametrize("glass", [WHITE, (0.95, 0.92, 0.78), (0.85, 0.9, 1.0)], ids=str)
+def test_padding_of_any_colour_is_no_tissue(
+    colour: tuple[int, int, int], glass: tuple[float, float, float]
+) -> None:
+    padding = (X > 330) | (Y > 255) | ((Y < 30) & (X < 60))
+    pixels = drawn(BLOB & ~padding, glass=glass)
+    pixels[padding] = colour
+    mask = find_tissue(slide_of(pixels)).tissue
+    assert mask[padding].mean() < 0.01
+    assert mask[BLOB & ~padding].mean() > 0.97
+    assert mask[~BLOB & ~padding].mean() < 0.02
+
+
+@pytest.mark.parametrize("colour", [(128, 128, 128), (255, 255, 255), (0, 0, 0), (230, 200, 120)])
+def test_padding_that_was_compressed_is_no_tissue(
+    colour: tuple[int, int, int], tmp_path: Path
+) -> None:
+    padding = (X > 331) | (Y > 257)
+    pixels = drawn(BLOB & ~padding, glass=(0.95, 0.93, 0.88))
+    pixels[padding] = colour
+    fine = pixels.repeat(4, 0).repeat(4, 1)
+    tifffile.imwrite(
+        tmp_path / "padded.tif", fine, tile=(256, 256), photometric="rgb", compression="jpeg"
+    )
+    with open_slide(tmp_path / "padded.tif", mpp=2.0) as slide:
+        mask = find_tissue(slide).tissue
+    assert mask.shape == SHAPE
+    assert mask[padding].mean() < 0.01
+    assert mask[BLOB & ~padding].mean() > 0.97
+    assert mask[~BLOB & ~padding].mean() < 0.02
+
+
+@pytest.mark.parametrize("glass", [(0.95, 0.92, 0.76), (0.8, 0.88, 1.0), (1.0, 0.85, 0.9)], ids=str)
+def test_glass_of_another_white_balance_is_glass(glass: tuple[float, float, float]) -> None:
+    mask = find_tissue(slide_of(drawn(BLOB, glass=glass))).tissue
+    assert mask[BLOB].mean() > 0.98
+    assert mask[~BLOB].mean() < 0.02
+    assert not find_tissue(slide_of(drawn(NOWHERE, glass=glass))).tissue.any()
+
+
+def pale(share: float, where: Where) -> NDArray[np.uint8]:
+    """The blob, with only some of the stain in a part of it."""
+    stained_part, faint = drawn(BLOB).astype(float), 244 * (drawn(BLOB) / 244.0) ** share
+    return np.clip(np.where(where[..., None], faint, stained_part), 0, 255).astype(np.uint8)
+
+
+def test_pale_tissue_beside_stained_tissue_is_found_by_its_texture() -> None:
+    part = BLOB & (X > 220)
+    mask = find_tissue(slide_of(pale(0.35, part))).tissue
+    assert mask[part].mean() > 0.95
+    assert mask[~BLOB].mean() < 0.02
+
+
+def test_fat_is_tissue_though_most_of_it_is_empty() -> None:
+    # Cells of 100 µm, which leave nothing on the slide but their faint walls.
+    fat = BLOB & (X > 200)
+    cells = (np.abs((Y % 12) - 6) < 1) | (np.abs((X % 12) - 6) < 1)
+    pixels = drawn(BLOB & ~fat).astype(float)
+    pixels[fat & cells] *= (0.92, 0.84, 0.92)
+    mask = find_tissue(slide_of(pixels.astype(np.uint8))).tissue
+    assert mask[fat].mean() > 0.88
+    assert mask[~BLOB].mean() < 0.02
+
+
+def test_grey_texture_by_itself_is_no_tissue() -> None:
+    # The ring of a bubble below the cover glass, as on legacy ST slides.
+    radius = np.hypot(Y - 40, X - 350)
+    ring = np.exp(-(((radius - 22) / 5) ** 2))
+    pixels = drawn(BLOB) * (1 - 0.5 * ring[..., None] * np.array([1.0, 1.0, 0.92]))
+    mask = find_tissue(slide_of(pixels.astype(np.uint8))).tissue
+    assert not mask[radius < 35].any()
+    assert mask[BLOB].mean() > 0.98
+
+
+@pytest.mark.parametrize("segment", [(32, 32), (64, 48), (300, 400)])
+def test_the_chunks_of_the_file_change_nothing(segment: tuple[int, int]) -> None:
+    pixels = pale(0.3, BLOB & (X > 220)).repeat(3, 0).repeat(3, 1)
+    expected = find_tissue(slide_of(pixels, mpp=8 / 3)).tissue
+    level = ArrayLevel(pixels, segment)
+    np.testing.assert_array_equal(find_tissue(array_slide(level, mpp=8 / 3)).tissue, expected)

@@ -8,6 +8,9 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_nh2st.errors import SegmentError
+from napari_nh2st.slide.coarse import CoarseLevel
+from napari_nh2st.slide.level import DAMAGED_GREY, Level
 from napari_nh2st.slide.limits import max_decoded_bytes
 from napari_nh2st.slide.slide import Slide
 
@@ -50,6 +53,50 @@ def slide_overview(slide: Slide, downsample: float) -> NDArray[np.uint8]:
     )
     small = da.coarsen(np.mean, level, {0: factor_y, 1: factor_x}, trim_excess=True)
     return _computed(small.round().astype(np.uint8), threads)
+
+
+def unreadable_parts(slide: Slide, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a picture of a slide is grey since the slide cannot be read there.
+
+    Padding may have the same grey: what has it is read once more from the file.
+
+    Parameters
+    ----------
+    slide
+        Any slide.
+    picture
+        (height, width, 3), of :func:`slide_overview`.
+
+    Returns
+    -------
+    ndarray
+        (height, width) bool.
+    """
+    grey: NDArray[np.bool_] = (picture == DAMAGED_GREY).all(-1)
+    if not grey.any():
+        return grey
+    level: Level = slide.levels[slide.best_level(slide.shape[0] / picture.shape[0])]
+    while isinstance(level, CoarseLevel):
+        level = level.finer
+    factors = np.divide(level.shape, picture.shape[:2])
+    unreadable = np.zeros_like(grey)
+    rows, columns = (
+        np.unique(((np.arange(side) + 0.5) * factor / segment).astype(int))
+        for side, factor, segment in zip(grey.shape, factors, level.segment_shape, strict=True)
+    )
+    for row in rows:
+        for column in columns:
+            top, left, height, width = level.segment_bounds(row, column)
+            low = np.floor(np.divide((top, left), factors)).astype(int)
+            high = np.ceil(np.divide((top + height, left + width), factors)).astype(int)
+            place = slice(low[0], high[0]), slice(low[1], high[1])
+            if not grey[place].any():
+                continue
+            try:
+                level.read_segment(row, column)
+            except SegmentError:
+                unreadable[place] |= grey[place]
+    return unreadable
 
 
 def _computed(array: Any, threads: int) -> NDArray[np.uint8]:

@@ -13,8 +13,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
 from napari_nh2st.slide import Slide
-from napari_nh2st.slide.level import DAMAGED_GREY
-from napari_nh2st.slide.overview import slide_overview
+from napari_nh2st.slide.overview import slide_overview, unreadable_parts
 
 Polygon = NDArray[np.floating]
 """(n, 2) corners as (y, x) in full-resolution pixels."""
@@ -31,9 +30,29 @@ _HALO_ROWS = 16
 reach."""
 
 _TEXTURE_WINDOW = 9
+"""Side in mask pixels of the squares whose spread is looked at."""
+
 _SMOOTH = 0.008
 _FAINT = 0.2
-"""Side in mask pixels, spread and mean in units of optical density: see :func:`_smear`."""
+"""Spread and mean in units of optical density: see :func:`_texture`."""
+
+_ABOVE_NOISE = 4.0
+"""Times the spread of the glass that what is no smoother than smears must have to be tissue."""
+
+_LEAST_GLASS = 0.05
+_COLOURED_GLASS, _COLOURED_STAIN = 0.7, 0.9
+"""Share of an image that has to look like glass for its colour to be taken from there; and that
+colour's darkest channel by its brightest, at least, where it is and where it is not."""
+
+_WIDEST_GAP = 13
+_REACH = 96
+"""Mask pixels between walls of texture, and mask pixels that pale tissue may lie away from tissue
+that is stained. Films of debris on glass
+have as much texture, and may touch tissue."""
+
+_LEAST_CHROMA = 0.38
+"""Range of the three optical densities by their mean, of a piece: what has less is grey. On legacy
+ST sections of two studies tissue has 0.54 to 1, shadows of marks 0.35, bubbles 0.10 to 0.16."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +115,10 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
     """Tell tissue from glass on a coarse level of a slide.
 
     A pixel is tissue where it is stained: saturation above Otsu's threshold (Otsu 1979) or
-    optical density clearly above the glass. Pen ink, by its hues and its black, and smooth faint
-    smears are left out; specks and small holes go. Beyond the slide's bounds nothing was scanned,
-    so nothing is looked for there.
+    optical density clearly above the glass; and around that, where it has tissue's texture. Pen
+    ink, by its hues and its black, smooth faint smears, what is grey, and padding of one colour are
+    left out; specks and small holes go. Beyond the slide's bounds nothing was scanned, so nothing
+    is looked for there.
 
     Parameters
     ----------
@@ -123,7 +143,7 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
     seen = image[scanned]
     tissue[scanned] = stained(seen, max(1, round(min_area_um2 / pixel_um2)))
     # What cannot be read may be tissue: keep it, so that its tiles are reported and not dropped.
-    tissue[scanned] |= (seen == DAMAGED_GREY).all(-1)
+    tissue |= unreadable_parts(slide, image)
     return TissueMask(tissue, downsample)
 
 
@@ -153,7 +173,10 @@ def _scanned_part(slide: Slide, shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
-    """Stained tissue in an RGB image, cleaned.
+    """Tissue in an RGB image of a stained section, cleaned.
+
+    First what is stained, without pen ink and smears; then what is too pale to be told by its
+    stain, such as loose stroma and fat, but has texture, is not grey and is joined to it.
 
     Parameters
     ----------
@@ -170,27 +193,68 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
     glass = _glass_colour(image)
     height = len(image)
     saturation = np.empty(image.shape[:2], np.float32)
-    density = np.empty_like(saturation)
-    foreign = np.empty(image.shape[:2], bool)
+    density, spread = np.empty_like(saturation), np.empty_like(saturation)
+    foreign, smear, flat = np.empty((3, *image.shape[:2]), bool)
     for top in range(0, height, _BAND_ROWS):
         bottom = min(top + _BAND_ROWS, height)
         first = max(top - _HALO_ROWS, 0)
-        band = image[first : bottom + _HALO_ROWS].astype(np.float32) / 255
+        band = image[first : bottom + _HALO_ROWS]
         rows = slice(top - first, bottom - first)
-        seen = np.clip(_smooth(band) / glass, 0.01, 1)
+        flat[top:bottom] = _flat(band)[rows]
+        transmitted = band.astype(np.float32) / 255
+        seen = np.clip(_smooth(transmitted) / glass, 0.01, 1)
         hue, colour, value = np.moveaxis(rgb2hsv(seen), -1, 0)
         saturation[top:bottom] = colour[rows]
         density[top:bottom] = -np.log10(seen[rows]).mean(-1)
-        foreign[top:bottom] = (_pen_ink(hue, colour, value) | _smear(band / glass))[rows]
+        mean, deviation = _texture(transmitted / glass)
+        spread[top:bottom] = deviation[rows]
+        smear[top:bottom] = ((deviation < _SMOOTH) & (mean < _FAINT))[rows]
+        foreign[top:bottom] = _pen_ink(hue, colour, value)[rows]
+    foreign |= flat
+    scanned = ~flat if not flat.all() else np.ones_like(flat)
     # Otsu halves whatever it is given: the limits keep it from halving bare glass or full tissue.
-    saturated = saturation > np.clip(_otsu(saturation), 0.04, 0.12)
-    dense = density > np.clip(_otsu(density), 0.03, 0.15)
+    saturated = saturation > np.clip(_otsu(saturation[scanned]), 0.04, 0.12)
+    dense = density > np.clip(_otsu(density[scanned]), 0.03, 0.15)
     tissue = (saturated & (density > 0.015)) | (dense & (saturation > 0.04))
-    tissue &= ~foreign
+    tissue = _without_grey(_cleaned(tissue & ~(foreign | smear), min_pixels), image, glass)
+    if not tissue.any() or tissue.all():
+        return tissue
+    bare = spread[scanned & ~tissue]
+    noise = float(np.percentile(bare, 25)) if len(bare) else 0.0
+    textured = spread > max(_SMOOTH, _ABOVE_NOISE * noise)
+    # A square that reaches over an edge has its spread, so that what is textured is smaller by half
+    # of it. First, what lies between the walls of fat cells is made up, where it is small.
+    gap = int(np.clip(math.isqrt(min_pixels), _TEXTURE_WINDOW, _WIDEST_GAP))
+    textured = ndimage.maximum_filter(textured | tissue, gap - _TEXTURE_WINDOW + 1)
+    textured = ndimage.minimum_filter(textured, gap)
+    near = ndimage.maximum_filter(tissue, 2 * _REACH + 1)
+    pale = ndimage.binary_opening(textured & near & ~foreign & ~tissue, iterations=2)
+    pale = _without_grey(pale, image, glass)
+    labels, n_pieces = ndimage.label(pale | tissue)
+    joined = np.zeros(n_pieces + 1, bool)
+    joined[labels[tissue]] = True
+    return _cleaned(joined[labels], min_pixels)
+
+
+def _cleaned(tissue: NDArray[np.bool_], min_pixels: int) -> NDArray[np.bool_]:
+    """Without lines, specks and small holes."""
     tissue = ndimage.binary_opening(tissue)
     tissue = ndimage.binary_closing(np.pad(tissue, 2), iterations=2)[2:-2, 2:-2]
     tissue = remove_small_objects(tissue, max_size=min_pixels - 1)
     return np.asarray(remove_small_holes(tissue, max_size=min_pixels - 1))
+
+
+def _without_grey(
+    tissue: NDArray[np.bool_], image: NDArray[np.uint8], glass: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Without the pieces that are grey as a whole: bubbles, dirt, rims and shadows."""
+    labels, _ = ndimage.label(tissue)
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        piece = labels[place] == number
+        density = -np.log10(np.clip(image[place][piece] / 255 / glass, 0.01, 1)).mean(0)
+        if np.ptp(density) < _LEAST_CHROMA * density.mean():
+            tissue[place][piece] = False
+    return tissue
 
 
 def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
@@ -219,32 +283,57 @@ def _smooth(band: NDArray[np.floating]) -> NDArray[np.floating]:
 def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.floating]:
     """The brightest colour that much of the image has; glass is not always white.
 
-    It is never strongly coloured: where tissue fills the image, that colour is a stain.
+    Glass is smooth, but no camera sees it all of one value: what is, is padding, and left out
+    unless there is nothing else. Where nothing is smooth, tissue fills the image, and its
+    brightest colour, being a stain, must not be taken for strongly coloured glass.
     """
     # A fifth of the pixels serves as well as all of them.
-    bands = [
-        _smooth(image[top : top + 32].astype(np.float32) / 255) for top in range(0, len(image), 160)
-    ]
-    pixels = np.concatenate([band.reshape(-1, 3) for band in bands])
-    brightest = np.percentile(pixels, 95, axis=0)
-    return np.asarray(np.maximum(brightest, max(0.5, 0.9 * brightest.max())), np.float32)
+    pixels, smooth, padding = [], [], []
+    for top in range(0, len(image), 160):
+        strip = image[top : top + 32]
+        transmitted = strip.astype(np.float32) / 255
+        pixels.append(_smooth(transmitted).reshape(-1, 3))
+        smooth.append((_texture(transmitted)[1] < _SMOOTH).ravel())
+        padding.append(_flat(strip).ravel())
+    colours, seen = np.concatenate(pixels), ~np.concatenate(padding)
+    glass = np.concatenate(smooth) & seen
+    is_glass = glass.sum() > _LEAST_GLASS * seen.sum()
+    brightest = np.percentile(colours[glass] if is_glass else colours, 95, axis=0)
+    least = (_COLOURED_GLASS if is_glass else _COLOURED_STAIN) * brightest.max()
+    return np.asarray(np.maximum(brightest, max(0.5, least)), np.float32)
 
 
 def _otsu(values: NDArray[np.floating]) -> float:
     return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
 
 
-def _smear(transmitted: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Faint and smooth: spilled eosin and shadows of marks below the glass. Tissue has texture.
+def _texture(
+    transmitted: NDArray[np.floating],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Mean and standard deviation of the optical density in the square around each pixel.
 
-    On legacy ST sections of two studies both have a local spread below 0.006, and 99 % of the
-    tissue one above 0.011.
+    What is faint and smooth is spilled eosin or the shadow of marks below the glass. On legacy ST
+    sections of two studies both have a deviation below 0.006, and 99 % of the tissue one above
+    0.011.
     """
     density = -np.log10(np.clip(transmitted, 0.01, 1)).mean(-1)
     mean = ndimage.uniform_filter(density, _TEXTURE_WINDOW)
     square = ndimage.uniform_filter(density**2, _TEXTURE_WINDOW)
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
-    return np.asarray((spread < _SMOOTH) & (mean < _FAINT))
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def _flat(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """What lies in a square of exactly one colour: padding, whatever its colour."""
+    differs = np.zeros(image.shape[:2], bool)
+    for channel in np.moveaxis(image, -1, 0):
+        down, right = channel[1:] != channel[:-1], channel[:, 1:] != channel[:, :-1]
+        differs[:-1] |= down
+        differs[1:] |= down
+        differs[:, :-1] |= right
+        differs[:, 1:] |= right
+    # Squares of pixels that are like their neighbors; with these, each of them is of one colour.
+    inside = ndimage.maximum_filter(differs, _TEXTURE_WINDOW - 2)
+    return np.asarray(~ndimage.minimum_filter(inside, _TEXTURE_WINDOW))
 
 
 def _pen_ink(
