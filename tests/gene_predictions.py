@@ -36,6 +36,7 @@ def gene_prediction(filled: bool = True) -> AnnData:
         "target": {"description": VALUE_NAME},
         "tile_px": 224,
         "mpp": MPP,
+        "pitch_um": STEP_PX * MPP,
         "layout": "square",
         "array_shape": np.array(SHAPE),
         "step_px_fullres": np.array([STEP_PX, STEP_PX]),
