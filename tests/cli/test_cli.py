@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 import napari_nh2st.demo
 import napari_nh2st.sample_data
@@ -98,6 +99,35 @@ def test_predict_writes_what_was_asked_for(
     assert f"{prediction.n_obs} tiles × 2 genes" in result.out
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_predict_takes_tissue_that_was_drawn(
+    nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    drawn = np.zeros((128, 160), np.uint8)
+    drawn[:80, :100] = 1  # of 512 × 640 px: its upper left 320 × 400
+    drawn[-2:, -6:] = 1
+    Image.fromarray(drawn).save(tmp_path / "tissue.png")
+    output = tmp_path / "out.h5ad"
+    command = ["predict", slide, "-o", output, "--model", model, "--mpp", 1, "--overwrite"]
+    command += ["--device", "cpu", "--pitch-um", 40, "--tissue"]
+    result = nh2st(*command, tmp_path / "tissue.png")
+    assert result.code == 0, result.err
+    x, y = anndata.read_h5ad(output).obsm["spatial"].T
+    assert (x.max(), y.max()) == (380, 300)
+    assert len(x) == 80
+    corners = [[0, 0], [400, 0], [400, 320], [0, 320], [0, 0]]
+    polygon = {"type": "Polygon", "coordinates": [corners]}
+    (tmp_path / "tissue.geojson").write_text(json.dumps(polygon))
+    told = json.loads(nh2st(*command, tmp_path / "tissue.geojson", "--json").out)
+    assert told["tiles"] == 80
+    assert told["tissue"]["origin"] == "given"
+    assert told["tissue"]["share_without_tile"] == 0
+    for other in ("none.png", "model"):
+        refused = nh2st(*command, tmp_path / other)
+        assert refused.code == 2
+        assert str(tmp_path / other) in refused.err
+    assert "exclude each other" in nh2st(*command, tmp_path / "tissue.png", "--all-tiles").err
 
 
 def test_predict_for_programs_prints_json_alone(

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from numpy.typing import NDArray
 
 from array_slides import ArrayLevel, array_slide, textured, write_tiff
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
+from napari_nh2st.prediction.schema import tissue_left_out
 from napari_nh2st.slide import open_slide
+from napari_nh2st.tiles import TissueMask, tissue_from_polygons
 from small_configs import PANEL
 from small_models import MeanColour, colour_model, small_model
 
@@ -204,8 +206,6 @@ def test_tissue_is_found_and_glass_left_out(mean_colour: type[MeanColour]) -> No
 
 
 def test_a_mask_made_by_hand_is_taken(mean_colour: type[MeanColour]) -> None:
-    from napari_nh2st.tiles import tissue_from_polygons
-
     slide = array_slide(ArrayLevel(np.full((600, 800, 3), 243, np.uint8)))
     square = np.array([[0.0, 0.0], [0.0, 256.0], [128.0, 256.0], [128.0, 0.0]])
     mask = tissue_from_polygons(slide, [square])
@@ -213,6 +213,26 @@ def test_a_mask_made_by_hand_is_taken(mean_colour: type[MeanColour]) -> None:
     assert prediction.obs_names.tolist() == [
         f"{row}x{column}" for row in (0, 1) for column in range(4)
     ]
+    about = prediction.uns["nh2st"]["tissue"]
+    assert about == {"origin": "given", "sha256": mask.sha256, "share_without_tile": 0}
+    assert tissue_left_out(prediction) == ""
+
+
+def test_a_prediction_says_how_much_of_the_tissue_has_no_tile(
+    mean_colour: type[MeanColour], tmp_path: Path
+) -> None:
+    slide = array_slide(ArrayLevel(np.full((600, 800, 3), 243, np.uint8)))
+    tissue = np.zeros((75, 100), bool)
+    tissue[:16, :32] = True  # 2 × 4 tiles
+    tissue[-5:-1, -5:-1] = True  # less than a quarter of one
+    mask, path = TissueMask(tissue, (8.0, 8.0)), tmp_path / "prediction.h5ad"
+    predict(slide, colour_model(), PredictSettings(device="cpu"), tissue=mask, output=path)
+    read = read_h5ad(path)
+    assert read.n_obs == 8
+    assert read.uns["nh2st"]["tissue"]["share_without_tile"] == pytest.approx(16 / 528)
+    assert tissue_left_out(read).startswith("3% of the tissue has no tile")
+    everything = predict(slide, colour_model(), PredictSettings(device="cpu", tissue_only=False))
+    assert everything.uns["nh2st"]["tissue"] == {"origin": "all tiles"}
 
 
 def test_a_slide_without_tissue_is_refused(mean_colour: type[MeanColour]) -> None:

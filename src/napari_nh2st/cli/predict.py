@@ -46,6 +46,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
             "order": None,
         },
     )
+    command.add_argument(
+        "--tissue",
+        type=Path,
+        metavar="FILE",
+        help="where the tissue is, in place of looking for it: polygons (.geojson) in "
+        "full-resolution pixels, or a picture of the whole slide (.png, .tif), black where none is",
+    )
     command.add_argument("--picture", type=Path, metavar="PNG", help="draw heatmaps as well")
     add_overwrite(command)
     add_json(command)
@@ -64,9 +71,10 @@ def run(args: argparse.Namespace) -> None:
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model import bundled_models, load_model
     from napari_nh2st.prediction.files import check_output, is_within
-    from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes
+    from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes, tissue_left_out
     from napari_nh2st.slide import open_slide
     from napari_nh2st.tiles.geojson import on_slide, read_regions
+    from napari_nh2st.tiles.tissue_files import read_tissue
 
     # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
     check_output(args.output, args.overwrite)
@@ -77,6 +85,8 @@ def run(args: argparse.Namespace) -> None:
     region = read_regions(args.region) if args.region else ()
     given = given_settings(args, PredictSettings) | {"genes": chosen_genes(args), "region": ()}
     settings = PredictSettings(**given)
+    if args.tissue is not None and not settings.tissue_only:
+        raise InputError("--tissue and --all-tiles exclude each other")
     name = args.model or next(iter(bundled_models()), None)
     if name is None:
         raise InputError(
@@ -85,6 +95,7 @@ def run(args: argparse.Namespace) -> None:
         )
     with open_slide(args.slide, mpp=args.mpp, image=args.image) as slide:
         settings = replace(settings, region=on_slide(region, slide))
+        tissue = read_tissue(args.tissue, slide) if args.tissue is not None else None
         model = load_model(name)
         report = ProgressReport(args.stop, quiet=args.json)
         from napari_nh2st.inference import predict
@@ -97,6 +108,7 @@ def run(args: argparse.Namespace) -> None:
                     settings,
                     output=args.output,
                     overwrite=args.overwrite,
+                    tissue=tissue,
                     on_event=report,
                 )
         except KeyboardInterrupt:
@@ -118,12 +130,15 @@ def run(args: argparse.Namespace) -> None:
                 "failed_tiles": failed,
                 "trained": model.config.trained,
                 **notes(prediction)["run"],
+                "tissue": notes(prediction)["tissue"],
                 "stain_distance": report.stain_distance,
                 "notices": list(report.notices),
             }
         )
         return
     show(f"{args.output}: {prediction.n_obs} tiles × {prediction.n_vars} genes")
+    if sentence := tissue_left_out(prediction):
+        show(sentence)
     if failed:
         reasons = status[status != PREDICTED]
         more = " …" if reasons.nunique() > 1 else ""

@@ -149,6 +149,7 @@ def predict_events(
     prediction = new_prediction(slide, plan.grid, model.config, plan.genes, settings.to_json())
     about = notes(prediction)
     about["run"] = placement.notes()
+    about["tissue"] = plan.tissue
     about["notices"] = np.array(plan.notices, object)
     if plan.stain_distance is not None:
         about["stain_distance"] = plan.stain_distance

@@ -17,6 +17,7 @@ from napari_nh2st.inference.steps import divisions_of
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.names import nearest_names
+from napari_nh2st.prediction.schema import TissueNotes, TissueOrigin
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import (
     TileGrid,
@@ -25,6 +26,7 @@ from napari_nh2st.tiles import (
     neighborhoods_in_phases,
     tile_grid,
 )
+from napari_nh2st.tiles.coverage import share_without_tile
 from napari_nh2st.tiles.grid import inside_region
 from napari_nh2st.tiles.mask import scanned_area
 
@@ -55,6 +57,8 @@ class Plan:
     stain_distance
         Distance of the slide's stain from what the model saw, see
         :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
+    tissue
+        Where the tissue is from, and how much of it has no tile.
     """
 
     genes: tuple[str, ...]
@@ -65,6 +69,7 @@ class Plan:
     identity: dict[str, Any]
     notices: tuple[str, ...]
     stain_distance: float | None
+    tissue: TissueNotes
 
 
 def plan_prediction(
@@ -92,14 +97,20 @@ def plan_prediction(
     genes = chosen_genes(settings.genes, config.panel)
     notices = []
     mask = tissue
+    origin: TissueOrigin = "all tiles" if tissue is None else "given"
     if mask is None and settings.tissue_only:
         if slide.brightfield:
-            mask = find_tissue(slide)
+            mask, origin = find_tissue(slide), "found"
         else:
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
     if mask is None:
         mask = scanned_area(slide)
     grid, tiles, around = _grids(slide, config, settings, mask)
+    about_tissue = TissueNotes(origin=origin)
+    if mask is not None and origin != "all tiles":
+        about_tissue["sha256"] = mask.sha256
+        if not settings.region:
+            about_tissue["share_without_tile"] = share_without_tile(grid, mask)
 
     stain = stain_fit(slide, config, mask)
     source = tile_source(slide, slide.mpp, tiles.centers, config.tile_px, config.mpp)
@@ -129,6 +140,7 @@ def plan_prediction(
             *((stain.notice,) if stain.notice else ()),
         ),
         stain.distance,
+        about_tissue,
     )
 
 

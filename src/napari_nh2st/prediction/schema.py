@@ -1,7 +1,7 @@
 """Keys of the AnnData of a prediction, and what is recorded there."""
 
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,21 @@ class RunNotes(TypedDict):
     precision: str
 
 
+TissueOrigin = Literal["found", "given", "all tiles"]
+
+
+class TissueNotes(TypedDict):
+    """The tissue that tiles were laid over.
+
+    ``sha256`` is that of its mask; ``share_without_tile`` of the tissue (0–1) has no tile, which is
+    not counted where a region was predicted alone.
+    """
+
+    origin: TissueOrigin
+    sha256: NotRequired[str]
+    share_without_tile: NotRequired[float]
+
+
 class Notes(TypedDict):
     """``uns["nh2st"]``: origin of a prediction, and results that were kept in it.
 
@@ -68,6 +83,7 @@ class Notes(TypedDict):
     settings: NotRequired[dict[str, Any]]
     notices: NotRequired[NDArray[np.object_]]
     stain_distance: NotRequired[float]
+    tissue: NotRequired[TissueNotes]
     # on a grid
     array_shape: NotRequired[NDArray[np.int64]]
     step_um: NotRequired[float]
@@ -88,6 +104,15 @@ class Notes(TypedDict):
 def notes(prediction: AnnData) -> Notes:
     """``uns["nh2st"]``; changes to it are changes to the prediction."""
     return cast(Notes, prediction.uns[MARK])
+
+
+def tissue_left_out(prediction: AnnData) -> str:
+    """How much of the tissue has no tile, in a sentence; empty where that is less than 1 %."""
+    about = notes(prediction).get("tissue")
+    share = 0.0 if about is None else float(about.get("share_without_tile", 0.0))
+    if round(100 * share) < 1:
+        return ""
+    return f"{share:.0%} of the tissue has no tile: pieces and edges that fill too little of one."
 
 
 def is_on_grid(prediction: AnnData) -> bool:

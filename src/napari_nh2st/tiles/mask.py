@@ -1,5 +1,6 @@
 """Tissue mask of a slide."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,6 +77,13 @@ class TissueMask:
         padded = np.pad(self.tissue, ((1, 0), (1, 0)))
         return np.asarray(padded.cumsum(0, dtype=np.int64).cumsum(1))
 
+    @property
+    def sha256(self) -> str:
+        """Digest of the mask and its resolution: equal masks have the same."""
+        digest = hashlib.sha256(f"{self.tissue.shape} {self.downsample}".encode())
+        digest.update(np.packbits(self.tissue).tobytes())
+        return digest.hexdigest()
+
     def fraction(
         self, top_left: NDArray[np.floating], size: tuple[float, float]
     ) -> NDArray[np.float64]:
@@ -151,11 +159,10 @@ def scanned_area(slide: Slide) -> TissueMask | None:
     """A mask of all that was scanned; None where that is the whole slide."""
     if slide.bounds is None:
         return None
-    downsample = max(1.0, max(slide.shape) / LARGEST_MASK_SIDE)
-    height, width = (max(1, round(side / downsample)) for side in slide.shape)
-    scanned = np.zeros((height, width), bool)
-    scanned[_scanned_part(slide, (height, width))] = True
-    return TissueMask(scanned, (slide.shape[0] / height, slide.shape[1] / width))
+    shape, exact = _mask_shape(slide)
+    scanned = np.zeros(shape, bool)
+    scanned[_scanned_part(slide, shape)] = True
+    return TissueMask(scanned, exact)
 
 
 def _scanned_part(slide: Slide, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -267,13 +274,50 @@ def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
     polygons
         Each (n, 2) as (y, x) in full-resolution pixels.
     """
-    downsample = max(1.0, max(slide.shape) / LARGEST_MASK_SIDE)
-    shape = tuple(max(1, round(side / downsample)) for side in slide.shape)
-    exact = (slide.shape[0] / shape[0], slide.shape[1] / shape[1])
+    shape, exact = _mask_shape(slide)
     tissue = np.zeros(shape, bool)
     for polygon in polygons:
         tissue |= polygon2mask(shape, np.asarray(polygon) / exact - 0.5)
     return TissueMask(tissue, exact)
+
+
+def tissue_from_labels(
+    slide: Slide,
+    labels: NDArray[np.generic],
+    downsample: tuple[float, float],
+    corner: tuple[float, float] = (0.0, 0.0),
+) -> TissueMask:
+    """A mask that is tissue where labels are not 0.
+
+    Parameters
+    ----------
+    slide
+        Gives the extent; beyond the labels there is no tissue.
+    labels
+        (height, width) of numbers or bool.
+    downsample
+        Full-resolution pixels per pixel of the labels, (y, x).
+    corner
+        Upper left corner of the labels, (y, x) in full-resolution pixels.
+    """
+    shape, exact = _mask_shape(slide)
+    tissue = np.zeros(shape, bool)
+    inside, source = [], []
+    for axis in (0, 1):
+        centers = (np.arange(shape[axis]) + 0.5) * exact[axis]
+        index = np.floor((centers - corner[axis]) / downsample[axis]).astype(np.intp)
+        within = (index >= 0) & (index < labels.shape[axis])
+        inside.append(np.flatnonzero(within))
+        source.append(index[within])
+    tissue[np.ix_(*inside)] = labels[np.ix_(*source)] != 0
+    return TissueMask(tissue, exact)
+
+
+def _mask_shape(slide: Slide) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Shape of a mask over a whole slide that was given by hand, and its downsample."""
+    downsample = max(1.0, max(slide.shape) / LARGEST_MASK_SIDE)
+    height, width = (max(1, round(side / downsample)) for side in slide.shape)
+    return (height, width), (slide.shape[0] / height, slide.shape[1] / width)
 
 
 def _smooth(band: NDArray[np.floating]) -> NDArray[np.floating]:

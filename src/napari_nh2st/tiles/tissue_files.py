@@ -1,0 +1,92 @@
+"""Tissue that somebody drew: polygons in GeoJSON, or a picture of the whole slide."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.slide import Slide
+from napari_nh2st.tiles.geojson import read_regions
+from napari_nh2st.tiles.mask import TissueMask, tissue_from_labels, tissue_from_polygons
+
+_POLYGONS = (".geojson", ".json")
+_TIFF = (".tif", ".tiff")
+_MOST_PIXELS = 100_000_000
+_SAME_SHAPE = 0.02
+"""Share by which height to width of a picture may differ from the slide's."""
+
+
+def read_tissue(path: Path, slide: Slide) -> TissueMask:
+    """Read a mask of tissue.
+
+    Parameters
+    ----------
+    path
+        - ``.geojson`` or ``.json``: polygons in full-resolution pixels, see
+          :func:`~napari_nh2st.tiles.geojson.read_regions`;
+        - ``.png``, ``.tif`` and alike: a picture of the whole slide, of whatever size, with 0
+          (black) where there is no tissue and anything else where there is.
+    slide
+        The slide that it was made on.
+
+    Raises
+    ------
+    InputError
+        The file is missing or cannot be read, is not of the slide's shape, or has no tissue.
+    """
+    if path.suffix.lower() in _POLYGONS:
+        mask = tissue_from_polygons(slide, list(read_regions(path, slide)))
+        if not mask.tissue.any():
+            raise InputError(f"{path}: none of its polygons lies on the slide")
+        return mask
+    labels = _picture(path)
+    if not labels.any():
+        raise InputError(f"{path} is 0 (no tissue) everywhere")
+    factors = slide.shape[0] / labels.shape[0], slide.shape[1] / labels.shape[1]
+    if abs(factors[0] / factors[1] - 1) > _SAME_SHAPE:
+        raise InputError(
+            f"{path} is {labels.shape[1]} × {labels.shape[0]} px, which is not the shape of the "
+            f"slide ({slide.shape[1]} × {slide.shape[0]}): a mask must be of the whole slide"
+        )
+    return tissue_from_labels(slide, labels, factors)
+
+
+def _picture(path: Path) -> NDArray[np.bool_]:
+    """Where a picture is not black, (height, width)."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        if path.suffix.lower() in _TIFF:
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages.first
+                _check_size(path, page.imagelength, page.imagewidth)
+                values = page.asarray()
+                alpha = page.samplesperpixel in (2, 4)
+        else:
+            with Image.open(path) as image:
+                _check_size(path, image.height, image.width)
+                alpha = image.mode in ("LA", "RGBA")
+                values = np.asarray(image)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged picture raises whatever it leads to
+        raise InputError(
+            f"{path} cannot be read as a mask: {error}. Give polygons (.geojson) or a picture "
+            "(.png, .tif)"
+        ) from None
+    if values.ndim == 3:
+        values = np.asarray((values[..., :-1] if alpha else values).any(-1))
+    if values.ndim != 2:
+        raise InputError(f"{path} has {values.ndim} dimensions; a mask has two")
+    return np.asarray(values != 0)
+
+
+def _check_size(path: Path, height: int, width: int) -> None:
+    if height * width > _MOST_PIXELS:
+        raise InputError(
+            f"{path} is {width} × {height} px; a mask needs no more than some thousand a side: "
+            "save it smaller"
+        )
