@@ -251,6 +251,13 @@ def test_glass_of_another_white_balance_is_glass(glass: tuple[float, float, floa
     assert not find_tissue(slide_of(drawn(NOWHERE, glass=glass))).tissue.any()
 
 
+def test_blurred_tissue_on_glass_of_one_colour_is_not_taken_for_the_glass() -> None:
+    pixels = np.full((*SHAPE, 3), 245, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 2, (int(BLOB.sum()), 3))
+    pixels[BLOB] = np.array([190, 90, 150]) + noise
+    assert find_tissue(slide_of(pixels)).tissue[BLOB].mean() > 0.98
+
+
 def pale(share: float, where: Where) -> NDArray[np.uint8]:
     """The blob, with only some of the stain in a part of it."""
     stained_part, faint = drawn(BLOB).astype(float), 244 * (drawn(BLOB) / 244.0) ** share

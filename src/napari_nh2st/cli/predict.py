@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> None:
     from napari_nh2st.prediction.files import check_output, is_within
     from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes, tissue_left_out
     from napari_nh2st.slide import open_slide
+    from napari_nh2st.tiles.drawn_tissue import read_tissue
     from napari_nh2st.tiles.geojson import on_slide, read_regions
-    from napari_nh2st.tiles.tissue_files import read_tissue
 
     # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
     check_output(args.output, args.overwrite)

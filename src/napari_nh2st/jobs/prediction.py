@@ -18,6 +18,7 @@ from napari_nh2st.model.config import WEIGHTS_FILE
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.prediction.schema import STATUS
 from napari_nh2st.slide import open_slide
+from napari_nh2st.tiles import TissueMask
 
 if TYPE_CHECKING:
     from napari_nh2st.model.folder import Model
@@ -81,6 +82,7 @@ def predict(
     kept: Path | None,
     most_kept_bytes: float = 4e9,
     image: int | None = None,
+    tissue: TissueMask | None = None,
 ) -> Iterator[Loading | Started | Values | Ended]:
     """Predict a slide.
 
@@ -102,6 +104,8 @@ def predict(
         Size of that folder beyond which the oldest results are deleted.
     image
         Number of the image in the slide's file.
+    tissue
+        Tissue as the user painted it; None to look for it.
     """
     from napari_nh2st.inference import Focus, predict_events
 
@@ -112,7 +116,7 @@ def predict(
         loaded = load(model)
         if inbox.stopped():
             return
-        events = predict_events(opened, loaded, settings, focus=focus, kept=kept)
+        events = predict_events(opened, loaded, settings, tissue=tissue, focus=focus, kept=kept)
         with closing(events):
             for event in events:
                 match event:

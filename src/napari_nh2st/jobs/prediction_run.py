@@ -12,6 +12,7 @@ from napari_nh2st.jobs.prediction import Ended, Loading, Values
 from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
 from napari_nh2st.prediction.schema import PREDICTED, STATUS
 from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask
 
 Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in full-resolution pixels."""
@@ -38,6 +39,8 @@ class PredictionRun(StoppableJob):
         Bytes of all that is kept, at most.
     patience_s
         As for :class:`StoppableJob`.
+    tissue
+        Tissue as the user painted it; None to look for it.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class PredictionRun(StoppableJob):
         kept: Path | None,
         most_kept_bytes: float = 4e9,
         patience_s: float | None = PATIENCE_S,
+        tissue: TissueMask | None = None,
     ) -> None:
         super().__init__(
             jobs.job(
@@ -62,6 +66,7 @@ class PredictionRun(StoppableJob):
                 look_at=look_at,
                 kept=kept,
                 most_kept_bytes=most_kept_bytes,
+                tissue=tissue,
             ),
             patience_s,
         )

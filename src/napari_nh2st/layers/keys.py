@@ -101,6 +101,9 @@ SLIDE_BELOW_KEY = "nh2st_slide_below"
 NAMED_REGIONS_KEY = "nh2st_named_regions"
 """Marks a Shapes layer whose regions have names."""
 
+TISSUE_KEY = "nh2st_tissue"
+"""Marks a Labels layer whose painted pixels are the tissue of its slide."""
+
 MARKER_KEY = "nh2st_marker"
 """Marks the frame around the picked tile."""
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2hsv
-from skimage.draw import polygon2mask
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
@@ -41,9 +40,10 @@ _ABOVE_NOISE = 4.0
 """Times the spread of the glass that what is no smoother than smears must have to be tissue."""
 
 _LEAST_GLASS = 0.05
-_COLOURED_GLASS, _COLOURED_STAIN = 0.7, 0.9
-"""Share of an image that has to look like glass for its colour to be taken from there; and that
-colour's darkest channel by its brightest, at least, where it is and where it is not."""
+_COLOURED_GLASS, _COLOURED_STAIN = (0.7, 0.84, 0.7), 0.9
+"""Share of an image that has to be as smooth as glass for its colour to be taken from there; what
+its channels are of the brightest, at least (stains absorb green most); and what they are where
+nothing is smooth."""
 
 _WIDEST_GAP = 13
 _REACH = 96
@@ -159,7 +159,7 @@ def scanned_area(slide: Slide) -> TissueMask | None:
     """A mask of all that was scanned; None where that is the whole slide."""
     if slide.bounds is None:
         return None
-    shape, exact = _mask_shape(slide)
+    shape, exact = mask_shape(slide)
     scanned = np.zeros(shape, bool)
     scanned[_scanned_part(slide, shape)] = True
     return TissueMask(scanned, exact)
@@ -264,56 +264,7 @@ def _without_grey(
     return tissue
 
 
-def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
-    """A mask that is tissue inside any of some polygons.
-
-    Parameters
-    ----------
-    slide
-        Gives the extent.
-    polygons
-        Each (n, 2) as (y, x) in full-resolution pixels.
-    """
-    shape, exact = _mask_shape(slide)
-    tissue = np.zeros(shape, bool)
-    for polygon in polygons:
-        tissue |= polygon2mask(shape, np.asarray(polygon) / exact - 0.5)
-    return TissueMask(tissue, exact)
-
-
-def tissue_from_labels(
-    slide: Slide,
-    labels: NDArray[np.generic],
-    downsample: tuple[float, float],
-    corner: tuple[float, float] = (0.0, 0.0),
-) -> TissueMask:
-    """A mask that is tissue where labels are not 0.
-
-    Parameters
-    ----------
-    slide
-        Gives the extent; beyond the labels there is no tissue.
-    labels
-        (height, width) of numbers or bool.
-    downsample
-        Full-resolution pixels per pixel of the labels, (y, x).
-    corner
-        Upper left corner of the labels, (y, x) in full-resolution pixels.
-    """
-    shape, exact = _mask_shape(slide)
-    tissue = np.zeros(shape, bool)
-    inside, source = [], []
-    for axis in (0, 1):
-        centers = (np.arange(shape[axis]) + 0.5) * exact[axis]
-        index = np.floor((centers - corner[axis]) / downsample[axis]).astype(np.intp)
-        within = (index >= 0) & (index < labels.shape[axis])
-        inside.append(np.flatnonzero(within))
-        source.append(index[within])
-    tissue[np.ix_(*inside)] = labels[np.ix_(*source)] != 0
-    return TissueMask(tissue, exact)
-
-
-def _mask_shape(slide: Slide) -> tuple[tuple[int, int], tuple[float, float]]:
+def mask_shape(slide: Slide) -> tuple[tuple[int, int], tuple[float, float]]:
     """Shape of a mask over a whole slide that was given by hand, and its downsample."""
     downsample = max(1.0, max(slide.shape) / LARGEST_MASK_SIDE)
     height, width = (max(1, round(side / downsample)) for side in slide.shape)
@@ -341,10 +292,14 @@ def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.floating]:
         padding.append(_flat(strip).ravel())
     colours, seen = np.concatenate(pixels), ~np.concatenate(padding)
     glass = np.concatenate(smooth) & seen
-    is_glass = glass.sum() > _LEAST_GLASS * seen.sum()
-    brightest = np.percentile(colours[glass] if is_glass else colours, 95, axis=0)
-    least = (_COLOURED_GLASS if is_glass else _COLOURED_STAIN) * brightest.max()
-    return np.asarray(np.maximum(brightest, max(0.5, least)), np.float32)
+    if glass.sum() > _LEAST_GLASS * seen.sum():
+        brightest = np.percentile(colours[glass], 95, axis=0)
+        if (brightest >= brightest.max() * np.array(_COLOURED_GLASS)).all():  # else blurred tissue
+            return np.asarray(np.maximum(brightest, 0.5), np.float32)
+    brightest = np.percentile(colours, 95, axis=0)
+    return np.asarray(
+        np.maximum(brightest, max(0.5, _COLOURED_STAIN * brightest.max())), np.float32
+    )
 
 
 def _otsu(values: NDArray[np.floating]) -> float:

@@ -83,7 +83,10 @@ def test_every_control_reaches_the_settings(
 ) -> None:
     arrived: list[Any] = []
 
-    def remember(slide: Any, model: Any, settings: Any, focus: Any, kept: Any) -> Iterator[Any]:
+    def remember(
+        slide: Any, model: Any, settings: Any, tissue: Any, focus: Any, kept: Any
+    ) -> Iterator[Any]:
+        assert tissue is None
         arrived.extend([slide, model, settings, focus.read()[0], kept])
         yield from ()
 

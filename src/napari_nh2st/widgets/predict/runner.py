@@ -23,8 +23,10 @@ from napari_nh2st.jobs.stoppable import Jobs
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
 from napari_nh2st.layers.view_on_slide import view_on_slide
+from napari_nh2st.prediction.schema import tissue_left_out
 from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask
 from napari_nh2st.widgets.child_jobs import JobThread
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.notifications import show_error, show_warning
@@ -35,13 +37,17 @@ _MS_BETWEEN_LOOKS = 300
 
 
 class Choice(NamedTuple):
-    """Slide, model and settings of a run: one that was stopped is continued by an equal one."""
+    """Slide, model and settings of a run: one that was stopped is continued by an equal one.
+
+    ``tissue`` is the digest of a mask that was painted; None where it is looked for.
+    """
 
     path: Path
     image: int
     mpp: tuple[float, float] | None
     model: str
     settings: PredictSettings
+    tissue: str | None = None
 
 
 class PredictionRunner(QObject):
@@ -108,6 +114,7 @@ class PredictionRunner(QObject):
         choice: Choice,
         keep_bytes: float | None,
         foreseen: list[str],
+        tissue: TissueMask | None = None,
     ) -> None:
         """Predict.
 
@@ -123,6 +130,8 @@ class PredictionRunner(QObject):
             Most that is kept of all results; None keeps none.
         foreseen
             Notices that the user has read already.
+        tissue
+            As the user painted it; None to look for it.
         """
         self.slide_layer, self._filled = layer, None
         self._choice, self._foreseen = choice, foreseen
@@ -134,7 +143,8 @@ class PredictionRunner(QObject):
             choice.settings,
             self._view_box(),
             cache_folder("predictions") if self._keeps else None,
-            *(() if keep_bytes is None else (keep_bytes,)),
+            **({} if keep_bytes is None else {"most_kept_bytes": keep_bytes}),
+            tissue=tissue,
         )
         self._controls.show_running(True)
         self._controls.status.setText("Starting …")
@@ -183,8 +193,10 @@ class PredictionRunner(QObject):
                     self._filled.layer.metadata.pop(STOPPED_KEY, None)
                 self._controls.bar.setValue(self._controls.bar.maximum())
                 failed = f", {event.n_failed} could not be read" if event.n_failed else ""
+                without = tissue_left_out(event.prediction)
                 self._controls.status.setText(
                     f"{event.prediction.n_obs:,} tiles in {duration(event.seconds)}{failed}"
+                    + (f". {without}" if without else "")
                 )
                 if event.n_failed:
                     show_warning(f"{event.n_failed} tiles could not be read and have no value.")

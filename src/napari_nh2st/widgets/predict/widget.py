@@ -22,6 +22,7 @@ from napari_nh2st.layers.keys import STOPPED_KEY, id_of
 from napari_nh2st.layers.regions import EDGE, add_region_layer
 from napari_nh2st.layers.scale_preview import ScalePreview
 from napari_nh2st.session import Session
+from napari_nh2st.tiles import TissueMask
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.folded import Folded
@@ -34,6 +35,7 @@ from napari_nh2st.widgets.predict.result import PredictionResult
 from napari_nh2st.widgets.predict.runner import Choice, PredictionRunner
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from napari_nh2st.widgets.predict.slide_facts import SlideFacts
+from napari_nh2st.widgets.predict.tissue import TissueButton
 from napari_nh2st.widgets.remembered_controls import RememberedControls
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -56,8 +58,8 @@ class PredictWidget(Dock):
 
     Attributes
     ----------
-    slide, image, facts
-        The slide, its image where its file has several, and what is known of it.
+    slide, image, facts, tissue
+        The slide, its image where its file has several, what is known of it, and its tissue.
     model, region, settings
         Model, region and settings of the next run.
     run, cancel, bar, status
@@ -73,6 +75,7 @@ class PredictWidget(Dock):
         self.undo_mpp = UndoMppButton(self.slide)
         self.usual_mpp = UsualMppButton(self.slide)
         self.facts = SlideFacts()
+        self.tissue = TissueButton(napari_viewer, self.connections, self.slide)
         self.model = ModelPicker()
         self.region = RegionPicker(napari_viewer, self.connections)
         self.new_region = QPushButton("New region")
@@ -145,7 +148,8 @@ class PredictWidget(Dock):
         try:
             slide, layer = self.slide.chosen(), self.slide.layer
             assert layer is not None
-            choice = self._choice(self.model.value())
+            tissue = self.tissue.mended(layer, slide)
+            choice = self._choice(self.model.value(), tissue)
         except InputError as error:
             show_error(str(error))
             self.status.setText(str(error))
@@ -154,7 +158,7 @@ class PredictWidget(Dock):
         self.settings.forget.allow(False)
         keep_bytes = self.settings.keep_gb.value() * 1e9 if self.settings.keep.isChecked() else None
         self.runner.start(
-            self.process.ready(), layer, slide, choice, keep_bytes, self.facts.foreseen()
+            self.process.ready(), layer, slide, choice, keep_bytes, self.facts.foreseen(), tissue
         )
 
     def stop(self) -> None:
@@ -198,11 +202,13 @@ class PredictWidget(Dock):
         """
         return self.settings.chosen(self.region.polygons(layer))
 
-    def _choice(self, model: str) -> Choice:
+    def _choice(self, model: str, tissue: TissueMask | None) -> Choice:
         """The run that the controls stand for, with a model that can be found."""
         slide, layer = self.slide.chosen(), self.slide.layer
         assert layer is not None
-        return Choice(slide.path, slide.image, slide.mpp, model, self.chosen_settings(layer))
+        painted = None if tissue is None else tissue.sha256
+        settings = self.chosen_settings(layer)
+        return Choice(slide.path, slide.image, slide.mpp, model, settings, painted)
 
     def reset_settings(self) -> None:
         """All controls as they were at first."""
@@ -241,7 +247,10 @@ class PredictWidget(Dock):
         goes_on = False
         if heatmap is not None and not self.is_running and self.settings.keep.isChecked():
             try:
-                goes_on = self.runner.continues(heatmap, self._choice(self.model.text))
+                slide = self.slide.chosen()
+                assert layer is not None
+                choice = self._choice(self.model.text, self.tissue.mended(layer, slide))
+                goes_on = self.runner.continues(heatmap, choice)
             except InputError:  # something is still to be chosen
                 goes_on = False
         self.run.setText("Continue" if goes_on else "Run")
@@ -290,6 +299,7 @@ class PredictWidget(Dock):
         form.addRow("Slide", slide)
         form.addRow("µm/px", mpp)
         form.addRow(self.facts)
+        form.addRow("", self.tissue)
         form.addRow("Model", self.model)
         form.addRow("Where", where)
         form.addRow("", self.to_scale)

@@ -1,4 +1,4 @@
-"""Tissue that somebody drew: polygons in GeoJSON, or a picture of the whole slide."""
+"""Tissue that somebody drew: polygons, labels, or a file of either."""
 
 from pathlib import Path
 
@@ -6,11 +6,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.draw import polygon2mask
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.geojson import read_regions
-from napari_nh2st.tiles.mask import TissueMask, tissue_from_labels, tissue_from_polygons
+from napari_nh2st.tiles.mask import LARGEST_MASK_SIDE, Polygon, TissueMask, mask_shape
 
 _POLYGONS = (".geojson", ".json")
 _TIFF = (".tif", ".tiff")
@@ -52,6 +53,60 @@ def read_tissue(path: Path, slide: Slide) -> TissueMask:
             f"slide ({slide.shape[1]} × {slide.shape[0]}): a mask must be of the whole slide"
         )
     return tissue_from_labels(slide, labels, factors)
+
+
+def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
+    """A mask that is tissue inside any of some polygons.
+
+    Parameters
+    ----------
+    slide
+        Gives the extent.
+    polygons
+        Each (n, 2) as (y, x) in full-resolution pixels.
+    """
+    shape, exact = mask_shape(slide)
+    tissue = np.zeros(shape, bool)
+    for polygon in polygons:
+        tissue |= polygon2mask(shape, np.asarray(polygon) / exact - 0.5)
+    return TissueMask(tissue, exact)
+
+
+def tissue_from_labels(
+    slide: Slide,
+    labels: NDArray[np.generic],
+    downsample: tuple[float, float],
+    corner: tuple[float, float] = (0.0, 0.0),
+) -> TissueMask:
+    """A mask that is tissue where labels are not 0.
+
+    Parameters
+    ----------
+    slide
+        Gives the extent; beyond the labels there is no tissue.
+    labels
+        (height, width) of numbers or bool.
+    downsample
+        Full-resolution pixels per pixel of the labels, (y, x).
+    corner
+        Upper left corner of the labels, (y, x) in full-resolution pixels.
+    """
+    whole = np.multiply(labels.shape, downsample)
+    if max(labels.shape) <= LARGEST_MASK_SIDE and np.allclose(
+        (*whole, *corner), (*slide.shape, 0, 0)
+    ):
+        return TissueMask(labels != 0, (whole[0] / labels.shape[0], whole[1] / labels.shape[1]))
+    shape, exact = mask_shape(slide)
+    tissue = np.zeros(shape, bool)
+    inside, source = [], []
+    for axis in (0, 1):
+        centers = (np.arange(shape[axis]) + 0.5) * exact[axis]
+        index = np.floor((centers - corner[axis]) / downsample[axis]).astype(np.intp)
+        within = (index >= 0) & (index < labels.shape[axis])
+        inside.append(np.flatnonzero(within))
+        source.append(index[within])
+    tissue[np.ix_(*inside)] = labels[np.ix_(*source)] != 0
+    return TissueMask(tissue, exact)
 
 
 def _picture(path: Path) -> NDArray[np.bool_]:
