@@ -35,8 +35,8 @@ from napari_nh2st.training.checks import check_sources
 from napari_nh2st.training.defaults import start_config
 from napari_nh2st.training.events import TrainEvent, TrainFinished
 from napari_nh2st.training.loop import train_events
-from napari_nh2st.training.record import MODEL_FOLDER
-from napari_nh2st.training.result import is_trained, trained_earlier
+from napari_nh2st.training.record import MODEL_FOLDER, is_trained
+from napari_nh2st.training.result import trained_earlier
 from napari_nh2st.training.run_state import only_run_in
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import Leave, folds, set_aside

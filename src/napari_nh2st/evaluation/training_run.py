@@ -42,8 +42,9 @@ from napari_nh2st.training.record import (
     TEST_BEFORE_FOLDER,
     TEST_FOLDER,
     RunRecord,
+    is_trained,
 )
-from napari_nh2st.training.result import is_trained, trained_earlier
+from napari_nh2st.training.result import trained_earlier
 from napari_nh2st.training.run_state import only_run_in
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection

@@ -20,8 +20,7 @@ from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, 
 from napari_nh2st.training.events import Preparing
 from napari_nh2st.training.first_process import is_helper
 from napari_nh2st.training.inputs import StudyTiles
-from napari_nh2st.training.record import MODEL_FOLDER
-from napari_nh2st.training.result import is_trained
+from napari_nh2st.training.record import MODEL_FOLDER, is_trained
 from napari_nh2st.training.run_state import RunFolder, remove_checkpoints, run_identity
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.files import write_text
+from napari_nh2st.files import recover, write_text
+from napari_nh2st.model.config import CONFIG_FILE
 from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
 
@@ -119,6 +120,12 @@ def read_record(folder: Path) -> RunRecord:
 def is_unfinished(folder: Path) -> bool:
     """Whether a training in the folder was stopped or killed, and can be resumed."""
     return (folder / LAST).is_file()
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a training in the folder has ended, and its model is there."""
+    recover(folder / MODEL_FOLDER)
+    return (folder / MODEL_FOLDER / CONFIG_FILE).is_file() and not is_unfinished(folder)
 
 
 def _plain(value: Any) -> Any:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_nh2st.files import recover
-from napari_nh2st.model.config import CONFIG_FILE, PUBLISHED_TARGET, ModelConfig, read_config
+from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.network import NH2STHyperparameters
 from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.prepare import PreparedTraining
-from napari_nh2st.training.record import MODEL_FOLDER, is_unfinished
+from napari_nh2st.training.record import MODEL_FOLDER, is_trained
 from napari_nh2st.training.run_state import remove_checkpoints
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
@@ -96,12 +95,6 @@ def trained_config(
         },
         training=training,
     )
-
-
-def is_trained(folder: Path) -> bool:
-    """Whether a training in the folder has ended, and its model is there."""
-    recover(folder / MODEL_FOLDER)
-    return (folder / MODEL_FOLDER / CONFIG_FILE).is_file() and not is_unfinished(folder)
 
 
 def trained_earlier(
