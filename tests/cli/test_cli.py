@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -445,6 +446,16 @@ def test_what_nobody_foresaw_is_one_line_that_names_a_log(
         assert "Traceback (most recent call last)" in log.read_text()
         if os.name == "posix":
             assert [stat.S_IMODE(p.stat().st_mode) for p in (log, log.parent)] == [0o600, 0o700]
+
+
+def test_the_name_of_a_log_is_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NH2ST_CACHE", str(tmp_path))
+    last_of_a_second = 1_700_000_000_999_999_999
+    monkeypatch.setattr(error_log.time, "time_ns", lambda: last_of_a_second)
+    log = error_log.write_error_log(RuntimeError("fell"))
+    assert log is not None
+    moment = datetime.fromtimestamp(1_700_000_000)
+    assert log.name == f"nh2st-{moment:%Y%m%d-%H%M%S}-999999999.log"
 
 
 def test_an_error_is_one_line_also_where_no_log_can_be_written(

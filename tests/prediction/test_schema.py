@@ -23,7 +23,8 @@ from napari_nh2st.slide import open_slide
 from small_configs import PANEL, small_config
 from spot_sections import drawn_spots
 
-GRID, SPOTS = {"array_shape", "step_px_fullres", "settings"}, {"section", "donor", "run"}
+GRID = {"array_shape", "first_center_px_fullres", "step_px_fullres", "step_um", "settings"}
+SPOTS = {"section", "donor", "run"}
 
 
 def predictions(folder: Path) -> tuple[AnnData, AnnData]:

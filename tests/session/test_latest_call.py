@@ -1,6 +1,11 @@
 """Calls in a thread, of which the latest wins."""
 
+import gc
 import threading
+import time
+import weakref
+
+from psygnal import emit_queued
 
 from napari_nh2st.session.latest_call import LatestCall
 from waiting import wait_until
@@ -71,3 +76,17 @@ def test_work_that_fails_says_so_and_goes_on() -> None:
     wait_until(lambda: work.is_idle)
     assert [type(failure) for failure in failures] == [ZeroDivisionError]
     assert results == [0.25]
+
+
+def test_what_arrives_for_something_that_is_gone_is_dropped() -> None:
+    threads: list[threading.Thread] = []
+    work = LatestCall(lambda: threads.append(threading.current_thread()), seconds=0)
+    there = weakref.ref(work)
+    work.request()
+    while not threads:
+        time.sleep(0.001)
+    threads.pop().join(20)  # its end waits in psygnal's queue
+    del work
+    gc.collect()
+    assert there() is None
+    emit_queued()

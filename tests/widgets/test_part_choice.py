@@ -14,6 +14,8 @@ from array_slides import textured, write_tiff
 from compared_sections import MPP, write_model
 from local_jobs import LocalJobs
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.session import Session
+from napari_nh2st.session.connections import Connections
 from napari_nh2st.spots import Section, SpotChoice, read_sections, read_spots
 from napari_nh2st.spots.choice import NO_CHOICE, Parts, SpotOption
 from napari_nh2st.widgets import child_jobs
@@ -133,11 +135,11 @@ def test_compare_asks_which_section_and_compares_that(
     read()
     # Train takes the same section over from the layers.
     assert any(isinstance(layer, Points) for layer in viewer.layers)
-    table = SectionsTable(viewer)
+    table = SectionsTable(Session.of(viewer), Connections())
     qtbot.addWidget(table)
     table.add_from_layers()
-    assert [row.choice for row in table.rows.all] == [SpotChoice(library="B")]
-    qtbot.waitUntil(lambda: not table.checks.is_busy, timeout=30_000)
+    assert [row.choice for row in table.sections.rows.all] == [SpotChoice(library="B")]
+    qtbot.waitUntil(lambda: not table.sections.is_busy, timeout=30_000)
     widget.remove()
     assert parts.isHidden()
 
@@ -184,29 +186,33 @@ def test_train_asks_which_section_and_keeps_it_in_the_table(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(sections_module, "show_error", lambda text: pytest.fail(text))
-    table = SectionsTable(viewer)
+    connections = Connections()
+    table = SectionsTable(Session.of(viewer), connections)
+    connections.open()
+    table.destroyed.connect(connections.close)
     qtbot.addWidget(table)
     slide, expression = two
     section = Section("S", "D", slide, expression, mpp=MPP)
     other = Section("T", "D", slide, expression, mpp=MPP, library="A")
 
     def checked() -> None:
-        qtbot.waitUntil(lambda: not table.checks.is_busy, timeout=30_000)
+        qtbot.waitUntil(lambda: not table.sections.is_busy, timeout=30_000)
 
-    table.model.update(lambda: table.rows.add_sections([section, other]))
+    sections = table.sections
+    sections.update(lambda: sections.rows.add_sections([section, other]))
     checked()
     table.view.selectRow(0)
-    state = table.model.state(0)
+    state = sections.state(0)
     assert (state.level, state.short) == ("bad", "which section?")
     assert "2 sections: choose one" in table.details.text.text()
     assert names_in(table.details.parts.lists["library"]) == ["A", "B"]
     choose(table.details.parts, "library", "B")
     checked()
-    assert table.model.state(0).sentences[0].startswith("30 spots")
-    assert table.model.state(1).sentences[0].startswith("42 spots")
+    assert sections.state(0).sentences[0].startswith("30 spots")
+    assert sections.state(1).sentences[0].startswith("42 spots")
     assert table.details.parts.lists["library"].currentText() == "B"
     table.save_table(tmp_path / "sections.csv")
     assert [s.library for s in read_sections(tmp_path / "sections.csv")] == ["B", "A"]
-    table.take_back()
-    assert table.rows[0].choice == NO_CHOICE
+    sections.undo()
+    assert sections.rows[0].choice == NO_CHOICE
     checked()

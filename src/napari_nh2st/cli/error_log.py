@@ -35,8 +35,9 @@ def write_error_log(error: BaseException) -> Path | None:
         f"napari-nh2st {metadata.version('napari-nh2st')}, Python {platform.python_version()}, "
         f"{platform.platform()}\n{sys.argv!r}\n\n{''.join(traceback.format_exception(error))}"
     )
-    # In order of time, also of the names.
-    name = f"{_PREFIX}{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}{_SUFFIX}"
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds))
+    name = f"{_PREFIX}{moment}-{nanoseconds:09}{_SUFFIX}"  # in order of time
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / name

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakMethod
 
 from psygnal import Signal
 
@@ -42,7 +43,14 @@ class LatestCall:
         self._asked = threading.Event()
         self._is_running = False
         self._undelivered = 0
-        self._ended.connect(self._deliver, thread="main")
+        deliver = WeakMethod(self._deliver)
+
+        def deliver_while_there(*ended: Any) -> None:
+            if (there := deliver()) is not None:
+                there(*ended)
+
+        # psygnal's queue raises where it finds a method of something that is gone.
+        self._ended.connect(deliver_while_there, thread="main")
 
     @property
     def is_idle(self) -> bool:

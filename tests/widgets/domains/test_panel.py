@@ -298,7 +298,8 @@ def test_markers_of_other_domains_are_not_taken_for_those_of_these(
 ) -> None:
     run(qtbot, panel, 3)
     # As another tool would write its clusters.
-    shown.prediction.obs["domain"] = pd.Categorical(["a", "b"] * (shown.prediction.n_obs // 2))
+    of_another = np.resize(["a", "b"], shown.prediction.n_obs)
+    shown.prediction.obs["domain"] = pd.Categorical(of_another)
     found = NamedDomains.of(shown.prediction)
     assert found is not None
     assert found.names == ("a", "b")
