@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QColor
 
 from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, reliability_reason
 from napari_nh2st.shown_text import for_qt
+from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.icons import dot_icon
 
 _UNKNOWN = "–"
@@ -65,8 +65,6 @@ class FrameModel(QAbstractTableModel):
     ----------
     table
         The rows, in the order shown.
-    greyed
-        Color of what is predicted badly; the view sets it by the theme.
     """
 
     def __init__(
@@ -78,7 +76,6 @@ class FrameModel(QAbstractTableModel):
         super().__init__(parent)
         self.heads = {"reliability": RELIABILITY_HEAD, **(heads or {})}
         self.badge = badge
-        self.greyed = QColor()
         self.table = pd.DataFrame()
         self._given = self.table
         self._places: NDArray[np.intp] = np.empty(0, np.intp)
@@ -192,8 +189,8 @@ class FrameModel(QAbstractTableModel):
                 reliability = self.reliability(row)
                 if reliability is not None:
                     return dot_icon(badge_color(reliability, self.reliable_from))
-            case Qt.ItemDataRole.ForegroundRole if self.is_greyed(row):
-                return self.greyed
+            case text_colors.TEXT_ROLE if self.is_greyed(row):
+                return "greyed"
             case Qt.ItemDataRole.ToolTipRole:
                 reliability = self.reliability(row)
                 if reliability is not None and "gene" in self.table:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from psygnal import Signal
@@ -24,7 +23,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameFilter, FrameModel
 from napari_nh2st.widgets.notifications import show_error, show_info
-from napari_nh2st.widgets.text_colors import greyed_color, is_new_style
+from napari_nh2st.widgets.text_colors import TextDelegate
 
 _ROWS_FOR_WIDTHS = 50
 _AROUND_LABEL_PX, _ARROW_PX = 14, 16
@@ -56,7 +55,7 @@ class FrameView(QTableView):
         self.frame = model
         self.filter = FrameFilter(model, self)
         self._quiet = False
-        model.greyed = greyed_color(self)
+        self.setItemDelegate(TextDelegate(self))
         self.setModel(self.filter)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -158,17 +157,6 @@ class FrameView(QTableView):
             self.gene_chosen.emit(self._gene(index))
 
     # --- appearance ---
-
-    def changeEvent(self, event: Any) -> None:  # Qt's name
-        """Grey in a color that reads on the theme."""
-        super().changeEvent(event)
-        if is_new_style(event):
-            self.frame.greyed = greyed_color(self)
-
-    def showEvent(self, event: Any) -> None:  # Qt's name
-        """Take the color now that the style is known."""
-        super().showEvent(event)
-        self.frame.greyed = greyed_color(self)
 
     def fit_columns(self) -> None:
         """Fit columns to labels and numbers: Qt would leave room for an arrow over each."""

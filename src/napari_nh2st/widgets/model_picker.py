@@ -3,7 +3,6 @@
 import contextlib
 import html
 from pathlib import Path
-from typing import Any
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
@@ -85,7 +84,7 @@ class ModelPicker(QWidget):
         self.browse.setToolTip("Choose a model folder")
         self.card = QPushButton("Card")
         self.card.setToolTip("What the model was trained on, its panel, and how far to trust it")
-        self.note = MarkupLabel(wrap=True)
+        self.note = MarkupLabel(wrap=True, fits=True)
         line = QHBoxLayout()
         line.addWidget(self.name, 1)
         line.addWidget(self.browse)
@@ -151,15 +150,6 @@ class ModelPicker(QWidget):
         dialog.show()
         return dialog
 
-    def resizeEvent(self, event: Any) -> None:  # Qt's name
-        """Give the note the height that its lines need at this width."""
-        super().resizeEvent(event)
-        self._fit_note()
-
-    def _fit_note(self) -> None:
-        # Qt asks forms for the height at a width that their rows do not have yet.
-        self.note.setMinimumHeight(self.note.heightForWidth(max(self.note.width(), 160)))
-
     def _on_changed(self) -> None:
         self._fetching.stop()
         if is_hub_id(self.text):
@@ -176,7 +166,6 @@ class ModelPicker(QWidget):
         if line is not None and not line.hasFocus():
             line.home(False)  # a long path is shown from its beginning
         self.note.setText(note)
-        self._fit_note()
         self.card.setEnabled(self.config is not None)
         self.changed.emit(self.config)
 
@@ -217,7 +206,7 @@ def _in_words(config: ModelConfig) -> str:
     if _looks_like_mouse(config.panel):
         note += "; its gene names are written as those of the mouse"
     if not config.trained:
-        note = f"<b style='color:#d9534f'>UNTRAINED</b>: values mean nothing. {note}"
+        note = f"<b class='bad'>UNTRAINED</b>: values mean nothing. {note}"
     return note
 
 

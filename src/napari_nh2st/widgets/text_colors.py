@@ -1,29 +1,43 @@
-"""Colors of texts that are to be minded or passed over, in either theme of napari."""
+"""Colors of texts that say more than others, in either theme of napari."""
 
-from typing import Any
+from typing import Any, Literal
 
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QModelIndex, Qt
 from qtpy.QtGui import QColor, QPalette
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-_CAUTION = {"light": QColor("#7a4a00"), "dark": QColor("#e09a3e")}
-_TEXT_SHARE = 0.68
+TextKind = Literal["caution", "bad", "good", "link"]
+
+_COLORS: dict[TextKind, tuple[str, str]] = {
+    "caution": ("#6b4000", "#f0b562"),
+    "bad": ("#8c1d18", "#f8b4b0"),
+    "good": ("#145026", "#7ddc9a"),
+    "link": ("#124a78", "#9accf5"),
+}
+"""On a light and on a dark background: no color has 4.5 : 1 against both."""
+
+_TEXT_SHARE = 0.75
 """Share of the text's own color in what is greyed: at least 4.5 : 1 against the background."""
 
+TEXT_ROLE = Qt.ItemDataRole.UserRole + 1
+"""Of items in a view with a :class:`TextDelegate`: ``"greyed"``, another kind of text, or None."""
 
-def caution_color(widget: QWidget) -> QColor:
-    """Color of a caution, at least 4.5 : 1 against the window's background.
+
+def text_color(widget: QWidget, kind: TextKind) -> QColor:
+    """Color of a kind of text, at least 4.5 : 1 against the window's background.
 
     Parameters
     ----------
     widget
-        Its own palette says nothing: a label is transparent, and its text has this color.
+        Its own palette says nothing: a label is transparent, and its text may have this color.
+    kind
+        What the text is.
     """
     window = widget.window()
     assert window is not None
     window.ensurePolished()
     has_light_text = window.palette().color(QPalette.ColorRole.WindowText).lightness() > 127
-    return _CAUTION["dark" if has_light_text else "light"]
+    return QColor(_COLORS[kind][has_light_text])
 
 
 def greyed_color(widget: QWidget) -> QColor:
@@ -36,6 +50,30 @@ def greyed_color(widget: QWidget) -> QColor:
     )
     parts = zip(text.getRgb()[:3], background.getRgb()[:3], strict=True)
     return QColor(*(round(_TEXT_SHARE * a + (1 - _TEXT_SHARE) * b) for a, b in parts))
+
+
+class TextDelegate(QStyledItemDelegate):
+    """Draws items of a list or table in the color of their :data:`TEXT_ROLE` on the theme.
+
+    Parameters
+    ----------
+    view
+        List or table.
+    """
+
+    def __init__(self, view: QWidget) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def initStyleOption(  # Qt's name
+        self, option: QStyleOptionViewItem | None, index: QModelIndex
+    ) -> None:
+        """Set the color of the text."""
+        super().initStyleOption(option, index)
+        if option is not None and (kind := index.data(TEXT_ROLE)):
+            view = self._view
+            color = greyed_color(view) if kind == "greyed" else text_color(view, kind)
+            option.palette.setColor(QPalette.ColorRole.Text, color)
 
 
 def is_new_style(event: Any) -> bool:

@@ -11,6 +11,7 @@ from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.prediction.reliability import badge_color, badge_text, reliability_reason
 from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
 from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
+from napari_nh2st.widgets.text_colors import TEXT_ROLE
 
 ROLE = Qt.ItemDataRole
 
@@ -65,15 +66,15 @@ def test_the_cells_show_numbers_and_the_unknown_in_words(table: GeneTable) -> No
 
 
 def test_genes_below_the_threshold_are_greyed_and_say_why(table: GeneTable) -> None:
-    assert cell(table, "ERBB2", GENE, ROLE.ForegroundRole) is None
-    assert cell(table, "CD74", GENE, ROLE.ForegroundRole) == table.frame.greyed
+    assert cell(table, "ERBB2", GENE, TEXT_ROLE) is None
+    assert cell(table, "CD74", GENE, TEXT_ROLE) == "greyed"
     tooltip = cell(table, "CD74", GENE, ROLE.ToolTipRole)
     assert "CD74: held-out PCC 0.11 is below 0.20" in str(tooltip)
     table.set_threshold(0.5)
-    assert cell(table, "KRT19", GENE, ROLE.ForegroundRole) == table.frame.greyed
+    assert cell(table, "KRT19", GENE, TEXT_ROLE) == "greyed"
     assert "is below 0.50" in str(cell(table, "KRT19", GENE, ROLE.ToolTipRole))
     table.set_threshold(0.1)
-    assert cell(table, "CD74", GENE, ROLE.ForegroundRole) is None
+    assert cell(table, "CD74", GENE, TEXT_ROLE) is None
 
 
 def test_only_reliable_leaves_out_what_is_below_the_threshold_or_unknown(table: GeneTable) -> None:

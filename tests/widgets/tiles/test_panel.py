@@ -16,6 +16,7 @@ from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.tile_lookup import cells_around, read_tiles
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
 from napari_nh2st.layers.tile_positions import tile_at
+from napari_nh2st.widgets.text_colors import TEXT_ROLE
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from shown_predictions import PLACES, Shown, show_prediction
 from viewers import VIEWERS
@@ -111,7 +112,7 @@ def test_a_click_shows_the_tile(
     assert (reliability < 0.2).any()
     row = int(np.flatnonzero(reliability < 0.2)[0])
     name, value = (panel.genes.model.index(row, column) for column in (0, 3))
-    assert value.data(Qt.ItemDataRole.ForegroundRole) == panel.genes.model.greyed
+    assert value.data(TEXT_ROLE) == "greyed"
     assert "is below 0.20" in value.data(Qt.ItemDataRole.ToolTipRole)
     before = badge(name)
     panel.set_threshold(-0.5)

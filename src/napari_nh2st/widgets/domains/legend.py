@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, badge_list, is_reliable
 from napari_nh2st.widgets.name_table import NameTable, fixed_item
-from napari_nh2st.widgets.text_colors import greyed_color
+from napari_nh2st.widgets.text_colors import TEXT_ROLE, TextDelegate
 
 _HEADS = {
     "Domain": "Name and colour on the slide",
@@ -44,6 +44,7 @@ class DomainLegend(NameTable):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setWordWrap(False)
+        self.setItemDelegate(TextDelegate(self))
         self.setIconSize(QSize(_MOST_DOTS * (_DOT_PX + 1), _SWATCH_PX))
         self.currentCellChanged.connect(self._on_row)
 
@@ -89,7 +90,7 @@ class DomainLegend(NameTable):
         item.setIcon(_untinted(_dots(colors)))
         item.setToolTip(badge_list(zip(genes, known, strict=True), self.reliable_from))
         if not any(is_reliable(pcc, self.reliable_from) for pcc in known):
-            item.setForeground(greyed_color(self))
+            item.setData(TEXT_ROLE, "greyed")
         return item
 
     def _on_row(self, row: int, _column: int, former_row: int, _former_column: int) -> None:

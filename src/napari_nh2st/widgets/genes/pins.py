@@ -25,7 +25,7 @@ from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.icons import swatch_icon
 from napari_nh2st.widgets.notifications import show_warning
-from napari_nh2st.widgets.text_colors import greyed_color
+from napari_nh2st.widgets.text_colors import TEXT_ROLE, TextDelegate
 
 _ROWS_SHOWN = 4
 
@@ -71,6 +71,7 @@ class PinsPanel(QWidget):
             "Genes with layers of their own, with color and reliability; the box shows or hides "
             "the layer"
         )
+        self.list.setItemDelegate(TextDelegate(self.list))
         self.list.setIconSize(QSize(32, 16))
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
@@ -154,7 +155,7 @@ class PinsPanel(QWidget):
         item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))
         item.setToolTip(for_qt(f"{pin.gene}: {reliability_reason(pcc, threshold)}"))
         if not is_reliable(pcc, threshold):
-            item.setForeground(greyed_color(self.list))
+            item.setData(TEXT_ROLE, "greyed")
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         return item
 

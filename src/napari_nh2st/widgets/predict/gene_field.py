@@ -11,9 +11,6 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.names import nearest_names, parse_genes
 from napari_nh2st.widgets.labels import MarkupLabel
 
-_LINK = "#4a90d9"
-"""A mid tone that reads on both of napari's themes."""
-
 
 class GeneField(QWidget):
     """A line of gene names separated by commas, and below it what is wrong with them.
@@ -111,8 +108,7 @@ class GeneField(QWidget):
         nearest = self._nearest(name)
         if nearest is None:
             return None
-        style = f"color: {_LINK}"
-        return f'<a href="{html.escape(name)}" style="{style}">{html.escape(nearest)}</a>'
+        return f'<a href="{html.escape(name)}">{html.escape(nearest)}</a>'
 
     def _take_nearest(self, unknown: str) -> None:
         """Put the nearest name in the place of one that the panel does not have."""

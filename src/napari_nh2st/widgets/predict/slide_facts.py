@@ -13,8 +13,6 @@ from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 
 _MS_BEFORE_LOOKING = 300
-_NARROWEST = 160
-"""Pixels."""
 
 
 class SlideFacts(QWidget):
@@ -33,9 +31,11 @@ class SlideFacts(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.facts = PlainLabel(
-            wrap=True, tip="Vendor, size, where the µm/px is from, and the share of tissue"
+            wrap=True,
+            tip="Vendor, size, where the µm/px is from, and the share of tissue",
+            fits=True,
         )
-        self.notice = CautionLabel(tip="What does not fit between the slide and the model")
+        self.notice = CautionLabel(tip="What does not fit between slide and model", fits=True)
         self.notice.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -99,18 +99,6 @@ class SlideFacts(QWidget):
             if self._slide.mpp is None:
                 notices.append("Its µm/px is not recorded: give it above (▾ offers usual values).")
         self.notice.show_text("\n".join(notices))
-        self._fit()
-
-    def resizeEvent(self, event: Any) -> None:  # Qt's name
-        """Give the labels the height that their lines need at this width."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        # Qt asks forms for the height at a width that their rows do not have yet.
-        for label in (self.facts, self.notice):
-            height = label.heightForWidth(max(self.width(), _NARROWEST))
-            label.setMinimumHeight(max(height, 0))  # -1 without a text
 
 
 def _stain_of(config: ModelConfig | None) -> Any:

@@ -6,7 +6,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_nh2st.widgets.text_colors import caution_color
+from napari_nh2st.widgets.text_colors import text_color
 
 _BINS = 40
 
@@ -73,7 +73,7 @@ class Histogram(QWidget):
             return
         share = (self.marked - low) / (high - low)
         x = area.left() + area.width() * float(np.clip(share, 0, 1))
-        painter.setPen(QPen(caution_color(self), 2))
+        painter.setPen(QPen(text_color(self, "caution"), 2))
         painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
         label = f"{self.marked:.3g}"
         wide = metrics.horizontalAdvance(label)

@@ -4,7 +4,6 @@ import html
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
@@ -19,7 +18,6 @@ _HEIGHT = 72
 _MS_BEFORE_CHECK = 250
 """After the last key: half a name is not to be called unknown."""
 
-_LINK = "color: #3b8fc4"
 _WITHIN = r"[^\s,;'\"`]"
 """Pattern of a character within a name; see :func:`~napari_nh2st.analysis.parse_genes`."""
 
@@ -54,7 +52,9 @@ class GivenGenes(QWidget):
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(_HEIGHT)
         self.note = MarkupLabel(
-            wrap=True, tip="Which of these genes the sections have; click on a name to take it"
+            wrap=True,
+            tip="Which of these genes the sections have; click on a name to take it",
+            fits=True,
         )
         self.leave_out = QPushButton("Leave them out")
         self.leave_out.setToolTip("Take the names out that are not in every section")
@@ -117,7 +117,6 @@ class GivenGenes(QWidget):
         if len(unknown) > MOST_NAMED:
             lines.append(f"and {len(unknown) - MOST_NAMED} more that are not")
         self.note.setText("<br>".join(lines))
-        self._fit_note()
 
     def take_out_unknown(self) -> None:
         """Leave the names out that the sections do not have."""
@@ -125,22 +124,12 @@ class GivenGenes(QWidget):
         self.show_value([name for name in self.value() if name not in unknown])
         self.show_match()
 
-    def resizeEvent(self, event: Any) -> None:  # Qt's name
-        """Give the note the height that its lines need at this width."""
-        super().resizeEvent(event)
-        self._fit_note()
-
-    def _fit_note(self) -> None:
-        # Qt asks forms for the height at a width that their rows do not have yet.
-        height = self.note.heightForWidth(max(self.width(), 160))
-        self.note.setMinimumHeight(max(height, 0))
-
     def _with_links(self, name: str) -> str:
         text = f"<b>{html.escape(name)}</b>: "
         if without := self._measured.sections_without(name):
             return f"{text}not in {html.escape(', '.join(without))}"
         links = [
-            f'<a style="{_LINK}" href="{html.escape(f"{name} {gene}")}">{html.escape(gene)}</a>'
+            f'<a href="{html.escape(f"{name} {gene}")}">{html.escape(gene)}</a>'
             for gene in self._measured.nearest(name)
         ]
         return text + (f"not known; nearest {', '.join(links)}" if links else "not known")

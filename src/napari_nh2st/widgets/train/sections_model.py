@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from psygnal import Signal
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtGui import QColor
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.session.row_state import Level
@@ -16,6 +15,7 @@ from napari_nh2st.session.section_rows import ROLES, SectionRow
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.spots import Fix
+from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 
 ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX = range(9)
@@ -60,12 +60,11 @@ FILES: Mapping[int, str] = {k: _FIELDS[k] for k in (SLIDE, EXPRESSION, POSITIONS
 
 _CHOOSE = "choose…"
 
-_COLORS: Mapping[Level, QColor] = {
-    "bad": QColor("#d9534f"),
-    "warned": QColor("#c98a00"),
-    "good": QColor("#3c9d57"),
+_KINDS: Mapping[Level, text_colors.TextKind] = {
+    "bad": "bad",
+    "warned": "caution",
+    "good": "good",
 }
-"""Mid tones, readable on dark and on light."""
 
 
 class SectionsModel(FrameModel):
@@ -134,10 +133,10 @@ class SectionsModel(FrameModel):
                 path = getattr(row, _FIELDS[column])
                 is_path = isinstance(path, Path)
                 return for_qt(str(path)) if is_path else _HEADS[_FIELDS[column]].meaning
-            case Qt.ItemDataRole.ForegroundRole if column == STATUS:
-                return _COLORS.get(self._sections.state(index.row()).level)
-            case Qt.ItemDataRole.ForegroundRole:
-                return _COLORS["bad"] if _is_missing(row, column) else None
+            case text_colors.TEXT_ROLE if column == STATUS:
+                return _KINDS.get(self._sections.state(index.row()).level)
+            case text_colors.TEXT_ROLE:
+                return "bad" if _is_missing(row, column) else None
         return super().data(index, role)
 
     def setData(  # Qt's name

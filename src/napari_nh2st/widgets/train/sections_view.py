@@ -10,12 +10,12 @@ from qtpy.QtGui import QKeySequence, QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QStyledItemDelegate,
     QTableView,
     QWidget,
 )
 
 from napari_nh2st.session.section_rows import ROLES
+from napari_nh2st.widgets.text_colors import TextDelegate
 
 _HOW = "Drop slides and their ST here, or a sections table; or use the buttons below"
 
@@ -29,6 +29,7 @@ class DropTable(QTableView):
     def __init__(self, on_drop: Callable[[Sequence[Path], int | None], None]) -> None:
         super().__init__()
         self._on_drop = on_drop
+        self.setItemDelegate(TextDelegate(self))
         self.setAcceptDrops(True)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -84,7 +85,7 @@ class DropTable(QTableView):
             self._on_drop(paths, index.row() if index.isValid() else None)
 
 
-class RoleDelegate(QStyledItemDelegate):
+class RoleDelegate(TextDelegate):
     """A list of the roles as editor."""
 
     def createEditor(self, parent: QWidget | None, option: Any, index: QModelIndex) -> QWidget:
