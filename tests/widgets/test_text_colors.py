@@ -129,7 +129,7 @@ def test_a_label_that_fits_is_as_high_as_its_lines_at_any_width(
     heights = []
     for width in (600, 200, 600):
         window.resize(width, 400)
-        qtbot.waitUntil(lambda: abs(label.width() - width) < 50)
+        qtbot.waitUntil(lambda width=width: abs(label.width() - width) < 50)
         heights.append(label.minimumHeight())
     assert 0 < heights[0] == heights[2] < heights[1]
     label.setText("")

@@ -49,6 +49,19 @@ def model_card(config: ModelConfig) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def model_summary(config: ModelConfig) -> str:
+    """One line on a trained model: its panel, resolution, context, and mean held-out PCC."""
+    known = [v for v in (config.reliability or {}).values() if v is not None]
+    trust = f", mean held-out PCC {sum(known) / len(known):.2f}" if known else ""
+    # Symbols of mouse genes begin with a capital and go on in small letters, human ones do not.
+    mouse = sum(gene[:1].isupper() and gene[1:].islower() for gene in config.panel)
+    written = "; its gene names are written as those of the mouse"
+    return (
+        f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {config.context}{trust}"
+        f"{written if 2 * mouse > len(config.panel) else ''}"
+    )
+
+
 def _reliability(config: ModelConfig) -> str:
     known = sorted((v for v in (config.reliability or {}).values() if v is not None), reverse=True)
     if not known:

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.card import model_card
+from napari_nh2st.model.card import model_card, model_summary
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import bundled_models, find_config, find_model, is_hub_id
 from napari_nh2st.training.known_models import known_models, remember_model
@@ -197,20 +197,5 @@ def _looked_up(name: str) -> _Found:
 
 
 def _in_words(config: ModelConfig) -> str:
-    known = [v for v in (config.reliability or {}).values() if v is not None]
-    trust = f", mean held-out PCC {sum(known) / len(known):.2f}" if known else ""
-    note = (
-        f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {html.escape(config.context)}"
-        f"{trust}"
-    )
-    if _looks_like_mouse(config.panel):
-        note += "; its gene names are written as those of the mouse"
-    if not config.trained:
-        note = f"<b class='bad'>UNTRAINED</b>: values mean nothing. {note}"
-    return note
-
-
-def _looks_like_mouse(panel: tuple[str, ...]) -> bool:
-    """Symbols of mouse genes begin with a capital and go on in small letters, human ones do not."""
-    mouse = sum(gene[:1].isupper() and gene[1:].islower() for gene in panel)
-    return 2 * mouse > len(panel)
+    note = html.escape(model_summary(config))
+    return note if config.trained else f"<b class='bad'>UNTRAINED</b>: values mean nothing. {note}"

@@ -1,7 +1,6 @@
 """Model of the sections table: its columns, and what may be typed into them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ from qtpy.QtCore import QModelIndex, Qt
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.session.row_state import Level
+from napari_nh2st.session.section_cells import spelled, typed_value
 from napari_nh2st.session.section_rows import ROLES, SectionRow
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.spots import Fix
 from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 
@@ -112,7 +111,7 @@ class SectionsModel(FrameModel):
         if _is_missing(row, column):
             return _CHOOSE
         part = row.choice.spelled() if column == EXPRESSION else ""
-        return " · ".join(filter(None, (_text(getattr(row, _FIELDS[column])), part)))
+        return " · ".join(filter(None, (spelled(getattr(row, _FIELDS[column])), part)))
 
     # --- what Qt asks ---
 
@@ -149,7 +148,8 @@ class SectionsModel(FrameModel):
         if role != Qt.ItemDataRole.EditRole or column not in _EDITED or not is_role:
             return False
         try:
-            taken = self._parsed(text, number, column)
+            names = {row.name for k, row in enumerate(self._sections.rows.all) if k != number}
+            taken = typed_value(_FIELDS[column], text, names)
         except InputError as error:
             self.refused.emit(str(error))
             return False
@@ -158,51 +158,8 @@ class SectionsModel(FrameModel):
         self._sections.change(numbers, **{_FIELDS[column]: taken})
         return True
 
-    def _parsed(self, text: str, number: int, column: int) -> object:
-        """The value of a row's field that was typed.
-
-        Raises
-        ------
-        InputError
-            It cannot be taken.
-        """
-        if column == NAME:
-            names = {row.name for k, row in enumerate(self._sections.rows.all) if k != number}
-            if text and text in names:
-                raise InputError(f"There is a section {text!r} already: give another name.")
-        if column == MPP:
-            return _mpp(text) if text else None
-        if column == FIX:
-            try:
-                fix = Fix.from_text(text)
-            except InputError as error:
-                raise InputError(f"{error}.") from None
-            return None if fix == Fix() else fix
-        return text
-
-
-def _mpp(text: str) -> float:
-    with suppress(ValueError):
-        mpp = float(text.replace(",", "."))
-        if 0 < mpp < 100:
-            return mpp
-    raise InputError(f"{text!r} is no µm/px: give a number such as 0.5.")
-
 
 def _is_missing(row: SectionRow, column: int) -> bool:
     """Whether a cell waits for a file."""
     what = {SLIDE: "slide", EXPRESSION: "ST", POSITIONS: "positions"}.get(column)
     return what in row.missing_files
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case Path():
-            return value.name
-        case Fix():
-            return value.spelled()
-        case float():
-            return f"{value:g}"
-    return str(value)
