@@ -131,6 +131,31 @@ def test_predict_takes_tissue_that_was_drawn(
     assert "exclude each other" in nh2st(*command, tmp_path / "tissue.png", "--all-tiles").err
 
 
+def test_predict_says_what_each_step_costs_and_what_it_takes(
+    nh2st: Nh2st, slide: Path, tmp_path: Path
+) -> None:
+    save_model_folder(small_model(pitch_um=80.0), tmp_path / "model")
+    command = ["predict", slide, "--model", tmp_path / "model", "--mpp", 1, "--all-tiles"]
+    estimated = nh2st(*command, "--estimate")
+    assert estimated.code == 0, estimated.err
+    lines = estimated.out.splitlines()
+    assert lines[:3] == ["80 µm · 48 tiles", "40 µm · 208 tiles", "20 µm · 832 tiles"]
+    assert lines[3].startswith("How long it takes is known once")
+    assert nh2st(*command).code == 2
+    assert "give the file to write" in nh2st(*command).err
+    output = tmp_path / "out.h5ad"
+    result = nh2st(*command, "-o", output, "--step-um", 40)
+    assert result.code == 0, result.err
+    assert "40 µm · 208 tiles on cpu in " in result.err
+    assert anndata.read_h5ad(output).uns["nh2st"]["step_um"] == 40
+    as_json = json.loads(nh2st(*command, "--estimate", "--json").out)["steps"]
+    assert [step["step_um"] for step in as_json] == [80, 40, 20]
+    assert all(step["seconds"] > 0 for step in as_json)
+    refused = nh2st(*command, "-o", output, "--step-um", 30, "--overwrite")
+    assert refused.code == 2
+    assert "whole part of the pitch of 80 µm; the nearest are 40 and 26.67" in refused.err
+
+
 def test_predict_for_programs_prints_json_alone(
     nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -402,7 +427,7 @@ def test_a_stopped_run_says_what_is_kept_and_goes_on(
 ) -> None:
     arguments = ["predict", slide, "-o", tmp_path / "out.h5ad", "--model", model, "--mpp", 1]
     arguments += ["--batch-size", 20]
-    computed = engine._compute
+    computed = engine.tile_values
 
     def interrupted(*args: Any) -> Iterator[Any]:
         batches = computed(*args)
@@ -410,7 +435,7 @@ def test_a_stopped_run_says_what_is_kept_and_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "_compute", interrupted)
+        patched.setattr(engine, "tile_values", interrupted)
         stopped = nh2st(*arguments)
     assert stopped.code == 1
     assert "20 of" in stopped.err

@@ -17,7 +17,6 @@ from napari_nh2st.inference import (
     PredictSettings,
     Started,
     TilesDone,
-    engine,
     predict,
     predict_events,
 )
@@ -206,7 +205,7 @@ def test_tiles_come_from_the_nearest_finer_level(slide: Slide) -> None:
     # At 1.6 µm/px the level of 1.5 is finer; at 1.4 only level 0 is.
     for mpp, level in ((1.6, 1), (1.4, 0)):
         model = small_model("average", mpp=mpp, pitch_um=60.0)
-        prediction = predict(slide, model, PredictSettings(**PLAIN))
+        prediction = predict(slide, model, PredictSettings(step_um=60.0, **PLAIN))
         assert_same(prediction, plain_loop(slide, model, prediction, level))
 
 
@@ -370,7 +369,7 @@ def test_reading_stays_a_bounded_number_of_batches_ahead(
             handed.append(len(batch))
             yield batch
 
-    monkeypatch.setattr(engine.Schedule, "__iter__", counted)
+    monkeypatch.setattr(Schedule, "__iter__", counted)
     slide = array_slide(ArrayLevel(textured(640, 960)))
     settings = PredictSettings(batch_size=2, reader_threads=2, **PLAIN)
     ahead = [

@@ -103,9 +103,9 @@ def add_prediction(command: argparse.ArgumentParser) -> None:
     command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
 
 
-def add_output(command: argparse.ArgumentParser, what: str) -> None:
+def add_output(command: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
     """Add ``--output``, the file to write."""
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=what)
+    command.add_argument("-o", "--output", type=Path, required=required, metavar="OUT", help=what)
 
 
 def add_json(command: argparse.ArgumentParser) -> None:

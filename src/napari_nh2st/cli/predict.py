@@ -1,8 +1,10 @@
 """``nh2st predict``: expression over a slide."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import (
     add_genes,
@@ -19,6 +21,9 @@ from napari_nh2st.cli.output import in_one_line, print_json, show
 from napari_nh2st.cli.output import report as warn
 from napari_nh2st.errors import InputError
 
+if TYPE_CHECKING:
+    from napari_nh2st.inference import Detail
+
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st predict``."""
@@ -28,6 +33,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_output(
         command,
         ".h5ad or .zarr to write; a stopped run goes on when started again",
+        required=False,
+    )
+    command.add_argument(
+        "--estimate",
+        action="store_true",
+        help="show the tiles and the time of each step, and predict nothing",
     )
     add_model(command)
     command.add_argument("--mpp", type=float, metavar="µm/px", help="resolution of the slide")
@@ -69,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
     from napari_nh2st.cli.progress import ProgressReport
     from napari_nh2st.export.figure import check_figure, save_heatmap_figure
     from napari_nh2st.inference.settings import PredictSettings
+    from napari_nh2st.inference.step_choice import estimate
     from napari_nh2st.model import bundled_models, load_model
     from napari_nh2st.prediction.files import check_output, is_within
     from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes, tissue_left_out
@@ -77,7 +89,10 @@ def run(args: argparse.Namespace) -> None:
     from napari_nh2st.tiles.geojson import on_slide, read_regions
 
     # Cheap checks first: nobody wants to learn of a typing error after a model has been loaded.
-    check_output(args.output, args.overwrite)
+    if args.output is not None:
+        check_output(args.output, args.overwrite)
+    elif not args.estimate:
+        raise InputError("give the file to write: -o OUT.h5ad")
     if args.picture is not None:
         if is_within(args.picture, args.slide):
             raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
@@ -97,6 +112,9 @@ def run(args: argparse.Namespace) -> None:
         settings = replace(settings, region=on_slide(region, slide))
         tissue = read_tissue(args.tissue, slide) if args.tissue is not None else None
         model = load_model(name)
+        if args.estimate:
+            _show_estimate(estimate(slide, model, settings, tissue), args.json)
+            return
         report = ProgressReport(args.stop, quiet=args.json)
         from napari_nh2st.inference import predict
 
@@ -146,6 +164,16 @@ def run(args: argparse.Namespace) -> None:
             f"{failed} of {prediction.n_obs} tiles could not be read and are NaN: "
             f"{in_one_line(str(reasons.iloc[0]))}{more}"
         )
+
+
+def _show_estimate(details: "Sequence[Detail]", as_json: bool) -> None:
+    if as_json:
+        print_json({"steps": [vars(detail) for detail in details]})
+        return
+    for detail in details:
+        show(str(detail))
+    if any(detail.seconds is None for detail in details):
+        show("How long it takes is known once this machine has predicted with such a model.")
 
 
 class InterruptedRun(KeyboardInterrupt):

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from napari_nh2st.cli.output import report
 from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.inference import Detail
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -66,7 +67,8 @@ class ProgressReport:
         if self._quiet:
             return
         resumed = f", {event.done} done by an earlier run" if event.done else ""
-        report(f"{event.total} tiles on {event.device} in {event.precision}{resumed}")
+        detail = Detail(event.grid.step_um, event.total, event.seconds)
+        report(f"{detail} on {event.device} in {event.precision}{resumed}")
         if self._terminal:
             self._bar = tqdm(
                 total=event.total, initial=event.done, unit="tile", file=sys.stderr, leave=False

@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
     from napari_nh2st.inference.schedule import Focus
     from napari_nh2st.inference.settings import PredictSettings
+    from napari_nh2st.inference.step_choice import estimate
+    from napari_nh2st.inference.steps import Detail
 
 __all__ = [
+    "Detail",
     "Event",
     "Finished",
     "Focus",
     "PredictSettings",
     "Started",
     "TilesDone",
+    "estimate",
     "predict",
     "predict_events",
 ]
@@ -28,5 +32,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "events": ["Event", "Finished", "Started", "TilesDone"],
         "schedule": ["Focus"],
         "settings": ["PredictSettings"],
+        "step_choice": ["estimate"],
+        "steps": ["Detail"],
     },
 )

@@ -1,44 +1,33 @@
-"""Prediction over a slide: read → encode → gather, stages overlapping."""
+"""Prediction over a slide, as events and as a whole."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import torch
 from anndata import AnnData
-from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
-from napari_nh2st.inference.gathering import NeighborhoodGatherer
-from napari_nh2st.inference.plan import Plan, plan_prediction
-from napari_nh2st.inference.resample import Resampler
+from napari_nh2st.inference.plan import survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import RunResults
-from napari_nh2st.inference.schedule import Focus, Schedule
+from napari_nh2st.inference.schedule import Focus
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.model.architectures import Predictor
+from napari_nh2st.inference.speed import SpeedMeter, remember_speed
+from napari_nh2st.inference.step_choice import choose_step
+from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
 from napari_nh2st.prediction.schema import notes
 from napari_nh2st.slide import Slide
-from napari_nh2st.slide.bulk import BulkReader, TileBatch
 from napari_nh2st.tiles import TissueMask
 
-_READ_AHEAD = 2
-"""Batches that wait decoded, beside those being decoded: enough to bridge a slow segment."""
-
-_WAITING_BYTES = 2**30
-"""Bound on the pixels of all of them, whatever the number of threads."""
-
-_WIDE_SEGMENT_PX = 4096
+_ENOUGH_BATCHES = 4
+"""A speed is remembered of runs of at least so many."""
 
 
 def predict(
@@ -145,7 +134,9 @@ def predict_events(
     placement = place(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
     )
-    plan = plan_prediction(slide, model, settings, tissue)
+    found = survey(slide, model, settings, tissue)
+    choice = choose_step(found, placement, path, focus)
+    plan = choice.plan
     prediction = new_prediction(slide, plan.grid, model.config, plan.genes, settings.to_json())
     about = notes(prediction)
     about["run"] = placement.notes()
@@ -156,6 +147,7 @@ def predict_events(
     run = Run(plan, prediction)
     identity = plan.identity | {"precision": placement.precision}
     results = RunResults(identity, len(plan.genes), path, None if kept is None else Path(kept))
+    meter = SpeedMeter()
     started = time.perf_counter()
     try:
         run.take_over(*results.stored())
@@ -168,16 +160,22 @@ def predict_events(
             placement.precision,
             (*plan.notices, *results.notices),
             plan.stain_distance,
+            choice.detail(run.total - run.done).seconds,
         )
         before = run.done
-        for tiles, values, failures in _compute(
-            slide, model, plan, placement, settings, run, focus
-        ):
+        if len(early := run.take_over(*choice.timed)):
+            results.append(run.as_stored(early, np.asarray(prediction.X[early], np.float32)))
+            rate = choice.tiles_per_s or 1.0
+            left = (run.total - run.done) / rate
+            yield TilesDone(prediction, early, run.done, run.total, rate, left)
+        for tiles, values, failures in tile_values(found, plan, placement, run, focus, meter):
             run.fill(tiles, values, failures)
             results.append(run.as_stored(tiles, values))
             rate = (run.done - before) / (time.perf_counter() - started)
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
+        if meter.batches >= _ENOUGH_BATCHES and meter.tiles_per_s is not None:
+            remember_speed(model.config, placement, meter.tiles_per_s)
         if len(run.failures) == run.total:
             reason = next(iter(run.failures.values()))
             raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
@@ -199,132 +197,3 @@ def predict_events(
         finally:
             results.close()
     yield Finished(prediction, len(run.failures), time.perf_counter() - started)
-
-
-def _compute(
-    slide: Slide,
-    model: Model,
-    plan: Plan,
-    placement: Placement,
-    settings: PredictSettings,
-    run: Run,
-    focus: Focus | None,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]]:
-    """Tiles, their values and the failed ones among them, as they come."""
-    wanted = run.left
-    if not len(wanted):
-        return
-    gene_rows = [model.config.panel.index(gene) for gene in plan.genes]
-    predictor = model.architecture.prepare(
-        model.network, gene_rows, placement.device, placement.dtype
-    )
-    gatherer, needed = None, wanted
-    if plan.neighborhoods is not None:
-        gatherer = NeighborhoodGatherer(
-            predictor, *plan.neighborhoods, wanted, placement.batch_size
-        )
-        needed = gatherer.needed
-    level = slide.levels[plan.source.level]
-    schedule = Schedule(
-        plan.tiles,
-        needed,
-        placement.batch_size,
-        settings.order,
-        gatherer is not None,
-        focus,
-        # Strips of a width that decodes wide segments once; usual ones are a tile wide.
-        strip_tiles=len(plan.tiles) if level.segment_shape[1] > _WIDE_SEGMENT_PX else None,
-    )
-    reader = BulkReader(level, plan.source.top_left, plan.source.size)
-    resample = Resampler(plan.source.extent, model.config.tile_px, placement.device)
-    # Results are fetched one batch late where the device works on its own, so that it never waits.
-    in_flight: deque[tuple[NDArray[np.int64], Tensor, dict[int, str]]] = deque()
-    lag = 0 if placement.device.type == "cpu" else 1
-    try:
-        for batch in _read_ahead(reader, schedule, placement.reader_threads):
-            tiles = _to_device(batch, placement)
-            encoded = _encode(predictor, resample, tiles)
-            encoded = tuple(rows[: len(batch.index)] for rows in encoded)
-            failed = np.zeros(len(batch.index), bool)
-            failed[list(batch.failures)] = True
-            failures = {int(batch.index[i]): why for i, why in batch.failures.items()}
-            if gatherer is None:
-                in_flight.append((batch.index, encoded[0], failures))
-            else:
-                ready, values = gatherer.add(batch.index, encoded, failed)
-                failures = run.own_failures(failures)
-                if values is not None:
-                    in_flight.append((ready, values, {}))
-                if failures:
-                    in_flight.append(_without_values(failures, len(plan.genes), placement.device))
-            while len(in_flight) > lag:
-                yield _fetch(*in_flight.popleft())
-        while in_flight:
-            yield _fetch(*in_flight.popleft())
-    finally:
-        del predictor, gatherer
-        if placement.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _read_ahead(reader: BulkReader, schedule: Schedule, threads: int) -> Iterator[TileBatch]:
-    """Batches in the schedule's order, decoded by threads, a bounded number ahead."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="nh2st-reader")
-    waiting: deque[Future[TileBatch]] = deque()
-    try:
-        for index in schedule:
-            waiting.append(pool.submit(reader.read, index))
-            batch_bytes = 3 * len(index) * reader.size[0] * reader.size[1]
-            if len(waiting) >= min(threads + _READ_AHEAD, max(2, _WAITING_BYTES // batch_bytes)):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _to_device(batch: TileBatch, placement: Placement) -> Tensor:
-    """The tiles, filled up to a whole batch.
-
-    Few tiles at a time round otherwise than many: those of a last, short batch would have other
-    values than in a run in which they come earlier.
-    """
-    tiles = torch.from_numpy(batch.pixels)
-    missing = placement.batch_size - len(tiles)
-    if missing:
-        tiles = torch.cat([tiles, tiles[-1:].expand(missing, -1, -1, -1)])
-    if placement.device.type == "cuda":
-        return tiles.pin_memory().to(placement.device, non_blocking=True)
-    return tiles.to(placement.device)
-
-
-def _encode(predictor: Predictor, resample: Resampler, tiles: Tensor) -> tuple[Tensor, ...]:
-    """Encode a batch, in halves where it does not fit the device's memory."""
-    try:
-        return predictor.encode(resample(tiles))
-    except torch.OutOfMemoryError:
-        if len(tiles) == 1:
-            raise InputError(
-                "the device has too little free memory for a single tile; close other programs "
-                "that use it, or take device cpu"
-            ) from None
-    torch.cuda.empty_cache()
-    halves = [_encode(predictor, resample, half) for half in tiles.chunk(2)]
-    return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
-
-
-def _without_values(
-    failures: dict[int, str], n_genes: int, device: torch.device
-) -> tuple[NDArray[np.int64], Tensor, dict[int, str]]:
-    tiles = np.array(list(failures), np.int64)
-    return tiles, torch.empty((len(tiles), n_genes), device=device), failures
-
-
-def _fetch(
-    tiles: NDArray[np.int64], values: Tensor, failures: dict[int, str]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
-    fetched = values.float().cpu().numpy()
-    if failures:
-        fetched = fetched.copy()
-        fetched[np.isin(tiles, list(failures))] = np.nan
-    return tiles, fetched, failures

@@ -28,6 +28,8 @@ class Started:
     stain_distance
         Distance of the slide's stain from what the model saw, see
         :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
+    seconds
+        Expected duration of what is left; None where the speed of this machine is not known.
     """
 
     prediction: AnnData
@@ -38,6 +40,7 @@ class Started:
     precision: str
     notices: tuple[str, ...]
     stain_distance: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

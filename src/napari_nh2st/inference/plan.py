@@ -1,4 +1,7 @@
-"""Plan of a prediction, settled before it starts: genes, tiles, level, and notices."""
+"""Plan of a prediction, settled before it starts: genes, tiles, level, and notices.
+
+What does not depend on the step is found once, as a :class:`Survey`; a :class:`Plan` has a step.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,10 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.notices import scale_notices, slide_notices, stain_fit
-from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.notices import StainFit, scale_notices, slide_notices, stain_fit
+from napari_nh2st.inference.settings import PredictSettings, Region
 from napari_nh2st.inference.source import TileSource, tile_source
-from napari_nh2st.inference.steps import divisions_of
+from napari_nh2st.inference.steps import divisions_of, offered_divisions
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.names import nearest_names
@@ -72,16 +75,87 @@ class Plan:
     tissue: TissueNotes
 
 
-def plan_prediction(
-    slide: Slide, model: Model, settings: PredictSettings, tissue: TissueMask | None = None
-) -> Plan:
-    """Settle genes, tiles and level.
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a prediction before its step is.
+
+    Parameters
+    ----------
+    slide, model, settings
+        As for :func:`survey`.
+    genes
+        Columns.
+    mask, tissue_origin
+        Where tiles are laid, None for the whole slide; and where that is from.
+    notices
+        Sentences the user should read.
+    stain_distance
+        As in :class:`Plan`.
+    """
+
+    slide: Slide
+    model: Model
+    settings: PredictSettings
+    genes: tuple[str, ...]
+    mask: TissueMask | None
+    tissue_origin: TissueOrigin
+    notices: tuple[str, ...]
+    stain_distance: float | None
+
+    @property
+    def pitch_um(self) -> float:
+        """The model's pitch, unless another was given."""
+        return self.settings.pitch_um or self.model.config.pitch_um
+
+    @property
+    def divisions(self) -> tuple[int, ...]:
+        """Steps in a pitch, the finest first: one number where the settings leave no choice."""
+        if self.settings.step_um is not None:
+            return (divisions_of(self.pitch_um, self.settings.step_um),)
+        return (1,) if self.settings.pitch_um is not None else offered_divisions(self.pitch_um)
+
+    def grid(self, divisions: int) -> TileGrid:
+        """The tiles to predict."""
+        return self.tiles(divisions, self.settings.polygons)
+
+    def tiles(self, divisions: int, polygons: Region = ()) -> TileGrid:
+        """The tiles of the tissue, or those in some polygons."""
+        config = self.model.config
+        return tile_grid(
+            self.slide,
+            tile_um=config.tile_um,
+            pitch_um=self.pitch_um,
+            mask=self.mask,
+            layout=self.settings.layout or config.neighborhood["layout"],
+            min_tissue=self.settings.min_tissue,
+            region=tuple(np.array(polygon) for polygon in polygons),
+            divisions=divisions,
+        )
+
+
+def survey(
+    slide: Slide,
+    model: Model,
+    settings: PredictSettings,
+    tissue: TissueMask | None = None,
+    *,
+    with_stain: bool = True,
+) -> Survey:
+    """Settle genes, and look at the slide: at its tissue and its stain.
+
+    Parameters
+    ----------
+    slide, model, settings
+        What is to be predicted, with what, and how.
+    tissue
+        A mask made by hand; found by default.
+    with_stain
+        Whether the stain is looked at.
 
     Raises
     ------
     InputError
-        The slide does not know its µm/px or is not brightfield, a gene is not in the panel, or
-        there is no tissue.
+        The slide does not know its µm/px or is not brightfield, or a gene is not in the panel.
     """
     config = model.config
     if slide.mpp is None:
@@ -105,72 +179,84 @@ def plan_prediction(
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
     if mask is None:
         mask = scanned_area(slide)
-    grid, tiles, around = _grids(slide, config, settings, mask)
-    about_tissue = TissueNotes(origin=origin)
-    if mask is not None and origin != "all tiles":
-        about_tissue["sha256"] = mask.sha256
-        if not settings.region:
-            about_tissue["share_without_tile"] = share_without_tile(grid, mask)
+    stain = stain_fit(slide, config, mask) if with_stain else StainFit()
+    notices = [
+        *_untrained(config),
+        *slide_notices(slide),
+        *notices,
+        *scale_notices(slide.mpp, settings.pitch_um or config.pitch_um, config),
+        *((stain.notice,) if stain.notice else ()),
+    ]
+    return Survey(slide, model, settings, genes, mask, origin, tuple(notices), stain.distance)
 
-    stain = stain_fit(slide, config, mask)
+
+def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
+    """Settle tiles and level.
+
+    Parameters
+    ----------
+    found
+        Of the slide.
+    divisions
+        Steps in a pitch.
+    notices
+        Further sentences the user should read.
+
+    Raises
+    ------
+    InputError
+        There is no tissue.
+    """
+    slide, config = found.slide, found.model.config
+    assert slide.mpp is not None
+    grid, tiles, around = _grids(found, divisions)
+    about_tissue = TissueNotes(origin=found.tissue_origin)
+    if found.mask is not None and found.tissue_origin != "all tiles":
+        about_tissue["sha256"] = found.mask.sha256
+        if not found.settings.region:
+            about_tissue["share_without_tile"] = share_without_tile(grid, found.mask)
     source = tile_source(slide, slide.mpp, tiles.centers, config.tile_px, config.mpp)
     identity = {
         # What the fingerprint does not see, such as a repair, counts as well.
         "slide": [slide.fingerprint, slide.file_state()],
         "mpp": list(slide.mpp),
-        "model": config.weights.get("sha256") or _weights_sha256(model.network),
+        "model": config.weights.get("sha256") or _weights_sha256(found.model.network),
         "tile": [config.tile_px, config.mpp],
         # The same weights predict otherwise in another context.
         "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
-        "genes": list(genes),
+        "genes": list(found.genes),
         "tiles": _tiles_identity(tiles, around is not None),
     }
     return Plan(
-        genes,
+        found.genes,
         grid,
         tiles,
         around,
         source,
         identity,
-        (
-            *_untrained(config),
-            *slide_notices(slide),
-            *notices,
-            *scale_notices(slide.mpp, grid.pitch_um, config),
-            *((stain.notice,) if stain.notice else ()),
-        ),
-        stain.distance,
+        (*found.notices, *notices),
+        found.stain_distance,
         about_tissue,
     )
 
 
-def _grids(
-    slide: Slide, config: ModelConfig, settings: PredictSettings, mask: TissueMask | None
-) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:
+def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:
     """The tiles to predict, those with whatever else they need, and their neighborhoods."""
-    polygons = tuple(np.array(polygon) for polygon in settings.polygons)
-    pitch_um = settings.pitch_um or config.pitch_um
-    tiles = tile_grid(
-        slide,
-        tile_um=config.tile_um,
-        pitch_um=pitch_um,
-        mask=mask,
-        layout=settings.layout or config.neighborhood["layout"],
-        min_tissue=settings.min_tissue,
-        region=polygons if config.context == "query" else (),
-        divisions=divisions_of(pitch_um, settings.step_um or pitch_um),
-    )
+    config, slide = found.model.config, found.slide
     if config.context == "query":
-        return tiles, tiles, None
+        grid = found.grid(divisions)
+        return grid, grid, None
+    tiles = found.tiles(divisions)
     size = int(config.neighborhood["size"])
     index, filled = neighborhoods_in_phases(
         tiles.centers * np.asarray(slide.mpp), tiles.phases, size
     )
+    polygons = found.settings.polygons
     if not polygons:
         return tiles, tiles, (index, filled)
     # A tile's prediction must not change with the region: its neighbors are the tissue's. They
     # are found first and renumbered then, since of tiles equally far the first is taken.
-    inside = inside_region(tiles.centers, polygons)
+    inside = inside_region(tiles.centers, tuple(np.array(polygon) for polygon in polygons))
     if not inside.any():
         raise InputError(f"{slide.path}: no tile with tissue has its center in the region.")
     order = np.argsort(~inside, kind="stable")

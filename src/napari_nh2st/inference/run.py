@@ -77,8 +77,10 @@ class Run:
         tiles = np.flatnonzero(self.is_done)
         return self.as_stored(tiles, np.asarray(self.prediction.X[tiles], np.float32))
 
-    def take_over(self, places: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Fill in what an earlier run stored."""
+    def take_over(
+        self, places: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        """Fill in what was computed before; (m,) rows that are new by it."""
         tile_of = {int(place): tile for tile, place in enumerate(self._place)}
         tiles = np.array([tile_of.get(place, -1) for place in places.tolist()], np.int64)
         tiles, values = tiles[tiles >= 0], values[tiles >= 0]
@@ -89,8 +91,10 @@ class Run:
         again |= tiles >= self.total
         if len(failed) and self._neighborhoods is not None:
             again |= np.isin(self._neighborhoods[0][tiles], failed).any(1)
+        again |= np.isin(tiles, np.flatnonzero(self.is_done))
         self.fill(tiles[~again], values[~again], {})
         self.write_status()
+        return tiles[~again]
 
     def write_status(self) -> None:
         """Say in ``obs["status"]`` what is done, and why what has no value has none."""

@@ -16,6 +16,7 @@ from napari_nh2st.inference.store import (
     ResultStore,
     earlier_versions_store,
     kept_store,
+    kept_stores,
     other_stores_beside,
     store_beside,
 )
@@ -144,6 +145,17 @@ class RunResults:
                 rescued.remove()
             finally:
                 rescued.close()
+
+
+def has_stopped_runs(output: Path) -> bool:
+    """Whether runs with an output of this name were stopped, or results rescued of any."""
+    return bool(other_stores_beside(output, Path())) or bool(kept_stores(cache_folder("rescued")))
+
+
+def has_results(output: Path, identity: dict[str, Any]) -> bool:
+    """Whether a run of a prediction with this output was stopped, and its results are kept."""
+    rescued = kept_store(cache_folder("rescued"), identity)
+    return store_beside(output, identity).is_dir() or rescued.is_dir()
 
 
 def _notices(output: Path, own: Path) -> tuple[str, ...]:

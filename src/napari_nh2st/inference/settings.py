@@ -13,6 +13,8 @@ from napari_nh2st.tiles.grid import Layout
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Order = Literal["raster", "coarse-to-fine"]
+Region = tuple[tuple[tuple[float, float], ...], ...]
+"""Polygons, each of corners (y, x) in full-resolution pixels."""
 
 DEVICE = Option("Device", "auto takes a GPU where there is one; cpu, cuda, cuda:N and mps name one")
 PRECISION = Option(
@@ -36,7 +38,9 @@ class PredictSettings:
         kept as tuples; only tiles whose center lies in one of them are predicted. Empty: all
         tissue.
     step_um
-        In µm, between the tiles' centers: the pitch, or a whole part of it.
+        In µm, between the tiles' centers: the pitch, or a whole part of it. None takes a quarter
+        of the model's pitch if that is at least 20 µm and done in `detail_seconds`, else half of
+        it, else the pitch; where `pitch_um` is given, that.
     pitch_um
         In µm, between the neighbors that the model looks at.
     layout
@@ -66,9 +70,19 @@ class PredictSettings:
             (0.1, 100_000),
             unit="µm",
             step=1,
-            default="the pitch",
+            default="a quarter of the pitch, coarser where that takes long; a given pitch",
         ),
     ] = None
+    detail_seconds: Annotated[
+        float,
+        Option(
+            "Time for detail",
+            "Seconds that a prediction may take before a coarser step is taken than the default",
+            (0, 1e6),
+            unit="s",
+            step=10,
+        ),
+    ] = 120.0
     pitch_um: Annotated[
         float | None,
         Option(
@@ -135,9 +149,9 @@ class PredictSettings:
         object.__setattr__(self, "region", region)
 
     @property
-    def polygons(self) -> tuple[tuple[tuple[float, float], ...], ...]:
+    def polygons(self) -> Region:
         """The region as it is kept: tuples of corners (y, x)."""
-        return cast(tuple[tuple[tuple[float, float], ...], ...], self.region)
+        return cast(Region, self.region)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain values, those left at None left out."""

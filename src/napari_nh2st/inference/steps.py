@@ -1,9 +1,46 @@
-"""Steps of a grid: parts of the pitch."""
+"""Steps of a grid: parts of the pitch, which of them are offered, and what each costs."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 
 _TOLERANCE = 0.01
 """Share by which a step may be off: 33.3 µm is a sixth of 200."""
+
+_OFFERED = (4, 2, 1)
+_FINEST_OFFERED_UM = 20.0
+"""Finer than this is a cell or two, and what a tile shows hardly changes from step to step."""
+
+_MOST_BYTES = 2**30
+"""Bound on the values of a step that nobody asked for."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What a step costs.
+
+    Parameters
+    ----------
+    step_um
+        Distance between values.
+    n_tiles
+        Tiles that are predicted.
+    seconds
+        Expected duration; None where the speed of this machine is not known yet.
+    """
+
+    step_um: float
+    n_tiles: int
+    seconds: float | None
+
+    def __str__(self) -> str:
+        tiles = f"{self.n_tiles:,} tile" + ("" if self.n_tiles == 1 else "s")
+        parts = [f"{self.step_um:.4g} µm", tiles]
+        if self.seconds is not None:
+            parts.append(duration(max(1.0, self.seconds)))
+        return " · ".join(parts)
 
 
 def divisions_of(pitch_um: float, step_um: float) -> int:
@@ -30,3 +67,43 @@ def divisions_of(pitch_um: float, step_um: float) -> int:
             f"the nearest are {pitch_um / fewer:.4g} and {pitch_um / (fewer + 1):.4g}"
         )
     return divisions
+
+
+def offered_divisions(pitch_um: float) -> tuple[int, ...]:
+    """Divisions of a pitch that are worth offering, the finest first and 1 last."""
+    return tuple(n for n in _OFFERED if n == 1 or pitch_um / n >= _FINEST_OFFERED_UM)
+
+
+def finest_that_fits(
+    details: Sequence[Detail], n_genes: int, most_seconds: float
+) -> tuple[int, str | None]:
+    """Which of some steps to take where none was asked for.
+
+    Parameters
+    ----------
+    details
+        The finest first.
+    n_genes
+        Genes that are predicted.
+    most_seconds
+        What the prediction may take, unless its step is the last.
+
+    Returns
+    -------
+    number, notice
+        Of the step; and a sentence where it is not the finest.
+    """
+
+    def fits(detail: Detail) -> bool:
+        in_time = detail.seconds is None or detail.seconds <= most_seconds
+        return in_time and 4 * detail.n_tiles * n_genes <= _MOST_BYTES
+
+    fitting = (number for number, detail in enumerate(details) if fits(detail))
+    number = next(fitting, len(details) - 1)
+    if number == 0:
+        return 0, None
+    finest, chosen = details[0], details[number]
+    return number, (
+        f"Values are {chosen.step_um:.4g} µm apart: {finest.step_um:.4g} µm would be "
+        f"{str(finest).split(' · ', 1)[1]}. Give the step to have it all the same."
+    )

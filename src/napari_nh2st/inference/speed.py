@@ -1,0 +1,85 @@
+"""Speed of predictions on this machine, remembered from run to run."""
+
+import hashlib
+import json
+import math
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from napari_nh2st.cache import cache_folder
+from napari_nh2st.errors import InputError
+from napari_nh2st.files import whole_output
+from napari_nh2st.inference.device import Placement
+from napari_nh2st.model.config import ModelConfig
+
+
+class SpeedMeter:
+    """Measures tiles per second over the batches of a run, its first left out.
+
+    The first batch waits for the slide's first segments and warms the device up.
+
+    Attributes
+    ----------
+    batches
+        Number of batches so far.
+    """
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._tiles = 0
+        self._began = self._latest = math.nan
+
+    def note(self, n_tiles: int) -> None:
+        """Count a batch that was just read and encoded."""
+        self._latest = time.perf_counter()
+        if self.batches:
+            self._tiles += n_tiles
+        else:
+            self._began = self._latest
+        self.batches += 1
+
+    @property
+    def tiles_per_s(self) -> float | None:
+        """Tiles per second; None before the second batch."""
+        return self._tiles / (self._latest - self._began) if self._tiles else None
+
+
+def known_speed(config: ModelConfig, placement: Placement) -> float | None:
+    """Tiles per second of the latest run of such a model on such a device; None if there was none.
+
+    Parameters
+    ----------
+    config
+        Models of the same architecture, size and tile count as the same.
+    placement
+        Device, precision and batch size.
+    """
+    try:
+        speed = float(json.loads(_file(config, placement).read_text("utf-8"))["tiles_per_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return speed if math.isfinite(speed) and speed > 0 else None
+
+
+def remember_speed(config: ModelConfig, placement: Placement, tiles_per_s: float) -> None:
+    """Keep a speed for the next run; where it cannot be written, nothing is kept."""
+    with suppress(InputError, OSError), whole_output(_file(config, placement)) as draft:
+        draft.write_text(json.dumps({"tiles_per_s": tiles_per_s}) + "\n", "utf-8")
+
+
+def _file(config: ModelConfig, placement: Placement) -> Path:
+    device = placement.device
+    key = [
+        torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        torch.get_num_threads() if device.type == "cpu" else 0,
+        placement.precision,
+        placement.batch_size,
+        config.architecture,
+        dict(config.hyperparameters),
+        config.tile_px,
+    ]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache_folder("speeds") / f"{digest[:32]}.json"

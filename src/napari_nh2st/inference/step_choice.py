@@ -1,0 +1,183 @@
+"""Step of a prediction, where none was asked for: as fine as the time that it may take allows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.inference.plan import Plan, Survey, plan_prediction, survey
+from napari_nh2st.inference.run import Run
+from napari_nh2st.inference.run_results import Rows, has_results, has_stopped_runs
+from napari_nh2st.inference.schedule import Focus
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
+from napari_nh2st.inference.steps import Detail, finest_that_fits
+from napari_nh2st.inference.tile_values import tile_values
+from napari_nh2st.model.folder import Model
+from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask
+from napari_nh2st.tiles.grid import MOST_POSITIONS, array_shape
+
+_FEW_TILES = 600
+"""So few are predicted in a minute or two on the slowest machine: nothing is timed for them."""
+
+_TIMED_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class StepChoice:
+    """A step, and what is known of the time that it takes.
+
+    Parameters
+    ----------
+    plan
+        Of the prediction.
+    tiles_per_s
+        Speed of this machine; None where it is not known.
+    timed
+        Values that were computed to find it out, by their places in the store.
+    """
+
+    plan: Plan
+    tiles_per_s: float | None
+    timed: Rows
+
+    def detail(self, n_tiles: int) -> Detail:
+        """What some of its tiles cost."""
+        return _detail(self.plan.grid.step_um, n_tiles, self.tiles_per_s)
+
+
+def choose_step(
+    found: Survey, placement: Placement, output: Path | None, focus: Focus | None = None
+) -> StepChoice:
+    """Take the step of the settings, or that of a stopped run, or else the finest in time.
+
+    Parameters
+    ----------
+    found
+        Of the slide.
+    placement
+        Where the prediction runs.
+    output
+        What it writes: a run of it that was stopped goes on with its own step.
+    focus
+        Where the user looks: where the speed is not known, tiles there are timed.
+
+    Raises
+    ------
+    InputError
+        There is no tissue, or the step that was asked for is no part of the pitch.
+    """
+    config = found.model.config
+    nothing = np.empty(0, np.int64), np.empty((0, len(found.genes)), np.float32)
+    speed, timed = known_speed(config, placement), nothing
+    possible = _possible_divisions(found)
+    if len(possible) == 1:
+        return StepChoice(plan_prediction(found, possible[0]), speed, nothing)
+    if output is not None and has_stopped_runs(output):
+        for divisions in possible:
+            plan = plan_prediction(found, divisions)
+            if has_results(output, plan.identity | {"precision": placement.precision}):
+                return StepChoice(plan, speed, nothing)
+    counts = {divisions: len(found.grid(divisions)) for divisions in possible}
+    if speed is None and counts[possible[0]] > _FEW_TILES:
+        speed, timed = _time_first_tiles(found, placement, focus)
+    details = [_detail(found.pitch_um / n, count, speed) for n, count in counts.items()]
+    number, notice = finest_that_fits(details, len(found.genes), found.settings.detail_seconds)
+    plan = plan_prediction(found, possible[number], *(() if notice is None else (notice,)))
+    return StepChoice(plan, speed, (_in_fine_array(timed[0], found, plan), timed[1]))
+
+
+def estimate(
+    slide: Slide,
+    model: Model,
+    settings: PredictSettings | None = None,
+    tissue: TissueMask | None = None,
+) -> list[Detail]:
+    """What each step costs, before anything is predicted.
+
+    Parameters
+    ----------
+    slide, model, settings, tissue
+        As for :func:`~napari_nh2st.predict`.
+
+    Returns
+    -------
+    list of Detail
+        The coarsest first; with a step or a pitch in the settings, that one alone. Durations are
+        those of this machine as far as it has predicted with such a model; None before that.
+
+    Raises
+    ------
+    InputError
+        As for :func:`~napari_nh2st.predict`.
+
+    Examples
+    --------
+    >>> for detail in estimate(slide, model):  # doctest: +SKIP
+    ...     print(detail)
+    200 µm · 20 tiles · 2 s
+    100 µm · 76 tiles · 3 s
+    50 µm · 298 tiles · 6 s
+    """
+    settings = settings or PredictSettings()
+    placement = place(
+        settings.device, settings.precision, settings.batch_size, settings.reader_threads
+    )
+    found = survey(slide, model, settings, tissue, with_stain=False)
+    speed = known_speed(model.config, placement)
+    return [
+        _detail(found.pitch_um / divisions, len(found.grid(divisions)), speed)
+        for divisions in reversed(_possible_divisions(found))
+    ]
+
+
+def _possible_divisions(found: Survey) -> tuple[int, ...]:
+    """Those of the survey whose array is not absurdly large, the finest first."""
+    config, settings = found.model.config, found.settings
+    layout = settings.layout or config.neighborhood["layout"]
+    fitting = []
+    for divisions in found.divisions:
+        rows, columns = array_shape(
+            found.slide, pitch_um=found.pitch_um, layout=layout, divisions=divisions
+        )
+        if rows * columns <= MOST_POSITIONS:
+            fitting.append(divisions)
+    return tuple(fitting) or found.divisions[-1:]
+
+
+def _detail(step_um: float, n_tiles: int, speed: float | None) -> Detail:
+    return Detail(step_um, n_tiles, None if speed is None else n_tiles / speed)
+
+
+def _time_first_tiles(
+    found: Survey, placement: Placement, focus: Focus | None
+) -> tuple[float | None, Rows]:
+    """Compute the first tiles at the pitch, which every step has; remember how fast it was."""
+    plan = plan_prediction(found, 1)
+    n_genes = len(found.genes)
+    run = Run(plan, AnnData(np.full((len(plan.grid), n_genes), np.nan, np.float32)))
+    meter, parts = SpeedMeter(), [run.all_as_stored()]
+    for tiles, values, failures in tile_values(found, plan, placement, run, focus, meter):
+        run.fill(tiles, values, failures)
+        parts.append(run.as_stored(tiles, values))
+        if meter.batches > _TIMED_BATCHES:
+            break
+    speed = meter.tiles_per_s
+    if speed is not None:
+        remember_speed(found.model.config, placement, speed)
+    places, values = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return speed, (places, values)
+
+
+def _in_fine_array(places: NDArray[np.int64], found: Survey, plan: Plan) -> NDArray[np.int64]:
+    """Places in the array of the pitch → those of the same centers in a plan's array."""
+    config, divisions = found.model.config, plan.grid.divisions
+    layout = found.settings.layout or config.neighborhood["layout"]
+    _, columns = array_shape(found.slide, pitch_um=found.pitch_um, layout=layout)
+    row, column = np.divmod(places, columns)
+    row, column = (divisions * index + divisions // 2 for index in (row, column))
+    return np.asarray(row * plan.grid.array_shape[1] + column, np.int64)
