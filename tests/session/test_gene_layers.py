@@ -1,6 +1,8 @@
 """Pins, composites, signatures and display: exactly what arrives in the layers."""
 
+import threading
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -539,8 +541,19 @@ def test_a_signature_that_cannot_be_scored_is_said_once(
     session = Session.of(viewer)
     session.signatures.work.seconds = 0
     heatmap = add_heatmap(viewer, gene_prediction())
+    begun, may_end = threading.Event(), threading.Event()
+    score = session.signatures.work.function
+
+    def held_back(wanted: Any) -> Any:
+        begun.set()
+        assert may_end.wait(20)
+        return score(wanted)
+
+    session.signatures.work.function = held_back
     session.show_signature(Signature("wrong", ("CD47",), listed=1))
-    session.show_signature(SIGNATURE)
+    assert begun.wait(20)
+    session.show_signature(SIGNATURE)  # asks for both while the first is under way
+    may_end.set()
     wait_until(lambda: len(signature_layers(viewer)) == 1)
     heatmap.filled.emit(heatmap)
     wait_until(lambda: session.signatures.work.is_idle)

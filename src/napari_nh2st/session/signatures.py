@@ -166,8 +166,10 @@ class Signatures(DerivedLayers[ShownSignature]):
             if prediction is not source.prediction:
                 continue  # replaced meanwhile; that of the new one is asked for
             if isinstance(values, InputError):
-                self._new = [new for new in self._new if new != (source, signature)]
-                show_error(for_qt(f"The signature {signature.name} could not be scored: {values}"))
+                if (source, signature) in self._new:  # else said: it was in two requests
+                    self._new.remove((source, signature))
+                    name = signature.name
+                    show_error(for_qt(f"The signature {name} could not be scored: {values}"))
                 continue
             shown = [
                 item
