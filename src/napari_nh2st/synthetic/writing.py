@@ -13,7 +13,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.slide.coarse import halved
 
 from .tissue import BLOCK_PX, SyntheticTissue
 
@@ -142,6 +141,9 @@ def _stored(file: IO[bytes], shape: tuple[int, int]) -> Iterator[Pixels]:
 
 def _packed_tiles(bands: Iterable[Pixels], coarser: IO[bytes]) -> Iterator[bytes]:
     """Packed tiles of a level in their order; half of each band is put into the file."""
+    # Slides import dask, and that pandas where it is installed: a name here should not wait for it.
+    from napari_nh2st.slide.coarse import halved
+
     for band in bands:
         coarser.write(halved(band).tobytes())
         yield from _packed(band)
