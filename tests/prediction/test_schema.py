@@ -7,21 +7,28 @@ import pytest
 from anndata import AnnData
 
 from drawn_predictions import drawn_prediction, slide_file
+from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.prediction.new import spot_prediction
 from napari_nh2st.prediction.outlines import tile_sides
 from napari_nh2st.prediction.schema import (
     Notes,
     check_prediction,
+    interval,
     is_on_grid,
     notes,
+    notices,
     reliability,
+    reliability_of,
     slide_mpp,
     slide_stem,
+    spread,
+    unfamiliar,
 )
 from napari_nh2st.slide import open_slide
 from small_configs import PANEL, small_config
 from spot_sections import drawn_spots
+from trusted_predictions import NOTICE, RELIABILITY_OF, add_trust
 
 GRID = {"array_shape", "first_center_px_fullres", "step_px_fullres", "step_um", "settings"}
 SPOTS = {"section", "donor", "run"}
@@ -84,3 +91,45 @@ def test_reliability_is_unknown_where_a_file_has_none(tmp_path: Path) -> None:
     del grid.var["reliability"]
     assert reliability(grid).index.tolist() == list(PANEL)
     assert reliability(grid).isna().all()
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_what_a_prediction_says_of_its_trust_comes_back_from_its_file(
+    tmp_path: Path, suffix: str
+) -> None:
+    made = add_trust(predictions(tmp_path)[0])
+    write_anndata(made, tmp_path / f"lung{suffix}")
+    found = read_anndata_file(tmp_path / f"lung{suffix}")
+    check_prediction(found)
+    heads, far = spread(found), unfamiliar(found)
+    assert heads is not None
+    assert heads.dtype == np.float32
+    np.testing.assert_array_equal(heads, made.layers["spread"])
+    assert far is not None
+    np.testing.assert_array_equal(far, made.obs["unfamiliar"])
+    np.testing.assert_array_equal(interval(found), made.var["interval_90"])
+    assert interval(found).isna().tolist() == [False] * (len(PANEL) - 1) + [True]
+    assert reliability_of(found) == RELIABILITY_OF
+    assert notices(found) == (NOTICE,)
+
+
+def test_a_prediction_of_a_model_without_heads_says_nothing_of_them(tmp_path: Path) -> None:
+    grid, spots = predictions(tmp_path)
+    for prediction in (grid, spots):
+        assert spread(prediction) is None
+        assert unfamiliar(prediction) is None
+        assert interval(prediction).isna().all()
+        assert reliability_of(prediction) == ""
+        assert notices(prediction) == ()
+
+
+def test_a_trust_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    good = add_trust(predictions(tmp_path)[0])
+    check_prediction(good)
+    whole_numbers, tiles, genes = good.copy(), good.copy(), good.copy()
+    whole_numbers.layers["spread"] = np.zeros(good.shape, int)
+    tiles.obs["unfamiliar"] = ["far"] * good.n_obs
+    genes.var["interval_90"] = ["wide"] * good.n_vars
+    for damaged, message in ((whole_numbers, "spread"), (tiles, "'far'"), (genes, "'wide'")):
+        with pytest.raises(InputError, match=message):
+            check_prediction(damaged)

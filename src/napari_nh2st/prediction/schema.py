@@ -27,6 +27,17 @@ RELIABILITY = "reliability"
 MEASURED = "measured"
 """Key of ``layers``: the measured target at the spots, NaN for genes that were not measured."""
 
+SPREAD = "spread"
+"""Key of ``layers``: standard deviation over the model's heads, float32 in the unit of ``X``."""
+
+INTERVAL = "interval_90"
+"""Column of ``var``: half width of a gene's 90 % interval in the unit of ``X``, NaN where
+unknown."""
+
+UNFAMILIAR = "unfamiliar"
+"""Column of ``obs``: distance of a tile from those of training, float32; 99 % of the tiles of
+sections like those of training have 1 or less. NaN where there is none."""
+
 
 class ModelNotes(TypedDict):
     """The model that predicted."""
@@ -68,7 +79,8 @@ class Notes(TypedDict):
     ``versions``; those on a grid have what describes it as well, those at measured spots
     ``section`` and ``donor``. ``pitch_um`` is the distance between the neighbors that the model
     looks at, ``step_um`` that between values; :mod:`napari_nh2st.prediction.lattice` reads the
-    grids also of files that were written before there were steps.
+    grids also of files that were written before there were steps. ``reliability_of`` says what
+    ``var["reliability"]`` was measured on, such as "other sections of the same tumour".
     """
 
     model: ModelNotes
@@ -82,6 +94,7 @@ class Notes(TypedDict):
     run: NotRequired[RunNotes]
     settings: NotRequired[dict[str, Any]]
     notices: NotRequired[NDArray[np.object_]]
+    reliability_of: NotRequired[str]
     stain_distance: NotRequired[float]
     tissue: NotRequired[TissueNotes]
     # on a grid
@@ -159,6 +172,36 @@ def reliability(prediction: AnnData) -> pd.Series:
     return known.astype(np.float64)
 
 
+def reliability_of(prediction: AnnData) -> str:
+    """What the reliability was measured on, in words; empty where that is not known."""
+    return str(notes(prediction).get("reliability_of", ""))
+
+
+def notices(prediction: AnnData) -> tuple[str, ...]:
+    """Sentences that a reader of the values should know."""
+    return tuple(str(notice) for notice in np.atleast_1d(notes(prediction).get("notices", ())))
+
+
+def spread(prediction: AnnData) -> NDArray[np.float32] | None:
+    """(tiles, genes) standard deviation over the model's heads; None where there is none."""
+    found = prediction.layers.get(SPREAD)
+    return None if found is None else np.asarray(found, np.float32)
+
+
+def interval(prediction: AnnData) -> pd.Series:
+    """(genes,) float64 half width of the 90 % interval in the unit of ``X``; NaN where unknown."""
+    known = prediction.var.get(INTERVAL)
+    if known is None:
+        return pd.Series(np.nan, index=prediction.var_names, name=INTERVAL)
+    return known.astype(np.float64)
+
+
+def unfamiliar(prediction: AnnData) -> pd.Series | None:
+    """(tiles,) float64 distance from the tiles of training; None where it is not known."""
+    known = prediction.obs.get(UNFAMILIAR)
+    return None if known is None else known.astype(np.float64)
+
+
 def origin(prediction: AnnData) -> dict[str, Any]:
     """Model, slide and scale of a prediction as JSON, for formats that carry notes."""
     about = notes(prediction)
@@ -199,6 +242,7 @@ def _problem(data: AnnData) -> str | None:
             and positions(data).shape == (data.n_obs, 2)
         )
         origin(data)
+        _ = interval(data), unfamiliar(data)
         if is_on_grid(data):
             _ = *(data.obs[name] for name in ARRAY), about["layout"], about["tile_px"]
             complete &= len(about["step_px_fullres"]) == 2
@@ -212,6 +256,9 @@ def _problem(data: AnnData) -> str | None:
         return f"it has {data.n_obs} tiles and {data.n_vars} genes"
     if not isinstance(data.X, np.ndarray) or data.X.dtype.kind != "f":
         return "its values are no dense matrix of floating-point numbers"
+    heads = data.layers.get(SPREAD)
+    if heads is not None and (not isinstance(heads, np.ndarray) or heads.dtype.kind != "f"):
+        return f"layers[{SPREAD!r}] is no dense matrix of floating-point numbers"
     if not data.var_names.is_unique:
         return "a gene is in it more than once"
     return None
