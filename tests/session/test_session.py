@@ -284,7 +284,7 @@ def test_names_of_heatmaps_are_followed(viewer: ViewerModel) -> None:
     heatmap.gene = "CD74"
     heatmap.layer.name = "mine"
     assert list(dict.fromkeys(names)) == ["CD74 · C6", "mine"]
-    assert session.made_for(viewer.layers["C6"]) is None, "the user keeps it"
+    assert session.made_for(viewer.layers["C6"]) == (), "the user keeps it"
 
 
 def open_slide_layer(

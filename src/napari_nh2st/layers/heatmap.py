@@ -17,7 +17,12 @@ from napari_nh2st.layers.keys import (
 )
 from napari_nh2st.layers.tile_image import TileImage, place
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
-from napari_nh2st.prediction.schema import is_trained, notes, slide_fingerprint
+from napari_nh2st.prediction.schema import (
+    is_trained,
+    notes,
+    of_same_model,
+    slide_fingerprint,
+)
 from napari_nh2st.prediction.values import best_gene, chosen_genes, gene_values
 from napari_nh2st.shown_text import for_qt
 
@@ -40,6 +45,7 @@ def heatmap_layer(
     slide_name: str,
     placement: dict[str, Any],
     slide_layer: Image | None = None,
+    detail: str = "",
 ) -> "LayerData":
     """A new heatmap, as napari takes layers from readers.
 
@@ -55,6 +61,8 @@ def heatmap_layer(
         Attributes that put its raster onto the slide, such as scale, translate and units.
     slide_layer
         The slide's layer that it is made on; None where it comes from a file.
+    detail
+        Tells it from other heatmaps of the slide in the layer's name.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def heatmap_layer(
         One image, a pixel a tile; NaN, where there is no value, is transparent.
     """
     values = gene_values(prediction, gene)
-    name = layer_name(prediction, gene, slide_name)
+    name = layer_name(prediction, gene, slide_name, detail)
     attributes = {
         "name": name,
         "colormap": "magma",
@@ -70,7 +78,7 @@ def heatmap_layer(
         "opacity": 0.7,
         "blending": "translucent_no_depth",
         "interpolation2d": "nearest",
-        "metadata": heatmap_metadata(prediction, gene, slide_name, name, slide_layer),
+        "metadata": heatmap_metadata(prediction, gene, slide_name, name, slide_layer, detail),
     }
     return HeatmapRaster.of(prediction).image(values), attributes | placement, "image"
 
@@ -120,6 +128,7 @@ class Heatmap:
         self._has_colorbar = False
         self.prediction = prediction
         self.slide_name: str = shown.get("slide", layer.name)
+        self._detail: str = shown.get("detail", "")
         self.layer = layer
         self.raster = HeatmapRaster.of(prediction)
         self.image = TileImage(layer, self.raster)
@@ -127,7 +136,9 @@ class Heatmap:
         self._note_shown()
 
     @classmethod
-    def made_on(cls, slide_layer: Image, prediction: AnnData, gene: str) -> "Heatmap":
+    def made_on(
+        cls, slide_layer: Image, prediction: AnnData, gene: str, detail: str = ""
+    ) -> "Heatmap":
         """A new layer that lies where a prediction's tiles are on a slide's layer.
 
         It is for the caller to add the layer to the viewer; see
@@ -139,6 +150,7 @@ class Heatmap:
             slide_layer.name,
             _placement_on(slide_layer, HeatmapRaster.of(prediction)),
             slide_layer,
+            detail,
         )
         heatmap = cls(Image(data, **attributes))
         heatmap.refresh()
@@ -237,7 +249,7 @@ class Heatmap:
     def _name_layer(self, renamed: bool) -> None:
         """Name the layer after what it shows, unless the user has named it; note what it shows."""
         if not renamed:
-            name = layer_name(self.prediction, self._gene, self.slide_name)
+            name = layer_name(self.prediction, self._gene, self.slide_name, self._detail)
             self.layer.name = self.layer.metadata[SHOWN_KEY]["name"] = name
         self._note_shown()
 
@@ -263,13 +275,6 @@ def shown_gene(prediction: AnnData) -> str:
     return str(noted) if noted in prediction.var_names else best_gene(prediction)
 
 
-def of_same_model(one: AnnData, other: AnnData) -> bool:
-    """Whether two predictions were made with the same model: their values can be compared."""
-    models = [notes(prediction)["model"] for prediction in (one, other)]
-    first, second = ((str(model["name"]), str(model.get("sha256"))) for model in models)
-    return first == second
-
-
 def of_same_slide(one: Heatmap, other: Heatmap) -> bool:
     """Whether two heatmaps are of one slide, by its fingerprint.
 
@@ -282,9 +287,10 @@ def of_same_slide(one: Heatmap, other: Heatmap) -> bool:
     return first == second
 
 
-def layer_name(prediction: AnnData, gene: str, slide_name: str) -> str:
+def layer_name(prediction: AnnData, gene: str, slide_name: str, detail: str = "") -> str:
     """What a heatmap's layer is called; it says so where the model is untrained."""
-    return for_qt(f"{gene} · {slide_name}") + ("" if is_trained(prediction) else _UNTRAINED)
+    parts = [gene, slide_name, *([detail] if detail else [])]
+    return for_qt(" · ".join(parts)) + ("" if is_trained(prediction) else _UNTRAINED)
 
 
 def _placement_on(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:

@@ -42,7 +42,7 @@ PREDICTION_KEY = "nh2st_prediction"
 
 SHOWN_KEY = "nh2st_shown"
 """What a heatmap layer shows: ``gene``, the ``slide``'s name, the ``slide_layer``'s id where it was
-made on one, and the layer's own ``name``."""
+made on one, the layer's own ``name``, and the ``detail`` in that which tells it from others."""
 
 STOPPED_KEY = "nh2st_stopped"
 """What was chosen for the run that fills a heatmap and was stopped: *Continue* compares it."""
@@ -124,7 +124,12 @@ def slide_metadata(slide: "Slide") -> dict[str, Any]:
 
 
 def heatmap_metadata(
-    prediction: "AnnData", gene: str, slide_name: str, name: str, slide_layer: "Layer | None" = None
+    prediction: "AnnData",
+    gene: str,
+    slide_name: str,
+    name: str,
+    slide_layer: "Layer | None" = None,
+    detail: str = "",
 ) -> dict[str, Any]:
     """Metadata of a heatmap's layer.
 
@@ -138,8 +143,10 @@ def heatmap_metadata(
         Its own name, see :func:`has_own_name`.
     slide_layer
         The slide's layer that it was made on; None where it comes from a file.
+    detail
+        Tells it from other heatmaps of the slide in its name.
     """
-    shown = {"gene": gene, "slide": slide_name, "name": name}
+    shown = {"gene": gene, "slide": slide_name, "name": name, "detail": detail}
     if slide_layer is not None:
         shown["slide_layer"] = id_of(slide_layer)
     return {PREDICTION_KEY: prediction, SHOWN_KEY: shown}

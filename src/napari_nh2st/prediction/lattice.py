@@ -4,7 +4,7 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.schema import is_on_grid, notes
 from napari_nh2st.spots.positions import ARRAY
 from napari_nh2st.tiles.grid import phases_of
 
@@ -24,6 +24,17 @@ def first_center(prediction: AnnData) -> NDArray[np.float64]:
     """(2,) center (y, x) of array position (0, 0) in full-resolution pixels."""
     known = notes(prediction).get("first_center_px_fullres")
     return step_px(prediction) / 2 if known is None else np.asarray(known, np.float64)
+
+
+def same_lattice(one: AnnData, other: AnnData) -> bool:
+    """Whether the tiles of two predictions lie on one lattice: equal array positions, one place."""
+    return (
+        is_on_grid(one)
+        and is_on_grid(other)
+        and np.allclose(step_px(one), step_px(other))
+        and np.allclose(first_center(one), first_center(other))
+        and notes(one)["layout"] == notes(other)["layout"]
+    )
 
 
 def divisions(prediction: AnnData) -> int:

@@ -138,6 +138,13 @@ def is_trained(prediction: AnnData) -> bool:
     return bool(notes(prediction)["model"]["trained"])
 
 
+def of_same_model(one: AnnData, other: AnnData) -> bool:
+    """Whether two predictions were made with the same model: their values can be compared."""
+    models = [notes(prediction)["model"] for prediction in (one, other)]
+    first, second = ((str(model["name"]), str(model.get("sha256"))) for model in models)
+    return first == second
+
+
 def slide_mpp(prediction: AnnData) -> NDArray[np.float64]:
     """(2,) µm per full-resolution pixel of the slide, (y, x)."""
     return np.asarray(notes(prediction)["slide"]["mpp"], np.float64)

@@ -13,9 +13,10 @@ from anndata import AnnData
 from napari.layers import Image
 from psygnal import Signal
 
-from napari_nh2st.layers.heatmap import Heatmap, of_same_model, of_same_slide
+from napari_nh2st.layers.heatmap import Heatmap, of_same_slide
 from napari_nh2st.layers.keys import has_own_name
 from napari_nh2st.layers.tile_image import TileImage, place, placement_of
+from napari_nh2st.prediction.schema import of_same_model
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session

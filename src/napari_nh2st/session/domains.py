@@ -3,19 +3,18 @@
 import weakref
 from typing import TYPE_CHECKING
 
-import numpy as np
 from anndata import AnnData
 from napari.layers import Labels
 from psygnal import Signal
 
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.domains import domains_layer, name_domains, put_domains
-from napari_nh2st.layers.heatmap import Heatmap, of_same_model
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import are_own_domains
 from napari_nh2st.layers.tile_image import placement_of
-from napari_nh2st.prediction.lattice import first_center, step_px
-from napari_nh2st.prediction.schema import is_on_grid, notes
+from napari_nh2st.prediction.lattice import same_lattice
+from napari_nh2st.prediction.schema import of_same_model
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -153,14 +152,7 @@ def carry_domains(former: AnnData, prediction: AnnData) -> None:
     Nothing is given where the tiles lie elsewhere, or the values are of another model.
     """
     domains = NamedDomains.of(former)
-    one, other = (notes(each) for each in (former, prediction))
-    if domains is None or not (
-        is_on_grid(former)
-        and is_on_grid(prediction)
-        and np.allclose(step_px(former), step_px(prediction))
-        and np.allclose(first_center(former), first_center(prediction))
-        and one["layout"] == other["layout"]
-        and of_same_model(former, prediction)
-    ):
+    if domains is None:
         return
-    domains.carried_to(prediction, former).write(prediction)
+    if same_lattice(former, prediction) and of_same_model(former, prediction):
+        domains.carried_to(prediction, former).write(prediction)

@@ -17,6 +17,7 @@ from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import PredictionDomains
 from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.pins import Pins
+from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signature, Signatures
 from napari_nh2st.session.training_sections import TrainingSections
@@ -40,6 +41,8 @@ class Session:
         Layers of pinned genes and composites, and of signatures.
     domains
         Domains of predictions, and their layers.
+    runs
+        Maps of new runs, and the former ones to go back to.
     measured
         Sections with measured ST, and their comparisons.
     display
@@ -98,6 +101,7 @@ class Session:
         self.pins = Pins(self)
         self.signatures = Signatures(self)
         self.domains = PredictionDomains(self)
+        self.runs = PredictionRuns(self)
         self.measured = MeasuredSections(self)
         self.training_sections = TrainingSections()
         for layer in layers:
@@ -181,7 +185,9 @@ class Session:
         """Whether a run fills the current prediction."""
         return self._heatmap is not None and self._heatmap.is_filling
 
-    def add_heatmap(self, slide_layer: Image, prediction: AnnData, gene: str) -> Heatmap:
+    def add_heatmap(
+        self, slide_layer: Image, prediction: AnnData, gene: str, detail: str = ""
+    ) -> Heatmap:
         """Add the layer of a prediction to the viewer.
 
         Parameters
@@ -192,8 +198,10 @@ class Session:
             At tiles; it may still fill up.
         gene
             Shown first.
+        detail
+            Tells it from other heatmaps of the slide in the layer's name.
         """
-        heatmap = Heatmap.made_on(slide_layer, prediction, gene)
+        heatmap = Heatmap.made_on(slide_layer, prediction, gene, detail)
         # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
         self._heatmaps[heatmap.layer] = heatmap
         self._connect(heatmap)
@@ -206,10 +214,10 @@ class Session:
             self._watch(layer)
         return self._heatmaps.get(layer)
 
-    def made_for(self, slide_layer: Layer) -> Heatmap | None:
-        """The last heatmap made for this layer of a slide that the user has not renamed."""
-        made = [each for each in self.heatmaps if each.is_of(slide_layer) and not each.renamed]
-        return made[-1] if made else None
+    def made_for(self, slide_layer: Layer) -> tuple[Heatmap, ...]:
+        """Heatmaps made for this layer of a slide that the user has not renamed, the last last."""
+        made = (each for each in self.heatmaps if each.is_of(slide_layer))
+        return tuple(each for each in made if not each.renamed)
 
     def show_gene(self, gene: str) -> None:
         """Show a gene in the current heatmap, and the heatmap instead of what hides it.

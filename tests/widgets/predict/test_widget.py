@@ -26,9 +26,10 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings
 from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.widgets import child_jobs, export_button, slide_choice
-from napari_nh2st.widgets.predict.region_picker import IN_VIEW
+from napari_nh2st.widgets.predict.region_picker import IN_VIEW, WHOLE
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
 
@@ -391,10 +392,13 @@ def test_a_widget_that_is_opened_anew_goes_on_with_the_heatmap_that_is_there(
     assert another.run.text() == "Continue"
     another.settings.pitch.setValue(100)
     assert another.run.text() == "Run"
-    another.start()
-    qtbot.waitUntil(finished(another), timeout=180_000)
-    assert len(viewer.layers) == 2
-    assert viewer.layers[-1] is layer
+    begun = another.heatmap.prediction
+    for _ in range(2):  # another pitch: beside what was begun, then in its own place
+        another.start()
+        qtbot.waitUntil(finished(another), timeout=180_000)
+        assert len(viewer.layers) == 3
+        assert viewer.layers[1] is layer
+        assert layer.metadata[PREDICTION_KEY] is begun
     assert np.isfinite(another.heatmap.prediction.X).all()
 
 
@@ -490,13 +494,14 @@ def test_a_new_run_is_shown_in_the_layer_of_the_former_unless_it_was_renamed(
 ) -> None:
     open_in(viewer, slide_path)
     predictions = []
-    for pitch_um in (100, 60):
-        run(qtbot, widget, pitch_um)
+    for _ in range(3):
+        run(qtbot, widget)
         assert len(viewer.layers) == 2
         assert widget.prediction is not None
         predictions.append(weakref.ref(widget.prediction))
         heatmap = viewer.layers[1]
         if len(predictions) == 1:
+            assert widget.result.undo.isHidden(), "there is nothing to go back to"
             first = heatmap
             first.contrast_limits, first.opacity, first.colormap = (0, 9), 0.3, "viridis"
             widget.gene.setCurrentText("EPCAM")
@@ -514,12 +519,62 @@ def test_a_new_run_is_shown_in_the_layer_of_the_former_unless_it_was_renamed(
     widget.process.ready().events.clear()  # those of the tests
     gc.collect()
     assert predictions[0]() is None, "it is kept in memory"
+    assert predictions[1]() is not None, "to go back to"
     viewer.layers[1].name = "to keep"
     widget.gene.setCurrentText("VIM")
     assert viewer.layers[1].name == "to keep"
     run(qtbot, widget)
     assert [layer.name for layer in viewer.layers][1] == "to keep"
     assert len(viewer.layers) == 3
+
+
+def test_a_region_adds_to_the_map_and_undo_takes_it_out_again(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    left, right = (
+        viewer.add_shapes([np.array([(0, x), (0, x + 320), (512, x + 320), (512, x)])], name=name)
+        for name, x in (("left", 0), ("right", 320))
+    )
+    places = {}
+    for layer in (left, right):
+        widget.region.value = layer
+        run(qtbot, widget, 60)
+        assert widget.prediction is not None
+        places[layer.name] = set(widget.prediction.obs_names)
+        if layer is left:
+            alone = widget.prediction
+    heatmap, both = widget.heatmap, widget.prediction
+    assert heatmap is not None
+    assert both is not None
+    assert len(Session.of(viewer).heatmaps) == 1
+    assert places["left"] < places["right"], "the union"
+    assert both.n_obs == widget.bar.maximum() + alone.n_obs
+    assert set(both.obs["status"]) == {"predicted"}
+    assert widget.run.text() == "Run"
+    assert np.isfinite(heatmap.layer.data).sum() == both.n_obs
+    np.testing.assert_array_equal(both[alone.obs_names].X, alone.X)
+    assert not widget.result.undo.isHidden()
+    widget.result.undo.click()
+    assert widget.prediction is alone
+    assert np.isfinite(heatmap.layer.data).sum() == alone.n_obs
+    widget.result.undo.click()
+    assert widget.prediction is both, "undone by mistake"
+
+    widget.region.value = WHOLE
+    run(qtbot, widget, 60)
+    whole = widget.prediction
+    assert whole is not None
+    # What was added tile by tile is what one run computes.
+    common = both.obs_names.intersection(whole.obs_names)
+    assert len(common) == both.n_obs
+    np.testing.assert_array_equal(whole[common].X, both[common].X)
+    run(qtbot, widget, 30)
+    assert [each.prediction is whole for each in Session.of(viewer).heatmaps] == [True, False]
+    assert widget.heatmap is not heatmap
+    assert widget.heatmap is not None
+    assert "30 µm" in widget.heatmap.layer.name
+    assert widget.result.undo.isHidden(), "the former map is still there, in its own layer"
 
 
 def test_out_of_its_dock_the_widget_stops_its_run_and_forgets_the_viewer(

@@ -38,6 +38,8 @@ class PredictionResult(QWidget):
         The gene that the heatmap shows; best first.
     note
         What is wrong with the gene that was typed; hidden without.
+    undo
+        Takes the last run out of the heatmap again; hidden where there is nothing to go back to.
     open_genes, export
         Opens the Genes dock; writes the prediction.
     """
@@ -55,13 +57,21 @@ class PredictionResult(QWidget):
         self.open_genes = QPushButton("Genes…")
         self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
         self.export = PredictionExport(session, connections)
+        self.undo = QPushButton("Undo run")
+        self.undo.setToolTip(
+            "Show the map again as it was before the last run; once more shows the run's"
+        )
+        self.undo.clicked.connect(self._undo)
+        of_heatmap = QHBoxLayout()
+        of_heatmap.addWidget(self.heatmap, 1)
+        of_heatmap.addWidget(self.undo)
         shown = QHBoxLayout()
         shown.addWidget(self.gene, 1)
         shown.addWidget(self.open_genes)
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        layout.addRow("Heatmap", self.heatmap)
+        layout.addRow("Heatmap", of_heatmap)
         layout.addRow("Show gene", shown)
         layout.addRow(self.note)
         layout.addRow(self.export)
@@ -72,7 +82,11 @@ class PredictionResult(QWidget):
         line.editingFinished.connect(self._on_typed)
         connections.add(session.heatmap_changed, self._show_genes)
         connections.add(session.gene_changed, self._show_gene)
+        connections.add(session.heatmap_changed, self._offer_undo)
+        connections.add(session.filling_changed, self._offer_undo)
+        connections.add(session.runs.changed, self._offer_undo)
         connections.when_opened(self._show_genes)
+        connections.when_opened(self._offer_undo)
 
     def gene_for(self, prediction: AnnData) -> str:
         """The gene to show of a new prediction: the one in the box if it has it, else its best."""
@@ -84,6 +98,13 @@ class PredictionResult(QWidget):
         if match.unknown:
             show_warning(f"{_unknown(match)} {genes[0]} is shown.")
         return match.found[0] if match.found else genes[0]
+
+    def _offer_undo(self) -> None:
+        self.undo.setVisible(self.session.runs.can_undo(self.session.heatmap))
+
+    def _undo(self) -> None:
+        if self.session.heatmap is not None:
+            self.session.runs.undo(self.session.heatmap)
 
     def _show_genes(self) -> None:
         heatmap = self.session.heatmap

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from anndata import AnnData
 from napari.layers import Image
+from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
@@ -25,6 +26,7 @@ from napari_nh2st.layers.keys import STOPPED_KEY
 from napari_nh2st.layers.view_on_slide import view_on_slide
 from napari_nh2st.prediction.schema import tissue_left_out
 from napari_nh2st.session import Session
+from napari_nh2st.session.prediction_runs import PredictionRunMap
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
 from napari_nh2st.widgets.child_jobs import JobThread
@@ -88,7 +90,7 @@ class PredictionRunner(QObject):
         self._session = session
         self._controls = controls
         self._first_gene = first_gene
-        self._filled: Heatmap | None = None
+        self._map: PredictionRunMap | None = None
         self._choice: Choice | None = None
         self._foreseen: list[str] = []
         self._keeps = True
@@ -133,7 +135,7 @@ class PredictionRunner(QObject):
         tissue
             As the user painted it; None to look for it.
         """
-        self.slide_layer, self._filled = layer, None
+        self.slide_layer, self._map = layer, None
         self._choice, self._foreseen = choice, foreseen
         self._keeps = keep_bytes is not None
         self.run = PredictionRun(
@@ -165,9 +167,13 @@ class PredictionRunner(QObject):
         if self._filled is not None:
             self._filled.is_filling = False
 
-    def continues(self, heatmap: Heatmap, choice: Choice) -> bool:
+    def continues(self, heatmap: Heatmap, choice: Choice | None) -> bool:
         """Whether a run of this choice would go on with the one that was stopped in a heatmap."""
-        return heatmap.layer.metadata.get(STOPPED_KEY) == choice and _n_done(heatmap) > 0
+        return bool(heatmap.layer.metadata.get(STOPPED_KEY) == choice)
+
+    @property
+    def _filled(self) -> Heatmap | None:
+        return None if self._map is None else self._map.heatmap
 
     def _on_heatmaps(self) -> None:
         """Nobody sees what fills a heatmap that was removed: the run is stopped."""
@@ -184,10 +190,13 @@ class PredictionRunner(QObject):
             case Started():
                 self._on_started(event)
             case TilesDone():
+                self._note_done(event.tiles)
                 # Each of these makes Qt paint the whole window again.
                 if time.monotonic() - self._refreshed > _SECONDS_BETWEEN_REFRESHES:
                     self._show_progress(event)
             case Finished():
+                if self._map is not None:
+                    self._map.finish()
                 self._refresh()
                 if self._filled is not None:
                     self._filled.layer.metadata.pop(STOPPED_KEY, None)
@@ -214,33 +223,37 @@ class PredictionRunner(QObject):
         notices = [notice for notice in event.notices if notice not in self._foreseen]
         QTimer.singleShot(0, lambda: _warn(notices))
         if self.slide_layer in self._session.viewer.layers:
-            self._filled = self._show_on(self.slide_layer, event.prediction)
-            self._filled.is_filling = True
-            self._filled.layer.metadata[STOPPED_KEY] = self._choice
-            self._session.heatmap = self._filled
+            heatmap = self._show_on(self.slide_layer, event.prediction)
+            heatmap.is_filling = True
+            self._session.heatmap = heatmap
         else:  # the slide was removed meanwhile
             self.stop()
         self.thread_of_job.show_progress(event.done, event.total)
 
     def _show_on(self, slide_layer: Image, prediction: AnnData) -> Heatmap:
-        """Show a prediction in the layer of the former run, or in a new one.
-
-        It is new where there is no former one, or where the user named that to keep it.
-        """
         session = self._session
-        heatmap = session.made_for(slide_layer)
-        if heatmap is None:
-            heatmap = session.add_heatmap(slide_layer, prediction, self._first_gene(prediction))
-        else:
-            heatmap.take(prediction, slide_layer)
-            if heatmap.layer.visible:
-                return heatmap
+        before = session.made_for(slide_layer)
+        goes_on = any(self.continues(each, self._choice) for each in before)
+        gene = self._first_gene(prediction)
+        self._map = session.runs.show(slide_layer, prediction, gene, goes_on)
+        heatmap = self._map.heatmap
+        heatmap.layer.metadata.pop(STOPPED_KEY, None)
+        if self._map.n_done:
+            heatmap.layer.metadata[STOPPED_KEY] = self._choice
+        if heatmap in before and heatmap.layer.visible:
+            return heatmap
         # Hidden since, by Compare or by hand, or under what is shown: Run is to be seen.
         if session.viewer.canvas.grid.enabled:
             heatmap.layer.visible = True
         else:
             session.shown_layers.show(heatmap.layer)
         return heatmap
+
+    def _note_done(self, tiles: NDArray[np.int64]) -> None:
+        """Take values that have come into the map: from the first on, the run can be continued."""
+        if self._map is not None:
+            self._map.bring(tiles)
+            self._map.heatmap.layer.metadata[STOPPED_KEY] = self._choice
 
     def _show_progress(self, event: TilesDone) -> None:
         self._controls.bar.setValue(event.done)
@@ -275,6 +288,8 @@ class PredictionRunner(QObject):
         self.run = None
         self._look_timer.stop()
         self._controls.show_running(False)
+        if self._map is not None:
+            self._map.finish()
         if stopped:
             self._say_stopped()
         if self._filled is not None:
@@ -284,8 +299,8 @@ class PredictionRunner(QObject):
     def _say_stopped(self) -> None:
         self._refresh()
         bar = self._controls.bar
-        if self._filled is not None:
-            bar.setValue(_n_done(self._filled))
+        if self._map is not None:
+            bar.setValue(self._map.n_done)
         layers = self._session.viewer.layers
         removed = self._filled is not None and self._filled.layer not in layers
         why = "The heatmap was removed. " if removed else ""
@@ -306,11 +321,6 @@ class PredictionRunner(QObject):
         layer, viewer = self.slide_layer, self._session.viewer
         view = view_on_slide(viewer, layer) if layer in viewer.layers else None
         return None if view is None else (*view.min(0).tolist(), *view.max(0).tolist())
-
-
-def _n_done(heatmap: Heatmap) -> int:
-    """Number of tiles with values."""
-    return int(np.isfinite(heatmap.values_of(heatmap.gene)).sum())
 
 
 def _warn(notices: Iterable[str]) -> None:

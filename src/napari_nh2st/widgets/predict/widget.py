@@ -115,6 +115,7 @@ class PredictWidget(Dock):
         self.settings.forget.forgotten.connect(self._on_forgotten)
         self.settings.reset.clicked.connect(self.reset_settings)
         self.connect_to(self.session.heatmap_changed, self._name_run_button)
+        self.connect_to(self.session.runs.changed, self._name_run_button)
         self.runner.ended.connect(self._on_ended)
         self.connections.when_opened(self._on_slide)
         controls = {"model": self.model, **self.settings.controls}
@@ -243,14 +244,14 @@ class PredictWidget(Dock):
     def _name_run_button(self) -> None:
         """*Continue* where the next run would go on with the one that was stopped."""
         layer = self.slide.layer
-        heatmap = self.session.made_for(layer) if layer is not None else None
+        heatmaps = self.session.made_for(layer) if layer is not None else ()
         goes_on = False
-        if heatmap is not None and not self.is_running and self.settings.keep.isChecked():
+        if heatmaps and not self.is_running and self.settings.keep.isChecked():
             try:
                 slide = self.slide.chosen()
                 assert layer is not None
                 choice = self._choice(self.model.text, self.tissue.mended(layer, slide))
-                goes_on = self.runner.continues(heatmap, choice)
+                goes_on = any(self.runner.continues(each, choice) for each in heatmaps)
             except InputError:  # something is still to be chosen
                 goes_on = False
         self.run.setText("Continue" if goes_on else "Run")

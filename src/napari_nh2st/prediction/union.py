@@ -1,0 +1,150 @@
+"""Union of two predictions of one map: a region's tiles beside those that were there before."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_nh2st.prediction.lattice import same_lattice, step_um
+from napari_nh2st.prediction.schema import (
+    MARK,
+    PENDING,
+    STATUS,
+    Notes,
+    notes,
+    of_same_model,
+    slide_fingerprint,
+)
+
+
+def of_same_map(one: AnnData, other: AnnData) -> bool:
+    """Whether the values of two predictions can stand in one map.
+
+    They are of one slide, model and list of genes, and their tiles lie on one lattice, with
+    neighbors as far away. Of equal steps in pixels and in µm, the µm/px is equal too.
+    """
+    return bool(
+        same_lattice(one, other)
+        and np.isclose(step_um(one), step_um(other))
+        and np.isclose(notes(one)["pitch_um"], notes(other)["pitch_um"])
+        and of_same_model(one, other)
+        and slide_fingerprint(one) == slide_fingerprint(other)
+        and list(one.var_names) == list(other.var_names)
+    )
+
+
+def is_of_region(prediction: AnnData) -> bool:
+    """Whether a region of the slide was predicted alone."""
+    return len(notes(prediction).get("settings", {}).get("region", ())) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Union:
+    """A prediction to which another one, that may still fill up, is added tile by tile.
+
+    Parameters
+    ----------
+    prediction
+        The union: tiles of the former prediction, then those that the part alone has.
+    part
+        What is added. Its values replace former ones of the same tile when they come; a tile that
+        it cannot read keeps its former value.
+    rows
+        (n,) rows of the part's tiles in the union.
+    """
+
+    prediction: AnnData
+    part: AnnData
+    rows: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, former: AnnData, part: AnnData) -> "Union":
+        """The union of a prediction and a part of the same map, with the values there are.
+
+        The former prediction stays as it is. Analyses of it, such as domains, are not taken over.
+        """
+        is_new = ~part.obs_names.isin(former.obs_names)
+        columns = former.obs.reindex(columns=part.obs.columns)
+        prediction = AnnData(
+            np.concatenate([former.X, part.X[is_new]]),
+            obs=pd.concat([columns, part.obs[is_new]]),
+            var=part.var.copy(),
+            obsm={
+                key: np.concatenate([former.obsm[key], part.obsm[key][is_new]])
+                for key in part.obsm
+                if key in former.obsm
+            },
+            layers={
+                key: np.concatenate([former.layers[key], part.layers[key][is_new]])
+                for key in part.layers
+                if key in former.layers
+            },
+            uns={**part.uns, MARK: _joined_notes(notes(former), notes(part))},
+        )
+        union = cls(prediction, part, prediction.obs_names.get_indexer(part.obs_names))
+        union.bring(np.arange(part.n_obs))
+        return union
+
+    def bring(self, tiles: NDArray[np.int64]) -> None:
+        """Copy the values that have come in the part.
+
+        Parameters
+        ----------
+        tiles
+            (k,) rows of the part.
+        """
+        tiles = tiles[np.isfinite(self.part.X[tiles]).any(1)]
+        rows = self.rows[tiles]
+        self.prediction.X[rows] = self.part.X[tiles]
+        for key in self.prediction.layers:
+            self.prediction.layers[key][rows] = self.part.layers[key][tiles]
+
+    def finish(self) -> None:
+        """Copy all values of the part, and what ``obs`` says of their tiles.
+
+        Tiles without a value in either say why there is none.
+        """
+        self.bring(np.arange(self.part.n_obs))
+        has_value = np.isfinite(self.part.X).any(1)
+        is_said = has_value | ~np.isfinite(self.prediction.X[self.rows]).any(1)
+        is_said &= has_value | (self.part.obs[STATUS].to_numpy(object) != PENDING)
+        for column in self.part.obs:
+            values = self.part.obs[column].to_numpy()
+            if column in self.prediction.obs:
+                joined = self.prediction.obs[column].to_numpy().copy()
+            else:
+                joined = pd.Series(index=range(self.prediction.n_obs), dtype=values.dtype)
+                joined = joined.to_numpy().copy()
+            joined[self.rows[is_said]] = values[is_said]
+            self.prediction.obs[column] = joined
+
+
+def _joined_notes(former: Notes, part: Notes) -> Notes:
+    """Notes of the part, with what the former says beside it."""
+    joined = part.copy()
+    regions = [dict(each.get("settings", {}).get("region", {})) for each in (former, part)]
+    # The whole slide was predicted where one of them has no region.
+    polygons = [polygon for region in regions for polygon in region.values() if all(regions)]
+    distinct: list[NDArray[np.float64]] = []
+    for polygon in polygons:
+        if not any(np.array_equal(polygon, each) for each in distinct):
+            distinct.append(polygon)
+    region = {str(number): polygon for number, polygon in enumerate(distinct)}
+    joined["settings"] = {**part.get("settings", {}), "region": region}
+    if not regions[0] and "tissue" in former:
+        joined["tissue"] = former["tissue"]
+    said = [text for each in (former, part) for text in each.get("notices", ())]
+    joined["notices"] = np.array(list(dict.fromkeys(said)), object)
+    if "run" in former and "run" in part:
+        joined["run"] = {
+            "device": _both(former["run"]["device"], part["run"]["device"]),
+            "precision": _both(former["run"]["precision"], part["run"]["precision"]),
+        }
+    return joined
+
+
+def _both(former: str, part: str) -> str:
+    """Two names, or one where they are equal; the former may be several already."""
+    return ", ".join(dict.fromkeys([*str(former).split(", "), str(part)]))

@@ -1,0 +1,138 @@
+"""Maps of new runs: added to the former map of the slide, in its place, or beside it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anndata import AnnData
+from napari.layers import Image
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import STOPPED_KEY
+from napari_nh2st.prediction.lattice import step_um
+from napari_nh2st.prediction.schema import notes, of_same_model
+from napari_nh2st.prediction.union import Union, is_of_region, of_same_map
+
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionRunMap:
+    """The heatmap that shows a run, and its values.
+
+    Parameters
+    ----------
+    heatmap
+        Shows them.
+    prediction
+        Of the run: it fills up.
+    union
+        Of it and the former map; None where the heatmap shows the run's own prediction.
+    """
+
+    heatmap: Heatmap
+    prediction: AnnData
+    union: Union | None = None
+
+    def bring(self, tiles: NDArray[np.int64]) -> None:
+        """Take the values of these rows of the run's prediction into the map."""
+        if self.union is not None:
+            self.union.bring(tiles)
+
+    def finish(self) -> None:
+        """Take what the ended run says of its tiles into the map."""
+        if self.union is not None:
+            self.union.finish()
+
+    @property
+    def n_done(self) -> int:
+        """Number of the run's tiles that have values."""
+        return int(np.isfinite(self.prediction.X).any(1).sum())
+
+
+class PredictionRuns:
+    """Shows the predictions of new runs, and undoes that.
+
+    - Another model, step, pitch, layout, µm/px or list of genes makes a layer of its own.
+    - The same for a region adds its tiles to the map that is there.
+    - The same for the whole slide takes the place of that map.
+
+    A map that the user has renamed is kept as it is.
+
+    Parameters
+    ----------
+    session
+        Has viewer and heatmaps.
+
+    Attributes
+    ----------
+    changed
+        Emitted when there is another former map to go back to.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._former: dict[Any, tuple[AnnData, Image]] = {}
+        session.viewer.layers.events.removed.connect(self._on_removed)
+
+    def show(
+        self, slide_layer: Image, prediction: AnnData, gene: str, goes_on: bool = False
+    ) -> PredictionRunMap:
+        """Show the prediction of a run, which may still fill up.
+
+        Parameters
+        ----------
+        slide_layer
+            The slide's layer.
+        prediction
+            At tiles.
+        gene
+            Shown first in a new layer.
+        goes_on
+            The run goes on with the one shown last: :meth:`undo` goes back to before both.
+        """
+        maps = self._session.made_for(slide_layer)
+        same = [each for each in maps if of_same_map(each.prediction, prediction)]
+        if not same:
+            detail = _difference(maps[-1].prediction, prediction) if maps else ""
+            heatmap = self._session.add_heatmap(slide_layer, prediction, gene, detail)
+            return PredictionRunMap(heatmap, prediction)
+        heatmap = same[-1]
+        former, union = heatmap.prediction, None
+        if is_of_region(prediction):
+            union = Union.of(former, prediction)
+        if not (goes_on and heatmap.layer in self._former):
+            self._former[heatmap.layer] = former, slide_layer
+        heatmap.take(prediction if union is None else union.prediction, slide_layer)
+        self.changed.emit()
+        return PredictionRunMap(heatmap, prediction, union)
+
+    def can_undo(self, heatmap: Heatmap | None) -> bool:
+        """Whether a heatmap has a former map to go back to, and no run fills the present one."""
+        return heatmap is not None and heatmap.layer in self._former and not heatmap.is_filling
+
+    def undo(self, heatmap: Heatmap) -> None:
+        """Show the map again that the last run changed; once more shows the changed one."""
+        if self.can_undo(heatmap):
+            former, slide_layer = self._former[heatmap.layer]
+            self._former[heatmap.layer] = heatmap.prediction, slide_layer
+            heatmap.layer.metadata.pop(STOPPED_KEY, None)
+            heatmap.take(former, slide_layer)
+            self.changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        self._former.pop(event.value, None)
+
+
+def _difference(former: AnnData, prediction: AnnData) -> str:
+    """What tells a map from the one before, for its name."""
+    if not of_same_model(former, prediction):
+        return str(notes(prediction)["model"]["name"])
+    if list(former.var_names) != list(prediction.var_names):
+        return f"{prediction.n_vars} genes"
+    return f"{step_um(prediction):.4g} µm"
