@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import zarr
 from anndata import AnnData
 
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.export import export
+from napari_nh2st.layers.tile_positions import tile_at
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.session.signatures import Signature
 from shown_predictions import Shown, show_prediction
@@ -145,31 +149,39 @@ def test_undo_exchanges_the_map_with_that_before_the_run(shown: Shown) -> None:
     assert not runs.can_undo(heatmap)
 
 
-@pytest.mark.parametrize("what", ["model", "pitch", "step", "layout", "mpp", "genes", "renamed"])
+DIFFERENT = ["model", "weights", "pitch", "step", "layout", "mpp", "genes", "renamed"]
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
 def test_what_differs_makes_a_layer_of_its_own(shown: Shown, what: str) -> None:
     whole, name = shown.prediction, shown.slide_layer.name
     other = part_of(whole, slice(0, 40), 1.0)
-    about, detail = other.uns["nh2st"], ""
+    about, detail, of_former = other.uns["nh2st"], "", ""
     match what:
         case "model":
             about["model"] = {**about["model"], "name": "mine", "sha256": "0"}
-            detail = " · mine"
+            detail, of_former = " · mine", f" · {whole.uns['nh2st']['model']['name']}"
+        case "weights":
+            model = whole.uns["nh2st"]["model"]
+            model["sha256"], about["model"] = "1234567", {**model, "sha256": "7654321"}
+            detail, of_former = (f" · {model['name']} {digits}" for digits in ("765432", "123456"))
         case "pitch":
             about["pitch_um"] *= 2
-            detail = " · 32 µm"
+            detail, of_former = " · pitch 64 µm", " · pitch 32 µm"
         case "step":
             about["step_um"] /= 2
             about["step_px_fullres"] = about["step_px_fullres"] / 2
-            detail = " · 16 µm"
+            detail, of_former = " · 16 µm", " · 32 µm"
         case "layout":
             about["layout"] = "hexagonal"
-            detail = " · 32 µm"
+            detail, of_former = " · hexagonal", " · square"
         case "mpp":
-            about["step_px_fullres"] = about["step_px_fullres"] * 1.5
-            detail = " · 32 µm"
+            about["slide"] = {**about["slide"], "mpp": np.array([0.5, 0.5])}
+            about["step_px_fullres"] = about["step_px_fullres"] * 2
+            detail, of_former = " · 0.5 µm/px", " · 1 µm/px"
         case "genes":
             other = other[:, GENES].copy()
-            detail = " · 2 genes"
+            detail, of_former = " · 2 genes", f" · {whole.n_vars} genes"
         case "renamed":
             shown.heatmap.layer.name = "to keep"
     run = shown.session.runs.show(shown.slide_layer, other, "CD74")
@@ -178,6 +190,9 @@ def test_what_differs_makes_a_layer_of_its_own(shown: Shown, what: str) -> None:
     assert shown.session.heatmaps == (shown.heatmap, run.heatmap)
     shown_name = run.heatmap.layer.name.removesuffix(" · UNTRAINED")
     assert shown_name == f"CD74 · {name}{detail}"
+    if what != "renamed":
+        former = shown.heatmap.layer.name.removesuffix(" · UNTRAINED")
+        assert former == f"CD74 · {name}{of_former}", "it says as well what it is"
     run.heatmap.gene = "ERBB2"
     assert run.heatmap.layer.name.startswith(f"ERBB2 · {name}{detail}")
     if what != "renamed":  # each map is found again by what it is of
@@ -185,3 +200,59 @@ def test_what_differs_makes_a_layer_of_its_own(shown: Shown, what: str) -> None:
         shown.session.runs.show(shown.slide_layer, again, "CD74")
         assert shown.heatmap.prediction is again
         assert len(shown.session.heatmaps) == 2
+
+
+def test_of_several_maps_each_says_what_tells_it_from_the_others(shown: Shown) -> None:
+    show, layer = shown.session.runs.show, shown.slide_layer
+    for step, pitch in ((16.0, 32.0), (32.0, 64.0)):
+        other = shown.prediction.copy()
+        about = other.uns["nh2st"]
+        about["step_px_fullres"] = about["step_px_fullres"] * step / about["step_um"]
+        about["step_um"], about["pitch_um"] = step, pitch
+        show(layer, other, "CD74")
+    names = [each.layer.name.removesuffix(" · UNTRAINED") for each in shown.session.heatmaps]
+    assert [name.split(" · ", 2)[2] for name in names] == ["32 µm", "16 µm", "pitch 64 µm · 32 µm"]
+
+
+def test_a_union_is_hovered_picked_and_exported_as_one_run_over_both_regions(
+    shown: Shown, tmp_path: Path
+) -> None:
+    heatmap, whole = shown.heatmap, shown.prediction
+    whole.obs["status"] = "predicted"
+    whole.X[-2:] = 1.5
+    right, left = part_of(whole, slice(50, whole.n_obs), 1.0), part_of(whole, slice(0, 60), 2.0)
+    fill(right, whole, list(range(right.n_obs)), 0.0)
+    right.obs["status"] = "predicted"
+    heatmap.take(right, shown.slide_layer)
+    run = shown.session.runs.show(shown.slide_layer, left, "CD74")
+    run.bring(fill(left, whole, list(range(left.n_obs)), 0.0))
+    left.obs["status"] = "predicted"
+    run.finish()
+    heatmap.refresh()
+    union = heatmap.prediction
+    assert list(union.obs_names) != list(whole.obs_names), "in another order"
+    gene = whole.var_names.get_loc("CD74")
+    for row in (0, 49, 50, 59, 60, whole.n_obs - 1):
+        at = shown.slide_layer.data_to_world(whole.obsm["spatial"][row, ::-1] - 0.5)
+        tile = tile_at(heatmap, at)
+        assert tile is not None
+        assert union.obs_names[tile] == whole.obs_names[row]
+        np.testing.assert_array_equal(union.X[tile], whole.X[row])
+        assert heatmap.layer.get_value(at, world=True) == whole.X[row, gene]
+    for suffix in (".h5ad", ".zarr"):
+        written = []
+        for name, prediction in (("union", union), ("whole", whole)):
+            export(prediction, tmp_path / f"{name}{suffix}")
+            written.append(read_anndata_file(tmp_path / f"{name}{suffix}"))
+        np.testing.assert_array_equal(written[0][whole.obs_names].X, written[1].X)
+        assert set(written[0].obs["status"]) == {"predicted"}
+    tables = []
+    for name, prediction in (("union", union), ("whole", whole)):
+        export(prediction, tmp_path / f"{name}.csv")
+        tables.append(pd.read_csv(tmp_path / f"{name}.csv", index_col=0))
+        export(prediction, tmp_path / f"{name}.ome.zarr")
+    pd.testing.assert_frame_equal(tables[0].loc[tables[1].index], tables[1])
+    rasters = [
+        zarr.open_group(tmp_path / f"{name}.ome.zarr", mode="r") for name in ("union", "whole")
+    ]
+    np.testing.assert_array_equal(rasters[0]["0"][:], rasters[1]["0"][:])

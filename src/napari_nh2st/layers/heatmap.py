@@ -179,6 +179,17 @@ class Heatmap:
             self.gene_changed.emit(gene)
 
     @property
+    def detail(self) -> str:
+        """What tells it from other heatmaps of the slide in the layer's name; may be assigned."""
+        return self._detail
+
+    @detail.setter
+    def detail(self, detail: str) -> None:
+        renamed, self._detail = self.renamed, detail
+        self.layer.metadata[SHOWN_KEY]["detail"] = detail
+        self._name_layer(renamed)
+
+    @property
     def is_filling(self) -> bool:
         """Whether a run fills the prediction; it is not exported meanwhile."""
         return self._is_filling

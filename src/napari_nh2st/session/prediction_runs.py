@@ -1,5 +1,6 @@
 """Maps of new runs: added to the former map of the slide, in its place, or beside it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from psygnal import Signal
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
 from napari_nh2st.prediction.lattice import step_um
-from napari_nh2st.prediction.schema import notes, of_same_model
+from napari_nh2st.prediction.schema import notes, of_same_model, slide_mpp
 from napari_nh2st.prediction.union import Union, is_of_region, of_same_map
 
 if TYPE_CHECKING:
@@ -99,8 +100,11 @@ class PredictionRuns:
         maps = self._session.made_for(slide_layer)
         same = [each for each in maps if of_same_map(each.prediction, prediction)]
         if not same:
-            detail = _difference(maps[-1].prediction, prediction) if maps else ""
-            heatmap = self._session.add_heatmap(slide_layer, prediction, gene, detail)
+            heatmap = self._session.add_heatmap(
+                slide_layer, prediction, gene, _differences(prediction, maps)
+            )
+            for each in maps:
+                each.detail = each.detail or _differences(each.prediction, [heatmap])
             return PredictionRunMap(heatmap, prediction)
         heatmap = same[-1]
         former, union = heatmap.prediction, None
@@ -129,10 +133,25 @@ class PredictionRuns:
         self._former.pop(event.value, None)
 
 
-def _difference(former: AnnData, prediction: AnnData) -> str:
-    """What tells a map from the one before, for its name."""
-    if not of_same_model(former, prediction):
-        return str(notes(prediction)["model"]["name"])
-    if list(former.var_names) != list(prediction.var_names):
+def _differences(prediction: AnnData, others: Iterable[Heatmap]) -> str:
+    """What tells a map from others of the slide, for its name: of each, what differs first."""
+    found = (_difference(prediction, each.prediction) for each in others)
+    return " · ".join(dict.fromkeys(found))
+
+
+def _difference(prediction: AnnData, other: AnnData) -> str:
+    """What tells a map from another one: its model, genes, step, pitch, layout, or µm/px."""
+    about, of_other = notes(prediction), notes(other)
+    if not of_same_model(prediction, other):
+        name = str(about["model"]["name"])
+        is_told = name != str(of_other["model"]["name"])
+        return name if is_told else f"{name} {str(about['model'].get('sha256'))[:6]}"
+    if list(prediction.var_names) != list(other.var_names):
         return f"{prediction.n_vars} genes"
-    return f"{step_um(prediction):.4g} µm"
+    if not np.isclose(step_um(prediction), step_um(other)):
+        return f"{step_um(prediction):.4g} µm"
+    if not np.isclose(about["pitch_um"], of_other["pitch_um"]):
+        return f"pitch {about['pitch_um']:.4g} µm"
+    if about["layout"] != of_other["layout"]:
+        return str(about["layout"])
+    return f"{slide_mpp(prediction).mean():.4g} µm/px"
