@@ -2,14 +2,12 @@
 
 import csv
 import io
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
 
 from anndata import AnnData
 
@@ -22,8 +20,7 @@ from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.orientation import Fix, apply_fix
 from napari_nh2st.spots.read import needs_positions, read_spots, takes_positions
-
-T = TypeVar("T")
+from napari_nh2st.table_cells import cell, csv_rows, existing_path, table_text, um_per_px
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
 _CHOICE = ("library", "bin_um", "coordinate_system")
@@ -136,12 +133,9 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     """
     path = Path(path).expanduser().absolute()
     check_regular(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"{path} cannot be read: {reason}") from None
-    rows = _yaml(text, path) if path.suffix.lower() in _YAML else _csv(text, path)
+    text = table_text(path)
+    is_yaml = path.suffix.lower() in _YAML
+    rows = _yaml(text, path) if is_yaml else csv_rows(text, path, _check_columns)
     if not rows:
         raise InputError(f"{path}: there is no section in it")
     sections: list[Section] = []
@@ -224,29 +218,6 @@ def is_sections_table(path: Path) -> bool:
     return True
 
 
-def _csv(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Cells by column, each row with the words for where it stands."""
-    lines = text.splitlines()
-    if not lines:
-        raise InputError(f"{path}: the table is empty")
-    delimiter = max(",;\t", key=lines[0].count)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    header = [name.strip() for name in next(reader)]
-    _check_columns(header, str(path))
-    rows = []
-    for cells in reader:
-        where = f"{path}, row {reader.line_num}"
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) > len(header):
-            raise InputError(
-                f"{where}: {len(cells)} cells for {len(header)} columns; put paths with a "
-                f"{'comma' if delimiter == ',' else 'separator'} in quotes"
-            )
-        rows.append((where, dict(zip(header, (cell.strip() for cell in cells), strict=False))))
-    return rows
-
-
 def _yaml(text: str, path: Path) -> list[tuple[str, dict[str, str]]]:
     yaml = import_module("yaml")  # not before it is needed: most tables are CSV
     if len(text) > _LONGEST_YAML:
@@ -291,12 +262,12 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
     for name in _REQUIRED:
         if not row.get(name):
             raise InputError(f"{where}, column {name}: it is empty")
-    existing = partial(_existing, folder=folder)
-    slide = _cell(where, row, "slide", existing)
-    expression = _cell(where, row, "expression", existing)
+    existing = partial(existing_path, folder=folder)
+    slide = cell(where, row, "slide", existing)
+    expression = cell(where, row, "expression", existing)
     assert slide is not None
     assert expression is not None
-    positions = _cell(where, row, "positions", existing)
+    positions = cell(where, row, "positions", existing)
     if needs_positions(expression) and positions is None:
         raise InputError(
             f"{where}, column positions: it is empty, and {expression.name} is a table of counts, "
@@ -313,41 +284,13 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
         slide,
         expression,
         positions,
-        _cell(where, row, "mpp", _mpp),
-        _cell(where, row, "fix", _fix),
+        cell(where, row, "mpp", um_per_px),
+        cell(where, row, "fix", _fix),
         row.get("library") or None,
-        _cell(where, row, "bin_um", bin_side),
+        cell(where, row, "bin_um", bin_side),
         row.get("coordinate_system") or None,
         row.get("image") or None,
     )
-
-
-def _cell(
-    where: str, row: Mapping[str, str], column: str, read: Callable[[str], T | None]
-) -> T | None:
-    """A cell as it is read; None where it is empty."""
-    text = row.get(column)
-    try:
-        return read(text) if text else None
-    except InputError as error:
-        raise InputError(f"{where}, column {column}: {error}") from None
-
-
-def _existing(text: str, folder: Path) -> Path:
-    path = Path(os.path.normpath(folder / Path(text).expanduser()))
-    if not path.exists():
-        raise InputError(f"there is no {path}")
-    return path
-
-
-def _mpp(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{text!r} is no µm/px; give a number such as 0.5")
-    return value
 
 
 def _fix(text: str) -> Fix | None:

@@ -1,0 +1,115 @@
+"""Tables that users write as CSV: their rows, and cells as they are read.
+
+What is wrong in one is told with its row and column.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from napari_nh2st.errors import InputError
+
+T = TypeVar("T")
+
+Row = tuple[str, dict[str, str]]
+"""The words for where a row stands, and its cells by column."""
+
+
+def table_text(path: Path) -> str:
+    """The text of a table.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"{path} cannot be read: {reason}") from None
+
+
+def csv_rows(text: str, path: Path, check_columns: Callable[[list[str], str], None]) -> list[Row]:
+    """The rows of a CSV (comma, semicolon or tab); empty ones are left out.
+
+    Parameters
+    ----------
+    text, path
+        Of the file.
+    check_columns
+        Called with the names of the columns and the words for where they stand.
+
+    Raises
+    ------
+    InputError
+        The table is empty, or a row has more cells than there are columns.
+    """
+    lines = text.splitlines()
+    if not lines:
+        raise InputError(f"{path}: the table is empty")
+    delimiter = max(",;\t", key=lines[0].count)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    header = [name.strip() for name in next(reader)]
+    check_columns(header, str(path))
+    rows = []
+    for cells in reader:
+        where = f"{path}, row {reader.line_num}"
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) > len(header):
+            raise InputError(
+                f"{where}: {len(cells)} cells for {len(header)} columns; put paths with a "
+                f"{'comma' if delimiter == ',' else 'separator'} in quotes"
+            )
+        rows.append((where, dict(zip(header, (cell.strip() for cell in cells), strict=False))))
+    return rows
+
+
+def cell(where: str, row: Mapping[str, str], column: str, read: Callable[[str], T]) -> T | None:
+    """A cell as it is read; None where it is empty.
+
+    Raises
+    ------
+    InputError
+        It cannot be read; row and column are named.
+    """
+    text = row.get(column)
+    try:
+        return read(text) if text else None
+    except InputError as error:
+        raise InputError(f"{where}, column {column}: {error}") from None
+
+
+def existing_path(text: str, folder: Path) -> Path:
+    """A path that starts at a table's folder.
+
+    Raises
+    ------
+    InputError
+        Nothing is there.
+    """
+    path = Path(os.path.normpath(folder / Path(text).expanduser()))
+    if not path.exists():
+        raise InputError(f"there is no {path}")
+    return path
+
+
+def um_per_px(text: str) -> float:
+    """A µm/px.
+
+    Raises
+    ------
+    InputError
+        It is no number above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{text!r} is no µm/px; give a number such as 0.5")
+    return value
