@@ -13,6 +13,7 @@ from napari_nh2st.errors import SegmentError
 from . import jpeg
 from .codestreams import JPEG_2000, WEBP, declared_shape, has_zeros
 from .jpeg import Suspicion
+from .jpeg_tables import check_tables
 from .ycbcr import YCbCr
 
 JPEG = {6, 7, 34892, 33007}
@@ -58,8 +59,15 @@ class PieceDecoder:
     n_planes
         Planes that are stored apart.
 
+    Attributes
+    ----------
+    doubt
+        What looks damaged in the tables of a JPEG page and may not be; ``""`` for nothing.
+
     Raises
     ------
+    SegmentError
+        The page's JPEG tables are damaged.
     ValueError, NotImplementedError
         It cannot decode this layout at all.
     """
@@ -96,10 +104,12 @@ class PieceDecoder:
         self._samples = layout.samplesperpixel // n_planes
         self._options: dict[str, Any] = {}
         self._tables = self._header = b""
+        self.doubt = ""
         self._parsed: jpeg.JpegHeader | None = None
         if self._compression in JPEG:
             self._options = {"jpegtables": page.jpegtables, "jpegheader": layout.jpegheader}
             self._tables, self._header = page.jpegtables or b"", layout.jpegheader or b""
+            self.doubt = check_tables(self._header or self._tables)
             if self._header:
                 self._parsed = jpeg.read_header(self._header)
             self._is_rgb = layout.photometric == 2 and not layout.is_jfif

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, SegmentError
 from napari_nh2st.regular_files import check_regular
 
 from . import resolution as mpp
@@ -86,7 +86,7 @@ class _Files:
         self._files = {self._main: FileBytes(path)}
         self._directories = {self._main: directories}
         self._stored: dict[Path, list[StoredPage]] = {self._main: []}
-        self._left_out: list[str] = []
+        self._notices: list[str] = []
         self._known: dict[tuple[Any, int], StoredPage] = {}
 
     def of(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> FileBytes:
@@ -98,11 +98,25 @@ class _Files:
         return self._files[path]
 
     def stored(self, page: tifffile.TiffPage | tifffile.TiffFrame, shift: int = 0) -> StoredPage:
-        """The page's pieces, which are all in the file."""
+        """The page's pieces, which are all in the file.
+
+        Raises
+        ------
+        InputError
+            They are not, or what all of them need is damaged.
+        """
         if (page, shift) in self._known:
             return self._known[page, shift]
         file = self.of(page)
-        stored = StoredPage(page, file, shift)
+        try:
+            stored = StoredPage(page, file, shift)
+        except SegmentError as error:
+            raise InputError(
+                f"{file.path}: the file is damaged: page {page.index}: {error}. "
+                "Copy or download it again."
+            ) from error
+        if stored.doubt:
+            self._notices.append(f"Page {page.index} may be damaged: {stored.doubt}.")
         if stored.end > file.size:
             raise InputError(
                 f"{file.path}: the file is cut off: it has {file.size:,} bytes and its pixels "
@@ -123,14 +137,14 @@ class _Files:
 
     def leave_out(self, page: tifffile.TiffPage) -> None:
         """Note that a page is no level although it stands among them."""
-        self._left_out.append(
+        self._notices.append(
             f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not the "
             "slide made smaller, or is stored in another way."
         )
 
     def leave_out_associated(self, name: str, reason: InputError) -> None:
         """Note that a label, macro or thumbnail cannot be read."""
-        self._left_out.append(f"The {name} image is left out. {reason}")
+        self._notices.append(f"The {name} image is left out. {reason}")
 
     def mark_misplaced(self) -> None:
         """Mark the pieces, of all pages asked for, that cannot lie where their page says."""
@@ -149,7 +163,7 @@ class _Files:
         return (
             *main.notices,
             *((_UNUSED_OME,) if is_lost else ()),
-            *self._left_out,
+            *self._notices,
             *(
                 f"Page {number} is left out: its directory is damaged or of an unknown kind."
                 for offset, number in main.pages.items()

@@ -51,6 +51,15 @@ class StoredPage:
         (n, 2) int64, offset and bytes of each stored piece.
     misplaced
         (n,) bool, the pieces that cannot lie where the file says; set by who knows all pages.
+    doubt
+        What looks damaged and may not be; ``""`` for nothing.
+
+    Raises
+    ------
+    SegmentError
+        What all its pieces need is damaged.
+    ValueError, NotImplementedError
+        It cannot be decoded at all.
     """
 
     def __init__(
@@ -91,9 +100,11 @@ class StoredPage:
             or (layout.photometric == 6 and layout.compression not in _DECODES_TO_RGB)
         )
         self._ycbcr = YCbCr.of(layout) or YCbCr()
+        self.doubt = ""
         if not self._is_raw:
             self._check_size()
             self._decoder = PieceDecoder(page, layout, self.piece_shape, separate)
+            self.doubt = self._decoder.doubt
             self._writer_does_so = Once(self._is_habit)
         n = min(len(self._offsets), len(self._counts))
         self.places = np.stack([self._offsets[:n], self._counts[:n]], axis=-1)
