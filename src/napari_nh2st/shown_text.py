@@ -40,3 +40,8 @@ def from_qt(text: str) -> str:
 def for_matplotlib(text: str) -> str:
     """A text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
+
+
+def with_minus(text: str) -> str:
+    """A number with a true minus sign."""
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -67,6 +67,18 @@ def test_the_canvas_names_gene_reliability_and_unit(
     assert said(viewer) == []
 
 
+def test_what_the_colors_mean_is_told_where_the_scale_is_known(
+    viewer: ViewerModel, heatmap: Heatmap
+) -> None:
+    heatmap.prediction.uns["nh2st"]["target"] |= {"transform": "log10(1+v)", "scale_to": 10_000}
+    heatmap.prediction.var["interval_90"] = 0.2
+    heatmap.layer.contrast_limits = (0.3, 1.66)
+    words = "≈ 1 to 45 per 10,000 of the panel · ± 0.2"
+    assert said(viewer) == ["ERBB2 · held-out PCC 0.71", words, VALUE_NAME]
+    heatmap.layer.contrast_limits = (0, 1.66)
+    assert said(viewer)[1].startswith("≈ 0 to 45")
+
+
 def test_pins_are_named_in_their_colors_with_their_limits(
     viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:

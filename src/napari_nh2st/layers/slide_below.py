@@ -74,7 +74,8 @@ def is_covered(viewer: ViewerModel, layer: Layer) -> bool:
     if viewer.canvas.grid.enabled or layer not in viewer.layers:
         return False
     middle = np.asarray(layer.extent.world)[:, -2:].mean(0)
-    later = viewer.layers[viewer.layers.index(layer) + 1 :]
+    # A slice of napari's own list is a list of its kind, with menus' contexts that stay in memory.
+    later = list(viewer.layers)[viewer.layers.index(layer) + 1 :]
     boxes = [
         np.asarray(each.extent.world)[:, -2:]
         for each in later

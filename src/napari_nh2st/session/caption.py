@@ -9,6 +9,7 @@ from napari.layers import Layer
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
+from napari_nh2st.prediction.reading import limits_in_words
 from napari_nh2st.prediction.reliability import THRESHOLD, short_reliability
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
@@ -111,6 +112,11 @@ class GeneCaption:
         if heatmap is not None and self._is_seen(heatmap.layer):
             pcc = float(reliability(heatmap.prediction)[heatmap.gene])
             lines.append(CanvasLine(self._named(heatmap.gene, pcc), size=_TITLE_PT))
+            meaning = limits_in_words(
+                heatmap.prediction, heatmap.gene, heatmap.layer.contrast_limits
+            )
+            if meaning:
+                lines.append(CanvasLine(meaning, size=_UNIT_PT))
         pins = [pin for pin in self._session.pins.items if pin.layer.visible]
         lines += [self._pin_line(pin) for pin in pins]
         sources = {pin.source: None for pin in pins}

@@ -15,6 +15,7 @@ from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import PredictionDomains
+from napari_nh2st.session.hover import Hover
 from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.prediction_runs import PredictionRuns
@@ -47,6 +48,8 @@ class Session:
         Sections with measured ST, and their comparisons.
     display
         How genes are drawn.
+    hover
+        Says the values under the mouse.
     slides_changed
         Emitted when there are other slides.
     slide_changed
@@ -104,6 +107,7 @@ class Session:
         self.runs = PredictionRuns(self)
         self.measured = MeasuredSections(self)
         self.training_sections = TrainingSections()
+        self.hover = Hover(self)
         for layer in layers:
             self._watch(layer)
         self.slide = self.slides[-1] if self.slides else None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
 from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, reliability_reason
-from napari_nh2st.shown_text import for_qt
+from napari_nh2st.shown_text import for_qt, with_minus
 from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.icons import dot_icon
 
@@ -302,11 +302,6 @@ def number_format(name: str, column: "pd.Series[Any]") -> Format:
         return with_minus(f"{round(float(value), decimals) + 0.0:,.{decimals}f}")  # no -0.00
 
     return write
-
-
-def with_minus(text: str) -> str:
-    """A number with a true minus sign."""
-    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _probability(value: float) -> str:

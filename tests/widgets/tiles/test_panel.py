@@ -19,6 +19,7 @@ from napari_nh2st.layers.tile_positions import tile_at
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from shown_predictions import PLACES, Shown, show_prediction
+from trusted_predictions import add_trust
 from viewers import VIEWERS
 
 
@@ -92,6 +93,29 @@ def test_a_click_in_a_viewer_of_other_units_finds_the_tile(qtbot: QtBot, tmp_pat
     shown.viewer.add_points([[5.0, 5.0]], units=("nm", "nm"))
     nm = np.array(world_center(shown, 17)) * 1000
     assert tile_at(shown.heatmap, nm, shown.viewer.layers.extent.units) == 17
+
+
+def test_the_tile_says_how_sure_its_values_are_and_how_unfamiliar_it_is(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel()
+    panel.pick(45)
+    qtbot.waitUntil(looked_up(panel))
+    interval = list(panel.genes.table.columns).index("interval")
+    assert panel.genes.view.isColumnHidden(interval)  # nothing is known
+    assert "familiar" not in panel.summary.text()
+    add_trust(shown.prediction)
+    shown.prediction.obs["unfamiliar"] = np.float32(1.24)
+    shown.prediction.X[45, shown.prediction.var_names.get_loc("CD74")] = 1.66
+    panel.pick(45)
+    qtbot.waitUntil(lambda: not panel.genes.view.isColumnHidden(interval))
+    assert "Unfamiliar tissue (1.2): 99 % of the tiles" in panel.summary.text()
+    half = shown.prediction.var["interval_90"]["CD74"]
+    assert panel.gene_title.text().startswith(
+        f"CD74 1.66 ± {half:.2g} ≈ 45 per 10,000 of the panel · "
+    )
+    panel.clear()
+    assert panel.gene_title.text() == "CD74 over the section"
 
 
 def test_a_click_shows_the_tile(

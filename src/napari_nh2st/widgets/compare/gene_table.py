@@ -6,7 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.analysis import match_genes
-from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel, with_minus
+from napari_nh2st.shown_text import with_minus
+from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import PlainLabel
 

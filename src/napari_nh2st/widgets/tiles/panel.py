@@ -23,6 +23,11 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.picked_tile import PickedTile
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
+from napari_nh2st.prediction.reading import (
+    GeneReading,
+    unfamiliarity_at,
+    unfamiliarity_in_words,
+)
 from napari_nh2st.prediction.schema import STATUS, notes, slide_mpp
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.session import Session
@@ -43,10 +48,15 @@ _CLICK_PX = 4
 """Screen pixels that the mouse may move between press and release."""
 _MS_BETWEEN_REFRESHES = 500
 _ESCAPE = "Escape"
+_HOW_FAR = "99 % of the tiles of sections like those of the training are at 1 or nearer."
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that are highest here compared with the section"),
     "z": ColumnHead("z", "Standard deviations above the mean of the section's tiles"),
     "value": ColumnHead("value", "Predicted value of the tile"),
+    "interval": ColumnHead(
+        "± 90 %",
+        "The measured value was within this of the predicted one at 90 % of held-out spots",
+    ),
     "percentile": ColumnHead("% below", "Share of the section's tiles with a lower value"),
 }
 
@@ -104,7 +114,7 @@ class TilePanel(QWidget):
         self.genes = FrameTable("tile", _HEADS)
         self.genes.view.setMinimumHeight(246)
         self.genes.gene_chosen.connect(session.show_gene)
-        self.gene_title = PlainLabel()
+        self.gene_title = PlainLabel(wrap=True, tip="The shown gene at the tile")
         self.histogram = Histogram()
         self.histogram.setToolTip("Values of the shown gene over the section; the line is the tile")
         self.pictures = TilePictures()
@@ -225,7 +235,8 @@ class TilePanel(QWidget):
         if self.session.heatmap is None:
             return
         if isinstance(found, TileFacts):
-            self.genes.show_table(found.genes)
+            known = found.genes["interval"].notna().any()
+            self.genes.show_table(found.genes, hidden=() if known else ("interval",))
             self.genes.setVisible(len(found.genes) > 0)
             self.picked.mark(self.session.heatmap, found.neighborhood)
         else:
@@ -261,8 +272,13 @@ class TilePanel(QWidget):
             self.histogram.show_values(np.zeros(0))
             return
         values = gene_values(heatmap.prediction, heatmap.gene)
-        self.gene_title.setText(f"{heatmap.gene} over the section")
-        self.histogram.show_values(values, None if self.tile is None else float(values[self.tile]))
+        if self.tile is None:
+            self.gene_title.setText(f"{heatmap.gene} over the section")
+            self.histogram.show_values(values)
+        else:
+            reading = GeneReading(heatmap.prediction, heatmap.gene, values)
+            self.gene_title.setText(reading.at(self.tile))
+            self.histogram.show_values(values, float(values[self.tile]))
 
     def _show_nothing(self) -> None:
         self.summary.setText(_HINT)
@@ -320,6 +336,9 @@ def _summary(heatmap: Heatmap, tile: int) -> str:
     status = str(prediction.obs[STATUS].iat[tile]) if STATUS in prediction.obs else ""
     if np.isnan(prediction.X[tile]).any():
         words += f"<br>No values: {html.escape(status) or 'not predicted'}"
+    far = unfamiliarity_at(prediction, tile)
+    if far is not None:
+        words += f"<br>{html.escape(unfamiliarity_in_words(far).capitalize())}: {_HOW_FAR}"
     return words
 
 
