@@ -93,34 +93,36 @@ class PredictionRun(StoppableJob):
         """
         prediction: AnnData | None = None
         finished = False
-        for event in self.job_events():
-            match event:
-                case Loading():
-                    yield event
-                case Started():
-                    self.is_loading = False
-                    prediction = event.prediction
-                    yield event
-                case Values() if prediction is not None:
-                    prediction.X[event.tiles] = event.values
-                    yield TilesDone(
-                        prediction,
-                        event.tiles,
-                        event.done,
-                        event.total,
-                        event.tiles_per_s,
-                        event.seconds_left,
-                    )
-                case Ended() if prediction is not None:
-                    prediction.obs[STATUS] = event.status
-                    finished = True
-                    yield Finished(prediction, event.n_failed, event.seconds)
-        if prediction is not None and not finished:
-            mark_predicted(prediction)
+        try:
+            for event in self.job_events():
+                match event:
+                    case Loading():
+                        yield event
+                    case Started():
+                        self.is_loading = False
+                        prediction = event.prediction
+                        yield event
+                    case Values() if prediction is not None:
+                        prediction.X[event.tiles] = event.values
+                        yield TilesDone(
+                            prediction,
+                            event.tiles,
+                            event.done,
+                            event.total,
+                            event.tiles_per_s,
+                            event.seconds_left,
+                        )
+                    case Ended() if prediction is not None:
+                        prediction.obs[STATUS] = event.status
+                        finished = True
+                        yield Finished(prediction, event.n_failed, event.seconds)
+        finally:
+            if prediction is not None and not finished:
+                mark_predicted(prediction)
 
 
 def mark_predicted(prediction: AnnData) -> None:
-    """Say in ``obs["status"]`` which tiles of a run that was stopped have values."""
+    """Say in ``obs["status"]`` which tiles of a run that was stopped, or failed, have values."""
     status = prediction.obs[STATUS].to_numpy(object).copy()
     status[np.isfinite(np.asarray(prediction.X)).any(1)] = PREDICTED
     prediction.obs[STATUS] = status

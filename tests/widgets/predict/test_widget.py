@@ -24,7 +24,9 @@ from local_jobs import LocalJobs
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings
+from napari_nh2st.inference.events import TilesDone
 from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY
+from napari_nh2st.layers.writer import write_prediction
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide, open_slide
@@ -476,6 +478,48 @@ def test_a_failed_run_leaves_the_former_prediction_and_a_quiet_bar(
     assert widget.prediction is prediction
     widget.gene.setCurrentText("VIM")
     assert "VIM" in heatmap.layer.name
+
+
+def test_a_run_that_fails_midway_leaves_a_map_of_what_is_done(
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_path: Path,
+    messages: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:
+    whole = napari_nh2st.inference.predict_events
+
+    def fail_midway(*args: Any, **options: Any) -> Iterator[Any]:
+        for event in whole(*args, **options):
+            yield event
+            if isinstance(event, TilesDone):
+                raise OSError("The disk has gone.")
+
+    monkeypatch.setattr(napari_nh2st.inference, "predict_events", fail_midway)
+    open_in(viewer, slide_path)
+    run(qtbot, widget, pitch_um=20)
+    assert messages["error"] == [
+        "The prediction failed: OSError: The disk has gone. What was done is kept: Run goes on "
+        "from there."
+    ]
+    heatmap, prediction = widget.heatmap, widget.prediction
+    assert heatmap is not None
+    assert prediction is not None
+    has_value = np.isfinite(prediction.X).any(1)
+    assert 0 < has_value.sum() < prediction.n_obs
+    np.testing.assert_array_equal(prediction.obs["status"] == "predicted", has_value)
+    shown = heatmap.layer.data
+    assert np.isclose(
+        shown[np.isfinite(shown)].max(), prediction[:, heatmap.gene].X[has_value].max()
+    )
+    assert not heatmap.is_filling
+    write_prediction(str(tmp_path / "half.h5ad"), *heatmap.layer.as_layer_data_tuple()[:2])
+    n_missing = prediction.n_obs - has_value.sum()
+    assert messages["warning"][-1] == (
+        f"{n_missing} of {prediction.n_obs} tiles are not predicted yet: they are saved empty."
+    )
 
 
 def test_a_run_stopped_before_its_first_tile_says_so(

@@ -195,9 +195,6 @@ class PredictionRunner(QObject):
                 if time.monotonic() - self._refreshed > _SECONDS_BETWEEN_REFRESHES:
                     self._show_progress(event)
             case Finished():
-                if self._map is not None:
-                    self._map.finish()
-                self._refresh()
                 if self._filled is not None:
                     self._filled.layer.metadata.pop(STOPPED_KEY, None)
                 self._controls.bar.setValue(self._controls.bar.maximum())
@@ -290,6 +287,7 @@ class PredictionRunner(QObject):
         self._controls.show_running(False)
         if self._map is not None:
             self._map.finish()
+            self._refresh()
         if stopped:
             self._say_stopped()
         if self._filled is not None:
@@ -297,7 +295,6 @@ class PredictionRunner(QObject):
         self.ended.emit(stopped)
 
     def _say_stopped(self) -> None:
-        self._refresh()
         bar = self._controls.bar
         if self._map is not None:
             bar.setValue(self._map.n_done)
