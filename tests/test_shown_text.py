@@ -26,7 +26,7 @@ from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
-from napari_nh2st.prediction.reliability import badge_list, badge_text
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.session.signatures import Signature
 from napari_nh2st.shown_text import for_matplotlib, for_qt, from_qt
 from napari_nh2st.slide import open_slide
@@ -137,7 +137,8 @@ def test_docks_and_layers_show_a_predictions_names_as_text(qtbot: QtBot) -> None
 
 
 def test_badges_have_their_own_markup_and_a_genes_name_as_text() -> None:
-    for text in (badge_text(HOSTILE, 0.5, 0.2), badge_list([(HOSTILE, 0.5)], 0.2)):
+    badges = Badges(0.2, of=HOSTILE, far=HOSTILE)
+    for text in (badges.line(HOSTILE, 0.5), badges.listed([(HOSTILE, 0.5)])):
         document = QTextDocument()
         document.setHtml(text)
         assert not has_picture(text)

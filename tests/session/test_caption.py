@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 from gene_predictions import VALUE_NAME, add_heatmap, gene_prediction
 from napari_nh2st.layers.canvas_text import KEY
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
@@ -59,7 +60,7 @@ def test_the_canvas_names_gene_reliability_and_unit(
     assert said(viewer) == ["ERBB2 · held-out PCC 0.71", VALUE_NAME]
     heatmap.gene = "CD74"
     assert said(viewer)[0] == "CD74 · held-out PCC 0.11: not reliable"
-    caption.set_threshold(0.1)
+    caption.set_badges(Badges(0.1))
     assert said(viewer)[0] == "CD74 · held-out PCC 0.11"
     heatmap.gene = "ESR1"
     assert said(viewer)[0] == "ESR1 · reliability unknown"

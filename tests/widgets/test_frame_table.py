@@ -7,6 +7,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.frame_model import ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable
 
@@ -109,5 +110,5 @@ def test_a_double_click_chooses_the_gene(table: FrameTable) -> None:
 
 def test_genes_below_the_threshold_are_grey_and_those_unknown_are_not(table: FrameTable) -> None:
     assert [table.model.is_greyed(row) for row in range(4)] == [True, False, False, False]
-    table.reliable_from = 0.5
+    table.badges = Badges(0.5)
     assert [table.model.is_greyed(row) for row in range(4)] == [True, False, False, True]

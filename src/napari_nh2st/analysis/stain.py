@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2hed
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import FAR_STAIN as FAR
 
 if TYPE_CHECKING:
     from napari_nh2st.model.config import ModelConfig
@@ -19,7 +20,6 @@ FIELD_MPP = 2.5
 STAINS = ("hematoxylin", "eosin", "residual")
 DESCRIPTORS = (*STAINS, *(f"{stain} spread" for stain in STAINS))
 
-FAR = 3.0
 """Distance above which a slide's stain is far from what the model saw.
 
 Measured with a profile of the HER2+ breast sections C2 to C6 (Andersson et al. 2021) under their

@@ -15,6 +15,7 @@ from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import (
     is_on_grid,
     is_trained,
@@ -241,9 +242,9 @@ def _draw_heatmap(
 
 
 def _title(prediction: AnnData, gene: str) -> str:
-    pcc = reliability(prediction)[gene]
-    known = f"held-out PCC {pcc:.2f}" if np.isfinite(pcc) else "PCC not known"
-    return f"{gene} ({known})"
+    pcc = float(reliability(prediction)[gene])
+    known = Badges.of_prediction(prediction).named(pcc) if np.isfinite(pcc) else "PCC not known"
+    return textwrap.fill(f"{gene} ({known})", _LABEL_WIDTH)
 
 
 def _extent(raster: HeatmapRaster, scale: float) -> tuple[float, float, float, float]:

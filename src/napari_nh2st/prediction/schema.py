@@ -24,6 +24,12 @@ PREDICTED = "predicted"
 RELIABILITY = "reliability"
 """Column of ``var``: Pearson correlation of a gene on held-out sections, NaN where unknown."""
 
+MODEL_RELIABILITY = "model_reliability"
+"""Column of ``var``: the model's reliability, where that of the slide itself is shown instead."""
+
+FAR_STAIN = 3.0
+"""Distance of a slide's stain from what a model saw, from which it is far."""
+
 MEASURED = "measured"
 """Key of ``layers``: the measured target at the spots, NaN for genes that were not measured."""
 
@@ -95,6 +101,7 @@ class Notes(TypedDict):
     settings: NotRequired[dict[str, Any]]
     notices: NotRequired[NDArray[np.object_]]
     reliability_of: NotRequired[str]
+    model_reliability_of: NotRequired[str]
     stain_distance: NotRequired[float]
     tissue: NotRequired[TissueNotes]
     # on a grid

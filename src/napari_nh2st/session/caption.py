@@ -10,7 +10,7 @@ from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.prediction.reading import limits_in_words
-from napari_nh2st.prediction.reliability import THRESHOLD, short_reliability
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
@@ -43,7 +43,7 @@ class GeneCaption:
     def __init__(self, session: Session, connections: Connections) -> None:
         self._session = session
         self._connections = connections
-        self._threshold = THRESHOLD
+        self._badges = Badges()
         self._text = CanvasText(session.viewer)
         self._watched: list[Layer] = []
         self._heatmap: Heatmap | None = None
@@ -64,9 +64,9 @@ class GeneCaption:
         self._without_colorbar.clear()
         self._heatmap = None
 
-    def set_threshold(self, threshold: float) -> None:
-        """Say of genes below this that they are not reliable."""
-        self._threshold = threshold
+    def set_badges(self, badges: Badges) -> None:
+        """Say how reliable genes are, and by what."""
+        self._badges = badges
         self.update()
 
     def update(self, _event: Any = None) -> None:
@@ -134,7 +134,7 @@ class GeneCaption:
         return bool(layer.visible) and not is_covered(self._session.viewer, layer)
 
     def _named(self, gene: str, pcc: float) -> str:
-        return f"{gene} · {short_reliability(pcc, self._threshold)}"
+        return f"{gene} · {self._badges.short(pcc)}"
 
     def _pin_line(self, pin: Pin) -> CanvasLine:
         low, high = pin.layer.contrast_limits

@@ -17,6 +17,7 @@ from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import PredictionDomains
 from napari_nh2st.session.hover import Hover
 from napari_nh2st.session.measured import MeasuredSections
+from napari_nh2st.session.measured_badges import MeasuredBadges
 from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
@@ -48,6 +49,8 @@ class Session:
         Sections with measured ST, and their comparisons.
     display
         How genes are drawn.
+    measured_badges
+        Scores measured on a slide, as the reliability of its genes.
     hover
         Says the values under the mouse.
     slides_changed
@@ -107,6 +110,7 @@ class Session:
         self.runs = PredictionRuns(self)
         self.measured = MeasuredSections(self)
         self.training_sections = TrainingSections()
+        self.measured_badges = MeasuredBadges(self)
         self.hover = Hover(self)
         for layer in layers:
             self._watch(layer)

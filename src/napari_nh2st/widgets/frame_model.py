@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 
-from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, reliability_reason
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.shown_text import for_qt, with_minus
 from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.icons import dot_icon
@@ -41,9 +41,8 @@ class ColumnHead(NamedTuple):
     format: Format | None = None
 
 
-RELIABILITY_HEAD = ColumnHead(
-    "reliability", "Pearson correlation (PCC) with measured expression on held-out sections"
-)
+_CORRELATION = "Pearson correlation (PCC) with measured expression"
+RELIABILITY_HEAD = ColumnHead("reliability", f"{_CORRELATION} on held-out sections")
 
 
 class FrameModel(QAbstractTableModel):
@@ -79,20 +78,20 @@ class FrameModel(QAbstractTableModel):
         self.table = pd.DataFrame()
         self._given = self.table
         self._places: NDArray[np.intp] = np.empty(0, np.intp)
-        self._reliable_from = THRESHOLD
+        self._badges = Badges()
         self._formats: list[Format] = []
         self._cells: list[NDArray[Any]] = []  # a DataFrame takes ten times as long for one cell
         self._reliability: NDArray[np.float64] | None = None
         self._sorted_by: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
 
     @property
-    def reliable_from(self) -> float:
-        """Reliability below which a gene is greyed."""
-        return self._reliable_from
+    def badges(self) -> Badges:
+        """Colors and words of the genes' reliability; a gene below the threshold is greyed."""
+        return self._badges
 
-    @reliable_from.setter
-    def reliable_from(self, least: float) -> None:
-        self._reliable_from = least
+    @badges.setter
+    def badges(self, badges: Badges) -> None:
+        self._badges = badges
         self._draw_again()
 
     def set_table(self, table: pd.DataFrame) -> None:
@@ -147,7 +146,7 @@ class FrameModel(QAbstractTableModel):
     def is_greyed(self, row: int) -> bool:
         """Whether a row is of a gene that is known to be predicted badly."""
         reliability = self.reliability(row)
-        return reliability is not None and reliability < self.reliable_from
+        return reliability is not None and reliability < self.badges.reliable_from
 
     def reliability(self, row: int) -> float | None:
         """Held-out PCC of a row's gene: NaN where unknown, None where the table has none."""
@@ -172,6 +171,8 @@ class FrameModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return head.label
         if role == Qt.ItemDataRole.ToolTipRole:
+            if name == "reliability" and self.badges.of:
+                return for_qt(f"{_CORRELATION} on {self.badges.of}")
             return head.meaning or None
         if role == Qt.ItemDataRole.InitialSortOrderRole and self._highest_first(section):
             return Qt.SortOrder.DescendingOrder
@@ -188,15 +189,14 @@ class FrameModel(QAbstractTableModel):
             case Qt.ItemDataRole.DecorationRole if self.table.columns[column] == self.badge:
                 reliability = self.reliability(row)
                 if reliability is not None:
-                    return dot_icon(badge_color(reliability, self.reliable_from))
+                    return dot_icon(self.badges.color(reliability))
             case text_colors.TEXT_ROLE if self.is_greyed(row):
                 return "greyed"
             case Qt.ItemDataRole.ToolTipRole:
                 reliability = self.reliability(row)
                 if reliability is not None and "gene" in self.table:
                     gene = self.table["gene"].iat[row]
-                    reason = reliability_reason(reliability, self.reliable_from)
-                    return for_qt(f"{gene}: {reason}")
+                    return for_qt(f"{gene}: {self.badges.reason(reliability)}")
         return None
 
     def _highest_first(self, column: int) -> bool:

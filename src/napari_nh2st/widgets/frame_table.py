@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.table import write_table
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameFilter, FrameModel
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.text_colors import TextDelegate
@@ -181,7 +182,7 @@ class FrameTable(QWidget):
     """A DataFrame with buttons to copy it and to save it as CSV.
 
     A gene has the badge of its ``reliability``, where there is such a column; rows that are below
-    :attr:`reliable_from` are greyed and say why.
+    the threshold of the :attr:`badges` are greyed and say why.
 
     Parameters
     ----------
@@ -253,13 +254,13 @@ class FrameTable(QWidget):
         return self.model.table
 
     @property
-    def reliable_from(self) -> float:
-        """Reliability below which a gene is greyed."""
-        return self.model.reliable_from
+    def badges(self) -> Badges:
+        """Colors and words of the genes' reliability."""
+        return self.model.badges
 
-    @reliable_from.setter
-    def reliable_from(self, least: float) -> None:
-        self.model.reliable_from = least
+    @badges.setter
+    def badges(self, badges: Badges) -> None:
+        self.model.badges = badges
 
     def show_table(self, table: pd.DataFrame, hidden: Collection[str] = ()) -> None:
         """Show a table, sorted and scrolled as the one before if it has the same columns.

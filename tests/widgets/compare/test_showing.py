@@ -13,6 +13,7 @@ from compared_sections import DrawnSection, write_section
 from drawn_predictions import drawn_prediction
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.compare.widget import CompareWidget
@@ -42,6 +43,24 @@ def test_measured_and_predicted_have_one_scale_and_the_residual_is_symmetric(
     low, high = layers["residual"].face_contrast_limits
     assert -low == high == pytest.approx(np.percentile(np.abs(predicted - measured), 99))
     assert all(layer.visible for layer in layers.values())
+
+
+def test_the_scores_are_offered_as_badges_of_a_heatmap_of_the_slide(
+    viewer: ViewerModel, done: CompareWidget, section: DrawnSection
+) -> None:
+    box = done.measured_badges
+    assert box.isHidden(), "there is no heatmap whose badges they could be"
+    assert done.compared is not None
+    slide = open_slide(section.slide, mpp=6.25)
+    prediction = drawn_prediction(slide, pitch_um=200.0)
+    notes(prediction)["model"].update(notes(done.compared.prediction)["model"])
+    session = Session.of(viewer)
+    session.add_heatmap(session.slides[0], prediction, "CD74")
+    assert not box.isHidden()
+    assert "42 spots" in box.text()
+    box.click()
+    table = done.view.genes.table.table.set_index("gene")
+    assert reliability(prediction)["CD74"] == pytest.approx(table["PCC"]["CD74"])
 
 
 @in_both_viewers

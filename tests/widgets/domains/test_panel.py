@@ -23,7 +23,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
-from napari_nh2st.prediction.reliability import badge_color
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from shown_predictions import PLACES, Shown, show_prediction
@@ -189,7 +189,7 @@ def test_top_markers_have_a_badge_and_say_their_reliability(
     assert panel.legend.isHidden()
     assert panel.markers.isHidden()
     known = shown.prediction.var["reliability"]
-    panel.set_threshold(0.3)
+    panel.set_badges(Badges(0.3))
     run(qtbot, panel, 3)
     assert not panel.legend.isHidden()
     for row, domain in enumerate((1, 2, 3)):
@@ -197,17 +197,17 @@ def test_top_markers_have_a_badge_and_say_their_reliability(
         dots = item.icon().pixmap(30, 14).toImage()
         top = np.roll(GENES, domain)[:3]
         colors = [dots.pixelColor(10 * place + 4, 4).name() for place in range(3)]
-        assert colors == [badge_color(known[gene], 0.3) for gene in top]
+        assert colors == [Badges(0.3).color(known[gene]) for gene in top]
         assert all(f"{gene}\N{NO-BREAK SPACE}" in item.toolTip() for gene in top)
 
 
 def test_the_search_takes_the_threshold_over_until_another_is_typed(panel: DomainsPanel) -> None:
-    panel.set_threshold(0.35)
+    panel.set_badges(Badges(0.35))
     assert panel.settings.chosen() == DomainSettings(min_reliability=0.35)
     panel.settings.least_reliability.setValue(0.5)
-    panel.set_threshold(0.1)
+    panel.set_badges(Badges(0.1))
     assert panel.settings.chosen() == DomainSettings(min_reliability=0.5)
-    assert panel.markers.reliable_from == 0.1
+    assert panel.markers.badges == Badges(0.1)
 
 
 def test_the_markers_are_those_of_the_chosen_domain(

@@ -8,7 +8,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from gene_predictions import RELIABILITY, gene_prediction
 from napari_nh2st.analysis.gene_statistics import gene_statistics
-from napari_nh2st.prediction.reliability import badge_color, badge_text, reliability_reason
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
 from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
@@ -70,17 +70,17 @@ def test_genes_below_the_threshold_are_greyed_and_say_why(table: GeneTable) -> N
     assert cell(table, "CD74", GENE, TEXT_ROLE) == "greyed"
     tooltip = cell(table, "CD74", GENE, ROLE.ToolTipRole)
     assert "CD74: held-out PCC 0.11 is below 0.20" in str(tooltip)
-    table.set_threshold(0.5)
+    table.set_badges(Badges(0.5))
     assert cell(table, "KRT19", GENE, TEXT_ROLE) == "greyed"
     assert "is below 0.50" in str(cell(table, "KRT19", GENE, ROLE.ToolTipRole))
-    table.set_threshold(0.1)
+    table.set_badges(Badges(0.1))
     assert cell(table, "CD74", GENE, TEXT_ROLE) is None
 
 
 def test_only_reliable_leaves_out_what_is_below_the_threshold_or_unknown(table: GeneTable) -> None:
     table.set_only_reliable(True)
     assert set(table.shown_genes) == {"ERBB2", "GRB7", "KRT19"}
-    table.set_threshold(0.5)
+    table.set_badges(Badges(0.5))
     assert set(table.shown_genes) == {"ERBB2", "GRB7"}
     table.set_only_reliable(False)
     assert set(table.shown_genes) == set(RELIABILITY)
@@ -152,14 +152,15 @@ def test_without_values_there_are_no_statistics() -> None:
     ],
 )
 def test_the_badge_says_how_far_to_trust_a_gene(pcc: float, words: str) -> None:
-    assert reliability_reason(pcc, 0.2).startswith(words)
-    assert words in badge_text("ERBB2", pcc, 0.2)
-    assert badge_color(pcc, 0.2) in badge_text("ERBB2", pcc, 0.2)
+    badges = Badges(0.2)
+    assert badges.reason(pcc).startswith(words)
+    assert words in badges.line("ERBB2", pcc)
+    assert badges.color(pcc) in badges.line("ERBB2", pcc)
 
 
 def test_badges_differ_between_good_poor_and_unknown() -> None:
-    assert len({badge_color(pcc, 0.2) for pcc in (0.6, 0.3, 0.1, np.nan)}) == 4
-    assert badge_color(0.3, 0.4) == badge_color(0.1, 0.4)
+    assert len({Badges(0.2).color(pcc) for pcc in (0.6, 0.3, 0.1, np.nan)}) == 4
+    assert Badges(0.4).color(0.3) == Badges(0.4).color(0.1)
 
 
 def test_the_first_click_on_a_number_shows_the_highest_first(

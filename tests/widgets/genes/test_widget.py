@@ -20,6 +20,8 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY
+from napari_nh2st.prediction.reliability import has_measured, use_measured
+from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session import Session, remembered
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.signatures import Signature
@@ -27,6 +29,7 @@ from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
+from trusted_predictions import add_trust
 from viewers import VIEWERS
 
 
@@ -60,6 +63,45 @@ def select(widget: GenesWidget, *genes: str) -> None:
 
 def pinned(viewer: ViewerModel) -> list[str]:
     return [la.metadata[GENE_KEY] for la in viewer.layers if GENE_KEY in la.metadata]
+
+
+def test_badges_say_what_they_are_of_and_follow_what_was_measured(
+    widget: GenesWidget, viewer: ViewerModel
+) -> None:
+    prediction = add_trust(gene_prediction())
+    add_heatmap(viewer, prediction)
+    tab, box = widget.genes, widget.genes.measured_badges
+    assert "PCC 0.71 on other sections of the same tumour" in tab.header.text()
+    index = tab.table.filter.index(0, 0)
+    tooltip = str(tab.table.filter.data(index, Qt.ItemDataRole.ToolTipRole))
+    assert "on other sections of the same tumour" in tooltip
+    head = tab.table.frame.headerData(1, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+    assert str(head).endswith("on other sections of the same tumour")
+    assert widget.tile.genes.badges == widget.regions.table.badges == tab.badges
+    assert box.isHidden()
+    use_measured(prediction, reliability(prediction) - 0.3, "this slide (99 spots)")
+    tab.session.measured_badges.used.emit()
+    tab.session.measured_badges.changed.emit()
+    assert "PCC 0.41 on this slide (99 spots)" in tab.header.text()
+    assert tab.table.frame.table.set_index("gene")["reliability"]["ERBB2"] == pytest.approx(0.41)
+    assert not box.isHidden()
+    assert box.isChecked()
+    box.click()  # and back
+    assert "PCC 0.71 on other sections of the same tumour" in tab.header.text()
+    assert box.isHidden()
+    assert not has_measured(prediction)
+
+
+def test_badges_turn_grey_when_a_run_finds_the_slide_far_from_the_training(
+    widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    before = widget.genes.badges
+    add_trust(heatmap.prediction, far=0.5)
+    heatmap.filled.emit(heatmap)
+    grey = widget.genes.badges
+    assert grey.color(0.7) != before.color(0.7)
+    assert "unfamiliar" in widget.genes.header.text()
+    assert widget.tile.genes.badges == grey
 
 
 def test_the_dock_has_its_tabs_and_every_control_a_tooltip(widget: GenesWidget) -> None:

@@ -16,6 +16,7 @@ from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.tile_lookup import cells_around, read_tiles
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
 from napari_nh2st.layers.tile_positions import tile_at
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from shown_predictions import PLACES, Shown, show_prediction
@@ -139,7 +140,7 @@ def test_a_click_shows_the_tile(
     assert value.data(TEXT_ROLE) == "greyed"
     assert "is below 0.20" in value.data(Qt.ItemDataRole.ToolTipRole)
     before = badge(name)
-    panel.set_threshold(-0.5)
+    panel.set_badges(Badges(-0.5))
     assert not any(map(panel.genes.model.is_greyed, range(len(reliability))))
     assert badge(name) != before
     assert name.data(Qt.ItemDataRole.ToolTipRole) == (

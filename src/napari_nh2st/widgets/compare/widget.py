@@ -28,6 +28,7 @@ from napari_nh2st.widgets.compare.comparison_view import ComparisonView
 from napari_nh2st.widgets.compare.measured_controls import MeasuredControls
 from napari_nh2st.widgets.compare.model_choice import ModelChoice
 from napari_nh2st.widgets.dock import Dock
+from napari_nh2st.widgets.measured_badges import MeasuredBadgesBox
 from napari_nh2st.widgets.notifications import show_error, show_info, show_warning
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -74,6 +75,7 @@ class CompareWidget(Dock):
         self.controls.cancel.setToolTip("Stop after the batch under way (Shift+F6)")
         self.controls.bar.setToolTip("Spots predicted")
         self.view = ComparisonView(self.sections)
+        self.measured_badges = MeasuredBadgesBox(self.session, self.connections)
         self._thread = JobThread(self)
         self._run: StoppableJob | None = None  # of a comparison; a report is not stopped
         self._compared: MeasuredSection | None = None  # by the run
@@ -366,6 +368,7 @@ class CompareWidget(Dock):
         layout.addLayout(form)
         layout.addWidget(self.controls)
         layout.addWidget(self.view)
+        layout.addWidget(self.measured_badges)
         layout.addStretch()
         area = scroll_within(self, content)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

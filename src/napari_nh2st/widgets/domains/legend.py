@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_nh2st.analysis.domain_colors import domain_color
-from napari_nh2st.prediction.reliability import THRESHOLD, badge_color, badge_list, is_reliable
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.name_table import NameTable, fixed_item
 from napari_nh2st.widgets.text_colors import TEXT_ROLE, TextDelegate
 
@@ -29,8 +29,8 @@ class DomainLegend(NameTable):
 
     Attributes
     ----------
-    reliable_from
-        Markers of a lower reliability have the badge of the unreliable, from the next legend on.
+    badges
+        Colors and words of the markers' reliability, from the next legend on.
     picked
         Emitted with the number of the domain, from 1, whose row was chosen.
     """
@@ -39,7 +39,7 @@ class DomainLegend(NameTable):
 
     def __init__(self) -> None:
         super().__init__(_HEADS, _ROWS_SEEN)
-        self.reliable_from = THRESHOLD
+        self.badges = Badges()
         self.setToolTip("Double-click a name to change it; click a row for its marker genes")
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -86,10 +86,10 @@ class DomainLegend(NameTable):
         if reliability is None or not genes:
             return item
         known = [float(reliability.get(gene, float("nan"))) for gene in genes]
-        colors = [badge_color(pcc, self.reliable_from) for pcc in known]
+        colors = [self.badges.color(pcc) for pcc in known]
         item.setIcon(_untinted(_dots(colors)))
-        item.setToolTip(badge_list(zip(genes, known, strict=True), self.reliable_from))
-        if not any(is_reliable(pcc, self.reliable_from) for pcc in known):
+        item.setToolTip(self.badges.listed(zip(genes, known, strict=True)))
+        if not any(self.badges.is_reliable(pcc) for pcc in known):
             item.setData(TEXT_ROLE, "greyed")
         return item
 

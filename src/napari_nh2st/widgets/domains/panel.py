@@ -15,7 +15,7 @@ from napari_nh2st.analysis.domains import Domains, find_domains
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.prediction.reliability import with_reliability
+from napari_nh2st.prediction.reliability import Badges, with_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.background import STOP, Background
@@ -75,14 +75,14 @@ class DomainsPanel(QWidget):
         connections.when_opened(self._show)
         self._show()
 
-    def set_threshold(self, threshold: float) -> None:
-        """Grey the genes whose reliability is below this, and leave them out of the next search.
+    def set_badges(self, badges: Badges) -> None:
+        """Grey the genes below the threshold, and leave them out of the next search.
 
         The search keeps a limit of its own that the user has chosen.
         """
-        self.markers.reliable_from = threshold
-        self.legend.reliable_from = threshold
-        self.settings.follow_threshold(threshold)
+        self.markers.badges = badges
+        self.legend.badges = badges
+        self.settings.follow_threshold(badges.reliable_from)
         self._show()
 
     # --- finding ---

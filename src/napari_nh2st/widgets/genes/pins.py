@@ -13,10 +13,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_nh2st.prediction.reliability import (
-    badge_color,
-    is_reliable,
     reliability_number,
-    reliability_reason,
 )
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
@@ -149,12 +146,12 @@ class PinsPanel(QWidget):
         self.on_black.setChecked(self._pins.are_shown)
 
     def _item(self, pin: Pin) -> QListWidgetItem:
-        pcc, threshold = pin.reliability, self._table.frame.reliable_from
-        icon = swatch_icon(pin.color, badge_color(pcc, threshold))
+        pcc, badges = pin.reliability, self._table.frame.badges
+        icon = swatch_icon(pin.color, badges.color(pcc))
         words = [pin.gene, reliability_number(pcc), pin.source.slide_name]
         item = QListWidgetItem(icon, " · ".join(words + ["composite"] * pin.in_composite))
-        item.setToolTip(for_qt(f"{pin.gene}: {reliability_reason(pcc, threshold)}"))
-        if not is_reliable(pcc, threshold):
+        item.setToolTip(for_qt(f"{pin.gene}: {badges.reason(pcc)}"))
+        if not badges.is_reliable(pcc):
             item.setData(TEXT_ROLE, "greyed")
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         return item

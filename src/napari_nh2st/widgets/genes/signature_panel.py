@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
 from napari_nh2st.analysis.signatures import found_text
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.reliability import THRESHOLD, badge_list
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.signatures import Signature
@@ -39,7 +39,7 @@ class SignaturePanel(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._threshold = THRESHOLD
+        self._badges = Badges()
         self._sets: dict[str, tuple[str, ...]] = {}
         self.genes = QPlainTextEdit()
         self.genes.setPlaceholderText("Genes: paste names, separated by anything")
@@ -56,7 +56,7 @@ class SignaturePanel(QWidget):
         self.note = PlainLabel(wrap=True, tip="Which of the genes the prediction has")
         self.note.hide()
         self.badges = MarkupLabel(
-            wrap=True, tip="Held-out PCC of the genes that are found, the least reliable first"
+            wrap=True, tip="PCC of the genes that are found, the least reliable first"
         )
         self.badges.hide()
         self.show_layer = QPushButton("Show signature")
@@ -103,9 +103,9 @@ class SignaturePanel(QWidget):
         if match is not None:
             self.badges.setText(self._badges_text(match.found))
 
-    def set_threshold(self, threshold: float) -> None:
-        """Genes below this are not reliable."""
-        self._threshold = threshold
+    def set_badges(self, badges: Badges) -> None:
+        """Give the genes these badges."""
+        self._badges = badges
         self.check()
 
     def show_signature(self) -> None:
@@ -136,7 +136,7 @@ class SignaturePanel(QWidget):
         order = known.sort_values(kind="stable", na_position="first")
         least = [(str(gene), float(pcc)) for gene, pcc in order.iloc[:_MOST_NAMED].items()]
         more = len(order) - len(least)
-        text = badge_list(least, self._threshold)
+        text = self._badges.listed(least)
         return text + (f" and {more} others" if more else "")
 
     def _ask(self) -> None:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 from anndata import AnnData
+from psygnal import Signal
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
@@ -16,7 +17,7 @@ from napari_nh2st.analysis import match_genes
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
-from napari_nh2st.prediction.reliability import badge_text
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
@@ -31,6 +32,7 @@ from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
+from napari_nh2st.widgets.measured_badges import MeasuredBadgesBox
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.setting_controls import control_for
 
@@ -54,12 +56,19 @@ class GenesTab(QScrollArea):
     statistics
         Statistics of the prediction's genes, see
         :func:`~napari_nh2st.analysis.gene_statistics`; None until computed.
+    badges
+        Colors and words of the genes' reliability.
+    badges_changed
+        Emitted with them when they are others.
     """
+
+    badges_changed = Signal(object)
 
     def __init__(self, session: Session, connections: Connections) -> None:
         super().__init__()
         self.session = session
         self.statistics: pd.DataFrame | None = None
+        self.badges = Badges()
         self._computing = Background(self, throttle_ms=_MS_BETWEEN_STATISTICS)
         self.picker = HeatmapPicker(session, connections)
         self.header = MarkupLabel(
@@ -73,6 +82,7 @@ class GenesTab(QScrollArea):
         self.search_note = PlainLabel(wrap=True, tip="Names that the panel does not have")
         self.threshold = control_for(RELIABLE_FROM)
         self.only_reliable = control_for(ONLY_RELIABLE)
+        self.measured_badges = MeasuredBadgesBox(session, connections)
         self.table = GeneTable()
         self.table.setMinimumHeight(_MIN_TABLE_HEIGHT)
         self.pins = PinsPanel(session, self.table, connections)
@@ -82,7 +92,7 @@ class GenesTab(QScrollArea):
         self.export = PredictionExport(session, connections)
         self._lay_out()
         self._connect(connections)
-        self._on_threshold()
+        self._give_badges()
 
     # --- what the viewer does ---
 
@@ -96,6 +106,7 @@ class GenesTab(QScrollArea):
             self.table.set_genes(prediction.var_names, reliability(prediction))
             described = notes(prediction)["target"].get("description", "not recorded")
             self.value_name.setText(f"Value: {described}")
+        self._renew_badges()
         self.statistics = None
         self._compute_statistics(now=True)
         self._on_search()
@@ -110,7 +121,7 @@ class GenesTab(QScrollArea):
             return
         self.table.go_to(heatmap.gene)
         pcc = float(reliability(heatmap.prediction)[heatmap.gene])
-        self.header.setText(badge_text(heatmap.gene, pcc, self.threshold.value()))
+        self.header.setText(self.badges.line(heatmap.gene, pcc))
 
     def _compute_statistics(self, now: bool = False) -> None:
         prediction = self.session.prediction
@@ -158,12 +169,29 @@ class GenesTab(QScrollArea):
         else:
             show_info("No gene of the prediction has this name.")
 
-    def _on_threshold(self) -> None:
-        self.table.set_threshold(self.threshold.value())
-        self.signature.set_threshold(self.threshold.value())
-        self.caption.set_threshold(self.threshold.value())
+    def _renew_badges(self) -> None:
+        """Take threshold, reliability, and how far the slide is from the training, as now."""
+        prediction, threshold = self.session.prediction, self.threshold.value()
+        badges = Badges(threshold)
+        if prediction is not None:
+            badges = Badges.of_prediction(prediction, threshold)
+        if badges != self.badges:
+            self.badges = badges
+            self._give_badges()
+
+    def _give_badges(self) -> None:
+        for part in (self.table, self.signature, self.caption):
+            part.set_badges(self.badges)
         self.pins.update_list()
         self._after_filter()
+        self.badges_changed.emit(self.badges)
+
+    def _on_measured_badges(self) -> None:
+        """The reliability is another, but for the genes all is as it was."""
+        prediction = self.session.prediction
+        if prediction is not None:
+            self.table.set_reliability(reliability(prediction))
+            self._renew_badges()
 
     def _on_only_reliable(self, only: bool) -> None:
         self.table.set_only_reliable(only)
@@ -195,6 +223,8 @@ class GenesTab(QScrollArea):
         connections.add(session.heatmap_changed, self._on_heatmap)
         connections.add(session.gene_changed, self._show_gene)
         connections.add(session.filled, self._compute_statistics)
+        connections.add(session.filled, self._renew_badges)
+        connections.add(session.measured_badges.used, self._on_measured_badges)
         connections.when_opened(self._on_heatmap)
         # Their colors add up, which only this tab says and changes.
         connections.when_closed(session.pins.show_slide)
@@ -204,7 +234,7 @@ class GenesTab(QScrollArea):
         self.table.customContextMenuRequested.connect(self._offer_menu)
         self.search.textChanged.connect(self._on_search)
         self.search.returnPressed.connect(self._on_enter)
-        self.threshold.valueChanged.connect(self._on_threshold)
+        self.threshold.valueChanged.connect(self._renew_badges)
         self.only_reliable.toggled.connect(self._on_only_reliable)
 
     def _lay_out(self) -> None:
@@ -224,6 +254,7 @@ class GenesTab(QScrollArea):
         layout.addLayout(search)
         layout.addWidget(self.search_note)
         layout.addLayout(reliable)
+        layout.addWidget(self.measured_badges)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.value_name)
         layout.addWidget(self.pins)

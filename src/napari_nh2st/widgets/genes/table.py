@@ -7,7 +7,7 @@ import pandas as pd
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
-from napari_nh2st.prediction.reliability import is_reliable, reliability_number
+from napari_nh2st.prediction.reliability import Badges, reliability_number
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.frame_table import FrameView
 
@@ -41,7 +41,7 @@ class GeneTableModel(FrameModel):
     def is_greyed(self, row: int) -> bool:
         """Whether a row's gene is below the threshold, or of unknown reliability."""
         reliability = self.reliability(row)
-        return reliability is None or not is_reliable(reliability, self.reliable_from)
+        return reliability is None or not self.badges.is_reliable(reliability)
 
 
 class GeneTable(FrameView):
@@ -86,6 +86,14 @@ class GeneTable(FrameView):
         with self.quietly():
             self.frame.set_table(self._given)
 
+    def set_reliability(self, reliability: pd.Series) -> None:
+        """Show another ``reliability`` of the same genes."""
+        known = reliability.reindex(self._given["gene"]).to_numpy(np.float64)
+        self._given = self._given.assign(reliability=known)
+        with self.quietly():
+            self.frame.set_values(self._given)
+        self._filter()
+
     def set_statistics(self, table: pd.DataFrame) -> None:
         """Show ``mean`` and ``morans_i`` of the genes that the table is of."""
         numbers = table.loc[self._given["gene"], ["mean", "morans_i"]].to_numpy(np.float64)
@@ -111,9 +119,9 @@ class GeneTable(FrameView):
         self._only_reliable = only
         self._filter()
 
-    def set_threshold(self, threshold: float) -> None:
-        """Grey the genes below it."""
-        self.frame.reliable_from = threshold
+    def set_badges(self, badges: Badges) -> None:
+        """Grey the genes below the threshold, and give all of them these badges."""
+        self.frame.badges = badges
         self._filter()
 
     def sort_by_reliability(self) -> None:
@@ -130,5 +138,5 @@ class GeneTable(FrameView):
         if self._listed is not None:
             shown = table["gene"].isin(self._listed) | (shown & bool(self._text))
         if self._only_reliable:
-            shown &= table["reliability"] >= self.frame.reliable_from
+            shown &= table["reliability"] >= self.frame.badges.reliable_from
         return shown

@@ -11,7 +11,7 @@ from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]  # qt
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_nh2st.options import settings_of
-from napari_nh2st.prediction.reliability import THRESHOLD
+from napari_nh2st.prediction.reliability import THRESHOLD, Badges
 from napari_nh2st.session import Session
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.remembered import remembered_values, restored_values
@@ -87,9 +87,10 @@ class GenesWidget(Dock):
         kept = restored_values("genes", self.remembered.get)
         threshold.setValue(kept["reliable_from"])
         only_reliable.setChecked(kept["only_reliable"])
-        threshold.valueChanged.connect(self._set_threshold)
+        threshold.valueChanged.connect(self._remember_threshold)
         only_reliable.toggled.connect(lambda only: self.remembered.set(only_reliable=bool(only)))
-        self._set_threshold(threshold.value())
+        self._set_badges(self.genes.badges)
+        self.genes.badges_changed.connect(self._set_badges)
         self.connect_to(self.session.display.chosen, self._remember_display)
         self.genes.display.reset.clicked.connect(self._reset)
 
@@ -134,11 +135,13 @@ class GenesWidget(Dock):
         rounded = replace(settings, opacity=round(settings.opacity, 3))
         self.remembered.set(**remembered_values("genes", vars(rounded)))
 
-    def _set_threshold(self, threshold: float) -> None:
-        """What is not reliable is grey in every tab, and in the next session."""
+    def _remember_threshold(self, threshold: float) -> None:
         self.remembered.set(reliable_from=round(threshold, 3))
+
+    def _set_badges(self, badges: Badges) -> None:
+        """What is not reliable is grey in every tab."""
         for panel in (self.tile, self.domains, self.regions):
-            panel.set_threshold(threshold)
+            panel.set_badges(badges)
 
     def _take_canvas_keys(self) -> None:
         """Where the canvas has the focus, the dock's own shortcuts do not reach."""

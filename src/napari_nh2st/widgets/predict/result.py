@@ -7,17 +7,17 @@ from superqt import QSearchableComboBox
 from superqt.utils import signals_blocked
 
 from napari_nh2st.analysis.signatures import GeneMatch, match_genes
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.prediction.values import genes_by_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.dock import open_dock
 from napari_nh2st.widgets.export_button import PredictionExport
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import CautionLabel
 from napari_nh2st.widgets.notifications import show_warning
-
-_NOT_KNOWN = "reliability not known"
 
 
 class PredictionResult(QWidget):
@@ -114,8 +114,9 @@ class PredictionResult(QWidget):
             if heatmap is not None:
                 genes = genes_by_reliability(heatmap.prediction)
                 self.gene.addItems(genes)
+                badges = Badges.of_prediction(heatmap.prediction)
                 for row, known in enumerate(reliability(heatmap.prediction)[genes]):
-                    text = f"held-out PCC {known:.2f}" if known == known else _NOT_KNOWN
+                    text = for_qt(badges.short(float(known)))
                     self.gene.setItemData(row, text, Qt.ItemDataRole.ToolTipRole)
                 self.gene.setCurrentText(heatmap.gene)
 

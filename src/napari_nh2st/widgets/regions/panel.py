@@ -32,7 +32,7 @@ from napari_nh2st.layers.regions import (
     region_notices,
     with_area,
 )
-from napari_nh2st.prediction.reliability import with_reliability
+from napari_nh2st.prediction.reliability import Badges, with_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.background import Background
@@ -108,10 +108,9 @@ class RegionsPanel(QWidget):
         connections.add(session.filled, self._soon)
         connections.when_opened(self._on_heatmap)
 
-    def set_threshold(self, threshold: float) -> None:
-        """Grey the genes whose reliability is below this."""
-        self.table.reliable_from = threshold
-        self.comparison.table.reliable_from = threshold
+    def set_badges(self, badges: Badges) -> None:
+        """Grey the genes below the threshold, and give all of them these badges."""
+        self.table.badges = self.comparison.table.badges = badges
 
     # --- measuring ---
 

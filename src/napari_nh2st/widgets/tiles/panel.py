@@ -28,6 +28,7 @@ from napari_nh2st.prediction.reading import (
     unfamiliarity_at,
     unfamiliarity_in_words,
 )
+from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import STATUS, notes, slide_mpp
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.session import Session
@@ -157,9 +158,9 @@ class TilePanel(QWidget):
         self.picked.clear()
         self._unbind_escape()
 
-    def set_threshold(self, threshold: float) -> None:
-        """Grey the genes whose reliability is below this."""
-        self.genes.reliable_from = threshold
+    def set_badges(self, badges: Badges) -> None:
+        """Grey the genes below the threshold, and give all of them these badges."""
+        self.genes.badges = badges
 
     # --- picking ---
 
