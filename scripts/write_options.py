@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from napari_nh2st.analysis.domains import DomainSettings
+from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Setting, settings_of
 from napari_nh2st.session.remembered import SECTIONS, key, plain_value
@@ -26,6 +27,7 @@ TABLES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "docs/training.md": (TrainSettings, ("rule", "genes")),
     "docs/predicting.md": (PredictSettings, ("genes", "region", "order")),
     "docs/analysis.md": (DomainSettings, ()),
+    "docs/scale.md": (CohortSettings, ()),
 }
 """File → dataclass of the table in it, and fields that have no option of their name."""
 

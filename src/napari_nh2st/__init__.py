@@ -8,6 +8,7 @@ import lazy_loader
 # Not from typing, which takes most of the time until the command can look after signals.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from napari_nh2st.cohort import predict_cohort, predict_cohort_events
     from napari_nh2st.errors import InputError
     from napari_nh2st.evaluation import cross_validate, evaluate
     from napari_nh2st.inference import PredictSettings, predict, predict_events
@@ -26,6 +27,8 @@ __all__ = [
     "load_study",
     "open_slide",
     "predict",
+    "predict_cohort",
+    "predict_cohort_events",
     "predict_events",
     "read_sections",
     "train",
@@ -34,6 +37,7 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "cohort": ["predict_cohort", "predict_cohort_events"],
         "errors": ["InputError"],
         "inference": ["PredictSettings", "predict", "predict_events"],
         "model": ["load_model"],

@@ -138,6 +138,23 @@ def test_a_prediction_keeps_what_is_done_whichever_signal_stops_it(
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
 
 
+def test_a_cohort_goes_on_within_the_slide_where_it_was_stopped(
+    running: Run, slide: Path, model: Path, tmp_path: Path
+) -> None:
+    command = list(predicting(slide, model, tmp_path / "out"))
+    command.insert(2, write_synthetic_slide(tmp_path / "other.tif", shape=(96, 96)))
+    for number in SIGNALS:
+        started = running("-c", NH2ST, *command).until(lambda line: line.startswith("other: "))
+        code, out, said = started.send(number).end()
+        assert (code, out) == (1, "")
+        assert "1 of 2 slides done; the same command goes on from there." in said
+    assert main(list(map(str, command))) == 0
+    for name in ("slide", "other"):
+        assert np.isfinite(anndata.read_h5ad(tmp_path / "out" / f"{name}.h5ad").X).all()
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"slide.h5ad", "other.h5ad", "summary.csv"}
+
+
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     folder = tmp_path_factory.mktemp("study")

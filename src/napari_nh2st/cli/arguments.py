@@ -25,7 +25,8 @@ _COMMANDS = {
 """Help of each command, and what adds its options.
 
 ``run`` of the command's module takes the arguments. It raises an ``InputError`` where they, or
-what they name, cannot be used, and a ``KeyboardInterrupt`` whose text says what a stop has left.
+what they name, cannot be used, and a ``KeyboardInterrupt`` whose text says what a stop has left. It
+returns an exit code where some of its work failed, and None where all is done.
 """
 
 
@@ -45,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _later(name: str) -> Callable[[Any], None]:
+def _later(name: str) -> Callable[[Any], Any]:
     """A function of a module of this folder, imported when it is called."""
 
-    def call(argument: Any) -> None:
-        resolve_name(f"napari_nh2st.cli.{name}")(argument)
+    def call(argument: Any) -> Any:
+        return resolve_name(f"napari_nh2st.cli.{name}")(argument)
 
     return call

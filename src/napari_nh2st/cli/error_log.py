@@ -22,8 +22,13 @@ def log_folder() -> Path:
     return Path(base) / "log" if base else Path(platformdirs.user_log_dir("napari-nh2st", False))
 
 
-def write_error_log(error: BaseException) -> Path | None:
+def write_error_log(error: BaseException | str) -> Path | None:
     """Write an error's traceback to a file that nobody else may read.
+
+    Parameters
+    ----------
+    error
+        The error, or its traceback as text.
 
     Returns
     -------
@@ -31,9 +36,10 @@ def write_error_log(error: BaseException) -> Path | None:
         The file; None where none can be written.
     """
     folder = log_folder()
+    trace = error if isinstance(error, str) else "".join(traceback.format_exception(error))
     text = (
         f"napari-nh2st {metadata.version('napari-nh2st')}, Python {platform.python_version()}, "
-        f"{platform.platform()}\n{sys.argv!r}\n\n{''.join(traceback.format_exception(error))}"
+        f"{platform.platform()}\n{sys.argv!r}\n\n{trace}"
     )
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds))

@@ -81,7 +81,7 @@ def _run(arguments: Sequence[str] | None, stop: StopRequest) -> int:
             top.print_help(sys.stderr)
             return BAD_INPUT
         args.stop = stop
-        args.run(args)
+        code = args.run(args) or DONE
         sys.stdout.flush()
     except BaseException as error:
         if isinstance(error, SystemExit):  # argparse, after help and after errors
@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str] | None, stop: StopRequest) -> int:
         except OSError:  # stderr is gone, or its disk is full
             output.silence(sys.stderr)
             return FAILED
-    return DONE
+    return code
 
 
 def _complain(error: BaseException, stop: StopRequest, debug: bool) -> int:

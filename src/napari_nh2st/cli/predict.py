@@ -1,4 +1,4 @@
-"""``nh2st predict``: expression over a slide."""
+"""``nh2st predict``: expression over a slide, or over many."""
 
 import argparse
 from collections.abc import Sequence
@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st predict``."""
+    from napari_nh2st.cohort.settings import CohortSettings
     from napari_nh2st.inference.settings import PredictSettings
 
-    command.add_argument("slide", type=Path, help="slide to predict")
+    command.add_argument(
+        "slides",
+        type=Path,
+        nargs="+",
+        metavar="SLIDE",
+        help="slide to predict; or several, folders of slides, patterns such as 'slides/*.svs', or "
+        "a table (.csv) with a column slide and, if wanted, mpp, model, region, tissue, image and "
+        "your own",
+    )
     add_output(
         command,
-        ".h5ad or .zarr to write; a stopped run goes on when started again",
+        ".h5ad or .zarr to write, of several slides a folder; a stopped run goes on when started "
+        "again",
         required=False,
     )
     command.add_argument(
@@ -67,16 +77,32 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--picture", type=Path, metavar="PNG", help="draw heatmaps as well")
     add_overwrite(command)
     add_json(command)
+    add_settings(command.add_argument_group("many slides"), CohortSettings, {})
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int | None:
     """Run ``nh2st predict``.
+
+    Returns
+    -------
+    int or None
+        Exit code of a run over many slides, see :func:`~napari_nh2st.cli.cohort.run`.
 
     Raises
     ------
     InputError
         As :func:`~napari_nh2st.predict`; the picture cannot be written.
     """
+    from napari_nh2st.cli import cohort
+
+    if cohort.is_cohort(args):
+        return cohort.run(args)
+    (args.slide,) = args.slides
+    _predict_one(args)
+    return None
+
+
+def _predict_one(args: argparse.Namespace) -> None:
     from napari_nh2st.cli.progress import ProgressReport
     from napari_nh2st.export.figure import check_figure, save_heatmap_figure
     from napari_nh2st.inference.settings import PredictSettings

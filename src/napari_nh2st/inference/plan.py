@@ -217,13 +217,7 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
             about_tissue["share_without_tile"] = share_without_tile(grid, found.mask)
     source = tile_source(slide, slide.mpp, tiles.centers, config.tile_px, config.mpp)
     identity = {
-        # What the fingerprint does not see, such as a repair, counts as well.
-        "slide": [slide.fingerprint, slide.file_state()],
-        "mpp": list(slide.mpp),
-        "model": config.weights.get("sha256") or _weights_sha256(found.model.network),
-        "tile": [config.tile_px, config.mpp],
-        # The same weights predict otherwise in another context.
-        "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
+        **subject_identity(slide, found.model),
         "genes": list(found.genes),
         "tiles": _tiles_identity(tiles, around is not None),
     }
@@ -238,6 +232,20 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
         found.stain_distance,
         about_tissue,
     )
+
+
+def subject_identity(slide: Slide, model: Model) -> dict[str, Any]:
+    """What of a slide and a model makes it another prediction if it changes."""
+    config = model.config
+    return {
+        # What the fingerprint does not see, such as a repair, counts as well.
+        "slide": [slide.fingerprint, slide.file_state()],
+        "mpp": list(slide.mpp or ()),
+        "model": config.weights.get("sha256") or _weights_sha256(model.network),
+        "tile": [config.tile_px, config.mpp],
+        # The same weights predict otherwise in another context.
+        "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
+    }
 
 
 def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 import zarr
 from anndata import AnnData
 from anndata.experimental import write_dispatched
-from anndata.io import write_elem
+from anndata.io import read_elem, write_elem
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
@@ -101,6 +102,33 @@ def read_anndata_file(path: Path) -> AnnData:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
         reason = first_line(error)
         raise InputError(f"{path} cannot be read as AnnData ({reason})") from error
+
+
+def read_without_values(path: Path) -> AnnData:
+    """Read ``obs``, ``var`` and ``uns["nh2st"]`` of a prediction; its values stay on the disk.
+
+    Parameters
+    ----------
+    path
+        ``.h5ad`` or ``.zarr`` that NH2ST wrote.
+
+    Raises
+    ------
+    InputError
+        It is none, or cannot be read.
+    """
+    if path.is_dir():
+        refuse_pickles(path)
+    try:
+        group = zarr.open_group(path, mode="r") if path.is_dir() else h5py.File(path, "r")
+        with closing(group) if isinstance(group, h5py.File) else nullcontext():
+            return AnnData(
+                obs=read_elem(group["obs"]),
+                var=read_elem(group["var"]),
+                uns={MARK: read_elem(group[f"uns/{MARK}"])},
+            )
+    except Exception as error:  # whatever h5py, zarr and anndata raise
+        raise InputError(f"{path} cannot be read as a prediction ({first_line(error)})") from error
 
 
 def is_within(path: Path, other: Path) -> bool:

@@ -109,6 +109,8 @@ class Notes(TypedDict):
     step_um: NotRequired[float]
     step_px_fullres: NotRequired[NDArray[np.float64]]
     first_center_px_fullres: NotRequired[NDArray[np.float64]]
+    # of a cohort: columns of its table, and what makes it another prediction if it changes
+    cohort: NotRequired[dict[str, str]]
     # at spots
     section: NotRequired[str]
     donor: NotRequired[str]

@@ -1,0 +1,229 @@
+"""``nh2st predict`` over many slides."""
+
+import argparse
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+from tqdm import tqdm
+
+from napari_nh2st.cli.error_log import write_error_log
+from napari_nh2st.cli.options import chosen_genes, given_settings
+from napari_nh2st.cli.output import in_one_line, print_json, show
+from napari_nh2st.cli.output import report as warn
+from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.cohort.events import (
+    CohortEvent,
+    CohortFinished,
+    CohortStarted,
+    Progress,
+    SlideEnded,
+    SlideProgress,
+)
+from napari_nh2st.cohort.results import SUMMARY, SlideResult
+from napari_nh2st.cohort.settings import CohortSettings
+from napari_nh2st.cohort.slides import find_slides, is_pattern, is_slide_folder, is_slide_table
+from napari_nh2st.durations import duration
+from napari_nh2st.errors import InputError
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+_OF_ONE_SLIDE = ("estimate", "image", "picture", "region", "tissue")
+"""Arguments that belong to one slide."""
+
+_COLUMNS_FOR = ("image", "region", "tissue")
+
+
+def is_cohort(args: argparse.Namespace) -> bool:
+    """Whether the arguments of ``nh2st predict`` are about many slides."""
+    first, *others = args.slides
+    return bool(
+        others
+        or is_slide_table(first)
+        or is_slide_folder(first)
+        or is_pattern(first)
+        or (
+            (args.output is not None and (args.output.is_dir() or not args.output.suffix))
+            and args.output.suffix.lower() not in (".h5ad", ".zarr")
+        )
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``nh2st predict`` over many slides.
+
+    Returns
+    -------
+    int
+        0 where all slides are done; 2 where some cannot be used, 1 where one failed for a reason
+        nobody foresaw.
+
+    Raises
+    ------
+    InputError
+        As :func:`~napari_nh2st.predict_cohort`; an option is given that is for one slide.
+    """
+    given = [name for name in _OF_ONE_SLIDE if getattr(args, name)]
+    if given:
+        column = f"; a table of slides has a column {given[0]}" if given[0] in _COLUMNS_FOR else ""
+        raise InputError(f"--{given[0]} is for one slide{column}")
+    if args.output is None:
+        raise InputError("give the folder to write to: -o FOLDER")
+    if args.output.suffix.lower() in (".h5ad", ".zarr") and not args.output.is_dir():
+        raise InputError(f"{args.output}: several slides need a folder: -o FOLDER")
+    from napari_nh2st.cohort.run import CohortStopped, predict_cohort_events
+    from napari_nh2st.inference.settings import PredictSettings
+
+    settings = PredictSettings(
+        **given_settings(args, PredictSettings) | {"genes": chosen_genes(args), "region": ()}
+    )
+    cohort = CohortSettings(**given_settings(args, CohortSettings))
+    slides = find_slides(args.slides, mpp=args.mpp)
+    report = CohortReport(args.stop, quiet=args.json)
+    results: tuple[SlideResult, ...] = ()
+    try:
+        with (
+            args.stop.cleaning_up(),
+            closing(
+                predict_cohort_events(
+                    slides, args.output, args.model, settings, cohort, overwrite=args.overwrite
+                )
+            ) as events,
+        ):
+            for event in events:
+                report(event)
+                if isinstance(event, CohortFinished):
+                    results = event.results
+    except KeyboardInterrupt:
+        report.close()
+        raise KeyboardInterrupt(report.left()) from None
+    except CohortStopped as error:
+        report.close()
+        warn(f"nh2st: {in_one_line(str(error))}. {report.left()}")
+        return 1
+    finally:
+        report.close()
+    failures = [result for result in results if result.status == "failed"]
+    if args.json:
+        print_json(
+            {
+                "output": str(args.output),
+                "summary": str(args.output / SUMMARY),
+                "slides": [result.to_json() for result in results],
+            }
+        )
+    else:
+        tiles = sum(result.tiles for result in results)
+        count = _slides(len(results) - len(failures), len(results))
+        show(f"{args.output}: {count} predicted, {tiles:,} tiles; see {args.output / SUMMARY}")
+    if failures:
+        warn(f"nh2st: {_slides(len(failures), len(results))} failed: see {args.output / SUMMARY}")
+    if any(result.traceback for result in failures):
+        return 1
+    return 2 if failures else 0
+
+
+class CohortReport:
+    """Shows a cohort's events on stderr: a bar on a terminal, a line now and then elsewhere.
+
+    Parameters
+    ----------
+    stop
+        Seen to after each event: a library may have swallowed it.
+    quiet
+        Only notices and failures are shown.
+    """
+
+    def __init__(self, stop: StopRequest, *, quiet: bool = False) -> None:
+        self._stop = stop
+        self._quiet = quiet
+        self._bar: tqdm | None = None
+        self._last_line = 0.0
+        self._seen: set[str] = set()
+        self._progress: Progress | None = None
+        self._folder = Path()
+
+    def __call__(self, event: CohortEvent) -> None:
+        """Show one event."""
+        self._stop.check()
+        match event:
+            case CohortStarted():
+                self._start(event)
+            case SlideProgress():
+                self._advance(event.progress)
+            case SlideEnded():
+                self._end(event.result)
+                self._advance(event.progress)
+            case CohortFinished():
+                self.close()
+
+    def close(self) -> None:
+        """Leave the terminal's line, finished or not."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def left(self) -> str:
+        """What a stop has left, in a sentence."""
+        if self._progress is None:
+            return "No slide had been begun."
+        count = _slides(self._progress.slides_done, self._progress.slides)
+        return f"{count} done; the same command goes on from there."
+
+    def _start(self, event: CohortStarted) -> None:
+        for notice in event.notices:
+            warn(f"Notice: {notice}")
+        if self._quiet:
+            return
+        warn(_slides(len(event.slides)))
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=1.0,
+                file=sys.stderr,
+                leave=False,
+                bar_format="{percentage:3.0f}%|{bar}| {desc}",
+            )
+        self._last_line = time.monotonic()
+
+    def _advance(self, progress: Progress) -> None:
+        self._progress = progress
+        if self._bar is not None:
+            self._bar.set_description_str(_in_words(progress), refresh=False)
+            self._bar.update(progress.share - self._bar.n)
+        elif not self._quiet and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            warn(_in_words(progress))
+
+    def _end(self, result: SlideResult) -> None:
+        name = result.slide.name
+        for notice in result.notices:
+            if result.is_new and notice not in self._seen:
+                self._seen.add(notice)
+                warn(f"Notice: {name}: {notice}", self._bar)
+        if result.status == "failed":
+            log = write_error_log(result.traceback) if result.traceback else None
+            where = f" (traceback in {log})" if log else ""
+            warn(f"{name}: failed: {in_one_line(result.failure)}{where}", self._bar)
+        elif not self._quiet:
+            how = f"in {duration(result.seconds)}" if result.is_new else "done before"
+            bad = f", {result.failed_tiles:,} could not be read" if result.failed_tiles else ""
+            warn(f"{name}: {result.tiles:,} tiles {how}{bad}", self._bar)
+
+
+def _in_words(progress: Progress) -> str:
+    parts = [
+        f"{progress.slides_done:,} of {_slides(progress.slides)}",
+        f"{progress.tiles:,} tiles",
+    ]
+    if progress.tiles_per_s is not None:
+        parts.append(f"{progress.tiles_per_s:.1f} tiles/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def _slides(count: int, of: int | None = None) -> str:
+    number = of if of is not None else count
+    noun = "slide" if number == 1 else "slides"
+    return f"{count:,} {noun}" if of is None else f"{count:,} of {of:,} {noun}"

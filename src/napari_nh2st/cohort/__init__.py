@@ -1,0 +1,46 @@
+"""Prediction over many slides.
+
+Names are loaded when first used: settings and events need no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from napari_nh2st.cohort.events import (
+        CohortFinished,
+        CohortStarted,
+        Progress,
+        SlideEnded,
+        SlideProgress,
+    )
+    from napari_nh2st.cohort.results import SlideResult
+    from napari_nh2st.cohort.run import predict_cohort, predict_cohort_events
+    from napari_nh2st.cohort.settings import CohortSettings
+    from napari_nh2st.cohort.slides import CohortSlide, find_slides
+
+__all__ = [
+    "CohortFinished",
+    "CohortSettings",
+    "CohortSlide",
+    "CohortStarted",
+    "Progress",
+    "SlideEnded",
+    "SlideProgress",
+    "SlideResult",
+    "find_slides",
+    "predict_cohort",
+    "predict_cohort_events",
+]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "events": ["CohortFinished", "CohortStarted", "Progress", "SlideEnded", "SlideProgress"],
+        "results": ["SlideResult"],
+        "run": ["predict_cohort", "predict_cohort_events"],
+        "settings": ["CohortSettings"],
+        "slides": ["CohortSlide", "find_slides"],
+    },
+)

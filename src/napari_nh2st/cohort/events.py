@@ -1,0 +1,104 @@
+"""Events of a prediction over many slides.
+
+The command line and the tests read the same. None of them needs torch.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_nh2st.cohort.results import SlideResult
+from napari_nh2st.cohort.slides import CohortSlide
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a cohort as a whole.
+
+    Parameters
+    ----------
+    slides_done, slides
+        Slides that are done or failed, and all.
+    tiles
+        Tiles predicted in this run.
+    tiles_per_s
+        Rate of this run; None before the first.
+    share
+        Share of the work that is done, 0–1, slides counting by the size of their files.
+    seconds_left
+        At the rate of this run; None before the first tile.
+    """
+
+    slides_done: int
+    slides: int
+    tiles: int
+    tiles_per_s: float | None
+    share: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class CohortStarted:
+    """The slides are known, and settings and models are checked.
+
+    Parameters
+    ----------
+    slides
+        All, in their order.
+    notices
+        Sentences the user should read.
+    """
+
+    slides: tuple[CohortSlide, ...]
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SlideProgress:
+    """Some tiles of a slide have values.
+
+    Parameters
+    ----------
+    slide
+        Which.
+    done, total
+        Its tiles that have a value, those of an earlier run among them, and all.
+    progress
+        Of the cohort.
+    """
+
+    slide: CohortSlide
+    done: int
+    total: int
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class SlideEnded:
+    """A slide is done, was done before, or failed; it has its row in the summary."""
+
+    result: SlideResult
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class CohortFinished:
+    """Every slide is done or failed, and the summary is written.
+
+    Parameters
+    ----------
+    results
+        In the order of the slides.
+    summary
+        The same as a table, one row a slide.
+    """
+
+    results: tuple[SlideResult, ...]
+    summary: "pd.DataFrame"
+
+
+CohortEvent = CohortStarted | SlideProgress | SlideEnded | CohortFinished
+"""CohortStarted once; SlideProgress any number of times and SlideEnded once for each slide, those
+of several slides mixed where they are predicted at the same time; CohortFinished once."""

@@ -1,0 +1,82 @@
+"""Progress of a cohort: slides, tiles, and the time that is left."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_nh2st.cohort.events import Progress
+from napari_nh2st.cohort.results import SlideResult
+from napari_nh2st.cohort.slides import CohortSlide
+
+
+@dataclass
+class _Tiles:
+    """Tiles of a slide that is being predicted; ``before``: by an earlier run."""
+
+    done: int = 0
+    total: int = 0
+    before: int = 0
+
+
+class ProgressMeter:
+    """Progress over all slides; each counts by the size of its file.
+
+    A file grows with its tissue: glass takes hardly any space in it.
+    """
+
+    def __init__(self, slides: Sequence[CohortSlide]) -> None:
+        sizes = [_size_of(slide.path) for slide in slides]
+        known = [size for size in sizes if size]
+        usual = sum(known) / len(known) if known else 1.0
+        self._weight = {s.name: size or usual for s, size in zip(slides, sizes, strict=True)}
+        self._all = sum(self._weight.values())
+        self._running: dict[str, _Tiles] = {}
+        self._ended = 0
+        self._ended_weight = self._skipped_weight = 0.0
+        self._tiles = 0
+        self._started = time.perf_counter()
+
+    def tiles_done(self, slide: CohortSlide, done: int, total: int) -> Progress:
+        """Count tiles of a slide."""
+        rate = self._running.setdefault(slide.name, _Tiles(done, total, done))
+        self._tiles += done - rate.done
+        rate.done, rate.total = done, total
+        return self._progress()
+
+    def slide_ended(self, result: SlideResult) -> Progress:
+        """Count a slide."""
+        name = result.slide.name
+        before = self._running.pop(name, _Tiles())
+        self._ended += 1
+        self._ended_weight += self._weight[name]
+        if not result.is_new or result.status == "failed":
+            self._skipped_weight += self._weight[name]
+        elif before.total:
+            self._skipped_weight += self._weight[name] * before.before / before.total
+        return self._progress()
+
+    def _progress(self) -> Progress:
+        done, skipped = self._ended_weight, self._skipped_weight
+        for name, rate in self._running.items():
+            if rate.total:
+                done += self._weight[name] * rate.done / rate.total
+                skipped += self._weight[name] * rate.before / rate.total
+        seconds = time.perf_counter() - self._started
+        own = done - skipped
+        return Progress(
+            self._ended,
+            len(self._weight),
+            self._tiles,
+            self._tiles / seconds if self._tiles else None,
+            min(1.0, done / self._all),
+            seconds * (self._all - done) / own if own > 0 else None,
+        )
+
+
+def _size_of(path: Path) -> float:
+    """Bytes of a slide's file; 0 for a folder, whose size takes long to find out."""
+    try:
+        return 0.0 if path.is_dir() else float(path.stat().st_size)
+    except OSError:
+        return 0.0

@@ -1,0 +1,264 @@
+"""Prediction over many slides, as events and as a whole."""
+
+import errno
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from napari_nh2st.cohort.events import (
+    CohortEvent,
+    CohortFinished,
+    CohortStarted,
+    SlideEnded,
+    SlideProgress,
+)
+from napari_nh2st.cohort.job import SlideJob, slide_events
+from napari_nh2st.cohort.progress import ProgressMeter
+from napari_nh2st.cohort.results import SlideResult, Summary, failed
+from napari_nh2st.cohort.settings import CohortSettings
+from napari_nh2st.cohort.slides import CohortSlide, FoundSlides, find_slides
+from napari_nh2st.errors import InputError
+from napari_nh2st.files import InUse, Lock, make_folder
+from napari_nh2st.inference.device import place
+from napari_nh2st.inference.events import Event, Started, TilesDone
+from napari_nh2st.inference.plan import chosen_genes
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model import bundled_models, read_config
+from napari_nh2st.model.folder import Model
+from napari_nh2st.model.sources import find_config, load_model, whole_path
+
+_MOST_MODELS = 4
+"""Models in memory at a time."""
+
+Done = tuple[CohortSlide, int, int]
+"""A slide, its tiles that have a value, and all of them."""
+
+Work = Generator[Done | SlideResult, None, None]
+"""Slides as they are predicted, in whatever order, each ending with its result."""
+
+
+def predict_cohort(
+    slides: Iterable[Path | str] | FoundSlides,
+    output: Path | str,
+    model: str | Path | None = None,
+    settings: PredictSettings | None = None,
+    cohort: CohortSettings | None = None,
+    *,
+    overwrite: bool = False,
+    on_event: Callable[[CohortEvent], None] | None = None,
+) -> pd.DataFrame:
+    """Predict gene expression over many slides; see :func:`predict_cohort_events`.
+
+    Parameters
+    ----------
+    on_event
+        Called with every event.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a slide: what it is, what came of it, and why where that is nothing.
+
+    Examples
+    --------
+    >>> from napari_nh2st import predict_cohort
+    >>> table = predict_cohort(["slides/"], "predictions")  # doctest: +SKIP
+    >>> table[table.status == "failed"][["slide", "failure"]]  # doctest: +SKIP
+    """
+    event: CohortEvent | None = None
+    with closing(
+        predict_cohort_events(slides, output, model, settings, cohort, overwrite=overwrite)
+    ) as events:
+        for event in events:
+            if on_event is not None:
+                on_event(event)
+    assert isinstance(event, CohortFinished)
+    return event.summary
+
+
+def predict_cohort_events(
+    slides: Iterable[Path | str] | FoundSlides,
+    output: Path | str,
+    model: str | Path | None = None,
+    settings: PredictSettings | None = None,
+    cohort: CohortSettings | None = None,
+    *,
+    overwrite: bool = False,
+) -> Generator[CohortEvent, None, None]:
+    """Predict gene expression over many slides, as a generator of events.
+
+    A slide that cannot be predicted has the reason in its row of ``summary.csv``, and the others
+    go on. Closing the generator stops the work; started again with the same arguments, it goes on
+    within the slide where it was. Slides that are done are not predicted again, as long as they,
+    their models and the settings are the same.
+
+    Parameters
+    ----------
+    slides
+        As :func:`~napari_nh2st.cohort.find_slides` takes or gives them.
+    output
+        Folder of the predictions and of ``summary.csv``; made where it is not there.
+    model
+        Name or folder, for the slides that name none; None for the bundled one.
+    settings
+        Of each prediction.
+    cohort
+        Of the run.
+    overwrite
+        Predictions of other settings that are there may be replaced.
+
+    Yields
+    ------
+    CohortEvent
+        See :mod:`napari_nh2st.cohort.events`.
+
+    Raises
+    ------
+    InputError
+        There is no slide; a model, a gene or the device is not there; the folder cannot be
+        written to or another run writes to it.
+    CohortStopped
+        Slide after slide failed for a reason nobody foresaw.
+    """
+    settings, cohort = settings or PredictSettings(), cohort or CohortSettings()
+    found = slides if isinstance(slides, FoundSlides) else find_slides(slides)
+    place(settings.device, settings.precision, settings.batch_size, settings.reader_threads)
+    folder = Path(output).expanduser().absolute()
+    jobs = _jobs(found.slides, folder, model, settings, cohort, overwrite)
+    make_folder(folder)
+    lock = _lock_of(folder)
+    try:
+        summary = Summary(folder, found.slides)
+        yield CohortStarted(found.slides, found.notices)
+        meter = ProgressMeter(found.slides)
+        in_a_row = 0
+        with closing(_one_after_another(jobs)) as work:
+            try:
+                for each in work:
+                    if not isinstance(each, SlideResult):
+                        yield SlideProgress(*each, meter.tiles_done(*each))
+                        continue
+                    result = _with_what_is_known(each, summary)
+                    summary.add(result)
+                    yield SlideEnded(result, meter.slide_ended(result))
+                    in_a_row = _errors_in_a_row(in_a_row, result, cohort.most_errors)
+            finally:
+                summary.write()
+        yield CohortFinished(tuple(summary.results()), summary.table())
+    finally:
+        lock.release()
+
+
+class CohortStopped(RuntimeError):
+    """Slides failed one after the other: what is wrong is not of the slides."""
+
+
+class OutputLost(InputError):
+    """Nothing more can be written, so that no further slide is tried."""
+
+
+def _one_after_another(jobs: Sequence[SlideJob]) -> Work:
+    """Predict in this process."""
+
+    @lru_cache(maxsize=_MOST_MODELS)
+    def loaded(name: str) -> Model:
+        return load_model(name)
+
+    for job in jobs:
+        started = time.perf_counter()
+        try:
+            with closing(slide_events(job, lambda job: loaded(job.model))) as events:
+                result = yield from _counted(job.slide, events)
+        except Exception as error:
+            _raise_if_output_is_lost(error)
+            yield failed(job.slide, job.output, error, time.perf_counter() - started)
+        else:
+            yield result
+
+
+def _counted(
+    slide: CohortSlide, events: Generator[Event, None, SlideResult]
+) -> Generator[Done, None, SlideResult]:
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: SlideResult = end.value
+            return result
+        if isinstance(event, Started | TilesDone):
+            yield slide, event.done, event.total
+
+
+def _jobs(
+    slides: Sequence[CohortSlide],
+    folder: Path,
+    model: str | Path | None,
+    settings: PredictSettings,
+    cohort: CohortSettings,
+    overwrite: bool,
+) -> list[SlideJob]:
+    """What is to be done; models and genes are checked before hours of work."""
+    usual = str(model) if model is not None else next(iter(bundled_models()), None)
+    sha256: dict[str, str] = {}
+    jobs = []
+    for slide in slides:
+        name = slide.model or usual
+        if name is None:
+            raise InputError("no model is bundled with this version: give one")
+        name = whole_path(name)
+        if name not in sha256:
+            config = read_config(find_config(name))
+            chosen_genes(settings.genes, config.panel)
+            sha256[name] = str(config.weights["sha256"])
+        output = folder / f"{slide.name}.{cohort.format}"
+        jobs.append(SlideJob(slide, output, name, sha256[name], settings, overwrite))
+    return jobs
+
+
+def _lock_of(folder: Path) -> Lock:
+    try:
+        return Lock(folder / ".summary.csv.lock")
+    except InUse:
+        raise InUse(
+            f"{folder} is in use: another run writes to it. Wait for it, or give another folder."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def _with_what_is_known(result: SlideResult, summary: Summary) -> SlideResult:
+    """A prediction that was there, with the seconds that it took."""
+    if result.is_new:
+        return result
+    seconds = summary.earlier(result.output, result.request).get("seconds")
+    return replace(result, seconds=float(seconds)) if seconds else result
+
+
+def _errors_in_a_row(before: int, result: SlideResult, most: int) -> int:
+    if not result.traceback:
+        return before if result.status == "failed" else 0
+    if before + 1 >= most:
+        what = "a slide" if most == 1 else f"{most} slides in a row"
+        raise CohortStopped(
+            f"stopped, since {what} failed for a reason nobody foresaw: {result.failure}"
+        )
+    return before + 1
+
+
+def _raise_if_output_is_lost(error: BaseException) -> None:
+    """Stop where the disk is full: every further slide would be predicted in vain."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EROFS,
+        ):
+            text = str(error) if isinstance(error, InputError) else f"{cause.strerror or cause}"
+            raise OutputLost(f"{text}. No further slide was tried.") from error
+        cause = cause.__cause__ or cause.__context__

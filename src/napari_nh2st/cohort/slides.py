@@ -1,0 +1,317 @@
+"""Slides of a cohort: in folders, by patterns and paths, or in a table."""
+
+import glob
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.names import nearest_names
+from napari_nh2st.regular_files import check_regular
+from napari_nh2st.slide.ome_zarr import is_zarr
+from napari_nh2st.table_cells import Row, cell, csv_rows, existing_path, table_text, um_per_px
+from napari_nh2st.tiles.geojson import read_regions
+
+SLIDE_SUFFIXES = frozenset(
+    (
+        *(".svs", ".ndpi", ".scn", ".tif", ".tiff", ".btf", ".tf8", ".qptiff", ".svslide", ".bif"),
+        *(".mrxs", ".vms", ".vmu", ".jpg", ".jpeg", ".png", ".dcm"),
+    )
+)
+"""Of the files in a folder, those that are taken for slides."""
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+
+_COLUMNS = ("slide", "mpp", "model", "region", "tissue", "image")
+"""Columns of a table that the prediction reads; the others are kept in the summary."""
+
+RESULT_COLUMNS = (
+    "slide",
+    "output",
+    "status",
+    "tiles",
+    "failed_tiles",
+    "step_um",
+    "seconds",
+    "mean_reliability",
+    "model",
+    "device",
+    "precision",
+    "notices",
+    "failure",
+    "request",
+)
+"""Columns of ``summary.csv``, followed by those of the table of slides."""
+
+_OF_A_SERIES = ".dcm"
+"""A slide in DICOM is a folder of files, of which any opens the whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class CohortSlide:
+    """One prediction of a cohort.
+
+    Parameters
+    ----------
+    path
+        Whatever :func:`~napari_nh2st.slide.open_slide` opens.
+    name
+        Name of its output without the suffix, once in a cohort.
+    mpp
+        µm/px of the slide where its own is missing or wrong.
+    model
+        Name or folder of the model; None for the cohort's.
+    region, tissue
+        Files, as ``--region`` and ``--tissue`` of ``nh2st predict`` take them.
+    image
+        Which image of a file that has several, by number or name.
+    columns
+        Further columns of the table, such as ``donor``.
+    """
+
+    path: Path
+    name: str = ""
+    mpp: float | None = None
+    model: str | None = None
+    region: Path | None = None
+    tissue: Path | None = None
+    image: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoundSlides:
+    """Slides of a cohort, and sentences on what was left out."""
+
+    slides: tuple[CohortSlide, ...]
+    notices: tuple[str, ...] = ()
+
+
+def is_slide_table(path: Path) -> bool:
+    """Whether a path is named like a table of slides."""
+    return path.suffix.lower() in TABLE_SUFFIXES
+
+
+def is_slide_folder(path: Path) -> bool:
+    """Whether a path is a folder of slides: a folder that is no slide itself."""
+    return path.is_dir() and not is_zarr(path)
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path stands for others, as ``slides/*.svs`` does."""
+    return glob.has_magic(str(path)) and not path.exists()
+
+
+def find_slides(sources: Iterable[Path | str], mpp: float | None = None) -> FoundSlides:
+    """Find the slides of a cohort.
+
+    Parameters
+    ----------
+    sources
+        Slides, folders of slides (their subfolders are not looked into), patterns such as
+        ``slides/**/*.svs``, or one table of slides, see :func:`read_slide_table`.
+    mpp
+        µm/px of all slides that have none in a table.
+
+    Raises
+    ------
+    InputError
+        There is no slide, a path is missing, or a table comes with others.
+    """
+    given = [Path(source).expanduser() for source in sources]
+    tables = [path for path in given if is_slide_table(path)]
+    if tables:
+        if len(given) > 1:
+            raise InputError(f"{tables[0]} is a table of slides: give it alone")
+        found, notices = read_slide_table(tables[0])
+        return FoundSlides(_with_names(_with_mpp(found, mpp)), notices)
+    paths: dict[Path, None] = {}
+    left_out: list[str] = []
+    for path in given:
+        some, others = _slides_of(path)
+        paths |= dict.fromkeys(some)
+        left_out += others
+    if not paths:
+        raise InputError("no slide was given")
+    sentences = []
+    if left_out:
+        shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        count = f"{len(left_out)} file" + ("" if len(left_out) == 1 else "s")
+        sentences = [f"{count} of no slide format left out: {shown}"]
+    return FoundSlides(
+        _with_names([CohortSlide(path, mpp=mpp) for path in paths]), tuple(sentences)
+    )
+
+
+def _with_mpp(slides: Iterable[CohortSlide], mpp: float | None) -> list[CohortSlide]:
+    return [replace(slide, mpp=mpp) if slide.mpp is None else slide for slide in slides]
+
+
+def read_slide_table(path: Path) -> tuple[list[CohortSlide], tuple[str, ...]]:
+    """Read a table of slides.
+
+    Parameters
+    ----------
+    path
+        CSV (comma, semicolon or tab) with the column ``slide`` and, optional, ``mpp``, ``model``,
+        ``region``, ``tissue`` and ``image``; further columns, such as ``donor``, are kept.
+        Relative paths start at its folder.
+
+    Returns
+    -------
+    slides, notices
+        In the table's order, without names; and sentences on what may be a typing error.
+
+    Raises
+    ------
+    InputError
+        Naming row and column of the first thing that is wrong.
+    """
+    path = path.absolute()
+    check_regular(path)
+    notices: list[str] = []
+
+    def check_columns(names: list[str], where: str) -> None:
+        folded = [name.casefold() for name in names]
+        if "slide" not in folded:
+            near = nearest_names("slide", names, n=1)
+            hint = f"; is it {near[0]!r}?" if near else ""
+            raise InputError(f"{where}: the column slide is missing{hint}")
+        for name in folded:
+            if folded.count(name) > 1:
+                raise InputError(f"{where}: the column {name!r} occurs twice")
+            if name in RESULT_COLUMNS and name not in _COLUMNS:
+                raise InputError(
+                    f"{where}: {name!r} is a column of the summary; give it another name"
+                )
+            near = () if name in _COLUMNS else nearest_names(name, _COLUMNS, n=1)
+            if near:
+                notices.append(
+                    f"{where}: the column {name!r} is kept and not used; if {near[0]} is meant, "
+                    "rename it"
+                )
+
+    rows = csv_rows(table_text(path), path, check_columns)
+    if not rows:
+        raise InputError(f"{path}: there is no slide in it")
+    return [_table_slide(row, path.parent) for row in rows], tuple(notices)
+
+
+def _table_slide(row: Row, folder: Path) -> CohortSlide:
+    where, cells = row
+    known = {name.casefold(): text for name, text in cells.items()}
+    if not known.get("slide"):
+        raise InputError(f"{where}, column slide: it is empty")
+    existing = partial(existing_path, folder=folder)
+    slide = cell(where, known, "slide", existing)
+    assert slide is not None
+    region = cell(where, known, "region", existing)
+    if region is not None:
+        cell(where, known, "region", lambda _: read_regions(region))
+    return CohortSlide(
+        slide,
+        mpp=cell(where, known, "mpp", um_per_px),
+        model=cell(where, known, "model", partial(_model_name, folder=folder)),
+        region=region,
+        tissue=cell(where, known, "tissue", existing),
+        image=known.get("image") or None,
+        columns={n: text for n, text in cells.items() if n.casefold() not in _COLUMNS},
+    )
+
+
+def _model_name(text: str, folder: Path) -> str:
+    """A model's name; of a folder, its whole path."""
+    path = Path(os.path.normpath(folder / Path(text).expanduser()))
+    return str(path) if path.is_dir() else text
+
+
+def _slides_of(path: Path) -> tuple[list[Path], list[str]]:
+    """Slides that a path stands for, and names of what is none."""
+    if is_pattern(path):
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  of any folder
+        found, left_out = _slides_among(matches)
+        if not found:
+            raise InputError(f"{path}: no slide has such a name")
+        return found, left_out
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder")
+    if not is_slide_folder(path):
+        return [_whole(path)], []
+    try:
+        found, left_out = _slides_among(sorted(path.iterdir()))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
+        raise InputError(
+            f"{path} has no slide in it. Subfolders are not looked into: give '{path / '**' / '*'}'"
+        )
+    return found, left_out
+
+
+def _slides_among(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Those that are slides, by their names, and the names of other files."""
+    found: list[Path] = []
+    left_out: list[str] = []
+    series: set[Path] = set()
+    stores: set[Path] = set()
+    for path in paths:  # sorted: a folder before what is in it
+        if path.name.startswith(".") or not stores.isdisjoint(path.parents):
+            continue
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            if is_zarr(path):
+                stores.add(path)
+                found.append(path)
+        elif suffix not in SLIDE_SUFFIXES:
+            left_out.append(path.name)
+        elif suffix != _OF_A_SERIES or path.parent not in series:
+            series.add(path.parent if suffix == _OF_A_SERIES else path)
+            found.append(path)
+    return [_whole(path) for path in found], left_out
+
+
+def _whole(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _with_names(slides: Sequence[CohortSlide]) -> tuple[CohortSlide, ...]:
+    """The slides, each with a name that no other has, also where capitals do not count."""
+    names = [slide.path.stem for slide in slides]
+    for numbers in _alike(names):
+        for kind in _longer_names([slides[number] for number in numbers]):
+            if not _alike(kind):
+                for number, name in zip(numbers, kind, strict=True):
+                    names[number] = name
+                break
+    for numbers in _alike(names):  # the very same twice, or one that has another's longer name
+        for place, number in enumerate(numbers, 1):
+            names[number] += f"-row{number + 1}" if place > 1 else ""
+    return tuple(replace(slide, name=name) for slide, name in zip(slides, names, strict=True))
+
+
+def _alike(names: Sequence[str]) -> list[list[int]]:
+    """Which names are the same, in groups of two and more."""
+    groups = defaultdict(list)
+    for number, name in enumerate(names):
+        groups[name.casefold()].append(number)
+    return [numbers for numbers in groups.values() if len(numbers) > 1]
+
+
+def _longer_names(slides: Sequence[CohortSlide]) -> Iterator[list[str]]:
+    """Names that may tell slides apart whose files have the same, shorter ones first."""
+
+    def marked(slide: CohortSlide) -> str:
+        region = slide.region.stem if slide.region else ""
+        model = Path(slide.model).name if slide.model else ""
+        marks = (slide.path.stem, region, model, slide.image or "")
+        return "-".join(mark for mark in marks if mark)
+
+    yield [marked(slide) for slide in slides]
+    yield [slide.path.name.replace(".", "-") for slide in slides]
+    for depth in range(2, max(len(slide.path.parts) for slide in slides)):
+        around = ["-".join(slide.path.parts[1:-1][1 - depth :]) for slide in slides]
+        yield [f"{f}-{s.path.stem}" for f, s in zip(around, slides, strict=True)]
+        yield [f"{f}-{marked(s)}" for f, s in zip(around, slides, strict=True)]

@@ -1,0 +1,110 @@
+"""``nh2st predict`` over many slides: what it says, and its exit codes."""
+
+import json
+from pathlib import Path
+
+import anndata
+import pytest
+
+from cohort_slides import write_model, write_slide
+from command_results import Nh2st
+from napari_nh2st.cohort import job
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    folder = tmp_path / "slides"
+    for number, name in enumerate("ab"):
+        write_slide(folder / f"{name}.tif", number)
+    return folder
+
+
+def options(model: Path) -> tuple[object, ...]:
+    how = ("--device", "cpu", "--precision", "float32", "--all-tiles", "--step-um", 32)
+    return ("--model", model, "--mpp", 1, *how)
+
+
+def test_slides_that_are_done_are_said_and_counted(
+    nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
+) -> None:
+    command = ("predict", slides, "-o", tmp_path / "out", *options(model))
+    result = nh2st(*command)
+    assert result.code == 0, result.err
+    assert result.out.startswith(f"{tmp_path / 'out'}: 2 of 2 slides predicted, 72 tiles; see ")
+    assert "a: 36 tiles in" in result.err
+    again = nh2st(*command)
+    assert again.code == 0
+    assert "a: 36 tiles done before" in again.err
+
+
+def test_a_bad_slide_is_told_and_the_rest_is_done(
+    nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
+) -> None:
+    (slides / "broken.svs").write_text("no slide")
+    command = ("predict", slides, "-o", tmp_path / "out", *options(model), "--json")
+    result = nh2st(*command)
+    assert result.code == 2
+    assert "broken: failed: " in result.err
+    told = json.loads(result.out)
+    assert [slide["status"] for slide in told["slides"]] == ["done", "done", "failed"]
+    assert told["slides"][2]["mean_reliability"] is None
+    assert Path(told["summary"]).is_file()
+    assert (tmp_path / "out" / "b.h5ad").is_file()
+
+
+def test_an_error_nobody_foresaw_is_in_a_log(
+    nh2st: Nh2st,
+    slides: Path,
+    model: Path,
+    tmp_path: Path,
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by mistake")
+
+    monkeypatch.setattr(job, "open_job", broken)
+    command = ("predict", slides, "-o", tmp_path / "out", *options(model))
+    result = nh2st(*command)
+    assert result.code == 1
+    assert "a: failed: ZeroDivisionError: by mistake (traceback in " in result.err
+    logs = list((own_cache / "log").iterdir())
+    assert len(logs) == 2
+    assert "in broken" in logs[0].read_text()
+    result = nh2st(*command, "--most-errors", 1)
+    assert result.code == 1
+    assert "a slide failed for a reason nobody foresaw: ZeroDivisionError" in result.err
+    assert "1 of 2 slides done" in result.err
+
+
+def test_one_slide_and_a_folder_make_a_cohort_of_one(
+    nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
+) -> None:
+    result = nh2st("predict", slides / "a.tif", "-o", tmp_path / "out", *options(model))
+    assert result.code == 0, result.err
+    assert anndata.read_h5ad(tmp_path / "out" / "a.h5ad").n_obs == 36
+    single = nh2st("predict", slides / "b.tif", "-o", tmp_path / "b.h5ad", *options(model))
+    assert single.out == f"{tmp_path / 'b.h5ad'}: 36 tiles × 5 genes\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "give the folder to write to: -o FOLDER"),
+        (("-o", "out.h5ad"), "out.h5ad: several slides need a folder"),
+        (("-o", "out", "--estimate"), "--estimate is for one slide"),
+        (("-o", "out", "--region", "r.geojson"), "a table of slides has a column region"),
+        (("-o", "out", "--most-errors", "0"), "most_errors is 0; it must be from 1"),
+    ],
+)
+def test_what_does_not_fit_many_slides_is_refused(
+    nh2st: Nh2st, slides: Path, more: tuple[str, ...], message: str
+) -> None:
+    result = nh2st("predict", slides, *more)
+    assert result.code == 2
+    assert message in result.err

@@ -1,0 +1,128 @@
+"""Which slides make a cohort, and how their outputs are named."""
+
+from pathlib import Path
+
+import pytest
+
+from cohort_slides import write_slide
+from napari_nh2st.cohort import CohortSlide, find_slides
+from napari_nh2st.errors import InputError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def names(slides: tuple[CohortSlide, ...]) -> list[str]:
+    return [slide.name for slide in slides]
+
+
+def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    touch(tmp_path / "b.SVS", tmp_path / "a.jpg", tmp_path / "notes.txt", tmp_path / ".hidden.svs")
+    touch(tmp_path / "deeper" / "c.svs")
+    store = tmp_path / "d.zarr"
+    touch(store / "0" / "c.jpg")
+    (store / ".zattrs").write_text('{"multiscales": [{"datasets": [{"path": "0"}]}]}')
+    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    found = find_slides([tmp_path])
+    assert names(found.slides) == ["a", "b", "d"]
+    assert found.notices == ("1 file of no slide format left out: notes.txt",)
+
+
+def test_one_slide_of_a_dicom_series_is_taken(tmp_path: Path) -> None:
+    touch(*(tmp_path / "series" / f"{k}.dcm" for k in range(3)), tmp_path / "other" / "0.dcm")
+    found = find_slides([tmp_path / "**" / "*"])
+    assert [s.path.parent.name for s in found.slides] == ["other", "series"]
+
+
+def test_patterns_look_into_folders_but_not_into_stores(tmp_path: Path) -> None:
+    store = tmp_path / "x" / "d.zarr"
+    touch(tmp_path / "x" / "a.svs", store / "0" / "c.jpg")
+    (store / ".zattrs").write_text('{"multiscales": [{"datasets": [{"path": "0"}]}]}')
+    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    assert names(find_slides([tmp_path / "**" / "*"]).slides) == ["a", "d"]
+    with pytest.raises(InputError, match="no slide has such a name"):
+        find_slides([tmp_path / "*.ndpi"])
+
+
+def test_a_slide_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    touch(tmp_path / "a.svs")
+    assert len(find_slides([tmp_path, tmp_path / "a.svs", tmp_path / "." / "*.svs"]).slides) == 1
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["x/a.svs", "y/a.svs", "y/b.svs"], ["x-a", "y-a", "b"]),
+        (["s/x/a.svs", "t/x/a.svs"], ["s-x-a", "t-x-a"]),
+        (["x/a.svs", "x/A.svs"], None),
+        (["x/a.svs", "x/a.tif"], ["a-svs", "a-tif"]),
+        (["x/a.svs", "y/a.svs", "z/x-a.svs"], None),
+    ],
+)
+def test_no_two_outputs_have_one_name(
+    tmp_path: Path, paths: list[str], expected: list[str] | None
+) -> None:
+    touch(*(tmp_path / path for path in paths))
+    found = names(find_slides([tmp_path / path for path in paths]).slides)
+    assert len({name.casefold() for name in found}) == len(paths)
+    assert expected is None or found == expected
+
+
+def test_a_table_names_slides_with_what_belongs_to_them(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "scans" / "a.tif")
+    (tmp_path / "model").mkdir()
+    for name in ("tumour", "stroma"):
+        (tmp_path / f"{name}.geojson").write_text(
+            '{"type": "Polygon", "coordinates": [[[0, 0], [90, 0], [90, 90], [0, 0]]]}'
+        )
+    table = tmp_path / "slides.csv"
+    table.write_text(
+        "Slide;mpp;model;region;Donor;batch\n"
+        "scans/a.tif;0.5;model;tumour.geojson;P1;7\n"
+        f"{slide};;her2-breast-demo;stroma.geojson;P2;\n"
+    )
+    first, second = find_slides([table], mpp=0.25).slides
+    assert (first.path, second.path) == (slide, slide)
+    assert (first.mpp, second.mpp) == (0.5, 0.25)
+    assert (first.model, second.model) == (str(tmp_path / "model"), "her2-breast-demo")
+    assert first.region == tmp_path / "tumour.geojson"
+    assert first.columns == {"Donor": "P1", "batch": "7"}
+    assert (first.name, second.name) == ("a-tumour-model", "a-stroma-her2-breast-demo")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the table is empty"),
+        ("slide\n", "there is no slide in it"),
+        ("slides,mpp\na.tif,1\n", "the column slide is missing; is it 'slides'?"),
+        ("slide,mpp,MPP\na.tif,1,1\n", "the column 'mpp' occurs twice"),
+        ("slide,tiles\na.tif,1\n", "'tiles' is a column of the summary"),
+        ("slide,mpp\na.tif,0.5\nb.tif,0.5\n", "row 3, column slide: there is no .*b.tif"),
+        ("slide,mpp\na.tif,wide\n", "row 2, column mpp: 'wide' is no µm/px"),
+        ("slide,region\na.tif,a.tif\n", "row 2, column region: .* is not GeoJSON"),
+        ("slide,mpp\n,1\n", "row 2, column slide: it is empty"),
+        ("slide,mpp\na.tif,1,2\n", "row 2: 3 cells for 2 columns"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_told_with_row_and_column(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "a.tif").write_text("no slide")
+    table = tmp_path / "slides.csv"
+    table.write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_slides([table])
+
+
+def test_a_column_that_may_be_misspelt_is_told(tmp_path: Path) -> None:
+    write_slide(tmp_path / "a.tif")
+    table = tmp_path / "slides.csv"
+    table.write_text("slide,regoin\na.tif,x\n")
+    (notice,) = find_slides([table]).notices
+    assert "'regoin' is kept and not used; if region is meant, rename it" in notice
+    with pytest.raises(InputError, match="give it alone"):
+        find_slides([table, tmp_path / "a.tif"])
