@@ -199,7 +199,7 @@ class TrainSettings:
             "What is set aside to choose the epoch, never spots of a section that trains; auto: a "
             "donor, of one donor a section, of one section none",
             words={
-                "auto": "automatic: a donor, else a section",
+                "auto": "automatic: donor, else section",
                 "donor": "one donor",
                 "section": "one section",
                 "none": "none: do all epochs, keep the last",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.components import ViewerModel
+from npe2 import PluginManager
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]  # qtpy re-exports
 from qtpy.QtWidgets import QAbstractButton, QWidget
@@ -13,8 +14,11 @@ from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.remembered import Remembered
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.child_jobs import SharedJobs
+from napari_nh2st.widgets.dock_place import DockPlace, bring_to_front, docked_as
 from napari_nh2st.widgets.notifications import show_error
 from napari_nh2st.widgets.queued_signals import deliver_queued_signals
+
+_PLUGIN = "napari-nh2st"
 
 
 class Dock(QWidget):
@@ -33,7 +37,8 @@ class Dock(QWidget):
     napari_viewer
         The viewer it is docked in.
     section
-        Section of the plugin's settings in which it is remembered.
+        Section of the plugin's settings in which it is remembered: its name in napari's menu, in
+        lower case.
     has_jobs
         Whether it runs jobs in the child process that all docks share. The process starts when the
         first such dock is shown, and loads its libraries while the user still chooses.
@@ -48,6 +53,8 @@ class Dock(QWidget):
         Settings from one session to the next.
     process
         Access to that child process.
+    dock_place
+        Its place in napari's window.
     """
 
     def __init__(
@@ -63,6 +70,8 @@ class Dock(QWidget):
         self.remembered = Remembered(section)
         self.connections = Connections()
         self.process = SharedJobs(self)
+        window = getattr(getattr(napari_viewer, "__wrapped__", napari_viewer), "window", None)
+        self.dock_place = DockPlace(self, window, section.capitalize())
         self._has_jobs = has_jobs
         self.destroyed.connect(self.connections.close)
 
@@ -103,8 +112,14 @@ class Dock(QWidget):
         """Open it, and have the child process load its libraries while the user still chooses."""
         super().showEvent(event)
         self.open()
+        self.dock_place.on_shown()
         if self._has_jobs:
             self.process.ready()
+
+    def hideEvent(self, event: Any) -> None:  # Qt's name
+        """Stay, where it was hidden behind another tab."""
+        super().hideEvent(event)
+        self.dock_place.on_hidden()
 
     def closeEvent(self, event: Any) -> None:  # Qt's name
         """Close with the window."""
@@ -119,10 +134,13 @@ class Dock(QWidget):
                 self.close_down()
             else:
                 self.open()
+                self.dock_place.begin()
 
 
 def open_dock(viewer: Any, name: str) -> Any:
-    """Show a dock of this plugin in front; a problem is a notification.
+    """Show a dock of this plugin in front, the one that is open or a new one.
+
+    A problem is a notification.
 
     Parameters
     ----------
@@ -136,14 +154,21 @@ def open_dock(viewer: Any, name: str) -> Any:
     QWidget or None
         The widget in it.
     """
+    viewer = getattr(viewer, "__wrapped__", viewer)
     window = getattr(viewer, "window", None)
     if window is None:
         return None
-    try:
-        dock, widget = window.add_plugin_dock_widget("napari-nh2st", name, tabify=True)
-    except Exception as error:  # napari's own, when a dock cannot be made
-        show_error(f"The {name} widget could not be opened: {error}")
-        return None
-    dock.show()
-    dock.raise_()
+    widget: Any = docked_as(window, name)
+    if widget is None:
+        try:
+            manifest = PluginManager.instance().get_manifest(_PLUGIN)
+            known = {each.display_name: each for each in manifest.contributions.widgets or ()}
+            widget = known[name].get_callable()(viewer)
+            # By the name of napari's menu, which then shows it as open.
+            window.add_dock_widget(widget, name=f"{name} ({manifest.display_name})", tabify=True)
+        except Exception as error:  # napari's own, when a dock cannot be made
+            show_error(f"The {name} widget could not be opened: {error}")
+            return None
+        widget.dock_place.settle()
+    bring_to_front(widget)
     return widget

@@ -3,6 +3,9 @@
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
+_AROUND_PINNED = (10, 4, 10, 4)
+"""Pixels left, above, right, below."""
+
 
 class _UprightArea(QScrollArea):
     """Scrolls up and down, and is never narrower than what is in it."""
@@ -16,7 +19,7 @@ class _UprightArea(QScrollArea):
         return super().minimumSizeHint().expandedTo(QSize(width, 0))
 
 
-def scroll_within(widget: QWidget, content: QWidget) -> QScrollArea:
+def scroll_within(widget: QWidget, content: QWidget, below: QWidget | None = None) -> QScrollArea:
     """Fill a widget with content that scrolls up and down.
 
     Parameters
@@ -25,6 +28,8 @@ def scroll_within(widget: QWidget, content: QWidget) -> QScrollArea:
         Has no layout yet.
     content
         As wide as the widget, which becomes no narrower than the content can be.
+    below
+        Stays in sight at the bottom, such as the buttons that start and stop.
     """
     area = _UprightArea()
     area.setWidget(content)
@@ -32,5 +37,11 @@ def scroll_within(widget: QWidget, content: QWidget) -> QScrollArea:
     area.setFrameShape(QScrollArea.Shape.NoFrame)
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
-    layout.addWidget(area)
+    layout.setSpacing(0)
+    layout.addWidget(area, 1)
+    if below is not None:
+        pinned = QVBoxLayout()
+        pinned.setContentsMargins(*_AROUND_PINNED)
+        pinned.addWidget(below)
+        layout.addLayout(pinned)
     return area

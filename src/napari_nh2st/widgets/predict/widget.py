@@ -310,9 +310,8 @@ class PredictWidget(Dock):
         layout.addWidget(
             Folded("More", self.settings, "Genes, pitch, tissue, device, kept results")
         )
-        layout.addWidget(self.controls)
         layout.addWidget(self.result)
         layout.addStretch()
-        area = scroll_within(self, content)
+        area = scroll_within(self, content, below=self.controls)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)

@@ -25,7 +25,7 @@ class TrainingProgress(QWidget):
     Attributes
     ----------
     controls
-        Buttons, bar and status line.
+        Buttons, bar and status line, for the dock to lay out where they stay in sight.
     notes
         Notices on the training and its numbers; hidden while there is none.
     curves, scores
@@ -46,7 +46,7 @@ class TrainingProgress(QWidget):
         self._is_stopping = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.controls, self.notes, self.curves, self.scores):
+        for part in (self.notes, self.curves, self.scores):
             layout.addWidget(part)
         self.show_running(False)
         self._show_notes()

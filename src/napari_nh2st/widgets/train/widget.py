@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed
@@ -34,6 +34,7 @@ from napari_nh2st.widgets.dock import Dock, open_dock
 from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.model_picker import add_model
 from napari_nh2st.widgets.notifications import show_error, show_info
+from napari_nh2st.widgets.scrolled import scroll_within
 from napari_nh2st.widgets.train.model_place import ModelPlace
 from napari_nh2st.widgets.train.progress import TrainingProgress
 from napari_nh2st.widgets.train.sections import SectionsTable
@@ -387,12 +388,6 @@ class TrainWidget(Dock):
         ):
             content.addWidget(part)
         content.addStretch()
-        self.scroll_area = QScrollArea()
-        self.scroll_area.setWidgetResizable(True)
-        self.scroll_area.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll_area = scroll_within(self, inside, below=self.progress.controls)
         self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll_area.setWidget(inside)
         self.setMinimumWidth(_WIDTH)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.scroll_area)

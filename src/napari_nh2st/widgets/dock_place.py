@@ -1,0 +1,180 @@
+"""Place of the docks in napari's window: one of each, beside each other in tabs, with one title."""
+
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QToolButton,
+    QWidget,
+)
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.widgets.documentation import show_documentation
+from napari_nh2st.widgets.notifications import show_error
+
+_TITLE = "NH2ST"
+_HELP = "NH2STHelp"
+
+
+class DockPlace(QObject):
+    """Puts a dock that napari has just docked where it belongs.
+
+    napari's menu and its ``add_plugin_dock_widget`` name the same dock differently, so that each
+    opens one of its own, and the menu puts docks above each other. A dock of which there is one is
+    closed again, and the first comes to the front; otherwise it becomes a tab beside those that are
+    there. From napari's menu, a dock behind another tab comes to the front as well, instead of
+    being hidden where nobody sees it.
+
+    Parameters
+    ----------
+    dock
+        The dock; this belongs to it.
+    window
+        napari's window; None where the viewer has none.
+    name
+        Of the dock.
+
+    Attributes
+    ----------
+    title
+        Title of the dock; of each there is one.
+    """
+
+    def __init__(self, dock: QWidget, window: Any, name: str) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._window = window
+        self._name = name
+        self.title = title_of(name)
+        self._is_in_front = True
+        self._was_hidden = False
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.settle)
+        self._coming = QTimer(self)
+        self._coming.setSingleShot(True)
+        self._coming.timeout.connect(lambda: bring_to_front(self._dock))
+
+    def begin(self) -> None:
+        """The dock was docked: place it as soon as napari has done so."""
+        around = around_of(self._dock)
+        if around is not None:
+            around.visibilityChanged.connect(self._on_seen)
+            # napari makes its title bar anew.
+            around.topLevelChanged.connect(self._entitle)
+            around.dockLocationChanged.connect(self._entitle)
+            self._entitle()
+            self._later.start(0)
+
+    def settle(self) -> None:
+        """Close the dock where there is one of its kind; else make it a tab beside the others."""
+        self._later.stop()
+        around = around_of(self._dock)
+        main = None if around is None else around.parent()
+        if around is None or not isinstance(main, QMainWindow):
+            return
+        others = [each for each in main.findChildren(QDockWidget) if each is not around]
+        ours = [each for each in others if _title(each.widget()) is not None]
+        twin = next((each for each in ours if _title(each.widget()) == self.title), None)
+        if twin is not None:
+            self._window.remove_dock_widget(around)
+            self._dock.deleteLater()
+            bring_to_front(twin.widget())
+            return
+        area = main.dockWidgetArea(around)
+        neighbors = [each for each in self._plugin_docks() if main.dockWidgetArea(each) == area]
+        beside = [
+            each for each in ours or neighbors if each is not around and not each.isFloating()
+        ]
+        if beside and not around.isFloating():
+            main.tabifyDockWidget(beside[-1], around)
+            bring_to_front(self._dock)
+
+    def _plugin_docks(self) -> list[QDockWidget]:
+        """Docks of all plugins, without napari's own lists."""
+        added = (getattr(each, "native", each) for each in self._window.dock_widgets.values())
+        return [around for each in added if (around := around_of(each)) is not None]
+
+    def on_hidden(self) -> None:
+        """Come to the front where napari's menu has hidden a tab that was behind another."""
+        around = around_of(self._dock)
+        self._was_hidden = around is not None and around.isHidden()
+        if self._was_hidden and not self._is_in_front:
+            self._coming.start(0)
+
+    def on_shown(self) -> None:
+        """Come to the front after it was hidden."""
+        if self._was_hidden:
+            self._was_hidden = False
+            self._coming.start(0)
+
+    def _on_seen(self, seen: bool) -> None:
+        around = around_of(self._dock)
+        if seen:
+            self._is_in_front = True
+        elif around is not None and not around.isHidden():  # another tab was chosen
+            self._is_in_front = False
+
+    def _entitle(self, _change: Any = None) -> None:
+        around = around_of(self._dock)
+        if around is not None:
+            around.setWindowTitle(self._name)  # the tab's: four have room in the narrowest dock
+            bar = around.titleBarWidget()
+            label = getattr(bar, "title", None)
+            if bar is not None and isinstance(label, QLabel):
+                label.setText(self.title)
+                self._add_help(bar)
+
+    def _add_help(self, bar: QWidget) -> None:
+        """A *?* beside napari's own buttons of the title bar."""
+        layout = bar.layout()
+        if isinstance(layout, QHBoxLayout) and bar.findChild(QToolButton, _HELP) is None:
+            button = QToolButton(bar)
+            button.setObjectName(_HELP)
+            button.setText("?")
+            button.setToolTip(f"What {self._name} does: its page of the documentation")
+            button.setCursor(Qt.CursorShape.ArrowCursor)
+            button.clicked.connect(self.show_help)
+            layout.insertWidget(layout.count() - 1, button)
+
+    def show_help(self) -> None:
+        """Open the documentation where it is about the dock."""
+        try:
+            show_documentation(self._dock, "napari.md", self._name)
+        except InputError as error:
+            show_error(str(error))
+
+
+def around_of(widget: QWidget) -> QDockWidget | None:
+    """What Qt docks with a dock in it; None where it is not docked."""
+    parent = widget.parent()
+    return parent if isinstance(parent, QDockWidget) else None
+
+
+def bring_to_front(widget: QWidget | None) -> None:
+    """Show a dock, in front of other tabs."""
+    around = None if widget is None else around_of(widget)
+    if around is not None:
+        around.show()
+        around.raise_()
+
+
+def title_of(name: str) -> str:
+    """Title of a dock by its name in napari's menu."""
+    return f"{_TITLE}: {name}"
+
+
+def docked_as(window: Any, name: str) -> QWidget | None:
+    """The dock of a name in napari's window; None where it is not open."""
+    docks = (each for each in window.dock_widgets.values() if isinstance(each, QWidget))
+    return next((dock for dock in docks if _title(dock) == title_of(name)), None)
+
+
+def _title(dock: QWidget | None) -> str | None:
+    """Title of a dock of this plugin; None for other widgets."""
+    place = getattr(dock, "dock_place", None)
+    return place.title if isinstance(place, DockPlace) else None
