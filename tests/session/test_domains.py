@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 
 from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
+from napari_nh2st.export import write_anndata
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.reader import get_reader
+from napari_nh2st.session import Session
 from shown_predictions import show_prediction
 
 
@@ -62,3 +65,21 @@ def test_former_domains_go_with_their_prediction(viewer: ViewerModel, tmp_path: 
     gc.collect()
     assert session.domains.former_of(heatmap.prediction) is None
     assert session.domains._former == {}
+
+
+def test_a_heatmap_is_shown_again_when_domains_that_came_with_it_are_removed(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    shown = show_prediction(tmp_path)
+    shown.session.domains.put(shown.heatmap, domains(shown.heatmap, 2))
+    write_anndata(shown.heatmap.prediction, tmp_path / "saved.h5ad")
+    session = Session.of(viewer)
+    reader = get_reader(str(tmp_path / "saved.h5ad"))
+    assert reader is not None
+    for data, attributes, kind in reader(str(tmp_path / "saved.h5ad")):
+        viewer.add_layer(Layer.create(data, attributes, kind))
+    (layer,) = (la for la in viewer.layers if isinstance(la, Labels))
+    (heatmap,) = session.heatmaps
+    assert (layer.visible, heatmap.layer.visible) == (True, False)
+    viewer.layers.remove(layer)
+    assert heatmap.layer.visible

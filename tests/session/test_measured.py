@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
@@ -62,6 +63,28 @@ def test_measured_st_goes_and_comes_with_its_slide(
     assert points(viewer) == []
     viewer.layers.clear()
     open_slide_of(viewer, section)
+    assert points(viewer) == []
+
+
+def test_measured_st_goes_over_to_the_other_layer_of_a_slide_that_is_open_twice(
+    viewer: ViewerModel, section: DrawnSection
+) -> None:
+    layer, session = open_slide_of(viewer, section), Session.of(viewer)
+    other = open_slide_of(viewer, section)
+    other.translate = (0, 5000)
+    with open_slide(section.slide, mpp=MPP) as slide:
+        measured = read_measured(section.expression, None, slide)
+        st = MeasuredSection.of_spots(session, slide, measured)
+    st.set_target(target_of(measured.spots, PANEL), PANEL, {"CD74": 0.5})
+    session.measured.add(st, layer)
+    (spots,) = (each for each in viewer.layers if isinstance(each, Points))
+    viewer.layers.remove(layer)
+    assert spots in viewer.layers
+    assert st.slide_layer == other
+    np.testing.assert_allclose(spots.translate[-2:], other.translate[-2:])
+    other.translate = (0, 0)
+    np.testing.assert_allclose(spots.translate[-2:], (0, 0), err_msg="it follows this one")
+    viewer.layers.remove(other)
     assert points(viewer) == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils._proxies import PublicOnlyProxy
 
 from array_slides import textured, write_tiff
@@ -332,3 +332,26 @@ def test_slides_with_and_without_mpp_have_one_unit(
     take_back_mpp(viewer, layer, layer.metadata[SLIDE_KEY])
     np.testing.assert_allclose(layer.scale, 1)
     assert viewer.layers.extent.units is not None
+
+
+def test_a_duplicate_of_a_filling_heatmap_fills_with_it() -> None:
+    viewer = ViewerModel()
+    heatmap = add_heatmap(viewer, gene_prediction(filled=False))
+    session, prediction = Session.of(viewer), heatmap.prediction
+    heatmap.is_filling = True
+    data, attributes, kind = heatmap.layer.as_layer_data_tuple()  # as napari's “Duplicate”
+    copy = viewer.add_layer(Layer.create(data.copy(), attributes | {"name": "copy"}, kind))
+    duplicate = session.heatmap_of(copy)
+    assert duplicate is not None
+    assert duplicate.is_filling, "it is not to be exported yet"
+    session.heatmap = duplicate
+    heard: list[None] = []
+    session.filled.connect(lambda: heard.append(None))
+    prediction.X[:] = gene_prediction().X
+    heatmap.refresh()
+    heatmap.filled.emit(heatmap)
+    np.testing.assert_array_equal(copy.data, heatmap.layer.data)
+    assert np.isfinite(copy.data).any()
+    assert heard == [None]
+    heatmap.is_filling = False
+    assert not duplicate.is_filling

@@ -165,10 +165,14 @@ class MeasuredSections:
             section.layers.adopt(kind, layer)
             self.changed.emit()
 
-    def _slide_layer_of(self, section: MeasuredSection) -> Image | None:
-        """The slide's layer in the viewer; the last of several, which a file brings along."""
+    def _slide_layer_of(self, section: MeasuredSection, image: int | None = None) -> Image | None:
+        """The slide's layer in the viewer; the last of several, which a file brings along.
+
+        Of a file with several images, that of a number, unless this is None.
+        """
         layers = reversed(self._session.viewer.layers)
-        return next((each for each in layers if is_of_slide(each, section.slide)), None)
+        shown = (each for each in layers if is_of_slide(each, section.slide))
+        return next((each for each in shown if image is None or _image_of(each) == image), None)
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
@@ -182,7 +186,11 @@ class MeasuredSections:
     def _on_removed(self, event: Any) -> None:
         for section in list(self):
             if section.slide_layer is not None and section.slide_layer == event.value:
-                section.layers.remove()
+                other = self._slide_layer_of(section, _image_of(event.value))
+                if other is None:
+                    section.layers.remove()
+                else:  # the slide is open twice
+                    section.layers.move_to(other)
                 if section is self._current:
                     self.changed.emit()
 
@@ -202,6 +210,12 @@ def is_of_slide(layer: Layer, path: Path) -> bool:
     place = slide.path if isinstance(slide, Slide) else layer.source.path
     # Other readers' layers have it as a string.
     return place is not None and (Path(place) == path or Path(place).name == str(path))
+
+
+def _image_of(layer: Layer) -> int | None:
+    """Number of the image that a slide's layer shows; None where its slide is not known."""
+    slide = layer.metadata.get(SLIDE_KEY)
+    return slide.image if isinstance(slide, Slide) else None
 
 
 def _unwrapped(layer: Image) -> Image:

@@ -120,6 +120,15 @@ class MeasuredLayers:
         self.show_side_by_side(False)
         self.show_rings(None)
         self._drop(*list(self.layers))
+        self._leave_slide()
+
+    def move_to(self, slide_layer: Image) -> None:
+        """Lie on another layer of the same slide, in the same layers."""
+        self.show_side_by_side(False)
+        self._leave_slide()
+        self.place_on(slide_layer)
+
+    def _leave_slide(self) -> None:
         if self.slide_layer is not None:
             for name in _TRANSFORM:
                 getattr(self.slide_layer.events, name).disconnect(self._on_transform)

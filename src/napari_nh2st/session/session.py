@@ -227,6 +227,10 @@ class Session:
         made = (each for each in self.heatmaps if each.is_of(slide_layer))
         return tuple(each for each in made if not each.renamed)
 
+    def showing(self, prediction: AnnData) -> tuple[Heatmap, ...]:
+        """The heatmaps of a prediction: several where the user has duplicated its layer."""
+        return tuple(each for each in self.heatmaps if each.prediction is prediction)
+
     def show_gene(self, gene: str) -> None:
         """Show a gene in the current heatmap, and the heatmap instead of what hides it.
 
@@ -246,7 +250,10 @@ class Session:
 
     def _watch(self, layer: Layer) -> None:
         if layer not in self._heatmaps and shows_heatmap(layer):
-            heatmap = self._heatmaps[layer] = Heatmap(getattr(layer, "__wrapped__", layer))
+            heatmap = Heatmap(getattr(layer, "__wrapped__", layer))
+            # napari's “Duplicate” while a run fills the prediction.
+            heatmap.is_filling = any(each.is_filling for each in self.showing(heatmap.prediction))
+            self._heatmaps[layer] = heatmap
             self._connect(heatmap)
 
     def _connect(self, heatmap: Heatmap) -> None:
@@ -326,12 +333,19 @@ class Session:
         self.gene_changed.emit(gene)
 
     def _on_filled(self, heatmap: Heatmap) -> None:
-        self.pins.refresh(heatmap)
+        for each in self.showing(heatmap.prediction):
+            if each is not heatmap:
+                each.refresh(filling=heatmap.is_filling)
+            self.pins.refresh(each)
         self.signatures.refresh()
-        if heatmap is self._heatmap:
+        if heatmap.prediction is self.prediction:
             self.filled.emit()
 
     def _on_filling(self, heatmap: Heatmap) -> None:
+        for each in self.showing(heatmap.prediction):
+            if each.is_filling != heatmap.is_filling:
+                each.is_filling = heatmap.is_filling
+                each.refresh(filling=heatmap.is_filling)
         if heatmap is self._heatmap:
             self.filling_changed.emit()
 

@@ -235,7 +235,9 @@ class ShownLayers:
     def _on_removed(self, event: Any) -> None:
         layer = event.value
         layer.events.visible.disconnect(self._on_visible)
-        bases = self._replaced.pop(layer, [])
+        bases = self._replaced.pop(layer, None)
+        if bases is None:
+            bases = self._hidden_beneath(layer)
         self._replaced = {each: _without(layer, those) for each, those in self._replaced.items()}
         self._beneath = _without(layer, self._beneath)
         self._hidden_pins = _without(layer, self._hidden_pins)
@@ -245,6 +247,14 @@ class ShownLayers:
                 self._leave_composite(layer.visible)
             for base in bases:
                 self._give_back(base)
+
+    def _hidden_beneath(self, layer: Layer) -> list[Layer]:
+        """The heatmaps that a file had hidden for the sake of the domains in a layer."""
+        prediction = layer.metadata.get(DOMAINS_KEY)
+        if prediction is None or not (layer.visible and covers_tiles(layer)):
+            return []
+        heatmaps = self._session.heatmaps
+        return [each.layer for each in heatmaps if each.prediction is prediction]
 
     def _leave_composite(self, was_shown: bool) -> None:
         hidden, self._under_composite = self._under_composite, []

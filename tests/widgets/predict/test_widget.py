@@ -12,7 +12,7 @@ import anndata
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.layers._source import layer_source
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
@@ -215,6 +215,26 @@ def test_a_run_whose_heatmap_is_removed_is_stopped_and_goes_on_with_the_next(
     assert "computed before" in widget.status.text()
     widget.stop()
     qtbot.waitUntil(finished(widget), timeout=180_000)
+
+
+def test_a_run_whose_heatmap_was_duplicated_goes_on_in_the_duplicate(
+    qtbot: QtBot, viewer: ViewerModel, widget: PredictWidget, slide_path: Path
+) -> None:
+    open_in(viewer, slide_path)
+    widget.settings.pitch.setValue(8)
+    widget.start()
+    qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
+    layer = viewer.layers[-1]
+    data, attributes, kind = layer.as_layer_data_tuple()
+    copy = viewer.add_layer(Layer.create(data.copy(), attributes | {"name": "copy"}, kind))
+    viewer.layers.remove(layer)
+    assert widget.heatmap is not None
+    assert widget.heatmap.is_filling
+    qtbot.waitUntil(finished(widget), timeout=180_000)
+    assert "tiles in" in widget.status.text()
+    assert np.isfinite(copy.data).sum() == widget.prediction.n_obs
+    assert not widget.heatmap.is_filling
+    assert widget.export.isEnabled()
 
 
 def test_a_run_whose_slide_is_removed_before_it_shows_anything_is_stopped(
@@ -842,6 +862,7 @@ import threading
 from pathlib import Path
 
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 

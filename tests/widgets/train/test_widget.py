@@ -412,6 +412,13 @@ def test_without_a_held_out_section_the_dock_says_what_is_lost(
     widget.table.model.setData(widget.table.model.index(2, 0), "train")
     assert "No section is held out" in widget.start_notices.notice.text()
     assert widget.start_notices.hold_out.text() == "Hold out S2"
+    widget.sections.change([1], slide=Path("missing.tif"))
+    assert widget.sections.state(1).level in ("checking", "bad")
+    qtbot.waitUntil(lambda: widget.sections.state(1).level == "bad", timeout=20_000)
+    assert widget.start_notices.hold_out.isHidden(), "it cannot be scored on"
+    widget.sections.undo()
+    qtbot.waitUntil(lambda: not widget.start_notices.hold_out.isHidden(), timeout=20_000)
+    assert widget.start_notices.hold_out.text() == "Hold out S2"
     monkeypatch.setattr(ToldJobs, "script", (STARTED, Trained(Path(start), 1, "stopped", 2.0)))
     widget.start()
     finish(qtbot, widget)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,12 +177,19 @@ class PredictionRunner(QObject):
         return None if self._map is None else self._map.heatmap
 
     def _on_heatmaps(self) -> None:
-        """Nobody sees what fills a heatmap that was removed: the run is stopped."""
-        heatmap = self._filled
-        if self.run is None or heatmap is None or self.run.stopped():
+        """Nobody sees what fills a heatmap that was removed: the run is stopped.
+
+        A duplicate of its layer goes on.
+        """
+        if self.run is None or self._map is None or self.run.stopped():
             return
+        heatmap = self._map.heatmap
         if heatmap.layer not in self._session.viewer.layers:
-            self.stop()
+            duplicates = self._session.showing(heatmap.prediction)
+            if duplicates:
+                self._map = replace(self._map, heatmap=duplicates[-1])
+            else:
+                self.stop()
 
     def _on_event(self, event: Any) -> None:
         match event:

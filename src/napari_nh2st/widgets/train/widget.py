@@ -326,7 +326,12 @@ class TrainWidget(Dock):
         nothing_held_out = held_out_notice(len(self.sections.names("hold out")))
         start = self._start_config()
         seen = [] if start is None else sections_seen(start, [name for name, _ in trained])
-        spare = section_to_spare(trained, seen) if nothing_held_out else ""
+        usable = [
+            (row.name, row.donor)
+            for number, row in enumerate(self.sections.rows.all)
+            if row.role == "train" and self.sections.state(number).level != "bad"
+        ]
+        spare = section_to_spare(usable, seen) if nothing_held_out else ""
         notices = [nothing_held_out] if nothing_held_out else []
         if start is not None and self.settings.panel.value() is None:
             found = overlaps(start.panel, self.sections.genes())
