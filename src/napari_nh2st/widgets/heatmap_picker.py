@@ -5,7 +5,7 @@ from qtpy.QtWidgets import QComboBox
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 
-_MIN_CHARACTERS = 20
+_MIN_CHARACTERS = 12
 
 
 class HeatmapPicker(QComboBox):
