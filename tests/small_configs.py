@@ -1,5 +1,9 @@
 """Configs of tiny models, which need no torch."""
 
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from napari_nh2st.model import PUBLISHED_TARGET, ModelConfig
@@ -22,3 +26,19 @@ def small_config(context: str = "query", **changed: Any) -> ModelConfig:
         "training": {"trained": True, "summary": "Made for a test."},
     }
     return ModelConfig(**(fields | changed))
+
+
+def write_config(folder: Path, name: str, date: str | None = None) -> Path:
+    """A model folder with its config alone."""
+    config = small_config()
+    training = dict(config.training) | ({} if date is None else {"date": date})
+    weights = {"file": "model.safetensors", "sha256": "0" * 64}
+    config = replace(config, name=name, training=training, weights=weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config.to_json()), encoding="utf-8")
+    return folder
+
+
+def local(date: str) -> str:
+    """A date as lists show it, in this machine's time."""
+    return f"{datetime.fromisoformat(date).astimezone():%Y-%m-%d %H:%M}"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,9 @@ class TestEnding:
         assert (result.ended, result.best_epoch, result.history) == ("stopped", 0, ())
         assert result.unfinished_epoch == 1
         assert result.model.config.training["epochs"] == 0
+        trained_at = result.model.config.trained_at
+        assert trained_at is not None
+        assert abs((datetime.now(UTC) - trained_at).total_seconds()) < 600
         assert (folder / "last.pt").exists()
         assert finished(train_events(study, chosen, folder=folder)).ended == "all epochs"
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from itertools import islice
@@ -65,7 +66,8 @@ class ModelConfig:
     neighborhood
         ``size`` (9 with the tile itself) and ``layout`` of the spots.
     training
-        ``trained``, ``summary`` and whatever else is known of where the weights come from.
+        ``trained``, ``summary`` and whatever else is known of where the weights come from, such as
+        the ``date`` when the training ended (ISO 8601, UTC), which older models do not record.
     weights
         ``file`` and ``sha256``.
     reliability
@@ -89,6 +91,15 @@ class ModelConfig:
     def trained(self) -> bool:
         """False for weights that are random."""
         return bool(self.training["trained"])
+
+    @property
+    def trained_at(self) -> datetime | None:
+        """When the training ended; None where that is not recorded."""
+        try:
+            when = datetime.fromisoformat(str(self.training.get("date")))
+        except ValueError:
+            return None
+        return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
     @property
     def context(self) -> str:

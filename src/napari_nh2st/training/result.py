@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -32,11 +33,11 @@ def trained_config(
 ) -> ModelConfig:
     """The config of a model that has been trained.
 
-    Its ``training`` holds ``sections`` and ``donors`` it saw, those of the start model and the
-    ``validation`` sections among them; ``own_sections`` of this training alone; ``target_mean``
-    by gene, the baseline that an evaluation compares with; ``best_epoch`` of ``epochs`` with its
-    ``validation_pcc``; the ``settings``; the model that it ``start``-ed from; and the ``stain`` of
-    its sections, which slides are compared with.
+    Its ``training`` holds the ``date``, now; ``sections`` and ``donors`` it saw, those of the start
+    model and the ``validation`` sections among them; ``own_sections`` of this training alone;
+    ``target_mean`` by gene, the baseline that an evaluation compares with; ``best_epoch`` of
+    ``epochs`` with its ``validation_pcc``; the ``settings``; the model that it ``start``-ed from;
+    and the ``stain`` of its sections, which slides are compared with.
     """
     sections, start, validation = prepared.sections, prepared.start, prepared.validation_names
     donors = list(dict.fromkeys(section.donor for section in sections))
@@ -57,6 +58,7 @@ def trained_config(
     training = {
         "trained": True,
         "summary": summary,
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "sections": list(dict.fromkeys([*before.get("sections", ()), *names])),
         "donors": list(dict.fromkeys([*before.get("donors", ()), *donors])),
         "own_sections": names,

@@ -6,7 +6,6 @@ from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
     QHBoxLayout,
-    QLabel,
     QMainWindow,
     QToolButton,
     QWidget,
@@ -125,7 +124,7 @@ class DockPlace(QObject):
             around.setWindowTitle(self._name)  # the tab's: four have room in the narrowest dock
             bar = around.titleBarWidget()
             label = getattr(bar, "title", None)
-            if bar is not None and isinstance(label, QLabel):
+            if bar is not None and label is not None:
                 label.setText(self.title)
                 self._add_help(bar)
 

@@ -16,15 +16,20 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card, model_summary
 from napari_nh2st.model.config import ModelConfig, read_config
+from napari_nh2st.model.labels import model_labels
 from napari_nh2st.model.sources import bundled_models, find_config, find_model, is_hub_id
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.training.known_models import known_models, remember_model
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.card_browser import CardBrowser
 from napari_nh2st.widgets.labels import MarkupLabel
+
+_TIP = "A bundled model, a model folder, or Hugging Face owner/name@REVISION"
 
 
 class ModelNews:
@@ -54,7 +59,8 @@ class ModelPicker(QWidget):
     Attributes
     ----------
     name
-        An editable list of the known models.
+        An editable list of the known models by their labels, see
+        :func:`~napari_nh2st.model.labels.model_labels`; what they are found by is their data.
     browse, card
         Choose a folder; read the card.
     note
@@ -73,9 +79,10 @@ class ModelPicker(QWidget):
         self._fetching = Background(self)
         self.name = QComboBox()
         self.name.setEditable(True)
-        self.name.addItems(known_models())
+        for model in known_models():
+            self.name.addItem(model, model)
+        self._label()
         model_news.model_added.connect(self._on_model_added)
-        self.name.setToolTip("A bundled model, a model folder, or Hugging Face owner/name@REVISION")
         self.name.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -102,14 +109,17 @@ class ModelPicker(QWidget):
 
     @property
     def text(self) -> str:
-        """The name, folder or Hub id as it stands."""
-        return self.name.currentText().strip()
+        """The name, folder or Hub id of the chosen model, or what was typed."""
+        typed = self.name.currentText().strip()
+        row = self.name.findText(typed)
+        return str(self.name.itemData(row) or typed) if row >= 0 else typed
 
     def choose(self, name: str) -> None:
         """Take a model, and keep it in the list."""
-        if self.name.findText(name) < 0:
-            self.name.addItem(name)
-        self.name.setCurrentText(name)
+        self._add(name)
+        row = self.name.findData(name)
+        self.name.setCurrentIndex(row)
+        self.name.setEditText(self.name.itemText(row))  # something else may have been typed
 
     def show_value(self, name: str | None) -> None:
         """Take a remembered model; the bundled one for none, or for a folder that is gone."""
@@ -163,6 +173,9 @@ class ModelPicker(QWidget):
     def _show(self, folder: Path | None, note: str, config: ModelConfig | None = None) -> None:
         self._folder, self.config = folder, config
         line = self.name.lineEdit()
+        self.name.setToolTip(f"{for_qt(self.text)}\n{_TIP}" if self.text else _TIP)
+        if line is not None:  # Qt asks it, not the list, for what to say
+            line.setToolTip(self.name.toolTip())
         if line is not None and not line.hasFocus():
             line.home(False)  # a long path is shown from its beginning
         self.note.setText(note)
@@ -179,8 +192,26 @@ class ModelPicker(QWidget):
     def _on_model_added(self, folder: str) -> None:
         # Qt may have deleted the widget while Python still has it.
         with contextlib.suppress(RuntimeError):
-            if self.name.findText(folder) < 0:
-                self.name.addItem(folder)
+            self._add(folder)
+
+    def _add(self, name: str) -> None:
+        if self.name.findData(name) < 0:
+            self.name.addItem(name, name)
+        self._label()
+
+    def _label(self) -> None:
+        """Label the list anew: another one may have a name that was there once."""
+        typed, chosen = self.name.currentText(), self.name.currentIndex()
+        is_chosen = chosen >= 0 and typed == self.name.itemText(chosen)
+        models = [str(self.name.itemData(row) or "") for row in range(self.name.count())]
+        labels = model_labels([model for model in models if model])
+        with signals_blocked(self.name):
+            for row, model in enumerate(models):
+                if model:
+                    self.name.setItemText(row, labels[model])
+                    self.name.setItemData(row, for_qt(model), Qt.ItemDataRole.ToolTipRole)
+            if not is_chosen:
+                self.name.setEditText(typed)
 
 
 _Found = tuple[Path | None, str, ModelConfig | None]

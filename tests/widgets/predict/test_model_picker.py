@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
-from napari_nh2st.widgets.model_picker import ModelPicker
-from small_configs import PANEL
+from napari_nh2st.widgets.model_picker import ModelPicker, add_model
+from small_configs import PANEL, local, write_config
 from small_models import small_model
 
+DATE = "2026-11-27T04:10+00:00"
 ID = f"a/b@{'0123456789' * 4}"
 
 
@@ -90,3 +92,33 @@ def test_an_id_that_is_not_pinned_is_refused_as_it_is_typed(
     with pytest.raises(InputError, match="full commit hash"):
         picker.value()
     assert fetched == []
+
+
+def test_models_are_listed_by_name_and_date_and_found_by_their_folder(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    folders = [write_config(tmp_path / name, "breast", DATE) for name in ("one", "two")]
+    picker = ModelPicker()
+    qtbot.addWidget(picker)
+    changes: list[Any] = []
+    picker.changed.connect(changes.append)
+    add_model(folders[0])
+    row = picker.name.count() - 1
+    assert picker.name.itemText(row) == f"breast · {local(DATE)}"
+    picker.choose(str(folders[0]))
+    assert picker.name.currentText() == f"breast · {local(DATE)}"
+    assert (picker.text, picker.value()) == (str(folders[0]), str(folders[0]))
+    assert str(folders[0]) in picker.name.lineEdit().toolTip()
+    assert len(changes) == 1
+    add_model(folders[1])
+    texts = [picker.name.itemText(each) for each in (row, row + 1)]
+    assert texts == [f"breast · {local(DATE)} · one", f"breast · {local(DATE)} · two"]
+    assert picker.name.itemData(row + 1, Qt.ItemDataRole.ToolTipRole) == str(folders[1])
+    assert picker.text == str(folders[0]), "it stays chosen, with its new label"
+    assert len(changes) == 1
+    picker.name.setEditText(str(folders[1]))  # a path can still be typed
+    assert picker.text == str(folders[1])
+    assert picker.config is not None
+    picker.name.setEditText("being typed")
+    add_model(tmp_path / "three")
+    assert picker.name.currentText() == "being typed"

@@ -310,7 +310,7 @@ def test_a_model_that_is_trained_elsewhere_is_offered(
 ) -> None:
     folder = start_model(tmp_path / "mine")
     add_model(Path(folder))
-    assert form.start.name.findText(folder) >= 0
+    assert form.start.name.findData(folder) >= 0
     assert form.chosen() == DEFAULT
 
 

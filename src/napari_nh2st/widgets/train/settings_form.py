@@ -220,8 +220,6 @@ class TrainSettingsForm(SettingsForm):
         self.form.addRow("Genes", self.n_genes)
         self.form.addRow("Genes", self.genes)
         self.add_rows(TrainSettings, main[-1:], own)
-        typed: Any = self.start.name.lineEdit()  # Qt asks it, not the list, for what to say
-        typed.setToolTip(self.start.name.toolTip())
         without_wheel(self.device)
         without_wheel(self.start.name)
         weights = FileLine("Weights of the encoder")
