@@ -43,6 +43,11 @@ class Run:
         """Rows that are not done."""
         return np.flatnonzero(~self.is_done)
 
+    def leave_out(self, rows: NDArray[np.int64]) -> None:
+        """Compute some rows alone: the others are another process's."""
+        self.is_done[:] = True
+        self.is_done[rows] = False
+
     def fill(
         self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
     ) -> None:

@@ -18,6 +18,7 @@ from napari_nh2st.inference.store import (
     kept_store,
     kept_stores,
     other_stores_beside,
+    part_stores,
     store_beside,
 )
 
@@ -64,6 +65,7 @@ class RunResults:
                 folder = store_beside(output, identity)
                 self._store = ResultStore(folder, identity, n_genes)
                 self._take_rescued(self._store)
+                self._take_parts(self._store, output)
                 self.notices = _notices(output, folder)
         except BaseException:
             self.close()
@@ -145,6 +147,20 @@ class RunResults:
                 rescued.remove()
             finally:
                 rescued.close()
+
+    def _take_parts(self, store: ResultStore, output: Path) -> None:
+        """Move into the store what other processes computed of the same prediction."""
+        for folder, identity in part_stores(output, self._identity):
+            try:
+                part = ResultStore(folder, identity, self._n_genes)
+            except InUse:  # one of them is not done: it computes that for a later run
+                continue
+            try:
+                store.append(*part.stored())
+                store.flush()
+                part.remove()
+            finally:
+                part.close()
 
 
 def has_stopped_runs(output: Path) -> bool:

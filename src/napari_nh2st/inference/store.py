@@ -22,6 +22,7 @@ _SECONDS_BETWEEN_WRITES = 10.0
 _MOST_BUFFERED_BYTES = 2**24
 _FORMAT = 2
 _IDENTITY = "identity.json"
+_PART = "part"
 _MARK = "napari-nh2st results"
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,22 @@ def other_stores_beside(output: Path, own: Path) -> list[Path]:
         and folder.name != own.name
         and (folder / _IDENTITY).is_file()
     )
+
+
+def of_part(identity: dict[str, Any], number: int, count: int) -> dict[str, Any]:
+    """The identity of a part of a prediction, whose results have a store of their own."""
+    return identity | {_PART: [number, count]}
+
+
+def part_stores(output: Path, identity: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+    """The stores beside an output that hold parts of a prediction, with their identities."""
+    found = []
+    for folder in other_stores_beside(output, Path()):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            other = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))["identity"]
+            if _PART in other and _key(other | {_PART: None}) == _key(identity | {_PART: None}):
+                found.append((folder, other))
+    return found
 
 
 def earlier_versions_store(output: Path) -> Path | None:
