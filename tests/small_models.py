@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_nh2st.model.architectures import Architecture
 from napari_nh2st.model.folder import Model, new_model
+from napari_nh2st.model.heads import stacked_heads
 from small_configs import small_config
 
 
@@ -33,6 +34,18 @@ def _small_model(context: str) -> Model:
         elif name.endswith("running_var"):
             buffer.uniform_(0.5, 1.5, generator=generator)
     return model
+
+
+def model_with_heads(context: str = "query", count: int = 3, **changed: Any) -> Model:
+    """A small model with heads drawn anew, and features of a slide of noise around it."""
+    model = small_model(context, **changed)
+    networks = [new_model(model.config, 100 + seed).network for seed in range(count)]
+    generator = torch.Generator().manual_seed(7)
+    n = model.architecture.n_features
+    mean = torch.rand(n, generator=generator)
+    whitening = torch.randn(n, n, generator=generator) / 100
+    parts = model.architecture.head_parts(model.config)
+    return replace(model, heads=stacked_heads(networks, parts, mean, whitening))
 
 
 class MeanColour:
@@ -67,7 +80,7 @@ class _NoNetwork(nn.Module):
 
 MEAN_COLOUR = Architecture(
     lambda config: _NoNetwork(config.context),
-    lambda network, genes, device, dtype: MeanColour(str(network.context), genes),
+    lambda network, genes, device, dtype, heads: MeanColour(str(network.context), genes),
 )
 
 

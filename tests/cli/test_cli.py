@@ -415,7 +415,7 @@ def test_a_file_that_may_not_be_read_is_bad_input(
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("napari_nh2st.model.folder.file_sha256", refuse)
+    monkeypatch.setattr("napari_nh2st.model.weights_file.file_sha256", refuse)
     output = tmp_path / "out.h5ad"
     result = nh2st("predict", slide, "-o", output, "--model", model, "--mpp", 1)
     assert result.code == 2

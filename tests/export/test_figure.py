@@ -14,7 +14,6 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.export.figure import FigureSettings, _figure
 from napari_nh2st.slide import Slide
-from trusted_predictions import NOTICE, RELIABILITY_OF, add_trust
 
 MPP = (0.5, 0.8)
 """Pixels that are not square: mixing the axes up shows."""
@@ -66,14 +65,6 @@ def test_a_figure_shows_slide_heatmaps_and_what_the_values_are(prediction: AnnDa
     for bar in (vim_bar, cd74_bar):
         label = bar.get_ylabel().replace("\n", " ")
         assert label == prediction.uns["nh2st"]["target"]["description"]
-
-
-def test_a_figure_carries_the_notices(prediction: AnnData) -> None:
-    assert drawn(prediction, ("VIM",), FigureSettings())._supxlabel is None
-    figure = drawn(add_trust(prediction), ("VIM",), FigureSettings())
-    assert figure._supxlabel.get_text().replace("\n", " ") == NOTICE
-    words = figure.axes[1].get_title().replace("\n", " ")
-    assert words == f"VIM (PCC -0.10 on {RELIABILITY_OF})"
 
 
 def test_tiles_lie_at_their_places_in_a_figure(prediction: AnnData) -> None:

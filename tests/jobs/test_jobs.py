@@ -95,7 +95,7 @@ def test_a_child_predicts_what_the_same_process_would(
                 values = np.array(event.prediction.X)
             case Values():
                 assert values is not None
-                values[event.tiles] = event.values
+                values[event.tiles] = event.rows
             case Ended():
                 status = event.status
     with open_slide(slide_path, mpp=1.0) as slide:
@@ -203,7 +203,7 @@ def test_a_kept_model_is_prepared_once_for_the_same_genes(model_folder: Path) ->
     device = torch.device("cpu")
 
     def prepared(genes: list[int]) -> object:
-        return model.architecture.prepare(model.network, genes, device, torch.float32)
+        return model.architecture.prepare(model.network, genes, device, torch.float32, None)
 
     first = prepared([0, 2])
     assert prepared([0, 2]) is first
@@ -211,7 +211,7 @@ def test_a_kept_model_is_prepared_once_for_the_same_genes(model_folder: Path) ->
     tiles = torch.randint(256, shape, dtype=torch.uint8)
     others = prepared([1])
     expected = ARCHITECTURES[model.config.architecture].prepare(
-        model.network, [1], device, torch.float32
+        model.network, [1], device, torch.float32, None
     )
     for ours, theirs in zip(others.encode(tiles), expected.encode(tiles), strict=True):
         torch.testing.assert_close(ours, theirs)

@@ -57,7 +57,12 @@ def test_a_pinned_revision_and_nothing_else_is_fetched(
             ("a/b",),
             {
                 "revision": REVISION,
-                "allow_patterns": ["config.json", "model.safetensors", "README.md"],
+                "allow_patterns": [
+                    "config.json",
+                    "model.safetensors",
+                    "heads.safetensors",
+                    "README.md",
+                ],
             },
         )
     ]

@@ -14,6 +14,7 @@ from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.new import spot_prediction
+from napari_nh2st.prediction.rows import n_columns
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
 
@@ -58,8 +59,8 @@ def predict_spots(
     """
     config = model.config
     placement = place(device, precision, batch_size, None)
-    values = yield from _predict_tiles(model, tiles, placement)
-    target = np.full(values.shape, np.nan, np.float32)
+    rows = yield from _predict_tiles(model, tiles, placement)
+    target = np.full((len(rows), len(config.panel)), np.nan, np.float32)
     columns = [config.panel.index(gene) for gene in measured_genes(config, measured)]
     target[:, columns] = tiles.target
 
@@ -67,7 +68,7 @@ def predict_spots(
         measured.section.slide, mpp=measured.mpp, image=measured.section.image
     ) as slide:
         return spot_prediction(
-            values,
+            rows,
             target,
             measured.spots[tiles.kept],
             slide,
@@ -104,11 +105,13 @@ def _predict_tiles(
     tiles: SectionTiles,
     placement: Placement,
 ) -> Generator[SpotsPredicted, None, NDArray[np.float32]]:
-    """(n, panel), each tile encoded once."""
+    """(n, columns) rows, each tile encoded once."""
     panel = range(len(model.config.panel))
-    predictor = model.architecture.prepare(model.network, panel, placement.device, placement.dtype)
+    predictor = model.architecture.prepare(
+        model.network, panel, placement.device, placement.dtype, model.heads
+    )
     count = len(tiles)
-    values = np.full((count, len(panel)), np.nan, np.float32)
+    rows = np.full((count, n_columns(len(panel), model.heads is not None)), np.nan, np.float32)
     everything = np.arange(count)
     gatherer = None
     if predictor.uses_neighborhood:
@@ -121,10 +124,10 @@ def _predict_tiles(
         batch = order[at : at + placement.batch_size]
         encoded = predictor.encode(torch.from_numpy(tiles.tiles[batch]).to(placement.device))
         if gatherer is None:
-            values[batch] = encoded[0].float().cpu().numpy()
+            rows[batch] = encoded[0].float().cpu().numpy()
         else:
             ready, predicted = gatherer.add(batch, encoded, np.zeros(len(batch), bool))
             if predicted is not None:
-                values[ready] = predicted.float().cpu().numpy()
+                rows[ready] = predicted.float().cpu().numpy()
         yield SpotsPredicted(tiles.name, at + len(batch), count)
-    return values
+    return rows

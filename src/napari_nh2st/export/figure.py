@@ -19,7 +19,6 @@ from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import (
     is_on_grid,
     is_trained,
-    notices,
     reliability,
     slide_mpp,
     slide_name,
@@ -46,8 +45,6 @@ _LARGEST_BAR = 0.25
 """Share of the picture's width that a scale bar takes at most."""
 _PANEL_WIDTH = 4.2
 """Inches."""
-_CHARACTERS_PER_INCH = 17
-"""Of the smallest font."""
 _LABEL_WIDTH = 44
 """Characters of a colorbar's label in one line."""
 
@@ -199,11 +196,6 @@ def _figure(
         figure.colorbar(heat, ax=axis, fraction=0.05).set_label(for_matplotlib(label), fontsize=8)
     for axis in axes:
         axis.set_axis_off()
-    cautions = notices(prediction)
-    if cautions:
-        width = round(figure.get_figwidth() * _CHARACTERS_PER_INCH)
-        text = "\n".join(textwrap.fill(for_matplotlib(each), width) for each in cautions)
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="firebrick")
     if not is_trained(prediction):
         figure.suptitle("UNTRAINED model: these values mean nothing", color="firebrick")
     return figure

@@ -22,6 +22,7 @@ from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
+from napari_nh2st.prediction.rows import rows_of
 from napari_nh2st.prediction.schema import notes
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -137,7 +138,14 @@ def predict_events(
     found = survey(slide, model, settings, tissue)
     choice = choose_step(found, placement, path, focus)
     plan = choice.plan
-    prediction = new_prediction(slide, plan.grid, model.config, plan.genes, settings.to_json())
+    prediction = new_prediction(
+        slide,
+        plan.grid,
+        model.config,
+        plan.genes,
+        settings.to_json(),
+        has_heads=found.heads is not None,
+    )
     about = notes(prediction)
     about["run"] = placement.notes()
     about["tissue"] = plan.tissue
@@ -146,7 +154,7 @@ def predict_events(
         about["stain_distance"] = plan.stain_distance
     run = Run(plan, prediction)
     identity = plan.identity | {"precision": placement.precision}
-    results = RunResults(identity, len(plan.genes), path, None if kept is None else Path(kept))
+    results = RunResults(identity, found.n_columns, path, None if kept is None else Path(kept))
     meter = SpeedMeter()
     started = time.perf_counter()
     try:
@@ -164,13 +172,13 @@ def predict_events(
         )
         before = run.done
         if len(early := run.take_over(*choice.timed)):
-            results.append(run.as_stored(early, np.asarray(prediction.X[early], np.float32)))
+            results.append(run.as_stored(early, rows_of(prediction, early)))
             rate = choice.tiles_per_s or 1.0
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, early, run.done, run.total, rate, left)
-        for tiles, values, failures in tile_values(found, plan, placement, run, focus, meter):
-            run.fill(tiles, values, failures)
-            results.append(run.as_stored(tiles, values))
+        for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
+            run.fill(tiles, rows, failures)
+            results.append(run.as_stored(tiles, rows))
             rate = (run.done - before) / (time.perf_counter() - started)
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)

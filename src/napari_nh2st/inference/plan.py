@@ -4,13 +4,14 @@ What does not depend on the step is found once, as a :class:`Survey`; a :class:`
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.notices import StainFit, scale_notices, slide_notices, stain_fit
@@ -19,7 +20,9 @@ from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.inference.steps import divisions_of, offered_divisions
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
+from napari_nh2st.model.heads import Heads
 from napari_nh2st.names import nearest_names
+from napari_nh2st.prediction.rows import n_columns
 from napari_nh2st.prediction.schema import TissueNotes, TissueOrigin
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import (
@@ -113,6 +116,16 @@ class Survey:
         if self.settings.step_um is not None:
             return (divisions_of(self.pitch_um, self.settings.step_um),)
         return (1,) if self.settings.pitch_um is not None else offered_divisions(self.pitch_um)
+
+    @property
+    def heads(self) -> Heads | None:
+        """The model's heads; None where it has none, or they are not wanted."""
+        return self.model.heads if self.settings.spread else None
+
+    @property
+    def n_columns(self) -> int:
+        """Numbers that are computed of a tile, see :mod:`napari_nh2st.prediction.rows`."""
+        return n_columns(len(self.genes), self.heads is not None)
 
     def grid(self, divisions: int) -> TileGrid:
         """The tiles to predict."""
@@ -221,6 +234,9 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
         "genes": list(found.genes),
         "tiles": _tiles_identity(tiles, around is not None),
     }
+    if found.heads is not None:
+        about = config.heads or {}
+        identity["heads"] = about.get("sha256") or _sha256(found.heads.tensors())
     return Plan(
         found.genes,
         grid,
@@ -241,7 +257,7 @@ def subject_identity(slide: Slide, model: Model) -> dict[str, Any]:
         # What the fingerprint does not see, such as a repair, counts as well.
         "slide": [slide.fingerprint, slide.file_state()],
         "mpp": list(slide.mpp or ()),
-        "model": config.weights.get("sha256") or _weights_sha256(model.network),
+        "model": config.weights.get("sha256") or _sha256(model.network.state_dict()),
         "tile": [config.tile_px, config.mpp],
         # The same weights predict otherwise in another context.
         "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
@@ -307,12 +323,12 @@ def chosen_genes(wanted: tuple[str, ...] | None, panel: tuple[str, ...]) -> tupl
     return tuple(dict.fromkeys(wanted))
 
 
-def _weights_sha256(network: nn.Module) -> str:
-    """Tells models apart that were never saved, in this process and the next."""
+def _sha256(state: Mapping[str, Tensor]) -> str:
+    """Tells weights apart that were never saved, in this process and the next."""
     digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
+    for name, tensor in state.items():
         digest.update(name.encode())
-        digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+        digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.inference.plan import Plan
 from napari_nh2st.inference.run_results import Rows
+from napari_nh2st.prediction.rows import fill_rows, rows_of
 from napari_nh2st.prediction.schema import PREDICTED, STATUS
 
 
@@ -49,10 +50,10 @@ class Run:
         self.is_done[rows] = False
 
     def fill(
-        self, tiles: NDArray[np.int64], values: NDArray[np.float32], failures: dict[int, str]
+        self, tiles: NDArray[np.int64], rows: NDArray[np.float32], failures: dict[int, str]
     ) -> None:
-        """Take in values, and why tiles failed."""
-        self.prediction.X[tiles] = values
+        """Take in rows, and why tiles failed."""
+        fill_rows(self.prediction, tiles, rows)
         self.is_done[tiles] = True
         self.failures |= failures
 
@@ -65,39 +66,37 @@ class Run:
         self._failed_neighbors |= failures.keys() - own.keys()
         return own
 
-    def as_stored(self, tiles: NDArray[np.int64], values: NDArray[np.float32]) -> Rows:
-        """Values by the numbers that tiles have in the store.
+    def as_stored(self, tiles: NDArray[np.int64], rows: NDArray[np.float32]) -> Rows:
+        """Rows by the numbers that tiles have in the store.
 
         Neighbors that failed come with them: what was predicted without them is not taken
         over.
         """
         new = np.array(sorted(self._failed_neighbors - self._stored_neighbors), np.int64)
         self._stored_neighbors |= self._failed_neighbors
-        nothing = np.full((len(new), values.shape[1]), np.nan, np.float32)
-        return self._place[np.concatenate([tiles, new])], np.concatenate([values, nothing])
+        nothing = np.full((len(new), rows.shape[1]), np.nan, np.float32)
+        return self._place[np.concatenate([tiles, new])], np.concatenate([rows, nothing])
 
     def all_as_stored(self) -> Rows:
-        """Values of all that is done, by the numbers that tiles have in the store."""
+        """Rows of all that is done, by the numbers that tiles have in the store."""
         self._stored_neighbors = set()
         tiles = np.flatnonzero(self.is_done)
-        return self.as_stored(tiles, np.asarray(self.prediction.X[tiles], np.float32))
+        return self.as_stored(tiles, rows_of(self.prediction, tiles))
 
-    def take_over(
-        self, places: NDArray[np.int64], values: NDArray[np.float32]
-    ) -> NDArray[np.int64]:
+    def take_over(self, places: NDArray[np.int64], rows: NDArray[np.float32]) -> NDArray[np.int64]:
         """Fill in what was computed before; (m,) rows that are new by it."""
         tile_of = {int(place): tile for tile, place in enumerate(self._place)}
         tiles = np.array([tile_of.get(place, -1) for place in places.tolist()], np.int64)
-        tiles, values = tiles[tiles >= 0], values[tiles >= 0]
+        tiles, rows = tiles[tiles >= 0], rows[tiles >= 0]
         # A tile that failed may have been on a disk that was away: it is tried again, and with it
         # those that did without it as their neighbor.
-        again = ~np.isfinite(values).all(1)
+        again = ~np.isfinite(rows).all(1)
         failed = tiles[again]
         again |= tiles >= self.total
         if len(failed) and self._neighborhoods is not None:
             again |= np.isin(self._neighborhoods[0][tiles], failed).any(1)
         again |= np.isin(tiles, np.flatnonzero(self.is_done))
-        self.fill(tiles[~again], values[~again], {})
+        self.fill(tiles[~again], rows[~again], {})
         self.write_status()
         return tiles[~again]
 

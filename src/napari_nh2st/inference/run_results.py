@@ -23,7 +23,8 @@ from napari_nh2st.inference.store import (
 )
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Tiles (n,) and their values (n, genes), NaN where a tile failed."""
+"""Tiles (n,) and what was computed of each, (n, columns), NaN where a tile failed; see
+:mod:`napari_nh2st.prediction.rows`."""
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ class RunResults:
     ----------
     identity
         Identity of the prediction, see :class:`~napari_nh2st.inference.store.ResultStore`.
-    n_genes
-        Columns.
+    n_columns
+        Numbers in a row.
     output
         What the run writes; None where it writes nothing.
     kept
@@ -49,9 +50,9 @@ class RunResults:
     """
 
     def __init__(
-        self, identity: dict[str, Any], n_genes: int, output: Path | None, kept: Path | None
+        self, identity: dict[str, Any], n_columns: int, output: Path | None, kept: Path | None
     ) -> None:
-        self._identity, self._n_genes = identity, n_genes
+        self._identity, self._n_columns = identity, n_columns
         self._is_kept = kept is not None
         self._store: ResultStore | None = None
         self._lock = None if output is None else _lock_of(output)
@@ -59,11 +60,11 @@ class RunResults:
         try:
             if kept is not None:
                 make_folder(kept)
-                self._store = ResultStore(kept_store(kept, identity), identity, n_genes)
+                self._store = ResultStore(kept_store(kept, identity), identity, n_columns)
             elif output is not None:
                 recover(output)
                 folder = store_beside(output, identity)
-                self._store = ResultStore(folder, identity, n_genes)
+                self._store = ResultStore(folder, identity, n_columns)
                 self._take_rescued(self._store)
                 self._take_parts(self._store, output)
                 self.notices = _notices(output, folder)
@@ -74,7 +75,7 @@ class RunResults:
     def stored(self) -> Rows:
         """What earlier runs of the same prediction have computed."""
         if self._store is None:
-            return np.empty(0, np.int64), np.empty((0, self._n_genes), np.float32)
+            return np.empty(0, np.int64), np.empty((0, self._n_columns), np.float32)
         return self._store.stored()
 
     def append(self, rows: Rows) -> None:
@@ -133,7 +134,7 @@ class RunResults:
 
     def _rescued(self) -> ResultStore:
         folder = kept_store(cache_folder("rescued"), self._identity)
-        return ResultStore(folder, self._identity, self._n_genes)
+        return ResultStore(folder, self._identity, self._n_columns)
 
     def _take_rescued(self, store: ResultStore) -> None:
         """Move into the store what an earlier run could not write there."""
@@ -152,7 +153,7 @@ class RunResults:
         """Move into the store what other processes computed of the same prediction."""
         for folder, identity in part_stores(output, self._identity):
             try:
-                part = ResultStore(folder, identity, self._n_genes)
+                part = ResultStore(folder, identity, self._n_columns)
             except InUse:  # one of them is not done: it computes that for a later run
                 continue
             try:

@@ -49,6 +49,8 @@ class PredictSettings:
         ``"auto"`` takes CUDA, else MPS, else the CPU; ``"cuda:1"`` names one of several.
     precision
         ``"auto"`` takes bfloat16 where the hardware has it, else float32.
+    spread
+        Whether the heads of a model that has some are computed as well; the values are the same.
     order
         ``"raster"`` is the fastest; ``"coarse-to-fine"`` gives every eighth tile first, then the
         ones between.
@@ -120,6 +122,14 @@ class PredictSettings:
             "Readers", "Threads that decode the slide", (1, 256), default="what suits the machine"
         ),
     ] = None
+    spread: Annotated[
+        bool,
+        Option(
+            "Values alone",
+            "Do not compute how far the model's heads differ, nor how unfamiliar a tile is",
+            negative="no_spread",
+        ),
+    ] = True
     order: Annotated[Order, Option("Order", "Order in which tiles are predicted")] = "raster"
     any_stain: Annotated[
         bool,

@@ -17,6 +17,7 @@ from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.steps import Detail, finest_that_fits
 from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
+from napari_nh2st.prediction.rows import add_empty_spread
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
 from napari_nh2st.tiles.grid import MOST_POSITIONS, array_shape
@@ -38,7 +39,7 @@ class StepChoice:
     tiles_per_s
         Speed of this machine; None where it is not known.
     timed
-        Values that were computed to find it out, by their places in the store.
+        Rows that were computed to find it out, by their places in the store.
     """
 
     plan: Plan
@@ -72,7 +73,7 @@ def choose_step(
         There is no tissue, or the step that was asked for is no part of the pitch.
     """
     config = found.model.config
-    nothing = np.empty(0, np.int64), np.empty((0, len(found.genes)), np.float32)
+    nothing = np.empty(0, np.int64), np.empty((0, found.n_columns), np.float32)
     speed, timed = known_speed(config, placement), nothing
     possible = _possible_divisions(found)
     if len(possible) == 1:
@@ -86,7 +87,7 @@ def choose_step(
     if speed is None and counts[possible[0]] > _FEW_TILES:
         speed, timed = _time_first_tiles(found, placement, focus)
     details = [_detail(found.pitch_um / n, count, speed) for n, count in counts.items()]
-    number, notice = finest_that_fits(details, len(found.genes), found.settings.detail_seconds)
+    number, notice = finest_that_fits(details, found.n_columns, found.settings.detail_seconds)
     plan = plan_prediction(found, possible[number], *(() if notice is None else (notice,)))
     return StepChoice(plan, speed, (_in_fine_array(timed[0], found, plan), timed[1]))
 
@@ -158,19 +159,21 @@ def _time_first_tiles(
 ) -> tuple[float | None, Rows]:
     """Compute the first tiles at the pitch, which every step has; remember how fast it was."""
     plan = plan_prediction(found, 1)
-    n_genes = len(found.genes)
-    run = Run(plan, AnnData(np.full((len(plan.grid), n_genes), np.nan, np.float32)))
+    prediction = AnnData(np.full((len(plan.grid), len(found.genes)), np.nan, np.float32))
+    if found.heads is not None:
+        add_empty_spread(prediction)
+    run = Run(plan, prediction)
     meter, parts = SpeedMeter(), [run.all_as_stored()]
-    for tiles, values, failures in tile_values(found, plan, placement, run, focus, meter):
-        run.fill(tiles, values, failures)
-        parts.append(run.as_stored(tiles, values))
+    for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
+        run.fill(tiles, rows, failures)
+        parts.append(run.as_stored(tiles, rows))
         if meter.batches > _TIMED_BATCHES:
             break
     speed = meter.tiles_per_s
     if speed is not None:
         remember_speed(found.model.config, placement, speed)
-    places, values = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return speed, (places, values)
+    places, known = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return speed, (places, known)
 
 
 def _in_fine_array(places: NDArray[np.int64], found: Survey, plan: Plan) -> NDArray[np.int64]:

@@ -75,7 +75,7 @@ def offered_divisions(pitch_um: float) -> tuple[int, ...]:
 
 
 def finest_that_fits(
-    details: Sequence[Detail], n_genes: int, most_seconds: float
+    details: Sequence[Detail], n_columns: int, most_seconds: float
 ) -> tuple[int, str | None]:
     """Which of some steps to take where none was asked for.
 
@@ -83,8 +83,8 @@ def finest_that_fits(
     ----------
     details
         The finest first.
-    n_genes
-        Genes that are predicted.
+    n_columns
+        Numbers that are computed of a tile.
     most_seconds
         What the prediction may take, unless its step is the last.
 
@@ -96,7 +96,7 @@ def finest_that_fits(
 
     def fits(detail: Detail) -> bool:
         in_time = detail.seconds is None or detail.seconds <= most_seconds
-        return in_time and 4 * detail.n_tiles * n_genes <= _MOST_BYTES
+        return in_time and 4 * detail.n_tiles * n_columns <= _MOST_BYTES
 
     fitting = (number for number, detail in enumerate(details) if fits(detail))
     number = next(fitting, len(details) - 1)

@@ -136,8 +136,8 @@ class ResultStore:
         Made where it is not there; nothing that is there is ever emptied.
     identity
         What has to be the same for stored results to be taken over: slide, model, settings, grid.
-    n_genes
-        Columns.
+    n_columns
+        Numbers that are kept of a tile.
 
     Raises
     ------
@@ -148,10 +148,10 @@ class ResultStore:
         fails in :meth:`flush`.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], n_genes: int) -> None:
+    def __init__(self, folder: Path, identity: dict[str, Any], n_columns: int) -> None:
         self.folder = folder
         self._key = _key(identity)
-        self._n_genes = n_genes
+        self._n_columns = n_columns
         self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         self._flushed = time.monotonic()
         self._has_warned = False
@@ -209,7 +209,7 @@ class ResultStore:
             raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
 
     def stored(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """What is there: tiles (n,) and values (n, genes), NaN where a tile failed.
+        """What is there: tiles (n,) and values (n, columns), NaN where a tile failed.
 
         A file that is damaged counts nothing, so that its tiles alone are computed again.
 
@@ -219,13 +219,13 @@ class ResultStore:
             A file cannot be read. Nothing is changed.
         """
         tiles = [np.empty(0, np.int64)]
-        values = [np.empty((0, self._n_genes), np.float32)]
+        values = [np.empty((0, self._n_columns), np.float32)]
         for file in self._files():
             try:
                 content = file.read_bytes()
             except OSError as error:
                 raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
-            rows = _unpacked(content, self._n_genes)
+            rows = _unpacked(content, self._n_columns)
             if rows is None:
                 log.warning("%s is damaged: its tiles are computed again", file)
                 continue
@@ -304,7 +304,9 @@ def _number(file: Path) -> int:
     return int(file.stem) if file.suffix == ".npz" and file.stem.isdecimal() else 0
 
 
-def _unpacked(content: bytes, n_genes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+def _unpacked(
+    content: bytes, n_columns: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
     """Tiles and values of a file; None where it is damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -316,7 +318,7 @@ def _unpacked(content: bytes, n_genes: int) -> tuple[NDArray[np.int64], NDArray[
         raise
     except Exception:  # whatever a damaged file does to its readers
         return None
-    fits = tiles.ndim == 1 and values.shape == (len(tiles), n_genes)
+    fits = tiles.ndim == 1 and values.shape == (len(tiles), n_columns)
     if not fits or tiles.dtype != np.int64 or values.dtype != np.float32:
         return None
     return tiles, values

@@ -55,7 +55,8 @@ def tile_values(
     Yields
     ------
     tiles, values, failures
-        (m,) rows and (m, genes) values as they come, NaN where a tile failed, and why it did.
+        (m,) tiles and their rows (m, columns) as they come, NaN where a tile failed, and why it
+        did; see :mod:`napari_nh2st.prediction.rows`.
     """
     slide, model, settings = found.slide, found.model, found.settings
     wanted = run.left
@@ -63,7 +64,7 @@ def tile_values(
         return
     gene_rows = [model.config.panel.index(gene) for gene in plan.genes]
     predictor = model.architecture.prepare(
-        model.network, gene_rows, placement.device, placement.dtype
+        model.network, gene_rows, placement.device, placement.dtype, found.heads
     )
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
@@ -104,7 +105,7 @@ def tile_values(
                 if values is not None:
                     in_flight.append((ready, values, {}))
                 if failures:
-                    in_flight.append(_without_values(failures, len(plan.genes), placement.device))
+                    in_flight.append(_without_values(failures, found.n_columns, placement.device))
             while len(in_flight) > lag:
                 yield _fetch(*in_flight.popleft())
         while in_flight:
@@ -162,10 +163,10 @@ def _encode(predictor: Predictor, resample: Resampler, tiles: Tensor) -> tuple[T
 
 
 def _without_values(
-    failures: dict[int, str], n_genes: int, device: torch.device
+    failures: dict[int, str], n_columns: int, device: torch.device
 ) -> tuple[NDArray[np.int64], Tensor, dict[int, str]]:
     tiles = np.array(list(failures), np.int64)
-    return tiles, torch.empty((len(tiles), n_genes), device=device), failures
+    return tiles, torch.empty((len(tiles), n_columns), device=device), failures
 
 
 def _fetch(

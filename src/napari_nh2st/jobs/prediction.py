@@ -14,8 +14,9 @@ from napari_nh2st.inference.events import Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs.child import Inbox
-from napari_nh2st.model.config import WEIGHTS_FILE
+from napari_nh2st.model.config import CONFIG_FILE, HEADS_FILE, WEIGHTS_FILE
 from napari_nh2st.model.sources import find_model
+from napari_nh2st.prediction.rows import rows_of
 from napari_nh2st.prediction.schema import STATUS
 from napari_nh2st.slide import open_slide
 from napari_nh2st.tiles import TissueMask
@@ -40,14 +41,14 @@ class Values:
     ----------
     tiles
         (m,) rows.
-    values
-        (m, genes) float32.
+    rows
+        (m, columns) float32, see :mod:`napari_nh2st.prediction.rows`.
     done, total, tiles_per_s, seconds_left
         As in :class:`~napari_nh2st.inference.TilesDone`.
     """
 
     tiles: NDArray[np.int64]
-    values: NDArray[np.float32]
+    rows: NDArray[np.float32]
     done: int
     total: int
     tiles_per_s: float
@@ -126,8 +127,8 @@ def predict(
                             forget_oldest(kept, most_kept_bytes)
                         yield event
                     case TilesDone(prediction, tiles, done, total, rate, left):
-                        values = np.asarray(prediction.X[tiles])
-                        yield Values(tiles, values, done, total, rate, left)
+                        rows = rows_of(prediction, tiles)
+                        yield Values(tiles, rows, done, total, rate, left)
                     case Finished(prediction, n_failed, seconds):
                         status = prediction.obs[STATUS].to_numpy(object)
                         yield Ended(status, n_failed, seconds)
@@ -145,15 +146,15 @@ def devices(_inbox: Inbox) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
 def load(name: str) -> "Model":
     """Load a model, or take the one loaded last if it is the same."""
     folder = find_model(name)
-    weights = folder / WEIGHTS_FILE
-    changed = weights.stat().st_mtime_ns if weights.is_file() else 0
+    files = [folder / name for name in (CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE)]
+    changed = tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)
     return _loaded(name, folder, changed)
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, folder: Path, _changed: int) -> "Model":
+def _loaded(name: str, folder: Path, _changed: tuple[int, ...]) -> "Model":
     from napari_nh2st.jobs.prepared_model import PreparedModel
     from napari_nh2st.model.folder import load_model_folder
 
     model = load_model_folder(folder, name)
-    return PreparedModel(model.config, model.network, model.source)
+    return PreparedModel(model.config, model.network, model.source, model.heads)

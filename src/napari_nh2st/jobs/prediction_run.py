@@ -10,6 +10,7 @@ from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.prediction import Ended, Loading, Values
 from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
+from napari_nh2st.prediction.rows import fill_rows
 from napari_nh2st.prediction.schema import PREDICTED, STATUS
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -103,7 +104,7 @@ class PredictionRun(StoppableJob):
                         prediction = event.prediction
                         yield event
                     case Values() if prediction is not None:
-                        prediction.X[event.tiles] = event.values
+                        fill_rows(prediction, event.tiles, event.rows)
                         yield TilesDone(
                             prediction,
                             event.tiles,

@@ -9,6 +9,7 @@ from torch import nn
 
 from napari_nh2st.model.architectures import ARCHITECTURES, Architecture, Predictor
 from napari_nh2st.model.folder import Model
+from napari_nh2st.model.heads import Heads
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,19 @@ class PreparedModel(Model):
         own = ARCHITECTURES[self.config.architecture]
 
         @lru_cache(maxsize=1)
-        def prepared(genes: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Predictor:
-            return own.prepare(self.network, genes, device, dtype)
+        def prepared(
+            genes: tuple[int, ...], device: torch.device, dtype: torch.dtype, with_heads: bool
+        ) -> Predictor:
+            heads = self.heads if with_heads else None
+            return own.prepare(self.network, genes, device, dtype, heads)
 
         def prepare(
-            _network: nn.Module, genes: Sequence[int], device: torch.device, dtype: torch.dtype
+            _network: nn.Module,
+            genes: Sequence[int],
+            device: torch.device,
+            dtype: torch.dtype,
+            heads: Heads | None,
         ) -> Predictor:
-            return prepared(tuple(genes), device, dtype)
+            return prepared(tuple(genes), device, dtype, heads is not None)
 
         return replace(own, prepare=prepare)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONTEXTS, ModelConfig
+from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.prepared import PreparedNH2ST
+from napari_nh2st.model.resnet import MAP_CHANNELS
 
 _LARGEST = {
     "dim": 16_384,
@@ -30,7 +32,12 @@ use up a machine."""
 
 
 class Predictor(Protocol):
-    """A network made ready to predict some genes on one device."""
+    """A network made ready to predict some genes on one device.
+
+    What it predicts of a tile is a row: a value for each gene, and where it was prepared with heads
+    their spread for each gene and the tile's unfamiliarity behind them, see
+    :mod:`napari_nh2st.prediction.rows`.
+    """
 
     uses_neighborhood: bool
     """False where :meth:`encode` gives predictions already."""
@@ -39,7 +46,7 @@ class Predictor(Protocol):
         """What is computed once per tile.
 
         Takes (n, tile, tile, 3) RGB tiles in 0–255 on the predictor's device, uint8 or float.
-        Returns tensors of n rows; the first is (n, genes) predictions where
+        Returns tensors of n rows; the first is (n, columns) predictions where
         ``uses_neighborhood`` is False.
         """
         ...
@@ -48,17 +55,35 @@ class Predictor(Protocol):
         """Predictions from the encoded rows of neighborhoods.
 
         Takes for each tensor of :meth:`encode` its rows gathered as (b, 9, ...), and the (b, 9)
-        mask of present tiles; returns (b, genes).
+        mask of present tiles; returns (b, columns).
         """
         ...
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built from a config, and made ready to predict."""
+    """How a network is built from a config, and made ready to predict.
+
+    Parameters
+    ----------
+    build
+        The network, with random weights.
+    prepare
+        The network made ready to predict the genes of some columns of the panel, with or without
+        heads.
+    head_parts
+        What the names of the parameters begin with that follow the encoder in a prediction; empty
+        where a network cannot have several heads.
+    n_features
+        Length of the features of a tile whose unfamiliarity is given.
+    """
 
     build: Callable[[ModelConfig], nn.Module]
-    prepare: Callable[[nn.Module, Sequence[int], torch.device, torch.dtype], Predictor]
+    prepare: Callable[
+        [nn.Module, Sequence[int], torch.device, torch.dtype, Heads | None], Predictor
+    ]
+    head_parts: Callable[[ModelConfig], tuple[str, ...]] = lambda config: ()
+    n_features: int = 0
 
 
 def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
@@ -110,12 +135,26 @@ def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
 
 
 def _prepare_nh2st(
-    network: nn.Module, genes: Sequence[int], device: torch.device, dtype: torch.dtype
+    network: nn.Module,
+    genes: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+    heads: Heads | None,
 ) -> Predictor:
     assert isinstance(network, NH2ST)
-    return PreparedNH2ST(network, genes, device, dtype)
+    return PreparedNH2ST(network, genes, device, dtype, heads)
+
+
+def _nh2st_head_parts(config: ModelConfig) -> tuple[str, ...]:
+    around = ("neighbor_image_encoder.",) if config.context == "neighborhood" else ()
+    return ("query_head.", *around, "decoder.")
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "nh2st": Architecture(lambda config: NH2ST(nh2st_hyperparameters(config)), _prepare_nh2st)
+    "nh2st": Architecture(
+        lambda config: NH2ST(nh2st_hyperparameters(config)),
+        _prepare_nh2st,
+        _nh2st_head_parts,
+        MAP_CHANNELS,
+    )
 }

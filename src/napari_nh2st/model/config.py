@@ -15,6 +15,7 @@ from napari_nh2st.json_text import parse_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+HEADS_FILE = "heads.safetensors"
 CARD_FILE = "README.md"
 
 Context = Literal["query", "average", "neighborhood"]
@@ -35,6 +36,9 @@ before they are scaled, and the logarithm is to base 10."""
 
 _LARGEST_CONFIG = 16 * 1024**2
 """Bytes of a file; that of a panel of 100,000 genes has some 6 MB."""
+
+_ADDED = ("reliability_of", "interval_90", "heads")
+"""Fields that are written only where they have a value: earlier versions do not know them."""
 
 _MOST_PROBLEMS = 100
 """Problems of a config that are looked at for the first one to name."""
@@ -72,6 +76,14 @@ class ModelConfig:
         ``file`` and ``sha256``.
     reliability
         Held-out Pearson correlation by gene; None where it was not measured.
+    reliability_of
+        What that was measured on, in words: "other sections of the same tumour".
+    interval_90
+        Half width of the 90 % interval by gene, in the unit of the target, from errors at held-out
+        spots; None where it is not known.
+    heads
+        ``file``, ``sha256`` and ``count`` of further heads, see
+        :class:`~napari_nh2st.model.heads.Heads`; None without.
     """
 
     name: str
@@ -86,6 +98,9 @@ class ModelConfig:
     training: Mapping[str, Any]
     weights: Mapping[str, Any] = field(default_factory=dict)
     reliability: Mapping[str, float | None] | None = None
+    reliability_of: str | None = None
+    interval_90: Mapping[str, float | None] | None = None
+    heads: Mapping[str, Any] | None = None
 
     @property
     def trained(self) -> bool:
@@ -116,6 +131,7 @@ class ModelConfig:
         return {"format": 1} | {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in vars(self).items()
+            if value is not None or name not in _ADDED
         }
 
     @classmethod
@@ -147,12 +163,13 @@ class ModelConfig:
             raise InputError(
                 f"{where} is not a model's config: panel: {twice!r} is there more than once"
             )
-        unknown = set(config.reliability or ()) - set(config.panel)
-        if unknown:
-            raise InputError(
-                f"{where}: reliability names genes that are not in the panel: "
-                f"{', '.join(sorted(unknown)[:3])}"
-            )
+        for name in ("reliability", "interval_90"):
+            unknown = set(getattr(config, name) or ()) - set(config.panel)
+            if unknown:
+                raise InputError(
+                    f"{where}: {name} names genes that are not in the panel: "
+                    f"{', '.join(sorted(unknown)[:3])}"
+                )
         return config
 
 

@@ -1,15 +1,15 @@
-"""Models as folders: `config.json`, `model.safetensors` and a card."""
+"""Models as folders: config, weights, further heads where there are some, and a card."""
 
-import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder, recover, whole_output
@@ -18,14 +18,21 @@ from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import (
     CARD_FILE,
     CONFIG_FILE,
+    HEADS_FILE,
     WEIGHTS_FILE,
     ModelConfig,
     read_config,
 )
-from napari_nh2st.model.weights_file import misfit, safetensors_shapes, shapes_of
-
-_LARGEST_WEIGHTS = 4 * 1024**3
-"""Bytes; the published network has 0.2 GB."""
+from napari_nh2st.model.heads import Heads, head_shapes
+from napari_nh2st.model.weights_file import (
+    Shapes,
+    check_finite,
+    checked_shapes,
+    file_sha256,
+    misfit,
+    read_finite,
+    shapes_of,
+)
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,14 @@ class Model:
         The network, float32, in eval mode, on the CPU.
     source
         Where it came from, as shown to the user.
+    heads
+        Further heads, which tell how far a value can be trusted; None without.
     """
 
     config: ModelConfig
     network: nn.Module
     source: str
+    heads: Heads | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -72,7 +82,14 @@ def new_model(config: ModelConfig, seed: int) -> Model:
         "summary": f"UNTRAINED: random weights (seed {seed}). Predictions mean nothing.",
         "seed": seed,
     }
-    config = replace(config, training=training, reliability=None)
+    config = replace(
+        config,
+        training=training,
+        reliability=None,
+        reliability_of=None,
+        interval_90=None,
+        heads=None,
+    )
     if not 0 <= seed < 2**63:
         raise InputError(f"seed is {seed}; it must be from 0 to below 2^63")
     with torch.random.fork_rng(devices=[]):
@@ -87,7 +104,8 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
     Parameters
     ----------
     folder
-        Holds `config.json` and `model.safetensors`.
+        Holds `config.json` and `model.safetensors`, and `heads.safetensors` where the config says
+        so.
     source
         How to call it; the folder itself by default.
 
@@ -102,18 +120,7 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise InputError(f"{folder} has no {WEIGHTS_FILE}, the weights of the model")
-    if (size := weights.stat().st_size) > _LARGEST_WEIGHTS:
-        raise InputError(
-            f"{weights} has {size / 1024**3:.1f} GB; weights have at most "
-            f"{_LARGEST_WEIGHTS / 1024**3:.0f}"
-        )
-    found = file_sha256(weights)
-    if found != config.weights["sha256"]:
-        raise InputError(
-            f"{weights} is not the file that {CONFIG_FILE} was written with (weights.sha256 "
-            f"{config.weights['sha256'][:12]}…, found {found[:12]}…). Copy the folder again."
-        )
-    shapes = safetensors_shapes(weights)
+    shapes = checked_shapes(weights, config.weights, "weights")
     try:
         with torch.device("meta"):  # shapes, and no memory
             expected = shapes_of(architecture.build(config).state_dict())
@@ -121,13 +128,31 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
         raise InputError(f"{where}: {error}") from None
     if wrong := misfit(expected, shapes):
         raise InputError(f"{weights} does not fit {CONFIG_FILE}: {wrong}")
+    heads = _load_heads(folder, config, architecture, expected)
     network = architecture.build(config)
-    state = load_file(weights)
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{weights}: {name} has values that are not finite")
-    network.load_state_dict(state)
-    return Model(config, network.eval(), source or str(folder))
+    network.load_state_dict(read_finite(weights))
+    return Model(config, network.eval(), source or str(folder), heads)
+
+
+def _load_heads(
+    folder: Path, config: ModelConfig, architecture: Architecture, network: Shapes
+) -> Heads | None:
+    """The further heads of a model whose network has these shapes; None where it has none."""
+    if config.heads is None:
+        return None
+    parts = architecture.head_parts(config)
+    if not parts:
+        raise InputError(
+            f"{folder / CONFIG_FILE}: heads are given, but architecture {config.architecture!r} "
+            "cannot have several"
+        )
+    path = folder / HEADS_FILE
+    if not path.is_file():
+        raise InputError(f"{folder} has no {HEADS_FILE}, which {CONFIG_FILE} names")
+    expected = head_shapes(network, parts, architecture.n_features, int(config.heads["count"]))
+    if wrong := misfit(expected, checked_shapes(path, config.heads, "heads")):
+        raise InputError(f"{path} does not fit {CONFIG_FILE}: {wrong}")
+    return Heads.from_tensors(read_finite(path))
 
 
 def save_model_folder(
@@ -154,7 +179,7 @@ def save_model_folder(
     Returns
     -------
     Model
-        With the config as written (its ``weights`` filled in).
+        With the config as written (its ``weights`` and ``heads`` filled in).
 
     Raises
     ------
@@ -169,20 +194,22 @@ def save_model_folder(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in model.network.state_dict().items()
     }
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{folder} is not written: {name} has values that are not finite")
+    heads = None if model.heads is None else model.heads.tensors(dtype)
+    check_finite(state | (heads or {}), f"{folder} is not written")
     make_folder(folder.parent)
     with whole_output(folder) as draft:
         draft.mkdir()
         try:
-            save_file(
-                {name: tensor.contiguous() for name, tensor in state.items()}, draft / WEIGHTS_FILE
+            sha256 = _write_tensors(state, draft / WEIGHTS_FILE)
+            config = replace(
+                model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256}, heads=None
             )
+            if model.heads is not None and heads is not None:
+                sha256 = _write_tensors(heads, draft / HEADS_FILE)
+                about = {"file": HEADS_FILE, "sha256": sha256, "count": model.heads.count}
+                config = replace(config, heads=about)
         except safetensors.SafetensorError as error:  # such as on a full disk
             raise InputError(f"{folder} cannot be written: {error}") from None
-        sha256 = file_sha256(draft / WEIGHTS_FILE)
-        config = replace(model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256})
         # What is written can be read: a wrong field is refused here, and not when it is loaded.
         try:
             text = json.dumps(config.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
@@ -201,6 +228,12 @@ def save_model_folder(
     return replace(model, config=config, source=str(folder))
 
 
+def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Write tensors; gives the file's sha256."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return file_sha256(path)
+
+
 def _files_of_others(folder: Path) -> list[Path]:
     """What lies in a model folder that is to be replaced, and is not of the model.
 
@@ -215,14 +248,8 @@ def _files_of_others(folder: Path) -> list[Path]:
         read_config(folder)
     except InputError as error:
         raise InputError(f"{error}. {folder} is not overwritten; give another folder") from None
-    own = {CONFIG_FILE, WEIGHTS_FILE, CARD_FILE}
+    own = {CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE}
     return [path for path in folder.iterdir() if path.name not in own]
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _architecture(config: ModelConfig, where: str) -> Architecture:

@@ -10,10 +10,10 @@ from torch import Tensor
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import nh2st_hyperparameters
 from napari_nh2st.model.config import untrained_config
-from napari_nh2st.model.folder import Model, file_sha256
+from napari_nh2st.model.folder import Model
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.resnet import MAP_CHANNELS, MAP_STRIDE
-from napari_nh2st.model.weights_file import misfit, read_state_dict, shapes_of
+from napari_nh2st.model.weights_file import file_sha256, misfit, read_state_dict, shapes_of
 
 _STAGES = {
     "target_encoder.0.": "image_encoder.conv1.",

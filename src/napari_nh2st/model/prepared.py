@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import (
     convolution_operator,
     incidence_from_similarity,
     masked_mean,
 )
 from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.prepared_heads import PreparedHeads
 from napari_nh2st.model.resnet import BasicBlock, ResNet18Encoder, normalize_tiles
 
 
@@ -40,10 +42,18 @@ class PreparedNH2ST:
         Positions in the panel, in the order of the result's columns.
     device, dtype
         Where and in which type the convolutions run.
+    heads
+        Give the spread and the unfamiliarity, in further columns; the values are the same to the
+        bit with and without.
     """
 
     def __init__(
-        self, network: NH2ST, genes: Sequence[int], device: torch.device, dtype: torch.dtype
+        self,
+        network: NH2ST,
+        genes: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+        heads: Heads | None = None,
     ) -> None:
         p = network.hyperparameters
         self.context = p.context
@@ -66,6 +76,7 @@ class PreparedNH2ST:
             self.theta = theta.to(dtype).contiguous()
             # Hyperedges depend on which similarity is larger: bfloat16's 8 bits are too few.
             self._unit_dtype = torch.float16 if dtype == torch.bfloat16 else dtype
+        self.heads = None if heads is None else PreparedHeads(heads, p, genes, device, dtype)
 
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
@@ -74,21 +85,29 @@ class PreparedNH2ST:
         flat = maps.permute(0, 2, 3, 1).flatten(1)
         full = flat.float()
         values = functional.linear(full, self.weight, self.bias)
+        kept = () if self.heads is None else self.heads.encode(maps, flat, full)
+        if self.context == "query" and self.heads is not None:
+            return (torch.cat([values, self.heads.of_tiles(kept)], dim=1),)
         if self.context != "neighborhood":
-            return (values,)
+            return values, *kept
         unit = functional.normalize(full, dim=-1).to(self._unit_dtype)
-        return values, functional.linear(flat, self.theta).float(), unit
+        return values, functional.linear(flat, self.theta).float(), unit, *kept
 
     @torch.inference_mode()
     def combine(self, gathered: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         """See :class:`~napari_nh2st.model.architectures.Predictor`."""
         if self.context != "neighborhood":
-            return masked_mean(gathered[0], mask)
-        values, projected, unit = gathered
-        unit = unit.float()
-        incidence = incidence_from_similarity(unit @ unit.mT, self._others, mask)
-        neighbor = self.around.from_projected(projected, convolution_operator(incidence), mask)
-        return values[:, 0] + functional.linear(neighbor, self.neighbor_weight)
+            predicted, operator, kept = masked_mean(gathered[0], mask), None, gathered[1:]
+        else:
+            values, projected, unit, *kept_rows = gathered
+            unit = unit.float()
+            incidence = incidence_from_similarity(unit @ unit.mT, self._others, mask)
+            operator, kept = convolution_operator(incidence), tuple(kept_rows)
+            neighbor = self.around.from_projected(projected, operator, mask)
+            predicted = values[:, 0] + functional.linear(neighbor, self.neighbor_weight)
+        if self.heads is None:
+            return predicted
+        return torch.cat([predicted, self.heads.of_neighborhoods(kept, mask, operator)], dim=1)
 
 
 def _linear_chain(network: NH2ST, genes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import recover
-from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, HEADS_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from napari_nh2st.model.folder import Model
 
+_FILES = (CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE)
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
 
@@ -112,7 +113,7 @@ def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model"
     return load_model_folder(folder, str(name_or_path))
 
 
-def _from_hub(name: str, files: Sequence[str] = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)) -> Path:
+def _from_hub(name: str, files: Sequence[str] = _FILES) -> Path:
     match = _HUB_ID.fullmatch(name)
     if match is None:
         raise InputError(

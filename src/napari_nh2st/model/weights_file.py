@@ -1,5 +1,6 @@
 """Files of weights: what they hold, before it is read, and without running anything."""
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -15,8 +16,74 @@ from napari_nh2st.errors import InputError, first_line
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_LARGEST_WEIGHTS = 4 * 1024**3
+"""Bytes; the published network has 0.2 GB."""
+
 _LARGEST_HEADER = 16 * 1024**2
 """Bytes; that of the published network has 15 kB."""
+
+
+def checked_shapes(path: Path, described: Mapping[str, Any], where: str) -> Shapes:
+    """Names and shapes of the tensors of the file that a config describes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    described
+        Has its ``sha256``.
+    where
+        Field of the config that says so.
+
+    Raises
+    ------
+    InputError
+        It is too large or another file, or as :func:`safetensors_shapes`.
+    """
+    if (size := path.stat().st_size) > _LARGEST_WEIGHTS:
+        raise InputError(
+            f"{path} has {size / 1024**3:.1f} GB; weights have at most "
+            f"{_LARGEST_WEIGHTS / 1024**3:.0f}"
+        )
+    found, expected = file_sha256(path), described["sha256"]
+    if found != expected:
+        raise InputError(
+            f"{path} is not the file that config.json was written with ({where}.sha256 "
+            f"{expected[:12]}…, found {found[:12]}…). Copy the folder again."
+        )
+    return safetensors_shapes(path)
+
+
+def read_finite(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file whose shapes were checked.
+
+    Raises
+    ------
+    InputError
+        A value is not finite.
+    """
+    state = load_file(path)
+    check_finite(state, str(path))
+    return state
+
+
+def check_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """See that every value is a number.
+
+    Raises
+    ------
+    InputError
+        Naming the tensor.
+    """
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{where}: {name} has values that are not finite")
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def safetensors_shapes(path: Path) -> Shapes:

@@ -12,7 +12,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.prediction.rows import add_empty_spread, fill_rows, n_columns
 from napari_nh2st.prediction.schema import (
+    INTERVAL,
     MARK,
     MEASURED,
     PENDING,
@@ -46,6 +48,8 @@ def new_prediction(
     config: ModelConfig,
     genes: tuple[str, ...],
     settings: Mapping[str, Any],
+    *,
+    has_heads: bool = False,
 ) -> AnnData:
     """An AnnData of tiles × genes whose values are still to come.
 
@@ -61,15 +65,19 @@ def new_prediction(
         Columns, of the model's panel.
     settings
         Settings of the run, as JSON.
+    has_heads
+        Whether heads tell the spread and the unfamiliarity.
 
     Returns
     -------
     AnnData
-        - ``X`` (n, genes) float32, NaN;
+        - ``X`` (n, genes) float32, NaN; with heads ``layers["spread"]`` and ``obs["unfamiliar"]``
+          as well;
         - ``obs``: ``array_row``, ``array_col``, ``in_tissue`` (1), ``pxl_row_in_fullres`` (y) and
           ``pxl_col_in_fullres`` (x) of the tile's center, ``status``: ``"pending"``,
           ``"predicted"`` or the reason why there is no value;
-        - ``var["reliability"]``: held-out Pearson correlation, NaN where unknown;
+        - ``var["reliability"]``: held-out Pearson correlation, and ``var["interval_90"]``, half
+          width of the 90 % interval; NaN where unknown;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
         - ``uns["nh2st"]``: :class:`~napari_nh2st.prediction.schema.Notes`; a run adds its device
@@ -88,6 +96,8 @@ def new_prediction(
         genes,
         status=PENDING,
     )
+    if has_heads:
+        add_empty_spread(prediction)
     prediction.uns[SPATIAL] = _pictures(
         slide, _PICTURE_SIDE, min(float(np.mean(grid.tile_px)), float(step_px))
     )
@@ -103,7 +113,7 @@ def new_prediction(
 
 
 def spot_prediction(
-    values: NDArray[np.float32],
+    rows: NDArray[np.float32],
     measured: NDArray[np.float32],
     spots: AnnData,
     slide: Slide,
@@ -120,8 +130,10 @@ def spot_prediction(
 
     Parameters
     ----------
-    values, measured
-        (n, panel) float32, predicted and the target; NaN for genes that were not measured.
+    rows
+        (n, columns) float32 as predicted, see :mod:`napari_nh2st.prediction.rows`.
+    measured
+        (n, panel) float32, the target; NaN for genes that were not measured.
     spots
         The n spots, with ``obsm["spatial"]``.
     slide
@@ -147,7 +159,11 @@ def spot_prediction(
     xy = positions(spots)
     array = spots.obs[list(ARRAY)].to_numpy() if has_array(spots.obs) else None
     obs = position_columns(spots.obs_names, xy, array)
+    values = np.full((len(rows), len(config.panel)), np.nan, np.float32)
     prediction = _assembled(values, obs, xy, config, config.panel, status=PREDICTED)
+    if rows.shape[1] == n_columns(prediction.n_vars, has_heads=True):
+        add_empty_spread(prediction)
+    fill_rows(prediction, np.arange(len(rows)), rows)
     prediction.layers[MEASURED] = measured
     diameter = min(config.tile_um, pitch_um) / float(np.sqrt(np.prod(mpp)))
     prediction.uns[SPATIAL] = _pictures(slide, _SPOTS_PICTURE_SIDE, diameter)
@@ -167,11 +183,15 @@ def _assembled(
     status: str,
 ) -> AnnData:
     obs[STATUS] = np.full(len(obs), status, object)
-    reliability = pd.Series(config.reliability or {}, dtype=np.float64).reindex(list(genes))
+    known = {RELIABILITY: config.reliability, INTERVAL: config.interval_90}
+    var = {
+        name: pd.Series(of_gene or {}, dtype=np.float64).reindex(list(genes))
+        for name, of_gene in known.items()
+    }
     return AnnData(
         values,
         obs=obs,
-        var=pd.DataFrame({RELIABILITY: reliability}),
+        var=pd.DataFrame(var),
         obsm=spatial_embeddings(xy),
     )
 
@@ -197,7 +217,8 @@ def _pictures(slide: Slide, side: int, diameter_px: float) -> dict[str, Any]:
 
 def _origin(config: ModelConfig, slide: Slide, pitch_um: float, layout: str) -> dict[str, Any]:
     """Model, slide and scale: what all predictions have in ``uns["nh2st"]``."""
-    return {
+    of = {} if config.reliability_of is None else {"reliability_of": config.reliability_of}
+    return of | {
         "model": {
             "name": config.name,
             "sha256": str(config.weights.get("sha256", "not saved")),

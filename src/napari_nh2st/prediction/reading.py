@@ -1,14 +1,13 @@
 """Readable numbers: a predicted value with its interval, meaning and place in the map."""
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, interval, notes, notices
+from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, interval, notes
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.shown_text import with_minus
 
@@ -18,9 +17,6 @@ _BASES = {"log10(1+v)": 10.0, "log(1+v)": math.e}
 """Bases of the logarithms, by the name that a model's target has for them."""
 
 _VERY_UNFAMILIAR = 1.5
-
-_PARENTHESES = re.compile(r" ?\([^()]*\)")
-_CLAUSE_ENDS = re.compile(r"[:.?](?:\s|$)")
 
 
 @dataclass(frozen=True)
@@ -178,29 +174,6 @@ def unfamiliarity_in_words(far: float) -> str:
     if far <= 1:
         return "familiar tissue"
     return f"{'very ' if far > _VERY_UNFAMILIAR else ''}unfamiliar tissue ({far:.1f})"
-
-
-def short_notices(prediction: AnnData, most: int = 2) -> list[str]:
-    """What a reader of the values should know, where there is little room.
-
-    Parameters
-    ----------
-    prediction
-        With or without notices.
-    most
-        How many; of more, the last line says how many are left out.
-
-    Returns
-    -------
-    list of str
-        Of each notice what stands before its first colon or full stop, without parentheses.
-    """
-    short = [
-        f"Caution: {_CLAUSE_ENDS.split(_PARENTHESES.sub('', each))[0]}"
-        for each in notices(prediction)
-    ]
-    left_out = len(short) - most
-    return short[:most] + ([f"and {left_out} more"] if left_out > 0 else [])
 
 
 def reason_without_value(prediction: AnnData, tile: int) -> str:

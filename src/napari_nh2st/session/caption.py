@@ -1,4 +1,4 @@
-"""Caption on the canvas: names, reliability, limits, unit and notices of the shown genes."""
+"""Caption on the canvas: names, reliability, limits and unit of the genes that are shown."""
 
 from textwrap import wrap
 from typing import Any
@@ -9,7 +9,7 @@ from napari.layers import Layer
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
-from napari_nh2st.prediction.reading import limits_in_words, short_notices
+from napari_nh2st.prediction.reading import limits_in_words
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
@@ -124,10 +124,6 @@ class GeneCaption:
             sources[heatmap] = None
         for unit in dict.fromkeys(_unit(source) for source in sources):
             lines.append(CanvasLine(unit, size=_UNIT_PT))
-        for source in sources:
-            for notice in short_notices(source.prediction):
-                text = "\n".join(wrap(notice, _UNIT_WIDTH))
-                lines.append(CanvasLine(text, size=_UNIT_PT))
         for item in self._session.signatures.items:
             if self._is_seen(item.layer):
                 words = f"{item.signature.title}: mean z-score"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import InUse, Lock, make_folder, recover, write_text
-from napari_nh2st.model.folder import file_sha256
+from napari_nh2st.model.weights_file import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.first_process import is_helper

@@ -29,7 +29,7 @@ from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
-from trusted_predictions import NOTICE, add_trust
+from trusted_predictions import add_trust
 from viewers import VIEWERS
 
 
@@ -90,18 +90,6 @@ def test_badges_say_what_they_are_of_and_follow_what_was_measured(
     assert "PCC 0.71 on other sections of the same tumour" in tab.header.text()
     assert box.isHidden()
     assert not has_measured(prediction)
-
-
-def test_notices_stand_in_the_dock(widget: GenesWidget, heatmap: Heatmap) -> None:
-    notice = widget.genes.notices
-    assert notice.isHidden()
-    session = widget.session
-    add_heatmap(session.viewer, add_trust(gene_prediction()), slide="other")
-    session.heatmap = session.heatmaps[-1]
-    assert notice.text() == NOTICE
-    assert not notice.isHidden()
-    session.heatmap = heatmap
-    assert notice.isHidden()
 
 
 def test_badges_turn_grey_when_a_run_finds_the_slide_far_from_the_training(

@@ -18,7 +18,7 @@ from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.prediction.schema import notes, notices, reliability
+from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
@@ -31,7 +31,7 @@ from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
-from napari_nh2st.widgets.labels import CautionLabel, MarkupLabel, PlainLabel
+from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.measured_badges import MeasuredBadgesBox
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.setting_controls import control_for
@@ -75,7 +75,6 @@ class GenesTab(QScrollArea):
             wrap=True, tip="Gene that is shown, and how far its map can be trusted"
         )
         self.value_name = PlainLabel(wrap=True, tip="What the values and the colorbar show")
-        self.notices = CautionLabel(tip="What a reader of the values should know", fits=True)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search, or paste a list of genes")
         self.search.setClearButtonEnabled(True)
@@ -107,8 +106,6 @@ class GenesTab(QScrollArea):
             self.table.set_genes(prediction.var_names, reliability(prediction))
             described = notes(prediction)["target"].get("description", "not recorded")
             self.value_name.setText(f"Value: {described}")
-        shown = () if heatmap is None else notices(heatmap.prediction)
-        self.notices.show_text("\n".join(shown))
         self._renew_badges()
         self.statistics = None
         self._compute_statistics(now=True)
@@ -260,7 +257,6 @@ class GenesTab(QScrollArea):
         layout.addWidget(self.measured_badges)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.value_name)
-        layout.addWidget(self.notices)
         layout.addWidget(self.pins)
         self.signature_section = Folded(
             "Signature", self.signature, "Show the mean z-score of several genes as a layer"

@@ -1,0 +1,150 @@
+"""Heads of an NH2ST model made ready to predict: spread and unfamiliarity of encoded tiles."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_nh2st.model.heads import Heads
+from napari_nh2st.model.hypergraph import NeighborhoodEncoder, masked_mean
+from napari_nh2st.model.network import NH2STHyperparameters
+
+
+class PreparedHeads:
+    """Further heads of a network, on one device, for some genes of the panel.
+
+    All heads go through a tile together, and to the genes last: a tile keeps ``dim`` numbers of
+    each head until then.
+
+    Parameters
+    ----------
+    heads
+        Left as they are.
+    hyperparameters
+        Of the network they are of.
+    genes
+        Positions in the panel.
+    device, dtype
+        As for the network; the sums that are compared are in float32.
+    """
+
+    def __init__(
+        self,
+        heads: Heads,
+        hyperparameters: NH2STHyperparameters,
+        genes: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        p, state = hyperparameters, heads.state
+        self._context, self._heads = p.context, heads.count
+
+        def on_device(tensor: Tensor) -> Tensor:
+            return tensor.to(device, torch.float32).contiguous()
+
+        self._query_weight = on_device(state["query_head.weight"].flatten(0, 1))
+        self._query_bias = on_device(state["query_head.bias"].flatten())
+        rows = torch.as_tensor(list(genes), dtype=torch.long)
+        last = state["decoder.1.weight"][:, rows].double()
+        bias = (last @ state["decoder.0.bias"].double()[..., None])[..., 0]
+        self._to_genes = on_device(last @ state["decoder.0.weight"].double())
+        self._bias = on_device(bias + state["decoder.1.bias"][:, rows])
+        if p.context == "neighborhood":
+            self._around = [_neighborhood_encoder(heads, n, p).to(device) for n in range(len(last))]
+            # Flattened (d, h, w) in the network; a channels-last map flattens as (h, w, d).
+            side = p.tile_px // 32
+            theta = torch.cat([around.conv1.lin.weight.detach() for around in self._around])
+            theta = theta.reshape(len(theta), -1, side, side).permute(0, 2, 3, 1).flatten(1)
+            self._theta = theta.to(dtype).contiguous()
+        self._mean, self._whitening = on_device(heads.mean), on_device(heads.whitening)
+
+    def encode(self, maps: Tensor, flat: Tensor, full: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of tiles.
+
+        Parameters
+        ----------
+        maps
+            (n, 512, h, w) of the encoder, channels last.
+        flat, full
+            (n, h · w · 512), in the type of the maps and in float32.
+
+        Returns
+        -------
+        tuple of Tensor
+            Of n rows each; what :meth:`spread` takes.
+        """
+        unfamiliar = (maps.float().mean((2, 3)) - self._mean) @ self._whitening
+        distance = torch.linalg.vector_norm(unfamiliar, dim=1, keepdim=True)
+        query = functional.linear(full, self._query_weight, self._query_bias)
+        if self._context != "neighborhood":
+            return distance, query
+        return distance, query, functional.linear(flat, self._theta).float()
+
+    def of_tiles(self, kept: tuple[Tensor, ...]) -> Tensor:
+        """Spread and unfamiliarity where a tile is looked at alone: (n, genes + 1)."""
+        distance, query = kept
+        return torch.cat([self._spread(self._by_head(query)), distance], dim=1)
+
+    def of_neighborhoods(
+        self, gathered: tuple[Tensor, ...], mask: Tensor, operator: Tensor | None
+    ) -> Tensor:
+        """Spread and unfamiliarity of the first tile of neighborhoods: (b, genes + 1).
+
+        Parameters
+        ----------
+        gathered
+            What was kept, (b, 9, ...) each.
+        mask
+            (b, 9) places that are filled.
+        operator
+            (b, 9, 9) convolution operator of the network; not looked at where the context is
+            ``"average"``.
+        """
+        if self._context != "neighborhood":
+            distance, query = gathered
+            seen = self._by_head(masked_mean(query, mask))
+        else:
+            distance, query, projected = gathered
+            assert operator is not None
+            parts = zip(
+                self._by_head(query[:, 0]), self._around, self._by_head(projected), strict=True
+            )
+            seen = [
+                torch.cat([own, around.from_projected(each, operator, mask)], dim=1)
+                for own, around, each in parts
+            ]
+        return torch.cat([self._spread(seen), distance[:, 0]], dim=1)
+
+    def _by_head(self, rows: Tensor) -> Sequence[Tensor]:
+        """(..., heads · numbers) → for each head (..., numbers)."""
+        return [part.contiguous() for part in rows.chunk(self._heads, dim=-1)]
+
+    def _spread(self, seen: Sequence[Tensor]) -> Tensor:
+        """Standard deviation over the heads, of each (n, inputs) → (n, genes)."""
+        # Head by head, as a network alone does it: products and sums over all heads at once round
+        # otherwise at the end of a batch than within, and a tile's spread would change with its
+        # place there.
+        values = list(map(functional.linear, seen, self._to_genes, self._bias))
+        mean = sum(values[1:], values[0]) / self._heads
+        squares = [(value - mean).square() for value in values]
+        return (sum(squares[1:], squares[0]) / self._heads).sqrt()
+
+
+def _neighborhood_encoder(
+    heads: Heads, number: int, hyperparameters: NH2STHyperparameters
+) -> NeighborhoodEncoder:
+    """The neighbor branch of one of the heads."""
+    p = hyperparameters
+    with torch.device("meta"):  # no weights are drawn
+        encoder = NeighborhoodEncoder(p.map_features, p.hypergraph_hidden, p.dim)
+    start = "neighbor_image_encoder."
+    encoder.load_state_dict(
+        {
+            name.removeprefix(start): tensor[number]
+            for name, tensor in heads.state.items()
+            if name.startswith(start)
+        },
+        assign=True,
+    )
+    return encoder.requires_grad_(False)

@@ -1,0 +1,138 @@
+"""Spread and unfamiliarity come with the values, and change none of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+import torch
+
+from array_slides import ArrayLevel, array_slide, textured
+from napari_nh2st.inference import (
+    Finished,
+    PredictSettings,
+    Started,
+    TilesDone,
+    predict,
+    predict_events,
+)
+from napari_nh2st.model.config import CONTEXTS, Context
+from napari_nh2st.prediction.schema import interval, reliability_of, spread, unfamiliar
+from napari_nh2st.slide import Slide
+from small_configs import PANEL
+from small_models import model_with_heads, small_model
+
+torch.set_num_threads(1)
+
+SETTINGS = PredictSettings(
+    device="cpu", precision="float32", tissue_only=False, batch_size=5, reader_threads=1
+)
+
+
+def pixels_slide(damaged: tuple[tuple[int, int], ...] = ()) -> Slide:
+    return array_slide(ArrayLevel(textured(363, 429), damaged=damaged), mpp=0.5)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("step_um", [32.0, 16.0])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_values_are_the_same_to_the_bit_with_and_without_heads(
+    context: Context, step_um: float, precision: str
+) -> None:
+    settings = replace(SETTINGS, step_um=step_um, precision=precision)
+    plain = predict(pixels_slide(), small_model(context), settings)
+    found = predict(pixels_slide(), model_with_heads(context), settings)
+    np.testing.assert_array_equal(found.X, plain.X)
+    heads, far = spread(found), unfamiliar(found)
+    assert heads is not None
+    assert far is not None
+    assert heads.shape == found.shape
+    assert np.isfinite(heads).all()
+    assert heads.min() > 0
+    assert np.isfinite(far).all()
+    assert spread(plain) is None
+    assert unfamiliar(plain) is None
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_they_can_be_left_out(context: Context) -> None:
+    model = model_with_heads(context)
+    without = predict(pixels_slide(), model, replace(SETTINGS, spread=False))
+    assert spread(without) is None
+    assert unfamiliar(without) is None
+    np.testing.assert_array_equal(without.X, predict(pixels_slide(), model, SETTINGS).X)
+
+
+def test_some_genes_have_the_spread_that_they_have_among_all() -> None:
+    model = model_with_heads("neighborhood")
+    every = predict(pixels_slide(), model, SETTINGS)
+    some = predict(pixels_slide(), model, replace(SETTINGS, genes=("VIM", "ERBB2")))
+    columns = [PANEL.index("VIM"), PANEL.index("ERBB2")]
+    np.testing.assert_allclose(
+        some.layers["spread"], every.layers["spread"][:, columns], rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(some.obs["unfamiliar"], every.obs["unfamiliar"])
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_stopped_prediction_goes_on_to_the_same_spread(tmp_path: Path, context: Context) -> None:
+    slide, model, output = pixels_slide(), model_with_heads(context), tmp_path / "out.h5ad"
+    whole = predict(slide, model, SETTINGS)
+    for event in (events := predict_events(slide, model, SETTINGS, output=output)):
+        if isinstance(event, TilesDone) and event.done >= 12:
+            break
+    events.close()
+    started, *_, finished = predict_events(slide, model, SETTINGS, output=output)
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert 12 <= started.done < started.total
+    for found in (finished.prediction, anndata.read_h5ad(output)):
+        np.testing.assert_array_equal(found.layers["spread"], whole.layers["spread"])
+        np.testing.assert_array_equal(found.obs["unfamiliar"], whole.obs["unfamiliar"])
+        np.testing.assert_array_equal(found.X, whole.X)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_whole_takes_over_the_spread_of_a_region(tmp_path: Path, context: Context) -> None:
+    model = model_with_heads(context)
+    part = replace(SETTINGS, region=[[(0, 0), (0, 429), (180, 429), (180, 0)]])
+    fresh = predict(pixels_slide(), model, SETTINGS)
+    list(predict_events(pixels_slide(), model, part, kept=tmp_path))
+    started, *_, finished = predict_events(pixels_slide(), model, SETTINGS, kept=tmp_path)
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert 0 < started.done < started.total
+    np.testing.assert_array_equal(finished.prediction.layers["spread"], fresh.layers["spread"])
+    np.testing.assert_array_equal(finished.prediction.obs["unfamiliar"], fresh.obs["unfamiliar"])
+
+
+def test_what_was_kept_without_heads_is_of_another_run(tmp_path: Path) -> None:
+    model = model_with_heads()
+    list(predict_events(pixels_slide(), model, replace(SETTINGS, spread=False), kept=tmp_path))
+    with_heads = next(iter(predict_events(pixels_slide(), model, SETTINGS, kept=tmp_path)))
+    assert isinstance(with_heads, Started)
+    assert with_heads.done == 0
+    other = model_with_heads(count=4)
+    list(predict_events(pixels_slide(), model, SETTINGS, kept=tmp_path))
+    with_others = next(iter(predict_events(pixels_slide(), other, SETTINGS, kept=tmp_path)))
+    assert isinstance(with_others, Started)
+    assert with_others.done == 0
+
+
+def test_a_tile_that_cannot_be_read_has_neither() -> None:
+    found = predict(pixels_slide(damaged=((1, 1),)), model_with_heads("average"), SETTINGS)
+    failed = np.isnan(found.X).all(1)
+    assert 0 < failed.sum() < found.n_obs
+    np.testing.assert_array_equal(np.isnan(found.layers["spread"]).all(1), failed)
+    np.testing.assert_array_equal(np.isnan(found.obs["unfamiliar"]), failed)
+
+
+def test_intervals_and_what_reliability_is_of_come_from_the_model() -> None:
+    model = small_model(interval_90={"VIM": 0.25, "CD74": None}, reliability_of="other sections")
+    found = predict(pixels_slide(), model, replace(SETTINGS, genes=("CD74", "VIM", "EPCAM")))
+    assert reliability_of(found) == "other sections"
+    half_width = interval(found)
+    assert half_width["VIM"] == 0.25
+    assert half_width[["CD74", "EPCAM"]].isna().all()
+    assert reliability_of(predict(pixels_slide(), small_model(), SETTINGS)) == ""
