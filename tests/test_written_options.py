@@ -43,6 +43,7 @@ def test_remembered_keys_are_those_that_napari_has_kept_so_far(script: dict[str,
     predict = {
         "model": "",
         "device": "auto",
+        "step_um": 0.0,
         "pitch_um": 0.0,
         "min_tissue": 0.25,
         "all_tiles": False,

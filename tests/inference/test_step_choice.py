@@ -18,7 +18,6 @@ from napari_nh2st.inference import (
     predict,
     predict_events,
 )
-from napari_nh2st.inference.device import place
 from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.steps import finest_that_fits, offered_divisions
 from napari_nh2st.slide import Slide
@@ -29,7 +28,6 @@ pytestmark = pytest.mark.usefixtures("mean_colour")
 SETTINGS = PredictSettings(
     device="cpu", precision="float32", tissue_only=False, batch_size=16, reader_threads=1
 )
-PLACEMENT = place("cpu", "float32", 16, 1)
 
 
 def slide_of(height: int = 900, width: int = 1200) -> Slide:
@@ -64,7 +62,7 @@ def test_a_pitch_or_a_step_that_is_given_is_taken() -> None:
 
 
 def test_a_coarser_step_is_taken_where_the_finest_takes_too_long() -> None:
-    remember_speed(colour_model().config, PLACEMENT, 10.0)
+    remember_speed(colour_model().config, SETTINGS, 10.0)
     event = started(slide_of())
     assert event.grid.step_um == 50.0
     assert event.seconds == len(event.grid) / 10
@@ -98,7 +96,7 @@ def test_where_the_speed_is_not_known_the_first_tiles_are_timed_and_kept(
     assert sorted(done) == list(range(expected.n_obs))
     again = timed if context == "average" else 0  # neighbors of others are encoded again, at most
     assert expected.n_obs <= mean_colour.encoded <= expected.n_obs + again
-    assert known_speed(model.config, PLACEMENT) is not None
+    assert known_speed(model.config, SETTINGS) is not None
 
 
 def test_a_stopped_run_goes_on_with_its_step_whatever_the_speed_is_by_then(tmp_path: Path) -> None:
@@ -108,7 +106,7 @@ def test_a_stopped_run_goes_on_with_its_step_whatever_the_speed_is_by_then(tmp_p
         if isinstance(event, TilesDone) and event.done > 100:
             break
     events.close()
-    remember_speed(model.config, PLACEMENT, 1.0)
+    remember_speed(model.config, SETTINGS, 1.0)
     assert started(slide_of()).grid.step_um == 100.0
     going_on = next(predict_events(slide_of(), model, SETTINGS, output=output))
     assert isinstance(going_on, Started)
@@ -123,7 +121,7 @@ def test_what_each_step_costs() -> None:
         "50 µm · 48 tiles",
         "25 µm · 192 tiles",
     ]
-    remember_speed(model.config, PLACEMENT, 2.0)
+    remember_speed(model.config, SETTINGS, 2.0)
     assert [str(detail) for detail in estimate(slide, model, SETTINGS)] == [
         "100 µm · 12 tiles · 6 s",
         "50 µm · 48 tiles · 24 s",
@@ -151,13 +149,13 @@ def test_values_that_nobody_asked_for_never_fill_the_memory() -> None:
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"tiles_per_s": "x"}', '{"tiles_per_s": 0}'])
 def test_a_speed_that_cannot_be_read_is_not_known(content: str) -> None:
     config = colour_model().config
-    assert known_speed(config, PLACEMENT) is None
-    remember_speed(config, PLACEMENT, 12.5)
-    assert known_speed(config, PLACEMENT) == 12.5
-    assert known_speed(config, place("cpu", "float32", 8, 1)) is None
+    assert known_speed(config, SETTINGS) is None
+    remember_speed(config, SETTINGS, 12.5)
+    assert known_speed(config, SETTINGS) == 12.5
+    assert known_speed(config, replace(SETTINGS, batch_size=8)) is None
     (file,) = cache_folder("speeds").iterdir()
     file.write_text(content, "utf-8")
-    assert known_speed(config, PLACEMENT) is None
+    assert known_speed(config, SETTINGS) is None
 
 
 def test_the_first_batch_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def predict_events(
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
         if meter.batches >= _ENOUGH_BATCHES and meter.tiles_per_s is not None:
-            remember_speed(model.config, placement, meter.tiles_per_s)
+            remember_speed(model.config, settings, meter.tiles_per_s)
         if len(run.failures) == run.total:
             reason = next(iter(run.failures.values()))
             raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")

@@ -82,9 +82,9 @@ def part_events(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
     )
     found = survey(slide, model, settings, tissue, with_stain=False)
-    if len(found.divisions) != 1:
+    if len(found.grids.divisions) != 1:
         raise InputError("the parts of a prediction need a step: give step_um")
-    plan = plan_prediction(found, found.divisions[0])
+    plan = plan_prediction(found, found.grids.divisions[0])
     rows = rows_of_part(slide, plan, part)
     identity = of_part(plan.identity | {"precision": placement.precision}, part.number, part.count)
     values = np.full((len(plan.grid), len(plan.genes)), np.nan, np.float32)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.grids import Grids
 from napari_nh2st.inference.notices import StainFit, scale_notices, slide_notices, stain_fit
-from napari_nh2st.inference.settings import PredictSettings, Region
+from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.source import TileSource, tile_source
-from napari_nh2st.inference.steps import divisions_of, offered_divisions
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.heads import Heads
@@ -30,7 +30,6 @@ from napari_nh2st.tiles import (
     TissueMask,
     find_tissue,
     neighborhoods_in_phases,
-    tile_grid,
 )
 from napari_nh2st.tiles.coverage import share_without_tile
 from napari_nh2st.tiles.grid import inside_region
@@ -106,16 +105,9 @@ class Survey:
     stain_distance: float | None
 
     @property
-    def pitch_um(self) -> float:
-        """The model's pitch, unless another was given."""
-        return self.settings.pitch_um or self.model.config.pitch_um
-
-    @property
-    def divisions(self) -> tuple[int, ...]:
-        """Steps in a pitch, the finest first: one number where the settings leave no choice."""
-        if self.settings.step_um is not None:
-            return (divisions_of(self.pitch_um, self.settings.step_um),)
-        return (1,) if self.settings.pitch_um is not None else offered_divisions(self.pitch_um)
+    def grids(self) -> Grids:
+        """The grids that may be laid."""
+        return Grids(self.slide, self.model.config, self.settings, self.mask)
 
     @property
     def heads(self) -> Heads | None:
@@ -126,24 +118,6 @@ class Survey:
     def n_columns(self) -> int:
         """Numbers that are computed of a tile, see :mod:`napari_nh2st.prediction.rows`."""
         return n_columns(len(self.genes), self.heads is not None)
-
-    def grid(self, divisions: int) -> TileGrid:
-        """The tiles to predict."""
-        return self.tiles(divisions, self.settings.polygons)
-
-    def tiles(self, divisions: int, polygons: Region = ()) -> TileGrid:
-        """The tiles of the tissue, or those in some polygons."""
-        config = self.model.config
-        return tile_grid(
-            self.slide,
-            tile_um=config.tile_um,
-            pitch_um=self.pitch_um,
-            mask=self.mask,
-            layout=self.settings.layout or config.neighborhood["layout"],
-            min_tissue=self.settings.min_tissue,
-            region=tuple(np.array(polygon) for polygon in polygons),
-            divisions=divisions,
-        )
 
 
 def survey(
@@ -268,9 +242,9 @@ def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighbor
     """The tiles to predict, those with whatever else they need, and their neighborhoods."""
     config, slide = found.model.config, found.slide
     if config.context == "query":
-        grid = found.grid(divisions)
+        grid = found.grids.grid(divisions)
         return grid, grid, None
-    tiles = found.tiles(divisions)
+    tiles = found.grids.tiles(divisions)
     size = int(config.neighborhood["size"])
     index, filled = neighborhoods_in_phases(
         tiles.centers * np.asarray(slide.mpp), tiles.phases, size

@@ -8,6 +8,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference.notices import stain_fit
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask, find_tissue
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,22 @@ class TissueFacts:
     notice
         A sentence where the stain is not what the model saw; None where it is, or where the model
         does not say what it saw.
+    mask
+        The tissue.
     """
 
     tissue: float | None
     notice: str | None
+    mask: TissueMask | None = None
 
 
 def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
     """Look at the tissue of a slide and at its stain; reads coarse levels only."""
-    from napari_nh2st.tiles import find_tissue
-
     try:
         mask = find_tissue(slide)
         share = float(np.mean(mask.tissue))
-        return TissueFacts(share, None if config is None else stain_fit(slide, config, mask).notice)
+        notice = None if config is None else stain_fit(slide, config, mask).notice
+        return TissueFacts(share, notice, mask)
     except (InputError, OSError):  # whoever predicts it says what is wrong
         return TissueFacts(None, None)
 

@@ -3,17 +3,20 @@
 import hashlib
 import json
 import math
+import os
+import platform
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import whole_output
-from napari_nh2st.inference.device import Placement
+from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.config import ModelConfig
+
+_LIMITS = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SLURM_CPUS_PER_TASK")
+"""Variables that say how much of a machine a process may use."""
 
 
 class SpeedMeter:
@@ -47,36 +50,38 @@ class SpeedMeter:
         return self._tiles / (self._latest - self._began) if self._tiles else None
 
 
-def known_speed(config: ModelConfig, placement: Placement) -> float | None:
-    """Tiles per second of the latest run of such a model on such a device; None if there was none.
+def known_speed(config: ModelConfig, settings: PredictSettings) -> float | None:
+    """Tiles per second of the latest run of such a model on this machine; None if there was none.
 
     Parameters
     ----------
     config
         Models of the same architecture, size and tile count as the same.
-    placement
-        Device, precision and batch size.
+    settings
+        Device, precision and batch size as they were asked for: what ``"auto"`` stands for is not
+        found out, which would need torch, but the machine's name and what it is told to use count.
     """
     try:
-        speed = float(json.loads(_file(config, placement).read_text("utf-8"))["tiles_per_s"])
+        speed = float(json.loads(_file(config, settings).read_text("utf-8"))["tiles_per_s"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return speed if math.isfinite(speed) and speed > 0 else None
 
 
-def remember_speed(config: ModelConfig, placement: Placement, tiles_per_s: float) -> None:
+def remember_speed(config: ModelConfig, settings: PredictSettings, tiles_per_s: float) -> None:
     """Keep a speed for the next run; where it cannot be written, nothing is kept."""
-    with suppress(InputError, OSError), whole_output(_file(config, placement)) as draft:
+    with suppress(InputError, OSError), whole_output(_file(config, settings)) as draft:
         draft.write_text(json.dumps({"tiles_per_s": tiles_per_s}) + "\n", "utf-8")
 
 
-def _file(config: ModelConfig, placement: Placement) -> Path:
-    device = placement.device
+def _file(config: ModelConfig, settings: PredictSettings) -> Path:
     key = [
-        torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        torch.get_num_threads() if device.type == "cpu" else 0,
-        placement.precision,
-        placement.batch_size,
+        platform.node(),
+        os.cpu_count(),
+        [os.environ.get(name) for name in _LIMITS],
+        settings.device,
+        settings.precision,
+        settings.batch_size,
         config.architecture,
         dict(config.hyperparameters),
         config.tile_px,

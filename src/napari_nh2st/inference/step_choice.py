@@ -7,23 +7,20 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.inference.device import Placement
 from napari_nh2st.inference.plan import Plan, Survey, plan_prediction, survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import Rows, has_results, has_stopped_runs
 from napari_nh2st.inference.schedule import Focus
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
-from napari_nh2st.inference.steps import Detail, finest_that_fits
+from napari_nh2st.inference.steps import FEW_TILES, Detail, finest_that_fits
 from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.rows import add_empty_spread
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
-from napari_nh2st.tiles.grid import MOST_POSITIONS, array_shape
-
-_FEW_TILES = 600
-"""So few are predicted in a minute or two on the slowest machine: nothing is timed for them."""
+from napari_nh2st.tiles.grid import array_shape
 
 _TIMED_BATCHES = 3
 
@@ -48,7 +45,7 @@ class StepChoice:
 
     def detail(self, n_tiles: int) -> Detail:
         """What some of its tiles cost."""
-        return _detail(self.plan.grid.step_um, n_tiles, self.tiles_per_s)
+        return Detail(self.plan.grid.step_um, n_tiles, None).at_speed(self.tiles_per_s)
 
 
 def choose_step(
@@ -72,10 +69,10 @@ def choose_step(
     InputError
         There is no tissue, or the step that was asked for is no part of the pitch.
     """
-    config = found.model.config
+    grids = found.grids
     nothing = np.empty(0, np.int64), np.empty((0, found.n_columns), np.float32)
-    speed, timed = known_speed(config, placement), nothing
-    possible = _possible_divisions(found)
+    speed, timed = known_speed(found.model.config, found.settings), nothing
+    possible = grids.divisions
     if len(possible) == 1:
         return StepChoice(plan_prediction(found, possible[0]), speed, nothing)
     if output is not None and has_stopped_runs(output):
@@ -83,10 +80,10 @@ def choose_step(
             plan = plan_prediction(found, divisions)
             if has_results(output, plan.identity | {"precision": placement.precision}):
                 return StepChoice(plan, speed, nothing)
-    counts = {divisions: len(found.grid(divisions)) for divisions in possible}
-    if speed is None and counts[possible[0]] > _FEW_TILES:
+    details = [grids.detail(divisions, speed) for divisions in possible]
+    if speed is None and details[0].n_tiles > FEW_TILES:
         speed, timed = _time_first_tiles(found, placement, focus)
-    details = [_detail(found.pitch_um / n, count, speed) for n, count in counts.items()]
+        details = [detail.at_speed(speed) for detail in details]
     number, notice = finest_that_fits(details, found.n_columns, found.settings.detail_seconds)
     plan = plan_prediction(found, possible[number], *(() if notice is None else (notice,)))
     return StepChoice(plan, speed, (_in_fine_array(timed[0], found, plan), timed[1]))
@@ -125,33 +122,9 @@ def estimate(
     50 µm · 298 tiles · 6 s
     """
     settings = settings or PredictSettings()
-    placement = place(
-        settings.device, settings.precision, settings.batch_size, settings.reader_threads
-    )
-    found = survey(slide, model, settings, tissue, with_stain=False)
-    speed = known_speed(model.config, placement)
-    return [
-        _detail(found.pitch_um / divisions, len(found.grid(divisions)), speed)
-        for divisions in reversed(_possible_divisions(found))
-    ]
-
-
-def _possible_divisions(found: Survey) -> tuple[int, ...]:
-    """Those of the survey whose array is not absurdly large, the finest first."""
-    config, settings = found.model.config, found.settings
-    layout = settings.layout or config.neighborhood["layout"]
-    fitting = []
-    for divisions in found.divisions:
-        rows, columns = array_shape(
-            found.slide, pitch_um=found.pitch_um, layout=layout, divisions=divisions
-        )
-        if rows * columns <= MOST_POSITIONS:
-            fitting.append(divisions)
-    return tuple(fitting) or found.divisions[-1:]
-
-
-def _detail(step_um: float, n_tiles: int, speed: float | None) -> Detail:
-    return Detail(step_um, n_tiles, None if speed is None else n_tiles / speed)
+    grids = survey(slide, model, settings, tissue, with_stain=False).grids
+    speed = known_speed(model.config, settings)
+    return [grids.detail(divisions, speed) for divisions in reversed(grids.divisions)]
 
 
 def _time_first_tiles(
@@ -171,16 +144,15 @@ def _time_first_tiles(
             break
     speed = meter.tiles_per_s
     if speed is not None:
-        remember_speed(found.model.config, placement, speed)
+        remember_speed(found.model.config, found.settings, speed)
     places, known = (np.concatenate(each) for each in zip(*parts, strict=True))
     return speed, (places, known)
 
 
 def _in_fine_array(places: NDArray[np.int64], found: Survey, plan: Plan) -> NDArray[np.int64]:
     """Places in the array of the pitch → those of the same centers in a plan's array."""
-    config, divisions = found.model.config, plan.grid.divisions
-    layout = found.settings.layout or config.neighborhood["layout"]
-    _, columns = array_shape(found.slide, pitch_um=found.pitch_um, layout=layout)
+    grids, divisions = found.grids, plan.grid.divisions
+    _, columns = array_shape(found.slide, pitch_um=grids.pitch_um, layout=grids.layout)
     row, column = np.divmod(places, columns)
     row, column = (divisions * index + divisions // 2 for index in (row, column))
     return np.asarray(row * plan.grid.array_shape[1] + column, np.int64)

@@ -1,7 +1,7 @@
 """Steps of a grid: parts of the pitch, which of them are offered, and what each costs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
@@ -12,6 +12,9 @@ _TOLERANCE = 0.01
 _OFFERED = (4, 2, 1)
 _FINEST_OFFERED_UM = 20.0
 """Finer than this is a cell or two, and what a tile shows hardly changes from step to step."""
+
+FEW_TILES = 600
+"""So few are predicted in a minute or two on the slowest machine: nothing is timed for them."""
 
 _MOST_BYTES = 2**30
 """Bound on the values of a step that nobody asked for."""
@@ -34,6 +37,10 @@ class Detail:
     step_um: float
     n_tiles: int
     seconds: float | None
+
+    def at_speed(self, tiles_per_s: float | None) -> "Detail":
+        """The same at a speed in tiles per second, which may not be known."""
+        return replace(self, seconds=None if tiles_per_s is None else self.n_tiles / tiles_per_s)
 
     def __str__(self) -> str:
         tiles = f"{self.n_tiles:,} tile" + ("" if self.n_tiles == 1 else "s")

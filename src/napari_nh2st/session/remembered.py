@@ -78,7 +78,8 @@ def _without_choice(name: str, otherwise: str) -> Setting:
 SECTIONS: Mapping[str, tuple[Setting, ...]] = {
     "predict": (
         MODEL,
-        *_some(PredictSettings, "device", "pitch_um", "min_tissue", "tissue_only", "any_stain"),
+        *_some(PredictSettings, "step_um", "pitch_um", "min_tissue", "tissue_only"),
+        *_some(PredictSettings, "device", "any_stain"),
         KEEP,
         KEEP_GB,
     ),

@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.options import settings_of
 from napari_nh2st.session.remembered import KEEP, KEEP_GB
 from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.predict.detail_choice import DetailChoice
 from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.settings_form import SettingsForm
@@ -22,10 +24,12 @@ class PredictSettingsForm(SettingsForm):
     ----------
     device
         Picker of the device.
+    detail
+        Choice of the step; it has no row here.
 
     Attributes
     ----------
-    genes, pitch, min_tissue, all_tiles, any_stain, device
+    detail, genes, pitch, min_tissue, all_tiles, any_stain, device
         Stand for fields of :class:`~napari_nh2st.inference.settings.PredictSettings`.
     keep, keep_gb, forget
         Whether results are kept, how many at most, and what deletes them.
@@ -33,8 +37,12 @@ class PredictSettingsForm(SettingsForm):
         Button to bring the defaults back; the dock, which remembers the settings, connects it.
     """
 
-    def __init__(self, device: DevicePicker, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, device: DevicePicker, detail: DetailChoice, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
+        self.detail = detail
+        self.add_control(settings_of(PredictSettings)["step_um"], detail)
         self.genes, self.device = GeneField(), device
         self.forget = ForgetButton()
         self.reset = QPushButton("Reset settings")

@@ -9,6 +9,7 @@ from napari_nh2st.inference.notices import scale_notices, slide_notices
 from napari_nh2st.inference.slide_facts import TissueFacts, slide_summary, tissue_facts
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 
@@ -45,6 +46,7 @@ class SlideFacts(QWidget):
         self._config: ModelConfig | None = None
         self._pitch_um: float | None = None
         self._found: TissueFacts | None = None
+        self._painted: TissueMask | None = None
         self._asked: tuple[Any, ...] | None = None
         # A box of numbers that is turned gives many values: the last one is looked at.
         self._looking = Background(self, debounce_ms=_MS_BEFORE_LOOKING)
@@ -70,6 +72,17 @@ class SlideFacts(QWidget):
                 self._looking.start(tissue_facts, slide, config, done=self._on_found)
         self._show()
 
+    @property
+    def found(self) -> TissueFacts | None:
+        """Tissue and stain of the slide; None until they are known."""
+        return self._found
+
+    def show_painted(self, tissue: TissueMask | None) -> None:
+        """Say how much tissue was painted, in place of what was found."""
+        if tissue is not self._painted:
+            self._painted = tissue
+            self._show()
+
     def foreseen(self) -> list[str]:
         """The sentences that a run would say too: they stand here."""
         if self._slide is None:
@@ -94,6 +107,8 @@ class SlideFacts(QWidget):
         else:
             found = self._found or TissueFacts(None, None)
             tissue = "" if found.tissue is None else f" · {found.tissue:.0%} tissue"
+            if self._painted is not None:
+                tissue = f" · {self._painted.tissue.mean():.0%} tissue, as painted"
             self.facts.setText(slide_summary(self._slide) + tissue)
             notices = self.foreseen()
             if self._slide.mpp is None:

@@ -1,10 +1,14 @@
 """Button that shows the tissue of the slide as a layer to be mended, which the run then takes."""
 
+from typing import Any
+
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
+from psygnal import Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.layers.keys import TISSUE_KEY
 from napari_nh2st.layers.tissue import add_tissue_layer, tissue_layer_of, tissue_of
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.slide import Slide
@@ -14,6 +18,8 @@ from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.slide_choice import SlideChoice
 
 _SHOW = "Show tissue"
+_EDITS = ("paint", "data", "set_data")
+"""Events of a Labels layer that was painted, given other data, and painted and undone."""
 
 
 class TissueButton(QPushButton):
@@ -25,7 +31,14 @@ class TissueButton(QPushButton):
         Viewer of the dock, and its connections.
     slide
         Says which slide is picked.
+
+    Attributes
+    ----------
+    edited
+        Emitted when there is other tissue to take: painted, shown, or removed.
     """
+
+    edited = Signal()
 
     def __init__(self, viewer: ViewerModel, connections: Connections, slide: SlideChoice) -> None:
         super().__init__(_SHOW)
@@ -38,8 +51,10 @@ class TissueButton(QPushButton):
         self._looking = Background(self)
         self._looking.busy_changed.connect(self.name)
         self.clicked.connect(self.show_tissue)
-        connections.add(viewer.layers.events.inserted, self.name)
-        connections.add(viewer.layers.events.removed, self.name)
+        self._connections = connections
+        connections.add(viewer.layers.events.inserted, self._on_layer)
+        connections.add(viewer.layers.events.removed, self._on_layer)
+        connections.when_opened(self._watch_all)
         slide.picker.changed.connect(self.name)
         self.name()
 
@@ -77,6 +92,26 @@ class TissueButton(QPushButton):
         """
         layer = tissue_layer_of(self._viewer, slide_layer)
         return None if layer is None else tissue_of(layer, slide_layer, slide)
+
+    def _watch_all(self) -> None:
+        for layer in self._viewer.layers:
+            self._watch(layer, True)
+
+    def _watch(self, layer: Layer, is_there: bool) -> None:
+        if layer.metadata.get(TISSUE_KEY):
+            for name in _EDITS:
+                signal = getattr(layer.events, name)
+                self._connections.remove(signal, self._on_painted)
+                if is_there:
+                    self._connections.add(signal, self._on_painted)
+
+    def _on_layer(self, event: Any) -> None:
+        self._watch(event.value, event.type == "inserted")
+        self.name()
+        self.edited.emit()
+
+    def _on_painted(self, _event: object = None) -> None:
+        self.edited.emit()
 
     def name(self, _event: object = None) -> None:
         """Say whether the run takes a layer."""

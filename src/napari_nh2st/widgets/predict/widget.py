@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qdebounced
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
@@ -29,6 +30,7 @@ from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info
+from napari_nh2st.widgets.predict.detail_choice import DetailChoice
 from napari_nh2st.widgets.predict.mpp_buttons import UndoMppButton, UsualMppButton
 from napari_nh2st.widgets.predict.region_picker import RegionPicker
 from napari_nh2st.widgets.predict.result import PredictionResult
@@ -44,6 +46,7 @@ from napari_nh2st.widgets.slide_choice import SlideChoice
 if TYPE_CHECKING:
     import napari
 
+_MS_BEFORE_ESTIMATE = 200
 _TILES_ALONG_SLIDE = 50
 """Side of a tile where the µm/px is not known, as a part of the slide's longer side."""
 
@@ -60,8 +63,8 @@ class PredictWidget(Dock):
     ----------
     slide, image, facts, tissue
         The slide, its image where its file has several, what is known of it, and its tissue.
-    model, region, settings
-        Model, region and settings of the next run.
+    model, region, detail, settings
+        Model, region, step and other settings of the next run.
     run, cancel, bar, status
         Controls of the run.
     result
@@ -86,7 +89,8 @@ class PredictWidget(Dock):
             "Draw a tile and its 3 × 3 neighborhood in the middle of the view: what the model "
             "sees at once"
         )
-        self.settings = PredictSettingsForm(DevicePicker(self.idle_jobs))
+        self.detail = DetailChoice()
+        self.settings = PredictSettingsForm(DevicePicker(self.idle_jobs), self.detail)
         self.controls = RunControls()
         self.run, self.cancel = self.controls.run, self.controls.cancel
         self.bar, self.status = self.controls.bar, self.controls.status
@@ -98,6 +102,7 @@ class PredictWidget(Dock):
         self.gene, self.export = self.result.gene, self.result.export
         self.runner = PredictionRunner(self.session, self.controls, self.result.gene_for, self)
         self._status_of = ""  # id of the slide layer that status and bar are about
+        self._estimate_soon = qdebounced(self._estimate, _MS_BEFORE_ESTIMATE, parent=self)
         self._lay_out()
 
         self.slide.picker.changed.connect(self._on_slide)
@@ -106,6 +111,9 @@ class PredictWidget(Dock):
         self.model.changed.connect(self._on_model)
         self.region.changed.connect(self._on_choice)
         self.settings.changed.connect(self._on_choice)
+        self.region.moved.connect(self._on_edited)
+        self.tissue.edited.connect(self._on_edited)
+        self.facts.known.connect(self._on_edited)
         self.to_scale.toggled.connect(self._show_to_scale)
         self.new_region.clicked.connect(self._add_region)
         self.run.clicked.connect(self.start)
@@ -179,6 +187,7 @@ class PredictWidget(Dock):
     def _on_ended(self, stopped: bool) -> None:
         self.slide.release()
         self.settings.forget.allow(True)
+        self._estimate_soon()  # the speed of this machine is known by now
         if stopped:
             self.process.start_again()
         if self.runner.slide_layer is not None and self._picked_slide() != self._status_of:
@@ -222,6 +231,8 @@ class PredictWidget(Dock):
             self._status_of = self._picked_slide()
             self.status.setText("")
             self.controls.reset_bar()
+        self.detail.show_pitch(self._pitch_um())
+        self._estimate_soon()
         self._name_run_button()
 
     def _on_slide(self, _value: Any = None) -> None:
@@ -231,6 +242,35 @@ class PredictWidget(Dock):
         if self.to_scale.isChecked():
             self._show_to_scale(True)
         self._on_choice()
+
+    def _on_edited(self, _value: Any = None) -> None:
+        """Other tiles than before may be in what is chosen."""
+        self._estimate_soon()
+
+    def _estimate(self) -> None:
+        """Count the tiles of each step, as soon as it is known where they lie."""
+        slide, layer, config = self.slide.peek(), self.slide.layer, self.model.config
+        if slide is None or layer is None or config is None or slide.mpp is None:
+            self.detail.forget_costs()
+            return
+        try:
+            settings = self.chosen_settings(layer)
+            tissue = painted = self.tissue.mended(layer, slide)
+        except InputError:  # Run says what is wrong
+            self.detail.forget_costs()
+            return
+        self.facts.show_painted(painted)
+        if painted is None and settings.tissue_only and slide.brightfield:
+            if self.facts.found is None:
+                self.detail.forget_costs()  # it is being looked for
+                return
+            tissue = self.facts.found.mask
+        self.detail.estimate(slide, config, settings, tissue)
+
+    def _pitch_um(self) -> float | None:
+        """The pitch of the next run; None while it is not known."""
+        config = self.model.config
+        return self.settings.pitch.value() or (None if config is None else config.pitch_um)
 
     def _on_model(self, config: Any) -> None:
         self.settings.genes.set_panel(config.panel if config is not None else ())
@@ -312,6 +352,14 @@ class PredictWidget(Dock):
         )
         layout.addWidget(self.result)
         layout.addStretch()
-        area = scroll_within(self, content, below=self.controls)
+        detail = QFormLayout()
+        detail.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        detail.addRow("Detail", self.detail)
+        below = QWidget()
+        column = QVBoxLayout(below)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(detail)
+        column.addWidget(self.controls)
+        area = scroll_within(self, content, below=below)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
