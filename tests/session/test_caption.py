@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
 
 from gene_predictions import VALUE_NAME, add_heatmap, gene_prediction
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.canvas_text import KEY
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.prediction.reliability import Badges
@@ -158,3 +160,37 @@ def test_what_another_slide_covers_is_not_named(viewer: ViewerModel, heatmap: He
     assert said(viewer) == before
     viewer.layers.remove(other)
     assert said(viewer) == before
+
+
+def test_domains_have_a_legend_on_the_canvas_while_they_are_shown(
+    viewer: ViewerModel, session: Session, heatmap: Heatmap
+) -> None:
+    heatmap.prediction.uns["nh2st"]["slide"] = {"name": "C6"}
+    labels = np.arange(heatmap.prediction.n_obs) % 2 + 1
+    markers = pd.DataFrame(columns=["domain", "gene", "score", "mean_in", "mean_out"])
+    session.domains.put(heatmap, NamedDomains(labels, ("tumor", "stroma"), markers))
+    assert said(viewer) == ["■ tumor", "■ stroma"]
+    session.domains.rename(heatmap, 2, "fat")
+    assert said(viewer) == ["■ tumor", "■ fat"]
+    names = tuple(map(str, range(15)))
+    session.domains.put(heatmap, NamedDomains(labels, names, markers))
+    assert said(viewer)[-2:] == ["■ 11", "and 3 more"]
+    heatmap.layer.visible = True
+    layer = session.domains.layer_of(heatmap)
+    assert layer is not None
+    layer.visible = False
+    assert not any("■" in text for text in said(viewer))
+    layer.visible = True
+    viewer.layers.remove(layer)
+    assert not any("■" in text for text in said(viewer))
+
+
+def test_a_domain_s_line_has_its_color(viewer: ViewerModel, heatmap: Heatmap) -> None:
+    session = Session.of(viewer)
+    heatmap.prediction.uns["nh2st"]["slide"] = {"name": "C6"}
+    labels = np.ones(heatmap.prediction.n_obs, np.int64)
+    markers = pd.DataFrame(columns=["domain", "gene", "score", "mean_in", "mean_out"])
+    session.viewer.theme = "light"
+    session.domains.put(heatmap, NamedDomains(labels, ("all",), markers, ("#0072b2",)))
+    color = viewer.canvas.overlays[f"{KEY}_0"].color
+    np.testing.assert_allclose(np.asarray(color)[:3], [0, 0x72 / 255, 0xB2 / 255], atol=0.01)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from napari._qt.qt_resources import get_stylesheet
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.widgets.domains.legend import DomainLegend
 from napari_nh2st.widgets.frame_table import FrameTable
@@ -86,7 +88,9 @@ def test_colored_texts_read_on_both_themes_and_when_they_change(
     markup = MarkupLabel("<b class='bad'>UNTRAINED</b>: did you mean <a href='A'>A</a>?")
     legend, sections = DomainLegend(), TrainingSections()
     legend.show_legend(
-        pd.DataFrame({"domain": ["1"], "tiles": [9], "share": [1.0], "markers": [["A"]]}),
+        NamedDomains(
+            np.ones(9, np.int64), ("1",), pd.DataFrame({"domain": [1], "gene": ["A"], "score": [1]})
+        ),
         pd.Series({"A": 0.1}),
     )
     table.show_table(pd.DataFrame({"gene": ["A"], "reliability": [0.1]}))

@@ -1,4 +1,9 @@
-"""Colours for domains, distinct with any colour vision."""
+"""Colours for domains, distinct with any colour vision, and kept when they are found anew."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 # The first seven are Okabe & Ito 2008. Each further one is, of those that are neither very light,
 # very dark nor grey, the colour farthest from all before it: by the least CIE Lab distance among
@@ -14,3 +19,43 @@ DOMAIN_COLORS = (
 def domain_color(number: int) -> str:
     """Colour of a domain, numbered from 1; they repeat after the thirtieth."""
     return DOMAIN_COLORS[(number - 1) % len(DOMAIN_COLORS)]
+
+
+def matching_colors(
+    labels: NDArray[np.int64],
+    n: int,
+    former: NDArray[np.int64],
+    former_colors: Sequence[str],
+) -> tuple[str, ...]:
+    """Colours of new domains, each that of the former domain which it shares most tiles with.
+
+    Parameters
+    ----------
+    labels
+        (tiles,) numbers of the new domains, from 1; 0 where there is none.
+    n
+        How many new domains there are.
+    former
+        (tiles,) the same of the former ones.
+    former_colors
+        Of the former domains.
+
+    Returns
+    -------
+    tuple of str
+        A former colour goes to one new domain, so that as many tiles as possible keep theirs. A
+        new domain without one has the first colour that no other has.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    both = (labels > 0) & (former > 0)
+    shared = np.zeros((n, len(former_colors)), np.int64)
+    np.add.at(shared, (labels[both] - 1, former[both] - 1), 1)
+    kept = {
+        int(new): former_colors[old]
+        for new, old in zip(*linear_sum_assignment(-shared), strict=True)
+        if shared[new, old]
+    }
+    taken = set(kept.values())
+    free = (color for color in DOMAIN_COLORS if color not in taken)
+    return tuple(kept.get(new) or next(free, domain_color(new + 1)) for new in range(n))

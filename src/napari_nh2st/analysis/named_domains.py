@@ -1,5 +1,6 @@
 """Domains of a prediction with their names, as they stand in its ``obs``."""
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.domain_colors import domain_color
+from napari_nh2st.analysis.domain_colors import domain_color, matching_colors
 from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.schema import notes
@@ -17,6 +18,7 @@ COLUMN = "domain"
 """Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
 
 _COLORS = f"{COLUMN}_colors"
+_HEX = re.compile("#[0-9a-fA-F]{6}")
 _MARKER_COLUMNS = ["domain", "gene", "score", "mean_in", "mean_out"]
 _SHOWN_MARKERS = 3
 
@@ -33,17 +35,37 @@ class NamedDomains:
         Of 1, 2 and so on, each once.
     markers
         As :class:`~napari_nh2st.analysis.Domains` has them; empty where they are not known.
+    colors
+        Of the domains, as #rrggbb; by default those of their numbers.
     """
 
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     markers: pd.DataFrame
+    colors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.colors) != len(self.names):
+            usual = tuple(domain_color(number) for number in range(1, len(self.names) + 1))
+            object.__setattr__(self, "colors", usual)
 
     @classmethod
-    def found(cls, domains: Domains) -> "NamedDomains":
-        """Fresh domains, named by their number."""
+    def found(cls, domains: Domains, former: "NamedDomains | None" = None) -> "NamedDomains":
+        """Fresh domains, named by their number.
+
+        Parameters
+        ----------
+        domains
+            From :func:`~napari_nh2st.analysis.find_domains`.
+        former
+            Domains of the same tiles before: what is much the same keeps its color, see
+            :func:`~napari_nh2st.analysis.domain_colors.matching_colors`.
+        """
         names = tuple(f"domain {number}" for number in range(1, domains.n + 1))
-        return cls(domains.labels, names, domains.markers)
+        if former is None:
+            return cls(domains.labels, names, domains.markers)
+        colors = matching_colors(domains.labels, domains.n, former.labels, former.colors)
+        return cls(domains.labels, names, domains.markers, colors)
 
     @classmethod
     def of(cls, prediction: AnnData) -> "NamedDomains | None":
@@ -56,7 +78,7 @@ class NamedDomains:
         column = pd.Categorical(prediction.obs[COLUMN])
         labels = column.codes.astype(np.int64) + 1
         names = tuple(map(str, column.categories))
-        return cls(labels, names, _written_markers(prediction, names))
+        return cls(labels, names, _written_markers(prediction, names), _written_colors(prediction))
 
     def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
         """The same domains on another prediction: tiles at the same places keep their labels."""
@@ -87,8 +109,7 @@ class NamedDomains:
         scanpy wants them, and ``uns["nh2st"]["domain_markers"]`` the markers, with the names.
         """
         prediction.obs[COLUMN] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
-        colors = [domain_color(number) for number in range(1, len(self.names) + 1)]
-        prediction.uns[_COLORS] = np.array(colors, object)
+        prediction.uns[_COLORS] = np.array(self.colors, object)
         notes(prediction).pop("domain_markers", None)
         if len(self.markers):
             names = dict(enumerate(self.names, start=1))
@@ -123,6 +144,13 @@ class NamedDomains:
 def _places(prediction: AnnData) -> list[tuple[int, int]]:
     """Row and column of each tile on the array."""
     return list(prediction.obs[list(ARRAY)].itertuples(index=False, name=None))
+
+
+def _written_colors(prediction: AnnData) -> tuple[str, ...]:
+    """Colors that stand in ``uns``, by any tool; empty where one is none that can be drawn."""
+    written = prediction.uns.get(_COLORS)
+    colors = () if written is None else tuple(map(str, np.ravel(written)))
+    return colors if all(map(_HEX.fullmatch, colors)) else ()
 
 
 def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:

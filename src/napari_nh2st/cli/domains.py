@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         check_table(args.markers, args.overwrite, ("domain",))
     prediction = read_prediction(args.prediction)
     found = find_domains(prediction, settings)
-    domains = NamedDomains.found(found)
+    domains = NamedDomains.found(found, NamedDomains.of(prediction))
     domains.write(prediction)
     with args.stop.cleaning_up():
         write_results(prediction, args, domains=COLUMN)

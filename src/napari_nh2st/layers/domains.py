@@ -1,5 +1,6 @@
 """Domains drawn over the tiles, one pixel a tile."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis.domain_colors import domain_color
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import domains_metadata
@@ -64,7 +64,7 @@ def domains_layer(
         "name": name,
         "opacity": _OPACITY,
         "metadata": domains_metadata(prediction, name),
-        "colormap": domain_colormap(len(domains.names)),
+        "colormap": domain_colormap(domains.colors),
         "features": _named(domains.names),
     }
     return label_image(raster, domains.labels), attributes | placement, "labels"
@@ -79,7 +79,7 @@ def put_domains(layer: Labels, heatmap: Heatmap, domains: NamedDomains) -> None:
     """Show other domains in a layer, where a heatmap lies."""
     layer.data = label_image(heatmap.raster, domains.labels)
     place(layer, placement_of(heatmap.layer))
-    layer.colormap = domain_colormap(len(domains.names))
+    layer.colormap = domain_colormap(domains.colors)
     name_domains(layer, domains.names)
 
 
@@ -93,10 +93,10 @@ def label_image(raster: HeatmapRaster, labels: NDArray[np.int64]) -> NDArray[np.
     return np.asarray(np.nan_to_num(raster.image(labels.astype(np.float32))), np.uint8)
 
 
-def domain_colormap(n: int) -> DirectLabelColormap:
-    """Colours of labels 1 to `n`; everything else is transparent."""
+def domain_colormap(domain_colors: Sequence[str]) -> DirectLabelColormap:
+    """Colours of labels 1 and up; everything else is transparent."""
     colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
-    colors |= {number: domain_color(number) for number in range(1, n + 1)}
+    colors |= dict(enumerate(domain_colors, start=1))
     return DirectLabelColormap(color_dict=colors)
 
 

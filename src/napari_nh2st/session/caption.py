@@ -6,6 +6,7 @@ from weakref import WeakSet
 
 from napari.layers import Layer
 
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
@@ -21,6 +22,8 @@ _UNIT_WIDTH = 44
 """Characters: as wide as the canvas is between two docks on a small screen."""
 
 _LIGHTER = 0.65
+_MOST_DOMAINS = 12
+"""Names on the canvas: as many as have room beside a small one."""
 
 _EVENTS = ("visible", "contrast_limits", "colormap")
 
@@ -51,7 +54,9 @@ class GeneCaption:
         signals = session.heatmap_changed, session.gene_changed, session.slides_changed
         for signal in (*signals, session.pins.changed, session.signatures.changed):
             connections.add(signal, self.update)
-        connections.add(session.viewer.layers.events.reordered, self.update)
+        connections.add(session.domains.changed, self.update)
+        for event in ("inserted", "removed", "reordered"):
+            connections.add(getattr(session.viewer.layers.events, event), self.update)
         connections.when_opened(self.update)
         connections.when_closed(self._clear)
 
@@ -78,18 +83,19 @@ class GeneCaption:
             self._heatmap = heatmap
             self._show_one_colorbar()
         items = (*self._session.pins.items, *self._session.signatures.items)
-        layers = [*self._session.slides, *(item.layer for item in items)]
+        domains = [layer for layer, _ in self._session.domains.drawn]
+        layers = [*self._session.slides, *domains, *(item.layer for item in items)]
         self._watch(layers if heatmap is None else [heatmap.layer, *layers])
         self._text.show(self._lines())
 
     def _watch(self, layers: list[Layer]) -> None:
         for layer in self._watched:
             if layer not in layers:
-                for name in _EVENTS:
+                for name in _events(layer):
                     getattr(layer.events, name).disconnect(self.update)
         for layer in layers:
             if layer not in self._watched:
-                for name in _EVENTS:
+                for name in _events(layer):
                     getattr(layer.events, name).connect(self.update)
         self._watched = layers
 
@@ -128,6 +134,9 @@ class GeneCaption:
             if self._is_seen(item.layer):
                 words = f"{item.signature.title}: mean z-score"
                 lines.append(CanvasLine(words, size=_TITLE_PT))
+        for layer, named in self._session.domains.drawn:
+            if self._is_seen(layer):
+                lines += _legend(named, on_dark=self._session.viewer.theme != "light")
         return lines
 
     def _is_seen(self, layer: Layer) -> bool:
@@ -140,6 +149,21 @@ class GeneCaption:
         low, high = pin.layer.contrast_limits
         words = f"{self._named(pin.gene, pin.reliability)} · {low:.3g} to {high:.3g}"
         return CanvasLine(words, _lighter(pin.color))
+
+
+def _events(layer: Layer) -> list[str]:
+    """Those that change what is said; a layer of domains has no contrast limits."""
+    return [name for name in _EVENTS if hasattr(layer.events, name)]
+
+
+def _legend(domains: NamedDomains, on_dark: bool) -> list[CanvasLine]:
+    """Names of the domains, each after a square and in its color."""
+    shown = list(zip(domains.names, domains.colors, strict=True))[:_MOST_DOMAINS]
+    lines = [
+        CanvasLine(f"■ {name}", _lighter(color) if on_dark else color) for name, color in shown
+    ]
+    more = len(domains.names) - len(shown)
+    return lines + ([CanvasLine(f"and {more} more")] if more else [])
 
 
 def _unit(heatmap: Heatmap) -> str:

@@ -84,6 +84,16 @@ class PredictionDomains:
             name_domains(layer, domains.names)
         self.changed.emit()
 
+    @property
+    def drawn(self) -> list[tuple[Labels, NamedDomains]]:
+        """The layers of domains in the viewer, whatever they are called, with what they show."""
+        found = [
+            (layer, NamedDomains.of(layer.metadata[DOMAINS_KEY]))
+            for layer in self._session.viewer.layers
+            if isinstance(layer, Labels) and DOMAINS_KEY in layer.metadata
+        ]
+        return [(layer, domains) for layer, domains in found if domains is not None]
+
     def layer_of(self, heatmap: Heatmap) -> Labels | None:
         """The layer that shows the domains of a heatmap's prediction and still has its own name."""
         return self._layer_of(heatmap.prediction)

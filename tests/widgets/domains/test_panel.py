@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,38 @@ def domains_layer(shown: Shown | ViewerModel) -> Labels:
     viewer = shown.viewer if isinstance(shown, Shown) else shown
     (layer,) = (la for la in viewer.layers if isinstance(la, Labels))
     return layer
+
+
+def test_colors_stay_when_domains_are_found_anew(
+    qtbot: QtBot,
+    shown: Shown,
+    panel: DomainsPanel,
+    analysis: FakeAnalysis,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    run(qtbot, panel, 3)
+    before = domains_layer(shown).colormap.map(domains_layer(shown).data)
+
+    def found_anew(prediction: AnnData, *args: Any) -> Domains | None:
+        found = analysis(prediction, *args)
+        assert found is not None
+        return replace(found, labels=np.where(found.labels > 0, found.labels % 3 + 1, 0))
+
+    monkeypatch.setattr(domains_panel, "find_domains", found_anew)
+    run(qtbot, panel, 3)
+    layer = domains_layer(shown)
+    np.testing.assert_allclose(layer.colormap.map(layer.data), before)
+    expected = [DOMAIN_COLORS[number] for number in (2, 0, 1)]
+    assert list(shown.prediction.uns["domain_colors"]) == expected
+    swatch = panel.legend.item(0, 0).icon().pixmap(8).toImage().pixelColor(4, 4)
+    assert swatch.name() == DOMAIN_COLORS[2]
+    write_anndata(shown.prediction, tmp_path / "saved.h5ad")
+    read = NamedDomains.of(read_anndata_file(tmp_path / "saved.h5ad"))
+    assert read is not None
+    assert list(read.colors) == expected
+    panel.restore_former()
+    assert list(shown.prediction.uns["domain_colors"]) == list(DOMAIN_COLORS[:3])
 
 
 def test_every_control_reaches_the_settings(

@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
-from napari_nh2st.analysis.domain_colors import domain_color
+from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.widgets.name_table import NameTable, fixed_item
 from napari_nh2st.widgets.text_colors import TEXT_ROLE, TextDelegate
@@ -50,28 +50,29 @@ class DomainLegend(NameTable):
 
     def clear_legend(self) -> None:
         """Show no domains."""
-        self.show_legend(pd.DataFrame(columns=["domain", "tiles", "share", "markers"]), None)
+        self.show_rows([])
+        self.picked.emit(0)
 
-    def show_legend(self, legend: pd.DataFrame, reliability: "pd.Series[float] | None") -> None:
+    def show_legend(self, domains: NamedDomains, reliability: "pd.Series[float] | None") -> None:
         """Show domains; the row stays chosen.
 
         Parameters
         ----------
-        legend
-            From :meth:`~napari_nh2st.analysis.named_domains.NamedDomains.legend`.
+        domains
+            With their names and colors.
         reliability
             By gene; None where it is not recorded.
         """
         self.show_rows(
             [
                 (
-                    _named(str(name), domain_color(number)),
+                    _named(str(name), color),
                     fixed_item(f"{tiles:,}"),
                     fixed_item(f"{share:.1f}"),
                     self._marked(markers, reliability),
                 )
-                for number, (name, tiles, share, markers) in enumerate(
-                    legend.itertuples(index=False), start=1
+                for color, (name, tiles, share, markers) in zip(
+                    domains.colors, domains.legend().itertuples(index=False), strict=True
                 )
             ]
         )

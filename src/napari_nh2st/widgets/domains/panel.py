@@ -115,7 +115,8 @@ class DomainsPanel(QWidget):
             return
         if domains.notice:
             self._say(domains.notice)
-        self.session.domains.put(heatmap, NamedDomains.found(domains))
+        former = NamedDomains.of(prediction)
+        self.session.domains.put(heatmap, NamedDomains.found(domains, former))
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, InputError):
@@ -154,7 +155,7 @@ class DomainsPanel(QWidget):
         if prediction is None or domains is None:
             self.legend.clear_legend()
         else:
-            self.legend.show_legend(domains.legend(), prediction.var.get("reliability"))
+            self.legend.show_legend(domains, prediction.var.get("reliability"))
         for widget in (self.legend, self.show_layer, self.markers_title, self.markers):
             widget.setVisible(domains is not None)
         self._enable()
