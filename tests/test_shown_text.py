@@ -20,6 +20,7 @@ import napari_nh2st
 from array_slides import write_tiff
 from drawn_predictions import drawn_prediction, drawn_spot_prediction
 from gene_predictions import add_heatmap, gene_prediction
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.layers.expression import read_expression
@@ -27,7 +28,6 @@ from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.session.signatures import Signature
 from napari_nh2st.shown_text import for_matplotlib, for_qt, from_qt
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.card_browser import CardBrowser, open_web_page

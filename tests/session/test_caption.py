@@ -9,13 +9,13 @@ from napari.components import ViewerModel
 
 from gene_predictions import VALUE_NAME, add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.canvas_text import KEY
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
-from napari_nh2st.session.signatures import Signature
 from viewers import VIEWERS
 from waiting import wait_until
 

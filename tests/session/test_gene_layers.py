@@ -1,6 +1,7 @@
 """Pins, composites, signatures and display: exactly what arrives in the layers."""
 
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,13 @@ from napari.components import ViewerModel
 from scipy.stats import zscore
 
 from gene_predictions import add_heatmap, as_image, gene_prediction
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY
+from napari_nh2st.layers.signatures import symmetric_limits
 from napari_nh2st.session import Session
 from napari_nh2st.session import session as session_module
 from napari_nh2st.session.display_settings import DisplaySettings
-from napari_nh2st.session.signatures import Signature, symmetric_limits
 from waiting import wait_until
 
 
@@ -392,6 +394,15 @@ def test_a_signature_follows_the_prediction_and_replaces_one_of_its_name(
     session.signatures.show(heatmap, Signature("HER2", ("GRB7",), listed=1))
     new_name = "signature HER2 (1 of 1) · C6"
     wait_until(lambda: signature_layers(viewer) == [new_name])
+
+
+def test_a_signature_with_the_name_of_a_column_is_shown_but_not_put_there(
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
+) -> None:
+    before = list(heatmap.prediction.obs["status"])
+    session.signatures.show(heatmap, replace(SIGNATURE, name="status"))
+    wait_until(lambda: len(signature_layers(viewer)) == 1)
+    assert list(heatmap.prediction.obs["status"]) == before
 
 
 def test_a_signature_that_is_removed_does_not_come_back(

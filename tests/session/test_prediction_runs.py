@@ -9,10 +9,10 @@ import zarr
 from anndata import AnnData
 
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.export import export
 from napari_nh2st.layers.tile_positions import tile_at
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
-from napari_nh2st.session.signatures import Signature
 from shown_predictions import Shown, show_prediction
 from waiting import wait_until
 

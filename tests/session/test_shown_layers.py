@@ -9,10 +9,10 @@ from napari.layers import Labels
 
 from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.domains import shows_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.session import Session
-from napari_nh2st.session.signatures import Signature
 from waiting import wait_until
 
 SIGNATURE = Signature("HER2", ("ERBB2", "GRB7"), listed=2)

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.layers import coarse_levels, expression, reader, writer
 from napari_nh2st.session import Session
-from napari_nh2st.session.signatures import Signature
+from napari_nh2st.analysis.signatures import Signature
 from waiting import wait_until
 
 viewer = ViewerModel()

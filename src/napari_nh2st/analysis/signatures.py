@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,35 @@ _MOST_NAMED = 8
 
 _MOST_HINTS = 20
 """Unknown names that nearest ones are looked for: a list for another panel has hundreds."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Genes that are scored together.
+
+    Parameters
+    ----------
+    name
+        Of the signature; its column in ``obs`` has ``_`` for ``/``.
+    genes
+        Those that the prediction has.
+    listed
+        How many there were before those it lacks were left out.
+    """
+
+    name: str
+    genes: tuple[str, ...]
+    listed: int
+
+    @property
+    def title(self) -> str:
+        """Name, and how many genes were found."""
+        return f"{self.name} ({len(self.genes)} of {self.listed})"
+
+    def within(self, prediction: AnnData) -> "Signature | None":
+        """The signature with the genes that a prediction has; None if it has none of them."""
+        genes = tuple(gene for gene in self.genes if gene in prediction.var_names)
+        return replace(self, genes=genes) if genes else None
 
 
 @dataclass(frozen=True)
@@ -178,35 +208,90 @@ def keep_signatures(
     InputError
         A name is that of another column, or the prediction has no gene of any signature.
     """
-    kept = notes(prediction).get("signatures")
-    rows = {} if kept is None else {str(row["signature"]): dict(row) for _, row in kept.iterrows()}
     panel = list(prediction.var_names)
     matches = {name: match_genes(genes, panel) for name, genes in signatures.items()}
-    columns = {name: name.replace("/", "_") for name in signatures}
-    for name, column in columns.items():
-        if column in prediction.obs and column not in rows:
-            raise InputError(
-                f"The signature {name!r} has the name of a column that the prediction has already; "
-                "give it another one"
-            )
-        if list(columns.values()).count(column) > 1:
-            raise InputError(f"Two signatures are called {column!r}; give them other names")
+    columns = [_column(name) for name in signatures]
+    for name in signatures:
+        _check_column(prediction, name)
+        if columns.count(_column(name)) > 1:
+            raise InputError(f"Two signatures are called {_column(name)!r}; give them other names")
     if not any(match.found for match in matches.values()):
         first = next(iter(matches.values()), GeneMatch((), {}))
         missing = f": not found are {unknown_text(first.unknown)}" if first.unknown else ""
         raise InputError(f"The prediction has no gene of any signature{missing}")
     for name, match in matches.items():
         if match.found:
-            prediction.obs[columns[name]] = signature_score(prediction, match.found)
-            rows[columns[name]] = {
-                "signature": columns[name],
-                "genes": " ".join(match.found),
-                "found": len(match.found),
-                "listed": len(match.found) + len(match.unknown),
-            }
-    table = pd.DataFrame(list(rows.values()))
-    notes(prediction)["signatures"] = table.set_axis(table.index.astype(str))
+            scores = signature_score(prediction, match.found)
+            listed = len(match.found) + len(match.unknown)
+            put_signature(prediction, Signature(name, match.found, listed), scores)
     return matches
+
+
+def kept_signatures(prediction: AnnData) -> dict[str, Signature]:
+    """The signatures whose scores stand in a prediction, by their columns in ``obs``."""
+    return {
+        column: Signature(column, tuple(str(row["genes"]).split()), int(row["listed"]))
+        for column, row in _rows(prediction).items()
+        if column in prediction.obs
+    }
+
+
+def put_signature(prediction: AnnData, signature: Signature, scores: NDArray[np.float64]) -> None:
+    """Put the scores of one signature into a prediction, as :func:`keep_signatures` does.
+
+    Raises
+    ------
+    InputError
+        Its name is that of another column.
+    """
+    _check_column(prediction, signature.name)
+    column, rows = _column(signature.name), _rows(prediction)
+    rows[column] = {
+        "signature": column,
+        "genes": " ".join(signature.genes),
+        "found": len(signature.genes),
+        "listed": signature.listed,
+    }
+    prediction.obs[column] = scores
+    _write_rows(prediction, rows)
+
+
+def remove_signature(prediction: AnnData, name: str) -> None:
+    """Take the scores of a signature out of a prediction, if they are there."""
+    column, rows = _column(name), _rows(prediction)
+    if column in rows:
+        del rows[column]
+        if column in prediction.obs:
+            del prediction.obs[column]
+        _write_rows(prediction, rows)
+
+
+def _column(name: str) -> str:
+    """Name of the signature's column: no file holds a ``/``."""
+    return name.replace("/", "_")
+
+
+def _check_column(prediction: AnnData, name: str) -> None:
+    if _column(name) in prediction.obs and _column(name) not in _rows(prediction):
+        raise InputError(
+            f"The signature {name!r} has the name of a column that the prediction has already; "
+            "give it another one"
+        )
+
+
+def _rows(prediction: AnnData) -> dict[str, dict[str, Any]]:
+    kept = notes(prediction).get("signatures")
+    if not isinstance(kept, pd.DataFrame):
+        return {}
+    return {str(row["signature"]): dict(row) for _, row in kept.iterrows()}
+
+
+def _write_rows(prediction: AnnData, rows: dict[str, dict[str, Any]]) -> None:
+    if rows:
+        table = pd.DataFrame(list(rows.values()))
+        notes(prediction)["signatures"] = table.set_axis(table.index.astype(str))
+    else:
+        notes(prediction).pop("signatures", None)
 
 
 def found_text(listed: int, match: GeneMatch) -> str:

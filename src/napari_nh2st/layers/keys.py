@@ -57,6 +57,9 @@ whether it is ``in_composite``."""
 SIGNATURE_KEY = "nh2st_signature"
 """Signature that a layer shows: its ``name`` and its ``genes``."""
 
+SIGNATURE_OF_KEY = "nh2st_signature_of"
+"""AnnData of the prediction that a signature's layer from a file is of."""
+
 DOMAINS_KEY = "nh2st_domains"
 """AnnData of the prediction that a Labels layer shows domains of."""
 

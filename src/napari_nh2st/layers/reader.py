@@ -66,24 +66,25 @@ def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
 def _read_expression(paths: str | Sequence[str]) -> list["LayerData"]:
     from napari_nh2st.layers.expression import read_expression
 
-    return with_domains(read_expression(paths if isinstance(paths, str) else paths[0]))
+    return with_annotations(read_expression(paths if isinstance(paths, str) else paths[0]))
 
 
-def with_domains(layers: list["LayerData"]) -> list["LayerData"]:
-    """Layers of an opened prediction and, above its heatmap, the spatial domains that it has.
+def with_annotations(layers: list["LayerData"]) -> list["LayerData"]:
+    """Layers of an opened prediction and, above its heatmap, its signatures and spatial domains.
 
-    The heatmap is hidden where its domains were seen last.
+    The heatmap is hidden where its domains were seen last; signatures are hidden.
     """
     from napari_nh2st.layers.domains import opened_domains, shows_domains
+    from napari_nh2st.layers.signatures import opened_signatures
 
-    domains: list[LayerData] = []
+    annotations: list[LayerData] = []
     for _, attributes, kind in layers:
         prediction = attributes.get("metadata", {}).get(PREDICTION_KEY)
         if kind == "image" and prediction is not None:
             drawn = opened_domains(prediction)
             attributes["visible"] = not (drawn and shows_domains(prediction))
-            domains += drawn
-    return layers + domains
+            annotations += opened_signatures(prediction) + drawn
+    return layers + annotations
 
 
 def read_slide(

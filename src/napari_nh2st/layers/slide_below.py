@@ -14,6 +14,7 @@ from napari_nh2st.layers.keys import (
     PIN_KEY,
     PREDICTION_KEY,
     SHOWN_KEY,
+    SIGNATURE_OF_KEY,
     SLIDE_KEY,
     id_of,
     noted_slide,
@@ -49,7 +50,8 @@ def slide_below(viewer: ViewerModel, layer: Layer) -> Image | None:
     if (source := layer.metadata.get(PIN_KEY, {}).get("source")) is not None:
         heatmap = next((each for each in viewer.layers if id_of(each) == source), None)
         return None if heatmap is None else slide_below(viewer, heatmap)
-    prediction = layer.metadata.get(PREDICTION_KEY, layer.metadata.get(DOMAINS_KEY))
+    keys = (PREDICTION_KEY, DOMAINS_KEY, SIGNATURE_OF_KEY)
+    prediction = next((layer.metadata[key] for key in keys if key in layer.metadata), None)
     return _slide_of(viewer, pictures, prediction) if isinstance(prediction, AnnData) else None
 
 

@@ -9,6 +9,7 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import show_info
 from psygnal import Signal
 
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
@@ -21,7 +22,7 @@ from napari_nh2st.session.measured_badges import MeasuredBadges
 from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
-from napari_nh2st.session.signatures import Signature, Signatures
+from napari_nh2st.session.signatures import Signatures
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.shown_text import for_qt
 
@@ -114,6 +115,8 @@ class Session:
         self.hover = Hover(self)
         for layer in layers:
             self._watch(layer)
+        for layer in layers:
+            self.signatures.adopt(layer)
         self.slide = self.slides[-1] if self.slides else None
         self.heatmap = self.heatmaps[-1] if self._heatmaps else None
         self._on_active()
@@ -281,6 +284,8 @@ class Session:
             if self._slide is None:
                 self.slide = layer
             self.slides_changed.emit()
+        else:
+            self.signatures.adopt(layer)
 
     def _on_placed(self, event: Any) -> None:
         """Go to a slide that comes after others, and lay it in their units."""

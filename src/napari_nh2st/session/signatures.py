@@ -1,20 +1,28 @@
 """Signatures as layers: the mean z-score of their genes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 
-from napari_nh2st.analysis import signature_score
+from napari_nh2st.analysis.signatures import (
+    Signature,
+    kept_signatures,
+    put_signature,
+    remove_signature,
+    signature_score,
+)
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.keys import signature_metadata
-from napari_nh2st.prediction.raster import robust_limits
+from napari_nh2st.layers.keys import SIGNATURE_KEY, SIGNATURE_OF_KEY, signature_metadata
+from napari_nh2st.layers.signatures import COLORMAP, signature_layer_name, symmetric_limits
+from napari_nh2st.layers.tile_image import TileImage
 from napari_nh2st.session.contrast_limits import PERCENTILES
 from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
 from napari_nh2st.session.latest_call import LatestCall
@@ -23,37 +31,7 @@ from napari_nh2st.shown_text import for_qt
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
 
-COLORMAP = "PiYG"
 _SECONDS_BETWEEN = 2.0
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Genes that are scored together.
-
-    Parameters
-    ----------
-    name
-        For the layer.
-    genes
-        Those that the prediction has.
-    listed
-        How many there were before those it lacks were left out.
-    """
-
-    name: str
-    genes: tuple[str, ...]
-    listed: int
-
-    @property
-    def title(self) -> str:
-        """Name, and how many genes were found."""
-        return f"{self.name} ({len(self.genes)} of {self.listed})"
-
-    def within(self, prediction: AnnData) -> "Signature | None":
-        """The signature with the genes that a prediction has; None if it has none of them."""
-        genes = tuple(gene for gene in self.genes if gene in prediction.var_names)
-        return replace(self, genes=genes) if genes else None
 
 
 @dataclass(eq=False)
@@ -76,7 +54,7 @@ class ShownSignature(DerivedLayer):
     @property
     def layer_name(self) -> str:
         """Signature and slide."""
-        return _layer_name(self.signature, self.source)
+        return signature_layer_name(self.signature, self.source.slide_name)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -95,12 +73,17 @@ class ShownSignature(DerivedLayer):
         self.image.show(np.full(self.source.prediction.n_obs, np.nan))
 
 
-_Wanted = tuple[Heatmap, AnnData, Signature]
-"""The prediction is the one that the heatmap has when the score is asked for."""
+_Wanted = tuple[Heatmap, AnnData, Signature, int]
+"""The prediction is the one that the heatmap has when the score is asked for, the number that of
+the times that values had come by then."""
 
 
 class Signatures(DerivedLayers[ShownSignature]):
     """Shows signatures of predictions, and scores them again when values have come.
+
+    The scores stand in the predictions as well, see
+    :func:`~napari_nh2st.analysis.signatures.put_signature`, as long as there is the layer: what is
+    exported has them.
 
     Parameters
     ----------
@@ -117,6 +100,7 @@ class Signatures(DerivedLayers[ShownSignature]):
         super().__init__(session)
         self.percentiles = PERCENTILES
         self._new: list[tuple[Heatmap, Signature]] = []
+        self._n_filled = 0
         self.work = LatestCall(_scores, _SECONDS_BETWEEN)
         self.work.done.connect(self._show_scores)
 
@@ -135,7 +119,29 @@ class Signatures(DerivedLayers[ShownSignature]):
 
     def refresh(self) -> None:
         """Score all signatures again: values have come."""
+        self._n_filled += 1
+        for item in self.items:  # nobody is to export scores of former values
+            remove_signature(item.source.prediction, item.label)
         self._request()
+
+    def adopt(self, layer: Layer) -> None:
+        """Go on with a layer that came from a file with its heatmap; nothing for other layers."""
+        prediction = layer.metadata.get(SIGNATURE_OF_KEY)
+        source = next((e for e in self.session.heatmaps if e.prediction is prediction), None)
+        if not isinstance(layer, Image) or source is None:
+            return
+        if any(item.layer == layer for item in self.items):
+            return
+        name = str(layer.metadata[SIGNATURE_KEY]["name"])
+        for column, signature in kept_signatures(source.prediction).items():
+            if signature.name == name:
+                layer = getattr(layer, "__wrapped__", layer)
+                image = TileImage(layer, source.raster)
+                image.values = source.prediction.obs[column].to_numpy(np.float64)
+                image.limits = partial(symmetric_limits, percentiles=self.percentiles)
+                image.renew_limits()
+                self.items.append(ShownSignature(source, image, layer.name, signature))
+                self.changed.emit()
 
     def move(
         self, items: Sequence[ShownSignature], heatmap: Heatmap, keep_limits: bool
@@ -159,10 +165,12 @@ class Signatures(DerivedLayers[ShownSignature]):
         shown = [(item.source, item.signature) for item in self.items]
         wanted = dict.fromkeys(shown + self._new)
         if wanted:
-            self.work.request([(each, each.prediction, sig) for each, sig in wanted], now=now)
+            count = self._n_filled
+            asked = [(each, each.prediction, signature, count) for each, signature in wanted]
+            self.work.request(asked, now=now)
 
     def _show_scores(self, scores: list[tuple[_Wanted, NDArray[np.float64] | InputError]]) -> None:
-        for (source, prediction, signature), values in scores:
+        for (source, prediction, signature, n_filled), values in scores:
             if prediction is not source.prediction:
                 continue  # replaced meanwhile; that of the new one is asked for
             if isinstance(values, InputError):
@@ -171,6 +179,7 @@ class Signatures(DerivedLayers[ShownSignature]):
                     name = signature.name
                     show_error(for_qt(f"The signature {name} could not be scored: {values}"))
                 continue
+            is_new = (source, signature) in self._new
             shown = [
                 item
                 for item in self.items
@@ -178,14 +187,38 @@ class Signatures(DerivedLayers[ShownSignature]):
             ]
             if shown and shown[0].signature == signature:
                 shown[0].image.show(values)
-            elif (source, signature) in self._new and source.layer in self.session.viewer.layers:
+            elif is_new and source.layer in self.session.viewer.layers:
                 for former in shown:
                     self.remove_layer(former)
                 self._add(source, signature, values)
+            if n_filled == self._n_filled and any(
+                item.source is source and item.signature == signature for item in self.items
+            ):
+                self._put(prediction, signature, values, is_new)
             self._new = [new for new in self._new if new != (source, signature)]
 
+    def _put(
+        self,
+        prediction: AnnData,
+        signature: Signature,
+        scores: NDArray[np.float64],
+        is_new: bool,
+    ) -> None:
+        try:
+            put_signature(prediction, signature, scores)
+        except InputError as error:
+            if is_new:
+                show_error(for_qt(f"{error}: it is shown, but will not be exported."))
+
+    def forget(self, item: ShownSignature) -> None:
+        """Know a layer no more that was removed; its scores go with it."""
+        super().forget(item)
+        names = [each.label for each in self.items if each.source is item.source]
+        if item.label not in names and item.source.layer in self.session.viewer.layers:
+            remove_signature(item.source.prediction, item.label)
+
     def _add(self, source: Heatmap, signature: Signature, values: NDArray[np.float64]) -> None:
-        name = _layer_name(signature, source)
+        name = signature_layer_name(signature, source.slide_name)
         image = self.add_layer(
             source,
             values,
@@ -208,22 +241,6 @@ class Signatures(DerivedLayers[ShownSignature]):
         self._new = [(source, new) for source, new in self._new if source.layer != event.value]
 
 
-def symmetric_limits(
-    values: NDArray[np.floating], percentiles: tuple[float, float] = PERCENTILES
-) -> tuple[float, float]:
-    """Robust contrast limits around 0, whose color then means the section's mean.
-
-    Parameters
-    ----------
-    values
-        Any shape; NaN is left out.
-    percentiles
-        Lower and upper; the one that is farther from 0 decides.
-    """
-    reach = max(map(abs, robust_limits(values, percentiles)))
-    return -reach, reach
-
-
 def _scores(
     wanted: Sequence[_Wanted],
 ) -> list[tuple[_Wanted, NDArray[np.float64] | InputError]]:
@@ -235,8 +252,3 @@ def _scores(
         except InputError as error:
             scores.append((each, error))
     return scores
-
-
-def _layer_name(signature: Signature, source: Heatmap) -> str:
-    kind = "" if signature.name.casefold().startswith("signature") else "signature "
-    return for_qt(f"{kind}{signature.title} · {source.slide_name}")

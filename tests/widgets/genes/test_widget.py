@@ -18,13 +18,13 @@ from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from gene_predictions import RELIABILITY, VALUE_NAME, add_heatmap, as_image, gene_prediction
+from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY
 from napari_nh2st.prediction.reliability import has_measured, use_measured
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session import Session, remembered
 from napari_nh2st.session.display_settings import DisplaySettings
-from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget

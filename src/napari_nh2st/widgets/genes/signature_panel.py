@@ -14,12 +14,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_nh2st.analysis import GeneMatch, match_genes, parse_genes, read_gmt
-from napari_nh2st.analysis.signatures import found_text
+from napari_nh2st.analysis.signatures import Signature, found_text
 from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session import Session
-from napari_nh2st.session.signatures import Signature
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error, show_warning
 
