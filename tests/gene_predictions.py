@@ -1,5 +1,7 @@
 """A small prediction whose values are known, with its heatmap in a viewer."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -60,3 +62,13 @@ def as_image(values: np.ndarray) -> np.ndarray:
     for tile, value in enumerate(values, start=1):
         image[divmod(tile, SHAPE[1])] = value
     return image
+
+
+def status_at(viewer: ViewerModel, row: int, column: int) -> str:
+    """What napari says with the mouse over a tile of a heatmap that add_heatmap has added."""
+    um_per_px = viewer.layers["C6"].scale[0]
+    viewer.mouse_over_canvas = True
+    viewer.cursor.position = tuple((np.array([row, column]) + 0.4) * STEP_PX * um_per_px)
+    viewer.update_status_from_cursor()
+    status: Any = viewer.status
+    return str(status["coordinates"] if isinstance(status, dict) else status)

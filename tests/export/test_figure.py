@@ -13,7 +13,10 @@ from drawn_predictions import BEST, drawn_prediction, drawn_spot_prediction
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.export.figure import FigureSettings, _figure
+from napari_nh2st.prediction.fading import fading
+from napari_nh2st.prediction.raster import HeatmapRaster
 from napari_nh2st.slide import Slide
+from trusted_predictions import NOTICE, RELIABILITY_OF, add_trust
 
 MPP = (0.5, 0.8)
 """Pixels that are not square: mixing the axes up shows."""
@@ -65,6 +68,29 @@ def test_a_figure_shows_slide_heatmaps_and_what_the_values_are(prediction: AnnDa
     for bar in (vim_bar, cd74_bar):
         label = bar.get_ylabel().replace("\n", " ")
         assert label == prediction.uns["nh2st"]["target"]["description"]
+
+
+def test_a_figure_carries_the_notices(prediction: AnnData) -> None:
+    assert drawn(prediction, ("VIM",), FigureSettings())._supxlabel is None
+    figure = drawn(add_trust(prediction.copy()), ("VIM",), FigureSettings())
+    assert figure._supxlabel.get_text().replace("\n", " ") == NOTICE
+    words = figure.axes[1].get_title().replace("\n", " ")
+    assert words == f"VIM (PCC -0.10 on {RELIABILITY_OF})"
+
+
+def test_a_figure_fades_where_the_model_is_unsure(prediction: AnnData) -> None:
+    faded = FigureSettings(opacity=0.8, fade=True)
+    assert drawn(prediction, ("VIM",), faded).axes[1].images[-1].get_alpha() == 0.8
+    prediction = add_trust(prediction.copy())
+    prediction.layers["spread"] *= 8
+    figure = drawn(prediction, ("VIM",), faded)
+    alpha = figure.axes[1].images[-1].get_alpha()
+    expected = HeatmapRaster.of(prediction).image(0.8 * (1 - fading(prediction, "VIM")))
+    known = np.isfinite(expected)
+    np.testing.assert_allclose(alpha[known], expected[known], atol=1e-6)
+    assert np.ptp(alpha[known]) > 0.3
+    assert "fades where the model is unsure" in figure._supxlabel.get_text()
+    assert drawn(prediction, ("VIM",), FigureSettings()).axes[1].images[-1].get_alpha() == 0.85
 
 
 def test_tiles_lie_at_their_places_in_a_figure(prediction: AnnData) -> None:

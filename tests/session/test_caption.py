@@ -82,6 +82,28 @@ def test_what_the_colors_mean_is_told_where_the_scale_is_known(
     assert said(viewer)[1].startswith("≈ 0 to 45")
 
 
+def test_notices_are_told_in_short(viewer: ViewerModel, heatmap: Heatmap, session: Session) -> None:
+    heatmap.prediction.uns["nh2st"]["notices"] = np.array(
+        [
+            "The slide's stain is far from what the model saw (distance 3.4; 3 is far): darker.",
+            "A second one.",
+            "A third one.",
+        ],
+        object,
+    )
+    session.heatmap_changed.emit()
+    assert said(viewer)[2:] == [
+        "Caution: The slide's stain is far from what the model saw, and 2 more"
+    ]
+    heatmap.prediction.uns["nh2st"]["notices"] = np.array(
+        ["12.5 µm/px is unusual for a scan (0.2 to 1): is it ten times off?"], object
+    )
+    session.heatmap_changed.emit()
+    assert said(viewer)[2:] == ["Caution: 12.5 µm/px is unusual for a scan"]
+    heatmap.layer.visible = False
+    assert said(viewer) == []
+
+
 def test_pins_are_named_in_their_colors_with_their_limits(
     viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:

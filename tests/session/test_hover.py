@@ -5,23 +5,12 @@ from typing import Any
 import numpy as np
 from napari.components import LayerList, ViewerModel
 
-from gene_predictions import STEP_PX, add_heatmap, gene_prediction
+from gene_predictions import add_heatmap, gene_prediction, status_at
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.model.config import PUBLISHED_TARGET
 from napari_nh2st.prediction import reading
 from napari_nh2st.session import Session
 from trusted_predictions import add_trust
-
-UM_PER_PX = 5  # of the slide's layer
-
-
-def status_at(viewer: ViewerModel, row: int, column: int) -> str:
-    """What napari says with the mouse over a tile."""
-    viewer.mouse_over_canvas = True
-    viewer.cursor.position = tuple((np.array([row, column]) + 0.4) * STEP_PX * UM_PER_PX)
-    viewer.update_status_from_cursor()
-    status: Any = viewer.status
-    return str(status["coordinates"] if isinstance(status, dict) else status)
 
 
 def test_the_value_under_the_mouse_is_told_whichever_layer_is_selected(viewer: ViewerModel) -> None:

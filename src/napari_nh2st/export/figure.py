@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.options import Option, check_options
+from napari_nh2st.prediction.fading import can_fade, fading
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import (
     is_on_grid,
     is_trained,
+    notices,
     reliability,
     slide_mpp,
     slide_name,
@@ -45,6 +47,8 @@ _LARGEST_BAR = 0.25
 """Share of the picture's width that a scale bar takes at most."""
 _PANEL_WIDTH = 4.2
 """Inches."""
+_CHARACTERS_PER_INCH = 17
+"""Of the smallest font."""
 _LABEL_WIDTH = 44
 """Characters of a colorbar's label in one line."""
 
@@ -77,6 +81,9 @@ class FigureSettings:
         float, Option("Opacity", "Opacity of the heatmap over the slide", (0, 1))
     ] = 0.85
     smooth: Annotated[bool, Option("Smoothed", "Interpolate between tiles")] = False
+    fade: Annotated[
+        bool, Option("Fade where unsure", "Show less of the heatmap where the model is unsure")
+    ] = False
     dpi: Annotated[int, Option("Resolution", "Pixels per inch", (10, 1200))] = 150
 
     def __post_init__(self) -> None:
@@ -196,6 +203,13 @@ def _figure(
         figure.colorbar(heat, ax=axis, fraction=0.05).set_label(for_matplotlib(label), fontsize=8)
     for axis in axes:
         axis.set_axis_off()
+    cautions = list(notices(prediction))
+    if settings.fade and can_fade(prediction):
+        cautions.append("The heatmap fades where the model is unsure: where its heads differ.")
+    if cautions:
+        width = round(figure.get_figwidth() * _CHARACTERS_PER_INCH)
+        text = "\n".join(textwrap.fill(for_matplotlib(each), width) for each in cautions)
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="firebrick")
     if not is_trained(prediction):
         figure.suptitle("UNTRAINED model: these values mean nothing", color="firebrick")
     return figure
@@ -212,6 +226,9 @@ def _draw_heatmap(
         raise InputError(f"There is no colormap {settings.colormap!r} in matplotlib.")
     values = gene_values(prediction, gene)
     low, high = settings.limits.get(gene) or robust_limits(values, settings.percentiles)
+    opacity: Any = settings.opacity
+    if settings.fade and can_fade(prediction):
+        opacity = settings.opacity * (1 - np.nan_to_num(fading(prediction, gene)))
     if is_on_grid(prediction):
         raster = HeatmapRaster.of(prediction)
         return axis.imshow(
@@ -221,7 +238,7 @@ def _draw_heatmap(
             vmax=high,
             cmap=settings.colormap,
             interpolation="bilinear" if settings.smooth else "nearest",
-            alpha=settings.opacity,
+            alpha=opacity if np.ndim(opacity) == 0 else np.nan_to_num(raster.image(opacity)),
         )
     known = np.isfinite(values)
     size = np.full(int(known.sum()), spot_diameter(prediction) * scale)
@@ -235,7 +252,7 @@ def _draw_heatmap(
         transOffset=axis.transData,
         array=values[known],
         cmap=settings.colormap,
-        alpha=settings.opacity,
+        alpha=opacity if np.ndim(opacity) == 0 else opacity[known],
     )
     spots.set_clim(low, high)
     return axis.add_collection(spots)

@@ -60,6 +60,12 @@ SIGNATURE_KEY = "nh2st_signature"
 SIGNATURE_OF_KEY = "nh2st_signature_of"
 """AnnData of the prediction that a signature's layer from a file is of."""
 
+VEIL_KEY = "nh2st_veil"
+"""Marks a layer that fades a heatmap where its model is unsure."""
+
+UNFAMILIAR_KEY = "nh2st_unfamiliar"
+"""Marks a layer that shows how unfamiliar the places of a heatmap's slide are."""
+
 DOMAINS_KEY = "nh2st_domains"
 """AnnData of the prediction that a Labels layer shows domains of."""
 
@@ -166,6 +172,16 @@ def pin_metadata(
 def signature_metadata(name: str, genes: tuple[str, ...], heatmap_layer: "Layer") -> dict[str, Any]:
     """Metadata of a signature's layer, made over a heatmap."""
     return {SIGNATURE_KEY: {"name": name, "genes": list(genes)}} | made_over(heatmap_layer)
+
+
+def veil_metadata(heatmap_layer: "Layer") -> dict[str, Any]:
+    """Metadata of a layer that fades a heatmap."""
+    return {VEIL_KEY: True} | made_over(heatmap_layer)
+
+
+def unfamiliar_metadata(heatmap_layer: "Layer") -> dict[str, Any]:
+    """Metadata of a layer of unfamiliar places, made over a heatmap."""
+    return {UNFAMILIAR_KEY: True} | made_over(heatmap_layer)
 
 
 def domains_metadata(prediction: "AnnData", name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from napari_nh2st.layers.keys import (
     OWN_NAME_KEY,
     PIN_KEY,
     SIGNATURE_KEY,
+    UNFAMILIAR_KEY,
     has_own_name,
 )
 
@@ -25,12 +26,13 @@ def is_in_composite(layer: Layer) -> bool:
 
 
 def covers_tiles(layer: Layer) -> bool:
-    """Whether it is a heatmap, a signature, domains, or spots of a section with measured ST.
+    """Whether it is a heatmap, signature, unfamiliar places, domains, or spots of measured ST.
 
     Of these, one is shown at a place.
     """
     if isinstance(layer, Image):
-        return shows_heatmap(layer) or SIGNATURE_KEY in layer.metadata
+        own = (SIGNATURE_KEY, UNFAMILIAR_KEY)
+        return shows_heatmap(layer) or any(key in layer.metadata for key in own)
     if isinstance(layer, Points):
         return COMPARISON_KIND_KEY in layer.metadata
     return isinstance(layer, Labels) and are_own_domains(layer)

@@ -1,13 +1,14 @@
 """Readable numbers: a predicted value with its interval, meaning and place in the map."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, interval, notes
+from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, interval, notes, notices
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.shown_text import with_minus
 
@@ -17,6 +18,9 @@ _BASES = {"log10(1+v)": 10.0, "log(1+v)": math.e}
 """Bases of the logarithms, by the name that a model's target has for them."""
 
 _VERY_UNFAMILIAR = 1.5
+
+_PARENTHESES = re.compile(r" ?\([^()]*\)")
+_CLAUSE_ENDS = re.compile(r"[:.?](?:\s|$)")
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,18 @@ def unfamiliarity_in_words(far: float) -> str:
     if far <= 1:
         return "familiar tissue"
     return f"{'very ' if far > _VERY_UNFAMILIAR else ''}unfamiliar tissue ({far:.1f})"
+
+
+def notices_in_short(prediction: AnnData) -> str:
+    """The first notice on a prediction and how many more there are, where there is little room.
+
+    Of the notice, what stands before its first colon or full stop, without parentheses; empty where
+    there is none.
+    """
+    first, *others = notices(prediction) or ("",)
+    words = _CLAUSE_ENDS.split(_PARENTHESES.sub("", first))[0]
+    more = f", and {len(others)} more" if others else ""
+    return f"Caution: {words}{more}" if words else ""
 
 
 def reason_without_value(prediction: AnnData, tile: int) -> str:

@@ -1,4 +1,4 @@
-"""Caption on the canvas: names, reliability, limits and unit of the genes that are shown."""
+"""Caption on the canvas: names, reliability, limits, unit and notices of the shown genes."""
 
 from textwrap import wrap
 from typing import Any
@@ -10,7 +10,7 @@ from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
-from napari_nh2st.prediction.reading import limits_in_words
+from napari_nh2st.prediction.reading import limits_in_words, notices_in_short
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
@@ -20,6 +20,9 @@ from napari_nh2st.session.pins import Pin
 _TITLE_PT, _UNIT_PT = 11.0, 9.0
 _UNIT_WIDTH = 44
 """Characters: as wide as the canvas is between two docks on a small screen."""
+
+_TITLE_WIDTH = 34
+_UNFAMILIAR = "above 1: farther from the training than\n99 % of the tiles of held-out sections"
 
 _LIGHTER = 0.65
 _MOST_DOMAINS = 12
@@ -52,7 +55,8 @@ class GeneCaption:
         self._heatmap: Heatmap | None = None
         self._without_colorbar: WeakSet[Heatmap] = WeakSet()
         signals = session.heatmap_changed, session.gene_changed, session.slides_changed
-        for signal in (*signals, session.pins.changed, session.signatures.changed):
+        kinds = (*session.derived_layers, session.veils)
+        for signal in (*signals, *(layers.changed for layers in kinds)):
             connections.add(signal, self.update)
         connections.add(session.domains.changed, self.update)
         for event in ("inserted", "removed", "reordered"):
@@ -82,9 +86,9 @@ class GeneCaption:
         if heatmap is not self._heatmap:
             self._heatmap = heatmap
             self._show_one_colorbar()
-        items = (*self._session.pins.items, *self._session.signatures.items)
-        domains = [layer for layer, _ in self._session.domains.drawn]
-        layers = [*self._session.slides, *domains, *(item.layer for item in items)]
+        kinds = (*self._session.derived_layers, self._session.veils)
+        layers = [*self._session.slides, *(item.layer for each in kinds for item in each.items)]
+        layers += [layer for layer, _ in self._session.domains.drawn]
         self._watch(layers if heatmap is None else [heatmap.layer, *layers])
         self._text.show(self._lines())
 
@@ -117,7 +121,8 @@ class GeneCaption:
         heatmap = self._heatmap
         if heatmap is not None and self._is_seen(heatmap.layer):
             pcc = float(reliability(heatmap.prediction)[heatmap.gene])
-            lines.append(CanvasLine(self._named(heatmap.gene, pcc), size=_TITLE_PT))
+            title = "\n".join(wrap(self._named(heatmap.gene, pcc), _TITLE_WIDTH))
+            lines.append(CanvasLine(title, size=_TITLE_PT))
             meaning = limits_in_words(
                 heatmap.prediction, heatmap.gene, heatmap.layer.contrast_limits
             )
@@ -130,6 +135,16 @@ class GeneCaption:
             sources[heatmap] = None
         for unit in dict.fromkeys(_unit(source) for source in sources):
             lines.append(CanvasLine(unit, size=_UNIT_PT))
+        for source in sources:
+            notice = notices_in_short(source.prediction)
+            if notice:
+                lines.append(CanvasLine("\n".join(wrap(notice, _UNIT_WIDTH)), size=_UNIT_PT))
+        if any(self._is_seen(item.layer) for item in self._session.veils.items):
+            lines.append(CanvasLine("grey where the model is unsure", size=_UNIT_PT))
+        for places in self._session.unfamiliar.items:
+            if self._is_seen(places.layer):
+                lines.append(CanvasLine("Unfamiliar tissue", size=_TITLE_PT))
+                lines.append(CanvasLine(_UNFAMILIAR, size=_UNIT_PT))
         for item in self._session.signatures.items:
             if self._is_seen(item.layer):
                 words = f"{item.signature.title}: mean z-score"

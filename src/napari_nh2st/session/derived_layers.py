@@ -1,4 +1,4 @@
-"""Layers whose values come from the predictions of heatmaps: pinned genes and signatures.
+"""Layers whose values come from predictions of heatmaps: pins, signatures, what is unsure.
 
 They follow the prediction that their heatmap takes. Where a heatmap is removed, they go over to
 another one of the same slide.

@@ -1,4 +1,4 @@
-"""Display of genes: contrast, grid or smoothed, opacity, colormap."""
+"""Display of genes: contrast, grid or smoothed, opacity, colormap, fading."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -108,8 +108,11 @@ class Display:
             self.limits.set(*rule)
         if settings.percentiles != former.percentiles:
             self._session.signatures.set_percentiles(settings.percentiles)
-        for item in (*self._session.pins.items, *self._session.signatures.items):
-            _interpolate(item.layer, settings)
+        for layers in (*self._session.derived_layers, self._session.veils):
+            for item in layers.items:
+                _interpolate(item.layer, settings)
+        if settings.fade != former.fade:
+            self._session.veils.fade(settings.fade)
 
     def _draw(self, layer: Image) -> None:
         self._applying = True
@@ -134,8 +137,8 @@ class Display:
         return self.settings != former
 
     def _emit_changed(self) -> None:
-        self._session.pins.interpolation = self.settings.interpolation
-        self._session.signatures.interpolation = self.settings.interpolation
+        for layers in (*self._session.derived_layers, self._session.veils):
+            layers.interpolation = self.settings.interpolation
         self.changed.emit(self.settings)
 
 

@@ -31,6 +31,13 @@ class DisplaySettings:
     smooth: Annotated[
         bool, Option("Smoothed", "Interpolate between tiles, instead of one square per tile")
     ] = False
+    fade: Annotated[
+        bool,
+        Option(
+            "Fade where unsure",
+            "Turn the heatmap grey where the model's heads differ as much as its tiles do",
+        ),
+    ] = False
     low_percentile: Annotated[
         float,
         Option(

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
-from napari_nh2st.layers.roles import is_pin
+from napari.layers import Image
+
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.roles import covers_tiles, is_pin
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.layers.tile_image import TileImage
 from napari_nh2st.layers.tile_positions import tile_at
@@ -50,6 +52,9 @@ class Hover:
             if tile is not None and not is_covered(viewer, image.layer):
                 words.append(self._reading(image, heatmap, gene).at(tile))
                 far = unfamiliarity_at(heatmap.prediction, tile)
+        for item in self._session.unfamiliar.items:
+            tile = tile_at(item.source, position, units) if item.layer.visible else None
+            far = far if tile is None else unfamiliarity_at(item.source.prediction, tile)
         if far is not None:
             words.append(unfamiliarity_in_words(far))
         return " · ".join(words)
@@ -74,10 +79,10 @@ class Hover:
             self._session.viewer.status = self._added = self._with(event.value, words)
 
     def _with(self, status: str | dict[str, str], words: str) -> str | dict[str, str]:
-        """napari's status with more words: for the bare number of a heatmap's layer or a pin's."""
+        """napari's status with more words: instead of the bare number of a layer of ours."""
         if isinstance(status, str):  # several layers are selected
             return f"{status}    {words}"
         active = self._session.viewer.layers.selection.active
-        if active is not None and (shows_heatmap(active) or is_pin(active)):
+        if isinstance(active, Image) and (covers_tiles(active) or is_pin(active)):
             return status | {"value": words, "coordinates": f"{status['coords']}: {words}"}
         return status | {"coordinates": f"{status['coordinates']}    {words}"}

@@ -14,8 +14,10 @@ from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.session.derived_layers import DerivedLayers
 from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import PredictionDomains
+from napari_nh2st.session.fading import Veils
 from napari_nh2st.session.hover import Hover
 from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.measured_badges import MeasuredBadges
@@ -24,6 +26,7 @@ from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signatures
 from napari_nh2st.session.training_sections import TrainingSections
+from napari_nh2st.session.unfamiliar import UnfamiliarPlaces
 from napari_nh2st.shown_text import for_qt
 
 _sessions: dict[int, "Session"] = {}
@@ -42,6 +45,10 @@ class Session:
         Shows and hides the layers of predictions.
     pins, signatures
         Layers of pinned genes and composites, and of signatures.
+    unfamiliar
+        Layers of how unfamiliar the places of slides are.
+    veils
+        Layers that fade heatmaps where they are unsure, as the display says.
     domains
         Domains of predictions, and their layers.
     runs
@@ -107,6 +114,8 @@ class Session:
         self.display = Display(self)
         self.pins = Pins(self)
         self.signatures = Signatures(self)
+        self.unfamiliar = UnfamiliarPlaces(self)
+        self.veils = Veils(self)
         self.domains = PredictionDomains(self)
         self.runs = PredictionRuns(self)
         self.measured = MeasuredSections(self)
@@ -138,6 +147,11 @@ class Session:
         if viewer is None:
             raise RuntimeError("the viewer of this session was closed")
         return viewer
+
+    @property
+    def derived_layers(self) -> "tuple[DerivedLayers[Any], ...]":
+        """Layers that show more of the predictions of heatmaps."""
+        return self.pins, self.signatures, self.unfamiliar
 
     # --- slides ---
 
@@ -343,6 +357,8 @@ class Session:
                 each.refresh(filling=heatmap.is_filling)
             self.pins.refresh(each)
         self.signatures.refresh()
+        self.unfamiliar.refresh(heatmap)
+        self.veils.refresh(heatmap)
         if heatmap.prediction is self.prediction:
             self.filled.emit()
 
@@ -356,7 +372,9 @@ class Session:
 
     def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
         self.domains.take(heatmap, former)
-        _show_lost(self.pins.take(heatmap, former) + self.signatures.take(heatmap, former))
+        lost = [layers.take(heatmap, former) for layers in self.derived_layers]
+        self.veils.take(heatmap, former)
+        _show_lost([name for names in lost for name in names])
         self.prediction_replaced.emit(heatmap, former)
         if heatmap is self._heatmap:
             self.heatmap_changed.emit()

@@ -8,7 +8,7 @@ from napari.layers import Image, Layer
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.layers.heatmap import Heatmap
-from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY
+from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY, VEIL_KEY
 
 
 def shown_figure(
@@ -37,20 +37,21 @@ def shown_figure(
     """
     if heatmap is None:
         return FigureSettings(), None
+    over_it = [each for each in layers if each.visible and _is_over(each, heatmap)]
+    fade = heatmap.layer.visible and any(VEIL_KEY in each.metadata for each in over_it)
     drawn: dict[str, Image] = {}
     if not heatmap.layer.visible:
-        over_it = [each for each in layers if each.visible and _is_over(each, heatmap)]
         drawn = {str(e.metadata[GENE_KEY]): e for e in over_it if GENE_KEY in e.metadata}
         if not drawn and any(SIGNATURE_KEY in each.metadata for each in over_it):
             raise InputError(
                 "A figure shows genes, and what is shown is a signature: show a gene, or make its "
                 "heatmap visible."
             )
-    return _settings(heatmap.layer, drawn or {heatmap.gene: heatmap.layer})
+    return _settings(heatmap.layer, drawn or {heatmap.gene: heatmap.layer}, fade)
 
 
 def _settings(
-    heatmap_layer: Image, drawn: dict[str, Image]
+    heatmap_layer: Image, drawn: dict[str, Image], fade: bool
 ) -> tuple[FigureSettings, tuple[str, ...]]:
     from matplotlib.colors import ListedColormap
 
@@ -62,6 +63,7 @@ def _settings(
         colormap=ListedColormap(colors, name=heatmap_layer.colormap.name),
         opacity=float(heatmap_layer.opacity),
         smooth=str(heatmap_layer.interpolation2d) != "nearest",
+        fade=fade,
     )
     return settings, tuple(drawn)
 

@@ -29,7 +29,7 @@ from napari_nh2st.widgets.genes import tab as gene_tab
 from napari_nh2st.widgets.genes.table import MEAN, MORAN
 from napari_nh2st.widgets.genes.widget import GenesWidget
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
-from trusted_predictions import add_trust
+from trusted_predictions import NOTICE, add_trust
 from viewers import VIEWERS
 
 
@@ -90,6 +90,45 @@ def test_badges_say_what_they_are_of_and_follow_what_was_measured(
     assert "PCC 0.71 on other sections of the same tumour" in tab.header.text()
     assert box.isHidden()
     assert not has_measured(prediction)
+
+
+def test_notices_stand_in_the_dock(widget: GenesWidget, heatmap: Heatmap) -> None:
+    notice = widget.genes.notices
+    assert notice.isHidden()
+    session = widget.session
+    add_heatmap(session.viewer, add_trust(gene_prediction()), slide="other")
+    session.heatmap = session.heatmaps[-1]
+    assert notice.text() == NOTICE
+    assert not notice.isHidden()
+    session.heatmap = heatmap
+    assert notice.isHidden()
+
+
+def test_what_a_prediction_says_of_its_doubts_can_be_shown(
+    widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    tab, session = widget.genes, widget.session
+    assert tab.display.fade.isHidden()
+    assert tab.unfamiliar.isHidden()
+    add_heatmap(session.viewer, add_trust(gene_prediction()), slide="other")
+    session.heatmap = session.heatmaps[-1]
+    assert not tab.display.fade.isHidden()
+    assert not tab.unfamiliar.isHidden()
+    tab.display.fade.click()
+    assert len(session.veils.items) == 1
+    tab.unfamiliar.click()
+    assert session.unfamiliar.is_shown
+    session.show_gene("CD74")
+    assert not tab.unfamiliar.isChecked()
+    tab.unfamiliar.click()
+    tab.unfamiliar.click()
+    assert not session.unfamiliar.items
+    assert session.heatmap.layer.visible
+    tab.display.reset.click()
+    assert not session.veils.items
+    assert not tab.display.fade.isChecked()
+    session.heatmap = heatmap
+    assert tab.display.fade.isHidden()
 
 
 def test_badges_turn_grey_when_a_run_finds_the_slide_far_from_the_training(
@@ -357,11 +396,13 @@ def test_every_display_control_reaches_the_settings(widget: GenesWidget, heatmap
     for choice, index in ((panel.limits, 1), (panel.surface, 1), (panel.colormap, 1)):
         choice.setCurrentIndex(index)
         choice.activated.emit(index)
+    panel.fade.click()
     expected = DisplaySettings(
         low_percentile=5,
         high_percentile=90.5,
         shared_limits=True,
         smooth=True,
+        fade=True,
         opacity=0.4,
         colormap="viridis",
     )
@@ -383,6 +424,7 @@ def test_what_the_user_sets_is_there_in_the_next_session(
         "colormap": "magma",
         "opacity": 0.7,
         "smooth": False,
+        "fade": False,
         "low_percentile": 1.0,
         "high_percentile": 99.0,
         "shared_limits": False,
@@ -405,6 +447,7 @@ def test_what_the_user_sets_is_there_in_the_next_session(
         high_percentile=90,
         shared_limits=True,
         smooth=True,
+        fade=True,
         opacity=0.4,
         colormap="viridis",
     )

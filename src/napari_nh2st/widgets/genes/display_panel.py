@@ -47,6 +47,7 @@ class DisplayPanel(SettingsForm):
         }
         for name, setting in settings_of(DisplaySettings).items():
             self.add_control(setting, own.get(name)).setToolTip(setting.option.tooltip)
+        self.fade = self.controls["fade"]  # laid out by whoever says that it can fade
         self.low, self.high = self.controls["low_percentile"], self.controls["high_percentile"]
         percentiles = QHBoxLayout()
         percentiles.addWidget(self.low, 1)

@@ -5,6 +5,7 @@ from anndata import AnnData
 from psygnal import Signal
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QHBoxLayout,
     QLineEdit,
     QMenu,
@@ -12,13 +13,15 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_nh2st.analysis import match_genes
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
+from napari_nh2st.prediction.fading import can_fade
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.prediction.schema import notes, reliability
+from napari_nh2st.prediction.schema import notes, notices, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
@@ -31,7 +34,7 @@ from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
 from napari_nh2st.widgets.genes.table import GeneTable
 from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
-from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
+from napari_nh2st.widgets.labels import CautionLabel, MarkupLabel, PlainLabel
 from napari_nh2st.widgets.measured_badges import MeasuredBadgesBox
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.setting_controls import control_for
@@ -75,6 +78,7 @@ class GenesTab(QScrollArea):
             wrap=True, tip="Gene that is shown, and how far its map can be trusted"
         )
         self.value_name = PlainLabel(wrap=True, tip="What the values and the colorbar show")
+        self.notices = CautionLabel(tip="What a reader of the values should know", fits=True)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search, or paste a list of genes")
         self.search.setClearButtonEnabled(True)
@@ -88,6 +92,11 @@ class GenesTab(QScrollArea):
         self.pins = PinsPanel(session, self.table, connections)
         self.signature = SignaturePanel(session)
         self.display = DisplayPanel(session.display, connections)
+        self.unfamiliar = QCheckBox("Unfamiliar places")
+        self.unfamiliar.setToolTip(
+            "Show, instead of a gene, which places of the slide are unlike what the model was "
+            "trained on"
+        )
         self.caption = GeneCaption(session, connections)
         self.export = PredictionExport(session, connections)
         self._lay_out()
@@ -106,6 +115,9 @@ class GenesTab(QScrollArea):
             self.table.set_genes(prediction.var_names, reliability(prediction))
             described = notes(prediction)["target"].get("description", "not recorded")
             self.value_name.setText(f"Value: {described}")
+        shown = () if heatmap is None else notices(heatmap.prediction)
+        self.notices.show_text("\n".join(shown))
+        self._offer_doubts()
         self._renew_badges()
         self.statistics = None
         self._compute_statistics(now=True)
@@ -169,6 +181,14 @@ class GenesTab(QScrollArea):
         else:
             show_info("No gene of the prediction has this name.")
 
+    def _offer_doubts(self) -> None:
+        """Offer what the prediction says of where it is unsure."""
+        prediction, places = self.session.prediction, self.session.unfamiliar
+        self.display.fade.setVisible(prediction is not None and can_fade(prediction))
+        self.unfamiliar.setVisible(places.can_show)
+        with signals_blocked(self.unfamiliar):
+            self.unfamiliar.setChecked(places.is_shown)
+
     def _renew_badges(self) -> None:
         """Take threshold, reliability, and how far the slide is from the training, as now."""
         prediction, threshold = self.session.prediction, self.threshold.value()
@@ -224,6 +244,8 @@ class GenesTab(QScrollArea):
         connections.add(session.gene_changed, self._show_gene)
         connections.add(session.filled, self._compute_statistics)
         connections.add(session.filled, self._renew_badges)
+        connections.add(session.unfamiliar.changed, self._offer_doubts)
+        connections.add(session.unfamiliar.visibility_changed, self._offer_doubts)
         connections.add(session.measured_badges.used, self._on_measured_badges)
         connections.when_opened(self._on_heatmap)
         # Their colors add up, which only this tab says and changes.
@@ -236,6 +258,7 @@ class GenesTab(QScrollArea):
         self.search.returnPressed.connect(self._on_enter)
         self.threshold.valueChanged.connect(self._renew_badges)
         self.only_reliable.toggled.connect(self._on_only_reliable)
+        self.unfamiliar.toggled.connect(session.unfamiliar.show)
 
     def _lay_out(self) -> None:
         self.count = PlainLabel(tip="Genes in the table")
@@ -254,9 +277,15 @@ class GenesTab(QScrollArea):
         layout.addLayout(search)
         layout.addWidget(self.search_note)
         layout.addLayout(reliable)
+        doubts = QHBoxLayout()
+        doubts.addWidget(self.display.fade)
+        doubts.addWidget(self.unfamiliar)
+        doubts.addStretch()
+        layout.addLayout(doubts)
         layout.addWidget(self.measured_badges)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.value_name)
+        layout.addWidget(self.notices)
         layout.addWidget(self.pins)
         self.signature_section = Folded(
             "Signature", self.signature, "Show the mean z-score of several genes as a layer"

@@ -49,7 +49,7 @@ _CLICK_PX = 4
 """Screen pixels that the mouse may move between press and release."""
 _MS_BETWEEN_REFRESHES = 500
 _ESCAPE = "Escape"
-_HOW_FAR = "99 % of the tiles of sections like those of the training are at 1 or nearer."
+_HOW_FAR = "99 % of the tiles of held-out sections are at 1 or nearer."
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that are highest here compared with the section"),
     "z": ColumnHead("z", "Standard deviations above the mean of the section's tiles"),

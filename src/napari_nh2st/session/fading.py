@@ -1,0 +1,131 @@
+"""Veils over heatmaps: grey where the model is unsure."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from anndata import AnnData
+from napari.utils.colormaps import Colormap
+
+from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import veil_metadata
+from napari_nh2st.prediction.fading import can_fade, fading
+from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
+from napari_nh2st.shown_text import for_qt
+
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
+
+_GREY = (0.72, 0.72, 0.72)
+"""In none of the colormaps that are offered but gray."""
+
+
+@dataclass(eq=False)
+class Veil(DerivedLayer):
+    """Grey over one heatmap, the more so the less sure its gene is at a tile."""
+
+    @property
+    def label(self) -> str:
+        """What it shows, for messages."""
+        return "where the model is unsure"
+
+    @property
+    def layer_name(self) -> str:
+        """What it is, and the slide."""
+        return _layer_name(self.source)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of the layer."""
+        return veil_metadata(self.source.layer)
+
+    def restrict(self, prediction: AnnData) -> bool:
+        """Whether a prediction says where its model is unsure."""
+        return can_fade(prediction)
+
+    def refresh(self) -> None:
+        """Follow the heatmap: its gene, its values, whether it is seen."""
+        self.image.show(fading(self.source.prediction, self.source.gene))
+        self.layer.visible = self.source.layer.visible
+
+
+class Veils(DerivedLayers[Veil]):
+    """Fades all heatmaps of a session where their models are unsure, or none.
+
+    napari draws an image with one opacity for all of its pixels: what fades is covered instead, by
+    a layer right above the heatmap.
+
+    Parameters
+    ----------
+    session
+        Has viewer and heatmaps.
+    """
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__(session)
+        self._wanted = False
+        self._removed: WeakSet[Heatmap] = WeakSet()  # whose veil the user has removed
+        session.heatmaps_changed.connect(self._cover)
+        session.heatmap_changed.connect(self._cover)
+
+    def fade(self, wanted: bool) -> None:
+        """Lay a veil over every heatmap that says where it is unsure, or take them away."""
+        self._wanted = wanted
+        self._removed.clear()
+        if wanted:
+            self._cover()
+        else:
+            for item in list(self.items):
+                self.remove_layer(item)
+
+    def refresh(self, source: Heatmap) -> None:
+        """Show the values that have come in a heatmap's prediction."""
+        for item in self.items:
+            if item.source is source:
+                item.refresh()
+
+    def _cover(self) -> None:
+        if not self._wanted:
+            return
+        covered = [item.source for item in self.items]
+        for heatmap in self.session.heatmaps:
+            left = heatmap not in covered and heatmap not in self._removed
+            if left and can_fade(heatmap.prediction):
+                self._add(heatmap)
+
+    def _add(self, heatmap: Heatmap) -> None:
+        image = self.add_layer(
+            heatmap,
+            fading(heatmap.prediction, heatmap.gene),
+            name=_layer_name(heatmap),
+            colormap=Colormap([(*_GREY, 0), (*_GREY, 1)], name="veil"),
+            contrast_limits=(0.0, 1.0),
+            blending="translucent_no_depth",
+            visible=heatmap.layer.visible,
+            metadata=veil_metadata(heatmap.layer),
+        )
+        image.limits = lambda _values: (0.0, 1.0)
+        layers = self.session.viewer.layers
+        layers.move(layers.index(image.layer), layers.index(heatmap.layer) + 1)
+        veil = Veil(heatmap, image, _layer_name(heatmap))
+        self.items.append(veil)
+        heatmap.gene_changed.connect(veil.refresh)
+        heatmap.layer.events.visible.connect(veil.refresh)
+        self.changed.emit()
+
+    def forget(self, item: Veil) -> None:
+        """Know a veil no more whose layer was removed."""
+        item.source.gene_changed.disconnect(item.refresh)
+        item.source.layer.events.visible.disconnect(item.refresh)
+        if can_fade(item.source.prediction):  # else it went with what it showed
+            self._removed.add(item.source)
+        super().forget(item)
+
+    def _move_orphans(self, _event: Any = None) -> None:
+        """A veil goes with its heatmap: other heatmaps have their own."""
+        for item in self._orphans():
+            self.remove_layer(item)
+
+
+def _layer_name(heatmap: Heatmap) -> str:
+    return for_qt(f"unsure · {heatmap.slide_name}")
