@@ -2,9 +2,8 @@
 
 import atexit
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 from napari import Viewer, current_viewer
 from napari.layers import Layer
@@ -14,7 +13,9 @@ from psygnal import Signal
 
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.shown_text import for_qt
-from napari_nh2st.slide import Slide
+
+if TYPE_CHECKING:
+    from napari_nh2st.slide import Slide
 
 _PLACEHOLDER_GREY = 235
 _SECONDS_BETWEEN_REPORTS = 0.1
@@ -31,7 +32,7 @@ def use_event_loop() -> None:
     _has_event_loop.set()
 
 
-def viewer_levels(slide: Slide) -> list[Any]:
+def viewer_levels(slide: "Slide") -> list[Any]:
     """The levels of a slide to show.
 
     Returns
@@ -44,6 +45,8 @@ def viewer_levels(slide: Slide) -> list[Any]:
     """
     if slide.coarse_ready or not _has_event_loop.is_set():
         return slide.dask_levels()
+    import dask.array as da
+
     _Build(slide).start()
     native = [level.to_dask() for level in slide.levels[: slide.n_native_levels]]
     placeholders = [
@@ -59,13 +62,13 @@ class _Build:
     reported = Signal(int)
     ended = Signal(object)
 
-    def __init__(self, slide: Slide) -> None:
+    def __init__(self, slide: "Slide") -> None:
         self.slide = slide
         self.stop = threading.Event()
         self._was_seen = False  # the layer is made after the reader has returned
         self._percent = 0
         self._failure: Exception | None = None
-        self._bar = progress(total=100, desc=for_qt(f"Making coarse levels of {slide.path.name}"))
+        self._bar: Any = None
         self._building = threading.Thread(
             target=self._build, name="nh2st-coarse-levels", daemon=True
         )
@@ -103,12 +106,16 @@ class _Build:
             self._was_seen = True
         elif self._was_seen:
             self.stop.set()
+        if self._bar is None:  # Qt's widgets are made in the main thread, files read in others
+            name = self.slide.path.name
+            self._bar = progress(total=100, desc=for_qt(f"Making coarse levels of {name}"))
         self._bar.update(percent - self._bar.n)
 
     def _on_end(self, failure: Exception | None) -> None:
         _builds.discard(self)
         atexit.unregister(self._stop_now)
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         if failure is not None:
             name = self.slide.path.name
             show_warning(for_qt(f"Coarse levels of {name} could not be made: {failure}"))
@@ -121,7 +128,7 @@ class _Build:
         self._building.join(_SECONDS_TO_STOP)
 
 
-def _layers_of(slide: Slide) -> list[Layer]:
+def _layers_of(slide: "Slide") -> list[Layer]:
     """The layers that show a slide, in whichever viewer."""
     # napari has no public list of its viewers; without this one the current viewer serves.
     viewers = set(getattr(Viewer, "_instances", ())) | {current_viewer()} - {None}

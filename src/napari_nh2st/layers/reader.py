@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY, slide_metadata
+from napari_nh2st.layers.reading_thread import read_in_thread
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.shown_text import errors_for_qt, for_qt
-from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.slide.images import others_notice
 
 if TYPE_CHECKING:
     from napari.types import LayerData
 
+    from napari_nh2st.slide import Slide
     from napari_nh2st.slide.images import ImageChoice
+
+# napari asks in the thread that draws: what reads is imported in the thread that reads.
 
 
 def get_reader(
@@ -35,7 +37,7 @@ def get_reader(
         (location / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")
     ):
         return None
-    if location.suffix.lower() == ".h5ad" or location.is_dir():
+    if location.is_dir():
         from napari_nh2st.export.ome_zarr import is_heatmap_image
         from napari_nh2st.layers.expression import holds_expression
 
@@ -43,18 +45,25 @@ def get_reader(
             return _read_expression
         if is_heatmap_image(location):  # floating-point channels, no slide
             return None
-    return _read_slide
+    return _read_expression if _is_h5ad(location) else _read_slide
+
+
+def _is_h5ad(path: Path) -> bool:
+    return path.suffix.lower() == ".h5ad" and not path.is_dir()
 
 
 @errors_for_qt()
 def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
-    layers = read_slide(paths if isinstance(paths, str) else paths[0])
+    path = paths if isinstance(paths, str) else paths[0]
+    layers = read_in_thread(lambda: read_slide(path), Path(path).name)
     slide: Slide = layers[0][1]["metadata"][SLIDE_KEY]
     if slide.notices:
         from napari.utils.notifications import show_warning
 
         for problem in slide.notices:
             show_warning(for_qt(problem))
+    from napari_nh2st.slide.images import others_notice
+
     if (notice := others_notice(slide.images, slide.image)) is not None:
         from napari.utils.notifications import show_info
 
@@ -64,9 +73,18 @@ def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
 
 @errors_for_qt()
 def _read_expression(paths: str | Sequence[str]) -> list["LayerData"]:
-    from napari_nh2st.layers.expression import read_expression
+    path = paths if isinstance(paths, str) else paths[0]
+    return read_in_thread(lambda: _expression_layers(path), Path(path).name)
 
-    return with_annotations(read_expression(paths if isinstance(paths, str) else paths[0]))
+
+def _expression_layers(path: str) -> list["LayerData"]:
+    from napari_nh2st.layers.expression import read_expression
+    from napari_nh2st.layers.labels_compilation import compile_labels_drawing
+
+    layers = with_annotations(read_expression(path))
+    if any(kind == "labels" for _, _, kind in layers):
+        compile_labels_drawing()
+    return layers
 
 
 def with_annotations(layers: list["LayerData"]) -> list["LayerData"]:
@@ -112,10 +130,12 @@ def read_slide(
     InputError
         The file is no slide.
     """
+    from napari_nh2st.slide import open_slide
+
     return [slide_layer(open_slide(path, mpp=mpp, image=image))]
 
 
-def slide_layer(slide: Slide) -> "LayerData":
+def slide_layer(slide: "Slide") -> "LayerData":
     """One image layer of an open slide, as :func:`read_slide` gives it."""
     from napari_nh2st.layers.coarse_levels import viewer_levels
 
@@ -131,7 +151,7 @@ def slide_layer(slide: Slide) -> "LayerData":
     return levels if len(levels) > 1 else levels[0], attributes, "image"
 
 
-def layer_name(slide: Slide) -> str:
+def layer_name(slide: "Slide") -> str:
     """The file's name and, where it has several images, that of the image."""
     if len(slide.images) < 2:
         return slide.path.stem

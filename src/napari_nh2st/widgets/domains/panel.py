@@ -15,6 +15,7 @@ from napari_nh2st.analysis.domains import Domains, find_domains
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.labels_compilation import then_compiled
 from napari_nh2st.prediction.reliability import Badges, with_reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
@@ -98,7 +99,7 @@ class DomainsPanel(QWidget):
         self.notice.hide()
         self._searched = prediction = heatmap.prediction
         self._finding.start(
-            find_domains,
+            then_compiled(find_domains),
             prediction,
             self.settings.chosen(),
             STOP,

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import TISSUE_KEY
+from napari_nh2st.layers.labels_compilation import then_compiled
 from napari_nh2st.layers.tissue import add_tissue_layer, tissue_layer_of, tissue_of
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.slide import Slide
@@ -79,7 +80,10 @@ class TissueButton(QPushButton):
                 add_tissue_layer(self._viewer, layer, mask)
 
         self._looking.start(
-            find_tissue, slide, done=show, failed=lambda error: show_error(str(error))
+            then_compiled(find_tissue),
+            slide,
+            done=show,
+            failed=lambda error: show_error(str(error)),
         )
 
     def mended(self, slide_layer: Image, slide: Slide) -> TissueMask | None:
