@@ -259,7 +259,7 @@ def declared_requirements() -> list[Requirement]:
         *project["project"]["dependencies"],
         *(
             line
-            for name in ("napari", "openslide", "hub", "spatialdata", "visium-hd")
+            for name in ("napari", "openslide", "hub", "spatialdata", "visium-hd", "distributed")
             for line in extras[name]
         ),
         *(line for group in project["dependency-groups"].values() for line in group),

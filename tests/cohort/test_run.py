@@ -133,6 +133,7 @@ def test_what_would_differ_is_not_taken_for_done(slides: Path, model: Path, tmp_
     output = tmp_path / "out"
     run(slides, output, model)
     as_it_runs = replace(SETTINGS, batch_size=4, reader_threads=2, order="coarse-to-fine")
+    as_it_runs = replace(as_it_runs, step_um=float(SETTINGS.step_um or 0))
     assert run(slides, output, model, settings=as_it_runs)["skipped"].sum() == 3
     fewer = replace(SETTINGS, genes=("VIM",))
     refused = run(slides, output, model, settings=fewer)

@@ -15,7 +15,7 @@ from napari_nh2st.inference import PredictSettings, Started, predict, predict_ev
 from napari_nh2st.inference.parts import Part, part_events, rows_of_part
 from napari_nh2st.inference.plan import plan_prediction, survey
 from napari_nh2st.slide import Slide
-from small_models import MeanColour, colour_model, small_model
+from small_models import MeanColour, colour_model, model_with_heads, small_model
 
 torch.set_num_threads(1)
 
@@ -30,10 +30,12 @@ def pixels_slide(damaged: tuple[tuple[int, int], ...] = ()) -> Slide:
 
 @pytest.mark.parametrize("context", ["query", "neighborhood"])
 @pytest.mark.parametrize("step_um", [32, 16])
+@pytest.mark.parametrize("has_heads", [False, True])
 def test_parts_taken_over_are_the_whole_to_the_bit(
-    tmp_path: Path, context: str, step_um: float
+    tmp_path: Path, context: str, step_um: float, has_heads: bool
 ) -> None:
-    slide, model, output = pixels_slide(), small_model(context), tmp_path / "out.h5ad"
+    slide, output = pixels_slide(), tmp_path / "out.h5ad"
+    model = model_with_heads(context) if has_heads else small_model(context)
     settings = replace(SETTINGS, step_um=step_um)
     whole = predict(slide, model, settings)
     counts = []
@@ -48,6 +50,9 @@ def test_parts_taken_over_are_the_whole_to_the_bit(
     assert started.done == started.total
     assert started.notices == ()
     np.testing.assert_array_equal(finished.prediction.X, whole.X)
+    assert has_heads == ("spread" in whole.layers)
+    for name, values in whole.layers.items():
+        np.testing.assert_array_equal(finished.prediction.layers[name], values)
     np.testing.assert_array_equal(anndata.read_h5ad(output).X, whole.X)
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
 

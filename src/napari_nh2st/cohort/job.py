@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_nh2st.cohort.results import SlideResult, done
 from napari_nh2st.cohort.slides import CohortSlide
@@ -24,6 +25,13 @@ from napari_nh2st.tiles.geojson import on_slide, read_regions
 
 _HOW = ("device", "batch_size", "reader_threads", "order")
 """Settings on how a prediction runs: a slide that is done stays done where they change."""
+
+
+Done = tuple[CohortSlide, int, int]
+"""A slide, its tiles that have a value, and all of them."""
+
+Work = Generator[Done | SlideResult, None, None]
+"""Slides as they are predicted, in whatever order, each ending with its result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,15 +129,21 @@ def open_job(job: SlideJob, slide: Slide, model: Model) -> OpenJob:
         settings = replace(settings, region=on_slide(read_regions(job.slide.region), slide))
     if job.slide.tissue is not None:
         tissue = read_tissue(job.slide.tissue, slide)
-    asked = {name: v for name, v in settings.to_json().items() if name not in _HOW}
+    asked = {name: _plain(v) for name, v in settings.to_json().items() if name not in _HOW}
     content = {
         **subject_identity(slide, model),
         "panel": model.config.panel,
+        "heads": (model.config.heads or {}).get("sha256") if settings.spread else None,
         "settings": asked,
         "tissue": None if tissue is None else tissue.sha256,
     }
     request = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return OpenJob(slide, model, settings, tissue, request)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as text has it: a step of 50 is one of 50.0."""
+    return float(value) if isinstance(value, int) else value
 
 
 def finished_result(job: SlideJob, request: str) -> SlideResult | None:

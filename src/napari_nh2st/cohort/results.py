@@ -1,6 +1,7 @@
 """Results of the slides of a cohort: what came of each, and the summary of all."""
 
 import csv
+import errno
 import io
 import json
 import logging
@@ -24,6 +25,8 @@ SUMMARY = "summary.csv"
 
 _SHARE_OF_TIME = 0.05
 """At most so much of the time goes into rewriting the summary of a large cohort."""
+
+_NO_MORE_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,9 @@ class SlideResult:
         Why it failed, in a sentence.
     traceback
         Of an error that nobody foresaw; empty for one that is the input's.
+    is_fatal
+        Whether the disk is full or read-only, so that every further slide would be predicted in
+        vain.
     request
         What makes it another prediction if it changes, as a sha256.
     """
@@ -79,6 +85,7 @@ class SlideResult:
     notices: tuple[str, ...] = ()
     failure: str = ""
     traceback: str = ""
+    is_fatal: bool = False
     request: str = ""
 
     def row(self) -> dict[str, str]:
@@ -148,7 +155,23 @@ def failed(
     else:
         text = f"{type(error).__name__}: {first_line(error)}"
         trace = "".join(traceback.format_exception(error))
-    return SlideResult(slide, output, "failed", seconds=seconds, failure=text, traceback=trace)
+    return SlideResult(
+        slide,
+        output,
+        "failed",
+        seconds=seconds,
+        failure=text,
+        traceback=trace,
+        is_fatal=_is_of_the_disk(error),
+    )
+
+
+def _is_of_the_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_MORE_WRITING:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class Summary:

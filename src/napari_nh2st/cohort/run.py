@@ -1,6 +1,5 @@
 """Prediction over many slides, as events and as a whole."""
 
-import errno
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -17,12 +16,13 @@ from napari_nh2st.cohort.events import (
     SlideEnded,
     SlideProgress,
 )
-from napari_nh2st.cohort.job import SlideJob, slide_events
+from napari_nh2st.cohort.job import Done, SlideJob, Work, slide_events
 from napari_nh2st.cohort.progress import ProgressMeter
 from napari_nh2st.cohort.results import SlideResult, Summary, failed
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.cohort.slides import CohortSlide, FoundSlides, find_slides
 from napari_nh2st.errors import InputError
+from napari_nh2st.extras import import_extra
 from napari_nh2st.files import InUse, Lock, make_folder
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Event, Started, TilesDone
@@ -34,12 +34,6 @@ from napari_nh2st.model.sources import find_config, load_model, whole_path
 
 _MOST_MODELS = 4
 """Models in memory at a time."""
-
-Done = tuple[CohortSlide, int, int]
-"""A slide, its tiles that have a value, and all of them."""
-
-Work = Generator[Done | SlideResult, None, None]
-"""Slides as they are predicted, in whatever order, each ending with its result."""
 
 
 def predict_cohort(
@@ -127,9 +121,11 @@ def predict_cohort_events(
     """
     settings, cohort = settings or PredictSettings(), cohort or CohortSettings()
     found = slides if isinstance(slides, FoundSlides) else find_slides(slides)
-    place(settings.device, settings.precision, settings.batch_size, settings.reader_threads)
+    if cohort.scheduler is None:
+        place(settings.device, settings.precision, settings.batch_size, settings.reader_threads)
     folder = Path(output).expanduser().absolute()
     jobs = _jobs(found.slides, folder, model, settings, cohort, overwrite)
+    begin = _work(jobs, cohort)
     make_folder(folder)
     lock = _lock_of(folder)
     try:
@@ -137,7 +133,7 @@ def predict_cohort_events(
         yield CohortStarted(found.slides, found.notices)
         meter = ProgressMeter(found.slides)
         in_a_row = 0
-        with closing(_one_after_another(jobs)) as work:
+        with closing(begin) as work:
             try:
                 for each in work:
                     if not isinstance(each, SlideResult):
@@ -146,6 +142,8 @@ def predict_cohort_events(
                     result = _with_what_is_known(each, summary)
                     summary.add(result)
                     yield SlideEnded(result, meter.slide_ended(result))
+                    if result.is_fatal:
+                        raise OutputLost(f"{result.failure}. No further slide was tried.")
                     in_a_row = _errors_in_a_row(in_a_row, result, cohort.most_errors)
             finally:
                 summary.write()
@@ -162,6 +160,15 @@ class OutputLost(InputError):
     """Nothing more can be written, so that no further slide is tried."""
 
 
+def _work(jobs: Sequence[SlideJob], cohort: CohortSettings) -> Work:
+    if cohort.workers is None and cohort.scheduler is None:
+        return _one_after_another(jobs)
+    import_extra("distributed", "distributed", "Predicting with several workers")
+    from napari_nh2st.cohort.cluster import on_cluster
+
+    return on_cluster(jobs, cohort)
+
+
 def _one_after_another(jobs: Sequence[SlideJob]) -> Work:
     """Predict in this process."""
 
@@ -175,7 +182,6 @@ def _one_after_another(jobs: Sequence[SlideJob]) -> Work:
             with closing(slide_events(job, lambda job: loaded(job.model))) as events:
                 result = yield from _counted(job.slide, events)
         except Exception as error:
-            _raise_if_output_is_lost(error)
             yield failed(job.slide, job.output, error, time.perf_counter() - started)
         else:
             yield result
@@ -248,17 +254,3 @@ def _errors_in_a_row(before: int, result: SlideResult, most: int) -> int:
             f"stopped, since {what} failed for a reason nobody foresaw: {result.failure}"
         )
     return before + 1
-
-
-def _raise_if_output_is_lost(error: BaseException) -> None:
-    """Stop where the disk is full: every further slide would be predicted in vain."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EROFS,
-        ):
-            text = str(error) if isinstance(error, InputError) else f"{cause.strerror or cause}"
-            raise OutputLost(f"{text}. No further slide was tried.") from error
-        cause = cause.__cause__ or cause.__context__

@@ -6,6 +6,7 @@ Nothing here needs torch.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.options import Option, check_options
 
 Format = Literal["h5ad", "zarr"]
@@ -28,5 +29,40 @@ class CohortSettings:
         ),
     ] = 3
 
+    workers: Annotated[
+        int | None,
+        Option(
+            "Workers",
+            "Processes on this machine that predict at the same time, each with a share of its "
+            "cores",
+            (1, 1024),
+            default="this process alone",
+        ),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        Option(
+            "Scheduler",
+            "Address of a scheduler of dask.distributed whose workers predict, such as "
+            "tcp://host:8786",
+            default="none",
+        ),
+    ] = None
+    host: Annotated[
+        str,
+        Option("Host", "Address that the processes of --workers listen on; this machine's own"),
+    ] = "127.0.0.1"
+    part_tiles: Annotated[
+        int,
+        Option(
+            "Part",
+            "Slides of more tiles are computed by several workers at the same time, in parts of "
+            "about so many",
+            (1, 1_000_000_000),
+        ),
+    ] = 20_000
+
     def __post_init__(self) -> None:
         check_options(self)
+        if self.workers is not None and self.scheduler is not None:
+            raise InputError("workers and scheduler exclude each other")

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import place
-from napari_nh2st.inference.plan import Plan, plan_prediction, survey
+from napari_nh2st.inference.plan import Plan, Survey, plan_prediction, survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.store import ResultStore, of_part, store_beside
 from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
+from napari_nh2st.prediction.rows import add_empty_spread
 from napari_nh2st.prediction.schema import PENDING, STATUS
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -87,18 +88,15 @@ def part_events(
     plan = plan_prediction(found, found.grids.divisions[0])
     rows = rows_of_part(slide, plan, part)
     identity = of_part(plan.identity | {"precision": placement.precision}, part.number, part.count)
-    values = np.full((len(plan.grid), len(plan.genes)), np.nan, np.float32)
-    run = Run(plan, AnnData(values, obs=_pending(len(values))))
+    run = Run(plan, _empty_prediction(found, plan))
     run.leave_out(rows)
-    store = ResultStore(store_beside(output, identity), identity, len(plan.genes))
+    store = ResultStore(store_beside(output, identity), identity, found.n_columns)
     try:
         run.take_over(*store.stored())
         yield len(rows) - len(run.left), len(rows)
-        for tiles, found_values, failures in tile_values(
-            found, plan, placement, run, None, SpeedMeter()
-        ):
-            run.fill(tiles, found_values, failures)
-            store.append(*run.as_stored(tiles, found_values))
+        for tiles, new, failures in tile_values(found, plan, placement, run, None, SpeedMeter()):
+            run.fill(tiles, new, failures)
+            store.append(*run.as_stored(tiles, new))
             yield len(rows) - len(run.left), len(rows)
     finally:
         try:
@@ -122,6 +120,11 @@ def rows_of_part(slide: Slide, plan: Plan, part: Part) -> NDArray[np.int64]:
     return np.flatnonzero(part_of_band[np.searchsorted(bands, band)] == part.number)
 
 
-def _pending(count: int) -> pd.DataFrame:
-    names = [str(number) for number in range(count)]
-    return pd.DataFrame({STATUS: [PENDING] * count}, index=names)
+def _empty_prediction(found: Survey, plan: Plan) -> AnnData:
+    """Room for values and status, without the rest of a prediction."""
+    values = np.full((len(plan.grid), len(plan.genes)), np.nan, np.float32)
+    names = [str(number) for number in range(len(values))]
+    prediction = AnnData(values, obs=pd.DataFrame({STATUS: [PENDING] * len(values)}, names))
+    if found.heads is not None:
+        add_empty_spread(prediction)
+    return prediction

@@ -1,0 +1,260 @@
+"""Prediction of a cohort on the workers of dask.distributed.
+
+Slides are tasks; a large one is a task for each of its parts and one that puts them together. What
+workers say comes through one queue. dask runs the tasks of a lost worker again, and they go on from
+the tiles that it had written.
+"""
+
+import os
+import queue
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import distributed
+
+from napari_nh2st.cohort import worker
+from napari_nh2st.cohort.job import Done, SlideJob, Work
+from napari_nh2st.cohort.results import SlideResult, failed
+from napari_nh2st.cohort.settings import CohortSettings
+from napari_nh2st.errors import InputError, first_line
+
+_MOST_SUBMITTED = 1000
+"""Tasks at a time: enough for adaptive clusters to grow by, and few enough for any scheduler."""
+
+_WAIT_S = 0.5
+"""On Windows, Ctrl-C does not end a wait."""
+
+_CONNECT_S = 10
+
+_LONGEST_END_S = 15
+"""What workers get to write the tiles that they have in hand when a run is stopped."""
+
+
+class ClusterError(InputError):
+    """A cluster, or one of its workers, cannot be used."""
+
+
+@dataclass(eq=False)
+class _Slide:
+    """A slide that workers have."""
+
+    job: SlideJob
+    split: worker.Split | None = None
+    parts_left: set[int] = field(default_factory=set)
+    done: dict[int, int] = field(default_factory=dict)
+    split_at: float = 0.0
+
+
+def on_cluster(jobs: Sequence[SlideJob], cohort: CohortSettings) -> Work:
+    """Predict slides on a local cluster, which ends with the work, or on one that is there.
+
+    Closing the generator stops the workers; what is done stays in the stores beside the outputs.
+
+    Raises
+    ------
+    ClusterError
+        There is no scheduler at the address, or a worker cannot be used.
+    """
+    with _client(cohort) as client:
+        _check_workers(client, jobs)
+        run = worker.Run(f"nh2st-{uuid.uuid4().hex}", cohort.part_tiles)
+        with closing(_Tasks(client, run, jobs)) as tasks:
+            yield from tasks.results()
+
+
+class _Tasks:
+    """The tasks of a run, as far as they are submitted."""
+
+    def __init__(
+        self, client: distributed.Client, run: worker.Run, jobs: Sequence[SlideJob]
+    ) -> None:
+        self._client, self._run = client, run
+        self._waiting = iter(jobs)
+        self._tasks: dict[str, tuple[distributed.Future[Any], _Slide, int | None]] = {}
+        self._said: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._slides: dict[str, _Slide] = {}
+        client.subscribe_topic(run.name, self._said.put)
+
+    def results(self) -> Iterator[Done | SlideResult]:
+        """What becomes of the slides, as it comes."""
+        self._submit_more()
+        while self._tasks:
+            try:
+                said = self._said.get(timeout=_WAIT_S)
+            except queue.Empty:
+                self._check_scheduler()
+                continue
+            if isinstance(said, distributed.Future):
+                yield from self._ended(said)
+                self._submit_more()
+            else:
+                yield from self._progress(*said[1])
+
+    def close(self) -> None:
+        """Stop what is not done."""
+        with suppress(Exception):  # of a cluster that is gone, say
+            self._client.unsubscribe_topic(self._run.name)
+            if self._tasks:
+                self._client.run(worker.stop, self._run.name)
+                self._wait_for_the_last_tiles()
+        with suppress(Exception):
+            self._client.cancel([future for future, *_ in self._tasks.values()], force=True)
+
+    def _wait_for_the_last_tiles(self) -> None:
+        latest = time.monotonic() + _LONGEST_END_S
+        while self._tasks and (left := latest - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                said = self._said.get(timeout=left)
+                if isinstance(said, distributed.Future):
+                    self._tasks.pop(str(said.key), None)
+
+    def _submit_more(self) -> None:
+        while len(self._tasks) < _MOST_SUBMITTED:
+            job = next(self._waiting, None)
+            if job is None:
+                return
+            slide = _Slide(job)
+            self._slides[job.slide.name] = slide
+            self._submit(slide, None, worker.predict_slide, job, self._run, whole=False)
+
+    def _submit(
+        self, slide: _Slide, number: int | None, function: Any, *arguments: Any, **more: Any
+    ) -> None:
+        # What is begun comes first: parts, then slides whose parts are done.
+        priority = 0 if slide.split is None else 1 if number is not None else 2
+        future = self._client.submit(
+            function,
+            *arguments,
+            **more,
+            key=f"{self._run.name}-{uuid.uuid4().hex}",
+            pure=False,
+            priority=priority,
+            resources=self._resources(slide.job),
+        )
+        self._tasks[str(future.key)] = future, slide, number
+        future.add_done_callback(self._said.put)
+
+    def _resources(self, job: SlideJob) -> dict[str, int] | None:
+        """A GPU for each task, where workers say that they have some."""
+        if job.settings.device == "cpu":
+            return None
+        workers = self._client.scheduler_info()["workers"].values()
+        return {"GPU": 1} if any(each["resources"].get("GPU") for each in workers) else None
+
+    def _ended(self, future: "distributed.Future[Any]") -> Iterator[Done | SlideResult]:
+        task = self._tasks.pop(str(future.key), None)
+        if task is None:  # of a slide that has failed
+            return
+        _, slide, number = task
+        try:
+            result = future.result()
+        except Exception as error:  # such as of a task that has lost one worker after the other
+            if future.cancelled():
+                raise ClusterError("the scheduler has dropped the tasks: is it still there?") from (
+                    None
+                )
+            result = failed(slide.job.slide, slide.job.output, error)
+        job = slide.job
+        if isinstance(result, worker.Split):
+            slide.split, slide.parts_left = result, set(range(result.count))
+            slide.split_at = time.perf_counter()
+            for part in range(result.count):
+                self._submit(slide, part, worker.predict_part, result, part, self._run)
+        elif isinstance(result, SlideResult):
+            self._drop(slide)
+            if slide.split is not None:
+                result = replace(result, seconds=time.perf_counter() - slide.split_at)
+            yield result
+        elif number is not None:
+            slide.parts_left.discard(number)
+            if not slide.parts_left:
+                self._submit(slide, None, worker.predict_slide, job, self._run, whole=True)
+
+    def _drop(self, slide: _Slide) -> None:
+        """Let go of a slide, and of its tasks where it failed."""
+        self._slides.pop(slide.job.slide.name, None)
+        others = [key for key, (_, other, _) in self._tasks.items() if other is slide]
+        self._client.cancel([self._tasks.pop(key)[0] for key in others])
+
+    def _progress(self, name: str, part: int, done: int, total: int) -> Iterator[Done]:
+        slide = self._slides.get(name)
+        if slide is None:
+            return
+        if slide.split is not None:
+            if not slide.parts_left:  # being put together
+                return
+            total = slide.split.total
+        slide.done[part] = max(done, slide.done.get(part, 0))
+        yield slide.job.slide, min(total, sum(slide.done.values())), total
+
+    def _check_scheduler(self) -> None:
+        if self._client.status not in ("running", "connecting"):
+            raise ClusterError("the scheduler is gone; the same command goes on from there")
+
+
+@contextmanager
+def _client(cohort: CohortSettings) -> Iterator[distributed.Client]:
+    """A client of a cluster of its own, which ends with it, or of one that is there."""
+    if cohort.scheduler is None:
+        with (
+            closing(_local_cluster(cohort)) as cluster,
+            distributed.Client(cluster, set_as_default=False, name="nh2st") as client,
+        ):
+            client.run(worker.ignore_interrupts)
+            yield client
+        return
+    try:
+        client = distributed.Client(
+            cohort.scheduler, timeout=_CONNECT_S, set_as_default=False, name="nh2st"
+        )
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"no scheduler answers at {cohort.scheduler}: {first_line(error)}"
+        ) from None
+    with client:
+        yield client
+
+
+def _local_cluster(cohort: CohortSettings) -> distributed.LocalCluster:
+    assert cohort.workers is not None
+    threads = str(max(1, _cores() // cohort.workers))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return distributed.LocalCluster(
+        n_workers=cohort.workers,
+        threads_per_worker=1,
+        processes=True,
+        host=cohort.host,
+        dashboard_address=f"{cohort.host}:0",
+        scheduler_kwargs={"dashboard": False},
+        memory_limit=0,  # what a prediction needs does not grow with the slide
+        silence_logs="ERROR",
+        env={name: os.environ.get(name, threads) for name in names},
+    )
+
+
+def _check_workers(client: distributed.Client, jobs: Sequence[SlideJob]) -> None:
+    """See that the workers there are can read and write what they have to."""
+    models = {Path(job.model) for job in jobs if Path(job.model).is_absolute()}
+    others = (jobs[0].slide.path, *models)
+    try:
+        version = metadata.version("napari-nh2st")
+        problems = client.run(worker.problem, version, jobs[0].output.parent, others)
+    except Exception as error:  # it has no napari-nh2st, or another one
+        raise ClusterError(f"a worker cannot be used: {first_line(error)}") from error
+    for address, problem in problems.items():
+        if problem:
+            raise ClusterError(
+                f"worker {address} cannot be used: {problem}. Slides, models and the folder to "
+                "write to have to lie on a file system that all workers share, under one path"
+            )
+
+
+def _cores() -> int:
+    available = getattr(os, "sched_getaffinity", None)
+    return len(available(0)) if available is not None else os.cpu_count() or 1

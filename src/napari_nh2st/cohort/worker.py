@@ -1,0 +1,247 @@
+"""Work on a worker of dask.distributed: slides, and parts of large ones.
+
+Everything here runs in the worker's process; the client's side is
+:mod:`napari_nh2st.cohort.cluster`.
+"""
+
+import os
+import signal
+import threading
+import time
+import zlib
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import cast
+
+import torch
+from distributed import get_worker
+
+from napari_nh2st.cohort.job import SlideJob, open_job, slide_events
+from napari_nh2st.cohort.results import SlideResult, failed
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference.device import place
+from napari_nh2st.inference.events import Started, TilesDone
+from napari_nh2st.inference.parts import Part, part_events
+from napari_nh2st.inference.settings import Precision, PredictSettings
+from napari_nh2st.model.folder import Model
+from napari_nh2st.model.sources import load_model
+from napari_nh2st.slide import open_slide
+
+_SECONDS_BETWEEN_MESSAGES = 1.0
+
+_MOST_MODELS = 2
+"""Models in a worker's memory at a time."""
+
+_stopped: set[str] = set()
+"""Runs that were stopped."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cohort's run, as its workers know it.
+
+    Parameters
+    ----------
+    name
+        Of no other run; also that of the topic of its messages.
+    part_tiles
+        Slides of more tiles are computed in parts of about so many.
+    """
+
+    name: str
+    part_tiles: int
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A slide that is large enough for several workers.
+
+    Parameters
+    ----------
+    job
+        Its job, with the settings that its parts have in common.
+    count
+        How many parts.
+    total
+        Tiles of the whole.
+    """
+
+    job: SlideJob
+    count: int
+    total: int
+
+
+def predict_slide(job: SlideJob, run: Run, *, whole: bool) -> SlideResult | Split | None:
+    """Predict a slide, or see that it is large.
+
+    Parameters
+    ----------
+    job, run
+        What is to be done, and of which run.
+    whole
+        Whether it is predicted however large it is.
+
+    Returns
+    -------
+    SlideResult or Split or None
+        None where the run was stopped.
+    """
+    started = time.perf_counter()
+    here = replace(job, settings=_on_own_device(job.settings))
+    send = _Messages(run, job.slide.name, 0)
+    try:
+        _check_there(job)
+        with closing(slide_events(here, _model)) as events:
+            while run.name not in _stopped:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    result: SlideResult = end.value
+                    return result
+                if isinstance(event, Started) and not whole:
+                    left = event.total - event.done
+                    if left > run.part_tiles:
+                        return _split(job, here.settings, event, -(-left // run.part_tiles))
+                if isinstance(event, Started | TilesDone):
+                    send(event.done, event.total)
+    except Exception as error:
+        return failed(job.slide, job.output, error, time.perf_counter() - started)
+    return None
+
+
+def predict_part(split: Split, number: int, run: Run) -> SlideResult | int | None:
+    """Compute a part of a slide.
+
+    Returns
+    -------
+    int or SlideResult or None
+        Tiles of the part; why it failed; or None where the run was stopped.
+    """
+    job = replace(split.job, settings=_on_own_device(split.job.settings))
+    send = _Messages(run, job.slide.name, number)
+    total = 0
+    try:
+        _check_there(job)
+        with open_slide(job.slide.path, mpp=job.slide.mpp, image=job.slide.image) as slide:
+            opened = open_job(job, slide, _model(job))
+            with closing(
+                part_events(
+                    slide,
+                    opened.model,
+                    opened.settings,
+                    output=job.output,
+                    part=Part(number, split.count),
+                    tissue=opened.tissue,
+                )
+            ) as events:
+                for done, total in events:
+                    if run.name in _stopped:
+                        return None
+                    send(done, total)
+    except Exception as error:
+        return failed(job.slide, job.output, error)
+    return total
+
+
+def stop(name: str) -> None:
+    """Stop a run: its work on this worker ends with the tiles that it has in hand."""
+    _stopped.add(name)
+
+
+def problem(version: str, folder: Path, others: tuple[Path, ...]) -> str:
+    """What keeps this worker from helping; empty for nothing.
+
+    Parameters
+    ----------
+    version
+        Of the client's napari-nh2st.
+    folder
+        To be written to.
+    others
+        To be read.
+    """
+    own = metadata.version("napari-nh2st")
+    if own != version:
+        return f"it has napari-nh2st {own}, and this is {version}"
+    for path in (folder, *others):
+        if not path.exists():
+            return f"{path} is not there"
+    return "" if os.access(folder, os.W_OK) else f"{folder} may not be written to"
+
+
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C, which a terminal sends to all its processes, to the one that started this.
+
+    Called in the worker's event loop. That of its own is the main thread.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _split(job: SlideJob, here: PredictSettings, event: Started, count: int) -> Split:
+    """What the parts of a slide have in common, of which only the device is their own."""
+    placement = place(here.device, here.precision, here.batch_size, here.reader_threads)
+    common = replace(
+        job.settings,
+        step_um=event.grid.step_um,
+        precision=cast(Precision, placement.precision),
+        batch_size=placement.batch_size,
+    )
+    return Split(replace(job, settings=common), count, event.total)
+
+
+def _model(job: SlideJob) -> Model:
+    model = _loaded(job.model)
+    if model.config.weights.get("sha256") != job.sha256:
+        _loaded.cache_clear()
+        raise InputError(
+            f"model {job.model} is another one on worker {_own_name()}: a model's folder has to be "
+            "the same on all workers"
+        )
+    return model
+
+
+@lru_cache(maxsize=_MOST_MODELS)
+def _loaded(name: str) -> Model:
+    return load_model(name)
+
+
+def _check_there(job: SlideJob) -> None:
+    """See that slide and folder, which the client has seen, are there for this worker."""
+    for path in (job.slide.path, job.output.parent):
+        if not path.exists():
+            raise InputError(
+                f"{path} is not there on worker {_own_name()}: slides, models and the folder to "
+                "write to have to lie on a file system that all workers share, under one path"
+            )
+
+
+def _own_name() -> str:
+    return str(get_worker().address)
+
+
+def _on_own_device(settings: PredictSettings) -> PredictSettings:
+    """One GPU for each worker of a machine with several."""
+    if settings.device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return settings
+    name = str(get_worker().name)
+    number = int(name) if name.isdecimal() else zlib.crc32(name.encode())
+    number %= torch.cuda.device_count()
+    return replace(settings, device=f"cuda:{number}") if number else settings
+
+
+class _Messages:
+    """Sends how far a task is, now and then."""
+
+    def __init__(self, run: Run, slide: str, part: int) -> None:
+        self._run, self._slide, self._part = run, slide, part
+        self._last = -_SECONDS_BETWEEN_MESSAGES
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self._last >= _SECONDS_BETWEEN_MESSAGES:
+            self._last = now
+            get_worker().log_event(self._run.name, (self._slide, self._part, done, total))

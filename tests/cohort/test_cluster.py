@@ -1,0 +1,246 @@
+"""A cohort on workers of dask.distributed: the same to the bit, whichever worker is lost."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import anndata
+import distributed
+import numpy as np
+import psutil
+import pytest
+
+from cohort_slides import SETTINGS, write_model, write_slide
+from napari_nh2st import predict_cohort, predict_cohort_events
+from napari_nh2st.cohort import (
+    CohortFinished,
+    CohortSettings,
+    SlideProgress,
+    cluster,
+    find_slides,
+    worker,
+)
+from napari_nh2st.errors import InputError
+
+FINE = replace(SETTINGS, step_um=8)
+"""3,600 tiles in the large slide: a second of work."""
+
+NH2ST = "from nh2st_command import main; raise SystemExit(main())"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "small", "neighborhood")
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A large slide, two small ones, and one that is none."""
+    folder = tmp_path_factory.mktemp("slides")
+    write_slide(folder / "large.tif", 0, side=480)
+    for number, name in enumerate("ab"):
+        write_slide(folder / f"{name}.tif", number)
+    (folder / "broken.svs").write_text("no slide")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(slides: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of them."""
+    output = tmp_path_factory.mktemp("alone")
+    predict_cohort(find_slides([slides], mpp=1.0), output, model, FINE)
+    return output
+
+
+@pytest.fixture
+def here() -> Iterator[distributed.LocalCluster]:
+    """A cluster that somebody else has started, its workers threads of this process."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def same_as_alone(output: Path, alone: Path) -> bool:
+    for name in ("a", "b", "large"):
+        ours, theirs = (anndata.read_h5ad(f / f"{name}.h5ad") for f in (output, alone))
+        np.testing.assert_array_equal(ours.X, theirs.X)
+        assert ours.obs.equals(theirs.obs)
+        assert ours.uns["nh2st"]["settings"].keys() == theirs.uns["nh2st"]["settings"].keys()
+    return sorted(p.name for p in output.iterdir()) == sorted(p.name for p in alone.iterdir())
+
+
+def worker_processes() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_killed_worker_costs_nothing_but_time(
+    slides: Path, model: Path, alone: Path, tmp_path: Path
+) -> None:
+    settings = CohortSettings(workers=2, part_tiles=1800)
+    found = find_slides([slides], mpp=1.0)
+    killed: list[psutil.Process] = []
+    workers: list[psutil.Process] = []
+    with closing(predict_cohort_events(found, tmp_path / "out", model, FINE, settings)) as events:
+        for event in events:
+            # both workers are within their parts of the large slide, which is the last
+            if (
+                isinstance(event, SlideProgress)
+                and event.slide.name == "large"
+                and event.progress.slides_done == 3
+                and not killed
+            ):
+                workers = worker_processes()
+                for process in [psutil.Process(), *workers]:
+                    for socket in process.net_connections("inet"):
+                        assert socket.laddr.ip == "127.0.0.1"
+                killed = workers[:1]
+                killed[0].kill()
+    assert len(workers) == 2
+    assert isinstance(event, CohortFinished)
+    status = event.summary.set_index("output")["status"]
+    assert sorted(status) == ["done", "done", "done", "failed"]
+    assert same_as_alone(tmp_path / "out", alone)
+    assert worker_processes() == []
+
+
+def test_workers_of_a_scheduler_that_is_there_do_the_same(
+    slides: Path, model: Path, alone: Path, tmp_path: Path, here: distributed.LocalCluster
+) -> None:
+    settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=700)
+    found = find_slides([slides], mpp=1.0)
+    *events, last = predict_cohort_events(found, tmp_path / "out", model, FINE, settings)
+    assert isinstance(last, CohortFinished)
+    assert [r.status for r in last.results] == ["done", "done", "failed", "done"]
+    assert same_as_alone(tmp_path / "out", alone)
+    large = [e for e in events if isinstance(e, SlideProgress) and e.slide.name == "large"]
+    assert {event.total for event in large} == {3600}
+    assert events[-1].progress.share == pytest.approx(1)
+    assert len(here.workers) == 2
+    again = predict_cohort(found, tmp_path / "out", model, FINE, settings)
+    assert again["skipped"].sum() == 3
+
+
+def test_a_stopped_run_goes_on_with_or_without_workers(
+    slides: Path,
+    model: Path,
+    alone: Path,
+    tmp_path: Path,
+    here: distributed.LocalCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "_SECONDS_BETWEEN_MESSAGES", 0.0)
+    settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=700)
+    found, output = find_slides([slides], mpp=1.0), tmp_path / "out"
+    with closing(predict_cohort_events(found, output, model, FINE, settings)) as events:
+        for event in events:
+            if isinstance(event, SlideProgress) and event.slide.name == "large" and event.done:
+                break
+    with distributed.Client(here, set_as_default=False) as client:
+        assert not any(client.processing().values())
+    assert not (output / "large.h5ad").exists()
+    resumed = list(predict_cohort_events(found, output, model, FINE))
+    begun = next(e for e in resumed if isinstance(e, SlideProgress) and e.slide.name == "large")
+    assert begun.done >= event.done > 0
+    assert same_as_alone(output, alone)
+
+
+def test_slides_go_to_the_workers_that_have_a_gpu(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    monkeypatch.setattr(
+        worker, "_check_there", lambda _: used.append(str(distributed.get_worker().name))
+    )
+    options = {"nthreads": 1, "dashboard": False}
+    specification = {
+        "gpu": {"cls": distributed.Worker, "options": options | {"resources": {"GPU": 1}}},
+        "other": {"cls": distributed.Worker, "options": options},
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": "127.0.0.1:0"}}
+    with distributed.SpecCluster(specification, scheduler) as cluster:
+        settings = CohortSettings(scheduler=cluster.scheduler_address)
+        found = find_slides([slides], mpp=1.0)
+        auto = replace(SETTINGS, device="auto")
+        predict_cohort(found, tmp_path / "auto", model, auto, settings)
+        assert used == ["gpu"] * 4
+        predict_cohort(found, tmp_path / "cpu", model, SETTINGS, settings)
+        assert "other" in used
+
+
+def test_a_scheduler_that_is_not_there_is_told(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 0.2)
+    settings = CohortSettings(scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(cluster.ClusterError, match=r"no scheduler answers at tcp://127.0.0.1:9"):
+        predict_cohort([slides], tmp_path / "out", model, SETTINGS, settings)
+
+
+def test_a_worker_that_cannot_help_is_told_before_the_first_slide(
+    slides: Path,
+    model: Path,
+    tmp_path: Path,
+    here: distributed.LocalCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = SimpleNamespace(version=lambda _: "0.0.1")
+    monkeypatch.setattr(cluster, "metadata", other)
+    settings = CohortSettings(scheduler=here.scheduler_address)
+    with pytest.raises(cluster.ClusterError, match=r"worker .* cannot be used: .* this is 0.0.1"):
+        predict_cohort([slides], tmp_path / "out", model, SETTINGS, settings)
+    version = worker.metadata.version("napari-nh2st")
+    assert worker.problem(version, tmp_path, (slides, model)) == ""
+    away = tmp_path / "away.svs"
+    assert worker.problem(version, tmp_path, (slides, away)) == f"{away} is not there"
+
+
+def test_workers_and_a_scheduler_exclude_each_other() -> None:
+    with pytest.raises(InputError, match="exclude each other"):
+        CohortSettings(workers=2, scheduler="tcp://127.0.0.1:8786")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_command_that_started_them(
+    slides: Path, model: Path, alone: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [
+        *("predict", slides, "-o", tmp_path / "out", "--model", model, "--mpp", 1),
+        *("--all-tiles", "--step-um", 8, "--device", "cpu", "--precision", "float32"),
+        *("--batch-size", 8, "--reader-threads", 1, "--workers", 2, "--part-tiles", 1800),
+    ]
+    started = subprocess.Popen(
+        [sys.executable, "-c", NH2ST, *map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert started.stderr is not None
+    seen = ""
+    for line in started.stderr:
+        seen += line
+        if re.match(r"[ab]: ", line):  # a slide is done, and others are being done
+            break
+    children = psutil.Process(started.pid).children(recursive=True)
+    assert len(children) >= 2, seen
+    # as a terminal does, to all of them; a kill is of one
+    (os.killpg if number == signal.SIGINT else os.kill)(started.pid, number)
+    _, said = started.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    if number == signal.SIGINT:
+        assert started.returncode == 1
+        assert "slides done; the same command goes on from there." in said
+        assert "Traceback" not in seen + said
+    table = predict_cohort(find_slides([slides], mpp=1.0), tmp_path / "out", model, FINE)
+    assert table["skipped"].sum() >= 1
+    assert same_as_alone(tmp_path / "out", alone)
