@@ -349,6 +349,45 @@ def test_a_composite_is_of_one_to_four_genes(session: Session, genes: tuple[str,
 
 # --- signatures ---
 
+
+def test_pins_over_the_slide_leave_it_seen_and_are_transparent_where_they_are_low(
+    viewer: ViewerModel, heatmap: Heatmap, session: Session
+) -> None:
+    slide, canvas = viewer.layers["C6"], viewer.canvas
+    first = session.pins.pin("CD74").layer
+    colors = first.colormap
+    assert not slide.visible
+    assert canvas.background_color_override is not None
+    heard: list[None] = []
+    session.pins.visibility_changed.connect(lambda: heard.append(None))
+    session.pins.over_slide = True
+    assert heard
+    second = session.pins.pin("KRT19").layer
+    assert visible(viewer) == ["C6", first.name, second.name], "not the heatmap, which would mix"
+    assert canvas.background_color_override is None
+    for layer in (first, second):
+        ends = layer.colormap.map([0.0, 1.0])
+        np.testing.assert_allclose(ends[:, 3], [0, 0.75])
+        assert layer.blending == "translucent_no_depth"
+    np.testing.assert_allclose(first.colormap.map([1.0])[0][:3], colors.map([1.0])[0][:3])
+    assert session.pins.items[0].color != session.pins.items[1].color
+    viewer.add_image(np.zeros((9, 9, 3), np.uint8), name="another", rgb=True)
+    assert first.visible, "an image beside them is no reason to hide them"
+    session.show_gene("GRB7")
+    assert (heatmap.layer.visible, first.visible) == (True, False)
+    session.pins.show_pins()
+    assert (heatmap.layer.visible, first.visible, slide.visible) == (False, True, True)
+    second.colormap = "viridis"
+    session.pins.over_slide = False
+    assert visible(viewer) == [first.name, second.name]
+    assert canvas.background_color_override is not None
+    assert (first.colormap.name, first.blending) == (colors.name, "additive")
+    assert second.colormap.name == "viridis", "as the user wants it"
+    session.pins.show_slide()
+    assert heatmap.layer.visible
+    assert slide.visible
+
+
 SIGNATURE = Signature("HER2", ("ERBB2", "GRB7"), listed=3)
 
 

@@ -112,6 +112,9 @@ def test_all_docks_are_tabs_of_one_place_and_leave_the_canvas_room(
     assert window.main.size().width() == size[0], "the window became no wider for them"
     canvas = window.viewer.window._qt_viewer.canvas.native
     assert canvas.width() > 0.35 * size[0]
+    docks = [each.minimumSizeHint().width() for each in window.docks.values()]
+    if size[0] < 1200:
+        assert window.docks["Train"].width() == max(docks), "no wider than they must be"
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
+from napari.utils import Colormap
 from psygnal import Signal
 
 from napari_nh2st.layers.heatmap import Heatmap, layer_name
@@ -28,6 +29,10 @@ PIN_COLORMAPS = (
     "bop purple",
     "bop blue",
 )
+_TRANSPARENT = " over the slide"
+"""End of the names of colormaps that begin transparent."""
+_OVER_SLIDE = 0.75
+"""Opacity of the highest values: tissue is seen beneath them too."""
 COMPOSITE_COLORMAPS = ("red", "green", "blue", "yellow")
 
 
@@ -45,6 +50,30 @@ class Pin(DerivedLayer):
 
     gene: str
     in_composite: bool = False
+    _on_black: Colormap | None = None
+
+    @property
+    def colormap_name(self) -> str:
+        """Name of its colormap, as it is on black."""
+        return str((self._on_black or self.layer.colormap).name)
+
+    def show_over_slide(self, wanted: bool) -> None:
+        """Take a colormap from transparent to its color, or its own again, from black.
+
+        Another colormap that the user has given it meanwhile stays.
+        """
+        is_over = self._on_black is not None
+        if wanted and not is_over:
+            self._on_black, color = self.layer.colormap, self.layer.colormap.map([1.0])[0][:3]
+            self.layer.colormap = Colormap(
+                [(*color, 0.0), (*color, _OVER_SLIDE)], name=f"{self._on_black.name}{_TRANSPARENT}"
+            )
+            self.layer.blending = "translucent_no_depth"
+        elif not wanted and self._on_black is not None:
+            if self.layer.colormap.name.endswith(_TRANSPARENT):
+                self.layer.colormap = self._on_black
+            self._on_black = None
+            self.layer.blending = "additive"
 
     @property
     def label(self) -> str:
@@ -85,7 +114,7 @@ class Pins(DerivedLayers[Pin]):
     """Pins genes of the current prediction as layers, and keeps what they show up to date.
 
     Their colors add up: :class:`~napari_nh2st.session.shown_layers.ShownLayers` hides slide and
-    heatmap while they are shown.
+    heatmap while they are shown on black. Over the slide, low values are transparent.
 
     Parameters
     ----------
@@ -95,7 +124,7 @@ class Pins(DerivedLayers[Pin]):
     Attributes
     ----------
     visibility_changed
-        Emitted when a pinned layer was shown or hidden.
+        Emitted when a pinned layer was shown or hidden, or all are shown on another ground.
     """
 
     visibility_changed = Signal()
@@ -121,7 +150,7 @@ class Pins(DerivedLayers[Pin]):
         with shown.settled():
             pin = self.pinned(gene)
             if pin is None:
-                taken = {pin.layer.colormap.name for pin in self.items}
+                taken = {pin.colormap_name for pin in self.items}
                 free = [name for name in PIN_COLORMAPS if name not in taken]
                 pin = self._add(gene, (free or PIN_COLORMAPS)[0], in_composite=False)
                 self.changed.emit()
@@ -220,6 +249,19 @@ class Pins(DerivedLayers[Pin]):
         """Whether pinned genes are shown, on black."""
         return any(pin.layer.visible for pin in self.items)
 
+    @property
+    def over_slide(self) -> bool:
+        """Whether they are shown over the slide, and not on black; assign to change it."""
+        return self.session.shown_layers.pins_over_slide
+
+    @over_slide.setter
+    def over_slide(self, wanted: bool) -> None:
+        if wanted != self.over_slide:
+            for pin in self.items:
+                pin.show_over_slide(wanted)
+            self.session.shown_layers.show_pins_over_slide(wanted)
+            self.visibility_changed.emit()
+
     def show_pins(self) -> None:
         """Show the pinned genes on black again, those that :meth:`show_slide` hid or else all."""
         self.session.shown_layers.show_pins()
@@ -250,6 +292,7 @@ class Pins(DerivedLayers[Pin]):
 
     def _keep(self, pin: Pin) -> None:
         self.session.display.limits.join(pin.image)
+        pin.show_over_slide(self.over_slide)
         pin.layer.events.visible.connect(self._on_visible)
         self.items.append(pin)
 

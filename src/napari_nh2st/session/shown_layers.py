@@ -33,8 +33,9 @@ class ShownLayers:
     """Shows and hides the layers of predictions, so that no colors mix that would mean nothing.
 
     At one place there is a heatmap, a signature, domains or measured ST, on the slide. Or there are
-    pinned genes, or a composite, whose colors add up: on black, with all else hidden but shapes.
-    What was hidden comes back, unless somebody showed or hid it meanwhile.
+    pinned genes, or a composite, whose colors add up: on black, with all else hidden but shapes, or
+    over the slide, in the place of heatmaps and the like. What was hidden comes back, unless
+    somebody showed or hid it meanwhile.
 
     Parameters
     ----------
@@ -43,13 +44,14 @@ class ShownLayers:
 
     Attributes
     ----------
-    is_black
-        Whether pins are shown, on black.
+    pins_over_slide
+        Whether pins are shown over the slide, and not on black; see :meth:`show_pins_over_slide`.
     """
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self.is_black = False
+        self.pins_over_slide = False
+        self._pins_are_up = False
         self._beneath: list[Layer] = []
         self._former_background: Any = None
         self._replaced: dict[Layer, list[Layer]] = {}
@@ -166,6 +168,23 @@ class ShownLayers:
                 if each in pins and not each.visible and each not in self._under_composite
             ]
 
+    def show_pins_over_slide(self, wanted: bool) -> None:
+        """Show pins over the slide, now and from now on, or on black."""
+        if wanted == self.pins_over_slide:
+            return
+        with self.settled():
+            if self._pins_are_up:
+                self._lift()
+            self.pins_over_slide = wanted
+            if self._pins_are_up:
+                self._lay()
+
+    def _would_hide(self, layer: Layer) -> bool:
+        """Whether a layer and pins cannot be seen together."""
+        if self.pins_over_slide:
+            return covers_tiles(layer)
+        return not isinstance(layer, Shapes)
+
     @contextmanager
     def settled(self) -> Iterator[None]:
         """Lay or lift the black once, when all is done."""
@@ -184,8 +203,8 @@ class ShownLayers:
 
     def _settle(self) -> None:
         any_shown = any(layer.visible for layer in self._pins())
-        if any_shown != self.is_black:
-            self.is_black = any_shown
+        if any_shown != self._pins_are_up:
+            self._pins_are_up = any_shown
             if any_shown:
                 self._lay()
             else:
@@ -193,12 +212,13 @@ class ShownLayers:
 
     def _lay(self) -> None:
         layers = [layer for layer in self._session.viewer.layers if layer.visible]
-        self._beneath = [la for la in layers if not is_pin(la) and not isinstance(la, Shapes)]
+        self._beneath = [la for la in layers if not is_pin(la) and self._would_hide(la)]
         for layer in self._beneath:
             layer.visible = False
         canvas = self._session.viewer.canvas
         self._former_background = canvas.background_color_override
-        canvas.background_color_override = _BLACK
+        if not self.pins_over_slide:
+            canvas.background_color_override = _BLACK
 
     def _lift(self) -> None:
         beneath, self._beneath = self._beneath, []
@@ -215,7 +235,7 @@ class ShownLayers:
         if is_pin(layer):
             with self.settled():
                 pass
-        elif self.is_black and layer.visible:
+        elif self._pins_are_up and layer.visible:
             if covers_tiles(layer):
                 self.show(layer)
             else:  # it is somebody else's from now on
@@ -229,7 +249,7 @@ class ShownLayers:
         if is_pin(layer):
             with self.settled():
                 pass
-        elif self.is_black and isinstance(layer, (Image, Labels)):
+        elif self._pins_are_up and isinstance(layer, (Image, Labels)) and self._would_hide(layer):
             self.hide_pins()
 
     def _on_removed(self, event: Any) -> None:
@@ -268,7 +288,7 @@ class ShownLayers:
         """Show a heatmap again whose place is free."""
         if any(each.visible or each in self._beneath for each in self._over(heatmap_layer)):
             return
-        if self.is_black:
+        if self._pins_are_up:
             self._beneath = [*_without(heatmap_layer, self._beneath), heatmap_layer]
         else:
             heatmap_layer.visible = True

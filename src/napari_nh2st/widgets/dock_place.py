@@ -92,6 +92,15 @@ class DockPlace(QObject):
         if beside and not around.isFloating():
             main.tabifyDockWidget(beside[-1], around)
             bring_to_front(self._dock)
+        self._leave_room(main, around)
+
+    def _leave_room(self, main: QMainWindow, around: QDockWidget) -> None:
+        """In a small window, make the docks as narrow as they can be."""
+        canvas = main.centralWidget()
+        if canvas is not None and not around.isFloating() and canvas.width() < around.width():
+            docks = [around, *main.tabifiedDockWidgets(around)]
+            least = max(each.minimumSizeHint().width() for each in docks)
+            main.resizeDocks([around], [least], Qt.Orientation.Horizontal)
 
     def _plugin_docks(self) -> list[QDockWidget]:
         """Docks of all plugins, without napari's own lists."""

@@ -318,11 +318,15 @@ def test_the_buttons_pin_unpin_compose_and_undo(
     assert pinned(viewer) == ["CD74"]
     assert heatmap.layer.visible
     assert not panel.undo.isEnabled()
-    assert not panel.on_black.isChecked()
-    panel.on_black.click()
+    assert not panel.show_these.isChecked()
+    panel.show_these.click()
     assert (viewer.layers[-1].visible, heatmap.layer.visible) == (True, False)
-    panel.on_black.click()
+    panel.show_these.click()
     assert (viewer.layers[-1].visible, heatmap.layer.visible) == (False, True)
+    panel.ground.setCurrentIndex(1)
+    panel.ground.activated.emit(1)
+    assert [layer.visible for layer in viewer.layers] == [True, False, True], "over the slide"
+    assert panel.show_these.isChecked()
 
 
 def test_going_to_a_gene_shows_it_instead_of_the_pinned_ones(
@@ -330,11 +334,11 @@ def test_going_to_a_gene_shows_it_instead_of_the_pinned_ones(
 ) -> None:
     select(widget, "GRB7")
     widget.genes.pins.pin.click()
-    assert widget.genes.pins.on_black.isChecked()
+    assert widget.genes.pins.show_these.isChecked()
     assert not heatmap.layer.visible
     widget.genes.table.selectRow(widget.genes.table.shown_genes.index("CD74"))
     assert [la.visible for la in viewer.layers] == [True, True, False]
-    assert not widget.genes.pins.on_black.isChecked()
+    assert not widget.genes.pins.show_these.isChecked()
 
 
 def test_a_double_click_pins(viewer: ViewerModel, widget: GenesWidget, heatmap: Heatmap) -> None:

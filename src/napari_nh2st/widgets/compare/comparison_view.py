@@ -12,9 +12,10 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_nh2st.session import Session
 from napari_nh2st.session.comparison import unit_of
-from napari_nh2st.session.measured import MeasuredSections
 from napari_nh2st.session.measured_layers import COLORMAPS, KINDS, Kind
+from napari_nh2st.widgets.canvas_picture import CanvasPicture
 from napari_nh2st.widgets.compare.color_scale import ColorScale
 from napari_nh2st.widgets.compare.gene_table import GeneTable
 from napari_nh2st.widgets.compare.scatter import GeneScatter
@@ -33,8 +34,8 @@ class ComparisonView(QWidget):
 
     Parameters
     ----------
-    sections
-        Sections of the session.
+    session
+        Has the sections.
 
     Attributes
     ----------
@@ -50,11 +51,14 @@ class ComparisonView(QWidget):
         Table and plot.
     export, report
         Buttons that write files.
+    picture
+        Buttons that save or copy what the canvas shows.
     """
 
-    def __init__(self, sections: MeasuredSections, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._sections = sections
+        self._sections = session.measured
+        self.picture = CanvasPicture(session)
         self._shown: object = None
         self.summary = MarkupLabel(
             wrap=True, tip="Over all genes that vary; the interval is over resampled spots"
@@ -112,6 +116,7 @@ class ComparisonView(QWidget):
         self.report.setEnabled(results is not None and is_free)
         for part, wanted in (
             (self.scale, there),
+            (self.picture, there),
             (self.genes, there or results is not None),
             (self.scatter, results is not None),
             (self.export, results is not None),
@@ -171,3 +176,4 @@ class ComparisonView(QWidget):
         for part in (self.beside, self.scale, self.unit, self.genes, self.scatter):
             layout.addWidget(part)
         layout.addLayout(files)
+        layout.addWidget(self.picture)

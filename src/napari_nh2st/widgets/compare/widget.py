@@ -74,7 +74,7 @@ class CompareWidget(Dock):
         self.controls.run.setToolTip("Predict the section at its spots and score every gene (F6)")
         self.controls.cancel.setToolTip("Stop after the batch under way (Shift+F6)")
         self.controls.bar.setToolTip("Spots predicted")
-        self.view = ComparisonView(self.sections)
+        self.view = ComparisonView(self.session)
         self.measured_badges = MeasuredBadgesBox(self.session, self.connections)
         self._thread = JobThread(self)
         self._run: StoppableJob | None = None  # of a comparison; a report is not stopped

@@ -3,6 +3,7 @@
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
@@ -58,10 +59,16 @@ class PinsPanel(QWidget):
         )
         self.undo = QPushButton("Leave composite")
         self.undo.setToolTip("Remove the composite and show again what it hid")
-        self.on_black = QCheckBox("Show these, on black")
-        self.on_black.setToolTip(
-            "Pinned genes are shown on black, since their colors add up; without the mark, slide "
-            "and heatmap are shown instead, as when you go to a gene in the table"
+        self.show_these = QCheckBox("Show these")
+        self.show_these.setToolTip(
+            "Without the mark, slide and heatmap are shown instead, as when you go to a gene in "
+            "the table"
+        )
+        self.ground = QComboBox()
+        self.ground.addItems(["on black", "over the slide"])
+        self.ground.setToolTip(
+            "On black, colors add up and can be compared; over the slide, low values are "
+            "transparent, so that the tissue is seen"
         )
         self.list = QListWidget()
         self.list.setToolTip(
@@ -78,7 +85,8 @@ class PinsPanel(QWidget):
             buttons.addWidget(button)
         buttons.setSpacing(4)
         view = QHBoxLayout()
-        view.addWidget(self.on_black, 1)
+        view.addWidget(self.show_these)
+        view.addWidget(self.ground, 1)
         view.addWidget(self.restore)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -90,7 +98,8 @@ class PinsPanel(QWidget):
         self.compose.clicked.connect(self.compose_selected)
         self.restore.clicked.connect(self._pins.restore)
         self.undo.clicked.connect(self._pins.undo_composite)
-        self.on_black.clicked.connect(self._on_view)
+        self.show_these.clicked.connect(self._on_view)
+        self.ground.activated.connect(self._on_ground)
         self.list.itemChanged.connect(self._on_box)
         self.list.itemSelectionChanged.connect(self._enable)
         connections.add(self._pins.changed, self.update_list)
@@ -131,7 +140,8 @@ class PinsPanel(QWidget):
                 self.list.addItem(self._item(pin))
         self.update_boxes()
         self.list.setVisible(bool(self._pins.items))
-        self.on_black.setVisible(bool(self._pins.items))
+        self.show_these.setVisible(bool(self._pins.items))
+        self.ground.setVisible(bool(self._pins.items))
         self.restore.setVisible(self._pins.can_restore)
         self._enable()
 
@@ -143,7 +153,8 @@ class PinsPanel(QWidget):
                 if item is not None:
                     shown = Qt.CheckState.Checked if pin.layer.visible else Qt.CheckState.Unchecked
                     item.setCheckState(shown)
-        self.on_black.setChecked(self._pins.are_shown)
+        self.show_these.setChecked(self._pins.are_shown)
+        self.ground.setCurrentIndex(int(self._pins.over_slide))
 
     def _item(self, pin: Pin) -> QListWidgetItem:
         pcc, badges = pin.reliability, self._table.frame.badges
@@ -160,8 +171,12 @@ class PinsPanel(QWidget):
         self.unpin.setEnabled(bool(self.list.selectedIndexes()))
         self.undo.setEnabled(self._pins.has_composite)
 
-    def _on_view(self, on_black: bool) -> None:
-        if on_black:
+    def _on_ground(self, row: int) -> None:
+        self._pins.over_slide = bool(row)
+        self._pins.show_pins()
+
+    def _on_view(self, wanted: bool) -> None:
+        if wanted:
             self._pins.show_pins()
         else:
             self._pins.show_slide()

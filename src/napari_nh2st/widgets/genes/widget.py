@@ -15,6 +15,7 @@ from napari_nh2st.prediction.reliability import THRESHOLD, Badges
 from napari_nh2st.session import Session
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.session.remembered import remembered_values, restored_values
+from napari_nh2st.widgets.canvas_picture import CanvasPicture
 from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.domains.panel import DomainsPanel
 from napari_nh2st.widgets.genes.tab import GenesTab
@@ -46,6 +47,8 @@ class GenesWidget(Dock):
         The tabs.
     genes, tile, domains, regions
         What is in them.
+    picture
+        Buttons that save or copy what the canvas shows.
     """
 
     def __init__(self, napari_viewer: "napari.Viewer", parent: QWidget | None = None) -> None:
@@ -60,6 +63,7 @@ class GenesWidget(Dock):
         self.tile = TilePanel(self.session, self.connections)
         self.domains = DomainsPanel(self.session, self.connections)
         self.regions = RegionsPanel(self.session, self.connections)
+        self.picture = CanvasPicture(self.session)
         self._make_tabs()
         self._remember()
         self._bind_keys()
@@ -80,6 +84,10 @@ class GenesWidget(Dock):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
+        below = QVBoxLayout()
+        below.setContentsMargins(10, 0, 10, 4)
+        below.addWidget(self.picture)
+        layout.addLayout(below)
 
     def _remember(self) -> None:
         """Begin with what was set in the last session of napari, and keep what is set now."""
