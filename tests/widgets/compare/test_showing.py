@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backend_bases import MouseEvent
 from napari.components import ViewerModel
 from napari.utils.colormaps import ensure_colormap
 from pytestqt.qtbot import QtBot
@@ -294,3 +295,46 @@ def test_the_plot_takes_the_colours_of_the_theme(
         colours.append(widget.view.scatter.figure.get_facecolor())
     dark, light = (sum(colour[:3]) for colour in colours)
     assert dark < 1 < light
+
+
+def test_a_click_on_a_point_finds_its_spot_on_the_slide(
+    viewer: ViewerModel, done: CompareWidget
+) -> None:
+    scatter, layers = done.view.scatter, points(viewer)
+    assert done.compared is not None
+    prediction = done.compared.prediction
+    gene = done.section.layers.gene
+    values = np.column_stack([prediction[:, gene].layers["measured"], prediction[:, gene].X])
+    spot = int(np.argmax(values[:, 1]))
+    scatter.canvas.draw()
+
+    def click(place: np.ndarray) -> None:
+        x, y = scatter.axes.transData.transform(place)
+        MouseEvent("button_press_event", scatter.canvas, x + 2, y + 2, button=1)._process()
+
+    click(values[spot])
+    for name in ("measured", "predicted"):
+        np.testing.assert_array_equal(np.flatnonzero(layers[name].border_width), [spot])
+    world = layers["measured"].data_to_world(layers["measured"].data[spot])
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], world[-2:])
+    assert done.view.spot.text().startswith(f"{prediction.obs_names[spot]}: measured ")
+    np.testing.assert_allclose(scatter._ring.get_offsets(), values[[spot]])
+    done.view.kinds["residual"].click()
+    assert np.flatnonzero(points(viewer)["residual"].border_width).tolist() == [spot]
+    other = next(name for name in done.section.table["gene"] if name != gene)
+    done.show_gene(other)
+    expected = prediction[spot, other]
+    np.testing.assert_allclose(
+        scatter._ring.get_offsets(), [[expected.layers["measured"].item(), expected.X.item()]]
+    )
+    center = viewer.scene.camera.center
+    (left, right), (low, high) = scatter.axes.get_xlim(), scatter.axes.get_ylim()
+    shown = np.asarray(scatter._spots.get_offsets())
+    grid = np.array(
+        [(x, y) for x in np.linspace(left, right, 9) for y in np.linspace(low, high, 9)]
+    )
+    inside = [place for place in grid if left < place[0] < right and low < place[1] < high]
+    click(max(inside, key=lambda place: np.hypot(*(shown - place).T).min()))
+    assert not layers["measured"].border_width.any(), "a click beside all points"
+    assert done.view.spot.isHidden()
+    assert viewer.scene.camera.center == center

@@ -15,6 +15,7 @@ from superqt.utils import signals_blocked
 from napari_nh2st.session import Session
 from napari_nh2st.session.comparison import unit_of
 from napari_nh2st.session.measured_layers import COLORMAPS, KINDS, Kind
+from napari_nh2st.session.picked_spot import go_to_spot, mark_spot
 from napari_nh2st.widgets.canvas_picture import CanvasPicture
 from napari_nh2st.widgets.compare.color_scale import ColorScale
 from napari_nh2st.widgets.compare.gene_table import GeneTable
@@ -47,8 +48,8 @@ class ComparisonView(QWidget):
         Shows two kinds side by side.
     scale, unit
         Colours of the values, and their unit.
-    genes, scatter
-        Table and plot.
+    genes, scatter, spot
+        Table and plot, and what is known of the spot whose point was clicked.
     export, report
         Buttons that write files.
     picture
@@ -57,6 +58,7 @@ class ComparisonView(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._session = session
         self._sections = session.measured
         self.picture = CanvasPicture(session)
         self._shown: object = None
@@ -88,6 +90,10 @@ class ComparisonView(QWidget):
         self.report.setToolTip(
             "Write a folder: scores, the prediction with what was measured, maps and the genes' PCC"
         )
+        self.spot = PlainLabel(wrap=True, tip="Spot whose point was clicked, ringed on the slide")
+        self.spot.hide()
+        self._picked: int | None = None
+        self.scatter.picked.connect(self.pick_spot)
         self.genes.table.gene_entered.connect(self.show_gene)
         self.beside.toggled.connect(self._on_beside)
         self._lay_out()
@@ -97,6 +103,30 @@ class ComparisonView(QWidget):
         section = self._sections.current
         if section is not None and (section.table["gene"] == gene).any():
             section.layers.show_gene(gene)
+
+    def pick_spot(self, spot: int | None) -> None:
+        """Ring a spot on the slide and in the plot, and bring it into view; None for none."""
+        self._picked = spot
+        section = self._sections.current
+        if section is not None and section.layers.layers:
+            layers = section.layers.layers
+            mark_spot(layers.values(), spot)
+            if spot is not None:
+                go_to_spot(self._session.viewer, next(iter(layers.values())), spot)
+        self._show_spot()
+
+    def _show_spot(self) -> None:
+        """Say what is known of the picked spot."""
+        section, text = self._sections.current, ""
+        results = None if section is None else section.results
+        spot = self._picked
+        if section is not None and results is not None and spot is not None:
+            mark_spot(section.layers.layers.values(), spot)  # one of them may be new
+            measured, predicted, _ = results.of_gene(section.layers.gene)
+            name = results.compared.prediction.obs_names[spot]
+            text = f"{name}: measured {measured[spot]:.3g}, predicted {predicted[spot]:.3g}"
+        self.scatter.show_picked(spot)
+        self.spot.show_text(text)
 
     def show_kind(self, kind: Kind) -> None:
         """Show measured values, predicted ones or the residual."""
@@ -129,6 +159,8 @@ class ComparisonView(QWidget):
         shown = None if section is None else results or section.target
         if section is not None and shown is not self._shown and (there or results is not None):
             self.genes.show_table(section.table, section.layers.gene)
+        if shown is not self._shown:
+            self._picked = None  # other spots
         self._shown = shown
         if results is not None:
             self.export.offer(results.compared.prediction, results.name)
@@ -153,6 +185,7 @@ class ComparisonView(QWidget):
             self.unit.show_text(f"{layers.gene}: {unit}" if there else "")
         if results is not None:
             self.scatter.show_gene(layers.gene, *results.of_gene(layers.gene))
+        self._show_spot()
 
     def _on_beside(self, beside: bool) -> None:
         section = self._sections.current
@@ -173,7 +206,7 @@ class ComparisonView(QWidget):
         layout.addWidget(self.summary)
         layout.addWidget(self.notices)
         layout.addLayout(kinds)
-        for part in (self.beside, self.scale, self.unit, self.genes, self.scatter):
+        for part in (self.beside, self.scale, self.unit, self.genes, self.scatter, self.spot):
             layout.addWidget(part)
         layout.addLayout(files)
         layout.addWidget(self.picture)

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
+from psygnal import Signal
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -25,6 +26,9 @@ from napari_nh2st.widgets.notifications import show_error, show_info
 
 _SPOTS, _IDENTITY = "#3b8fc4", "#d98e04"
 """Middle tones, for both of napari's themes."""
+_RING = "#e0218a"
+_NEAR_PX = 8
+"""From the mouse to the middle of a point that it picks."""
 
 
 class GeneScatter(QWidget):
@@ -38,7 +42,11 @@ class GeneScatter(QWidget):
         Axes of the plot.
     copy_button, save_button
         As a picture.
+    picked
+        Emitted with the number of the spot whose point was clicked; None for a click beside all.
     """
+
+    picked = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,11 +56,18 @@ class GeneScatter(QWidget):
         canvas: Any = FigureCanvasQTAgg
         self.canvas: Any = canvas(self.figure)
         self.canvas.setMinimumHeight(260)
-        self.canvas.setToolTip("Each point is a spot; on the line, predicted is as measured")
+        self.canvas.setToolTip(
+            "Each point is a spot; on the line, predicted is as measured. Click a point to find "
+            "its spot on the slide"
+        )
+        self.canvas.mpl_connect("button_press_event", self._on_press)
         self.axes = self.figure.subplots()
         self.gene = ""
         (self._line,) = self.axes.plot([], [], color=_IDENTITY, lw=1.2, ls="--", zorder=1)
         self._spots = self.axes.scatter([], [], s=9, color=_SPOTS, alpha=0.7, lw=0, zorder=2)
+        self._ring = self.axes.scatter([], [], s=70, color="none", edgecolor=_RING, lw=2, zorder=3)
+        self._values: NDArray[np.floating] = np.empty((0, 2))
+        self._spot: int | None = None
         self.axes.set_xlabel("measured")
         self.axes.set_ylabel("predicted")
         # Places that are found anew, and more ticks, would take half of the time of drawing.
@@ -94,8 +109,8 @@ class GeneScatter(QWidget):
             Above the plot.
         """
         self.gene = gene
-        known = np.isfinite(measured) & np.isfinite(predicted)
-        both = np.column_stack([measured[known], predicted[known]])
+        self._values = np.column_stack([measured, predicted])
+        both = self._values[np.isfinite(self._values).all(1)]
         self._spots.set_offsets(both)
         low, high = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
         margin = 0.04 * (high - low) or 0.5
@@ -104,7 +119,24 @@ class GeneScatter(QWidget):
         self.axes.set_xlim(ends)
         self.axes.set_ylim(ends)
         self.axes.set_title(for_matplotlib(title), fontsize=10, y=1.0)
+        self.show_picked(self._spot)
+
+    def show_picked(self, spot: int | None) -> None:
+        """Ring the point of a spot, from gene to gene; None for none."""
+        self._spot = spot
+        rows = [] if spot is None or spot >= len(self._values) else [spot]
+        self._ring.set_offsets(self._values[rows])
         self.canvas.draw_idle()
+
+    def _on_press(self, event: Any) -> None:
+        """Pick the point that is nearest to the mouse, if one is near."""
+        if event.button != 1 or event.inaxes is not self.axes:
+            return
+        known = np.flatnonzero(np.isfinite(self._values).all(1))
+        on_screen = self.axes.transData.transform(self._values[known])
+        distances = np.hypot(*(on_screen - (event.x, event.y)).T)
+        near = len(known) > 0 and distances.min() <= _NEAR_PX * self.canvas.device_pixel_ratio
+        self.picked.emit(int(known[distances.argmin()]) if near else None)
 
     def follow_theme(self, name: str) -> None:
         """Take the colours of a theme of napari."""
