@@ -135,6 +135,38 @@ def test_switching_the_gene_changes_data_name_and_limits_of_the_same_layer(
     assert mean_colour.encoded == encoded, "the model ran again"
 
 
+def test_switching_the_gene_leaves_axes_and_extents_of_the_layers_alone(heatmap: Heatmap) -> None:
+    layer, emitted = heatmap.layer, []
+    heatmap.prediction.X[:] = np.random.default_rng(0).random(heatmap.prediction.shape)
+    heatmap.refresh()
+    layer.events.data.connect(emitted.append)
+    before, thumbnail = layer.data, layer.thumbnail.copy()
+    heatmap.gene = "GREEN"
+    assert layer.data is before
+    assert not emitted
+    np.testing.assert_array_equal(layer.data, heatmap.raster.image(heatmap.values_of("GREEN")))
+    np.testing.assert_array_equal(layer._slice.image.raw, layer.data, "what is drawn")
+    assert (layer.thumbnail != thumbnail).any()
+
+
+def test_an_array_that_the_user_put_into_the_layer_is_not_written_into(heatmap: Heatmap) -> None:
+    own = np.zeros_like(heatmap.layer.data)
+    heatmap.refresh()
+    heatmap.layer.data = own
+    heatmap.gene = "GREEN"
+    assert not own.any()
+    assert heatmap.layer.data is not own
+
+
+def test_contrast_that_the_user_lets_napari_set_is_set_for_each_gene(heatmap: Heatmap) -> None:
+    heatmap.refresh()
+    heatmap.layer.auto_contrast = True
+    emitted: list[object] = []
+    heatmap.layer.events.data.connect(emitted.append)
+    heatmap.gene = "GREEN"
+    assert emitted
+
+
 def test_limits_set_by_hand_stay_until_another_gene_is_shown(heatmap: Heatmap) -> None:
     values = heatmap.prediction.X
     values[:, 0] = np.linspace(0, 1, len(values))

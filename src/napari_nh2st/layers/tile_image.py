@@ -45,6 +45,7 @@ class TileImage:
         self.raster = raster
         self.limits = limits
         self.values: NDArray[np.floating] = np.empty(0)
+        self._image: NDArray[np.float32] | None = None
 
     @property
     def _own_limits(self) -> list[float] | None:
@@ -69,13 +70,26 @@ class TileImage:
         """
         follows = self.follows
         self.values = values
-        self.layer.data = self.raster.sharpened(values)
+        self._put(self.raster.sharpened(values))
         if follows:
             limits = self.limits(values)
             if not (filling and self._are_near(limits)):
                 self.set_limits(*limits)
         else:
             self.set_limits(*self.layer.contrast_limits, follow=False)
+
+    def _put(self, image: NDArray[np.float32]) -> None:
+        """Put an image into the layer: over the former one, if that is ours and as large.
+
+        Where its data are replaced, napari looks anew at the axes and extents of all layers.
+        """
+        layer, ours = self.layer, self._image
+        is_ours = ours is not None and layer.data is ours and not layer.auto_contrast
+        if ours is not None and is_ours and ours.shape == image.shape:
+            ours[...] = image
+            layer.refresh(highlight=False, extent=False)
+        else:
+            layer.data = self._image = image
 
     def _are_near(self, limits: tuple[float, float]) -> bool:
         """Whether limits are those of the layer, give or take a small part of their range."""
