@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 from napari_nh2st.model import bundled_models, read_config
 from napari_nh2st.spots import Section
 from napari_nh2st.synthetic import write_synthetic_section
+from trusted_predictions import add_trust
 
 LONG_MS = 240_000
 
@@ -110,6 +111,27 @@ def test_a_day_with_a_slide(
     window.until(lambda: genes.genes.statistics is not None)
     window.picture("genes")
 
+    # How far to trust it: under the mouse, faded, and as a map of its own.
+    add_trust(heatmap.prediction).layers["spread"] *= 4
+    genes.session.heatmap_changed.emit()
+    y, x = heatmap.layer.extent.world.mean(0)
+    viewer.mouse_over_canvas = True
+    viewer.cursor.position = (y, x)
+    told = f"]: {heatmap.gene} "
+    window.until(lambda: told in status(viewer) and " percentile · " in status(viewer))
+    assert " ± " in status(viewer)
+    assert " per 10,000 of the panel" in status(viewer)
+    genes.genes.display.fade.click()
+    assert len(genes.session.veils.items) == 1
+    window.picture("faded")
+    genes.genes.unfamiliar.click()
+    assert not heatmap.layer.visible
+    window.until(lambda: status(viewer).endswith("familiar tissue"))
+    window.picture("unfamiliar")
+    genes.genes.unfamiliar.click()
+    genes.genes.display.fade.click()
+    assert heatmap.layer.visible
+
     # Domains.
     genes.tabs.setCurrentWidget(genes.domains)
     genes.domains.n_domains.setValue(3)
@@ -143,6 +165,13 @@ def test_a_day_with_a_slide(
     assert compare.compared is not None
     assert compare.compared.prediction.layers["measured"].shape == compare.compared.prediction.shape
     window.picture("compared")
+
+    # What was measured on the slide becomes the badges of its genes, and is taken back.
+    of_model = genes.genes.header.text()
+    compare.measured_badges.click()
+    assert "on this slide (" in genes.genes.header.text()
+    genes.genes.measured_badges.click()
+    assert genes.genes.header.text() == of_model
 
     # Train three epochs on both sections, the encoder as it is.
     train = window.dock("Train")
@@ -187,6 +216,13 @@ def test_a_day_with_a_slide(
     left = set(psutil.Process().children(recursive=True)) - children_before
     _, alive = psutil.wait_procs(left, timeout=20)
     assert not alive, "a process was left behind"
+
+
+def status(viewer: Any) -> str:
+    """What the status bar says, as napari works it out for where the mouse is."""
+    viewer.update_status_from_cursor()
+    said = viewer.status
+    return str(said["coordinates"] if isinstance(said, dict) else said)
 
 
 def shown(predict: Any) -> int:
