@@ -25,7 +25,7 @@ from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.session import remembered
 from napari_nh2st.slide.usual_mpp import usual_values
 from napari_nh2st.widgets import child_jobs
-from napari_nh2st.widgets.predict import forget_button, slide_facts
+from napari_nh2st.widgets.predict import forget_button, mpp_buttons, slide_facts
 from napari_nh2st.widgets.predict.region_picker import IN_VIEW, WHOLE
 from napari_nh2st.widgets.predict.widget import PredictWidget
 from small_models import small_model
@@ -345,7 +345,8 @@ def test_usual_resolutions_are_offered_with_the_size_that_they_make(
     widget: PredictWidget, slide_layer: Image
 ) -> None:
     actions = widget.usual_mpp.menu().actions()  # of 640 × 512 px
-    assert [action.text() for action in actions] == [
+    assert actions[-1].text() == "From a printed scale bar …"
+    assert [action.text() for action in actions[:-1]] == [
         "1 µm/px · 10× · 640 × 512 µm",
         "2 µm/px · 5× · 1.28 × 1.02 mm",
         "0.25 µm/px · 40× · 160 × 128 µm · unlikely: small for a section",
@@ -354,6 +355,36 @@ def test_usual_resolutions_are_offered_with_the_size_that_they_make(
     actions[3].trigger()
     assert widget.slide.mpp.value() == 0.5
     assert widget.slide.chosen().mpp == (0.5, 0.5)
+
+
+def test_the_resolution_is_measured_with_a_printed_scale_bar(
+    qtbot: QtBot,
+    viewer: ViewerModel,
+    widget: PredictWidget,
+    slide_layer: Image,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: dict[str, list[str]],
+) -> None:
+    asked: list[str] = []
+    answers = [(100.0, True), (1e6, True), (400.0, False)]
+
+    def answer(_parent: object, _title: str, text: str, *_: object) -> tuple[float, bool]:
+        asked.append(text)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(mpp_buttons.QInputDialog, "getDouble", answer)
+    for number, mpp in enumerate((0.5, 0.5, 0.5), start=1):
+        widget.usual_mpp.menu().actions()[-1].trigger()
+        line = widget.usual_mpp.line
+        line.drawn.emit(200.0)
+        qtbot.waitUntil(lambda number=number: len(asked) == number, timeout=20_000)
+        assert "200 pixels long" in asked[-1]
+        assert line.layer is None
+        assert widget.slide.mpp.value() == mpp
+    assert "which is no slide's" in messages["error"][0]
+    widget.usual_mpp.measure()
+    widget.close_down()
+    assert list(viewer.layers) == [slide_layer]
 
 
 def test_a_slide_larger_than_glass_is_unlikely() -> None:

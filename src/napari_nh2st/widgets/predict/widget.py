@@ -76,7 +76,7 @@ class PredictWidget(Dock):
         self.slide = SlideChoice(napari_viewer, self.connections)
         self.image = ImagePicker(napari_viewer, self.slide)
         self.undo_mpp = UndoMppButton(self.slide)
-        self.usual_mpp = UsualMppButton(self.slide)
+        self.usual_mpp = UsualMppButton(self.slide, self.connections)
         self.facts = SlideFacts()
         self.tissue = TissueButton(napari_viewer, self.connections, self.slide)
         self.model = ModelPicker()
