@@ -19,7 +19,7 @@ from napari_nh2st.layers.keys import (
 )
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.prediction.schema import is_trained, notices, value_name
-from napari_nh2st.session.comparison import unit_of
+from napari_nh2st.session.comparison import ComparisonResults, unit_of
 from napari_nh2st.shown_text import from_qt
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ class PictureFacts:
                 cautions += [] if is_trained(prediction) else [_UNTRAINED]
                 cautions += notices(prediction)
             if isinstance(layer, Points) and COMPARISON_KIND_KEY in layer.metadata:
-                scales.append(_scale_of_spots(session, layer))
+                results = _results_of(session, layer)
+                cautions += [] if results is None else results.notices
+                scales.append(_scale_of_spots(layer, results))
             elif isinstance(layer, Image) and (unit := _unit(layer, prediction)):
                 scales.append(_scale(layer.name, unit, layer.colormap, layer.contrast_limits))
             elif DOMAINS_KEY in layer.metadata:
@@ -105,9 +107,13 @@ def _unit(layer: Image, prediction: AnnData | None) -> str:
     return ""
 
 
-def _scale_of_spots(session: "Session", layer: Points) -> ColorScale:
-    sections = [each for each in session.measured if layer in each.layers.layers.values()]
-    results = sections[0].results if sections else None
+def _results_of(session: "Session", layer: Points) -> ComparisonResults | None:
+    """The comparison that a layer shows; None where there is none, or not yet."""
+    shown = (each for each in session.measured if layer in each.layers.layers.values())
+    return next((each.results for each in shown), None)
+
+
+def _scale_of_spots(layer: Points, results: ComparisonResults | None) -> ColorScale:
     is_standardized = results is not None and results.is_standardized
     unit = unit_of(layer.metadata[COMPARISON_KIND_KEY], standardized=is_standardized)
     return _scale(layer.name, unit, layer.face_colormap, layer.face_contrast_limits)

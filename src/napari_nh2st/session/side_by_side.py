@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from napari_nh2st.session.session import Session
 
+_TITLE_PT = 8.0
+"""A kind and a gene fit over half of a small screen's canvas."""
+
 
 class SideBySide:
     """The slide twice in napari's grid, with other spots on each.
@@ -53,7 +56,7 @@ class SideBySide:
         self._order = list(viewer.layers)
         self._visible = {layer: layer.visible for layer in viewer.layers}
         self._shown: list[Layer] = []
-        self._had_title: dict[Points, bool] = {}
+        self._titles: dict[Points, tuple[bool, float]] = {}
 
     @property
     def is_whole(self) -> bool:
@@ -106,17 +109,17 @@ class SideBySide:
             new = [layer for layer in layers if layer not in known]
             arrange(self._session.viewer, [*known, *new])
         finally:
-            for layer, had_title in self._had_title.items():
-                layer.name_overlay.visible = had_title
+            for layer, (visible, size) in self._titles.items():
+                layer.name_overlay.visible, layer.name_overlay.font_size = visible, size
             _show({layer: shown for layer, shown in self._visible.items() if layer in layers})
             self._set_grid(*self._former_grid)
             self._camera.center, self._camera.zoom = self._former_view
 
     def _entitle(self, layer: Points) -> None:
         """Write a layer's name over its half."""
-        self._had_title.setdefault(layer, layer.name_overlay.visible)
-        layer.name_overlay.position = "top_center"
-        layer.name_overlay.visible = True
+        title = layer.name_overlay
+        self._titles.setdefault(layer, (title.visible, title.font_size))
+        title.position, title.font_size, title.visible = "top_center", _TITLE_PT, True
 
     def _set_grid(self, enabled: bool, stride: int, shape: tuple[int, int]) -> None:
         # For each of the three, the viewer would arrange and draw all layers anew.

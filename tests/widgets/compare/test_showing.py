@@ -16,6 +16,7 @@ from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
+from napari_nh2st.session.picture_facts import PictureFacts
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.compare.widget import CompareWidget
 from small_configs import PANEL
@@ -338,3 +339,24 @@ def test_a_click_on_a_point_finds_its_spot_on_the_slide(
     assert not layers["measured"].border_width.any(), "a click beside all points"
     assert done.view.spot.isHidden()
     assert viewer.scene.camera.center == center
+
+
+def test_a_picture_of_a_comparison_has_its_scales_and_cautions(
+    viewer: ViewerModel, done: CompareWidget
+) -> None:
+    assert done.section is not None
+    assert done.section.results is not None
+    gene = done.section.layers.gene
+    (scale,) = PictureFacts.of(done.session).scales
+    assert scale.title.startswith(f"predicted · {gene}")
+    assert scale.limits == pytest.approx(done.section.layers.limits["predicted"])
+    done.view.beside.setChecked(True)
+    facts = PictureFacts.of(done.session)
+    assert [each.title.partition(" ")[0] for each in facts.scales] == ["measured", "predicted"]
+    expected = done.section.results.notices
+    assert expected
+    assert set(expected) <= set(facts.cautions)
+    overlays = [points(viewer)[kind].name_overlay for kind in ("measured", "predicted")]
+    sizes = {overlay.font_size for overlay in overlays}
+    done.view.beside.setChecked(False)
+    assert {overlay.font_size for overlay in overlays}.isdisjoint(sizes)
