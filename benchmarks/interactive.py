@@ -22,6 +22,7 @@ import numpy as np
 from predict import Comparison
 
 LONGEST_S = 600
+_WIDTH = 86
 
 
 def main() -> None:
@@ -51,44 +52,57 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rounds["open the sample slide until it is drawn, s"] = opening
     _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", "Predict")
     widget.settings.keep.setChecked(False)
-    widget.settings.pitch.setValue(options.pitch_um)
     _wait(lambda: _is_warm(widget))
 
     resting = [_gaps(lambda: False, viewer, options.seconds, True) for _ in range(options.rounds)]
     (loading, _), _ = _predict(viewer, widget, pan=False)
     rounds["Run until the first values are there, model not loaded, s"] = [loading]
-    still = [_predict(viewer, widget, pan=False)[0] for _ in range(options.rounds)]
-    panned = [_predict(viewer, widget, pan=True) for _ in range(options.rounds)]
-    first = [seconds[0] for seconds in still]
-    for name, runs in (("", still), (", panning", [seconds for seconds, _ in panned])):
-        rounds[f"the same, model loaded{name}, s"] = [seconds[0] for seconds in runs]
-        rounds[f"the whole slide{name}, s"] = [seconds[1] for seconds in runs]
+    pitch_um = widget.model.config.pitch_um
+    by_step: dict[str, list[float]] = {}
+    for name, step_um in (("the pitch", pitch_um), ("the default step", None)):
+        widget.detail.show_value(step_um)
+        runs = [_predict(viewer, widget, pan=False)[0] for _ in range(options.rounds)]
+        tiles = f"{widget.prediction.n_obs:,} tiles"
+        by_step[name] = [seconds[0] for seconds in runs]
+        rounds[f"the same, model loaded, {name}, {tiles}, s"] = by_step[name]
+        rounds[f"the whole slide, {name}, {tiles}, s"] = [seconds[1] for seconds in runs]
+    widget.detail.show_value(options.fine_step_um)
+    _wait(lambda: widget.detail.value() == options.fine_step_um)
+    panned = [
+        _predict(viewer, widget, pan=True, seconds=options.seconds) for _ in range(options.rounds)
+    ]
+    fine = f"step of {options.fine_step_um:g} µm, {widget.prediction.n_obs:,} tiles"
+    first = [seconds[0] for seconds, _ in panned]
+    rounds[f"first values, {fine}, panning, s"] = first
     running = [gaps for _, gaps in panned]
-    for name, gaps in (("panning alone", resting), ("panning while predicting", running)):
+    for name, gaps in (("panning alone", resting), (f"panning while predicting, {fine}", running)):
         rounds[f"longest gap of the event loop, {name}, ms"] = [1e3 * max(g) for g in gaps]
         rounds[f"99 % of the gaps are shorter, {name}, ms"] = [
             1e3 * float(np.percentile(g, 99)) for g in gaps
         ]
 
-    size = f"{options.tiles:,} tiles × {options.genes} genes"
-    switches, painted, bare = _switch_genes(viewer, options.tiles, options.genes)
-    rounds[f"switch the gene, {size}, ms"] = switches
-    rounds["the same, and what Qt paints after it, ms"] = painted
-    rounds["set the data of such a layer, and what Qt paints, ms"] = bare
+    shown = []
+    for tiles in options.tiles:
+        for smooth in (False, True):
+            size = f"{tiles:,} tiles × {options.genes} genes" + (", smooth" if smooth else "")
+            switches, painted, bare, gaps = _switch_genes(viewer, tiles, options, smooth)
+            rounds[f"switch the gene, {size}, ms"] = switches
+            rounds[f"the same, and what Qt paints after it, {size}, ms"] = painted
+            rounds[f"set the data of such a layer, and what Qt paints, {size}, ms"] = bare
+            rounds[f"longest gap of the event loop, panning over it, {size}, ms"] = [
+                1e3 * max(gaps)
+            ]
+            shown.append((size, switches, painted, bare, 1e3 * max(gaps)))
     viewer.close()
 
-    print(f"{'In napari':<62}{'median':>9}{'over the rounds':>21}")
+    print(f"{'In napari':<{_WIDTH}}{'median':>9}{'over the rounds':>21}")
     for name, values in rounds.items():
         spread = f"{min(values):.2f} to {max(values):.2f}"
-        print(f"{name:<62}{median(values):>9.2f}{spread:>21}")
-    alone, predicting = (
-        rounds[f"longest gap of the event loop, {name}, ms"]
-        for name in ("panning alone", "panning while predicting")
-    )
+        print(f"{name:<{_WIDTH}}{median(values):>9.2f}{spread:>21}")
+    alone, predicting = ([1e3 * max(g) for g in gaps] for gaps in (resting, running))
     comparisons = [
-        Comparison("first values, model loaded, s", first, 1.0, at_most=True),
-        Comparison("gene switch, ms", switches, 50.0, at_most=True),
-        Comparison("gene switch, painted : data set", [median(painted) / median(bare)], 3, True),
+        Comparison("first values, default step, s", by_step["the default step"], 1.0, at_most=True),
+        Comparison(f"first values, {fine}, s", first, 1.0, at_most=True),
         Comparison("longest gap while predicting, ms", predicting, 200.0, at_most=True),
         Comparison(
             "longest gap, predicting : alone",
@@ -97,6 +111,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             at_most=True,
         ),
     ]
+    for size, switches, painted, bare, gap in shown:
+        comparisons += [
+            Comparison(f"gene switch, {size}, ms", switches, 50.0, at_most=True),
+            Comparison(f"painted : data set, {size}", [median(painted) / median(bare)], 3, True),
+            Comparison(f"longest gap, {size}, ms", [gap], 200.0, at_most=True),
+        ]
     print(f"\n{'Ratios and bounds':<56}{'median':>8}{'over the rounds':>18}{'wanted':>8}")
     for comparison in comparisons:
         print(comparison)
@@ -131,8 +151,13 @@ def _is_warm(widget: Any) -> bool:
     return process.status() == psutil.STATUS_SLEEPING and process.cpu_times().user > 1
 
 
-def _predict(viewer: Any, widget: Any, pan: bool) -> tuple[tuple[float, float], list[float]]:
-    """Seconds to the first values and to the last, and the gaps of the event loop meanwhile."""
+def _predict(
+    viewer: Any, widget: Any, pan: bool, seconds: float = LONGEST_S
+) -> tuple[tuple[float, float], list[float]]:
+    """Seconds to the first values and to the end, and the gaps of the event loop meanwhile.
+
+    It is stopped `seconds` after its first values.
+    """
     started = time.perf_counter()
     first = math.nan
     former = widget.prediction
@@ -143,10 +168,15 @@ def _predict(viewer: Any, widget: Any, pan: bool) -> tuple[tuple[float, float], 
         new = widget.prediction is not former and widget.heatmap is not None
         if math.isnan(first) and new and np.isfinite(widget.heatmap.layer.data).any():
             first = time.perf_counter() - started
-        return not widget.is_running
+        return not widget.is_running or time.perf_counter() - started > first + seconds
 
     gaps = _gaps(done, viewer, LONGEST_S, pan)
-    return (first, time.perf_counter() - started), gaps
+    ended = time.perf_counter() - started
+    if widget.is_running:
+        widget.stop()
+        _wait(lambda: not widget.is_running)
+        _wait(lambda: _is_warm(widget))
+    return (first, ended), gaps
 
 
 def _gaps(done: Callable[[], bool], viewer: Any, seconds: float, pan: bool) -> list[float]:
@@ -185,21 +215,27 @@ def _gaps(done: Callable[[], bool], viewer: Any, seconds: float, pan: bool) -> l
     return gaps
 
 
-def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], ...]:
-    """Milliseconds to show another gene, with what Qt paints then, and to set a layer's data."""
+def _switch_genes(
+    viewer: Any, tiles: int, options: argparse.Namespace, smooth: bool
+) -> tuple[list[float], ...]:
+    """Milliseconds to show another gene, with what Qt paints then, and to set a layer's data.
+
+    Last, the gaps of the event loop in seconds while the camera pans over the map.
+    """
     from qtpy.QtWidgets import QApplication
 
     from napari_nh2st.layers.reader import SLIDE_KEY
     from napari_nh2st.session import Session
 
     layer = viewer.layers[0]
-    prediction = drawn_prediction(layer.metadata[SLIDE_KEY], tiles, genes)
+    prediction = drawn_prediction(layer.metadata[SLIDE_KEY], tiles, options.genes)
     heatmap = Session.of(viewer).add_heatmap(layer, prediction, prediction.var_names[0])
-    images = [heatmap.raster.image(np.asarray(prediction.X[:, k])) for k in range(2)]
+    heatmap.layer.interpolation2d = "linear" if smooth else "nearest"
+    images = [heatmap.raster.image(np.asarray(prediction.X[:, k]), smooth) for k in range(2)]
     switches, painted, bare = [], [], []
     for number in range(1, 21):
         started = time.perf_counter()
-        heatmap.gene = prediction.var_names[number % genes]
+        heatmap.gene = prediction.var_names[number % options.genes]
         switches.append(1e3 * (time.perf_counter() - started))
         QApplication.processEvents()
         painted.append(1e3 * (time.perf_counter() - started))
@@ -209,15 +245,18 @@ def _switch_genes(viewer: Any, tiles: int, genes: int) -> tuple[list[float], ...
         QApplication.processEvents()
         bare.append(1e3 * (time.perf_counter() - started))
         _wait(lambda: False, 0.05)
-    return switches, painted, bare
+    gaps = _gaps(lambda: False, viewer, options.seconds, True)
+    viewer.layers.remove(heatmap.layer)
+    return switches, painted, bare, gaps
 
 
 def drawn_prediction(slide: Any, tiles: int, genes: int) -> Any:
-    """A prediction of random numbers on a square of tiles."""
+    """A prediction of random numbers on a square of tiles, over tissue that is a disc."""
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.model.config import untrained_config
     from napari_nh2st.prediction.new import new_prediction
-    from napari_nh2st.tiles import TileGrid
+    from napari_nh2st.prediction.tissue_cells import tissue_cells
+    from napari_nh2st.tiles import TileGrid, TissueMask
 
     side = round(math.sqrt(tiles))
     array = np.stack(np.meshgrid(range(side), range(side), indexing="ij"), -1).reshape(-1, 2)
@@ -226,7 +265,12 @@ def drawn_prediction(slide: Any, tiles: int, genes: int) -> Any:
     grid = TileGrid(array, (array + 0.5) * step, step, pitch, step, "square", (side, side))
     panel = tuple(f"gene-{number}" for number in range(genes))
     config = untrained_config("random", panel)
-    prediction = new_prediction(slide, grid, config, panel, PredictSettings().to_json())
+    y, x = np.ogrid[-1:1:1000j, -1:1:1000j]
+    mask = TissueMask(np.hypot(y, x) < 1, (slide.shape[0] / 1000, slide.shape[1] / 1000))
+    cells = tissue_cells(slide, grid, mask)
+    prediction = new_prediction(
+        slide, grid, config, panel, PredictSettings().to_json(), cells=cells
+    )
     random = np.random.default_rng(0)
     prediction.X[:] = random.normal(size=prediction.shape).astype(np.float32)
     return prediction
@@ -245,9 +289,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("interactive.json"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pitch-um", type=float, default=60.0)
+    parser.add_argument("--fine-step-um", type=float, default=12.5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of panning alone")
-    parser.add_argument("--tiles", type=int, default=100_000)
+    parser.add_argument("--tiles", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--genes", type=int, default=250)
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ from typing import Any
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 LONGEST_S = 900
 EPOCHS = 12
-PITCH_UM = 80.0
+STEP_UM = 50.0
 NOTIFICATION_S = 6
 """How long napari's notifications stay."""
 
@@ -70,7 +70,7 @@ def make_pictures(folder: Path) -> bool:
 
     predict = dock(viewer, "Predict")
     predict.model.choose(str(train.model_folder))
-    predict.settings.pitch.setValue(PITCH_UM)
+    predict.detail.show_value(STEP_UM)
     viewer.fit_to_view()
     wait(lambda: False, 2)
     predict.start()

@@ -10,7 +10,9 @@ from array_slides import textured, write_tiff
 from napari_nh2st.inference import PredictSettings
 from napari_nh2st.prediction.new import new_prediction
 from napari_nh2st.prediction.schema import PREDICTED
+from napari_nh2st.prediction.tissue_cells import tissue_cells
 from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask
 from napari_nh2st.tiles.grid import Layout, tile_grid
 from small_configs import PANEL, small_config
 
@@ -28,14 +30,21 @@ def drawn_prediction(
     pitch_um: float = 32.0,
     trained: bool = True,
     divisions: int = 1,
+    tissue: TissueMask | None = None,
 ) -> AnnData:
-    """Tiles of 32 µm over the whole slide; the last two have no value."""
+    """Tiles of 32 µm over the whole slide; the last two have no value.
+
+    With `tissue`, it is known which parts of their cells are tissue.
+    """
     training = {"trained": trained, "summary": "Made for a test."}
     config = small_config(reliability=RELIABILITY, training=training)
     grid = tile_grid(
         slide, tile_um=32.0, pitch_um=pitch_um, mask=None, layout=layout, divisions=divisions
     )
-    prediction = new_prediction(slide, grid, config, PANEL, PredictSettings().to_json())
+    cells = None if tissue is None else tissue_cells(slide, grid, tissue)
+    prediction = new_prediction(
+        slide, grid, config, PANEL, PredictSettings().to_json(), cells=cells
+    )
     values = np.random.default_rng(1).gamma(2, 0.5, prediction.shape).astype(np.float32)
     values[-2:] = np.nan
     prediction.X[:] = values

@@ -1,9 +1,10 @@
-"""A user's day in a real window: open, predict, explore, compare, train, export, reopen.
+"""A user's day in a real window: open, predict, mend the tissue, explore, compare, train, reopen.
 
 A screenshot is kept at each step, in the test's folder or in the one that NH2ST_SCREENSHOTS names.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,18 +87,61 @@ def test_a_day_with_a_slide(
     (slide_layer,) = viewer.open(first.slide, plugin="napari-nh2st")
     predict = window.dock("Predict")
     assert predict.slide.layer is slide_layer
-    predict.settings.pitch.setValue(100)
     window.until(lambda: "tissue" in predict.facts.facts.text())
+    window.until(lambda: "tiles" in predict.detail.itemText(2))
+    assert predict.detail.itemText(2).startswith("100 µm · ")
+    predict.detail.setCurrentIndex(2)
     window.picture("slide")
+    announced = n_announced(predict)
     predict.start()
     window.until(lambda: predict.heatmap is not None and shown(predict) > 0)
     window.pan(600, 600)
     window.picture("predicting")
     window.until(lambda: not predict.is_running)
     window.pan(1100, 1100)
-    assert shown(predict) == predict.prediction.n_obs > 100
+    assert shown(predict) == predict.prediction.n_obs == announced > 100
+    about = predict.prediction.uns["nh2st"]
+    assert (about["step_um"], about["pitch_um"]) == (100, 200)
     viewer.fit_to_view()
     window.picture("predicted")
+
+    # Paint the tissue: a strip is none. What the run says is of the tissue as it is painted.
+    whole = predict.prediction
+    predict.tissue.click()
+    window.until(lambda: predict.tissue.text() == "Tissue: as painted")
+    (tissue,) = (layer for layer in viewer.layers if layer.name.endswith("tissue"))
+    tissue.brush_size = tissue.data.shape[0]
+    tissue.paint((tissue.data.shape[0] // 2, 0), 0)
+    window.until(lambda: "as painted" in predict.facts.facts.text())
+    window.until(lambda: n_announced(predict) < announced)
+    window.picture("tissue")
+    announced = n_announced(predict)
+    predict.start()
+    window.until(lambda: not predict.is_running)
+    part = predict.prediction
+    assert part.n_obs == shown(predict) == announced < whole.n_obs
+    assert part.uns["nh2st"]["tissue"]["origin"] == "given"
+    tissue.visible = False
+    window.picture("predicted-as-painted")
+    predict.result.undo.click()
+    assert predict.prediction is whole
+    predict.result.undo.click()
+
+    # A region is added to the map. It takes what was computed before.
+    viewer.layers.remove(tissue)
+    corners = np.array([[-9, -9], [-9, 2209], [2209, 2209], [2209, -9]])
+    predict.region.value = viewer.add_shapes(
+        [corners], name="all", face_color="transparent", units=slide_layer.units
+    )
+    predict.start()
+    window.until(lambda: not predict.is_running)
+    assert predict.prediction.n_obs == shown(predict) == whole.n_obs
+    assert set(predict.prediction.obs_names) == set(whole.obs_names)
+    joined = predict.prediction[whole.obs_names]
+    # Tiles whose neighbors were left out of the tissue had other values.
+    np.testing.assert_array_equal(joined.X, whole.X)
+    viewer.layers.remove(predict.region.value)
+    window.picture("region-added")
 
     # Genes.
     genes = window.dock("Genes")
@@ -106,10 +150,15 @@ def test_a_day_with_a_slide(
     genes.next_gene()
     assert not np.array_equal(heatmap.layer.data, before, equal_nan=True)
     expected = np.sort(np.asarray(predict.prediction[:, heatmap.gene].X).ravel())
-    values = np.sort(heatmap.layer.data[np.isfinite(heatmap.layer.data)])
-    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(np.sort(heatmap.image.values), expected)
+    drawn = heatmap.layer.data[np.isfinite(heatmap.layer.data)]
+    assert set(drawn) <= set(expected)
     window.until(lambda: genes.genes.statistics is not None)
     window.picture("genes")
+    heatmap.layer.interpolation2d = "linear"
+    assert len(np.unique(heatmap.layer.data)) > 2 * len(set(drawn))
+    window.picture("smooth")
+    heatmap.layer.interpolation2d = "nearest"
 
     # How far to trust it: under the mouse, faded, and as a map of its own.
     add_trust(heatmap.prediction).layers["spread"] *= 4
@@ -227,4 +276,10 @@ def status(viewer: Any) -> str:
 
 def shown(predict: Any) -> int:
     """How many tiles of the heatmap have a value."""
-    return int(np.isfinite(predict.heatmap.layer.data).sum())
+    return int(np.isfinite(predict.heatmap.image.values).sum())
+
+
+def n_announced(predict: Any) -> int:
+    """How many tiles the chosen detail is said to have."""
+    found = re.search(r"([\d,]+) tiles", predict.detail.currentText())
+    return 0 if found is None else int(found[1].replace(",", ""))

@@ -40,7 +40,8 @@ def slide_layer(viewer: ViewerModel, path: Path, mpp: float) -> Image:
 
 
 def brightest_world_position(layer: Image) -> np.ndarray:
-    peak = np.unravel_index(np.nanargmax(layer.data), layer.data.shape)
+    """Center of the pixels with the largest value: those of one tile."""
+    peak = np.argwhere(layer.data == np.nanmax(layer.data)).mean(0)
     return np.array(layer.data_to_world(peak))
 
 
@@ -63,7 +64,7 @@ def test_a_bright_square_is_bright_at_its_place(
     # A slide's pixel k covers [k, k + 1); napari centers it on k.
     expected = on_slide.data_to_world(np.subtract(center, 0.5))
     np.testing.assert_allclose(brightest_world_position(heatmap.layer), expected, atol=1e-6)
-    np.testing.assert_allclose(heatmap.layer.scale, pitch_um)
+    np.testing.assert_allclose(heatmap.layer.scale * heatmap.raster.height, pitch_um)
     # The square in the slide's own pixels, found through the world: the same place.
     y, x = np.rint(on_slide.world_to_data(expected)).astype(int)
     data = on_slide.data[0] if on_slide.multiscale else on_slide.data
@@ -93,7 +94,7 @@ def test_tiles_of_a_hexagonal_array_are_bricks_around_their_centers(
     settings = PredictSettings(tissue_only=False, layout="hexagonal", pitch_um=40)
     with open_slide(path, mpp=1.0) as slide:
         prediction = predict(slide, colour_model(), settings)
-    raster = HeatmapRaster.of(prediction)
+    raster = HeatmapRaster.of(prediction, whole_tiles=True)
     image = raster.image(np.arange(prediction.n_obs))
     for tile, (x, y) in enumerate(prediction.obsm["spatial"]):
         rows, columns = np.nonzero(image == tile)

@@ -232,7 +232,7 @@ def _draw_heatmap(
     if is_on_grid(prediction):
         raster = HeatmapRaster.of(prediction)
         return axis.imshow(
-            np.ma.masked_invalid(raster.image(values)),
+            np.ma.masked_invalid(raster.image(values, settings.smooth)),
             extent=_extent(raster, scale),
             vmin=low,
             vmax=high,

@@ -65,7 +65,7 @@ def write_ome_zarr(
     check_place(
         path, overwrite, is_ours=is_heatmap_image, kind="a heatmap of this program", folder=True
     )
-    raster = HeatmapRaster.of(prediction, from_corner=True)
+    raster = HeatmapRaster.of(prediction, whole_tiles=True)
     blocks = _pixels_per_step(prediction, raster)
     shape = (raster.shape[0] * blocks[0], raster.shape[1] * blocks[1])
     shown = best_gene(prediction[:, list(names)])

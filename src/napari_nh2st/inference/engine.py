@@ -24,6 +24,7 @@ from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
 from napari_nh2st.prediction.rows import rows_of
 from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.tissue_cells import tissue_cells
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
 
@@ -145,6 +146,7 @@ def predict_events(
         plan.genes,
         settings.to_json(),
         has_heads=found.heads is not None,
+        cells=tissue_cells(slide, plan.grid, found.mask),
     )
     about = notes(prediction)
     about["run"] = placement.notes()

@@ -46,6 +46,7 @@ def heatmap_layer(
     placement: dict[str, Any],
     slide_layer: Image | None = None,
     detail: str = "",
+    raster: HeatmapRaster | None = None,
 ) -> "LayerData":
     """A new heatmap, as napari takes layers from readers.
 
@@ -63,11 +64,13 @@ def heatmap_layer(
         The slide's layer that it is made on; None where it comes from a file.
     detail
         Tells it from other heatmaps of the slide in the layer's name.
+    raster
+        That of the prediction, where it is known.
 
     Returns
     -------
     LayerData
-        One image, a pixel a tile; NaN, where there is no value, is transparent.
+        One image; NaN, where there is no value, is transparent.
     """
     values = gene_values(prediction, gene)
     name = layer_name(prediction, gene, slide_name, detail)
@@ -80,7 +83,8 @@ def heatmap_layer(
         "interpolation2d": "nearest",
         "metadata": heatmap_metadata(prediction, gene, slide_name, name, slide_layer, detail),
     }
-    return HeatmapRaster.of(prediction).image(values), attributes | placement, "image"
+    raster = raster or HeatmapRaster.of(prediction)
+    return raster.image(values), attributes | placement, "image"
 
 
 class Heatmap:
@@ -93,6 +97,8 @@ class Heatmap:
     layer
         Has the metadata of a :func:`heatmap_layer`. Of a layer without, only the prediction is
         known: it shows the gene that its file was saved with, or the most reliable one.
+    raster
+        That of its prediction, where it is known.
 
     Attributes
     ----------
@@ -119,7 +125,7 @@ class Heatmap:
     replaced = Signal(object, object)
     filling_changed = Signal(object)
 
-    def __init__(self, layer: Image) -> None:
+    def __init__(self, layer: Image, raster: HeatmapRaster | None = None) -> None:
         prediction: AnnData = layer.metadata[PREDICTION_KEY]
         shown = layer.metadata.get(SHOWN_KEY, {})
         known = shown.get("gene") in prediction.var_names
@@ -130,7 +136,7 @@ class Heatmap:
         self.slide_name: str = shown.get("slide", layer.name)
         self._detail: str = shown.get("detail", "")
         self.layer = layer
-        self.raster = HeatmapRaster.of(prediction)
+        self.raster = raster or HeatmapRaster.of(prediction)
         self.image = TileImage(layer, self.raster)
         self.image.values = self.values_of(self._gene)
         self._note_shown()
@@ -144,15 +150,17 @@ class Heatmap:
         It is for the caller to add the layer to the viewer; see
         :meth:`~napari_nh2st.session.Session.add_heatmap`.
         """
+        raster = HeatmapRaster.of(prediction)
         data, attributes, _ = heatmap_layer(
             prediction,
             gene,
             slide_layer.name,
-            _placement_on(slide_layer, HeatmapRaster.of(prediction)),
+            _placement_on(slide_layer, raster),
             slide_layer,
             detail,
+            raster,
         )
-        heatmap = cls(Image(data, **attributes))
+        heatmap = cls(Image(data, **attributes), raster)
         heatmap.refresh()
         return heatmap
 

@@ -92,7 +92,8 @@ def _field_of_view(heatmap: Heatmap, tile: int) -> NDArray[np.float64]:
     It is larger than the tile as drawn where the tiles overlap.
     """
     raster = heatmap.raster
-    center = raster.rows[tile], raster.columns[tile] + (raster.width - 1) / 2
+    center = np.array([raster.rows[tile], raster.columns[tile]])
+    center = center + np.array([raster.height - 1, raster.width - 1]) / 2
     return np.asarray(center + (_UNIT - 0.5) * tile_side(heatmap) / raster.step)
 
 
@@ -100,5 +101,5 @@ def _cells(heatmap: Heatmap, tiles: NDArray[np.int64]) -> list[NDArray[np.float6
     """Corners (4, 2) of each tile as the heatmap draws it, in its data coordinates."""
     raster = heatmap.raster
     # napari's pixel k reaches from k - 0.5 to k + 0.5.
-    cell = _UNIT * (1, raster.width) - 0.5
+    cell = _UNIT * (raster.height, raster.width) - 0.5
     return [np.add(cell, (raster.rows[tile], raster.columns[tile])) for tile in tiles]

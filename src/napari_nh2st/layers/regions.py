@@ -157,7 +157,8 @@ def add_regions_on(viewer: ViewerModel, heatmap: Heatmap) -> Shapes:
     """Add a layer for regions on the slide of a heatmap; see :func:`add_region_layer`."""
     slide_layer = slide_below(viewer, heatmap.layer)
     if slide_layer is not None:
-        edge_px = EDGE * min(heatmap.raster.step) * divisions(heatmap.prediction)
+        tile_px = min(heatmap.raster.step) * heatmap.raster.height
+        edge_px = EDGE * tile_px * divisions(heatmap.prediction)
         return add_region_layer(viewer, slide_layer, edge_px)
     edge = EDGE * float(notes(heatmap.prediction)["pitch_um"])
     return _new_layer(viewer, edge, {}, {"units": heatmap.layer.units})

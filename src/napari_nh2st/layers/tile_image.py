@@ -46,6 +46,7 @@ class TileImage:
         self.limits = limits
         self.values: NDArray[np.floating] = np.empty(0)
         self._image: NDArray[np.float32] | None = None
+        layer.events.interpolation2d.connect(self._draw)
 
     @property
     def _own_limits(self) -> list[float] | None:
@@ -70,13 +71,18 @@ class TileImage:
         """
         follows = self.follows
         self.values = values
-        self._put(self.raster.sharpened(values))
+        self._draw()
         if follows:
             limits = self.limits(values)
             if not (filling and self._are_near(limits)):
                 self.set_limits(*limits)
         else:
             self.set_limits(*self.layer.contrast_limits, follow=False)
+
+    def _draw(self, _event: object = None) -> None:
+        if len(self.values):
+            smooth = str(self.layer.interpolation2d) != "nearest"
+            self._put(self.raster.sharpened(self.values, smooth))
 
     def _put(self, image: NDArray[np.float32]) -> None:
         """Put an image into the layer: over the former one, if that is ours and as large.

@@ -33,8 +33,9 @@ def tile_at(heatmap: Heatmap, position: ArrayLike, units: Any = None) -> int | N
     # napari's pixel k reaches from k - 0.5 to k + 0.5.
     row, column = np.floor(cell + 0.5)
     raster = heatmap.raster
-    across = column - raster.columns
-    found = np.flatnonzero((raster.rows == row) & (across >= 0) & (across < raster.width))
+    down, right = row - raster.rows, column - raster.columns
+    is_in = (down >= 0) & (down < raster.height) & (right >= 0) & (right < raster.width)
+    found = np.flatnonzero(is_in)
     return int(found[0]) if found.size else None
 
 

@@ -23,6 +23,7 @@ from napari_nh2st.prediction.schema import (
     STATUS,
     RunNotes,
 )
+from napari_nh2st.prediction.tissue_cells import TISSUE_CELLS
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.overview import slide_overview
 from napari_nh2st.slide.record import slide_record, storable_name
@@ -50,6 +51,7 @@ def new_prediction(
     settings: Mapping[str, Any],
     *,
     has_heads: bool = False,
+    cells: NDArray[np.uint8] | None = None,
 ) -> AnnData:
     """An AnnData of tiles × genes whose values are still to come.
 
@@ -67,6 +69,9 @@ def new_prediction(
         Settings of the run, as JSON.
     has_heads
         Whether heads tell the spread and the unfamiliarity.
+    cells
+        Which parts of the tiles' cells are tissue, of
+        :func:`~napari_nh2st.prediction.tissue_cells.tissue_cells`; left out where it is not known.
 
     Returns
     -------
@@ -79,6 +84,7 @@ def new_prediction(
         - ``var["reliability"]``: held-out Pearson correlation, and ``var["interval_90"]``, half
           width of the 90 % interval; NaN where unknown;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
+        - ``obsm["tissue_cells"]``: the `cells`;
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
         - ``uns["nh2st"]``: :class:`~napari_nh2st.prediction.schema.Notes`; a run adds its device
           and precision (``run``), its ``notices`` and, where it is known, the ``stain_distance``.
@@ -98,6 +104,8 @@ def new_prediction(
     )
     if has_heads:
         add_empty_spread(prediction)
+    if cells is not None:
+        prediction.obsm[TISSUE_CELLS] = cells
     prediction.uns[SPATIAL] = _pictures(
         slide, _PICTURE_SIDE, min(float(np.mean(grid.tile_px)), float(step_px))
     )

@@ -84,6 +84,8 @@ class Union:
             uns={**part.uns, MARK: _joined_notes(notes(former), notes(part))},
         )
         union = cls(prediction, part, prediction.obs_names.get_indexer(part.obs_names))
+        for key in prediction.obsm:  # where its tissue is painted anew, that counts
+            prediction.obsm[key][union.rows] = part.obsm[key]
         union.bring(np.arange(part.n_obs))
         return union
 

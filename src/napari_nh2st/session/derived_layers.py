@@ -183,7 +183,7 @@ class DerivedLayers(Generic[Item]):
         layers = self.session.viewer.layers
         selected = set(layers.selection)
         layer = self.session.viewer.add_image(
-            source.raster.image(values),
+            source.raster.image(values, self.interpolation != "nearest"),
             interpolation2d=self.interpolation,
             **attributes,
             **placement_of(source.layer),

@@ -1,0 +1,187 @@
+"""Images of values: they cover the tissue and nothing else, as tiles or smooth."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from anndata import AnnData
+
+from array_slides import ArrayLevel, array_slide, textured
+from drawn_predictions import drawn_prediction
+from napari_nh2st.prediction import raster as raster_module
+from napari_nh2st.prediction.files import read_anndata_file, write_anndata
+from napari_nh2st.prediction.raster import HeatmapRaster
+from napari_nh2st.prediction.tissue_cells import TISSUE_CELLS
+from napari_nh2st.prediction.union import Union
+from napari_nh2st.slide import Slide
+from napari_nh2st.tiles import TissueMask
+
+MPP = (0.5, 0.8)
+"""Pixels that are not square: mixing the axes up shows."""
+DOWNSAMPLE = (3.0, 2.0)
+LAYOUTS = pytest.mark.parametrize("layout", ["square", "hexagonal"])
+
+
+def disc_on(slide: Slide) -> TissueMask:
+    """A disc that reaches over the right edge of the slide."""
+    height, width = (int(side / scale) for side, scale in zip(slide.shape, DOWNSAMPLE, strict=True))
+    y, x = np.ogrid[:height, :width]
+    return TissueMask(
+        np.hypot((y - 0.5 * height) / height, (x - 0.8 * width) / width) < 0.4, DOWNSAMPLE
+    )
+
+
+@pytest.fixture(scope="module")
+def slide() -> Slide:
+    return array_slide(ArrayLevel(textured(300, 420)), mpp=MPP)
+
+
+@pytest.fixture(scope="module")
+def mask(slide: Slide) -> TissueMask:
+    return disc_on(slide)
+
+
+def drawn(slide: Slide, mask: TissueMask | None, layout: Any, **more: Any) -> AnnData:
+    return drawn_prediction(slide, layout, divisions=2, tissue=mask, **more)
+
+
+def places(raster: HeatmapRaster) -> np.ndarray:
+    """(height, width, 2) centers of the pixels, in full-resolution pixels of the slide."""
+    index = np.stack(np.indices(raster.shape), -1)
+    return np.asarray(np.array(raster.center) + index * raster.step)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_map_covers_the_tissue_and_nothing_else(
+    slide: Slide, mask: TissueMask, layout: Any, smooth: bool
+) -> None:
+    prediction = drawn(slide, mask, layout)
+    raster = HeatmapRaster.of(prediction)
+    values = np.arange(1.0, prediction.n_obs + 1)
+    image = raster.image(values, smooth)
+    at = places(raster)
+    row, column = (np.floor(at / mask.downsample).astype(int)).transpose(2, 0, 1)
+    on_slide = ((at >= 0) & (at < slide.shape)).all(-1)
+    assert not on_slide.all(), "cells reach over the edge"
+    height, width = mask.tissue.shape
+    tissue = on_slide & mask.tissue[row.clip(0, height - 1), column.clip(0, width - 1)]
+    assert 0.2 < tissue.mean() < 0.8
+    shown = np.isfinite(image)
+    if layout == "square":
+        np.testing.assert_array_equal(shown, tissue)
+    else:  # a part is two pixels wide, and bricks leave gaps at the edge of the slide
+        assert (shown & ~tissue).sum() < 0.03 * tissue.sum()
+        assert shown.sum() > 0.95 * tissue.sum()
+        assert not (shown & ~on_slide)[:, :-1].any()
+
+
+@LAYOUTS
+def test_a_pixel_shows_the_tile_in_whose_cell_it_lies(
+    slide: Slide, mask: TissueMask, layout: Any
+) -> None:
+    prediction = drawn(slide, mask, layout)
+    raster = HeatmapRaster.of(prediction)
+    image = raster.image(np.arange(float(prediction.n_obs)))
+    shown = np.isfinite(image)
+    centers = prediction.obsm["spatial"][:, ::-1][image[shown].astype(int)]
+    cell = np.array(raster.step) * (raster.height, raster.width)
+    off = np.abs(places(raster)[shown] - centers) / cell
+    assert off.max() < 0.5
+    assert off.max() > 0.4
+    whole = HeatmapRaster.of(drawn(slide, None, layout))
+    assert whole.height == 1
+    assert raster.height == 8
+    np.testing.assert_allclose(np.array(whole.step) / 8, raster.step)
+
+
+@LAYOUTS
+def test_smooth_values_are_interpolated_between_the_centers(
+    slide: Slide, mask: TissueMask, layout: Any
+) -> None:
+    prediction = drawn(slide, mask, layout)
+    raster = HeatmapRaster.of(prediction)
+    spatial = prediction.obsm["spatial"][:, ::-1]
+    values = spatial @ (2.0, -3.0)
+    image, at = raster.image(values, smooth=True), places(raster)
+    inside = np.isfinite(image) & ((at > spatial.min(0)) & (at < spatial.max(0))).all(-1)
+    if layout == "hexagonal":  # at a jagged edge there is no tile on the other side
+        inside &= (at > spatial.min(0) + 40).all(-1) & (at < spatial.max(0) - 40).all(-1)
+    assert inside.sum() > 1000
+    np.testing.assert_allclose(image[inside], (at @ (2.0, -3.0))[inside], rtol=1e-4, atol=0.05)
+    assert np.nanmin(image) >= values.min() - 0.01
+    assert np.nanmax(image) <= values.max() + 0.01, "nothing is made up at the edges"
+
+
+@LAYOUTS
+def test_a_tile_without_a_value_stays_empty_and_spoils_no_neighbor(
+    slide: Slide, mask: TissueMask, layout: Any
+) -> None:
+    prediction = drawn(slide, mask, layout)
+    raster = HeatmapRaster.of(prediction)
+    numbers = np.arange(float(prediction.n_obs))
+    owner = raster.image(numbers)
+    tiles, counts = np.unique(owner[np.isfinite(owner)], return_counts=True)
+    empty = tiles[counts == raster.height * raster.width][5]
+    values = np.full(prediction.n_obs, 7.0)
+    values[int(empty)] = np.nan
+    image = raster.image(values, smooth=True)
+    np.testing.assert_array_equal(np.isnan(image), np.isnan(owner) | (owner == empty))
+    np.testing.assert_allclose(image[np.isfinite(image)], 7.0, rtol=1e-6)
+
+
+def test_tiles_are_divided_less_where_there_are_many(
+    slide: Slide, mask: TissueMask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = drawn(slide, mask, "square")
+    n_pixels = np.prod(HeatmapRaster.of(prediction, whole_tiles=True).shape)
+    for most, height in ((64, 8), (63, 4), (4, 2), (3, 1)):
+        monkeypatch.setattr(raster_module, "_LARGEST_DIVIDED", most * n_pixels)
+        raster = HeatmapRaster.of(prediction)
+        assert raster.height == height
+        image = raster.image(np.ones(prediction.n_obs))
+        if height > 1:
+            covered = np.isfinite(image).sum() * np.prod(raster.step)
+            assert covered == pytest.approx(mask.tissue.sum() * np.prod(DOWNSAMPLE), rel=0.05)
+
+
+@pytest.mark.parametrize("spoil", ["missing", "shape", "kind", "whole"])
+def test_whole_tiles_are_drawn_where_it_is_not_known_or_all_is_tissue(
+    slide: Slide, mask: TissueMask, spoil: str
+) -> None:
+    prediction = drawn(slide, mask, "square")
+    match spoil:
+        case "missing":
+            del prediction.obsm[TISSUE_CELLS]
+        case "shape":
+            prediction.obsm[TISSUE_CELLS] = prediction.obsm[TISSUE_CELLS][:, :7]
+        case "kind":
+            prediction.obsm[TISSUE_CELLS] = prediction.obsm[TISSUE_CELLS].astype(float)
+        case "whole":
+            prediction.obsm[TISSUE_CELLS][:] = 255
+    raster = HeatmapRaster.of(prediction)
+    assert (raster.height, raster.width, raster.parts) == (1, 1, None)
+    assert np.isfinite(raster.image(np.ones(prediction.n_obs))).sum() == prediction.n_obs
+
+
+def test_tissue_travels_with_the_file_and_with_a_selection_of_tiles(
+    slide: Slide, mask: TissueMask, tmp_path: Any
+) -> None:
+    prediction = drawn(slide, mask, "hexagonal")
+    write_anndata(prediction, tmp_path / "map.h5ad")
+    read = read_anndata_file(tmp_path / "map.h5ad")
+    np.testing.assert_array_equal(read.obsm[TISSUE_CELLS], prediction.obsm[TISSUE_CELLS])
+    values = np.arange(float(prediction.n_obs))
+    image = HeatmapRaster.of(prediction).image(values)
+    np.testing.assert_array_equal(HeatmapRaster.of(read).image(values), image)
+    some = HeatmapRaster.of(prediction[::3].copy()).image(values[::3])
+    shown = some[np.isfinite(some)]
+    np.testing.assert_array_equal(np.sort(shown), np.sort(image[image % 3 == 0]))
+
+
+def test_in_a_union_the_tissue_of_the_part_counts(slide: Slide, mask: TissueMask) -> None:
+    former, part = drawn(slide, mask, "square"), drawn(slide, mask, "square")[40:90].copy()
+    part.obsm[TISSUE_CELLS][:] = 0b11110000
+    union = Union.of(former, part).prediction
+    np.testing.assert_array_equal(union.obsm[TISSUE_CELLS][40:90], part.obsm[TISSUE_CELLS])
+    np.testing.assert_array_equal(union.obsm[TISSUE_CELLS][:40], former.obsm[TISSUE_CELLS][:40])
