@@ -18,11 +18,11 @@ from array_slides import write_tiff
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
-from napari_nh2st.inference.events import Finished, Started
+from napari_nh2st.inference.events import Finished
 from napari_nh2st.jobs import Job, JobFailed, JobPool
 from napari_nh2st.jobs.child_process import ChildProcess
 from napari_nh2st.jobs.messages import Run, Stop
-from napari_nh2st.jobs.prediction import Ended, Values, load
+from napari_nh2st.jobs.prediction import Begun, Ended, Values, load
 from napari_nh2st.jobs.prediction_run import PredictionRun
 from napari_nh2st.jobs.stoppable import StoppableJob
 from napari_nh2st.jobs.training_run import TrainingRun
@@ -91,8 +91,10 @@ def test_a_child_predicts_what_the_same_process_would(
     values: np.ndarray | None = None
     for event in predicted(jobs, slide_path, model_folder):
         match event:
-            case Started():
-                values = np.array(event.prediction.X)
+            case Begun(started):
+                assert started.prediction.X is None, "they would all be NaN"
+                values = np.full(started.prediction.shape, np.nan, np.float32)
+                assert not len(event.tiles)
             case Values():
                 assert values is not None
                 values[event.tiles] = event.rows
@@ -113,9 +115,10 @@ def test_what_was_kept_is_not_computed_again_even_after_the_process_has_ended(
     region = PredictSettings(pitch_um=64, region=[[(100, 120), (100, 400), (400, 400), (400, 120)]])
     events = list(predicted(another, slide_path, model_folder, kept=tmp_path, settings=region))
     another.close()
-    started = next(event for event in events if isinstance(event, Started))
-    assert started.done == started.total > 0
-    assert np.isfinite(started.prediction.X).all()
+    begun = next(event for event in events if isinstance(event, Begun))
+    assert begun.started.done == begun.started.total > 0
+    assert begun.tiles.tolist() == list(range(begun.started.prediction.n_obs))
+    assert np.isfinite(begun.rows).all()
     assert not any(isinstance(event, Values) for event in events)
 
 

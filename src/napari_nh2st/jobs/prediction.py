@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.model.config import CONFIG_FILE, HEADS_FILE, WEIGHTS_FILE
 from napari_nh2st.model.sources import find_model
-from napari_nh2st.prediction.rows import rows_of
-from napari_nh2st.prediction.schema import STATUS
+from napari_nh2st.prediction.rows import rows_of, without_values
+from napari_nh2st.prediction.schema import SPREAD, STATUS
 from napari_nh2st.slide import open_slide
 from napari_nh2st.tiles import TissueMask
 
@@ -30,6 +30,26 @@ class Loading:
     """A model is being loaded, and the tissue looked for."""
 
     model: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A :class:`~napari_nh2st.inference.Started`, light enough to arrive at once.
+
+    Parameters
+    ----------
+    started
+        Its prediction has no room for values, which would all be NaN.
+    has_heads
+        Whether heads tell more than values.
+    tiles, rows
+        (m,) tiles that an earlier run had finished, and (m, columns) their rows.
+    """
+
+    started: Started
+    has_heads: bool
+    tiles: NDArray[np.int64]
+    rows: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ def predict(
     most_kept_bytes: float = 4e9,
     image: int | None = None,
     tissue: TissueMask | None = None,
-) -> Iterator[Loading | Started | Values | Ended]:
+) -> Iterator[Loading | Begun | Values | Ended]:
     """Predict a slide.
 
     Parameters
@@ -125,7 +145,7 @@ def predict(
                         # Now that it holds its own, which may be the oldest.
                         if kept is not None:
                             forget_oldest(kept, most_kept_bytes)
-                        yield event
+                        yield _begun(event)
                     case TilesDone(prediction, tiles, done, total, rate, left):
                         rows = rows_of(prediction, tiles)
                         yield Values(tiles, rows, done, total, rate, left)
@@ -134,6 +154,13 @@ def predict(
                         yield Ended(status, n_failed, seconds)
                 if inbox.stopped():
                     return
+
+
+def _begun(event: Started) -> Begun:
+    prediction = event.prediction
+    tiles = np.flatnonzero(np.isfinite(prediction.X).any(1))
+    light = replace(event, prediction=without_values(prediction))
+    return Begun(light, SPREAD in prediction.layers, tiles, rows_of(prediction, tiles))
 
 
 def devices(_inbox: Inbox) -> Iterator[tuple[dict[str, str], dict[str, str]]]:

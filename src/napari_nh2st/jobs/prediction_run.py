@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from anndata import AnnData
 
-from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+from napari_nh2st.inference.events import Event, Finished, TilesDone
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.jobs.prediction import Ended, Loading, Values
+from napari_nh2st.jobs.prediction import Begun, Ended, Loading, Values
 from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
-from napari_nh2st.prediction.rows import fill_rows
+from napari_nh2st.prediction.rows import fill_rows, make_room
 from napari_nh2st.prediction.schema import PREDICTED, STATUS
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -99,10 +99,12 @@ class PredictionRun(StoppableJob):
                 match event:
                     case Loading():
                         yield event
-                    case Started():
+                    case Begun(started):
                         self.is_loading = False
-                        prediction = event.prediction
-                        yield event
+                        prediction = started.prediction
+                        make_room(prediction, event.has_heads)
+                        fill_rows(prediction, event.tiles, event.rows)
+                        yield started
                     case Values() if prediction is not None:
                         fill_rows(prediction, event.tiles, event.rows)
                         yield TilesDone(

@@ -50,3 +50,20 @@ def rows_of(prediction: AnnData, tiles: NDArray[np.int64]) -> NDArray[np.float32
         unfamiliar = prediction.obs[UNFAMILIAR].to_numpy(np.float32)[tiles]
         parts += [prediction.layers[SPREAD][tiles], unfamiliar[:, None]]
     return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def without_values(prediction: AnnData) -> AnnData:
+    """All of a prediction but its values: what a process is sent, which gets the rows later."""
+    return AnnData(
+        obs=prediction.obs.drop(columns=UNFAMILIAR, errors="ignore"),
+        var=prediction.var,
+        uns=prediction.uns,
+        obsm=dict(prediction.obsm),
+    )
+
+
+def make_room(prediction: AnnData, has_heads: bool) -> None:
+    """Give a prediction that came without values room for those to come: NaN."""
+    prediction.X = np.full(prediction.shape, np.nan, np.float32)
+    if has_heads:
+        add_empty_spread(prediction)

@@ -49,7 +49,7 @@ class Sharpening:
         missing = np.isnan(values)
         if missing.any():
             missing &= self._prediction.obs[STATUS].to_numpy(object) == PENDING
-        if not missing.any():
+        if not missing.any() or missing.all():  # there is nothing to fill, or to fill it with
             return values
         filled = values.copy()
         for tiles, coarser in self._refinements:
