@@ -238,7 +238,9 @@ def _draw_heatmap(
             vmax=high,
             cmap=settings.colormap,
             interpolation="bilinear" if settings.smooth else "nearest",
-            alpha=opacity if np.ndim(opacity) == 0 else np.nan_to_num(raster.image(opacity)),
+            alpha=opacity
+            if np.ndim(opacity) == 0
+            else np.nan_to_num(raster.image(opacity, settings.smooth)),
         )
     known = np.isfinite(values)
     size = np.full(int(known.sum()), spot_diameter(prediction) * scale)
