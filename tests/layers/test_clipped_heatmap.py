@@ -66,10 +66,10 @@ def test_there_is_no_color_over_glass_nor_beyond_the_slide(session: Session) -> 
 
 def test_the_map_is_drawn_anew_where_it_is_to_be_smooth(session: Session) -> None:
     heatmap, pin = session.heatmap, session.pins.pin("GREEN")
-    tiles = heatmap.layer.data
+    tiles = heatmap.layer.data.copy()
     assert len(np.unique(tiles[np.isfinite(tiles)])) <= heatmap.prediction.n_obs
     heatmap.layer.interpolation2d = "linear"
-    smooth = heatmap.layer.data
+    smooth = heatmap.layer.data.copy()
     np.testing.assert_array_equal(np.isfinite(smooth), np.isfinite(tiles))
     np.testing.assert_array_equal(
         smooth, heatmap.raster.image(heatmap.values_of("RED"), smooth=True)
