@@ -10,19 +10,26 @@ Contestant = Callable[["Clock"], float]
 
 
 class Clock:
-    """Runs from its making on; a contestant may start it anew once what comes first is done."""
+    """Runs from its making on; a contestant may start it anew once what comes first is done, and
+    halt it before what comes last.
+    """
 
     def __init__(self) -> None:
         self._made = time.perf_counter()
+        self._halted: tuple[float, float] | None = None
         self.restart()
 
     def restart(self) -> None:
         """Count from now on."""
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
+    def halt(self) -> None:
+        """Count no further; a later call counts more."""
+        self._halted = time.perf_counter(), time.process_time()
+
     def stop(self) -> tuple[float, float, float]:
         """Seconds and CPU seconds since the restart, and seconds before it."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = self._halted or (time.perf_counter(), time.process_time())
         return wall - self._wall, cpu - self._cpu, self._wall - self._made
 
 

@@ -54,6 +54,24 @@ def test_training_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Pa
     assert report["comparisons"][0]["wanted"] == 5
 
 
+def test_cohort_benchmark_compares_several_workers_with_one(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    small = "--slides 2 --side 512 --rounds 1 --parts many"
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "cohort.py", *small.split(), "-o", output],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    report = json.loads(output.read_text("utf-8"))
+    assert report["many"].keys() == {"one worker", "2 workers"}
+    for name, result in report["many"].items():
+        assert name in done.stdout
+        assert result["amounts"] == [2 * 2 * 2]
+    assert report["comparisons"][0]["wanted"] == 1.6
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_benchmark_slide_repeats_one_region_at_every_level(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
