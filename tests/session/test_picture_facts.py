@@ -1,5 +1,7 @@
 """Facts below a picture of the canvas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.session import Session
 from napari_nh2st.session.picture_facts import PictureFacts
+from trusted_predictions import NOTICE, add_trust
 from waiting import wait_until
 
 
@@ -58,6 +61,22 @@ def test_domains_are_named_and_cautions_said_once(session: Session) -> None:
     session.pins.compose(["CD74", "KRT19"])
     cautions = PictureFacts.of(session).cautions
     assert cautions == ("UNTRAINED model: these values mean nothing.", "Far from training.")
+
+
+def test_what_is_unsure_and_unfamiliar_has_its_meaning(session: Session) -> None:
+    assert session.prediction is not None
+    add_trust(session.prediction)
+    session.display.apply(replace(session.display.settings, fade=True))
+    facts = PictureFacts.of(session)
+    assert facts.names == ("grey where the model is unsure",)
+    assert facts.cautions == (NOTICE,)
+    session.unfamiliar.show()
+    facts = PictureFacts.of(session)
+    assert facts.names == ()
+    assert facts.cautions == (NOTICE,)
+    (scale,) = facts.scales
+    assert scale.title.startswith("unfamiliar places · C6: above 1: farther from the training")
+    assert scale.limits == (0.0, 2.0)
 
 
 def test_what_is_hidden_is_not_named(session: Session) -> None:

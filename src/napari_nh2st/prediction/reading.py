@@ -13,6 +13,9 @@ from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.shown_text import with_minus
 
 OUTSIDE = "outside the scale"
+UNFAMILIAR_SCALE = "above 1: farther from the training than 99 % of the tiles of held-out sections"
+FADED = "grey where the model is unsure"
+"""What a veil over a map means."""
 
 _BASES = {"log10(1+v)": 10.0, "log(1+v)": math.e}
 """Bases of the logarithms, by the name that a model's target has for them."""

@@ -10,7 +10,12 @@ from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
-from napari_nh2st.prediction.reading import limits_in_words, notices_in_short
+from napari_nh2st.prediction.reading import (
+    FADED,
+    UNFAMILIAR_SCALE,
+    limits_in_words,
+    notices_in_short,
+)
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
@@ -22,7 +27,6 @@ _UNIT_WIDTH = 44
 """Characters: as wide as the canvas is between two docks on a small screen."""
 
 _TITLE_WIDTH = 34
-_UNFAMILIAR = "above 1: farther from the training than\n99 % of the tiles of held-out sections"
 
 _LIGHTER = 0.65
 _MOST_DOMAINS = 12
@@ -140,11 +144,12 @@ class GeneCaption:
             if notice:
                 lines.append(CanvasLine("\n".join(wrap(notice, _UNIT_WIDTH)), size=_UNIT_PT))
         if any(self._is_seen(item.layer) for item in self._session.veils.items):
-            lines.append(CanvasLine("grey where the model is unsure", size=_UNIT_PT))
+            lines.append(CanvasLine(FADED, size=_UNIT_PT))
         for places in self._session.unfamiliar.items:
             if self._is_seen(places.layer):
                 lines.append(CanvasLine("Unfamiliar tissue", size=_TITLE_PT))
-                lines.append(CanvasLine(_UNFAMILIAR, size=_UNIT_PT))
+                scale = "\n".join(wrap(UNFAMILIAR_SCALE, _UNIT_WIDTH))
+                lines.append(CanvasLine(scale, size=_UNIT_PT))
         for item in self._session.signatures.items:
             if self._is_seen(item.layer):
                 words = f"{item.signature.title}: mean z-score"

@@ -16,8 +16,11 @@ from napari_nh2st.layers.keys import (
     GENE_KEY,
     PREDICTION_KEY,
     SIGNATURE_KEY,
+    UNFAMILIAR_KEY,
+    VEIL_KEY,
 )
 from napari_nh2st.layers.slide_below import is_covered
+from napari_nh2st.prediction.reading import FADED, UNFAMILIAR_SCALE
 from napari_nh2st.prediction.schema import is_trained, notices, value_name
 from napari_nh2st.session.comparison import ComparisonResults, unit_of
 from napari_nh2st.shown_text import from_qt
@@ -69,8 +72,8 @@ class PictureFacts:
     @classmethod
     def of(cls, session: "Session") -> "PictureFacts":
         """Facts on what a session's viewer shows now."""
-        viewer, derived = session.viewer, (*session.pins.items, *session.signatures.items)
-        sources = {item.layer: item.source.prediction for item in derived}
+        viewer, kinds = session.viewer, (*session.derived_layers, session.veils)
+        sources = {item.layer: item.source.prediction for each in kinds for item in each.items}
         shown = [layer for layer in viewer.layers if layer.visible]
         shown = [layer for layer in shown if not is_covered(viewer, layer)]
         scales: list[ColorScale] = []
@@ -87,6 +90,8 @@ class PictureFacts:
                 scales.append(_scale_of_spots(layer, results))
             elif isinstance(layer, Image) and (unit := _unit(layer, prediction)):
                 scales.append(_scale(layer.name, unit, layer.colormap, layer.contrast_limits))
+            elif VEIL_KEY in layer.metadata:
+                names.append(FADED)
             elif DOMAINS_KEY in layer.metadata:
                 names.append(from_qt(layer.name))
         return cls(tuple(scales), tuple(names), tuple(dict.fromkeys(cautions)))
@@ -102,6 +107,8 @@ def _unit(layer: Image, prediction: AnnData | None) -> str:
     """Unit of a layer of predicted values; empty for other images."""
     if SIGNATURE_KEY in layer.metadata:
         return "mean z-score"
+    if UNFAMILIAR_KEY in layer.metadata:
+        return UNFAMILIAR_SCALE
     if prediction is not None and (GENE_KEY in layer.metadata or shows_heatmap(layer)):
         return value_name(prediction)
     return ""
