@@ -8,6 +8,9 @@ where it was stopped::
     python scripts/train_bundled_model.py heads -o WORK
     python scripts/train_bundled_model.py bundle -o WORK   # writes src/napari_nh2st/models/
 
+A fourth, ``trust``, gives the bundled model the heads and intervals of a cross-validation around
+its own encoder, in a folder of its own, and leaves its network as it is.
+
 The encoder is trained first, without any expression, on tiles from all over the five sections:
 to predict simple descriptors of a tile (stain, texture at several scales), each brought to the
 same mean and spread in every section. 900 spots are too few to learn these from expression alone.
@@ -34,6 +37,7 @@ from torch.optim.swa_utils import AveragedModel
 from napari_nh2st.evaluation import cross_validate
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
+from napari_nh2st.model.network import NH2ST
 from napari_nh2st.model.resnet import MAP_CHANNELS, ResNet18Encoder, normalize_tiles
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section
@@ -295,10 +299,37 @@ def bundle(work: Path, target: Path) -> None:
     print(f"{target}: {len(saved.config.panel)} genes, {size:.1f} MB")
 
 
+def trust(work: Path, target: Path) -> None:
+    """Give the bundled model what a cross-validation around its encoder says of its trust."""
+    bundled = load_model_folder(target)
+    assert isinstance(bundled.network, NH2ST)
+    if not (work / "encoder.pt").exists():
+        write_checkpoint(work / "encoder.pt", bundled.network.image_encoder.state_dict())
+    if not (work / MODEL_NAME / "model").exists():
+        train_heads(work)
+    found = load_model_folder(work / MODEL_NAME / "model")
+    training = dict(bundled.config.training) | {
+        "heads": found.config.training["heads"],
+        "held_out": dict(bundled.config.training["held_out"])
+        | {"coverage": found.config.training["held_out"]["coverage"]},
+    }
+    config = replace(
+        bundled.config,
+        training=training,
+        reliability_of="other sections of the same tumour",
+        interval_90=found.config.interval_90,
+    )
+    model = replace(bundled, config=config, heads=found.heads)
+    saved = save_model_folder(model, target, torch.float16, overwrite=True)
+    assert saved.config.weights == bundled.config.weights, "the network has changed"
+    size = sum(file.stat().st_size for file in target.iterdir()) / 1e6
+    print(f"{target}: {training['heads']}, {size:.1f} MB")
+
+
 def main() -> None:
     """Run a stage."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=("encoder", "heads", "bundle"))
+    parser.add_argument("stage", choices=("encoder", "heads", "bundle", "trust"))
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="WORK")
     parser.add_argument("--threads", type=int, help="of torch")
     args = parser.parse_args()
@@ -309,8 +340,10 @@ def main() -> None:
         train_encoder(args.output, EncoderRecipe())
     elif args.stage == "heads":
         train_heads(args.output)
-    else:
+    elif args.stage == "bundle":
         bundle(args.output, BUNDLED)
+    else:
+        trust(args.output, BUNDLED)
 
 
 if __name__ == "__main__":

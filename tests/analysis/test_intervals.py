@@ -4,10 +4,20 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 from scipy.stats import norm
 
-from napari_nh2st.analysis.intervals import conformal_half_width, covered
+from napari_nh2st.analysis.intervals import (
+    Coverage,
+    conformal_half_width,
+    covered,
+    errors_of,
+    held_out_coverage,
+    interval_coverage,
+    widest_half_width,
+)
 from napari_nh2st.errors import InputError
 
 
@@ -65,3 +75,63 @@ def test_covered_counts_ends_and_leaves_out_nan() -> None:
     np.testing.assert_array_equal(covered(errors, [2, np.inf, 1]), [2 / 3, 1, np.nan])
     each = np.array([[0.5, 1, 1], [2, 1, 1], [2, 1, 1]])
     np.testing.assert_array_equal(covered(errors, each), [1 / 3, 1 / 2, np.nan])
+
+
+def test_widest_half_width_is_that_of_the_hardest_section_of_each_gene() -> None:
+    rng = np.random.default_rng(5)
+    sections = [rng.normal(0, scale, (n, 3)) for n, scale in ((20, 1), (30, [3, 1, 1]), (8, 99))]
+    sections[0][:, 2] = np.nan
+    sections[1][:, 2] = np.nan
+    expected = []
+    for gene in range(3):
+        each = [
+            _half_width_by_hand(list(section[:, gene]), Fraction(9, 10)) for section in sections
+        ]
+        finite = [half for half in each if half < math.inf]
+        expected.append(max(finite, default=math.nan))
+    np.testing.assert_array_equal(widest_half_width(sections), expected)
+    assert math.isnan(expected[2]), "the section of eight spots does not count"
+    assert expected[0] > expected[1]
+
+
+def test_what_others_hold_of_a_section_was_not_learned_from_it() -> None:
+    rng = np.random.default_rng(6)
+    sections = {
+        name: rng.normal(0, scale, (200, 40)) for name, scale in zip("ABC", (1, 2, 4), strict=True)
+    }
+    found = held_out_coverage(sections)
+    for name, errors in sections.items():
+        others = [each for other, each in sections.items() if other != name]
+        share = covered(errors, widest_half_width(others))
+        low, high = np.quantile(share, (0.1, 0.9))
+        assert found[name] == Coverage(share.mean(), low, high)
+    assert found["A"].mean > 0.999
+    assert found["B"].mean > 0.99
+    # Half as hard is the hardest of the others: P(|z| < 1.645 / 2).
+    assert found["C"].mean == pytest.approx(2 * norm.cdf(1.645 / 2) - 1, abs=0.03)
+
+
+def test_coverage_counts_the_genes_that_have_an_interval() -> None:
+    errors = np.array([[0.1, 1.0, 5.0], [-0.3, -1.0, 5.0], [0.2, 3.0, np.nan]])
+    assert Coverage.of(errors, [0.2, 1.0, np.nan]) == Coverage(2 / 3, 2 / 3, 2 / 3)
+    assert Coverage.of(errors, [0.2, 0.5, 5.0]) == Coverage((2 / 3 + 0 + 1) / 3, 2 / 15, 14 / 15)
+    assert Coverage.of(errors, [np.nan] * 3) is None
+    assert Coverage.of(np.full((2, 1), np.nan), [1.0]) is None
+    assert str(Coverage(0.914, 0.8349, 1.0)) == "91% (genes 83% to 100%)"
+    assert Coverage(0.91234567, 0.8, 1.0).to_json() == {"mean": 0.9123, "low": 0.8, "high": 1.0}
+
+
+def test_coverage_of_a_prediction_is_that_of_its_measured_values() -> None:
+    predicted = np.array([[1.0, 2.0], [1.5, 2.5]], np.float32)
+    measured = predicted + np.array([[0.1, -0.6], [0.3, 0.4]], np.float32)
+    prediction = AnnData(
+        predicted,
+        var=pd.DataFrame({"interval_90": [0.2, 0.5]}, index=["A", "B"]),
+        layers={"measured": measured},
+    )
+    np.testing.assert_allclose(errors_of(prediction), measured - predicted)
+    assert interval_coverage(prediction) == Coverage(0.5, 0.5, 0.5)
+    del prediction.var["interval_90"]
+    assert interval_coverage(prediction) is None
+    prediction.layers["measured"][0, 0] = np.nan
+    assert errors_of(prediction) is None, "what is left is in another unit"

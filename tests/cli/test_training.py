@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -689,7 +690,9 @@ def test_a_cross_validation_prints_a_row_for_each_fold(
     assert not (tmp_path / "cv" / "model").exists()
     summary = json.loads((tmp_path / "cv" / "query" / "summary.json").read_text())["summary"]
     assert float(lines[3].split()[1]) == pytest.approx(summary["mean_pcc"], abs=6e-4)
-    assert np.isfinite(float(lines[1].split()[-1]))
+    assert np.isfinite(float(lines[1].split()[4]))
+    assert lines[0].endswith("in 90 % intervals")
+    assert re.search(r" \d+% \(genes \d+% to \d+%\)$", lines[1])
 
 
 def test_a_stopped_cross_validation_exits_with_1(

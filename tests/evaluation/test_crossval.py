@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import pearsonr
 
+from napari_nh2st.analysis.unfamiliarity import fit_familiar, unfamiliarity
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import crossval
 from napari_nh2st.evaluation.crossval import (
@@ -20,16 +22,20 @@ from napari_nh2st.evaluation.crossval import (
     with_context,
 )
 from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
+from napari_nh2st.evaluation.fold_heads import section_features
 from napari_nh2st.evaluation.settings import CrossValidateSettings
+from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
+from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.resnet import normalize_tiles
 from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.events import EpochDone, StepDone, TrainEvent, TrainStarted
 from napari_nh2st.training.run_state import BEST, LOCK
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.training.study import MeasuredSection, load_study
+from napari_nh2st.training.study import MeasuredSection, load_study, section_tiles
 from small_models import small_model
 
 SETTINGS = TrainSettings(
@@ -285,6 +291,102 @@ def test_the_context_is_the_start_models_unless_told(
     told = replace(start, context="query")
     result = cross_validate(sections, told, folder=tmp_path / "told", leave="donor", final=False)
     assert tuple(result.evaluations) == ("query",)
+
+
+@pytest.fixture(scope="module")
+def around_one_encoder(
+    sections: tuple[MeasuredSection, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[CrossValidation, Path]:
+    folder = tmp_path_factory.mktemp("heads")
+    genes = tuple(sections[0].spots.var_names[:5])
+    save_model_folder(small_model("neighborhood", panel=genes), folder / "start")
+    settings = TrainSettings(
+        start=str(folder / "start"),
+        encoder="frozen",
+        epochs=1,
+        batch_size=32,
+        validation="none",
+        device="cpu",
+    )
+    return cross_validate(sections, settings, folder=folder / "cv", leave="section"), folder / "cv"
+
+
+def test_a_model_of_all_sections_has_the_heads_of_its_folds(
+    around_one_encoder: tuple[CrossValidation, Path], sections: tuple[MeasuredSection, ...]
+) -> None:
+    _, folder = around_one_encoder
+    model = load_model_folder(folder / "model")
+    assert model.heads is not None
+    assert model.heads.count == len(sections)
+    for number, section in enumerate(sections):
+        fold = load_model_folder(folder / "folds" / section.name / "neighborhood" / "model")
+        state = fold.network.state_dict()
+        for name, tensor in model.heads.state.items():
+            assert torch.equal(tensor[number], state[name]), name
+    assert "those of the 3 folds" in model_card(model.config)
+
+
+def test_its_tiles_are_familiar_by_what_is_known_of_the_other_sections(
+    around_one_encoder: tuple[CrossValidation, Path], sections: tuple[MeasuredSection, ...]
+) -> None:
+    model = load_model_folder(around_one_encoder[1] / "model")
+    assert isinstance(model.network, NH2ST)
+    assert model.heads is not None
+    features = []
+    for section in sections:
+        tiles = section_tiles(
+            section, model.config.panel, tile_px=model.config.tile_px, mpp=model.config.mpp
+        ).tiles
+        with torch.inference_mode():
+            maps = model.network.encode(normalize_tiles(torch.from_numpy(tiles)))
+        features.append(maps.mean((2, 3)).double().numpy())
+        np.testing.assert_allclose(section_features(model, section), features[-1], rtol=1e-4)
+    expected = unfamiliarity(fit_familiar(features), np.concatenate(features))
+    off = np.concatenate(features) - model.heads.mean.double().numpy()
+    found = np.linalg.norm(off @ model.heads.whitening.double().numpy(), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_intervals_are_those_of_the_hardest_section_left_out(
+    around_one_encoder: tuple[CrossValidation, Path],
+) -> None:
+    result, folder = around_one_encoder
+    model = load_model_folder(folder / "model")
+    errors = {
+        name: np.abs(p.layers["measured"].astype(float) - p.X)
+        for name, p in result.evaluations["neighborhood"].predictions.items()
+    }
+    each = {name: np.sort(e, 0) for name, e in errors.items()}
+    half = {name: e[int(np.ceil(0.9 * (len(e) + 1))) - 1] for name, e in each.items()}
+    assert model.config.interval_90 is not None
+    np.testing.assert_allclose(
+        [model.config.interval_90[gene] or np.nan for gene in model.config.panel],
+        np.max(list(half.values()), axis=0),
+        rtol=1e-3,
+    )
+    kept = model.config.training["held_out"]["coverage"]
+    assert set(result.coverage) == set(errors) == set(kept)
+    for name, e in errors.items():
+        others = np.max([h for other, h in half.items() if other != name], axis=0)
+        assert result.coverage[name].mean == pytest.approx((e <= others).mean())
+        assert kept[name]["mean"] == pytest.approx(result.coverage[name].mean, abs=1e-4)
+        assert f"| {name} | {result.coverage[name].mean:.0%} |" in model_card(model.config)
+    assert model.config.reliability_of == "other sections of the same donors"
+
+
+def test_folds_with_encoders_of_their_own_give_no_heads_and_the_card_says_so(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, encoder="whole")
+    result = cross_validate(sections, settings, folder=tmp_path / "cv", leave="donor")
+    assert result.model is not None
+    assert result.model.heads is None
+    model = load_model_folder(tmp_path / "cv" / "model")
+    assert model.heads is None
+    assert "heads: none: each fold has an encoder of its own" in model_card(model.config)
+    # Intervals need no heads.
+    assert any(model.config.interval_90.values())
+    assert model.config.reliability_of == "sections of other donors"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from napari_nh2st.inference import (
     predict_events,
 )
 from napari_nh2st.model.config import CONTEXTS, Context
-from napari_nh2st.prediction.schema import interval, reliability_of, spread, unfamiliar
+from napari_nh2st.model.folder import Model
+from napari_nh2st.prediction.reliability import trust_numbers, why_far
+from napari_nh2st.prediction.schema import interval, notices, reliability_of, spread, unfamiliar
 from napari_nh2st.slide import Slide
 from small_configs import PANEL
 from small_models import model_with_heads, small_model
@@ -136,3 +138,45 @@ def test_intervals_and_what_reliability_is_of_come_from_the_model() -> None:
     assert half_width["VIM"] == 0.25
     assert half_width[["CD74", "EPCAM"]].isna().all()
     assert reliability_of(predict(pixels_slide(), small_model(), SETTINGS)) == ""
+
+
+def test_a_prediction_that_fills_up_has_what_came_so_far() -> None:
+    seen = []
+    for event in predict_events(pixels_slide(), model_with_heads("average"), SETTINGS):
+        if isinstance(event, TilesDone):
+            done = np.isfinite(event.prediction.X).all(1)
+            np.testing.assert_array_equal(np.isfinite(event.prediction.obs["unfamiliar"]), done)
+            np.testing.assert_array_equal(
+                np.isfinite(event.prediction.layers["spread"]).all(1), done
+            )
+            seen.append(event.done)
+    assert len(seen) > 3
+
+
+def far_model(share: float) -> Model:
+    """A model with heads to which this share of the test's tiles is unfamiliar."""
+    model = model_with_heads()
+    assert model.heads is not None
+    far = predict(pixels_slide(), model, SETTINGS).obs["unfamiliar"].to_numpy(np.float64)
+    whitening = model.heads.whitening / float(np.quantile(far, 1 - share))
+    return replace(model, heads=replace(model.heads, whitening=whitening))
+
+
+def test_a_slide_of_unfamiliar_tiles_has_a_notice_in_file_and_event(tmp_path: Path) -> None:
+    output = tmp_path / "out.h5ad"
+    *_, finished = predict_events(pixels_slide(), far_model(0.4), SETTINGS, output=output)
+    assert isinstance(finished, Finished)
+    (late,) = finished.notices
+    assert late.startswith("40% of the tiles look unlike those that the model was trained on.")
+    for found in (finished.prediction, anndata.read_h5ad(output)):
+        assert late in notices(found)
+        assert why_far(found) == "40% of the tiles are unfamiliar"
+    *_, finished = predict_events(pixels_slide(), far_model(0.1), SETTINGS)
+    assert isinstance(finished, Finished)
+    assert finished.notices == ()
+    assert why_far(finished.prediction) == ""
+    numbers = trust_numbers(finished.prediction)
+    assert numbers["unfamiliar_share"] == pytest.approx(0.1, abs=0.03)
+    assert numbers["median_interval_90"] is None
+    median = np.median(finished.prediction.layers["spread"])
+    assert numbers["median_spread"] == pytest.approx(median, abs=1e-4)

@@ -25,8 +25,32 @@ def test_it_loads_by_name_and_is_small() -> None:
     assert {file.name for file in folder.iterdir()} == {
         "config.json",
         "model.safetensors",
+        "heads.safetensors",
         "README.md",
     }
+
+
+def test_its_own_network_is_the_one_it_had_before_it_had_heads(bundled: Model) -> None:
+    known = "3c70e86ae2069a457ca91f86990eefee0b58f7d406e183126a50813d6120b284"
+    assert bundled.config.weights["sha256"] == known
+
+
+def test_it_has_the_heads_of_five_sections_left_out_and_an_interval_of_every_gene(
+    bundled: Model,
+) -> None:
+    assert bundled.heads is not None
+    assert bundled.heads.count == 5
+    config = bundled.config
+    assert config.reliability_of == "other sections of the same tumour"
+    assert config.interval_90 is not None
+    assert set(config.interval_90) == set(config.panel)
+    widths = [half for half in config.interval_90.values() if half is not None]
+    assert len(widths) == 250
+    assert 0.1 < min(widths) < max(widths) < 1
+    coverage = config.training["held_out"]["coverage"]
+    assert set(coverage) == set(config.training["sections"])
+    # "At least 90 %", on every section that was left out.
+    assert all(each["mean"] >= 0.9 for each in coverage.values())
 
 
 def test_every_gene_has_a_held_out_correlation_that_its_summary_agrees_with(
@@ -66,6 +90,9 @@ def test_it_predicts_a_slide(bundled: Model, tmp_path: Path) -> None:
         prediction = predict(slide, bundled, settings)
     assert prediction.n_obs > 10
     assert np.isfinite(prediction.X).all()
+    assert np.isfinite(prediction.layers["spread"]).all()
+    assert 0.005 < np.median(prediction.layers["spread"]) < 0.5
+    assert np.isfinite(prediction.obs["unfamiliar"]).all()
     # In the target's units: log10(1 + counts per 10,000 of the panel) is at most 4.
     assert prediction.X.min() > -0.5
     assert prediction.X.max() < 4.5

@@ -1,9 +1,14 @@
 """Intervals around predicted values, from errors at spots that a model has not seen."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
+from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import MEASURED, interval
 
 _DIGITS = 9
 """Decimals of a rank that count: 0.9 × 110 is 99, and not the next after it."""
@@ -69,3 +74,117 @@ def covered(errors: ArrayLike, half_width: ArrayLike) -> NDArray[np.float64]:
     within = np.count_nonzero(size <= np.asarray(half_width, np.float64), axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(within / n)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Share of measured values that lie within their interval.
+
+    Parameters
+    ----------
+    mean
+        Over the genes, from 0 to 1.
+    low, high
+        10th and 90th percentile of the genes.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.0%} (genes {self.low:.0%} to {self.high:.0%})"
+
+    def to_json(self) -> dict[str, float]:
+        """The shares to four digits."""
+        return {name: round(share, 4) for name, share in vars(self).items()}
+
+    @classmethod
+    def of(cls, errors: ArrayLike, half_width: ArrayLike) -> "Coverage | None":
+        """That of errors and half widths, see :func:`covered`; None without any.
+
+        Genes without an interval do not count.
+        """
+        known = np.isfinite(np.asarray(half_width, np.float64))
+        share = covered(errors, half_width)[known]
+        share = share[~np.isnan(share)]
+        if not len(share):
+            return None
+        low, high = np.quantile(share, (0.1, 0.9))
+        return cls(float(share.mean()), float(low), float(high))
+
+
+def widest_half_width(sections: Sequence[ArrayLike], coverage: float = 0.9) -> NDArray[np.float64]:
+    """Half widths that hold a share of new values on each of some sections, for each gene.
+
+    Sections differ more than chance lets spots differ, and a new one may be as hard as the hardest:
+    the half width of all spots together holds too little there. The widest of the sections' own
+    does not.
+
+    Parameters
+    ----------
+    sections
+        For each (spots, genes) errors, as for :func:`conformal_half_width`.
+    coverage
+        As there.
+
+    Returns
+    -------
+    ndarray
+        (genes,) float64 in the unit of the errors; NaN for a gene with too few errors in every
+        section. Sections with too few do not count.
+    """
+    each = np.array([conformal_half_width(errors, coverage) for errors in sections])
+    widest = np.where(np.isfinite(each), each, -np.inf).max(0, initial=-np.inf)
+    return np.where(widest < 0, np.nan, widest)
+
+
+def held_out_coverage(sections: Mapping[str, ArrayLike]) -> dict[str, Coverage]:
+    """What the widest half width of the other sections holds on each section.
+
+    Parameters
+    ----------
+    sections
+        (spots, genes) errors by name; two sections or more.
+
+    Returns
+    -------
+    dict
+        By name, without sections for which there is none.
+    """
+    found = {}
+    for name, errors in sections.items():
+        others = [each for other, each in sections.items() if other != name]
+        result = Coverage.of(errors, widest_half_width(others))
+        if result is not None:
+            found[name] = result
+    return found
+
+
+def errors_of(prediction: AnnData) -> NDArray[np.float64] | None:
+    """Measured minus predicted values at spots, in the unit of the values.
+
+    Parameters
+    ----------
+    prediction
+        At measured spots.
+
+    Returns
+    -------
+    ndarray or None
+        (spots, genes); None where genes were not measured, which leaves the others in another
+        unit.
+    """
+    measured = np.asarray(prediction.layers[MEASURED], np.float64)
+    if np.isnan(measured).any():
+        return None
+    return measured - np.asarray(prediction.X, np.float64)
+
+
+def interval_coverage(prediction: AnnData) -> Coverage | None:
+    """How many of the measured values lie within the intervals of a prediction at their spots.
+
+    None where the model has no intervals, or as in :func:`errors_of`.
+    """
+    errors = errors_of(prediction)
+    return None if errors is None else Coverage.of(errors, interval(prediction).to_numpy())

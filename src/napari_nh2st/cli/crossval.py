@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
                     name: {"all": each.summary, "sections": each.section_summaries}
                     for name, each in result.evaluations.items()
                 },
+                "coverage": {name: each.to_json() for name, each in result.coverage.items()},
                 "model": model,
                 "notices": list(report.noticed),
             }
@@ -64,7 +65,10 @@ def run(args: argparse.Namespace) -> None:
     if len(result.evaluations) > 1:
         show(f"Taken: context {result.context}")
     if model is not None:
-        show(f"{model}: trained on all sections, with each gene's held-out PCC as reliability")
+        show(
+            f"{model}: trained on all sections, with each gene's held-out PCC as reliability and "
+            "the 90 % interval of its values"
+        )
 
 
 def _cross_validate(

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
                 "output": str(args.output),
                 "summary": result.summary,
                 "sections": result.section_summaries,
+                "coverage": {name: each.to_json() for name, each in result.coverage.items()},
                 "notices": list(result.notices),
                 "reliability_written": args.write_reliability,
             }
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
     if len(result.section_summaries) > 1:
         show()
         print_rows(score_table("section", result.section_summaries))
+    for name, each in result.coverage.items():
+        show(f"{name}: {each} of the measured values lie in the gene's 90 % interval")
     show(f"{args.output}: summary.json, genes.csv, figures and predictions")
     if args.write_reliability:
         show(f"{args.model}: each gene's PCC is its reliability now")

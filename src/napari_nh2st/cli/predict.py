@@ -109,6 +109,7 @@ def _predict_one(args: argparse.Namespace) -> None:
     from napari_nh2st.inference.step_choice import estimate
     from napari_nh2st.model import bundled_models, load_model
     from napari_nh2st.prediction.files import check_output, is_within
+    from napari_nh2st.prediction.reliability import trust_numbers
     from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes, tissue_left_out
     from napari_nh2st.slide import open_slide
     from napari_nh2st.tiles.drawn_tissue import read_tissue
@@ -176,6 +177,7 @@ def _predict_one(args: argparse.Namespace) -> None:
                 **notes(prediction)["run"],
                 "tissue": notes(prediction)["tissue"],
                 "stain_distance": report.stain_distance,
+                **trust_numbers(prediction),
                 "notices": list(report.notices),
             }
         )

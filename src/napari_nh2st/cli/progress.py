@@ -27,7 +27,9 @@ class ProgressReport:
     ----------
     done, total
         Tiles, of the latest event.
-    notices, stain_distance
+    notices
+        Of the run so far.
+    stain_distance
         As the run began with.
     """
 
@@ -52,6 +54,7 @@ class ProgressReport:
                 self._advance(event)
             case Finished():
                 self.close()
+                self._show_notices(event.notices)
 
     def close(self) -> None:
         """Leave the terminal's line, finished or not."""
@@ -59,11 +62,15 @@ class ProgressReport:
             self._bar.close()
             self._bar = None
 
+    def _show_notices(self, notices: tuple[str, ...]) -> None:
+        self.notices += notices
+        for notice in notices:
+            report(f"Notice: {notice}")
+
     def _start(self, event: Started) -> None:
         self.done, self.total = event.done, event.total
-        self.notices, self.stain_distance = event.notices, event.stain_distance
-        for notice in event.notices:
-            report(f"Notice: {notice}")
+        self.stain_distance = event.stain_distance
+        self._show_notices(event.notices)
         if self._quiet:
             return
         resumed = f", {event.done} done by an earlier run" if event.done else ""

@@ -47,7 +47,10 @@ def summary_table(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def fold_table(
     result: CrossValidation, splits: Mapping[str, Sequence[str]], leave: str
 ) -> list[tuple[str, ...]]:
-    """A row for each fold, then the mean over the sections; errors are of the context taken."""
+    """A row for each fold, then the mean over the sections; errors are of the context taken.
+
+    The last column is how many of the values lie in intervals that the other folds gave.
+    """
     names = list(result.evaluations)
     shown = f" ({result.context})" if len(names) > 1 else ""
     header = (
@@ -55,6 +58,7 @@ def fold_table(
         *(f"PCC {name}" for name in names),
         f"MSE{shown}",
         "MSE of the mean",
+        "in 90 % intervals",
     )
     rows = [
         (
@@ -62,6 +66,7 @@ def fold_table(
             *(_mean_of(result, name, sections, "mean_pcc", 3) for name in names),
             _mean_of(result, result.context, sections, "mse", 4),
             _mean_of(result, result.context, sections, "mse_baseline", 4),
+            str(result.coverage.get(left_out, "–")),
         )
         for left_out, sections in splits.items()
     ]
@@ -71,6 +76,7 @@ def fold_table(
         *(_number(result.evaluations[name].summary["mean_pcc"], 3) for name in names),
         _number(taken["mse"], 4),
         _number(taken["mse_baseline"], 4),
+        "",
     )
     return [header, *rows, last]
 

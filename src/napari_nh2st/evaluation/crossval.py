@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from napari_nh2st.analysis.intervals import Coverage, held_out_coverage
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.evaluation import (
     Evaluation,
@@ -24,7 +25,8 @@ from napari_nh2st.evaluation.events import (
     FoldProgress,
     SpotsPredicted,
 )
-from napari_nh2st.evaluation.reliability import with_reliability
+from napari_nh2st.evaluation.fold_heads import NoHeads, fold_heads
+from napari_nh2st.evaluation.reliability import errors_by_fold, with_intervals, with_reliability
 from napari_nh2st.evaluation.settings import CrossValidateSettings, EvaluateSettings
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
@@ -56,13 +58,17 @@ class CrossValidation:
         By context: every section predicted by the model that it was left out of.
     context
         The one to take, see :func:`best_context`.
+    coverage
+        Of the 90 % intervals, on each donor or section left out, as calibrated on the others.
     model
-        Trained on all sections with that context, each gene's held-out PCC as its reliability;
-        None where it was not asked for.
+        Trained on all sections with that context, each gene's held-out PCC as its reliability,
+        and its interval from the errors on what was left out; with the heads of the folds where
+        these share one encoder. None where it was not asked for.
     """
 
     evaluations: dict[Context, Evaluation]
     context: Context
+    coverage: dict[str, Coverage]
     model: Model | None
 
 
@@ -192,7 +198,7 @@ def cross_validate_events(
                     left_out,
                     _others(sections, tested),
                     of_fold(left_out, replace(settings, context=weights_of)),
-                    folder / "folds" / quote(left_out, safe="") / weights_of,
+                    _fold_folder(folder, left_out, weights_of),
                 )
             evaluation = yield from _evaluate_fold(
                 left_out, with_context(models[weights_of], context), tested, settings
@@ -214,6 +220,12 @@ def cross_validate_events(
             for context, each in evaluations.items()
         }
     )
+    errors = errors_by_fold(
+        {
+            left_out: [evaluations[best].predictions[section.name] for section in tested]
+            for left_out, tested in splits
+        }
+    )
     model = None
     if plan.final:
         weights_of = _trained_context(best)
@@ -226,8 +238,14 @@ def cross_validate_events(
         model = with_context(model, best)
         model = replace(model, config=replace(model.config, name=folder.resolve().name))
         model = with_reliability(model, evaluations, best, plan.leave)
+        model = with_intervals(model, errors)
+        model = _with_heads(
+            model,
+            [_fold_folder(folder, left_out, best) / MODEL_FOLDER for left_out, _ in splits],
+            sections,
+        )
         model = save_model_folder(model, folder / MODEL_FOLDER)
-    yield CrossValidated(CrossValidation(evaluations, best, model))
+    yield CrossValidated(CrossValidation(evaluations, best, held_out_coverage(errors), model))
 
 
 def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
@@ -263,6 +281,22 @@ def with_context(model: Model, context: Context) -> Model:
     return replace(
         model, network=other, config=replace(model.config, hyperparameters=hyperparameters)
     )
+
+
+def _fold_folder(folder: Path, left_out: str, context: Context) -> Path:
+    """Where a cross-validation trains without a donor or section."""
+    return folder / "folds" / quote(left_out, safe="") / _trained_context(context)
+
+
+def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredSection]) -> Model:
+    """A model with the heads of the folds, or with the reason why it has none in its config."""
+    try:
+        heads = fold_heads(model, folds, sections)
+        words = f"those of the {heads.count} folds, for the spread of a value"
+    except NoHeads as error:
+        heads, words = None, f"none: {error}"
+    training = dict(model.config.training) | {"heads": words}
+    return replace(model, heads=heads, config=replace(model.config, training=training))
 
 
 def _trained_context(context: Context) -> Context:

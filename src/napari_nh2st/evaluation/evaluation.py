@@ -13,10 +13,12 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.comparison import keep_comparison
+from napari_nh2st.analysis.intervals import Coverage, interval_coverage
 from napari_nh2st.analysis.scores import joint_scores, score_sections
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import Evaluated, EvaluateEvent, SpotsPredicted
 from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
+from napari_nh2st.evaluation.notices import model_notices, section_notices
 from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.files import make_folder, recover, whole_output
@@ -25,15 +27,11 @@ from napari_nh2st.inference.settings import Precision
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
-from napari_nh2st.prediction.schema import notes
-from napari_nh2st.training.checks import sections_seen
-from napari_nh2st.training.notices import check_overlaps, overlaps
+from napari_nh2st.prediction.schema import add_notices, notes
+from napari_nh2st.training.notices import check_overlaps
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 
 SUMMARY_FILE = "summary.json"
-
-_OTHER_PITCH = 1.25
-"""Spots that much farther or nearer than in training make a target of another area."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +58,15 @@ class Evaluation:
     summary: dict[str, Any]
     section_summaries: dict[str, dict[str, Any]]
     notices: tuple[str, ...]
+
+    @property
+    def coverage(self) -> dict[str, Coverage]:
+        """How many of a section's measured values lie within the model's 90 % intervals.
+
+        By section; without those in another unit, and empty where the model has no intervals.
+        """
+        found = {name: interval_coverage(each) for name, each in self.predictions.items()}
+        return {name: each for name, each in found.items() if each is not None}
 
 
 def evaluate(
@@ -158,14 +165,15 @@ def evaluate_events(
         )
     every = list(predictions.values())
     joint, own = score_sections(every, baseline, bootstrap=bootstrap, seed=settings.seed)
-    notices = _model_notices(config, list(predictions), baseline)
+    notices = model_notices(config, list(predictions), baseline)
     for measured, prediction, scores in zip(sections, every, own, strict=True):
-        own_notices = _section_notices(config, measured, genes[measured.name], prediction)
+        own_notices = section_notices(config, measured, genes[measured.name], prediction)
+        add_notices(prediction, (*model_notices(config, [measured.name], baseline), *own_notices))
         keep_comparison(
             prediction,
             scores.genes,
             scores.summary,
-            (*_model_notices(config, [measured.name], baseline), *own_notices),
+            (*model_notices(config, [measured.name], baseline), *own_notices),
             _origin(measured, baseline, bootstrap),
         )
         notices += own_notices
@@ -285,6 +293,7 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
     content = {
         "summary": evaluation.summary,
         "sections": evaluation.section_summaries,
+        "coverage": {name: each.to_json() for name, each in evaluation.coverage.items()},
         "notices": list(evaluation.notices),
         "model": notes(next(iter(predictions.values())))["model"],
     }
@@ -344,54 +353,3 @@ def _origin(
         "baseline": "not known" if baseline is None else "mean of the training target",
         "interval": f"95 %, {bootstrap} resamples of the spots" if bootstrap else "none",
     }
-
-
-def _model_notices(
-    config: ModelConfig, names: Sequence[str], baseline: NDArray[np.float64] | None
-) -> list[str]:
-    """Notices about a model that is scored on sections of these names."""
-    notices = []
-    if not config.trained:
-        notices.append(f"The model {config.name} is UNTRAINED: its predictions mean nothing.")
-    if seen := sections_seen(config, names):
-        notices.append(
-            f"The model {config.name} was trained on {', '.join(seen)} (sections of that name): "
-            "these scores do not tell how it does on others."
-        )
-    if baseline is None:
-        notices.append(
-            f"The config of {config.name} has no training.target_mean: there is no baseline to "
-            "compare the errors with."
-        )
-    return notices
-
-
-def _section_notices(
-    config: ModelConfig, measured: MeasuredSection, genes: Sequence[str], prediction: AnnData
-) -> list[str]:
-    name = measured.name
-    notices: list[str] = []
-    (overlap,) = overlaps(config.panel, {name: measured.spots.var_names})
-    if overlap.sentence is not None:
-        notices.append(overlap.sentence)
-    missing = len(config.panel) - len(genes)
-    if missing:
-        notices.append(
-            f"{name} lacks {missing} of the panel's {len(config.panel)} genes. Its values are "
-            f"scaled over the other {len(genes)} and so in another unit: it counts for "
-            "PCC, not for MSE and MAE."
-        )
-    unread = measured.spots.n_obs - prediction.n_obs
-    if unread:
-        notices.append(
-            f"{name}: {unread} of {measured.spots.n_obs} spots are left out, since their "
-            "tiles cannot be read from the slide."
-        )
-    ratio = measured.pitch_um / config.pitch_um
-    if config.trained and max(ratio, 1 / ratio) > _OTHER_PITCH:
-        notices.append(
-            f"{name}: spots are {measured.pitch_um:.0f} µm apart, in training "
-            f"{config.pitch_um:.0f} µm: neighborhoods and the smoothed target are of another "
-            "size than the model learned."
-        )
-    return [*notices, *measured.warnings]

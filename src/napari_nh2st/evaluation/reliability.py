@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
 from safetensors import safe_open
 
+from napari_nh2st.analysis.intervals import errors_of, held_out_coverage, widest_half_width
 from napari_nh2st.evaluation.evaluation import Evaluation
 from napari_nh2st.model.config import WEIGHTS_FILE, Context
 from napari_nh2st.model.folder import Model, save_model_folder
@@ -30,6 +33,11 @@ def with_reliability(
         Context whose PCC are taken. Summaries of all go to ``training["held_out"]``.
     leave
         Whether donors were left out, or sections of donors that were seen.
+
+    Returns
+    -------
+    Model
+        Its config says as well what the reliability is of.
     """
     scores = evaluations[context].scores
     reliability: dict[str, float | None] = {
@@ -45,7 +53,66 @@ def with_reliability(
     }
     held_out = {"left_out": leave, "contexts": contexts}
     training = dict(model.config.training) | {"held_out": held_out}
-    return replace(model, config=replace(model.config, reliability=reliability, training=training))
+    return replace(
+        model,
+        config=replace(
+            model.config,
+            reliability=reliability,
+            reliability_of=_reliability_of(model.config.training.get("donors", ()), leave),
+            training=training,
+        ),
+    )
+
+
+def errors_by_fold(folds: Mapping[str, Sequence[AnnData]]) -> dict[str, NDArray[np.float64]]:
+    """(spots, genes) errors by what was left out, from predictions at its spots.
+
+    Without sections that lack genes, whose values are in another unit.
+    """
+    found = {}
+    for left_out, predictions in folds.items():
+        each = [errors for errors in map(errors_of, predictions) if errors is not None]
+        if each:
+            found[left_out] = np.concatenate(each)
+    return found
+
+
+def with_intervals(model: Model, errors: Mapping[str, NDArray[np.float64]]) -> Model:
+    """A model with the half width of each gene's 90 % interval, from its cross-validation.
+
+    Parameters
+    ----------
+    model
+        The model. Its ``training["held_out"]`` gets the coverage on each fold of intervals that are
+        calibrated on the others.
+    errors
+        From :func:`errors_by_fold`.
+
+    Returns
+    -------
+    Model
+        The half width of a gene is the widest of the folds' own, see
+        :func:`~napari_nh2st.analysis.intervals.widest_half_width`. The same model where there are
+        too few errors.
+    """
+    half_widths = widest_half_width(list(errors.values()))
+    if not np.isfinite(half_widths).any():
+        return model
+    intervals: dict[str, float | None] = {
+        gene: float(f"{half:.4g}") if np.isfinite(half) else None
+        for gene, half in zip(model.config.panel, half_widths, strict=True)
+    }
+    coverage = {name: found.to_json() for name, found in held_out_coverage(errors).items()}
+    held_out = dict(model.config.training.get("held_out", {})) | {"coverage": coverage}
+    training = dict(model.config.training) | {"held_out": held_out}
+    return replace(model, config=replace(model.config, interval_90=intervals, training=training))
+
+
+def _reliability_of(donors: Collection[str], leave: Leave) -> str:
+    """What was predicted where these donors, or sections of them, were left out."""
+    if leave == "donor":
+        return "sections of other donors"
+    return f"other sections of the same donor{'' if len(donors) == 1 else 's'}"
 
 
 def write_reliability(

@@ -22,8 +22,9 @@ from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
+from napari_nh2st.prediction.reliability import unfamiliar_notices
 from napari_nh2st.prediction.rows import rows_of
-from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.schema import add_notices, notes
 from napari_nh2st.prediction.tissue_cells import tissue_cells
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -189,6 +190,8 @@ def predict_events(
         if len(run.failures) == run.total:
             reason = next(iter(run.failures.values()))
             raise InputError(f"{slide.path}: none of {run.total} tiles can be read: {reason}")
+        late_notices = unfamiliar_notices(prediction)
+        add_notices(prediction, late_notices)
         if path is not None:
             run.write_status()
             try:
@@ -206,4 +209,5 @@ def predict_events(
             results.secure(run.all_as_stored)
         finally:
             results.close()
-    yield Finished(prediction, len(run.failures), time.perf_counter() - started)
+    duration = time.perf_counter() - started
+    yield Finished(prediction, len(run.failures), duration, late_notices)

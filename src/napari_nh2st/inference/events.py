@@ -81,11 +81,14 @@ class Finished:
         Tiles without a value; ``obs["status"]`` says why.
     seconds
         Duration of this run.
+    notices
+        Sentences the user should read that were not known at the start.
     """
 
     prediction: AnnData
     n_failed: int
     seconds: float
+    notices: tuple[str, ...] = ()
 
 
 Event = Started | TilesDone | Finished

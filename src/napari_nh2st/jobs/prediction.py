@@ -83,13 +83,14 @@ class Ended:
     ----------
     status
         (n,) of every tile, as in ``obs["status"]``.
-    n_failed, seconds
+    n_failed, seconds, notices
         As in :class:`~napari_nh2st.inference.Finished`.
     """
 
     status: NDArray[np.object_]
     n_failed: int
     seconds: float
+    notices: tuple[str, ...] = ()
 
 
 def predict(
@@ -149,9 +150,9 @@ def predict(
                     case TilesDone(prediction, tiles, done, total, rate, left):
                         rows = rows_of(prediction, tiles)
                         yield Values(tiles, rows, done, total, rate, left)
-                    case Finished(prediction, n_failed, seconds):
+                    case Finished(prediction, n_failed, seconds, notices):
                         status = prediction.obs[STATUS].to_numpy(object)
-                        yield Ended(status, n_failed, seconds)
+                        yield Ended(status, n_failed, seconds, notices)
                 if inbox.stopped():
                     return
 

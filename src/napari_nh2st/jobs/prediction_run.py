@@ -11,7 +11,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.prediction import Begun, Ended, Loading, Values
 from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
 from napari_nh2st.prediction.rows import fill_rows, make_room
-from napari_nh2st.prediction.schema import PREDICTED, STATUS
+from napari_nh2st.prediction.schema import PREDICTED, STATUS, add_notices
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
 
@@ -117,8 +117,9 @@ class PredictionRun(StoppableJob):
                         )
                     case Ended() if prediction is not None:
                         prediction.obs[STATUS] = event.status
+                        add_notices(prediction, event.notices)
                         finished = True
-                        yield Finished(prediction, event.n_failed, event.seconds)
+                        yield Finished(prediction, event.n_failed, event.seconds, event.notices)
         finally:
             if prediction is not None and not finished:
                 mark_predicted(prediction)

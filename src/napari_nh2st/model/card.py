@@ -43,6 +43,7 @@ def model_card(config: ModelConfig) -> str:
         _sentences("Limits", training.get("limits")),
         f"## Reliability\n\n{_reliability(config)}\n",
         _held_out(training.get("held_out")),
+        _intervals(config),
         f"## Training\n\n{_facts(training)}\n",
         "Research use only; not for diagnosis.\n",
     ]
@@ -66,10 +67,40 @@ def _reliability(config: ModelConfig) -> str:
     known = sorted((v for v in (config.reliability or {}).values() if v is not None), reverse=True)
     if not known:
         return "Not measured: no gene's held-out correlation is known."
+    of = f" ({_text(config.reliability_of)})" if config.reliability_of else ""
     return (
-        f"Pearson correlation on held-out sections: mean {sum(known) / len(known):.2f} over "
+        f"Pearson correlation on held-out sections{of}: mean {sum(known) / len(known):.2f} over "
         f"{len(known)} genes, from {known[-1]:.2f} to {known[0]:.2f}."
     )
+
+
+def _intervals(config: ModelConfig) -> str:
+    """What the intervals are, and how many of the values they held on what was left out."""
+    widths = sorted(v for v in (config.interval_90 or {}).values() if v is not None)
+    if not widths:
+        return ""
+    held_out = config.training.get("held_out")
+    coverage = held_out.get("coverage") if isinstance(held_out, Mapping) else None
+    lines = [
+        "## Intervals",
+        "",
+        "A measured value lies within ± x of the predicted one, for at least 90 % of the values "
+        f"of a new section that is no harder than these. x is {widths[len(widths) // 2]:.2f} for "
+        f"the median gene, from {widths[0]:.2f} to {widths[-1]:.2f}: the widest of the left-out "
+        "parts, each by conformal prediction.",
+    ]
+    if isinstance(coverage, Mapping) and all(isinstance(c, Mapping) for c in coverage.values()):
+        lines += [
+            "",
+            "| left out | within ± x of the other parts | middle 80 % of the genes |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {_text(name)} | {_percent(each.get('mean'))} | "
+            f"{_percent(each.get('low'))} to {_percent(each.get('high'))} |"
+            for name, each in coverage.items()
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _sentences(title: str, sentences: Any) -> str:
@@ -168,6 +199,10 @@ def _text(text: Any) -> str:
 
 def _code(name: Any) -> str:
     return f"`{re.sub(r'[`|]', '', ' '.join(str(name).split()))}`"
+
+
+def _percent(share: Any) -> str:
+    return f"{share:.0%}" if isinstance(share, int | float) else "–"
 
 
 def _number(value: Any, digits: int) -> str:

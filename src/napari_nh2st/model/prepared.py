@@ -85,7 +85,7 @@ class PreparedNH2ST:
         flat = maps.permute(0, 2, 3, 1).flatten(1)
         full = flat.float()
         values = functional.linear(full, self.weight, self.bias)
-        kept = () if self.heads is None else self.heads.encode(maps, flat, full)
+        kept = () if self.heads is None else self.heads.encode(maps, flat)
         if self.context == "query" and self.heads is not None:
             return (torch.cat([values, self.heads.of_tiles(kept)], dim=1),)
         if self.context != "neighborhood":

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_nh2st.model.heads import Heads
-from napari_nh2st.model.hypergraph import NeighborhoodEncoder, masked_mean
+from napari_nh2st.model.hypergraph import masked_mean
 from napari_nh2st.model.network import NH2STHyperparameters
 
 
@@ -26,7 +26,8 @@ class PreparedHeads:
     genes
         Positions in the panel.
     device, dtype
-        As for the network; the sums that are compared are in float32.
+        As for the network. What the heads are compared by, the products with the genes, is in
+        float32.
     """
 
     def __init__(
@@ -43,43 +44,49 @@ class PreparedHeads:
         def on_device(tensor: Tensor) -> Tensor:
             return tensor.to(device, torch.float32).contiguous()
 
-        self._query_weight = on_device(state["query_head.weight"].flatten(0, 1))
-        self._query_bias = on_device(state["query_head.bias"].flatten())
         rows = torch.as_tensor(list(genes), dtype=torch.long)
         last = state["decoder.1.weight"][:, rows].double()
         bias = (last @ state["decoder.0.bias"].double()[..., None])[..., 0]
         self._to_genes = on_device(last @ state["decoder.0.weight"].double())
         self._bias = on_device(bias + state["decoder.1.bias"][:, rows])
+        # One product takes a map to all heads, and to both of their branches.
+        first = [state["query_head.weight"].flatten(0, 1)]
+        self._query_bias = on_device(state["query_head.bias"].flatten())
         if p.context == "neighborhood":
-            self._around = [_neighborhood_encoder(heads, n, p).to(device) for n in range(len(last))]
+            start = "neighbor_image_encoder."
             # Flattened (d, h, w) in the network; a channels-last map flattens as (h, w, d).
             side = p.tile_px // 32
-            theta = torch.cat([around.conv1.lin.weight.detach() for around in self._around])
-            theta = theta.reshape(len(theta), -1, side, side).permute(0, 2, 3, 1).flatten(1)
-            self._theta = theta.to(dtype).contiguous()
+            theta = state[f"{start}conv1.lin.weight"].flatten(0, 1)
+            first.append(theta.reshape(len(theta), -1, side, side).permute(0, 2, 3, 1).flatten(1))
+            self._first_bias = on_device(state[f"{start}conv1.bias"].flatten())
+            second = state[f"{start}conv2.lin.weight"]
+            self._second_weight = second.to(device, dtype).contiguous()
+            self._second_bias = on_device(state[f"{start}conv2.bias"].flatten())
+        self._first_weight = torch.cat(first).to(device, dtype).contiguous()
         self._mean, self._whitening = on_device(heads.mean), on_device(heads.whitening)
 
-    def encode(self, maps: Tensor, flat: Tensor, full: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, maps: Tensor, flat: Tensor) -> tuple[Tensor, ...]:
         """What is kept of tiles.
 
         Parameters
         ----------
         maps
             (n, 512, h, w) of the encoder, channels last.
-        flat, full
-            (n, h · w · 512), in the type of the maps and in float32.
+        flat
+            (n, h · w · 512) of the same.
 
         Returns
         -------
         tuple of Tensor
-            Of n rows each; what :meth:`spread` takes.
+            Of n rows each, float32; what :meth:`of_tiles` and :meth:`of_neighborhoods` take.
         """
-        unfamiliar = (maps.float().mean((2, 3)) - self._mean) @ self._whitening
-        distance = torch.linalg.vector_norm(unfamiliar, dim=1, keepdim=True)
-        query = functional.linear(full, self._query_weight, self._query_bias)
+        off = (maps.float().mean((2, 3)) - self._mean) @ self._whitening
+        distance = torch.linalg.vector_norm(off, dim=1, keepdim=True)
+        seen = functional.linear(flat, self._first_weight).float()
+        query = seen[:, : len(self._query_bias)] + self._query_bias
         if self._context != "neighborhood":
             return distance, query
-        return distance, query, functional.linear(flat, self._theta).float()
+        return distance, query, seen[:, len(self._query_bias) :]
 
     def of_tiles(self, kept: tuple[Tensor, ...]) -> Tensor:
         """Spread and unfamiliarity where a tile is looked at alone: (n, genes + 1)."""
@@ -107,13 +114,12 @@ class PreparedHeads:
         else:
             distance, query, projected = gathered
             assert operator is not None
-            parts = zip(
-                self._by_head(query[:, 0]), self._around, self._by_head(projected), strict=True
-            )
-            seen = [
-                torch.cat([own, around.from_projected(each, operator, mask)], dim=1)
-                for own, around, each in parts
-            ]
+            around = (operator @ projected + self._first_bias).relu_()
+            hidden = self._by_head(around.to(self._second_weight.dtype))
+            second = torch.cat(list(map(functional.linear, hidden, self._second_weight)), dim=-1)
+            around = (operator @ second.float() + self._second_bias).relu_()
+            branches = map(self._by_head, (query[:, 0], masked_mean(around, mask)))
+            seen = [torch.cat(pair, dim=1) for pair in zip(*branches, strict=True)]
         return torch.cat([self._spread(seen), distance[:, 0]], dim=1)
 
     def _by_head(self, rows: Tensor) -> Sequence[Tensor]:
@@ -129,22 +135,3 @@ class PreparedHeads:
         mean = sum(values[1:], values[0]) / self._heads
         squares = [(value - mean).square() for value in values]
         return (sum(squares[1:], squares[0]) / self._heads).sqrt()
-
-
-def _neighborhood_encoder(
-    heads: Heads, number: int, hyperparameters: NH2STHyperparameters
-) -> NeighborhoodEncoder:
-    """The neighbor branch of one of the heads."""
-    p = hyperparameters
-    with torch.device("meta"):  # no weights are drawn
-        encoder = NeighborhoodEncoder(p.map_features, p.hypergraph_hidden, p.dim)
-    start = "neighbor_image_encoder."
-    encoder.load_state_dict(
-        {
-            name.removeprefix(start): tensor[number]
-            for name, tensor in heads.state.items()
-            if name.startswith(start)
-        },
-        assign=True,
-    )
-    return encoder.requires_grad_(False)

@@ -12,9 +12,11 @@ from napari_nh2st.prediction.schema import (
     FAR_STAIN,
     MODEL_RELIABILITY,
     RELIABILITY,
+    interval,
     notes,
     reliability,
     reliability_of,
+    spread,
     unfamiliar,
 )
 
@@ -52,7 +54,7 @@ class Badges:
     @classmethod
     def of_prediction(cls, prediction: AnnData, reliable_from: float = THRESHOLD) -> "Badges":
         """The badges of a prediction's genes."""
-        far = "" if has_measured(prediction) else _why_far(prediction)
+        far = "" if has_measured(prediction) else why_far(prediction)
         return cls(reliable_from, reliability_of(prediction), far)
 
     def is_reliable(self, pcc: float) -> bool:
@@ -158,13 +160,50 @@ def has_measured(prediction: AnnData) -> bool:
     return MODEL_RELIABILITY in prediction.var
 
 
-def _why_far(prediction: AnnData) -> str:
+def why_far(prediction: AnnData) -> str:
+    """Why a slide is far from what the model saw, in a clause; empty where it is near.
+
+    Its stain is farther than :data:`~napari_nh2st.prediction.schema.FAR_STAIN`, or a share of its
+    tiles of :data:`MUCH_UNFAMILIAR` or more is unfamiliar. Empty also where neither is known.
+    """
     if float(notes(prediction).get("stain_distance", 0.0)) > FAR_STAIN:
         return "the slide's stain is far from what the model saw"
+    share = unfamiliar_share(prediction)
+    return f"{share:.0%} of the tiles are unfamiliar" if share >= MUCH_UNFAMILIAR else ""
+
+
+def unfamiliar_share(prediction: AnnData) -> float:
+    """Share of the tiles with a value that are unfamiliar, from 0 to 1; 0 where not known."""
     distances = unfamiliar(prediction)
     known = np.empty(0) if distances is None else distances.dropna().to_numpy()
-    share = float((known > 1).mean()) if len(known) else 0.0
-    return f"{share:.0%} of the tiles are unfamiliar" if share >= MUCH_UNFAMILIAR else ""
+    return float((known > 1).mean()) if len(known) else 0.0
+
+
+def trust_numbers(prediction: AnnData) -> dict[str, float | None]:
+    """What a prediction says of its own trust, in three numbers for JSON; None where not known."""
+    widths, heads = interval(prediction).dropna(), spread(prediction)
+    found = {
+        "median_interval_90": widths.median() if len(widths) else None,
+        "median_spread": None if heads is None else np.nanmedian(heads),
+        "unfamiliar_share": None
+        if unfamiliar(prediction) is None
+        else unfamiliar_share(prediction),
+    }
+    return {
+        name: None if value is None or not np.isfinite(value) else round(float(value), 4)
+        for name, value in found.items()
+    }
+
+
+def unfamiliar_notices(prediction: AnnData) -> tuple[str, ...]:
+    """A sentence on a prediction many of whose tiles are unfamiliar; else none."""
+    share = unfamiliar_share(prediction)
+    if share < MUCH_UNFAMILIAR:
+        return ()
+    return (
+        f"{share:.0%} of the tiles look unlike those that the model was trained on. Values there "
+        "may be far off, and neither held-out PCC nor intervals hold for them.",
+    )
 
 
 def _rounded(number: float, decimals: int) -> str:

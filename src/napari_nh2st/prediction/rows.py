@@ -38,9 +38,10 @@ def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.fl
     prediction.X[tiles] = rows[:, :genes]
     if rows.shape[1] > genes:
         prediction.layers[SPREAD][tiles] = rows[:, genes : 2 * genes]
-        unfamiliar = prediction.obs[UNFAMILIAR].to_numpy(np.float32, copy=True)
+        # In place: a new column for every batch takes longer than what is in it.
+        unfamiliar = prediction.obs[UNFAMILIAR].to_numpy()
+        unfamiliar.flags.writeable = True
         unfamiliar[tiles] = rows[:, -1]
-        prediction.obs[UNFAMILIAR] = unfamiliar
 
 
 def rows_of(prediction: AnnData, tiles: NDArray[np.int64]) -> NDArray[np.float32]:

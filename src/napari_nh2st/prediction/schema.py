@@ -1,5 +1,6 @@
 """Keys of the AnnData of a prediction, and what is recorded there."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -196,6 +197,12 @@ def reliability_of(prediction: AnnData) -> str:
 def notices(prediction: AnnData) -> tuple[str, ...]:
     """Sentences that a reader of the values should know."""
     return tuple(str(notice) for notice in np.atleast_1d(notes(prediction).get("notices", ())))
+
+
+def add_notices(prediction: AnnData, more: Iterable[str]) -> None:
+    """Keep further sentences, each once."""
+    every = dict.fromkeys([*notices(prediction), *more])
+    notes(prediction)["notices"] = np.array(list(every), object)
 
 
 def spread(prediction: AnnData) -> NDArray[np.float32] | None:

@@ -13,7 +13,9 @@ from napari_nh2st.prediction.schema import (
     PENDING,
     STATUS,
     Notes,
+    add_notices,
     notes,
+    notices,
     of_same_model,
     slide_fingerprint,
 )
@@ -104,11 +106,12 @@ class Union:
             self.prediction.layers[key][rows] = self.part.layers[key][tiles]
 
     def finish(self) -> None:
-        """Copy all values of the part, and what ``obs`` says of their tiles.
+        """Copy all values of the part, what ``obs`` says of their tiles, and its notices.
 
         Tiles without a value in either say why there is none.
         """
         self.bring(np.arange(self.part.n_obs))
+        add_notices(self.prediction, notices(self.part))
         has_value = np.isfinite(self.part.X).any(1)
         is_said = has_value | ~np.isfinite(self.prediction.X[self.rows]).any(1)
         is_said &= has_value | (self.part.obs[STATUS].to_numpy(object) != PENDING)

@@ -212,6 +212,7 @@ class PredictionRunner(QObject):
                     f"{event.prediction.n_obs:,} tiles in {duration(event.seconds)}{failed}"
                     + (f". {without}" if without else "")
                 )
+                _warn(event.notices)
                 if event.n_failed:
                     show_warning(f"{event.n_failed} tiles could not be read and have no value.")
 
