@@ -68,12 +68,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rounds[f"the whole slide, {name}, {tiles}, s"] = [seconds[1] for seconds in runs]
     widget.detail.show_value(options.fine_step_um)
     _wait(lambda: widget.detail.value() == options.fine_step_um)
+    fine_runs = [_predict(viewer, widget, pan=False, seconds=0)[0] for _ in range(options.rounds)]
     panned = [
         _predict(viewer, widget, pan=True, seconds=options.seconds) for _ in range(options.rounds)
     ]
     fine = f"step of {options.fine_step_um:g} µm, {widget.prediction.n_obs:,} tiles"
-    first = [seconds[0] for seconds, _ in panned]
-    rounds[f"first values, {fine}, panning, s"] = first
+    first = [seconds[0] for seconds in fine_runs]
+    rounds[f"first values, {fine}, s"] = first
+    rounds[f"the same, {fine}, panning, s"] = [seconds[0] for seconds, _ in panned]
     running = [gaps for _, gaps in panned]
     for name, gaps in (("panning alone", resting), (f"panning while predicting, {fine}", running)):
         rounds[f"longest gap of the event loop, {name}, ms"] = [1e3 * max(g) for g in gaps]

@@ -270,3 +270,26 @@ def test_robust_limits_leave_extremes_and_gaps_out() -> None:
 def test_robust_limits_are_limits_whatever_comes(values: list[float]) -> None:
     low, high = robust_limits(np.array(values))
     assert low < high
+
+
+def test_a_map_of_the_same_place_moves_nothing(heatmap: Heatmap, tmp_path: Path) -> None:
+    layer, slide = heatmap.layer, ViewerModel()
+    on_slide = slide_layer(slide, tmp_path / "square.tif", 1.0)
+    heatmap.take(heatmap.prediction.copy(), on_slide)
+    events: list[str] = []
+    for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
+        getattr(layer.events, name).connect(lambda event: events.append(event.type))
+    heatmap.take(heatmap.prediction.copy(), on_slide)
+    assert events == []
+    on_slide.translate = (5, 0)
+    on_slide.rotate = 10
+    heatmap.take(heatmap.prediction.copy(), on_slide)
+    assert "affine" in events
+    raster = heatmap.raster
+    pixel = np.array([raster.rows[0], raster.columns[0]])
+    at = np.array(raster.center) + np.array(raster.step) * pixel - 0.5
+    np.testing.assert_allclose(layer.data_to_world(pixel), on_slide.data_to_world(at), atol=1e-6)
+    on_slide.rotate = 0
+    heatmap.take(heatmap.prediction.copy(), on_slide)
+    np.testing.assert_allclose(layer.affine.affine_matrix, np.eye(3))
+    np.testing.assert_allclose(layer.rotate, np.eye(2))

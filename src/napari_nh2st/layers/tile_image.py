@@ -138,9 +138,13 @@ class TileImage:
 
 
 def place(layer: Layer, placement: dict[str, Any]) -> None:
-    """Move a layer to where another lies, see :func:`placement_of`."""
+    """Move a layer to where another lies, see :func:`placement_of`.
+
+    What is so already is left alone: napari looks at the extents of all layers after each change.
+    """
     for name, value in placement.items():
-        setattr(layer, name, value)
+        if not _are_same(getattr(layer, name), value):
+            setattr(layer, name, value)
 
 
 def placement_of(layer: Layer) -> dict[str, Any]:
@@ -149,3 +153,11 @@ def placement_of(layer: Layer) -> dict[str, Any]:
         name: getattr(layer, name)
         for name in ("scale", "translate", "rotate", "shear", "affine", "units")
     }
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two values of an attribute in a placement are equal; if in doubt, they are not."""
+    one, other = (np.asarray(getattr(each, "affine_matrix", each)) for each in (one, other))
+    if one.shape == (2, 2) and not other.any() and not other.ndim:
+        other = np.eye(2)  # an angle of 0
+    return bool(one.shape == other.shape and (one == other).all())
