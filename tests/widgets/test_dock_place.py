@@ -115,6 +115,8 @@ def test_all_docks_are_tabs_of_one_place_and_leave_the_canvas_room(
     docks = [each.minimumSizeHint().width() for each in window.docks.values()]
     if size[0] < 1200:
         assert window.docks["Train"].width() == max(docks), "no wider than they must be"
+    else:
+        assert window.docks["Train"].width() == size[0] // 4
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -199,7 +199,7 @@ class TrainSettings:
             "What is set aside to choose the epoch, never spots of a section that trains; auto: a "
             "donor, of one donor a section, of one section none",
             words={
-                "auto": "automatic: donor, else section",
+                "auto": "automatic: donor or section",
                 "donor": "one donor",
                 "section": "one section",
                 "none": "none: do all epochs, keep the last",

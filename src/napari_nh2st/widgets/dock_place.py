@@ -17,6 +17,8 @@ from napari_nh2st.widgets.notifications import show_error
 
 _TITLE = "NH2ST"
 _HELP = "NH2STHelp"
+_WIDEST_PX = 420
+"""Of a dock, until the user makes it wider."""
 
 
 class DockPlace(QObject):
@@ -92,15 +94,17 @@ class DockPlace(QObject):
         if beside and not around.isFloating():
             main.tabifyDockWidget(beside[-1], around)
             bring_to_front(self._dock)
-        self._leave_room(main, around)
+        if not around.isFloating():
+            self._share_width(main, around, is_first=not ours)
 
-    def _leave_room(self, main: QMainWindow, around: QDockWidget) -> None:
-        """In a small window, make the docks as narrow as they can be."""
+    def _share_width(self, main: QMainWindow, around: QDockWidget, is_first: bool) -> None:
+        """Give the first dock a part of the window, and in a small one no more than it needs."""
         canvas = main.centralWidget()
-        if canvas is not None and not around.isFloating() and canvas.width() < around.width():
+        if canvas is not None and (is_first or canvas.width() < around.width()):
             docks = [around, *main.tabifiedDockWidgets(around)]
             least = max(each.minimumSizeHint().width() for each in docks)
-            main.resizeDocks([around], [least], Qt.Orientation.Horizontal)
+            width = max(least, min(_WIDEST_PX, main.width() // 4))
+            main.resizeDocks([around], [width], Qt.Orientation.Horizontal)
 
     def _plugin_docks(self) -> list[QDockWidget]:
         """Docks of all plugins, without napari's own lists."""

@@ -372,7 +372,7 @@ class CompareWidget(Dock):
         area = scroll_within(self, content, below=self.controls)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(360)  # a gene's name beside its scores
         self.setAcceptDrops(True)
 
 
