@@ -119,14 +119,19 @@ class GeneScatter(QWidget):
         self.axes.set_xlim(ends)
         self.axes.set_ylim(ends)
         self.axes.set_title(for_matplotlib(title), fontsize=10, y=1.0)
-        self.show_picked(self._spot)
+        self._ring_picked()
+        self.canvas.draw_idle()
 
     def show_picked(self, spot: int | None) -> None:
         """Ring the point of a spot, from gene to gene; None for none."""
-        self._spot = spot
-        rows = [] if spot is None or spot >= len(self._values) else [spot]
+        if spot != self._spot:
+            self._spot = spot
+            self._ring_picked()
+            self.canvas.draw_idle()
+
+    def _ring_picked(self) -> None:
+        rows = [self._spot] if self._spot is not None and self._spot < len(self._values) else []
         self._ring.set_offsets(self._values[rows])
-        self.canvas.draw_idle()
 
     def _on_press(self, event: Any) -> None:
         """Pick the point that is nearest to the mouse, if one is near."""
