@@ -24,7 +24,12 @@ THRESHOLD = 0.2
 """PCC from which a gene counts as reliable, until the user moves it."""
 
 MUCH_UNFAMILIAR = 0.25
-"""Share of a slide's tiles that are unfamiliar, from which the slide is far from the training."""
+"""Share of a slide's tiles that are unfamiliar, from which the slide is far from the training.
+
+Measured with the encoder of her2-breast-demo, over all tissue: 1 to 5 % of the tiles of each HER2+
+breast section by what is known of the other four; 79 to 88 % of sections of a mouse's olfactory
+bulb, and all of H&E of skin from another scanner, by all five.
+"""
 
 _GOOD = 0.5
 # Mid tones, readable on light and on dark; the number always stands beside them.
