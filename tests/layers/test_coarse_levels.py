@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 
 from array_slides import write_tiff
 from napari_nh2st.layers import coarse_levels
+from napari_nh2st.layers.keys import slide_metadata
+from napari_nh2st.session import Session
 from napari_nh2st.slide import Slide, open_slide
 from waiting import wait_until
 
@@ -50,3 +53,13 @@ def test_levels_that_cannot_be_made_are_a_warning(
     coarse_levels.viewer_levels(slide)
     wait_until(lambda: bool(said), seconds=60)
     assert said == ["Coarse levels of section.tif could not be made: no space left"]
+
+
+def test_they_are_shown_in_a_viewer_without_a_window(slide: Slide) -> None:
+    viewer, other = ViewerModel(), ViewerModel()
+    Session.of(other)
+    Session.of(viewer)
+    coarse_levels.use_event_loop()
+    layer = viewer.add_image(coarse_levels.viewer_levels(slide), metadata=slide_metadata(slide))
+    wait_until(lambda: not coarse_levels._builds, seconds=60)
+    assert np.asarray(layer.data[-1]).std() > 0

@@ -3,9 +3,11 @@
 import atexit
 import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 from napari import Viewer, current_viewer
+from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils import progress
 from napari.utils.notifications import show_warning
@@ -25,6 +27,14 @@ _builds: "set[_Build]" = set()
 """Those under way: nobody else holds them."""
 
 _has_event_loop = threading.Event()
+
+
+_viewers: "WeakSet[ViewerModel]" = WeakSet()
+
+
+def note_viewer(viewer: ViewerModel) -> None:
+    """Show coarse levels in this viewer too, which may be one without a window."""
+    _viewers.add(viewer)
 
 
 def use_event_loop() -> None:
@@ -131,7 +141,8 @@ class _Build:
 def _layers_of(slide: "Slide") -> list[Layer]:
     """The layers that show a slide, in whichever viewer."""
     # napari has no public list of its viewers; without this one the current viewer serves.
-    viewers = set(getattr(Viewer, "_instances", ())) | {current_viewer()} - {None}
+    with_window = {*getattr(Viewer, "_instances", ()), current_viewer()} - {None}
+    viewers = {id(viewer): viewer for viewer in (*with_window, *_viewers)}.values()
     return [
         layer
         for viewer in viewers
