@@ -80,16 +80,16 @@ def make_pictures(folder: Path) -> bool:
         return False
 
     genes = dock(viewer, "Genes")
-    wait(lambda: genes.session.statistics is not None)
+    wait(lambda: genes.genes.statistics is not None)
     wait(lambda: False, NOTIFICATION_S)
     picture(viewer, "genes.png")
-    genes.setCurrentWidget(genes.tile)
+    genes.tabs.setCurrentWidget(genes.tile)
     highest = int(np.nanargmax(predict.heatmap.values_of(predict.heatmap.gene)))
     genes.tile.pick(highest)
     wait(lambda: False, 2)
     picture(viewer, "tile.png")
     genes.tile.clear()
-    genes.setCurrentWidget(genes.domains)
+    genes.tabs.setCurrentWidget(genes.domains)
     genes.domains.n_domains.setValue(4)
     genes.domains.run.click()
     wait(lambda: "domain" in predict.prediction.obs)
@@ -102,7 +102,7 @@ def make_pictures(folder: Path) -> bool:
         layer.visible = False
     compare.model.choose(str(train.model_folder))
     compare.load(sections[2].expression)
-    wait(lambda: compare.section.measured is not None and not compare.section.is_reading)
+    wait(lambda: compare.section is not None and not compare.measured.is_reading)
     compare.start()
     compared = wait(lambda: not compare.is_running) and compare.compared is not None
     wait(lambda: False, NOTIFICATION_S)
