@@ -163,10 +163,9 @@ def test_a_day_with_a_slide(
     # How far to trust it: under the mouse, faded, and as a map of its own.
     add_trust(heatmap.prediction).layers["spread"] *= 4
     genes.session.heatmap_changed.emit()
-    tile = predict.prediction.n_obs // 2
-    place = heatmap.raster.rows[tile], heatmap.raster.columns[tile]
+    x, y = predict.prediction.obsm["spatial"][predict.prediction.n_obs // 2]
     viewer.mouse_over_canvas = True
-    viewer.cursor.position = tuple(heatmap.layer.data_to_world(place))
+    viewer.cursor.position = tuple(slide_layer.data_to_world((y - 0.5, x - 0.5)))
     told = f" {heatmap.gene} "
     window.until(lambda: told in status(viewer) and " percentile · " in status(viewer))
     assert " ± " in status(viewer)

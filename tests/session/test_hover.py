@@ -29,6 +29,8 @@ def test_the_value_under_the_mouse_is_told_whichever_layer_is_selected(viewer: V
     assert "]: ERBB2" not in over_slide
     viewer.layers.selection.update(viewer.layers)
     assert words in status_at(viewer, 0, 3)
+    viewer.layers.selection.clear()
+    assert status_at(viewer, 0, 3).startswith(words)
     assert status_at(viewer, 3, 3).endswith("familiar tissue")
     assert "ERBB2 " not in status_at(viewer, 0, 0).replace("ERBB2 · C6", "")  # no tile there
     heatmap.layer.visible = False

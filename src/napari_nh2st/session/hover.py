@@ -80,8 +80,8 @@ class Hover:
 
     def _with(self, status: str | dict[str, str], words: str) -> str | dict[str, str]:
         """napari's status with more words: instead of the bare number of a layer of ours."""
-        if isinstance(status, str):  # several layers are selected
-            return f"{status}    {words}"
+        if isinstance(status, str):  # several layers are selected, or none
+            return words if status == "Ready" else f"{status}    {words}"
         active = self._session.viewer.layers.selection.active
         if isinstance(active, Image) and (covers_tiles(active) or is_pin(active)):
             return status | {"value": words, "coordinates": f"{status['coords']}: {words}"}
