@@ -166,7 +166,7 @@ def test_a_day_with_a_slide(
     x, y = predict.prediction.obsm["spatial"][predict.prediction.n_obs // 2]
     viewer.mouse_over_canvas = True
     viewer.cursor.position = tuple(slide_layer.data_to_world((y - 0.5, x - 0.5)))
-    told = f" {heatmap.gene} "
+    told = f"{heatmap.gene} "
     window.until(lambda: told in status(viewer) and " percentile · " in status(viewer))
     assert " ± " in status(viewer)
     assert " per 10,000 of the panel" in status(viewer)

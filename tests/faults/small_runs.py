@@ -114,7 +114,8 @@ def _parts(path: Path) -> Iterator[bytes]:
         model = load_model_folder(path)  # checks config and weights against each other
         for name, tensor in sorted(model.network.state_dict().items()):
             yield name.encode() + tensor.numpy().tobytes()
-        yield (path / "README.md").read_bytes()
+        card = (path / "README.md").read_text().splitlines()
+        yield "\n".join(line for line in card if not line.startswith("- date: ")).encode()
     elif path.is_dir():
         for file in sorted(path.iterdir()):
             if not file.name.startswith("."):  # what is not finished, or litter: see `listing`
