@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 from napari.utils import progress
 from qtpy.QtCore import QTimer
 
+from array_slides import textured
 from drawn_predictions import drawn_prediction, slide_file
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers import expression
@@ -82,3 +84,16 @@ def test_napari_does_not_wait_for_imports_to_choose_a_reader(tmp_path: Path) -> 
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_who_can_read_a_file_is_known_without_napari(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, textured(64, 48), tile=(32, 32), photometric="rgb")
+    script = f"""
+import sys
+sys.modules["napari"] = None  # what asks for it fails, as where it is missing
+from napari_nh2st.layers.reader import get_reader
+print(get_reader({str(path)!r}).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "_read_slide", done.stderr

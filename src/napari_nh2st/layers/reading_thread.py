@@ -1,11 +1,10 @@
 """Reading in a thread, while napari draws and shows that it is busy."""
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
-
-from napari.utils import progress
 
 from napari_nh2st.shown_text import for_qt
 
@@ -37,10 +36,10 @@ def read_in_thread(read: Callable[[], _T], name: str) -> _T:
     Exception
         What `read` raises.
     """
-    import napari
-
-    if threading.current_thread() is not threading.main_thread() or not napari.current_viewer():
+    if threading.current_thread() is not threading.main_thread() or not _is_viewer_open():
         return read()
+    from napari.utils import progress
+
     future: Future[_T] = Future()
     thread = threading.Thread(target=_run, args=(read, future), name="nh2st-reader")
     with progress(total=0, desc=for_qt(f"Opening {name}")) as bar:
@@ -48,6 +47,12 @@ def read_in_thread(read: Callable[[], _T], name: str) -> _T:
         while not wait([future], _SECONDS_BETWEEN_FRAMES).done:
             bar.update(0)
     return future.result()
+
+
+def _is_viewer_open() -> bool:
+    # The reader works without napari too: what nobody has imported shows nothing.
+    napari = sys.modules.get("napari")
+    return napari is not None and napari.current_viewer() is not None
 
 
 def _run(read: Callable[[], _T], future: "Future[_T]") -> None:
