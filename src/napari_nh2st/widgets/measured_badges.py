@@ -37,5 +37,5 @@ class MeasuredBadgesBox(QCheckBox):
         with signals_blocked(self):
             self.setChecked(self._badges.are_used)
         counted = f" ({spots:,} spots)" if spots else ""
-        self.setText(f"Badges: PCC measured on this slide{counted}")
+        self.setText(f"Badges from this slide{counted}")
         self.setVisible(bool(spots) or self._badges.are_used)

@@ -120,6 +120,7 @@ class ModelPicker(QWidget):
         row = self.name.findData(name)
         self.name.setCurrentIndex(row)
         self.name.setEditText(self.name.itemText(row))  # something else may have been typed
+        self._show_beginning()
 
     def show_value(self, name: str | None) -> None:
         """Take a remembered model; the bundled one for none, or for a folder that is gone."""
@@ -176,11 +177,16 @@ class ModelPicker(QWidget):
         self.name.setToolTip(f"{for_qt(self.text)}\n{_TIP}" if self.text else _TIP)
         if line is not None:  # Qt asks it, not the list, for what to say
             line.setToolTip(self.name.toolTip())
-        if line is not None and not line.hasFocus():
-            line.home(False)  # a long path is shown from its beginning
+        self._show_beginning()
         self.note.setText(note)
         self.card.setEnabled(self.config is not None)
         self.changed.emit(self.config)
+
+    def _show_beginning(self) -> None:
+        """Show a long name or path from its beginning, unless it is being typed."""
+        line = self.name.lineEdit()
+        if line is not None and not line.hasFocus():
+            line.home(False)
 
     def _on_browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Choose a model folder")
@@ -212,6 +218,7 @@ class ModelPicker(QWidget):
                     self.name.setItemData(row, for_qt(model), Qt.ItemDataRole.ToolTipRole)
             if not is_chosen:
                 self.name.setEditText(typed)
+        self._show_beginning()
 
 
 _Found = tuple[Path | None, str, ModelConfig | None]

@@ -1,6 +1,6 @@
 """A dock's content that scrolls where the window is too low for it."""
 
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 _AROUND_PINNED = (10, 4, 10, 4)
@@ -17,6 +17,12 @@ class _UprightArea(QScrollArea):
         assert bar is not None
         width = content.minimumSizeHint().width() + bar.sizeHint().width()
         return super().minimumSizeHint().expandedTo(QSize(width, 0))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # Qt's name
+        """Let who lays this out know when the content is to be wider, which Qt does not."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 def scroll_within(widget: QWidget, content: QWidget, below: QWidget | None = None) -> QScrollArea:

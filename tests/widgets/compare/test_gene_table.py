@@ -48,9 +48,9 @@ def shown(table: GeneTable, role: Qt.ItemDataRole = Qt.ItemDataRole.DisplayRole)
 
 def test_the_interval_is_one_column(table: GeneTable) -> None:
     assert shown(table) == [
-        ["ERBB2", "0.53", "0.48–0.57", "0.61", "0.50"],
-        ["ENSMUSG00000012345", "0.30", "0.20–0.40", "–", "1.00"],
-        ["CD74", "−0.05", "−0.12–0.03", "0.10", "–"],
+        ["ERBB2", "0.53", "0.48 to 0.57", "0.61", "0.50"],
+        ["ENSMUSG00000012345", "0.30", "0.20 to 0.40", "–", "1.00"],
+        ["CD74", "−0.05", "−0.12 to 0.03", "0.10", "–"],
         ["VIM", "–", "–", "–", "–"],
     ]
     # What is copied and saved has both ends in full.
@@ -93,7 +93,7 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: GeneTable) ->
     names = [f"{number}" for number in range(40)] + ["KRT1"]
     table.show_table(gene_table(names, pd.Series(dtype=float), many.assign(gene=names)), "")
     text = table.table.model.data(table.table.model.index(40, 2))
-    assert text == "−0.54–−0.15"
+    assert text == "−0.54 to −0.15"
     assert view.columnWidth(2) >= view.fontMetrics().horizontalAdvance(text)
     # Another table of the same columns is shown in the same way.
     table.show_table(gene_table(GENES, pd.Series(dtype=float), None), "")

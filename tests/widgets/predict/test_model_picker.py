@@ -46,6 +46,13 @@ def picker(qtbot: QtBot) -> ModelPicker:
     return picker
 
 
+def test_a_long_folder_that_is_chosen_is_shown_from_its_beginning(picker: ModelPicker) -> None:
+    picker.choose("/somewhere/" + 20 * "deeper/")
+    line = picker.name.lineEdit()
+    assert line is not None
+    assert line.cursorPosition() == 0
+
+
 def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
     qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
 ) -> None:

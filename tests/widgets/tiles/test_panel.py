@@ -255,6 +255,25 @@ def test_the_thick_frame_is_what_the_model_sees(
     assert apart in panel.pictures_caption.text()
 
 
+def test_on_a_fine_map_pictures_and_frames_are_those_of_the_neighbors_a_pitch_away(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    shown, panel = open_panel(pitch_um=32.0, divisions=4)
+    places = shown.prediction.obsm["spatial"]
+    tile = int(np.argmin(np.linalg.norm(places - np.mean(places, axis=0), axis=1)))
+    panel.pick(tile)
+    qtbot.waitUntil(looked_up(panel))
+    layer = shown.viewer.layers["picked tile"]
+    centers = [np.mean([layer.data_to_world(c) for c in frame], axis=0) for frame in layer.data[2:]]
+    away = np.linalg.norm(np.array(centers) - world_center(shown, tile), axis=1)
+    np.testing.assert_allclose(sorted(away), [32] * 4 + [32 * 2**0.5] * 4, rtol=1e-5)
+    caption = panel.pictures_caption.text()
+    assert "32 × 32 µm" in caption
+    assert "a value every 8 µm, but its neighbors, framed thinly, are 32 µm apart." in caption
+    tips = {cell: label.toolTip() for cell, label in panel.pictures.labels.items()}
+    assert tips[0, 1].endswith("32 µm away")
+
+
 def test_the_frames_layer_is_updated_in_place_and_removed_with_the_panel(
     qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
 ) -> None:

@@ -34,8 +34,6 @@ _AROUND_CELL = 10
 """Pixels beside a column's label for the arrow of the sorted one, and beside a cell's text."""
 
 _INTERVAL = list(_HEADS).index("low")
-_WIDEST_INTERVAL = "−0.88–−0.88"
-"""The first rows, of the best genes, have no minus signs."""
 
 
 class ScoresModel(FrameModel):
@@ -49,7 +47,7 @@ class ScoresModel(FrameModel):
         names = ["low", "high"] if name == "low" else [name]
         numbers = self.table[names].iloc[row].to_numpy(np.float64)
         return (
-            "–".join(with_minus(f"{number:.2f}") for number in numbers)
+            " to ".join(with_minus(f"{number:.2f}") for number in numbers)
             if np.isfinite(numbers).all()
             else "–"
         )
@@ -111,7 +109,10 @@ class GeneTable(QWidget):
             label = self.view.label_width(column) + _AROUND_LABEL
             cells = self.view.sizeHintForColumn(column)
             if column == _INTERVAL and self.table.table["low"].notna().any():
-                cells = max(cells, text.horizontalAdvance(_WIDEST_INTERVAL) + _AROUND_CELL)
+                # The first rows, of the best genes, have no minus signs.
+                negative = (self.table.table[["low", "high"]] < 0).any()
+                widest = " to ".join("−0.88" if each else "0.88" for each in negative)
+                cells = max(cells, text.horizontalAdvance(widest) + _AROUND_CELL)
             self.view.columns.resizeSection(column, max(label, cells))
 
     def _on_search(self) -> None:

@@ -23,6 +23,7 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.picked_tile import PickedTile
 from napari_nh2st.layers.tile_positions import tile_at, tile_side
+from napari_nh2st.prediction.lattice import step_um
 from napari_nh2st.prediction.reading import (
     GeneReading,
     unfamiliarity_at,
@@ -347,8 +348,12 @@ def _seen(heatmap: Heatmap) -> str:
     """What a picture and the thick frame show, and why those of neighbors may be much alike."""
     about = notes(heatmap.prediction)
     side, pitch = float(about["tile_px"]) * float(about["mpp"]), float(about["pitch_um"])
+    step = step_um(heatmap.prediction)
     words = (
         f"Each picture, and the thick frame in the viewer, is the {side:.0f} × {side:.0f} µm that "
-        f"the model sees of a tile. The tiles, framed thinly, are {pitch:.0f} µm apart"
+        "the model sees of a tile. "
     )
-    return words + (": their pictures overlap." if pitch < side - 0.5 else ".")
+    if step < pitch:
+        words += f"The map has a value every {step:.0f} µm, but "
+    words += f"{'its' if step < pitch else 'Its'} neighbors, framed thinly, are {pitch:.0f} µm apart"
+    return words + (": the pictures overlap." if pitch < side - 0.5 else ".")
