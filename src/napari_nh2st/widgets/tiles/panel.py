@@ -353,7 +353,7 @@ def _seen(heatmap: Heatmap) -> str:
         f"Each picture, and the thick frame in the viewer, is the {side:.0f} × {side:.0f} µm that "
         "the model sees of a tile. "
     )
-    if step < pitch:
-        words += f"The map has a value every {step:.0f} µm, but "
-    words += f"{'its' if step < pitch else 'Its'} neighbors, framed thinly, are {pitch:.0f} µm apart"
+    apart = f"neighbors, framed thinly, are {pitch:.0f} µm apart"
+    fine = f"The map has a value every {step:.0f} µm, but its {apart}"
+    words += fine if step < pitch else f"Its {apart}"
     return words + (": the pictures overlap." if pitch < side - 0.5 else ".")
