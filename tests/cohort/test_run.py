@@ -54,6 +54,10 @@ def rows(folder: Path) -> dict[str, dict[str, str]]:
         return {row["output"]: row for row in csv.DictReader(file)}
 
 
+def statuses(folder: Path) -> dict[str, str]:
+    return {Path(name).stem: row["status"] for name, row in rows(folder).items()}
+
+
 def run(slides: Path, output: Path, model: Path, **more: object) -> pd.DataFrame:
     settings = more.pop("settings", SETTINGS)
     found = find_slides([slides], mpp=1.0)
@@ -129,6 +133,38 @@ def test_a_second_run_predicts_what_is_missing_alone(
     assert len(begun) == 2
 
 
+def test_outputs_keep_their_names_whatever_is_added(
+    slides: Path, model: Path, tmp_path: Path
+) -> None:
+    output, first = tmp_path / "out", slides / "a.tif"
+    run(first, output, model)
+    other = write_slide(tmp_path / "others" / "a.tif", 5)
+    both = find_slides([other, first], mpp=1.0)
+    assert [slide.name for slide in both.slides] == ["others-a", "slides-a"]
+    table = predict_cohort(both, output, model, SETTINGS)
+    assert [Path(path).name for path in table["output"]] == ["others-a.h5ad", "a.h5ad"]
+    assert list(table["skipped"]) == [False, True]
+    # alone it keeps the name that it has beside the other
+    run(other, output, model)
+    assert statuses(output) == {"others-a": "done", "a": "done"}
+    # a third one is not written over the first, which this run does not have
+    third = write_slide(tmp_path / "more" / "a.tif", 6)
+    table = run(third, output, model)
+    assert [Path(path).name for path in table["output"]] == ["more-a.h5ad"]
+    assert len(rows(output)) == 3
+
+
+def test_a_stopped_run_takes_no_done_slide_out_of_the_summary(
+    slides: Path, model: Path, tmp_path: Path
+) -> None:
+    output, found = tmp_path / "out", find_slides([slides], mpp=1.0)
+    run(slides, output, model)
+    (output / "a.h5ad").unlink()
+    with closing(predict_cohort_events(found, output, model, SETTINGS)) as events:
+        next(event for event in events if isinstance(event, SlideProgress))
+    assert statuses(output) == {"a": "waiting", "b": "waiting", "c": "done", "d": "done"}
+
+
 def test_what_would_differ_is_not_taken_for_done(slides: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run(slides, output, model)
@@ -171,7 +207,7 @@ def test_a_stopped_run_goes_on_within_its_slide(slides: Path, model: Path, tmp_p
                 done = event.done
                 break
     assert 8 <= done < 36
-    assert list(rows(output)) == ["a.h5ad", "b.h5ad"]
+    assert statuses(output) == {"a": "done", "b": "failed", "c": "waiting", "d": "waiting"}
     assert not (output / "c.h5ad").exists()
     again = list(predict_cohort_events(found, output, model, SETTINGS))
     begun = next(e for e in again if isinstance(e, SlideProgress) and e.slide.name == "c")
@@ -213,7 +249,8 @@ def test_a_mass_of_errors_nobody_foresaw_stops_the_run(
     with pytest.raises(CohortStopped, match=r"2 slides in a row .* ZeroDivisionError"):
         run(slides, tmp_path / "out", model, cohort=CohortSettings(most_errors=2))
     # the file that is no slide, in between, counts neither way
-    assert list(rows(tmp_path / "out")) == ["a.h5ad", "b.h5ad", "c.h5ad"]
+    failed = dict.fromkeys("abc", "failed")
+    assert statuses(tmp_path / "out") == failed | {"d": "waiting"}
 
 
 def test_a_full_disk_stops_the_run(

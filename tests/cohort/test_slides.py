@@ -6,6 +6,9 @@ import pytest
 
 from cohort_slides import write_slide
 from napari_nh2st.cohort import CohortSlide, find_slides
+from napari_nh2st.cohort.names import with_earlier_names, with_names
+from napari_nh2st.cohort.results import SlideResult
+from napari_nh2st.cohort.summary import slide_of
 from napari_nh2st.errors import InputError
 
 
@@ -126,3 +129,26 @@ def test_a_column_that_may_be_misspelt_is_told(tmp_path: Path) -> None:
     assert "'regoin' is kept and not used; if region is meant, rename it" in notice
     with pytest.raises(InputError, match="give it alone"):
         find_slides([table, tmp_path / "a.tif"])
+
+
+def test_a_row_of_the_summary_is_its_slide_again(tmp_path: Path) -> None:
+    region, tissue = tmp_path / "r.geojson", tmp_path / "t.png"
+    slide = CohortSlide(
+        tmp_path / "a.svs", "a-r", 0.25271, "m", region, tissue, "2", {"donor": "P1"}
+    )
+    row = SlideResult(slide, tmp_path / "a-r.h5ad", "waiting").row()
+    again = slide_of(row)
+    assert vars(again) == vars(slide)
+    assert again.identity == slide.identity
+
+
+def test_a_new_slide_takes_no_name_that_is_taken(tmp_path: Path) -> None:
+    earlier = [CohortSlide(tmp_path / "x" / "a.svs", "a")]
+    first, second = with_earlier_names(
+        with_names([CohortSlide(tmp_path / "y" / "A.svs"), *earlier]), earlier, ["a"]
+    )
+    assert (first.name, second.name) == ("y-A", "a")
+    # the same slide in another region, of which the first had none
+    region = CohortSlide(tmp_path / "x" / "a.svs", region=tmp_path / "rim.geojson")
+    (named,) = with_earlier_names(with_names([region]), earlier, ["a"])
+    assert named.name == "a-rim"

@@ -21,9 +21,10 @@ from napari_nh2st.cohort.events import (
     SlideEnded,
     SlideProgress,
 )
-from napari_nh2st.cohort.results import SUMMARY, SlideResult
+from napari_nh2st.cohort.results import SlideResult
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.cohort.slides import find_slides, is_pattern, is_slide_folder, is_slide_table
+from napari_nh2st.cohort.summary import SUMMARY
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 

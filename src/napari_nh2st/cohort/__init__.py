@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from napari_nh2st.cohort.cohort_slide import CohortSlide
     from napari_nh2st.cohort.events import (
         CohortFinished,
         CohortStarted,
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_nh2st.cohort.results import SlideResult
     from napari_nh2st.cohort.run import predict_cohort, predict_cohort_events
     from napari_nh2st.cohort.settings import CohortSettings
-    from napari_nh2st.cohort.slides import CohortSlide, find_slides
+    from napari_nh2st.cohort.slides import find_slides
 
 __all__ = [
     "CohortFinished",
@@ -37,10 +38,11 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "cohort_slide": ["CohortSlide"],
         "events": ["CohortFinished", "CohortStarted", "Progress", "SlideEnded", "SlideProgress"],
         "results": ["SlideResult"],
         "run": ["predict_cohort", "predict_cohort_events"],
         "settings": ["CohortSettings"],
-        "slides": ["CohortSlide", "find_slides"],
+        "slides": ["find_slides"],
     },
 )

@@ -6,8 +6,8 @@ The command line and the tests read the same. None of them needs torch.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.results import SlideResult
-from napari_nh2st.cohort.slides import CohortSlide
 
 if TYPE_CHECKING:
     import pandas as pd

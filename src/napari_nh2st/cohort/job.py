@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.results import SlideResult, done
-from napari_nh2st.cohort.slides import CohortSlide
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 from napari_nh2st.inference import Event, PredictSettings, Started, predict_events

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.events import Progress
 from napari_nh2st.cohort.results import SlideResult
-from napari_nh2st.cohort.slides import CohortSlide
 
 
 @dataclass

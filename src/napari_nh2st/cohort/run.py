@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
 
+from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.events import (
     CohortEvent,
     CohortFinished,
@@ -18,9 +19,10 @@ from napari_nh2st.cohort.events import (
 )
 from napari_nh2st.cohort.job import Done, SlideJob, Work, slide_events
 from napari_nh2st.cohort.progress import ProgressMeter
-from napari_nh2st.cohort.results import SlideResult, Summary, failed
+from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.cohort.settings import CohortSettings
-from napari_nh2st.cohort.slides import CohortSlide, FoundSlides, find_slides
+from napari_nh2st.cohort.slides import FoundSlides, find_slides
+from napari_nh2st.cohort.summary import Summary
 from napari_nh2st.errors import InputError
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import InUse, Lock, make_folder
@@ -124,17 +126,24 @@ def predict_cohort_events(
     if cohort.scheduler is None:
         place(settings.device, settings.precision, settings.batch_size, settings.reader_threads)
     folder = Path(output).expanduser().absolute()
-    jobs = _jobs(found.slides, folder, model, settings, cohort, overwrite)
-    begin = _work(jobs, cohort)
+    usual = str(model) if model is not None else next(iter(bundled_models()), None)
+    sha256 = _checked_models(found.slides, usual, settings)
+    work_on = _way_of_working(cohort)
     make_folder(folder)
     lock = _lock_of(folder)
     try:
-        summary = Summary(folder, found.slides)
-        yield CohortStarted(found.slides, found.notices)
-        meter = ProgressMeter(found.slides)
+        summary = Summary(folder, found.slides, cohort.format)
+        jobs = []
+        for slide in summary.slides:
+            name = whole_path(slide.model or str(usual))
+            output = folder / f"{slide.name}.{cohort.format}"
+            jobs.append(SlideJob(slide, output, name, sha256[name], settings, overwrite))
+        yield CohortStarted(summary.slides, found.notices)
+        meter = ProgressMeter(summary.slides)
         in_a_row = 0
-        with closing(begin) as work:
+        with closing(work_on(jobs)) as work:
             try:
+                summary.write()
                 for each in work:
                     if not isinstance(each, SlideResult):
                         yield SlideProgress(*each, meter.tiles_done(*each))
@@ -160,13 +169,14 @@ class OutputLost(InputError):
     """Nothing more can be written, so that no further slide is tried."""
 
 
-def _work(jobs: Sequence[SlideJob], cohort: CohortSettings) -> Work:
+def _way_of_working(cohort: CohortSettings) -> Callable[[Sequence[SlideJob]], Work]:
+    """What predicts the slides, in this process or in others."""
     if cohort.workers is None and cohort.scheduler is None:
-        return _one_after_another(jobs)
+        return _one_after_another
     import_extra("distributed", "distributed", "Predicting with several workers")
     from napari_nh2st.cohort.cluster import on_cluster
 
-    return on_cluster(jobs, cohort)
+    return partial(on_cluster, cohort=cohort)
 
 
 def _one_after_another(jobs: Sequence[SlideJob]) -> Work:
@@ -200,30 +210,21 @@ def _counted(
             yield slide, event.done, event.total
 
 
-def _jobs(
-    slides: Sequence[CohortSlide],
-    folder: Path,
-    model: str | Path | None,
-    settings: PredictSettings,
-    cohort: CohortSettings,
-    overwrite: bool,
-) -> list[SlideJob]:
-    """What is to be done; models and genes are checked before hours of work."""
-    usual = str(model) if model is not None else next(iter(bundled_models()), None)
-    sha256: dict[str, str] = {}
-    jobs = []
+def _checked_models(
+    slides: Sequence[CohortSlide], usual: str | None, settings: PredictSettings
+) -> dict[str, str]:
+    """The sha256 of each model, by its whole name; it and the genes are there."""
+    found: dict[str, str] = {}
     for slide in slides:
         name = slide.model or usual
         if name is None:
             raise InputError("no model is bundled with this version: give one")
         name = whole_path(name)
-        if name not in sha256:
+        if name not in found:
             config = read_config(find_config(name))
             chosen_genes(settings.genes, config.panel)
-            sha256[name] = str(config.weights["sha256"])
-        output = folder / f"{slide.name}.{cohort.format}"
-        jobs.append(SlideJob(slide, output, name, sha256[name], settings, overwrite))
-    return jobs
+            found[name] = str(config.weights["sha256"])
+    return found
 
 
 def _lock_of(folder: Path) -> Lock:

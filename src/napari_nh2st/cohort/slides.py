@@ -2,12 +2,13 @@
 
 import glob
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from napari_nh2st.cohort.cohort_slide import CohortSlide
+from napari_nh2st.cohort.names import with_names
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import nearest_names
 from napari_nh2st.regular_files import check_regular
@@ -43,43 +44,16 @@ RESULT_COLUMNS = (
     "notices",
     "failure",
     "request",
+    "mpp",
+    "own_model",
+    "region",
+    "tissue",
+    "image",
 )
 """Columns of ``summary.csv``, followed by those of the table of slides."""
 
 _OF_A_SERIES = ".dcm"
 """A slide in DICOM is a folder of files, of which any opens the whole."""
-
-
-@dataclass(frozen=True, eq=False)
-class CohortSlide:
-    """One prediction of a cohort.
-
-    Parameters
-    ----------
-    path
-        Whatever :func:`~napari_nh2st.slide.open_slide` opens.
-    name
-        Name of its output without the suffix, once in a cohort.
-    mpp
-        µm/px of the slide where its own is missing or wrong.
-    model
-        Name or folder of the model; None for the cohort's.
-    region, tissue
-        Files, as ``--region`` and ``--tissue`` of ``nh2st predict`` take them.
-    image
-        Which image of a file that has several, by number or name.
-    columns
-        Further columns of the table, such as ``donor``.
-    """
-
-    path: Path
-    name: str = ""
-    mpp: float | None = None
-    model: str | None = None
-    region: Path | None = None
-    tissue: Path | None = None
-    image: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,7 @@ def find_slides(sources: Iterable[Path | str], mpp: float | None = None) -> Foun
         if len(given) > 1:
             raise InputError(f"{tables[0]} is a table of slides: give it alone")
         found, notices = read_slide_table(tables[0])
-        return FoundSlides(_with_names(_with_mpp(found, mpp)), notices)
+        return FoundSlides(with_names(_with_mpp(found, mpp)), notices)
     paths: dict[Path, None] = {}
     left_out: list[str] = []
     for path in given:
@@ -141,9 +115,7 @@ def find_slides(sources: Iterable[Path | str], mpp: float | None = None) -> Foun
         shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
         count = f"{len(left_out)} file" + ("" if len(left_out) == 1 else "s")
         sentences = [f"{count} of no slide format left out: {shown}"]
-    return FoundSlides(
-        _with_names([CohortSlide(path, mpp=mpp) for path in paths]), tuple(sentences)
-    )
+    return FoundSlides(with_names([CohortSlide(path, mpp=mpp) for path in paths]), tuple(sentences))
 
 
 def _with_mpp(slides: Iterable[CohortSlide], mpp: float | None) -> list[CohortSlide]:
@@ -275,43 +247,3 @@ def _slides_among(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 def _whole(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
-
-
-def _with_names(slides: Sequence[CohortSlide]) -> tuple[CohortSlide, ...]:
-    """The slides, each with a name that no other has, also where capitals do not count."""
-    names = [slide.path.stem for slide in slides]
-    for numbers in _alike(names):
-        for kind in _longer_names([slides[number] for number in numbers]):
-            if not _alike(kind):
-                for number, name in zip(numbers, kind, strict=True):
-                    names[number] = name
-                break
-    for numbers in _alike(names):  # the very same twice, or one that has another's longer name
-        for place, number in enumerate(numbers, 1):
-            names[number] += f"-row{number + 1}" if place > 1 else ""
-    return tuple(replace(slide, name=name) for slide, name in zip(slides, names, strict=True))
-
-
-def _alike(names: Sequence[str]) -> list[list[int]]:
-    """Which names are the same, in groups of two and more."""
-    groups = defaultdict(list)
-    for number, name in enumerate(names):
-        groups[name.casefold()].append(number)
-    return [numbers for numbers in groups.values() if len(numbers) > 1]
-
-
-def _longer_names(slides: Sequence[CohortSlide]) -> Iterator[list[str]]:
-    """Names that may tell slides apart whose files have the same, shorter ones first."""
-
-    def marked(slide: CohortSlide) -> str:
-        region = slide.region.stem if slide.region else ""
-        model = Path(slide.model).name if slide.model else ""
-        marks = (slide.path.stem, region, model, slide.image or "")
-        return "-".join(mark for mark in marks if mark)
-
-    yield [marked(slide) for slide in slides]
-    yield [slide.path.name.replace(".", "-") for slide in slides]
-    for depth in range(2, max(len(slide.path.parts) for slide in slides)):
-        around = ["-".join(slide.path.parts[1:-1][1 - depth :]) for slide in slides]
-        yield [f"{f}-{s.path.stem}" for f, s in zip(around, slides, strict=True)]
-        yield [f"{f}-{marked(s)}" for f, s in zip(around, slides, strict=True)]

@@ -1,0 +1,46 @@
+"""A slide of a cohort, with what is told of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, eq=False)
+class CohortSlide:
+    """One prediction of a cohort.
+
+    Parameters
+    ----------
+    path
+        Whatever :func:`~napari_nh2st.slide.open_slide` opens.
+    name
+        Name of its output without the suffix, once in a cohort.
+    mpp
+        µm/px of the slide where its own is missing or wrong.
+    model
+        Name or folder of the model; None for the cohort's.
+    region, tissue
+        Files, as ``--region`` and ``--tissue`` of ``nh2st predict`` take them.
+    image
+        Which image of a file that has several, by number or name.
+    columns
+        Further columns of the table, such as ``donor``.
+    """
+
+    path: Path
+    name: str = ""
+    mpp: float | None = None
+    model: str | None = None
+    region: Path | None = None
+    tissue: Path | None = None
+    image: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What tells it from other predictions of a cohort; a corrected µm/px or tissue does not.
+
+        Path, region, model and image; empty for what is not given.
+        """
+        region = "" if self.region is None else str(self.region)
+        return str(self.path), region, self.model or "", self.image or ""
