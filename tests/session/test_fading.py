@@ -111,3 +111,23 @@ def test_a_figure_fades_where_the_canvas_does(
     assert shown_figure(heatmap, session.viewer.layers)[0].fade
     veils(viewer)[0].visible = False
     assert not shown_figure(heatmap, session.viewer.layers)[0].fade
+
+
+@pytest.mark.parametrize(
+    ("stride", "cells", "is_shown"), [(1, 2, False), (2, 1, False), (3, 1, True), (-2, 2, True)]
+)
+def test_in_a_grid_a_veil_has_no_place_of_its_own(
+    viewer: ViewerModel, session: Session, heatmap: Heatmap, stride: int, cells: int, is_shown: bool
+) -> None:
+    fade(session)
+    (veil,) = veils(viewer)
+    assert [viewer.layers.index(each) for each in (heatmap.layer, veil)] == [1, 2]
+    viewer.canvas.grid.stride = stride
+    viewer.canvas.grid.enabled = True
+    assert veil.visible == is_shown
+    assert viewer.canvas.grid.actual_shape(viewer.layers)[1] == cells
+    heatmap.gene = "KRT19"
+    assert veil.visible == is_shown
+    np.testing.assert_array_equal(veil.data, shown(heatmap))
+    viewer.canvas.grid.enabled = False
+    assert veil.visible

@@ -91,13 +91,15 @@ def test_an_ended_run_says_of_its_tiles_what_became_of_them(shown: Shown, tmp_pa
     run = shown.session.runs.show(shown.slide_layer, second, "CD74")
     fill(second, whole, [1, 2], 5.0)
     second.obs["status"] = ["damaged", "predicted", "predicted", "damaged", "pending", "pending"]
-    second.obs["unfamiliar"] = np.arange(6.0)
+    second.obs["unfamiliar"] = np.arange(6.0) / 8
     run.finish()
     union = shown.heatmap.prediction
     assert union.obs["status"].tolist() == [*["predicted"] * 5, "damaged", "pending", "pending"]
     np.testing.assert_array_equal(union.X[2], whole.X[2], "damaged now: the former value stays")
     np.testing.assert_array_equal(union.X[3], whole.X[3] + 5)
-    np.testing.assert_array_equal(union.obs["unfamiliar"].iloc[:6], [np.nan] * 3 + [1, 2, 3])
+    np.testing.assert_array_equal(
+        union.obs["unfamiliar"].iloc[:6], [np.nan] * 3 + [1 / 8, 2 / 8, 3 / 8]
+    )
     file = tmp_path / "union.h5ad"
     write_anndata(union, file)
     about = read_anndata_file(file).uns["nh2st"]

@@ -254,3 +254,16 @@ def test_every_new_pixel_weighs_one(extent: float) -> None:
 
 def test_same_size_changes_nothing() -> None:
     np.testing.assert_array_equal(resampling_weights(32.0, 32), np.eye(32))
+
+
+@pytest.mark.parametrize("corner", [0.0, 0.5, 0.5 + 1e-9])
+def test_a_region_drawn_along_the_edge_of_the_slide_has_the_tiles_centered_on_it(
+    corner: float,
+) -> None:
+    """An image's edge is that of its first pixels, or runs through their centers."""
+    slide = array_slide(ArrayLevel(np.full((400, 400, 3), 255, np.uint8)), mpp=0.5)
+    square = np.array([(corner, corner), (corner, 200), (200, 200), (200, corner)])
+    grid = tile_grid(slide, tile_um=20, pitch_um=20, divisions=2, mask=None, region=(square,))
+    assert sorted(map(tuple, grid.centers.tolist())) == [
+        (y, x) for y in range(0, 201, 20) for x in range(0, 201, 20)
+    ]

@@ -174,7 +174,7 @@ def tiles_in_region(
         raise InputError(f"{name} has a corner that is not finite; draw it again")
     at = centers(prediction)
     # Few tiles lie near a region, and only for these the polygon has to be looked at.
-    near = ((at >= corners.min(0)) & (at <= corners.max(0))).all(1)
+    near = ((at >= corners.min(0) - 1) & (at <= corners.max(0))).all(1)
     near &= predicted_tiles(prediction)
     inside = np.zeros(len(at), bool)
     inside[near] = inside_region(at[near], (corners,))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2hed
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.reliability import STAIN_IS_FAR
 from napari_nh2st.prediction.schema import FAR_STAIN as FAR
 
 if TYPE_CHECKING:
@@ -249,8 +250,8 @@ def stain_notice(
         return None
     found = np.median(_known(descriptors), axis=0)
     return (
-        f"The slide's stain is far from what the model saw (distance {distance:.1f}; {FAR:g} is "
-        f"far): {_direction(found, profile)} Predictions may be off."
+        f"The {STAIN_IS_FAR} (distance {distance:.1f}; {FAR:g} is far): "
+        f"{_direction(found, profile)} Predictions may be off."
     )
 
 

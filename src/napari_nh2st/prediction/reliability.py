@@ -23,6 +23,10 @@ from napari_nh2st.prediction.schema import (
 THRESHOLD = 0.2
 """PCC from which a gene counts as reliable, until the user moves it."""
 
+STAIN_IS_FAR = "slide's stain is far from what the model saw"
+LOOK_UNLIKE = "look unlike those that the model was trained on"
+"""What notices say, whatever the numbers in them."""
+
 MUCH_UNFAMILIAR = 0.25
 """Share of a slide's tiles that are unfamiliar, from which the slide is far from the training.
 
@@ -172,7 +176,7 @@ def why_far(prediction: AnnData) -> str:
     tiles of :data:`MUCH_UNFAMILIAR` or more is unfamiliar. Empty also where neither is known.
     """
     if float(notes(prediction).get("stain_distance", 0.0)) > FAR_STAIN:
-        return "the slide's stain is far from what the model saw"
+        return f"the {STAIN_IS_FAR}"
     share = unfamiliar_share(prediction)
     return f"{share:.0%} of the tiles are unfamiliar" if share >= MUCH_UNFAMILIAR else ""
 
@@ -206,7 +210,7 @@ def unfamiliar_notices(prediction: AnnData) -> tuple[str, ...]:
     if share < MUCH_UNFAMILIAR:
         return ()
     return (
-        f"{share:.0%} of the tiles look unlike those that the model was trained on. Values there "
+        f"{share:.0%} of the tiles {LOOK_UNLIKE}. Values there "
         "may be far off, and neither held-out PCC nor intervals hold for them.",
     )
 

@@ -1,5 +1,7 @@
 """Union of two predictions of one map: a region's tiles beside those that were there before."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +10,12 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.prediction.lattice import same_lattice, step_um
+from napari_nh2st.prediction.reliability import LOOK_UNLIKE, STAIN_IS_FAR, unfamiliar_notices
 from napari_nh2st.prediction.schema import (
     MARK,
     PENDING,
     STATUS,
+    UNFAMILIAR,
     Notes,
     add_notices,
     notes,
@@ -19,6 +23,8 @@ from napari_nh2st.prediction.schema import (
     of_same_model,
     slide_fingerprint,
 )
+
+_NUMBER = re.compile(r"\d[\d,.]*")
 
 
 def of_same_map(one: AnnData, other: AnnData) -> bool:
@@ -68,10 +74,15 @@ class Union:
         The former prediction stays as it is. Analyses of it, such as domains, are not taken over.
         """
         is_new = ~part.obs_names.isin(former.obs_names)
-        columns = former.obs.reindex(columns=part.obs.columns)
+        columns = part.obs.columns
+        if UNFAMILIAR in former.obs:
+            columns = columns.union([UNFAMILIAR], sort=False)
+        obs = pd.concat([former.obs, part.obs[is_new]])[columns]
+        if UNFAMILIAR in obs:
+            obs[UNFAMILIAR] = obs[UNFAMILIAR].astype(np.float32)
         prediction = AnnData(
             np.concatenate([former.X, part.X[is_new]]),
-            obs=pd.concat([columns, part.obs[is_new]]),
+            obs=obs,
             var=part.var.copy(),
             obsm={
                 key: np.concatenate([former.obsm[key], part.obsm[key][is_new]])
@@ -79,9 +90,8 @@ class Union:
                 if key in former.obsm
             },
             layers={
-                key: np.concatenate([former.layers[key], part.layers[key][is_new]])
-                for key in part.layers
-                if key in former.layers
+                key: np.concatenate([_layer(former, key), _layer(part, key)[is_new]])
+                for key in dict.fromkeys([*former.layers, *part.layers])
             },
             uns={**part.uns, MARK: _joined_notes(notes(former), notes(part))},
         )
@@ -102,8 +112,14 @@ class Union:
         tiles = tiles[np.isfinite(self.part.X[tiles]).any(1)]
         rows = self.rows[tiles]
         self.prediction.X[rows] = self.part.X[tiles]
-        for key in self.prediction.layers:
-            self.prediction.layers[key][rows] = self.part.layers[key][tiles]
+        # What the former run said of its values does not hold for others.
+        for key, values in self.prediction.layers.items():
+            values[rows] = self.part.layers[key][tiles] if key in self.part.layers else np.nan
+        if UNFAMILIAR in self.prediction.obs:
+            far = self.prediction.obs[UNFAMILIAR].to_numpy()
+            far.flags.writeable = True  # in place: a new column for every batch takes long
+            known = self.part.obs.get(UNFAMILIAR)
+            far[rows] = np.nan if known is None else known.to_numpy()[tiles]
 
     def finish(self) -> None:
         """Copy all values of the part, what ``obs`` says of their tiles, and its notices.
@@ -111,7 +127,10 @@ class Union:
         Tiles without a value in either say why there is none.
         """
         self.bring(np.arange(self.part.n_obs))
-        add_notices(self.prediction, notices(self.part))
+        # Those that the part had when it began are there already.
+        said = _one_of_each_kind([*notices(self.part), *notices(self.prediction)])
+        said = [text for text in said if LOOK_UNLIKE not in text]  # it is counted again
+        notes(self.prediction)["notices"] = np.array(said, object)
         has_value = np.isfinite(self.part.X).any(1)
         is_said = has_value | ~np.isfinite(self.prediction.X[self.rows]).any(1)
         is_said &= has_value | (self.part.obs[STATUS].to_numpy(object) != PENDING)
@@ -124,6 +143,14 @@ class Union:
                 joined = joined.to_numpy().copy()
             joined[self.rows[is_said]] = values[is_said]
             self.prediction.obs[column] = joined
+        add_notices(self.prediction, unfamiliar_notices(self.prediction))
+
+
+def _layer(prediction: AnnData, key: str) -> NDArray[np.floating]:
+    """(n, genes) of ``layers``; NaN where a prediction does not have it."""
+    if key in prediction.layers:
+        return np.asarray(prediction.layers[key])
+    return np.full(prediction.shape, np.nan, np.float32)
 
 
 def _joined_notes(former: Notes, part: Notes) -> Notes:
@@ -140,14 +167,27 @@ def _joined_notes(former: Notes, part: Notes) -> Notes:
     joined["settings"] = {**part.get("settings", {}), "region": region}
     if not regions[0] and "tissue" in former:
         joined["tissue"] = former["tissue"]
-    said = [text for each in (former, part) for text in each.get("notices", ())]
-    joined["notices"] = np.array(list(dict.fromkeys(said)), object)
+    # The farther stain is the one to be warned of.
+    by_stain = sorted((former, part), key=lambda each: float(each.get("stain_distance", -1.0)))
+    said = [str(text) for each in by_stain for text in each.get("notices", ())]
+    joined["notices"] = np.array(_one_of_each_kind(said), object)
+    if "stain_distance" in by_stain[-1]:
+        joined["stain_distance"] = by_stain[-1]["stain_distance"]
     if "run" in former and "run" in part:
         joined["run"] = {
             "device": _both(former["run"]["device"], part["run"]["device"]),
             "precision": _both(former["run"]["precision"], part["run"]["precision"]),
         }
     return joined
+
+
+def _one_of_each_kind(said: Iterable[str]) -> list[str]:
+    """The last of the notices that say the same with other numbers."""
+    of_kind: dict[str, str] = {}
+    for text in said:
+        varying = next((words for words in (STAIN_IS_FAR, LOOK_UNLIKE) if words in text), None)
+        of_kind[varying or _NUMBER.sub("#", text)] = text
+    return list(of_kind.values())
 
 
 def _both(former: str, part: str) -> str:

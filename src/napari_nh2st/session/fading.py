@@ -22,7 +22,15 @@ _GREY = (0.72, 0.72, 0.72)
 
 @dataclass(eq=False)
 class Veil(DerivedLayer):
-    """Grey over one heatmap, the more so the less sure its gene is at a tile."""
+    """Grey over one heatmap, the more so the less sure its gene is at a tile.
+
+    Parameters
+    ----------
+    session
+        Its viewer shows it.
+    """
+
+    session: "Session"
 
     @property
     def label(self) -> str:
@@ -43,10 +51,25 @@ class Veil(DerivedLayer):
         """Whether a prediction says where its model is unsure."""
         return can_fade(prediction)
 
+    @property
+    def _stands_apart(self) -> bool:
+        viewer = self.session.viewer
+        grid, layers = viewer.canvas.grid, viewer.layers
+        if not grid.enabled:
+            return False
+        places = [layers.index(each) for each in (self.source.layer, self.layer)]
+        if grid.stride < 0:  # napari counts from the last layer then
+            places = [len(layers) - 1 - each for each in places]
+        return len({each // abs(grid.stride) for each in places}) == 2
+
     def refresh(self) -> None:
         """Follow the heatmap: its gene, its values, whether it is seen."""
         self.image.show(fading(self.source.prediction, self.source.gene))
-        self.layer.visible = self.source.layer.visible
+        self.follow_visibility()
+
+    def follow_visibility(self, _event: object = None) -> None:
+        """Be seen where the heatmap is, unless napari's grid gives each of the two a place."""
+        self.layer.visible = self.source.layer.visible and not self._stands_apart
 
 
 class Veils(DerivedLayers[Veil]):
@@ -67,6 +90,10 @@ class Veils(DerivedLayers[Veil]):
         self._removed: WeakSet[Heatmap] = WeakSet()  # whose veil the user has removed
         session.heatmaps_changed.connect(self._cover)
         session.heatmap_changed.connect(self._cover)
+        grid = session.viewer.canvas.grid.events
+        for signal in (grid.enabled, grid.stride):
+            signal.connect(self._on_grid)
+        session.viewer.layers.events.reordered.connect(self._on_grid)
 
     def fade(self, wanted: bool) -> None:
         """Lay a veil over every heatmap that says where it is unsure, or take them away."""
@@ -107,16 +134,21 @@ class Veils(DerivedLayers[Veil]):
         image.limits = lambda _values: (0.0, 1.0)
         layers = self.session.viewer.layers
         layers.move(layers.index(image.layer), layers.index(heatmap.layer) + 1)
-        veil = Veil(heatmap, image, _layer_name(heatmap))
+        veil = Veil(heatmap, image, _layer_name(heatmap), self.session)
         self.items.append(veil)
         heatmap.gene_changed.connect(veil.refresh)
-        heatmap.layer.events.visible.connect(veil.refresh)
+        heatmap.layer.events.visible.connect(veil.follow_visibility)
+        veil.follow_visibility()
         self.changed.emit()
+
+    def _on_grid(self, _event: object = None) -> None:
+        for veil in self.items:
+            veil.follow_visibility()
 
     def forget(self, item: Veil) -> None:
         """Know a veil no more whose layer was removed."""
         item.source.gene_changed.disconnect(item.refresh)
-        item.source.layer.events.visible.disconnect(item.refresh)
+        item.source.layer.events.visible.disconnect(item.follow_visibility)
         if can_fade(item.source.prediction):  # else it went with what it showed
             self._removed.add(item.source)
         super().forget(item)

@@ -260,8 +260,13 @@ def _why_none(slide: Slide, step_um: float, region: bool, on_slide: bool) -> str
 
 
 def inside_region(points: NDArray[np.floating], region: tuple[Polygon, ...]) -> NDArray[np.bool_]:
-    """Which (n, 2) points (y, x) lie in any of some polygons: (n,)."""
+    """Which (n, 2) points (y, x) lie in any of some polygons: (n,).
+
+    Points on a polygon's edge do. A point at the very edge of the slide counts as one a pixel
+    further in: what is drawn along the edge of an image begins at the center of its first pixel.
+    """
     inside = np.zeros(len(points), bool)
+    points = np.maximum(points, 1)
     for polygon in region:
         inside |= points_in_poly(points, np.asarray(polygon, float))
     return inside
