@@ -356,6 +356,7 @@ def test_a_batch_too_large_for_the_device_is_halved(
     settings = PredictSettings(batch_size=64, **PLAIN)
     assert_same(predict(slide, small_model("average"), settings), expected["average"])
     assert sizes[:4] == [64, 32, 16, 8]
+    assert set(sizes[3:]) == {8}, "what fits is not found anew for every batch"
 
 
 def test_reading_stays_a_bounded_number_of_batches_ahead(

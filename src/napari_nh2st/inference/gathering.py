@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_nh2st.inference.transfer import to_device
 from napari_nh2st.model.architectures import Predictor
 
 
@@ -91,8 +92,9 @@ class NeighborhoodGatherer:
             mask = self._mask[good]
             around = np.where(mask, self._index[good], good[:, None])
             device = self._rows[0].device
-            slots = torch.from_numpy(self._slot[around]).to(device)
-            predictions = self._combine(slots, torch.from_numpy(mask).to(device))
+            predictions = self._combine(
+                to_device(self._slot[around], device), to_device(mask, device)
+            )
         if len(complete):
             self._release(complete)
         return good, predictions
@@ -126,7 +128,7 @@ class NeighborhoodGatherer:
             self._free += range(old, grown)
         slots = np.array([self._free.pop() for _ in tiles])
         self._slot[tiles] = slots
-        on_device = torch.from_numpy(slots).to(encoded[0].device)
+        on_device = to_device(slots, encoded[0].device)
         for rows, new in zip(self._rows, encoded, strict=True):
             rows[on_device] = new
 

@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import Placement
+from napari_nh2st.inference.encoder import Encoder
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.plan import Plan, Survey
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.schedule import Focus, Schedule
 from napari_nh2st.inference.speed import SpeedMeter
-from napari_nh2st.model.architectures import Predictor
+from napari_nh2st.inference.transfer import Fetched
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
 
 _READ_AHEAD = 2
@@ -27,6 +27,13 @@ _WAITING_BYTES = 2**30
 """Bound on the pixels of all of them, whatever the number of threads."""
 
 _WIDE_SEGMENT_PX = 4096
+
+_IN_FLIGHT = 2
+"""Batches whose values are fetched late where the device works on its own, so that it has the next
+one before it is done with one."""
+
+_MOST_COMBINED = 256
+"""Neighborhoods that are combined at a time, whatever the batch size: each is nine rows."""
 
 
 def tile_values(
@@ -69,7 +76,7 @@ def tile_values(
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
         gatherer = NeighborhoodGatherer(
-            predictor, *plan.neighborhoods, wanted, placement.batch_size
+            predictor, *plan.neighborhoods, wanted, min(placement.batch_size, _MOST_COMBINED)
         )
         needed = gatherer.needed
     level = slide.levels[plan.source.level]
@@ -85,44 +92,56 @@ def tile_values(
     )
     reader = BulkReader(level, plan.source.top_left, plan.source.size)
     resample = Resampler(plan.source.extent, model.config.tile_px, placement.device)
-    # Results are fetched one batch late where the device works on its own, so that it never waits.
-    in_flight: deque[tuple[NDArray[np.int64], Tensor, dict[int, str]]] = deque()
-    lag = 0 if placement.device.type == "cpu" else 1
+    encode = Encoder(predictor, resample, placement, model.config.tile_px)
+    in_flight: deque[tuple[NDArray[np.int64], Fetched, dict[int, str]]] = deque()
+    most_in_flight = 0 if placement.device.type == "cpu" else _IN_FLIGHT
     try:
-        for batch in _read_ahead(reader, schedule, placement.reader_threads):
-            tiles = _to_device(batch, placement)
-            encoded = _encode(predictor, resample, tiles)
-            encoded = tuple(rows[: len(batch.index)] for rows in encoded)
+        for batch, pixels in _read_ahead(reader, schedule, encode, placement.reader_threads):
+            encoded = tuple(rows[: len(batch.index)] for rows in encode(pixels))
             meter.note(len(batch.index))
             failed = np.zeros(len(batch.index), bool)
             failed[list(batch.failures)] = True
             failures = {int(batch.index[i]): why for i, why in batch.failures.items()}
             if gatherer is None:
-                in_flight.append((batch.index, encoded[0], failures))
+                in_flight.append((batch.index, Fetched(encoded[0]), failures))
             else:
                 ready, values = gatherer.add(batch.index, encoded, failed)
                 failures = run.own_failures(failures)
                 if values is not None:
-                    in_flight.append((ready, values, {}))
+                    in_flight.append((ready, Fetched(values), {}))
                 if failures:
-                    in_flight.append(_without_values(failures, found.n_columns, placement.device))
-            while len(in_flight) > lag:
+                    in_flight.append(_without_values(failures, found.n_columns))
+            while len(in_flight) > most_in_flight:
                 yield _fetch(*in_flight.popleft())
         while in_flight:
             yield _fetch(*in_flight.popleft())
     finally:
-        del predictor, gatherer
+        del predictor, gatherer, encode
         if placement.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
-def _read_ahead(reader: BulkReader, schedule: Schedule, threads: int) -> Iterator[TileBatch]:
-    """Batches in the schedule's order, decoded by threads, a bounded number ahead."""
+def _read_ahead(
+    reader: BulkReader, schedule: Schedule, encode: Encoder, threads: int
+) -> Iterator[tuple[TileBatch, Tensor]]:
+    """Batches in the schedule's order, decoded by threads, a bounded number ahead.
+
+    With each comes the memory that it was read into, which is always that of a whole batch: few
+    tiles at a time round otherwise than many, and those of a last, short batch would have other
+    values than in a run in which they come earlier.
+    """
+
+    def read(index: NDArray[np.int64]) -> tuple[TileBatch, Tensor]:
+        pixels = encode.empty_batch(*reader.size)
+        batch = reader.read(index, out=pixels.numpy()[: len(index)])
+        pixels[len(index) :] = pixels[len(index) - 1]
+        return batch, pixels
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="nh2st-reader")
-    waiting: deque[Future[TileBatch]] = deque()
+    waiting: deque[Future[tuple[TileBatch, Tensor]]] = deque()
     try:
         for index in schedule:
-            waiting.append(pool.submit(reader.read, index))
+            waiting.append(pool.submit(read, index))
             batch_bytes = 3 * len(index) * reader.size[0] * reader.size[1]
             if len(waiting) >= min(threads + _READ_AHEAD, max(2, _WAITING_BYTES // batch_bytes)):
                 yield waiting.popleft().result()
@@ -132,47 +151,17 @@ def _read_ahead(reader: BulkReader, schedule: Schedule, threads: int) -> Iterato
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _to_device(batch: TileBatch, placement: Placement) -> Tensor:
-    """The tiles, filled up to a whole batch.
-
-    Few tiles at a time round otherwise than many: those of a last, short batch would have other
-    values than in a run in which they come earlier.
-    """
-    tiles = torch.from_numpy(batch.pixels)
-    missing = placement.batch_size - len(tiles)
-    if missing:
-        tiles = torch.cat([tiles, tiles[-1:].expand(missing, -1, -1, -1)])
-    if placement.device.type == "cuda":
-        return tiles.pin_memory().to(placement.device, non_blocking=True)
-    return tiles.to(placement.device)
-
-
-def _encode(predictor: Predictor, resample: Resampler, tiles: Tensor) -> tuple[Tensor, ...]:
-    """Encode a batch, in halves where it does not fit the device's memory."""
-    try:
-        return predictor.encode(resample(tiles))
-    except torch.OutOfMemoryError:
-        if len(tiles) == 1:
-            raise InputError(
-                "the device has too little free memory for a single tile; close other programs "
-                "that use it, or take device cpu"
-            ) from None
-    torch.cuda.empty_cache()
-    halves = [_encode(predictor, resample, half) for half in tiles.chunk(2)]
-    return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
-
-
 def _without_values(
-    failures: dict[int, str], n_columns: int, device: torch.device
-) -> tuple[NDArray[np.int64], Tensor, dict[int, str]]:
+    failures: dict[int, str], n_columns: int
+) -> tuple[NDArray[np.int64], Fetched, dict[int, str]]:
     tiles = np.array(list(failures), np.int64)
-    return tiles, torch.empty((len(tiles), n_columns), device=device), failures
+    return tiles, Fetched(torch.empty((len(tiles), n_columns))), failures
 
 
 def _fetch(
-    tiles: NDArray[np.int64], values: Tensor, failures: dict[int, str]
+    tiles: NDArray[np.int64], values: Fetched, failures: dict[int, str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
-    fetched = values.float().cpu().numpy()
+    fetched = values.numpy()
     if failures:
         fetched = fetched.copy()
         fetched[np.isin(tiles, list(failures))] = np.nan

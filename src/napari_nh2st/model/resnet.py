@@ -1,5 +1,7 @@
 """The image encoder: ResNet-18 up to its last feature map."""
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
@@ -105,7 +107,17 @@ def normalize_tiles(tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
         (n, 3, height, width) with ImageNet's mean and standard deviation taken out, in
         channels-last memory order (the order in which it came).
     """
-    mean = torch.tensor(IMAGENET_MEAN, device=tiles.device)
-    std = torch.tensor(IMAGENET_STD, device=tiles.device)
-    scaled = (tiles.to(torch.float32) * (1 / (255 * std))).sub_(mean / std)
-    return scaled.to(dtype).permute(0, 3, 1, 2)
+    scale, offset = _normalization(tiles.device)
+    return (tiles.to(torch.float32) * scale).sub_(offset).to(dtype).permute(0, 3, 1, 2)
+
+
+@cache
+def _normalization(device: torch.device) -> tuple[Tensor, Tensor]:
+    """What pixels are multiplied by, and what is taken away then; made once for each device.
+
+    To bring it there for each batch would mean to wait each time until the device is idle.
+    """
+    with torch.inference_mode(False):
+        mean = torch.tensor(IMAGENET_MEAN, device=device)
+        std = torch.tensor(IMAGENET_STD, device=device)
+        return 1 / (255 * std), mean / std

@@ -82,15 +82,17 @@ class BulkReader:
             np.add.at(corners, (y[filled], x[filled]), sign)
         return corners.cumsum(0).cumsum(1)[:-1, :-1].astype(np.int32)
 
-    def read(self, index: NDArray[np.int64]) -> TileBatch:
+    def read(self, index: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> TileBatch:
         """Read some tiles.
 
         Parameters
         ----------
         index
             (n,) which of the tiles; over all calls, each tile is to be read once.
+        out
+            (n, height, width, 3) uint8 to read them into; new memory by default.
         """
-        pixels = np.empty((len(index), *self.size, 3), np.uint8)
+        pixels = np.empty((len(index), *self.size, 3), np.uint8) if out is None else out
         failures = {}
         for position, tile in enumerate(index):
             try:
