@@ -12,6 +12,7 @@ _COMMANDS = {
     "predict": ("predict expression over a slide", "predict:add_options"),
     "domains": ("group the tiles of a prediction", "domains:add_options"),
     "score": ("score gene signatures over a prediction", "score:add_options"),
+    "table": ("means of genes and signatures over many predicted slides", "table:add_options"),
     "export": ("write a prediction in another tool's format", "export:add_options"),
     "model": ("list, show, check or make models", "model:add_actions"),
     "train": ("train or fine-tune a model on measured sections", "training_arguments:train"),

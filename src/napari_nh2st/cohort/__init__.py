@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_nh2st.cohort.run import predict_cohort, predict_cohort_events
     from napari_nh2st.cohort.settings import CohortSettings
     from napari_nh2st.cohort.slides import find_slides
+    from napari_nh2st.cohort.table import cohort_table
 
 __all__ = [
     "CohortFinished",
@@ -30,6 +31,7 @@ __all__ = [
     "SlideEnded",
     "SlideProgress",
     "SlideResult",
+    "cohort_table",
     "find_slides",
     "predict_cohort",
     "predict_cohort_events",
@@ -44,5 +46,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "run": ["predict_cohort", "predict_cohort_events"],
         "settings": ["CohortSettings"],
         "slides": ["find_slides"],
+        "table": ["cohort_table"],
     },
 )

@@ -34,6 +34,20 @@ def read_regions(path: Path, slide: Slide | None = None) -> tuple[Polygon, ...]:
     InputError
         The file is missing, not GeoJSON, or has no polygon.
     """
+    polygons = tuple(polygon for _, polygon in named_polygons(path))
+    return polygons if slide is None else on_slide(polygons, slide)
+
+
+def named_polygons(path: Path) -> list[tuple[str, Polygon]]:
+    """Read the polygons of a GeoJSON file as :func:`read_regions`, each with its name.
+
+    That is the feature's ``name`` or, in QuPath's exports, its class; empty where it has none.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_regions`.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -41,14 +55,14 @@ def read_regions(path: Path, slide: Slide | None = None) -> tuple[Polygon, ...]:
     except (ValueError, RecursionError):
         raise InputError(f"{path} is not GeoJSON: it cannot be parsed as JSON") from None
     try:
-        polygons = tuple(_outline(rings) for rings in _polygons(content))
+        polygons = [(name, _outline(rings)) for name, rings in _polygons(content)]
     except RecursionError:
         raise InputError(f"{path} is not GeoJSON: it is nested too deeply") from None
     except (TypeError, ValueError, KeyError, IndexError):
         raise InputError(f"{path} is not GeoJSON: a polygon's coordinates are malformed") from None
     if not polygons:
         raise InputError(f"{path} has no polygon; regions are Polygon or MultiPolygon geometries")
-    return polygons if slide is None else on_slide(polygons, slide)
+    return polygons
 
 
 def on_slide(polygons: Sequence[Polygon], slide: Slide) -> tuple[Polygon, ...]:
@@ -57,23 +71,32 @@ def on_slide(polygons: Sequence[Polygon], slide: Slide) -> tuple[Polygon, ...]:
     return tuple(polygon + corner for polygon in polygons)
 
 
-def _polygons(content: Any) -> Iterator[list[Any]]:
-    """The rings of each polygon, however deep."""
+def _polygons(content: Any, name: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """The rings of each polygon, however deep, with the name of its feature."""
     if isinstance(content, list):  # QuPath's older exports are bare lists of features
         for item in content:
-            yield from _polygons(item)
+            yield from _polygons(item, name)
         return
     match content.get("type") if isinstance(content, dict) else None:
         case "FeatureCollection":
             yield from _polygons(content["features"])
         case "Feature":
-            yield from _polygons(content["geometry"])
+            yield from _polygons(content["geometry"], _name(content.get("properties")))
         case "GeometryCollection":
-            yield from _polygons(content["geometries"])
+            yield from _polygons(content["geometries"], name)
         case "Polygon":
-            yield content["coordinates"]
+            yield name, content["coordinates"]
         case "MultiPolygon":
-            yield from content["coordinates"]
+            for rings in content["coordinates"]:
+                yield name, rings
+
+
+def _name(properties: Any) -> str:
+    if not isinstance(properties, dict):
+        return ""
+    of_class = properties.get("classification")
+    given = properties.get("name") or (of_class.get("name") if isinstance(of_class, dict) else "")
+    return " ".join(str(given or "").split())
 
 
 def _outline(rings: list[Any]) -> Polygon:
