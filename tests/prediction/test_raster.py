@@ -70,9 +70,9 @@ def test_a_map_covers_the_tissue_and_nothing_else(
     shown = np.isfinite(image)
     if layout == "square":
         np.testing.assert_array_equal(shown, tissue)
-    else:  # a part is two pixels wide, and bricks leave gaps at the edge of the slide
+    else:  # a part is two pixels wide, and goes on where a row ends before the slide
         assert (shown & ~tissue).sum() < 0.03 * tissue.sum()
-        assert shown.sum() > 0.95 * tissue.sum()
+        assert shown.sum() > 0.98 * tissue.sum()
         assert not (shown & ~on_slide)[:, :-1].any()
 
 
@@ -86,13 +86,48 @@ def test_a_pixel_shows_the_tile_in_whose_cell_it_lies(
     shown = np.isfinite(image)
     centers = prediction.obsm["spatial"][:, ::-1][image[shown].astype(int)]
     cell = np.array(raster.step) * (raster.height, raster.width)
-    off = np.abs(places(raster)[shown] - centers) / cell
+    at = places(raster)[shown]
+    off = np.abs(at - centers) / cell
+    if layout == "hexagonal":  # half a cell further where a row ends before the slide
+        off, beside = off[off[:, 1] < 0.5], at[off[:, 1] > 0.5]
+        half = cell[1] / 2
+        assert ((beside[:, 1] < half) | (beside[:, 1] > slide.shape[1] - half)).all()
+        assert 0 < len(beside) < 0.05 * len(at)
     assert off.max() < 0.5
     assert off.max() > 0.4
     whole = HeatmapRaster.of(drawn(slide, None, layout))
     assert whole.height == 1
     assert raster.height == 8
     np.testing.assert_allclose(np.array(whole.step) / 8, raster.step)
+
+
+@pytest.mark.parametrize("divisions", [1, 2, 3, 4])
+@pytest.mark.parametrize("least", [0, 100])
+def test_rows_of_a_hexagonal_array_reach_the_edge_of_the_slide(
+    slide: Slide, divisions: int, least: int
+) -> None:
+    # Glass at the top, that the map is one of parts.
+    tissue = TissueMask(np.arange(300)[:, None].repeat(420, 1) >= 150, (1.0, 1.0))
+    prediction = drawn_prediction(slide, "hexagonal", 32.0, divisions=divisions, tissue=tissue)
+    prediction = prediction[prediction.obsm["spatial"][:, 0] >= least].copy()
+    raster = HeatmapRaster.of(prediction)
+    at = places(raster)
+    looked_at = at[..., 1] > (least + 32 if least else -np.inf)
+    below = at[:, 0, 0] > 150 + 2 * prediction.uns["nh2st"]["step_px_fullres"][0]
+    on_slide = ((at >= 0) & (at < slide.shape)).all(-1) & looked_at
+    smooth = raster.image(np.ones(prediction.n_obs), smooth=True)
+    for image in (raster.image(np.ones(prediction.n_obs)), smooth):
+        shown = np.isfinite(image) & looked_at
+        np.testing.assert_array_equal(shown[below], on_slide[below])
+    np.testing.assert_allclose(smooth[np.isfinite(smooth)], 1.0, rtol=1e-6)
+    numbers = raster.image(np.arange(float(prediction.n_obs)))
+    for row, column in np.argwhere(np.isfinite(numbers))[::97]:
+        assert raster.tile_at(row, column) == numbers[row, column]
+    assert raster.beside is not None
+    tile, down, right = raster.beside[-1]
+    at_end = int(raster.rows[tile] + down), int(raster.columns[tile] + right)
+    assert raster.tile_at(*at_end) == tile
+    assert at[at_end][1] > slide.shape[1] - 32 / divisions / MPP[1]
 
 
 @LAYOUTS

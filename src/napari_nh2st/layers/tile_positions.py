@@ -32,11 +32,7 @@ def tile_at(heatmap: Heatmap, position: ArrayLike, units: Any = None) -> int | N
     cell = np.asarray(heatmap.layer.world_to_data(place))
     # napari's pixel k reaches from k - 0.5 to k + 0.5.
     row, column = np.floor(cell + 0.5)
-    raster = heatmap.raster
-    down, right = row - raster.rows, column - raster.columns
-    is_in = (down >= 0) & (down < raster.height) & (right >= 0) & (right < raster.width)
-    found = np.flatnonzero(is_in)
-    return int(found[0]) if found.size else None
+    return heatmap.raster.tile_at(int(row), int(column))
 
 
 def in_full_resolution(heatmap: Heatmap, points: ArrayLike) -> NDArray[np.float64]:

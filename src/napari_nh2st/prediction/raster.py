@@ -1,6 +1,6 @@
 """A prediction's genes as small images, one value per tile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +28,8 @@ class HeatmapRaster:
 
     A tile is a pixel, or, where it is known which parts of it are tissue, as many as it has parts:
     those over glass, or beyond the slide, stay empty. Tiles of a hexagonal array are twice as wide,
-    as bricks in a wall.
+    as bricks in a wall; every other row would end half a brick before the edge of the slide, and
+    its last tiles reach there.
 
     Parameters
     ----------
@@ -45,6 +46,10 @@ class HeatmapRaster:
         Pixels that a tile is high and wide.
     parts
         (n, height, width) which of its pixels a tile covers; None for all.
+    beside
+        (m, 3) pixels at the edge of the slide that lie beside the tile that covers them: the tile,
+        and by how many pixels they lie further down and right than its upper left one. None for
+        none.
     sharpening
         Lets a prediction that fills up look complete; None where it has one refinement alone.
     """
@@ -57,6 +62,7 @@ class HeatmapRaster:
     height: int
     width: int
     parts: NDArray[np.bool_] | None = None
+    beside: NDArray[np.int64] | None = None
     sharpening: Sharpening | None = None
 
     @classmethod
@@ -81,7 +87,12 @@ class HeatmapRaster:
         width = 2 if about["layout"] == "hexagonal" else 1
         rows, columns = (prediction.obs[name].to_numpy(np.int64) for name in ARRAY)
         row, column = (0, 0) if whole_tiles else (int(rows.min()), int(columns.min()))
-        shape = int(rows.max()) - row + 1, int(columns.max()) - column + width
+        last = int(columns.max()) + width
+        ends = None if whole_tiles else _row_ends(prediction, columns)
+        if ends is not None:
+            column = min(column, int((columns - ends[0]).min()))
+            last = max(last, int((columns + ends[1]).max()) + width)
+        shape = int(rows.max()) - row + 1, last - column
         if shape[0] * shape[1] > _LARGEST:
             raise InputError(
                 f"the array positions of the tiles make a heatmap of {shape[1]:,} × {shape[0]:,}; "
@@ -95,7 +106,7 @@ class HeatmapRaster:
             first_y + (row - 0.5 + 0.5 / fine) * step_y,
             first_x + (column - 0.5 * width + 0.5 / fine) * step_x,
         )
-        return cls(
+        raster = cls(
             (shape[0] * fine, shape[1] * fine),
             center,
             (step_y / fine, step_x / fine),
@@ -104,8 +115,12 @@ class HeatmapRaster:
             fine,
             width * fine,
             parts,
-            Sharpening.of(prediction),
+            sharpening=Sharpening.of(prediction),
         )
+        if ends is None:
+            return raster
+        on_slide = float(np.asarray(about["slide"]["shape"])[1])
+        return replace(raster, beside=raster._pixels_beside(ends, on_slide))
 
     def placement(
         self, mpp: NDArray[np.float64]
@@ -135,31 +150,75 @@ class HeatmapRaster:
             between. A tile without a value stays empty, and the map ends where its tiles do.
         """
         image = np.full(self.shape, np.nan, np.float32)
-        tiles, pixels = self._covered
+        tiles, pixels, _ = self._covered
         if smooth and self.height > 1:
             image.ravel()[pixels] = self._blend(values)
         else:
             image.ravel()[pixels] = values[tiles]
         return image
 
+    def tile_at(self, row: int, column: int) -> int | None:
+        """The tile whose cell a pixel lies in, tissue or not, or that covers it."""
+        down, right = row - self.rows, column - self.columns
+        is_in = (down >= 0) & (down < self.height) & (right >= 0) & (right < self.width)
+        found = np.flatnonzero(is_in)
+        if not found.size and self.beside is not None:
+            tile = self.beside[:, 0]
+            found = tile[(down[tile] == self.beside[:, 1]) & (right[tile] == self.beside[:, 2])]
+        return int(found[0]) if found.size else None
+
     @cached_property
-    def _covered(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Tiles, and the flat indices of the pixels that they cover."""
-        down, right = np.arange(self.height)[:, None], np.arange(self.width)
-        pixels = (self.rows[:, None, None] + down) * self.shape[1]
-        pixels = pixels + self.columns[:, None, None] + right
-        covered = np.ones(pixels.shape, bool) if self.parts is None else self.parts
-        return np.nonzero(covered)[0], pixels[covered]
+    def _covers(self) -> NDArray[np.bool_]:
+        """(n, height, width) which of the pixels in their cells tiles cover."""
+        whole = np.ones((len(self.rows), self.height, self.width), bool)
+        return whole if self.parts is None else self.parts
+
+    def _pixels_beside(
+        self, ends: tuple[NDArray[np.bool_], NDArray[np.bool_]], on_slide: float
+    ) -> NDArray[np.int64]:
+        """Pixels beside tiles at the ends of rows, as :attr:`beside`.
+
+        A part of a tile at its edge goes on to the edge of the slide.
+
+        Parameters
+        ----------
+        ends
+            (n,) tiles to whose left, and to whose right, half a tile is missing.
+        on_slide
+            Width of the slide in full-resolution pixels.
+        """
+        found = [np.empty((0, 3), np.int64)]
+        half = np.arange(self.width // 2)
+        for is_end, edge, further in (
+            (ends[0], 0, -1 - half),
+            (ends[1], self.width - 1, self.width + half),
+        ):
+            tile, down = np.nonzero(self._covers[:, :, edge] & is_end[:, None])
+            x = self.center[1] + (self.columns[tile, None] + further) * self.step[1]
+            each, more = np.nonzero((x >= 0) & (x < on_slide))
+            found.append(np.stack([tile[each], down[each], further[more]], 1))
+        return np.concatenate(found)
+
+    @cached_property
+    def _covered(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+        """Tiles, the flat indices of the pixels that they cover, and where in them these lie."""
+        tiles, down, right = np.nonzero(self._covers)
+        if self.beside is not None:
+            every = np.concatenate([np.stack([tiles, down, right], 1), self.beside])
+            tiles, down, right = every.T
+        pixels = (self.rows[tiles] + down) * self.shape[1] + self.columns[tiles] + right
+        # What lies beside a tile has the value that is at its edge.
+        return tiles, pixels, np.stack([down, np.clip(right, 0, self.width - 1)], 1)
 
     @cached_property
     def _blend(self) -> Blend:
-        tiles, pixels = self._covered
-        row, column = np.divmod(pixels, self.shape[1])
+        tiles, _, within = self._covered
         is_hexagonal = self.width > self.height
         # In steps of the array, from the center of the tile at its first position.
-        array = np.stack([self.rows, self.columns], 1) // self.height
-        places = [row + 0.5 - self.height / 2, column + 0.5 - self.width / 2]
-        return Blend(array, tiles, np.stack(places, 1) / self.height, is_hexagonal)
+        corner = np.stack([self.rows, self.columns], 1)
+        middle = np.array([self.height, self.width]) / 2
+        places = (corner[tiles] + within + 0.5 - middle) / self.height
+        return Blend(corner // self.height, tiles, places, is_hexagonal)
 
     def sharpened(self, values: NDArray[np.floating], smooth: bool = False) -> NDArray[np.float32]:
         """The image while the prediction fills up: coarse blocks that are refined in place.
@@ -196,6 +255,21 @@ def robust_limits(
         half = max(abs(low) * 1e-3, 1e-6)
         return low - half, low + half
     return low, high
+
+
+def _row_ends(
+    prediction: AnnData, columns: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """(n,) tiles that end a row half a tile before the edge of the slide, at the left and right.
+
+    None where the array is not hexagonal, or the size of the slide was not recorded.
+    """
+    about = notes(prediction)
+    known = "array_shape" in about and "shape" in about.get("slide", {})
+    if about["layout"] != "hexagonal" or not known:
+        return None
+    # The next tile of the row would be two half steps further, and lie beyond the slide.
+    return columns == 1, columns == int(np.asarray(about["array_shape"])[1]) - 2
 
 
 def _parts(prediction: AnnData, shape: tuple[int, int], width: int) -> NDArray[np.bool_] | None:
