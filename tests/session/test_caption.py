@@ -20,9 +20,14 @@ from viewers import VIEWERS
 from waiting import wait_until
 
 
+TITLE = f"ERBB2 · {VALUE_NAME} · test"
+FAR = "The slide's stain is far from what the model saw (distance 3.4; 3 is far): darker."
+
+
 @pytest.fixture(params=VIEWERS.values(), ids=VIEWERS)
 def viewer(request: pytest.FixtureRequest) -> ViewerModel:
     made: ViewerModel = request.param()
+    made.canvas.size = (800, 900)  # wide enough for all that is to be said
     return made
 
 
@@ -59,42 +64,54 @@ def said(viewer: ViewerModel) -> list[str]:
 def test_the_canvas_names_gene_reliability_and_unit(
     viewer: ViewerModel, heatmap: Heatmap, caption: GeneCaption
 ) -> None:
-    assert said(viewer) == ["ERBB2 · held-out PCC 0.71", VALUE_NAME]
+    assert said(viewer) == [TITLE, "held-out PCC 0.71"]
     heatmap.gene = "CD74"
-    assert said(viewer)[0] == "CD74 · held-out PCC 0.11: not reliable"
+    assert said(viewer)[0].startswith("CD74 · ")
+    assert said(viewer)[1] == "not reliable: held-out PCC 0.11"
     caption.set_badges(Badges(0.1))
-    assert said(viewer)[0] == "CD74 · held-out PCC 0.11"
+    assert said(viewer)[1] == "held-out PCC 0.11"
     heatmap.gene = "ESR1"
-    assert said(viewer)[0] == "ESR1 · reliability unknown"
+    assert said(viewer)[1] == "reliability unknown"
     heatmap.layer.visible = False
     assert said(viewer) == []
 
 
-def test_what_the_colors_mean_is_told_where_the_scale_is_known(
-    viewer: ViewerModel, heatmap: Heatmap
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (
+            1000,
+            [
+                f"{TITLE}",
+                "PCC 0.71 on other sections of the same tumour · ± 0.2",
+                "3 cautions: The slide's stain is far from what the model saw",
+            ],
+        ),
+        (
+            520,
+            [
+                "ERBB2 · log10(1 + counts per 10,000) · test",
+                "held-out PCC 0.71 · ± 0.2",
+                "3 cautions: The slide's stain is far from what …",
+            ],
+        ),
+        (300, ["ERBB2", "held-out PCC 0.71", "3 cautions: The …"]),
+    ],
+)
+def test_three_lines_are_as_long_as_the_canvas_is_wide(
+    viewer: ViewerModel, heatmap: Heatmap, caption: GeneCaption, width: int, expected: list[str]
 ) -> None:
-    heatmap.prediction.uns["nh2st"]["target"] |= {"transform": "log10(1+v)", "scale_to": 10_000}
     heatmap.prediction.var["interval_90"] = 0.2
-    heatmap.layer.contrast_limits = (0.3, 1.66)
-    words = "≈ 1 to 45 per 10,000 of the panel · ± 0.2"
-    assert said(viewer) == ["ERBB2 · held-out PCC 0.71", words, VALUE_NAME]
-    heatmap.layer.contrast_limits = (0, 1.66)
-    assert said(viewer)[1].startswith("≈ 0 to 45")
+    heatmap.prediction.uns["nh2st"]["notices"] = np.array([FAR, "A second.", "A third."], object)
+    caption.set_badges(Badges(of="other sections of the same tumour", far="it is far"))
+    viewer.canvas.size = (800, width)
+    assert said(viewer) == expected
 
 
 def test_notices_are_told_in_short(viewer: ViewerModel, heatmap: Heatmap, session: Session) -> None:
-    heatmap.prediction.uns["nh2st"]["notices"] = np.array(
-        [
-            "The slide's stain is far from what the model saw (distance 3.4; 3 is far): darker.",
-            "A second one.",
-            "A third one.",
-        ],
-        object,
-    )
+    heatmap.prediction.uns["nh2st"]["notices"] = np.array([FAR, "A second.", "A third."], object)
     session.heatmap_changed.emit()
-    assert said(viewer)[2:] == [
-        "Caution: The slide's stain is far from what the model saw, and 2 more"
-    ]
+    assert said(viewer)[2:] == ["3 cautions: The slide's stain is far from what the model saw"]
     heatmap.prediction.uns["nh2st"]["notices"] = np.array(
         ["12.5 µm/px is unusual for a scan (0.2 to 1): is it ten times off?"], object
     )
@@ -111,7 +128,7 @@ def test_pins_are_named_in_their_colors_with_their_limits(
         session.pins.pin(gene).layer.contrast_limits = (2, 3.25)
     assert said(viewer) == [
         "GRB7 · held-out PCC 0.71 · 2 to 3.25",
-        "CD74 · held-out PCC 0.11: not reliable · 2 to 3.25",
+        "CD74 · not reliable: held-out PCC 0.11 · 2 to 3.25",
         VALUE_NAME,
     ]
     red, green = (viewer.canvas.overlays[f"{KEY}_{row}"].color[:3] for row in range(2))
@@ -132,14 +149,14 @@ def test_the_unit_of_a_heatmap_that_is_hidden_is_not_said(
     session.pins.show_pins()
     assert said(viewer)[1:] == [VALUE_NAME]
     session.pins.show_slide()
-    assert said(viewer)[1:] == ["another unit"]
+    assert said(viewer)[0] == "ERBB2 · another unit · test"
 
 
 def test_a_signature_is_named(viewer: ViewerModel, heatmap: Heatmap, session: Session) -> None:
     session.signatures.show(heatmap, Signature("HER2", ("ERBB2", "GRB7"), listed=3))
     wait_until(lambda: said(viewer) == ["HER2 (2 of 3): mean z-score"])
     viewer.layers.remove(viewer.layers[-1])
-    assert said(viewer) == ["ERBB2 · held-out PCC 0.71", VALUE_NAME]
+    assert said(viewer) == [TITLE, "held-out PCC 0.71"]
 
 
 def test_the_words_go_with_the_layer_and_with_the_dock(
@@ -150,7 +167,7 @@ def test_the_words_go_with_the_layer_and_with_the_dock(
     viewer.layers.remove(heatmap.layer)
     assert said(viewer) == []
     add_heatmap(viewer, gene_prediction())
-    assert said(viewer) == ["ERBB2 · held-out PCC 0.71", VALUE_NAME]
+    assert said(viewer) == [TITLE, "held-out PCC 0.71"]
     connections.close()
     assert said(viewer) == []
     assert not [key for key in viewer.canvas.overlays if key.startswith(KEY)]

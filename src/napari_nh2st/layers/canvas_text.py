@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from napari.components import ViewerModel
@@ -11,6 +12,8 @@ KEY = "nh2st_text"
 """What the overlays' names in the viewer begin with."""
 
 _POSITION = "top_left"
+_WIDTH_OF_LETTER = 0.93
+"""Pixels for each point of the font's size, on average: napari draws text as wide as that."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,26 @@ class CanvasText:
     def clear(self) -> None:
         """Remove the lines."""
         self.show(())
+
+
+def first_that_fits(texts: Sequence[str], size: float, width: float) -> str:
+    """The first of some texts that is not too long; the last one's first words, where all are.
+
+    Parameters
+    ----------
+    texts
+        At least one; the best first.
+    size
+        Size of the font, in points.
+    width
+        Room for the line, in pixels of the canvas.
+    """
+    most = max(2, int(width / (size * _WIDTH_OF_LETTER)))
+    for text in texts:
+        if len(text) <= most:
+            return text
+    words = shorten(texts[-1], most, placeholder=" …")
+    return words if words != "…" else texts[-1][: most - 1] + "…"
 
 
 def _show_line(overlays: Any, key: str, line: CanvasLine) -> None:

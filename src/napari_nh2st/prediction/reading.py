@@ -14,6 +14,7 @@ from napari_nh2st.shown_text import with_minus
 
 OUTSIDE = "outside the scale"
 UNFAMILIAR_SCALE = "above 1: farther from the training than 99 % of the tiles of held-out sections"
+UNFAMILIAR_IN_SHORT = "above 1: unlike the training"
 FADED = "grey where the model is unsure"
 """What a veil over a map means."""
 
@@ -152,15 +153,19 @@ def half_width(prediction: AnnData, gene: str) -> float | None:
     return half if np.isfinite(half) else None
 
 
+def half_width_in_words(prediction: AnnData, gene: str) -> str:
+    """Half width of a gene's 90 % interval, such as "± 0.2"; empty if not known."""
+    half = half_width(prediction, gene)
+    return "" if half is None else f"± {_two_digits(half)}"
+
+
 def limits_in_words(prediction: AnnData, gene: str, limits: tuple[float, float]) -> str:
     """What a gene's contrast limits stand for, and how sure its values are; empty if not known.
 
     Such as "≈ 3.2 to 45 per 10,000 of the panel · ± 0.2".
     """
-    half = half_width(prediction, gene)
-    words = [ValueScale.of(prediction).range_in_words(*limits)]
-    words += [] if half is None else [f"± {_two_digits(half)}"]
-    return " · ".join(filter(None, words))
+    words = ValueScale.of(prediction).range_in_words(*limits)
+    return " · ".join(filter(None, (words, half_width_in_words(prediction, gene))))
 
 
 def unfamiliarity_at(prediction: AnnData, tile: int) -> float | None:
@@ -184,15 +189,15 @@ def unfamiliarity_in_words(far: float) -> str:
 
 
 def notices_in_short(prediction: AnnData) -> str:
-    """The first notice on a prediction and how many more there are, where there is little room.
+    """How many notices there are on a prediction, and the first, where there is little room.
 
     Of the notice, what stands before its first colon or full stop, without parentheses; empty where
     there is none.
     """
     first, *others = notices(prediction) or ("",)
     words = _CLAUSE_ENDS.split(_PARENTHESES.sub("", first))[0]
-    more = f", and {len(others)} more" if others else ""
-    return f"Caution: {words}{more}" if words else ""
+    caution = f"{len(others) + 1} cautions" if others else "Caution"
+    return f"{caution}: {words}" if words else ""
 
 
 def reason_without_value(prediction: AnnData, tile: int) -> str:

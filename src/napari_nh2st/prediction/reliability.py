@@ -91,7 +91,7 @@ class Badges:
             return "reliability unknown"
         words = self.named(pcc)
         if not self.is_reliable(pcc):
-            words += ": not reliable"
+            words = f"not reliable: {words}"
         return f"{words}; slide far from training" if self.far else words
 
     def color(self, pcc: float) -> str:

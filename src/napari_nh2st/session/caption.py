@@ -1,19 +1,22 @@
-"""Caption on the canvas: names, reliability, limits, unit and notices of the shown genes."""
+"""Caption on the canvas: names, unit, reliability and cautions of the shown genes."""
 
-from textwrap import wrap
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 from napari.layers import Layer
+from psygnal import Signal
 
 from napari_nh2st.analysis.named_domains import NamedDomains
-from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText
+from napari_nh2st.layers.canvas_text import CanvasLine, CanvasText, first_that_fits
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.prediction.reading import (
     FADED,
+    UNFAMILIAR_IN_SHORT,
     UNFAMILIAR_SCALE,
-    limits_in_words,
+    half_width_in_words,
     notices_in_short,
 )
 from napari_nh2st.prediction.reliability import Badges
@@ -22,12 +25,11 @@ from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.pins import Pin
 
-_TITLE_PT, _UNIT_PT = 11.0, 9.0
-_UNIT_WIDTH = 44
-"""Characters: as wide as the canvas is between two docks on a small screen."""
+_TITLE_PT, _SMALL_PT = 10.0, 9.0
+_COLORBAR_PX = 95
+"""Beside the text: napari's colorbar with its numbers, and the margins."""
 
-_TITLE_WIDTH = 34
-
+_OF_PANEL = " of the panel"
 _LIGHTER = 0.65
 _MOST_DOMAINS = 12
 """Names on the canvas: as many as have room beside a small one."""
@@ -37,6 +39,9 @@ _EVENTS = ("visible", "contrast_limits", "colormap")
 
 class GeneCaption:
     """Names on the canvas what the heatmap, the pinned genes and the signatures show.
+
+    Of the heatmap three lines at most: gene, unit and model; how reliable it is; the first caution.
+    Each is as long as the canvas is wide. The whole of it stands in the *Genes* dock.
 
     napari's colorbars have no titles. One is shown at a time, that of the current heatmap; the
     limits of a pinned gene, from black to its color, stand behind its name. What another slide
@@ -48,7 +53,14 @@ class GeneCaption:
         Has the layers.
     connections
         Connections of the dock: nothing is said while they are closed.
+
+    Attributes
+    ----------
+    updated
+        Emitted when what is shown may be another, or is drawn in other colors.
     """
+
+    updated = Signal()
 
     def __init__(self, session: Session, connections: Connections) -> None:
         self._session = session
@@ -63,6 +75,7 @@ class GeneCaption:
         for signal in (*signals, *(layers.changed for layers in kinds)):
             connections.add(signal, self.update)
         connections.add(session.domains.changed, self.update)
+        connections.add(session.viewer.canvas.events.size, self.update)
         for event in ("inserted", "removed", "reordered"):
             connections.add(getattr(session.viewer.layers.events, event), self.update)
         connections.when_opened(self.update)
@@ -95,6 +108,7 @@ class GeneCaption:
         layers += [layer for layer, _ in self._session.domains.drawn]
         self._watch(layers if heatmap is None else [heatmap.layer, *layers])
         self._text.show(self._lines())
+        self.updated.emit()
 
     def _watch(self, layers: list[Layer]) -> None:
         for layer in self._watched:
@@ -123,52 +137,72 @@ class GeneCaption:
     def _lines(self) -> list[CanvasLine]:
         lines = []
         heatmap = self._heatmap
-        if heatmap is not None and self._is_seen(heatmap.layer):
-            pcc = float(reliability(heatmap.prediction)[heatmap.gene])
-            title = "\n".join(wrap(self._named(heatmap.gene, pcc), _TITLE_WIDTH))
-            lines.append(CanvasLine(title, size=_TITLE_PT))
-            meaning = limits_in_words(
-                heatmap.prediction, heatmap.gene, heatmap.layer.contrast_limits
-            )
-            if meaning:
-                lines.append(CanvasLine(meaning, size=_UNIT_PT))
         pins = [pin for pin in self._session.pins.items if pin.layer.visible]
-        lines += [self._pin_line(pin) for pin in pins]
         sources = {pin.source: None for pin in pins}
         if heatmap is not None and self._is_seen(heatmap.layer):
+            lines.append(self._line(_titles(heatmap), size=_TITLE_PT))
+            lines.append(self._line(self._trust(heatmap)))
             sources[heatmap] = None
-        for unit in dict.fromkeys(_unit(source) for source in sources):
-            lines.append(CanvasLine(unit, size=_UNIT_PT))
-        for source in sources:
-            notice = notices_in_short(source.prediction)
-            if notice:
-                lines.append(CanvasLine("\n".join(wrap(notice, _UNIT_WIDTH)), size=_UNIT_PT))
-        if any(self._is_seen(item.layer) for item in self._session.veils.items):
-            lines.append(CanvasLine(FADED, size=_UNIT_PT))
+        lines += [self._pin_line(pin) for pin in pins]
+        for unit in dict.fromkeys(_unit(pin.source) for pin in pins):
+            lines.append(self._line([unit, unit.replace(_OF_PANEL, "")]))
+        veils = [item.layer for item in self._session.veils.items]
+        words = [FADED] if any(map(self._is_seen, veils)) else []
+        words += filter(None, (notices_in_short(source.prediction) for source in sources))
+        if words:
+            text = " · ".join(dict.fromkeys(words))
+            lines.append(self._line([text[0].upper() + text[1:]]))
         for places in self._session.unfamiliar.items:
             if self._is_seen(places.layer):
-                lines.append(CanvasLine("Unfamiliar tissue", size=_TITLE_PT))
-                scale = "\n".join(wrap(UNFAMILIAR_SCALE, _UNIT_WIDTH))
-                lines.append(CanvasLine(scale, size=_UNIT_PT))
+                lines.append(self._line(["Unfamiliar tissue"], size=_TITLE_PT))
+                lines.append(self._line([UNFAMILIAR_SCALE, UNFAMILIAR_IN_SHORT]))
         for item in self._session.signatures.items:
             if self._is_seen(item.layer):
-                words = f"{item.signature.title}: mean z-score"
-                lines.append(CanvasLine(words, size=_TITLE_PT))
+                title = item.signature.title
+                lines.append(self._line([f"{title}: mean z-score", title], size=_TITLE_PT))
         for layer, named in self._session.domains.drawn:
             if self._is_seen(layer):
-                lines += _legend(named, on_dark=self._session.viewer.theme != "light")
+                lines += self._legend(named)
         return lines
+
+    def _line(
+        self, texts: Sequence[str], color: str | None = None, size: float = _SMALL_PT
+    ) -> CanvasLine:
+        """The longest of some texts that the canvas is wide enough for."""
+        viewer = self._session.viewer
+        width = float(viewer.canvas.viewbox_size(viewer.layers)[1]) - _COLORBAR_PX
+        return CanvasLine(first_that_fits(texts, size, width), color, size)
+
+    def _trust(self, heatmap: Heatmap) -> list[str]:
+        """How reliable the shown gene is and how sure its values, in several lengths."""
+        pcc = float(reliability(heatmap.prediction)[heatmap.gene])
+        half = half_width_in_words(heatmap.prediction, heatmap.gene)
+        # What is far from the training is one of the cautions.
+        near = replace(self._badges, far="")
+        whole, short = near.short(pcc), replace(near, of="").short(pcc)
+        return [" · ".join(filter(None, each)) for each in ((whole, half), (short, half), (short,))]
 
     def _is_seen(self, layer: Layer) -> bool:
         return bool(layer.visible) and not is_covered(self._session.viewer, layer)
 
-    def _named(self, gene: str, pcc: float) -> str:
-        return f"{gene} · {self._badges.short(pcc)}"
-
     def _pin_line(self, pin: Pin) -> CanvasLine:
         low, high = pin.layer.contrast_limits
-        words = f"{self._named(pin.gene, pin.reliability)} · {low:.3g} to {high:.3g}"
-        return CanvasLine(words, _lighter(pin.color))
+        badges = replace(self._badges, far="", of="")
+        limits = f"{low:.3g} to {high:.3g}"
+        whole = f"{pin.gene} · {badges.short(pin.reliability)} · {limits}"
+        texts = [whole, f"{pin.gene} · {limits}", pin.gene]
+        return self._line(texts, _lighter(pin.color), _TITLE_PT)
+
+    def _legend(self, domains: NamedDomains) -> list[CanvasLine]:
+        """Names of the domains, each after a square and in its color."""
+        on_dark = self._session.viewer.theme != "light"
+        shown = list(zip(domains.names, domains.colors, strict=True))[:_MOST_DOMAINS]
+        lines = [
+            self._line([f"■ {name}"], _lighter(color) if on_dark else color, _TITLE_PT)
+            for name, color in shown
+        ]
+        more = len(domains.names) - len(shown)
+        return lines + ([self._line([f"and {more} more"], size=_TITLE_PT)] if more else [])
 
 
 def _events(layer: Layer) -> list[str]:
@@ -176,20 +210,22 @@ def _events(layer: Layer) -> list[str]:
     return [name for name in _EVENTS if hasattr(layer.events, name)]
 
 
-def _legend(domains: NamedDomains, on_dark: bool) -> list[CanvasLine]:
-    """Names of the domains, each after a square and in its color."""
-    shown = list(zip(domains.names, domains.colors, strict=True))[:_MOST_DOMAINS]
-    lines = [
-        CanvasLine(f"■ {name}", _lighter(color) if on_dark else color) for name, color in shown
-    ]
-    more = len(domains.names) - len(shown)
-    return lines + ([CanvasLine(f"and {more} more")] if more else [])
+def _titles(heatmap: Heatmap) -> list[str]:
+    """Gene, unit and model, in several lengths."""
+    gene, unit, model = heatmap.gene, _unit(heatmap), _model(heatmap)
+    short = unit.replace(_OF_PANEL, "")
+    parts = (gene, unit, model), (gene, short, model), (gene, unit), (gene, short), (gene,)
+    return [" · ".join(filter(None, each)) for each in parts]
+
+
+def _model(heatmap: Heatmap) -> str:
+    return str(notes(heatmap.prediction).get("model", {}).get("name", ""))
 
 
 def _unit(heatmap: Heatmap) -> str:
-    """The value's true name, in lines that fit beside the colorbar."""
+    """What the values are, without how the measured ones of the training were averaged."""
     described = str(notes(heatmap.prediction)["target"].get("description", "unit not known"))
-    return "\n".join(wrap(described, _UNIT_WIDTH))
+    return described.split(", ")[0]
 
 
 def _lighter(color: str) -> str:

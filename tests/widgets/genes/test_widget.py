@@ -131,6 +131,25 @@ def test_what_a_prediction_says_of_its_doubts_can_be_shown(
     assert tab.display.fade.isHidden()
 
 
+def test_pins_cannot_fade_and_the_check_says_why(widget: GenesWidget, heatmap: Heatmap) -> None:
+    fade, session = widget.genes.display.fade, widget.session
+    add_trust(heatmap.prediction)
+    session.heatmap_changed.emit()
+    tip = fade.toolTip()
+    assert fade.isEnabled()
+    session.pins.pin("GRB7")
+    assert not fade.isEnabled()
+    assert "Show these" in fade.toolTip()
+    session.pins.show_slide()
+    assert fade.isEnabled()
+    assert fade.toolTip() == tip
+    session.pins.compose(["GRB7", "CD74"])
+    assert not fade.isEnabled()
+    session.pins.undo_composite()
+    session.pins.remove(session.pins.items)
+    assert fade.isEnabled()
+
+
 def test_badges_turn_grey_when_a_run_finds_the_slide_far_from_the_training(
     widget: GenesWidget, heatmap: Heatmap
 ) -> None:
@@ -176,7 +195,12 @@ def test_a_prediction_fills_the_table_and_the_header(
     assert set(tab.table.shown_genes) == set(RELIABILITY)
     assert "ERBB2" in tab.header.text()
     assert "held-out PCC 0.71" in tab.header.text()
-    assert VALUE_NAME in tab.value_name.text()
+    assert tab.value_name.text() == f"Value: {VALUE_NAME}"
+    heatmap.prediction.uns["nh2st"]["target"] |= {"transform": "log10(1+v)", "scale_to": 10_000}
+    heatmap.prediction.var["interval_90"] = 0.2
+    heatmap.layer.contrast_limits = (0.3, 1.66)
+    colors = "≈ 1 to 45 per 10,000 of the panel · ± 0.2"
+    assert tab.value_name.text() == f"Value: {VALUE_NAME}. Colors: {colors}"
     assert tab.table.selected_genes == ["ERBB2"]
     qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
     row = tab.table.frame.row_of("KRT19")

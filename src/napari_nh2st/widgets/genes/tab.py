@@ -20,6 +20,7 @@ from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.analysis.signatures import unknown_text
 from napari_nh2st.names import parse_genes
 from napari_nh2st.prediction.fading import can_fade
+from napari_nh2st.prediction.reading import limits_in_words
 from napari_nh2st.prediction.reliability import Badges
 from napari_nh2st.prediction.schema import notes, notices, reliability
 from napari_nh2st.session import Session
@@ -40,6 +41,10 @@ from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
+_NO_FADING = (
+    "Pinned genes and composites do not fade: their colors add up, and darker would read as lower. "
+    "Take the mark from Show these to fade the heatmap."
+)
 _MIN_TABLE_HEIGHT = 220
 _MS_BETWEEN_STATISTICS = 3000
 
@@ -92,6 +97,7 @@ class GenesTab(QScrollArea):
         self.pins = PinsPanel(session, self.table, connections)
         self.signature = SignaturePanel(session)
         self.display = DisplayPanel(session.display, connections)
+        self._fade_tip = self.display.fade.toolTip()
         self.unfamiliar = QCheckBox("Unfamiliar places")
         self.unfamiliar.setToolTip(
             "Show, instead of a gene, which places of the slide are unlike what the model was "
@@ -113,8 +119,7 @@ class GenesTab(QScrollArea):
         else:
             prediction = heatmap.prediction
             self.table.set_genes(prediction.var_names, reliability(prediction))
-            described = notes(prediction)["target"].get("description", "not recorded")
-            self.value_name.setText(f"Value: {described}")
+            self._show_value_name()
         shown = () if heatmap is None else notices(heatmap.prediction)
         self.notices.show_text("\n".join(shown))
         self._offer_doubts()
@@ -134,6 +139,16 @@ class GenesTab(QScrollArea):
         self.table.go_to(heatmap.gene)
         pcc = float(reliability(heatmap.prediction)[heatmap.gene])
         self.header.setText(self.badges.line(heatmap.gene, pcc))
+
+    def _show_value_name(self) -> None:
+        """What the values are, and what the ends of the colors stand for."""
+        heatmap = self.session.heatmap
+        if heatmap is not None:
+            described = notes(heatmap.prediction)["target"].get("description", "not recorded")
+            limits = heatmap.layer.contrast_limits
+            colors = limits_in_words(heatmap.prediction, heatmap.gene, limits)
+            said = f"Value: {described}"
+            self.value_name.setText(f"{said}. Colors: {colors}" if colors else said)
 
     def _compute_statistics(self, now: bool = False) -> None:
         prediction = self.session.prediction
@@ -185,9 +200,16 @@ class GenesTab(QScrollArea):
         """Offer what the prediction says of where it is unsure."""
         prediction, places = self.session.prediction, self.session.unfamiliar
         self.display.fade.setVisible(prediction is not None and can_fade(prediction))
+        self._offer_fading()
         self.unfamiliar.setVisible(places.can_show)
         with signals_blocked(self.unfamiliar):
             self.unfamiliar.setChecked(places.is_shown)
+
+    def _offer_fading(self) -> None:
+        """Offer what only the heatmap can do while it is shown, or say why it is not."""
+        pins = self.session.pins.are_shown
+        self.display.fade.setEnabled(not pins)
+        self.display.fade.setToolTip(_NO_FADING if pins else self._fade_tip)
 
     def _renew_badges(self) -> None:
         """Take threshold, reliability, and how far the slide is from the training, as now."""
@@ -245,8 +267,11 @@ class GenesTab(QScrollArea):
         connections.add(session.filled, self._compute_statistics)
         connections.add(session.filled, self._renew_badges)
         connections.add(session.unfamiliar.changed, self._offer_doubts)
+        connections.add(session.pins.visibility_changed, self._offer_fading)
+        connections.add(session.pins.changed, self._offer_fading)
         connections.add(session.unfamiliar.visibility_changed, self._offer_doubts)
         connections.add(session.measured_badges.used, self._on_measured_badges)
+        self.caption.updated.connect(self._show_value_name)
         connections.when_opened(self._on_heatmap)
         # Their colors add up, which only this tab says and changes.
         connections.when_closed(session.pins.show_slide)
