@@ -19,7 +19,6 @@ from napari_nh2st.session.connections import Connections
 from viewers import VIEWERS
 from waiting import wait_until
 
-
 TITLE = f"ERBB2 · {VALUE_NAME} · test"
 FAR = "The slide's stain is far from what the model saw (distance 3.4; 3 is far): darker."
 
