@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -93,47 +94,62 @@ class BulkReader:
             (n, height, width, 3) uint8 to read them into; new memory by default.
         """
         pixels = np.empty((len(index), *self.size, 3), np.uint8) if out is None else out
-        failures = {}
-        for position, tile in enumerate(index):
+        top_left = self._top_left[index]
+        beyond = (top_left < 0) | (top_left + self.size > self.level.shape)
+        pixels[beyond.any(1)] = WHITE
+        failures: dict[int, str] = {}
+        for key, copies in self._pieces(index, top_left):
             try:
-                self._fill(pixels[position], int(tile))
+                segment = self._take(key, len(copies))
             except SegmentError as error:
-                pixels[position] = WHITE
-                failures[position] = str(error)
+                failures |= dict.fromkeys((tile for tile, *_ in copies), str(error))
+                continue
+            for tile, y0, x0, y1, x1, top, left, bottom, right in copies:
+                pixels[tile, y0:y1, x0:x1] = segment[top:bottom, left:right]
+        pixels[list(failures)] = WHITE
         return TileBatch(index, pixels, failures)
 
-    def _fill(self, tile_pixels: NDArray[np.uint8], tile: int) -> None:
-        top, left = (int(v) for v in self._top_left[tile])
-        height, width = self.size
-        if (
-            top < 0
-            or left < 0
-            or top + height > self.level.shape[0]
-            or left + width > self.level.shape[1]
-        ):
-            tile_pixels[:] = WHITE
-        segment_height, segment_width = self.level.segment_shape
-        failure: SegmentError | None = None
-        for row in range(self._first[tile, 0], self._stop[tile, 0]):
-            for column in range(self._first[tile, 1], self._stop[tile, 1]):
-                try:
-                    segment = self._take((row, column))
-                except SegmentError as error:
-                    failure = error  # go on: the uses of the other segments have to be counted
-                    continue
-                y, x = row * segment_height - top, column * segment_width - left
-                y0, x0 = max(y, 0), max(x, 0)
-                y1 = min(y + segment.shape[0], height)
-                x1 = min(x + segment.shape[1], width)
-                tile_pixels[y0:y1, x0:x1] = segment[y0 - y : y1 - y, x0 - x : x1 - x]
-        if failure is not None:
-            raise failure
+    def _pieces(
+        self, index: NDArray[np.int64], top_left: NDArray[np.int64]
+    ) -> Iterator[tuple[_Segment, list[list[int]]]]:
+        """The segments that tiles touch, each once, and what is copied of them.
 
-    def _take(self, key: _Segment) -> NDArray[np.uint8]:
-        """A decoded segment; the last tile that takes it removes it from the kept ones."""
+        Places are found for all tiles together: what is done for each of them holds the lock of
+        the interpreter, for which the threads wait.
+
+        Yields
+        ------
+        segment, copies
+            And for each tile that touches it: the tile's position in `index`; top, left, bottom
+            and right of the copy in the tile, and those in the segment.
+        """
+        first, stop = self._first[index], self._stop[index]
+        shape, segment_shape = np.array(self.level.shape), np.array(self.level.segment_shape)
+        across = stop[:, 1] - first[:, 1]
+        counts = (stop[:, 0] - first[:, 0]) * across
+        tile = np.repeat(np.arange(len(index)), counts)
+        nth = np.arange(len(tile)) - np.repeat(counts.cumsum() - counts, counts)
+        segment = first[tile] + np.stack(np.divmod(nth, across[tile]), axis=1)
+        order = np.lexsort((segment[:, 1], segment[:, 0]))
+        tile, segment = tile[order], segment[order]
+        corner = segment * segment_shape
+        low = np.maximum(corner, top_left[tile])
+        high = np.minimum(np.minimum(corner + segment_shape, shape), top_left[tile] + self.size)
+        of_tile, of_segment = top_left[tile], corner
+        copies = np.column_stack(
+            [tile, low - of_tile, high - of_tile, low - of_segment, high - of_segment]
+        ).tolist()
+        starts = np.flatnonzero(np.append(True, (segment[1:] != segment[:-1]).any(1))[: len(tile)])
+        ends = [*starts[1:].tolist(), len(tile)]
+        for start, end in zip(starts.tolist(), ends, strict=False):
+            row, column = segment[start].tolist()
+            yield (row, column), copies[start:end]
+
+    def _take(self, key: _Segment, uses: int) -> NDArray[np.uint8]:
+        """A decoded segment for some tiles; the last that take it remove it from the kept ones."""
         mine: Future[NDArray[np.uint8]] | None = None
         with self._lock:
-            self._uses[key] -= 1
+            self._uses[key] -= uses
             kept = self._kept.get(key)
             if kept is None:
                 kept = mine = Future()
@@ -153,7 +169,7 @@ class BulkReader:
                 with self._lock:
                     self._kept_bytes += segment.nbytes
         try:
-            return kept.result()  # raises the SegmentError again for each tile that it concerns
+            return kept.result()  # raises the SegmentError again for all whom it concerns
         finally:
             with self._lock:
                 if self._uses[key] <= 0:

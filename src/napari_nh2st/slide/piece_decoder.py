@@ -106,6 +106,7 @@ class PieceDecoder:
         self._tables = self._header = b""
         self.doubt = ""
         self._parsed: jpeg.JpegHeader | None = None
+        self._latest: tuple[bytes, jpeg.JpegHeader | None] = b"", None
         if self._compression in JPEG:
             self._options = {"jpegtables": page.jpegtables, "jpegheader": layout.jpegheader}
             self._tables, self._header = page.jpegtables or b"", layout.jpegheader or b""
@@ -191,7 +192,7 @@ class PieceDecoder:
             whole = jpeg.START + self._tables[2:-2] + data[2:]
         else:
             whole = data
-        header = self._parsed or jpeg.read_header(whole)
+        header = self._header_of(whole)
         shape = (header.height, header.width)
         if 0 not in shape and shape not in self._shapes(index):
             raise SegmentError(self._has_wrong_shape(shape))
@@ -202,6 +203,16 @@ class PieceDecoder:
         if pixels is None:
             return self.decode(data, index)
         return pixels[: self._rows(index)] if not self._is_tiled else pixels
+
+    def _header_of(self, whole: bytes) -> jpeg.JpegHeader:
+        """The header of a JPEG, which most pieces have in common."""
+        if self._parsed is not None:
+            return self._parsed
+        start, header = self._latest
+        if header is None or not whole.startswith(start):
+            header = jpeg.read_header(whole)
+            self._latest = whole[: header.scan + jpeg.MARKER_BYTES], header
+        return header
 
     def _simple(self, data: bytes, index: int) -> NDArray[Any]:
         """Decode what would otherwise be cut off or filled up where its length is wrong."""
