@@ -14,11 +14,13 @@ from napari_nh2st.analysis.intervals import (
     conformal_half_width,
     covered,
     errors_of,
+    half_width_by_spread,
     held_out_coverage,
     interval_coverage,
     widest_half_width,
 )
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.half_widths import scaled_half_width
 
 
 def _half_width_by_hand(errors: list[float], coverage: Fraction) -> float:
@@ -111,6 +113,26 @@ def test_what_others_hold_of_a_section_was_not_learned_from_it() -> None:
     assert found["C"].mean == pytest.approx(2 * norm.cdf(1.645 / 2) - 1, abs=0.03)
 
 
+def test_half_width_by_spread_is_a_rank_of_errors_over_their_scale() -> None:
+    rng = np.random.default_rng(7)
+    spreads = [rng.gamma(4, 0.1, (n, 3)) for n in (30, 40)]
+    spreads[0][:, 2] = spreads[1][:, 2] = 0
+    errors = [rng.normal(0, spread + 1) for spread in spreads]
+    usual, half = half_width_by_spread(errors, spreads)
+    together, spread = np.concatenate(errors), np.concatenate(spreads)
+    for gene in range(2):
+        mean = sum(spread[:, gene]) / 70
+        scaled = [e / (s + mean) for e, s in zip(together[:, gene], spread[:, gene], strict=True)]
+        q = _half_width_by_hand(scaled, Fraction(9, 10))
+        assert usual[gene] == pytest.approx(mean)
+        assert half[gene] == pytest.approx(q * 2 * mean)
+        widths = scaled_half_width(half, usual, spread) * (1 + 1e-9)  # that of the rank itself
+        share = covered(together, widths)[gene]
+        assert share == 64 / 70, "of 70 errors that of rank 0.9 · 71 is the 64th"
+    assert np.isnan([usual[2], half[2]]).all(), "heads that agree everywhere"
+    assert np.isnan(half_width_by_spread([errors[0][:8]], [spreads[0][:8]])[1]).all()
+
+
 def test_coverage_counts_the_genes_that_have_an_interval() -> None:
     errors = np.array([[0.1, 1.0, 5.0], [-0.3, -1.0, 5.0], [0.2, 3.0, np.nan]])
     assert Coverage.of(errors, [0.2, 1.0, np.nan]) == Coverage(2 / 3, 2 / 3, 2 / 3)
@@ -131,6 +153,10 @@ def test_coverage_of_a_prediction_is_that_of_its_measured_values() -> None:
     )
     np.testing.assert_allclose(errors_of(prediction), measured - predicted)
     assert interval_coverage(prediction) == Coverage(0.5, 0.5, 0.5)
+    # As wide as it takes where the heads differ more: 0.5 · (1 + 1.6) / 2 holds an error of 0.6.
+    prediction.var["usual_spread"] = [np.nan, 0.1]
+    prediction.layers["spread"] = np.array([[0.1, 0.16], [0.1, 0.1]], np.float32)
+    assert interval_coverage(prediction) == Coverage(0.75, 0.55, 0.95)
     del prediction.var["interval_90"]
     assert interval_coverage(prediction) is None
     prediction.layers["measured"][0, 0] = np.nan

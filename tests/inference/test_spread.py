@@ -20,7 +20,14 @@ from napari_nh2st.inference import (
 from napari_nh2st.model.config import CONTEXTS, Context
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.reliability import trust_numbers, why_far
-from napari_nh2st.prediction.schema import interval, notices, reliability_of, spread, unfamiliar
+from napari_nh2st.prediction.schema import (
+    interval,
+    notices,
+    reliability_of,
+    spread,
+    unfamiliar,
+    usual_spread,
+)
 from napari_nh2st.slide import Slide
 from small_configs import PANEL
 from small_models import model_with_heads, small_model
@@ -131,12 +138,20 @@ def test_a_tile_that_cannot_be_read_has_neither() -> None:
 
 
 def test_intervals_and_what_reliability_is_of_come_from_the_model() -> None:
-    model = small_model(interval_90={"VIM": 0.25, "CD74": None}, reliability_of="other sections")
+    model = small_model(
+        interval_90={"VIM": 0.25, "CD74": None},
+        usual_spread={"VIM": 0.1},
+        reliability_of="other sections",
+    )
     found = predict(pixels_slide(), model, replace(SETTINGS, genes=("CD74", "VIM", "EPCAM")))
     assert reliability_of(found) == "other sections"
     half_width = interval(found)
     assert half_width["VIM"] == 0.25
     assert half_width[["CD74", "EPCAM"]].isna().all()
+    assert usual_spread(found)["VIM"] == 0.1
+    assert usual_spread(found)[["CD74", "EPCAM"]].isna().all()
+    without = predict(pixels_slide(), small_model(interval_90={"VIM": 0.25}), SETTINGS)
+    assert "usual_spread" not in without.var
     assert reliability_of(predict(pixels_slide(), small_model(), SETTINGS)) == ""
 
 

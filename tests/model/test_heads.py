@@ -74,7 +74,10 @@ def test_spread_is_that_of_the_networks_with_these_heads(context: Context) -> No
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_heads_come_back_from_a_model_folder(tmp_path: Path, context: Context) -> None:
     model = model_with_heads(
-        context, interval_90={"VIM": 0.25, "CD74": None}, reliability_of="other sections"
+        context,
+        interval_90={"VIM": 0.25, "CD74": None},
+        usual_spread={"VIM": 0.05, "CD74": None},
+        reliability_of="other sections",
     )
     written = save_model_folder(model, tmp_path / "model")
     read = load_model_folder(tmp_path / "model")
@@ -110,15 +113,21 @@ def test_a_model_without_heads_leaves_no_file_of_earlier_ones(tmp_path: Path) ->
     assert not (tmp_path / "model" / "heads.safetensors").exists()
     assert load_model_folder(tmp_path / "model").heads is None
     # What earlier versions cannot read is not in the config.
-    assert not {"heads", "interval_90", "reliability_of"} & set(
+    assert not {"heads", "interval_90", "usual_spread", "reliability_of"} & set(
         json.loads((tmp_path / "model" / "config.json").read_text())
     )
 
 
 def test_a_new_model_has_nothing_of_the_heads_of_another() -> None:
-    trusted = replace(model_with_heads().config, interval_90={"VIM": 1.0}, reliability_of="others")
+    trusted = replace(
+        model_with_heads().config,
+        interval_90={"VIM": 1.0},
+        usual_spread={"VIM": 0.1},
+        reliability_of="others",
+    )
     config = new_model(trusted, 0).config
     assert (config.heads, config.interval_90, config.reliability_of) == (None, None, None)
+    assert config.usual_spread is None
 
 
 @pytest.fixture
@@ -214,6 +223,9 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         ({"heads": {"file": "heads.safetensors", "sha256": "0" * 64, "count": 65}}, "heads.count"),
         ({"heads": {"file": "heads.safetensors", "sha256": "0" * 64}}, "heads: 'count'"),
         ({"interval_90": {"VIM": -0.1}}, "interval_90.VIM"),
+        ({"usual_spread": {"VIM": 0}}, "usual_spread.VIM"),
+        ({"usual_spread": {"VIM": "1"}}, "usual_spread.VIM"),
+        ({"usual_spread": {"OTHER": 0.5}}, "usual_spread names genes that are not in"),
         ({"interval_90": {"VIM": 0.5, "OTHER": 0.5}}, "interval_90 names genes that are not in"),
         ({"reliability_of": ""}, "reliability_of"),
         ({"reliability_of": "x" * 201}, "reliability_of"),

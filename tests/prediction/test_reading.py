@@ -62,10 +62,10 @@ def test_the_meaning_is_that_of_the_models_target(
 
 
 def test_decimals_tell_tiles_apart() -> None:
-    assert reading_of([1.234, 1.27]).number(1.234) == "1.234"
-    assert reading_of([1234.5, 250.0]).number(1234.5) == "1,234"
-    assert reading_of([2.5, 2.5]).number(2.5) == "2.50"
-    assert reading_of([0.5, 1.5]).number(-0.001) == "0.00"
+    assert reading_of([1.234, 1.27]).number(0) == "1.234"
+    assert reading_of([1234.5, 250.0]).number(0) == "1,234"
+    assert reading_of([2.5, 2.5]).number(0) == "2.50"
+    assert reading_of([-0.001, 1.5]).number(0) == "0.00"
 
 
 def test_a_tile_without_a_value_says_why() -> None:

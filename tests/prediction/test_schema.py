@@ -126,10 +126,16 @@ def test_a_prediction_of_a_model_without_heads_says_nothing_of_them(tmp_path: Pa
 def test_a_trust_that_is_no_number_is_refused(tmp_path: Path) -> None:
     good = add_trust(predictions(tmp_path)[0])
     check_prediction(good)
-    whole_numbers, tiles, genes = good.copy(), good.copy(), good.copy()
+    whole_numbers, tiles, genes, usual = (good.copy() for _ in range(4))
     whole_numbers.layers["spread"] = np.zeros(good.shape, int)
     tiles.obs["unfamiliar"] = ["far"] * good.n_obs
     genes.var["interval_90"] = ["wide"] * good.n_vars
-    for damaged, message in ((whole_numbers, "spread"), (tiles, "'far'"), (genes, "'wide'")):
+    usual.var["usual_spread"] = ["usual"] * good.n_vars
+    for damaged, message in (
+        (whole_numbers, "spread"),
+        (tiles, "'far'"),
+        (genes, "'wide'"),
+        (usual, "'usual'"),
+    ):
         with pytest.raises(InputError, match=message):
             check_prediction(damaged)

@@ -8,7 +8,8 @@ from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.schema import MEASURED, interval
+from napari_nh2st.prediction.half_widths import half_widths
+from napari_nh2st.prediction.schema import MEASURED
 
 _DIGITS = 9
 """Decimals of a rank that count: 0.9 × 110 is 99, and not the next after it."""
@@ -105,7 +106,7 @@ class Coverage:
 
         Genes without an interval do not count.
         """
-        known = np.isfinite(np.asarray(half_width, np.float64))
+        known = np.isfinite(np.atleast_2d(np.asarray(half_width, np.float64))).any(0)
         share = covered(errors, half_width)[known]
         share = share[~np.isnan(share)]
         if not len(share):
@@ -137,6 +138,40 @@ def widest_half_width(sections: Sequence[ArrayLike], coverage: float = 0.9) -> N
     each = np.array([conformal_half_width(errors, coverage) for errors in sections])
     widest = np.where(np.isfinite(each), each, -np.inf).max(0, initial=-np.inf)
     return np.where(widest < 0, np.nan, widest)
+
+
+def half_width_by_spread(
+    errors: Sequence[ArrayLike], spreads: Sequence[ArrayLike], coverage: float = 0.9
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Half widths in proportion to the spread of a model's heads, for each gene.
+
+    Locally weighted conformal prediction (Lei et al. 2018): errors are divided by the spread at
+    their spots plus its mean, and the half width at the rank of all sections together is
+    multiplied by that again. Harder sections have a larger spread, which sets their intervals
+    apart. Without the mean, spots where heads happen to agree would count too much.
+
+    Parameters
+    ----------
+    errors
+        For each section (spots, genes), as for :func:`conformal_half_width`.
+    spreads
+        Of the same shapes, over models none of which was trained on the section.
+    coverage
+        As there.
+
+    Returns
+    -------
+    usual
+        (genes,) the mean spread, NaN for a gene whose heads agree everywhere.
+    half
+        (genes,) the half width at this spread, NaN for a gene with too few errors; at others as
+        :func:`~napari_nh2st.prediction.half_widths.scaled_half_width`.
+    """
+    error, spread = (np.concatenate([np.asarray(x) for x in each]) for each in (errors, spreads))
+    usual = spread.mean(0, dtype=np.float64)
+    usual = np.where(usual > 0, usual, np.nan)
+    half = 2 * usual * conformal_half_width(error / (spread + usual), coverage)
+    return usual, np.where(np.isfinite(half), half, np.nan)
 
 
 def held_out_coverage(sections: Mapping[str, ArrayLike]) -> dict[str, Coverage]:
@@ -187,4 +222,4 @@ def interval_coverage(prediction: AnnData) -> Coverage | None:
     None where the model has no intervals, or as in :func:`errors_of`.
     """
     errors = errors_of(prediction)
-    return None if errors is None else Coverage.of(errors, interval(prediction).to_numpy())
+    return None if errors is None else Coverage.of(errors, half_widths(prediction))

@@ -6,8 +6,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.half_widths import half_widths
 from napari_nh2st.prediction.lattice import phases
-from napari_nh2st.prediction.schema import interval, is_on_grid, reliability, slide_mpp
+from napari_nh2st.prediction.schema import is_on_grid, reliability, slide_mpp
 from napari_nh2st.prediction.values import GENES_AT_ONCE, SAME, predicted_tiles
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.tiles.neighborhoods import neighborhoods
@@ -34,8 +35,9 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
         At most `n` rows, the highest ``z`` first: ``gene``; ``reliability``, NaN where it is not
         known; ``z``, how many standard deviations of the predicted tiles it lies above their
         mean, 0 for a gene without variance; ``value``; ``interval``, half the width of its 90 %
-        interval, NaN where it is not known; ``percentile``, the share in percent of the predicted
-        tiles below it, those equal to it counted half. No row if nothing is predicted for the tile.
+        interval at the tile, NaN where it is not known; ``percentile``, the share in percent of the
+        predicted tiles below it, those equal to it counted half. No row if nothing is predicted for
+        the tile.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
     values, own = everything[:, best][predicted], everything[tile, best]
     below = (values < own).mean(0) + (values == own).mean(0) / 2
     names, known = prediction.var_names.to_numpy(str)[best], reliability(prediction).to_numpy()
-    half = interval(prediction).to_numpy()[best]
+    half = half_widths(prediction, tile, best)
     table = (names, known[best], score[best], own.astype(np.float64), half, 100 * below)
     return pd.DataFrame(dict(zip(columns, table, strict=True)))
 

@@ -37,7 +37,7 @@ before they are scaled, and the logarithm is to base 10."""
 _LARGEST_CONFIG = 16 * 1024**2
 """Bytes of a file; that of a panel of 100,000 genes has some 6 MB."""
 
-_ADDED = ("reliability_of", "interval_90", "heads")
+_ADDED = ("reliability_of", "interval_90", "usual_spread", "heads")
 """Fields that are written only where they have a value: earlier versions do not know them."""
 
 _MOST_PROBLEMS = 100
@@ -81,6 +81,10 @@ class ModelConfig:
     interval_90
         Half width of the 90 % interval by gene, in the unit of the target, from errors at held-out
         spots; None where it is not known.
+    usual_spread
+        Spread over the heads, by gene, at which the half width is that; it grows and shrinks with
+        the spread of a tile, see :func:`~napari_nh2st.prediction.half_widths.scaled_half_width`.
+        None where it is the same everywhere.
     heads
         ``file``, ``sha256`` and ``count`` of further heads, see
         :class:`~napari_nh2st.model.heads.Heads`; None without.
@@ -100,6 +104,7 @@ class ModelConfig:
     reliability: Mapping[str, float | None] | None = None
     reliability_of: str | None = None
     interval_90: Mapping[str, float | None] | None = None
+    usual_spread: Mapping[str, float | None] | None = None
     heads: Mapping[str, Any] | None = None
 
     @property
@@ -163,7 +168,7 @@ class ModelConfig:
             raise InputError(
                 f"{where} is not a model's config: panel: {twice!r} is there more than once"
             )
-        for name in ("reliability", "interval_90"):
+        for name in ("reliability", "interval_90", "usual_spread"):
             unknown = set(getattr(config, name) or ()) - set(config.panel)
             if unknown:
                 raise InputError(

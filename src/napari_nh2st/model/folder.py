@@ -88,6 +88,7 @@ def new_model(config: ModelConfig, seed: int) -> Model:
         reliability=None,
         reliability_of=None,
         interval_90=None,
+        usual_spread=None,
         heads=None,
     )
     if not 0 <= seed < 2**63:

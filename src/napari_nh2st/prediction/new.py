@@ -21,6 +21,7 @@ from napari_nh2st.prediction.schema import (
     PREDICTED,
     RELIABILITY,
     STATUS,
+    USUAL_SPREAD,
     RunNotes,
 )
 from napari_nh2st.prediction.tissue_cells import TISSUE_CELLS
@@ -82,7 +83,8 @@ def new_prediction(
           ``pxl_col_in_fullres`` (x) of the tile's center, ``status``: ``"pending"``,
           ``"predicted"`` or the reason why there is no value;
         - ``var["reliability"]``: held-out Pearson correlation, and ``var["interval_90"]``, half
-          width of the 90 % interval; NaN where unknown;
+          width of the 90 % interval; NaN where unknown; ``var["usual_spread"]``, the spread it
+          is for, where it changes with the spread;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``obsm["tissue_cells"]``: the `cells`;
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
@@ -191,10 +193,15 @@ def _assembled(
     status: str,
 ) -> AnnData:
     obs[STATUS] = np.full(len(obs), status, object)
-    known = {RELIABILITY: config.reliability, INTERVAL: config.interval_90}
+    known = {
+        RELIABILITY: config.reliability,
+        INTERVAL: config.interval_90,
+        USUAL_SPREAD: config.usual_spread,
+    }
     var = {
         name: pd.Series(of_gene or {}, dtype=np.float64).reindex(list(genes))
         for name, of_gene in known.items()
+        if of_gene is not None or name != USUAL_SPREAD
     }
     return AnnData(
         values,

@@ -8,7 +8,8 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, interval, notes, notices
+from napari_nh2st.prediction.half_widths import half_widths, typical_half_width
+from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, notes, notices
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.shown_text import with_minus
 
@@ -98,12 +99,6 @@ class GeneReading:
         One of them.
     values
         (n,) of the gene, where they are at hand; NaN where there is none.
-
-    Attributes
-    ----------
-    half_width
-        Of the interval that held 90 % of the measured values on held-out sections; None where it is
-        not known.
     """
 
     def __init__(
@@ -111,16 +106,21 @@ class GeneReading:
     ) -> None:
         self.gene = gene
         self.values = gene_values(prediction, gene) if values is None else values
-        self.half_width = half_width(prediction, gene)
         self._prediction = prediction
+        self._column = int(prediction.var_names.get_loc(gene))
         self._scale = ValueScale.of(prediction)
         self._sorted = np.sort(self.values[np.isfinite(self.values)])
         self._decimals = _decimals(np.ptp(self._sorted) if len(self._sorted) else 0.0)
 
-    def number(self, value: float) -> str:
-        """A value with as many decimals as tell the tiles apart, and its interval: 1.66 ± 0.2."""
-        words = with_minus(f"{round(value, self._decimals) + 0.0:,.{self._decimals}f}")
-        return words if self.half_width is None else f"{words} ± {_two_digits(self.half_width)}"
+    def number(self, tile: int) -> str:
+        """A tile's value with as many decimals as tell the tiles apart, and its 90 % interval.
+
+        Such as "1.66 ± 0.2"; without an interval where none is known.
+        """
+        value = round(float(self.values[tile]), self._decimals) + 0.0
+        words = with_minus(f"{value:,.{self._decimals}f}")
+        half = float(half_widths(self._prediction, tile, self._column))
+        return f"{words} ± {_two_digits(half)}" if np.isfinite(half) else words
 
     def percentile(self, value: float) -> float:
         """Share of the map's tiles below a value in percent, those equal to it counted half."""
@@ -141,21 +141,15 @@ class GeneReading:
         if np.isnan(value):
             return f"{self.gene}: {reason_without_value(self._prediction, tile)}"
         meaning = self._scale.in_words(value)
-        words = f"{self.gene} {self.number(value)}"
+        words = f"{self.gene} {self.number(tile)}"
         if meaning:
             words += f", {meaning}" if meaning == OUTSIDE else f" {meaning}"
         return f"{words} · {_ordinal(self.percentile(value))} percentile"
 
 
-def half_width(prediction: AnnData, gene: str) -> float | None:
-    """Half width of a gene's 90 % interval, in the unit of the values; None where not known."""
-    half = float(interval(prediction)[gene])
-    return half if np.isfinite(half) else None
-
-
 def half_width_in_words(prediction: AnnData, gene: str) -> str:
-    """Half width of a gene's 90 % interval, such as "± 0.2"; empty if not known."""
-    half = half_width(prediction, gene)
+    """Typical half width of a gene's 90 % intervals, such as "± 0.2"; empty if not known."""
+    half = typical_half_width(prediction, gene)
     return "" if half is None else f"± {_two_digits(half)}"
 
 

@@ -39,7 +39,12 @@ SPREAD = "spread"
 
 INTERVAL = "interval_90"
 """Column of ``var``: half width of a gene's 90 % interval in the unit of ``X``, NaN where
-unknown."""
+unknown. Where the :data:`USUAL_SPREAD` is known too, it is that at a tile of this spread; see
+:mod:`napari_nh2st.prediction.half_widths`."""
+
+USUAL_SPREAD = "usual_spread"
+"""Column of ``var``: spread of a gene's values on held-out sections, NaN where the interval is the
+same everywhere."""
 
 UNFAMILIAR = "unfamiliar"
 """Column of ``obs``: distance of a tile from those of training, float32; 99 % of the tiles of
@@ -219,6 +224,15 @@ def interval(prediction: AnnData) -> pd.Series:
     return known.astype(np.float64)
 
 
+def usual_spread(prediction: AnnData) -> pd.Series:
+    """(genes,) float64 spread that half widths are in proportion to; NaN where they are not."""
+    known = prediction.var.get(USUAL_SPREAD)
+    if known is None:
+        return pd.Series(np.nan, index=prediction.var_names, name=USUAL_SPREAD)
+    found = known.astype(np.float64)
+    return found.where(found > 0)
+
+
 def unfamiliar(prediction: AnnData) -> pd.Series | None:
     """(tiles,) float64 distance from the tiles of training; None where it is not known."""
     known = prediction.obs.get(UNFAMILIAR)
@@ -265,7 +279,7 @@ def _problem(data: AnnData) -> str | None:
             and positions(data).shape == (data.n_obs, 2)
         )
         origin(data)
-        _ = interval(data), unfamiliar(data)
+        _ = interval(data), usual_spread(data), unfamiliar(data)
         if is_on_grid(data):
             _ = *(data.obs[name] for name in ARRAY), about["layout"], about["tile_px"]
             complete &= len(about["step_px_fullres"]) == 2
