@@ -9,6 +9,13 @@ class InputError(Exception):
     """
 
 
+class RemoteError(InputError):
+    """A remote file cannot be read now: the network, its server, or another version of it.
+
+    Its data may be good, so it never counts as damage: who reads a part of it stops.
+    """
+
+
 class SegmentError(Exception):
     """One stored segment (tile, strip or chunk) of a slide cannot be read.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.remote import SlidePath
 
 _METADATA = ("zarr.json", ".zarray", ".zmetadata")
 _PIPELINES = frozenset({"filters", "compressor", "codecs"})
@@ -14,7 +15,7 @@ _LARGEST_METADATA = 32 * 1024**2
 """Bytes; consolidated metadata of a large store have a few MB."""
 
 
-def refuse_pickles(folder: Path, parts: Iterable[str] | None = None) -> None:
+def refuse_pickles(folder: SlidePath, parts: Iterable[str] | None = None) -> None:
     """See that no array of a zarr store is stored as pickles, which run code when they are read.
 
     Current numcodecs decode none either; older ones do.
@@ -31,7 +32,12 @@ def refuse_pickles(folder: Path, parts: Iterable[str] | None = None) -> None:
     InputError
         There is such an array, or metadata too large to look at.
     """
-    holders = _holders(folder) if parts is None else (folder, *(folder / part for part in parts))
+    holders: Iterable[SlidePath]
+    if parts is not None:
+        holders = (folder, *(folder / part for part in parts))
+    else:
+        assert isinstance(folder, Path)  # a server does not say what it has
+        holders = _holders(folder)
     for holder in holders:
         for name in _METADATA:
             if _names_pickle(holder / name):
@@ -64,7 +70,7 @@ def _is_array(place: Path, files: Collection[str]) -> bool:
     return ".zarray" in files and ".zgroup" not in files
 
 
-def _read(file: Path) -> Any:
+def _read(file: SlidePath) -> Any:
     """The content of a metadata file; None where it is no JSON, as who opens the store will say."""
     try:
         if not file.is_file():
@@ -80,7 +86,7 @@ def _read(file: Path) -> Any:
         return None
 
 
-def _names_pickle(file: Path) -> bool:
+def _names_pickle(file: SlidePath) -> bool:
     waiting: list[tuple[Any, bool]] = [(_read(file), False)]
     while waiting:
         value, in_pipeline = waiting.pop()

@@ -17,6 +17,7 @@ from napari_nh2st.layers.keys import (
     SLIDE_KEY,
     SPOTS_PATH_KEY,
 )
+from napari_nh2st.remote import SlidePath, slide_path
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots import Fix, SpotChoice
 from napari_nh2st.spots.choice import NO_CHOICE
@@ -29,14 +30,14 @@ class OpenSlide:
     Parameters
     ----------
     path
-        Its file.
+        Its file, or its URL.
     mpp
         µm/px that was given for it, with its layer or when it was opened; None for its own.
     image
         Number of the image of a file with several, else None.
     """
 
-    path: Path
+    path: SlidePath
     mpp: float | None
     image: int | None = None
 
@@ -60,13 +61,13 @@ class OpenMeasured:
     expression: Path
     positions: Path | None
     fix: Fix | None
-    slide: Path | None
+    slide: SlidePath | None
     choice: SpotChoice = NO_CHOICE
 
 
 def open_slides(layers: Iterable[Layer]) -> list[OpenSlide]:
     """The slides among layers, once each: one may lie in several layers, side by side for one."""
-    found: dict[tuple[Path, int | None], float | None] = {}
+    found: dict[tuple[SlidePath, int | None], float | None] = {}
     for layer in layers:
         slide = layer.metadata.get(SLIDE_KEY) if isinstance(layer, Image) else None
         if isinstance(slide, Slide):
@@ -83,7 +84,7 @@ def open_measured(layers: Iterable[Layer]) -> list[OpenMeasured]:
             Path(path),
             _path(layer.metadata.get(POSITIONS_PATH_KEY)),
             _fix(layer.metadata.get(FIX_KEY)),
-            _path(layer.metadata.get(MEASURED_SLIDE_KEY)),
+            _slide_path(layer.metadata.get(MEASURED_SLIDE_KEY)),
             layer.metadata.get(PART_KEY) or NO_CHOICE,
         ): None
         for layer in layers
@@ -100,6 +101,10 @@ def _given(slide: Slide, with_layer: float | None) -> float | None:
 
 def _path(text: object) -> Path | None:
     return None if text is None else Path(str(text))
+
+
+def _slide_path(text: object) -> SlidePath | None:
+    return None if text is None else slide_path(str(text))
 
 
 def _fix(text: object) -> Fix | None:

@@ -14,6 +14,7 @@ from napari_nh2st.shown_text import errors_for_qt, for_qt
 if TYPE_CHECKING:
     from napari.types import LayerData
 
+    from napari_nh2st.remote import RemotePath
     from napari_nh2st.slide import Slide
     from napari_nh2st.slide.images import ImageChoice
 
@@ -106,7 +107,9 @@ def with_annotations(layers: list["LayerData"]) -> list["LayerData"]:
 
 
 def read_slide(
-    path: str | os.PathLike[str], mpp: float | None = None, image: "ImageChoice" = None
+    path: "str | os.PathLike[str] | RemotePath",
+    mpp: float | None = None,
+    image: "ImageChoice" = None,
 ) -> list["LayerData"]:
     """Open a slide as one napari image layer.
 

@@ -20,6 +20,7 @@ from napari_nh2st.layers.keys import (
     noted_slide,
 )
 from napari_nh2st.prediction.schema import notes, slide_fingerprint
+from napari_nh2st.remote import SlidePath, slide_path
 from napari_nh2st.slide import Slide
 
 
@@ -132,11 +133,11 @@ def is_picture(layer: Layer) -> bool:
     return isinstance(layer, Image) and layer.rgb and BESIDE_KEY not in layer.metadata
 
 
-def _path(picture: Image) -> Path | None:
+def _path(picture: Image) -> SlidePath | None:
     slide = picture.metadata.get(SLIDE_KEY)
     if isinstance(slide, Slide):
         return slide.path
-    return Path(picture.source.path) if picture.source.path is not None else None
+    return slide_path(picture.source.path) if picture.source.path is not None else None
 
 
 def _fingerprint(picture: Image) -> str | None:

@@ -19,6 +19,7 @@ from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
 from napari_nh2st.prediction.schema import MARK
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import SlidePath
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 SUFFIXES = (".h5ad", ".zarr")
@@ -131,9 +132,9 @@ def read_without_values(path: Path) -> AnnData:
         raise InputError(f"{path} cannot be read as a prediction ({first_line(error)})") from error
 
 
-def is_within(path: Path, other: Path) -> bool:
+def is_within(path: Path, other: SlidePath) -> bool:
     """Whether a path is another, or lies inside it, by whatever names."""
-    return path.resolve().is_relative_to(other.resolve())
+    return isinstance(other, Path) and path.resolve().is_relative_to(other.resolve())
 
 
 def store_attributes(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Sections with measured ST in a session: one is the current one, and all docks show it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
@@ -10,6 +9,7 @@ from psygnal import Signal
 
 from napari_nh2st.layers.keys import COMPARISON_KEY, COMPARISON_KIND_KEY, SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.remote import SlidePath, slide_path
 from napari_nh2st.session.measured_layers import KINDS
 from napari_nh2st.session.measured_section import MeasuredSection
 from napari_nh2st.slide import Slide
@@ -202,14 +202,16 @@ class MeasuredSections:
                 return
 
 
-def is_of_slide(layer: Layer, path: Path) -> bool:
+def is_of_slide(layer: Layer, path: SlidePath) -> bool:
     """Whether a layer shows the slide of this path, or of this name."""
     if not is_picture(layer):
         return False
     slide = layer.metadata.get(SLIDE_KEY)
     place = slide.path if isinstance(slide, Slide) else layer.source.path
-    # Other readers' layers have it as a string.
-    return place is not None and (Path(place) == path or Path(place).name == str(path))
+    if place is None:
+        return False
+    place = slide_path(place)  # other readers' layers have it as a string
+    return bool(place == path or place.name == str(path))
 
 
 def _image_of(layer: Layer) -> int | None:

@@ -21,6 +21,7 @@ from napari_nh2st.layers.keys import (
     SPOTS_PATH_KEY,
 )
 from napari_nh2st.prediction.schema import is_trained, slide_name
+from napari_nh2st.remote import SlidePath
 from napari_nh2st.session.comparison import ComparisonResults, gene_table
 from napari_nh2st.session.measured_layers import Kind, MeasuredLayers
 from napari_nh2st.slide import Slide
@@ -72,7 +73,7 @@ class MeasuredSection:
 
     changed = Signal()
 
-    def __init__(self, session: "Session", slide: Path) -> None:
+    def __init__(self, session: "Session", slide: SlidePath) -> None:
         self.slide = slide
         self.layers = MeasuredLayers(session)
         self.measured: MeasuredST | None = None

@@ -1,7 +1,6 @@
 """Rows of the sections of a training, as the user puts them together, with undo."""
 
 import difflib
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +8,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
+from napari_nh2st.remote import SlidePath
 from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots import Fix, Section, SpotChoice
 from napari_nh2st.spots.choice import NO_CHOICE
@@ -47,7 +47,7 @@ class SectionRow:
     role: Role = "train"
     name: str = ""
     donor: str = ""
-    slide: Path | None = None
+    slide: SlidePath | None = None
     expression: Path | None = None
     positions: Path | None = None
     mpp: float | None = None
@@ -173,7 +173,9 @@ class SectionRows:
             ]
         )
 
-    def add_slide(self, path: Path, mpp: float | None = None, image: ImageChoice = None) -> None:
+    def add_slide(
+        self, path: SlidePath, mpp: float | None = None, image: ImageChoice = None
+    ) -> None:
         """Add a row for a slide, or fill one that waits for its slide."""
         free = [k for k, row in enumerate(self._rows) if row.slide is None]
         place = _best(path, [(k, self._rows[k]) for k in free])
@@ -185,7 +187,7 @@ class SectionRows:
             name = row.name or self._free_name(path)
             self.change([place], slide=path, name=name, mpp=row.mpp or mpp, image=image)
 
-    def add_open_slide(self, path: Path, mpp: float | None, image: ImageChoice = None) -> None:
+    def add_open_slide(self, path: SlidePath, mpp: float | None, image: ImageChoice = None) -> None:
         """Add a slide that is open; rows that have it take the µm/px given for it if they lack it.
 
         Parameters
@@ -225,7 +227,7 @@ class SectionRows:
         expression: Path,
         positions: Path | None = None,
         fix: Fix | None = None,
-        slide: Path | None = None,
+        slide: SlidePath | None = None,
         choice: SpotChoice = NO_CHOICE,
     ) -> None:
         """Add measured spots of which more is known than their file.
@@ -300,7 +302,7 @@ class SectionRows:
         nearest = max(waiting, key=lambda item: (_nearness(path, item[1]), -item[0]), default=None)
         return None if nearest is None else nearest[0]
 
-    def _free_name(self, path: Path) -> str:
+    def _free_name(self, path: SlidePath) -> str:
         """A name for a file: where another section has it, with the folder's before it."""
         names = {row.name for row in self._rows}
         name = short_name(path)
@@ -315,21 +317,21 @@ class SectionRows:
         return free
 
 
-def short_name(path: Path) -> str:
+def short_name(path: SlidePath) -> str:
     """A section's name from that of its file: without endings and words for what it holds."""
     if path.name in ("outs", "filtered_feature_bc_matrix.h5", "tissue_positions_list.csv"):
         path = path.parent if path.parent.name != "outs" else path.parent.parent
     base = path.name.split(".")[0]
     words = [word for word in re.split(r"[_\-\s]+", base) if word]
     telling = [word for word in words if not _KIND_WORDS.fullmatch(word)]
-    return "-".join(telling) or base or os.fspath(path)
+    return "-".join(telling) or base or str(path)
 
 
 def _takes_positions(row: SectionRow) -> bool:
     return row.expression is None or takes_positions(row.expression)
 
 
-def _best(path: Path, rows: Sequence[tuple[int, SectionRow]]) -> int | None:
+def _best(path: SlidePath, rows: Sequence[tuple[int, SectionRow]]) -> int | None:
     """The row that is named most like a file; None where none is.
 
     Of those named alike, the one whose files are nearest: studies have a folder a section, too.
@@ -345,7 +347,7 @@ def _best(path: Path, rows: Sequence[tuple[int, SectionRow]]) -> int | None:
     return -max(scored)[2]
 
 
-def _nearness(path: Path, row: SectionRow) -> int:
+def _nearness(path: SlidePath, row: SectionRow) -> int:
     """Folders that a file shares with the nearest of a row's."""
     shared = 0
     for file in (row.slide, row.expression, row.positions):

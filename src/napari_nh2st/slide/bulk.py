@@ -98,7 +98,12 @@ class BulkReader:
         beyond = (top_left < 0) | (top_left + self.size > self.level.shape)
         pixels[beyond.any(1)] = WHITE
         failures: dict[int, str] = {}
-        for key, copies in self._pieces(index, top_left):
+        pieces = list(self._pieces(index, top_left))
+        if self.level.is_remote:
+            with self._lock:
+                missing = [key for key, _ in pieces if key not in self._kept]
+            self.level.prefetch(missing)
+        for key, copies in pieces:
             try:
                 segment = self._take(key, len(copies))
             except SegmentError as error:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_nh2st.remote import SlidePath
 
 from .images import SlideImage
 from .level import Level
@@ -57,7 +58,7 @@ class SlideContents:
     resolution: Resolution | None
     brightfield: bool
     brightfield_reason: str
-    fingerprint_files: tuple[Path, ...]
+    fingerprint_files: tuple[SlidePath, ...]
     associated: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     notices: tuple[str, ...] = ()

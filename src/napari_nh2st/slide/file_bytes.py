@@ -2,9 +2,12 @@
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import RemotePath, SlidePath
 
 
 class FileBytes:
@@ -51,3 +54,49 @@ class FileBytes:
     def close(self) -> None:
         """Close the file; reads fail from here on."""
         self._file.close()
+
+
+class RemoteBytes:
+    """A file at a URL, read at offsets as `FileBytes` is.
+
+    Raises
+    ------
+    RemoteError
+        It cannot be asked for.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path = path
+        self._file = path.file()
+        self._is_open = True
+        self.size = self._file.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`, fewer at the end of the file.
+
+        Raises
+        ------
+        OSError
+            It was closed.
+        RemoteError
+            They cannot be read now, or the file was changed.
+        """
+        if not self._is_open:
+            raise OSError(f"{self.path.name} is closed")
+        return self._file.read(offset, size)
+
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Fetch some ranges, (offset, bytes), several at a time; they are read soon."""
+        self._file.prefetch(ranges)
+
+    def close(self) -> None:
+        """Reads fail from here on."""
+        self._is_open = False
+
+
+SlideBytes: TypeAlias = FileBytes | RemoteBytes
+
+
+def open_bytes(path: SlidePath) -> SlideBytes:
+    """The bytes of a file of this machine or at a URL."""
+    return RemoteBytes(path) if isinstance(path, RemotePath) else FileBytes(path)

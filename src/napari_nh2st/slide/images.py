@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.remote import SlidePath
 
 _ASSOCIATED = re.compile(r"\b(label|macro|thumbnail)\b", re.IGNORECASE)
 
@@ -38,7 +38,7 @@ class SlideImage:
         return f"{name}{width} × {height} px{kind}"
 
 
-def chosen_image(images: Sequence[SlideImage], wanted: ImageChoice, path: Path) -> int:
+def chosen_image(images: Sequence[SlideImage], wanted: ImageChoice, path: SlidePath) -> int:
     """Which of a file's images to open.
 
     Parameters

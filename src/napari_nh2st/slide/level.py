@@ -1,7 +1,9 @@
 """One resolution of a slide, read segment by segment."""
 
+import itertools
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 import dask.array as da
@@ -42,6 +44,11 @@ class Level(ABC):
         return f"<{type(self).__name__} {height} × {width}, segments of {rows} × {columns}>"
 
     @property
+    def is_remote(self) -> bool:
+        """Whether segments come from a server, faster if several are asked for by `prefetch`."""
+        return False
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What reading met that the user should know, each a sentence."""
         return ()
@@ -67,6 +74,15 @@ class Level(ABC):
         ------
         SegmentError
             The segment cannot be read; the message gives the reason.
+        """
+
+    def prefetch(self, segments: Iterable[tuple[int, int]]) -> None:  # noqa: B027
+        """Fetch what is needed to decode some segments, (row, column), of a remote level.
+
+        Raises
+        ------
+        RemoteError
+            A server does not give it.
         """
 
     def segment_bounds(self, row: int, column: int) -> tuple[int, int, int, int]:
@@ -118,20 +134,25 @@ class Level(ABC):
         if y0 >= y1 or x0 >= x1:
             return out
         rows, columns = self.segment_shape
-        for row in range(y0 // rows, (y1 - 1) // rows + 1):
-            for column in range(x0 // columns, (x1 - 1) // columns + 1):
-                top, left, segment_height, segment_width = self.segment_bounds(row, column)
-                sy0, sy1 = max(top, y0), min(top + segment_height, y1)
-                sx0, sx1 = max(left, x0), min(left + segment_width, x1)
-                target = out[sy0 - y : sy1 - y, sx0 - x : sx1 - x]
-                try:
-                    segment = self.read_segment(row, column)
-                except SegmentError:
-                    if damaged is None:
-                        raise
-                    target[:] = damaged
-                    continue
-                target[:] = segment[sy0 - top : sy1 - top, sx0 - left : sx1 - left]
+        touched = (
+            range(y0 // rows, (y1 - 1) // rows + 1),
+            range(x0 // columns, (x1 - 1) // columns + 1),
+        )
+        if self.is_remote:
+            self.prefetch(itertools.product(*touched))
+        for row, column in itertools.product(*touched):
+            top, left, segment_height, segment_width = self.segment_bounds(row, column)
+            sy0, sy1 = max(top, y0), min(top + segment_height, y1)
+            sx0, sx1 = max(left, x0), min(left + segment_width, x1)
+            target = out[sy0 - y : sy1 - y, sx0 - x : sx1 - x]
+            try:
+                segment = self.read_segment(row, column)
+            except SegmentError:
+                if damaged is None:
+                    raise
+                target[:] = damaged
+                continue
+            target[:] = segment[sy0 - top : sy1 - top, sx0 - left : sx1 - left]
         return out
 
     def to_dask(self) -> Any:

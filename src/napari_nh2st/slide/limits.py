@@ -1,9 +1,9 @@
 """Limits on what a slide may make the program allocate."""
 
 import os
-from pathlib import Path
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.remote import SlidePath
 
 VARIABLE = "NH2ST_MAX_DECODED_MB"
 """Environment variable: MB to which an image that is decoded whole may decode."""
@@ -39,7 +39,7 @@ def max_decoded_bytes(*, of_many: bool = False) -> int:
     return int(megabytes * _MEGABYTE) // (_PIECES_TOGETHER if of_many else 1)
 
 
-def check_decoded_size(path: Path, what: str, n_bytes: int, *, of_many: bool = False) -> None:
+def check_decoded_size(path: SlidePath, what: str, n_bytes: int, *, of_many: bool = False) -> None:
     """Refuse a piece that would fill the memory.
 
     Parameters

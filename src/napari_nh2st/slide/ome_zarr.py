@@ -1,8 +1,10 @@
 """OME-Zarr images, versions 0.4 (zarr 2) and 0.5 (zarr 3)."""
 
+import io
+import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, RemoteError
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import RemotePath, SlidePath
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 from . import resolution as mpp
@@ -33,18 +36,20 @@ from .contents import SlideContents
 from .images import ImageChoice, SlideImage, associated_name, chosen_image
 from .level import is_downsample
 from .limits import check_decoded_size
+from .remote_zarr import RemoteStore
+from .zarr_chunks import ChunkFiles
 from .zarr_level import Axes, ZarrLevel
 
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _FINGERPRINT_CHUNKS = 16
 
 
-def is_zarr(folder: Path) -> bool:
+def is_zarr(folder: SlidePath) -> bool:
     """Whether a folder is a zarr group or array."""
     return any((folder / name).is_file() for name in _METADATA)
 
 
-def open_ome_zarr(folder: Path, image: ImageChoice = None) -> SlideContents:
+def open_ome_zarr(folder: SlidePath, image: ImageChoice = None) -> SlideContents:
     """Open an OME-Zarr image: the first time point and focal plane of its first multiscale.
 
     Parameters
@@ -68,12 +73,16 @@ def open_ome_zarr(folder: Path, image: ImageChoice = None) -> SlideContents:
     return _open_image(folder, group, ome)
 
 
-def _metadata(folder: Path) -> tuple[Any, dict[str, Any]]:
+def _metadata(folder: SlidePath) -> tuple[Any, dict[str, Any]]:
     """A group and its OME metadata."""
-    check_regular(folder)
+    if isinstance(folder, Path):
+        check_regular(folder)
     try:
-        group = zarr.open_group(folder, mode="r")
+        store = RemoteStore(folder) if isinstance(folder, RemotePath) else folder
+        group = zarr.open_group(store, mode="r")
         attributes = dict(group.attrs)
+    except RemoteError:
+        raise
     except Exception as error:  # zarr's errors have no common kind
         raise InputError(f"{folder}: this zarr folder is no readable group ({error}).") from error
     ome = attributes.get("ome", attributes)
@@ -82,7 +91,7 @@ def _metadata(folder: Path) -> tuple[Any, dict[str, Any]]:
     return group, ome
 
 
-def _series(folder: Path) -> list[str]:
+def _series(folder: SlidePath) -> list[str]:
     """Names of the numbered images of bioformats2raw, in their order.
 
     Writers that follow the standard list them in the group OME.
@@ -91,11 +100,14 @@ def _series(folder: Path) -> list[str]:
     if is_zarr(folder / "OME"):
         _, ome = _metadata(folder / "OME")
         listed = [str(name) for name in ome.get("series", ())]
-    numbered = sorted((p.name for p in folder.iterdir() if p.name.isdecimal()), key=int)
+    if isinstance(folder, RemotePath):  # which cannot be listed
+        numbered = list(itertools.takewhile(lambda n: is_zarr(folder / n), map(str, range(1000))))
+    else:
+        numbered = sorted((p.name for p in folder.iterdir() if p.name.isdecimal()), key=int)
     return [name for name in listed or numbered if is_zarr(folder / name)]
 
 
-def _one_of(folder: Path, series: Sequence[str], wanted: ImageChoice) -> SlideContents:
+def _one_of(folder: SlidePath, series: Sequence[str], wanted: ImageChoice) -> SlideContents:
     """The image that is asked for among several, else the largest brightfield one.
 
     Label and macro are images too for bioformats2raw: they go to the associated images.
@@ -122,16 +134,16 @@ def _one_of(folder: Path, series: Sequence[str], wanted: ImageChoice) -> SlideCo
     return replace(found[chosen][1], images=images, image=chosen, associated=associated)
 
 
-def _names_in_xml(path: Path) -> list[str]:
+def _names_in_xml(path: SlidePath) -> list[str]:
     """Names of the images in OME-XML; none where there is no such file, or a damaged one."""
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.parse(io.BytesIO(path.read_bytes())).getroot()
     except (OSError, ElementTree.ParseError):
         return []
     return [e.get("Name", "") for e in root if e.tag.rpartition("}")[2] == "Image"]
 
 
-def _open_image(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents:
+def _open_image(folder: SlidePath, group: Any, ome: Mapping[str, Any]) -> SlideContents:
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
         raise InputError(
@@ -153,7 +165,7 @@ def _open_image(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideConten
         ) from error
 
 
-def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents:
+def _contents(folder: SlidePath, group: Any, ome: Mapping[str, Any]) -> SlideContents:
     multiscales = ome.get("multiscales")
     if not multiscales:
         raise InputError(
@@ -163,8 +175,9 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
     multiscale = multiscales[0]
     names, units = _axis_names(multiscale)
     datasets = multiscale["datasets"]
-    for dataset in datasets:
-        check_regular(folder / dataset["path"])
+    if isinstance(folder, Path):
+        for dataset in datasets:
+            check_regular(folder / dataset["path"])
     refuse_pickles(folder, [str(dataset["path"]) for dataset in datasets])
     arrays = [group[dataset["path"]] for dataset in datasets]
     first = arrays[0]
@@ -195,12 +208,12 @@ def _contents(folder: Path, group: Any, ome: Mapping[str, Any]) -> SlideContents
         resolution=_resolution(multiscale, datasets[0], axes, units),
         brightfield=brightfield,
         brightfield_reason=reason,
-        fingerprint_files=_fingerprint_files(folder, [dataset["path"] for dataset in datasets]),
+        fingerprint_files=_fingerprint_files(folder, arrays),
         notices=notices,
     )
 
 
-def _check_size(folder: Path, array: Any) -> None:
+def _check_size(folder: SlidePath, array: Any) -> None:
     """Raise where one chunk would fill the memory."""
     n_bytes = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
     shape = " × ".join(f"{size:,}" for size in array.chunks)
@@ -292,17 +305,22 @@ def _colors(
     return FluorescenceColors(colors, limits), False, reason
 
 
-def _fingerprint_files(folder: Path, paths: Sequence[str]) -> tuple[Path, ...]:
+def _fingerprint_files(folder: SlidePath, arrays: Sequence[Any]) -> tuple[SlidePath, ...]:
     """Metadata of the group and its arrays, and some chunks of the coarsest array.
 
     Metadata alone would not tell two slides of one size from the same writer apart.
     """
-    holders = [folder, *(folder / path for path in paths)]
-    files = [holder / name for holder in holders for name in _METADATA]
-    chunks: list[Path] = []
-    for parent, subfolders, names in os.walk(holders[-1]):
+    holders = [folder, *(folder / array.path for array in arrays)]
+    files = (holder / name for holder in holders for name in _METADATA)
+    chunks = (chunk for chunk in _chunks(folder, arrays[-1]) if chunk.is_file())
+    return (*(f for f in files if f.is_file()), *itertools.islice(chunks, _FINGERPRINT_CHUNKS))
+
+
+def _chunks(folder: SlidePath, array: Any) -> Iterator[SlidePath]:
+    """Chunks of an array, some of which may not be stored, in the order of a folder's listing."""
+    if isinstance(folder, RemotePath):
+        yield from (folder / array.path / key for key in ChunkFiles(array, folder).all_keys())
+        return
+    for parent, subfolders, names in os.walk(folder / array.path):
         subfolders.sort()
-        chunks += [Path(parent) / name for name in sorted(names) if name not in _METADATA]
-        if len(chunks) >= _FINGERPRINT_CHUNKS:
-            break
-    return tuple(f for f in (*files, *chunks[:_FINGERPRINT_CHUNKS]) if f.is_file())
+        yield from (Path(parent) / name for name in sorted(names) if name not in _METADATA)

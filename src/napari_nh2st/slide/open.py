@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import RemotePath, SlidePath, slide_path
 
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .images import ImageChoice, SlideImage, chosen_image
@@ -24,7 +24,7 @@ from .whole_image import open_jpeg, open_png
 
 
 def open_slide(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | RemotePath,
     mpp: float | Sequence[float] | NDArray[np.number[Any]] | None = None,
     image: ImageChoice = None,
 ) -> Slide:
@@ -37,7 +37,8 @@ def open_slide(
     Parameters
     ----------
     path
-        A file, or the folder of an OME-Zarr image.
+        A file, or the folder of an OME-Zarr image; or its URL (``https://``, ``s3://`` and what
+        else fsspec knows), of which parts are read as they are needed.
     mpp
         µm/px of level 0, one number or (y, x), from 0.02 to 20. It wins over what the file says.
     image
@@ -54,6 +55,8 @@ def open_slide(
     InputError
         The file is missing, empty, cut off or of no format known here, `mpp` is no
         resolution, or there is no such image.
+    RemoteError
+        A server does not give it, or not in parts.
 
     Examples
     --------
@@ -61,9 +64,13 @@ def open_slide(
     ...     tissue = slide.read_region(y=0, x=0, height=512, width=512)
     """
     given = _checked_mpp(mpp)
-    path = Path(path).expanduser().absolute()
+    path = slide_path(path)
     try:
-        check_regular(path)
+        if isinstance(path, RemotePath):
+            path = path.again()
+        else:
+            path = path.expanduser().absolute()
+            check_regular(path)
         if path.is_dir():
             return Slide(path, _of_possible_size(path, _open_folder(path, image)), given)
         if not path.exists():
@@ -75,7 +82,7 @@ def open_slide(
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
-def _of_possible_size(path: Path, contents: SlideContents) -> SlideContents:
+def _of_possible_size(path: SlidePath, contents: SlideContents) -> SlideContents:
     for level in contents.levels:
         problem = impossible_size(level.shape, level.n_segments)
         if problem:
@@ -84,7 +91,7 @@ def _of_possible_size(path: Path, contents: SlideContents) -> SlideContents:
     return contents
 
 
-def _open_folder(path: Path, image: ImageChoice) -> SlideContents:
+def _open_folder(path: SlidePath, image: ImageChoice) -> SlideContents:
     if not is_zarr(path):
         raise InputError(
             f"{path}: is a folder without an OME-Zarr image in it. "
@@ -96,9 +103,14 @@ def _open_folder(path: Path, image: ImageChoice) -> SlideContents:
         raise InputError(f"{path}: {error}.") from error
 
 
-def _open_file(path: Path, image: ImageChoice) -> SlideContents:
+def _open_file(path: SlidePath, image: ImageChoice) -> SlideContents:
     vendor = format_for_openslide(path)
-    readers: tuple[Callable[[Path], SlideContents], ...] = (
+    if vendor is not None and isinstance(path, RemotePath):
+        raise InputError(
+            f"{path}: is {vendor}, which OpenSlide reads, and only from local files. Download it "
+            "and open the copy."
+        )
+    readers: tuple[Callable[[Any], SlideContents], ...] = (
         partial(open_tiff, image=image),
         open_jpeg,
         open_png,
@@ -106,6 +118,8 @@ def _open_file(path: Path, image: ImageChoice) -> SlideContents:
     )
     if vendor is not None:
         readers = (partial(open_with_openslide, vendor=vendor),)
+    elif isinstance(path, RemotePath):
+        readers = readers[:-1]
     reason = ""
     for reader in readers:
         try:
@@ -122,7 +136,7 @@ def _open_file(path: Path, image: ImageChoice) -> SlideContents:
     )
 
 
-def _with_image(path: Path, contents: SlideContents, image: ImageChoice) -> SlideContents:
+def _with_image(path: SlidePath, contents: SlideContents, image: ImageChoice) -> SlideContents:
     """The contents, if they have the image that is asked for; a reader of one image has no say."""
     if not contents.images:
         only = SlideImage("", contents.levels[0].shape, contents.brightfield)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import SegmentError
 from napari_nh2st.extras import NOT_INSTALLED, import_problem
+from napari_nh2st.remote import RemotePath, SlidePath
 
 from .colors import over_white
 from .contents import NotReadable, NotThisFormat, SlideContents
@@ -237,7 +238,7 @@ def import_openslide() -> Any:
     return openslide
 
 
-def format_for_openslide(path: Path) -> str | None:
+def format_for_openslide(path: SlidePath) -> str | None:
     """In words, the format of a slide that is to be read with OpenSlide alone.
 
     Parameters
@@ -259,6 +260,8 @@ def format_for_openslide(path: Path) -> str | None:
             return name
     if head[128:132] == b"DICM":
         return "a DICOM file"
+    if isinstance(path, RemotePath):
+        return None
     openslide = import_openslide()
     vendor = openslide and openslide.OpenSlide.detect_format(str(path))
     return None if vendor is None or vendor in _OURS else f"a slide of the format {vendor}"

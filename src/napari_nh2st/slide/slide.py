@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_nh2st.remote import RemotePath, SlidePath
 
 from .coarse import CoarseLevel, build, derive_levels
 from .contents import SlideContents
@@ -31,7 +32,7 @@ class Slide:
     Attributes
     ----------
     path
-        The file or folder.
+        The file or folder; as text without what is secret, where it is at a URL.
     vendor
         ``"aperio"``, ``"hamamatsu"``, ``"leica"``, ``"philips"``, ``"ome-tiff"``,
         ``"generic-tiff"``, ``"ome-zarr"``, ``"jpeg"``, ``"png"`` or OpenSlide's name.
@@ -62,7 +63,7 @@ class Slide:
     """
 
     def __init__(
-        self, path: Path, contents: SlideContents, mpp: tuple[float, float] | None = None
+        self, path: SlidePath, contents: SlideContents, mpp: tuple[float, float] | None = None
     ) -> None:
         self.path = path
         self.vendor = contents.vendor
@@ -205,9 +206,12 @@ class Slide:
         digest = hashlib.sha256()
         if len(self.images) > 1:
             digest.update(f"image {self.image}:".encode())
+        is_folder = self.path.is_dir()
         for path in self._contents.fingerprint_files:
             size = path.stat().st_size
-            digest.update(f"{path.name if self.path.is_dir() else ''}:{size}:".encode())
+            digest.update(f"{path.name if is_folder else ''}:{size}:".encode())
+            if isinstance(path, RemotePath):
+                path.file().prefetch(_hashed_parts(size))
             with path.open("rb") as file:
                 for offset, length in _hashed_parts(size):
                     file.seek(offset)
@@ -221,6 +225,8 @@ class Slide:
         share it. Sizes and times of change tell them apart: a copy is another state too. Looks at
         every file of a folder, some 50,000 a second.
         """
+        if isinstance(self.path, RemotePath):
+            return self._remote_state()
         around = str(self.path.parent)
         files = {str(file) for file in self._contents.fingerprint_files}
         # Of OME-Zarr its own, of MIRAX the one beside it.
@@ -239,6 +245,14 @@ class Slide:
                 # A copy may be given the time of its original; that of its own making it cannot.
                 state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             digest.update(f"{file.removeprefix(around)}:{state}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def _remote_state(self) -> str:
+        """Names the versions that were opened; what is changed later raises when it is read."""
+        digest = hashlib.sha256()
+        for file in self._contents.fingerprint_files:
+            if isinstance(file, RemotePath):
+                digest.update(f"{file.name}:{file.file().version}\n".encode())
         return digest.hexdigest()
 
     def _cache_key(self) -> str:

@@ -1,31 +1,27 @@
 """Slides in TIFF."""
 
-import html
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError, SegmentError
-from napari_nh2st.regular_files import check_regular
+from napari_nh2st.errors import InputError, RemoteError
+from napari_nh2st.remote import RemotePath, SlidePath
 
 from . import resolution as mpp
 from .colors import StoredColors
 from .contents import NotReadable, NotThisFormat, SlideContents
-from .file_bytes import FileBytes
 from .images import ImageChoice, SlideImage, chosen_image
 from .level import Level, is_downsample
 from .tiff_colors import MOST_CHANNELS, TiffColors, tiff_colors
-from .tiff_directories import Directories, check_directories
+from .tiff_directories import check_directories
+from .tiff_files import TiffFiles, check_other_files, open_tiff_file
 from .tiff_images import Series, TiffImage, tiff_images
 from .tiff_level import TiffLevel
-from .tiff_page import StoredPage, mark_misplaced
+from .tiff_page import StoredPage
 from .whole_image import WholeImageLevel
 
 # What is wrong with a file is said in our errors; tifffile would also log it to stderr where a
@@ -33,12 +29,11 @@ from .whole_image import WholeImageLevel
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_UNUSED_OME = "Its OME-XML is damaged or does not fit: levels, channels and µm/px may be missing."
 _WHOLE_PIECE_AREA = 4096 * 4096
 _OVERLAPPING = {"ventana": "a Ventana BIF", "trestle": "a Trestle slide"}
 
 
-def open_tiff(path: Path, image: ImageChoice = None) -> SlideContents:
+def open_tiff(path: SlidePath, image: ImageChoice = None) -> SlideContents:
     """Open a slide stored as TIFF or BigTIFF.
 
     Parameters
@@ -60,16 +55,21 @@ def open_tiff(path: Path, image: ImageChoice = None) -> SlideContents:
             raise NotThisFormat("is not a TIFF")
     directories = check_directories(path)
     try:
-        tiff = tifffile.TiffFile(path)
+        tiff = open_tiff_file(path)
+    except RemoteError:
+        raise
     except Exception as error:  # a damaged TIFF raises whatever it leads to
         raise NotReadable(f"is a damaged TIFF ({error})") from error
-    files = _Files(path, directories)
+    files = TiffFiles(path, directories)
     try:
         with tiff:
             if not directories.starts.size:
                 raise NotReadable("is a TIFF without an image: its writer may not have finished")
-            _check_other_files(path, tiff)
-            return replace(_contents(path, tiff, files, image), notices=files.notices(tiff))
+            check_other_files(path, tiff)
+            contents = replace(_contents(path, tiff, files, image), notices=files.notices(tiff))
+        if isinstance(path, RemotePath):
+            path.file().check()  # tifffile makes do with what it can read
+        return contents
     except (NotReadable, InputError):
         files.close()
         raise
@@ -78,127 +78,8 @@ def open_tiff(path: Path, image: ImageChoice = None) -> SlideContents:
         raise NotReadable(f"is a TIFF that cannot be read ({error})") from error
 
 
-class _Files:
-    """The slide's file, and the others that an OME-TIFF may name."""
-
-    def __init__(self, path: Path, directories: Directories) -> None:
-        self._main = path.resolve()
-        self._files = {self._main: FileBytes(path)}
-        self._directories = {self._main: directories}
-        self._stored: dict[Path, list[StoredPage]] = {self._main: []}
-        self._notices: list[str] = []
-        self._known: dict[tuple[Any, int], StoredPage] = {}
-
-    def of(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> FileBytes:
-        path = Path(page.parent.filehandle.path).resolve()
-        if path not in self._files:
-            self._directories[path] = check_directories(path)
-            self._files[path] = FileBytes(path)
-            self._stored[path] = []
-        return self._files[path]
-
-    def stored(self, page: tifffile.TiffPage | tifffile.TiffFrame, shift: int = 0) -> StoredPage:
-        """The page's pieces, which are all in the file.
-
-        Raises
-        ------
-        InputError
-            They are not, or what all of them need is damaged.
-        """
-        if (page, shift) in self._known:
-            return self._known[page, shift]
-        file = self.of(page)
-        try:
-            stored = StoredPage(page, file, shift)
-        except SegmentError as error:
-            raise InputError(
-                f"{file.path}: the file is damaged: page {page.index}: {error}. "
-                "Copy or download it again."
-            ) from error
-        if stored.doubt:
-            self._notices.append(f"Page {page.index} may be damaged: {stored.doubt}.")
-        if stored.end > file.size:
-            raise InputError(
-                f"{file.path}: the file is cut off: it has {file.size:,} bytes and its pixels "
-                f"reach to byte {stored.end:,}. Copy or download it again."
-            )
-        self._stored[file.path.resolve()].append(stored)
-        self._known[page, shift] = stored
-        return stored
-
-    @property
-    def damaged(self) -> frozenset[int]:
-        """Offsets of the directories of damaged pages of the slide's own file."""
-        return self._directories[self._main].left_out
-
-    def uses(self, page: tifffile.TiffPage) -> bool:
-        """Whether pixels of a page were asked for."""
-        return any(page.offset == known.offset for known, _ in self._known)
-
-    def leave_out(self, page: tifffile.TiffPage) -> None:
-        """Note that a page is no level although it stands among them."""
-        self._notices.append(
-            f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not the "
-            "slide made smaller, or is stored in another way."
-        )
-
-    def leave_out_associated(self, name: str, reason: InputError) -> None:
-        """Note that a label, macro or thumbnail cannot be read."""
-        self._notices.append(f"The {name} image is left out. {reason}")
-
-    def mark_misplaced(self) -> None:
-        """Mark the pieces, of all pages asked for, that cannot lie where their page says."""
-        for path, pages in self._stored.items():
-            if pages:
-                mark_misplaced(pages, self._directories[path].starts, self._files[path].size)
-
-    def notices(self, tiff: tifffile.TiffFile) -> tuple[str, ...]:
-        """What looks damaged in the directories, and the pages that no image is made of."""
-        main = self._directories[self._main]
-        images = [one for one in tiff.series if one.keyframe.dtype is not None]
-        used = {page.offset for one in images for level in one.levels for page in level if page}
-        used |= {page.offset for page, _ in self._known}
-        # Where tifffile cannot use OME-XML, it takes the pages as they come.
-        is_lost = "<OME " in tiff.pages.first.description and tiff.series[0].kind != "ome"
-        return (
-            *main.notices,
-            *((_UNUSED_OME,) if is_lost else ()),
-            *self._notices,
-            *(
-                f"Page {number} is left out: its directory is damaged or of an unknown kind."
-                for offset, number in main.pages.items()
-                if offset not in used
-            ),
-        )
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        return tuple(file.path for file in self._files.values())
-
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
-
-
-def _check_other_files(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Check the other files that OME-XML names before tifffile opens them.
-
-    Raises
-    ------
-    InputError
-        One is no file, or is damaged.
-    """
-    if not tiff.is_ome or not tiff.ome_metadata:
-        return
-    for name in set(re.findall(r'<(?:\w+:)?UUID\b[^>]*\bFileName="([^"]+)"', tiff.ome_metadata)):
-        other = path.parent / html.unescape(name)
-        check_regular(other)
-        if other.is_file() and other.resolve() != path.resolve():
-            check_directories(other)
-
-
 def _contents(
-    path: Path, tiff: tifffile.TiffFile, files: _Files, wanted: ImageChoice
+    path: SlidePath, tiff: tifffile.TiffFile, files: TiffFiles, wanted: ImageChoice
 ) -> SlideContents:
     vendor = _vendor(tiff)
     if vendor in _OVERLAPPING:
@@ -258,19 +139,21 @@ def _should_be_level(page: tifffile.TiffPage, main: tifffile.TiffPage) -> bool:
     )
 
 
-def _channels(files: _Files, level: Series) -> list[StoredPage]:
+def _channels(files: TiffFiles, level: Series) -> list[StoredPage]:
     return [files.stored(page, shift) for page, shift in _channel_pages(level)]
 
 
-def _colors(tiff: tifffile.TiffFile, files: _Files, image: TiffImage) -> TiffColors | None:
+def _colors(tiff: tifffile.TiffFile, files: TiffFiles, image: TiffImage) -> TiffColors | None:
     """An image's colours; None where it cannot be read, which matters only if it is opened."""
     try:
         return _colors_of(tiff, files, image)
+    except RemoteError:
+        raise
     except Exception:  # a damaged page raises whatever it leads to
         return None
 
 
-def _colors_of(tiff: tifffile.TiffFile, files: _Files, image: TiffImage) -> TiffColors:
+def _colors_of(tiff: tifffile.TiffFile, files: TiffFiles, image: TiffImage) -> TiffColors:
     channels = _channels(files, image.levels[0])
     coarsest = channels if len(image.levels) == 1 else _channels(files, image.levels[-1])
     return tiff_colors(
@@ -344,12 +227,14 @@ def _kept_if_whole(level: TiffLevel) -> Level:
 
 
 def _associated(
-    series: Mapping[str, Series], files: _Files
+    series: Mapping[str, Series], files: TiffFiles
 ) -> Iterator[tuple[str, Callable[[], NDArray[np.uint8]]]]:
     """Label, macro and thumbnail, each with what decodes it."""
     for name, one in series.items():
         try:
             yield name, _associated_decoder(one.keyframe, files.stored(one.keyframe), name)
+        except RemoteError:
+            raise
         except InputError as error:
             files.leave_out_associated(name, error)
         except (NotReadable, NotImplementedError, ValueError):

@@ -4,15 +4,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.remote import SlidePath
 
-from .file_bytes import FileBytes
+from .file_bytes import SlideBytes, open_bytes
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS = 273, 277, 278, 279
@@ -69,7 +69,7 @@ class Directories:
     left_out: frozenset[int] = frozenset()
 
 
-def check_directories(path: Path) -> Directories:
+def check_directories(path: SlidePath) -> Directories:
     """Follow the page directories and their sub-directories to their ends.
 
     Writers often put the directories last, so a cut-off file has lost them, and a reader that
@@ -82,7 +82,7 @@ def check_directories(path: Path) -> Directories:
         A directory, or the list of a page's tiles or strips, lies behind the end of the file;
         the directories form a loop; or a page's size does not fit its list of tiles or strips.
     """
-    file = FileBytes(path)
+    file = open_bytes(path)
     try:
         return _Check(path, file, is_ndpi=path.suffix.lower() == ".ndpi").run()
     finally:
@@ -140,7 +140,7 @@ def _is_tiled(page: _Directory) -> bool:
 class _Check:
     """One pass over the directories of one file."""
 
-    def __init__(self, path: Path, file: FileBytes, *, is_ndpi: bool) -> None:
+    def __init__(self, path: SlidePath, file: SlideBytes, *, is_ndpi: bool) -> None:
         self._path = path
         self._file = file
         header = file.read(0, 16)

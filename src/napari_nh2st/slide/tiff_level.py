@@ -1,6 +1,6 @@
 """A level of a TIFF slide."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,24 @@ class TiffLevel(Level):
                 target = out[top : top + rgb.shape[0], : rgb.shape[1]]
                 target[:] = rgb[: target.shape[0], : target.shape[1]]
         return out
+
+    @property
+    def is_remote(self) -> bool:
+        """See `Level.is_remote`."""
+        return self._channels[0].is_remote
+
+    def prefetch(self, segments: Iterable[tuple[int, int]]) -> None:
+        """Fetch the bytes of several segments together; see `Level.prefetch`."""
+        pieces = [
+            (row, column)
+            for segment_row, column in segments
+            for row in range(
+                segment_row * self._pieces_per_segment,
+                min((segment_row + 1) * self._pieces_per_segment, self._channels[0].n_pieces[0]),
+            )
+        ]
+        for page in self._channels:
+            page.prefetch(pieces)
 
     def sample(self) -> NDArray[Any]:
         """Stored samples, (pixels, samples), of a few pieces over the level."""

@@ -1,6 +1,6 @@
 """The stored pieces (tiles or strips) of TIFF pages, and those in impossible places."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from napari_nh2st.errors import SegmentError, first_line
 
 from .codestreams import JPEG_2000, jpeg_2000_size
 from .colors import Once, spread
-from .file_bytes import FileBytes
+from .file_bytes import RemoteBytes, SlideBytes
 from .jpeg import Suspicion
 from .limits import check_decoded_size
 from .piece_decoder import IMAGE_CODECS, JPEG, PieceDecoder
@@ -63,7 +63,7 @@ class StoredPage:
     """
 
     def __init__(
-        self, page: tifffile.TiffPage | tifffile.TiffFrame, file: FileBytes, shift: int = 0
+        self, page: tifffile.TiffPage | tifffile.TiffFrame, file: SlideBytes, shift: int = 0
     ) -> None:
         layout = page.keyframe
         if layout is None:
@@ -143,20 +143,43 @@ class StoredPage:
             planes.append(pixels)
         return planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
 
-    def _read_rows(self, row: int) -> NDArray[Any]:
-        """Rows of a page stored without compression in one run of bytes."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file is at a URL."""
+        return isinstance(self._file, RemoteBytes)
+
+    def prefetch(self, pieces: Iterable[tuple[int, int]]) -> None:
+        """Fetch the bytes of pieces, (row, column), together where they are at a URL."""
+        if isinstance(self._file, RemoteBytes):
+            self._file.prefetch(place for piece in pieces for place in self._places_of(*piece))
+
+    def _places_of(self, row: int, column: int) -> Iterator[tuple[int, int]]:
+        """Offset and bytes of a piece, of each plane."""
+        for plane in range(self._planes):
+            if self._is_raw:
+                yield self._place_of_rows(row, plane)
+                continue
+            index = (plane * self.n_pieces[0] + row) * self.n_pieces[1] + column
+            if index < len(self.places):
+                yield int(self._offsets[index]), int(self._counts[index])
+
+    def _place_of_rows(self, row: int, plane: int) -> tuple[int, int]:
+        """Offset and bytes of rows of a page that is stored in one run."""
         height, width = self.shape
         top = row * self.piece_shape[0]
         rows = min(self.piece_shape[0], height - top)
-        samples = self.samples // self._planes
-        row_bytes = width * samples * self.dtype.itemsize
+        row_bytes = width * (self.samples // self._planes) * self.dtype.itemsize
+        return int(self._offsets[0]) + (plane * height + top) * row_bytes, rows * row_bytes
+
+    def _read_rows(self, row: int) -> NDArray[Any]:
+        """Rows of a page stored without compression in one run of bytes."""
         if self.misplaced.any():
             raise SegmentError(_MISPLACED)
         planes = []
         for plane in range(self._planes):
-            start = int(self._offsets[0]) + (plane * height + top) * row_bytes
-            data = self._read(start, rows * row_bytes)
-            pixels = np.frombuffer(data, self._raw_type).reshape(rows, width, samples)
+            data = self._read(*self._place_of_rows(row, plane))
+            pixels = np.frombuffer(data, self._raw_type)
+            pixels = pixels.reshape(-1, self.shape[1], self.samples // self._planes)
             planes.append(pixels.astype(self.dtype, copy=False))
         rgb = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1)
         return self._ycbcr.to_rgb(rgb) if self._is_ycbcr else rgb

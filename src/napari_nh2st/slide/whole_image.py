@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import imagecodecs
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.remote import SlidePath
 
 from . import jpeg
 from .colors import Once, StoredColors, full_scale
@@ -82,7 +82,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def open_jpeg(path: Path) -> SlideContents:
+def open_jpeg(path: SlidePath) -> SlideContents:
     """Open a JPEG image.
 
     Raises
@@ -144,7 +144,7 @@ def open_jpeg(path: Path) -> SlideContents:
     )
 
 
-def open_png(path: Path) -> SlideContents:
+def open_png(path: SlidePath) -> SlideContents:
     """Open a PNG image.
 
     Raises
@@ -192,7 +192,7 @@ def open_png(path: Path) -> SlideContents:
     )
 
 
-def _check_size(path: Path, shape: tuple[int, int], bytes_per_pixel: int) -> None:
+def _check_size(path: SlidePath, shape: tuple[int, int], bytes_per_pixel: int) -> None:
     what = f"an image of {shape[0]:,} × {shape[1]:,} px that is decoded whole"
     check_decoded_size(path, what, shape[0] * shape[1] * bytes_per_pixel)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_nh2st.errors import SegmentError
 from napari_nh2st.regular_files import special_kind
+from napari_nh2st.remote import RemotePath, SlidePath, prefetch_files
 
 from .codestreams import has_zeros
 
@@ -42,18 +43,19 @@ class ChunkFiles:
         The folder of the store that it is in.
     """
 
-    def __init__(self, array: Any, folder: Path) -> None:
+    def __init__(self, array: Any, folder: SlidePath) -> None:
         self._folder = folder / array.path
         self._key: Callable[[tuple[int, ...]], str] = array.metadata.encode_chunk_key
         self._chunks: tuple[int, ...] = getattr(array, "shards", None) or array.chunks
         self._shape: tuple[int, ...] = array.shape
         shards = getattr(array, "shards", None)
+        self._is_sharded = shards is not None
         self._codec = None if shards is not None else _outermost_codec(array)
         self._sharding = None if shards is None else _Sharding.of(array, shards)
-        self._checked_shards: set[Path] = set()
+        self._checked_shards: set[SlidePath] = set()
         self._n_bytes = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
 
-    def of(self, where: Sequence[int | slice]) -> list[Path]:
+    def of(self, where: Sequence[int | slice]) -> list[SlidePath]:
         """The files that hold a part of the array."""
         along = []
         for part, size in zip(where, self._chunks, strict=True):
@@ -61,7 +63,13 @@ class ChunkFiles:
             along.append(range(start // size, (stop - 1) // size + 1))
         return [self._folder / self._key(index) for index in itertools.product(*along)]
 
-    def check(self, file: Path) -> bool:
+    def prefetch(self, files: Iterable[SlidePath]) -> None:
+        """Ask for files of a server, several at a time."""
+        remote = [file for file in files if isinstance(file, RemotePath)]
+        if len(remote) > 1:
+            prefetch_files(remote, whole=not self._is_sharded)
+
+    def check(self, file: SlidePath) -> bool:
         """Whether a chunk is stored.
 
         Raises
@@ -75,7 +83,7 @@ class ChunkFiles:
             mode = file.stat().st_mode
         except FileNotFoundError:
             return False
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(mode) and isinstance(file, Path):
             raise SegmentError(f"{file} is {special_kind(file) or 'a folder'}, not a file")
         if self._sharding is not None and file not in self._checked_shards:
             with file.open("rb", buffering=0) as stream:
@@ -105,8 +113,18 @@ class ChunkFiles:
         """How many chunks the array has, stored or not."""
         return math.prod(len(along) for along in self._indices())
 
+    def all_keys(self) -> list[str]:
+        """Paths of all chunks below the array, stored or not, as a listing of folders has them."""
+        keys = (self._key(index) for index in itertools.product(*self._indices()))
+        return sorted(keys, key=lambda key: key.split("/"))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the folder is at a URL, where it cannot be listed."""
+        return isinstance(self._folder, RemotePath)
+
     def missing(self) -> list[tuple[int, ...]]:
-        """Indices of the chunks that are not stored."""
+        """Indices of the chunks that are not stored, where they can be listed."""
         stored = {
             Path(folder, name).relative_to(self._folder).as_posix()
             for folder, _, names in os.walk(self._folder)
@@ -242,14 +260,14 @@ def decoded_size(codec: str, stream: "BinaryIO | _Part", limit: int) -> int | No
     return _counted(stream, decoders[codec], limit)
 
 
-def _is_cut_blosc(file: Path) -> bool:
+def _is_cut_blosc(file: SlidePath) -> bool:
     """Whether a chunk has fewer bytes than its head says; Blosc reads on behind them."""
     with file.open("rb", buffering=0) as stream:
         head = stream.read(16)
         return len(head) < 16 or stream.seek(0, 2) < struct.unpack_from("<I", head, 12)[0]
 
 
-def _is_zeroed(file: Path, codec: str) -> bool:
+def _is_zeroed(file: SlidePath, codec: str) -> bool:
     data = file.read_bytes()
     if codec == "blosc" and len(data) > 2 and data[2] & _STORED_AS_IT_IS:
         return False

@@ -1,14 +1,14 @@
 """A level stored as a zarr array."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import SegmentError, first_line
+from napari_nh2st.errors import RemoteError, SegmentError, first_line
+from napari_nh2st.remote import SlidePath
 
 from .colors import ToRGB, sample_over
 from .level import Level
@@ -57,7 +57,7 @@ class ZarrLevel(Level):
         to_rgb: ToRGB,
         n_channels: int,
         name: str,
-        folder: Path | None = None,
+        folder: SlidePath | None = None,
     ) -> None:
         super().__init__(
             (array.shape[axes.y], array.shape[axes.x]), (array.chunks[axes.y], array.chunks[axes.x])
@@ -95,7 +95,9 @@ class ZarrLevel(Level):
             A notice where chunks are not stored, and no other level shows that they were empty.
         """
         self._others, self._is_brightfield = tuple(others), True
-        if self._files is None or self._files.n_chunks > _MOST_CHUNKS_COUNTED:
+        if self._files is None or self._files.is_remote:
+            return None
+        if self._files.n_chunks > _MOST_CHUNKS_COUNTED:
             return None
         missing, n_chunks = self._files.missing(), self._files.n_chunks
         if len(missing) == n_chunks:
@@ -154,6 +156,18 @@ class ZarrLevel(Level):
         """Read one chunk; see `Level.read_segment`."""
         return self._to_rgb(self._samples(row, column))
 
+    @property
+    def is_remote(self) -> bool:
+        """See `Level.is_remote`."""
+        return self._files is not None and self._files.is_remote
+
+    def prefetch(self, segments: Iterable[tuple[int, int]]) -> None:
+        """Ask a server for several chunks at a time; see `Level.prefetch`."""
+        if self._files is not None:
+            self._files.prefetch(
+                file for segment in segments for file in self._files.of(self._where(*segment))
+            )
+
     def sample(self) -> NDArray[Any]:
         """Stored samples, (pixels, channels), of a few chunks over the level."""
         found = sample_over(self._samples, self.n_segments)
@@ -170,6 +184,8 @@ class ZarrLevel(Level):
             if not self._is_stored(where) and self._is_brightfield:
                 self._check_empty(row, column)
             pixels = np.asarray(self._array[tuple(where)])
+        except RemoteError:
+            raise
         except Exception as error:  # every codec has its own kind of error
             reason = first_line(error)
             raise SegmentError(f"{self._label}, row {row}, column {column}: {reason}") from error

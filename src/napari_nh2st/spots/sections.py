@@ -15,6 +15,7 @@ from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, write_text
 from napari_nh2st.names import nearest_names
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import RemotePath, SlidePath
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
@@ -62,7 +63,7 @@ class Section:
 
     section_id: str
     donor_id: str
-    slide: Path
+    slide: SlidePath
     expression: Path
     positions: Path | None = None
     mpp: float | None = None
@@ -177,9 +178,11 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
         if names.count(name) > 1:
             raise InputError(f"{path} is not written: {name!r} is the name of two sections")
 
-    def written(file: Path | None) -> str:
+    def written(file: SlidePath | None) -> str:
         if file is None:
             return ""
+        if isinstance(file, RemotePath):
+            return str(file)
         file = Path(os.path.normpath(file.absolute()))
         return (
             file.relative_to(path.parent).as_posix() if path.parent in file.parents else str(file)

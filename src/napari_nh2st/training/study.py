@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
+from napari_nh2st.remote import SlidePath
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
 from napari_nh2st.slide.images import ImageChoice
@@ -207,7 +207,7 @@ def section_tiles(
 
 
 def read_tiles(
-    slide_path: Path,
+    slide_path: SlidePath,
     slide_mpp: tuple[float, float],
     centers: NDArray[np.float64],
     *,

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import STOPPED_KEY
 from napari_nh2st.layers.view_on_slide import view_on_slide
 from napari_nh2st.prediction.schema import tissue_left_out
+from napari_nh2st.remote import SlidePath
 from napari_nh2st.session import Session
 from napari_nh2st.session.prediction_runs import PredictionRunMap
 from napari_nh2st.slide import Slide
@@ -45,7 +45,7 @@ class Choice(NamedTuple):
     ``tissue`` is the digest of a mask that was painted; None where it is looked for.
     """
 
-    path: Path
+    path: SlidePath
     image: int
     mpp: tuple[float, float] | None
     model: str
