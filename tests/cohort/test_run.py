@@ -259,7 +259,7 @@ def test_a_full_disk_stops_the_run(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prediction_files, "_as_hdf5", full)
+    monkeypatch.setattr(prediction_files, "_write_hdf5", full)
     with pytest.raises(OutputLost, match=r"No space left.* No further slide was tried"):
         run(slides, tmp_path / "out", model)
     assert len(list((tmp_path / "out").glob("a.h5ad.*.partial"))) == 1  # all tiles are kept

@@ -121,7 +121,11 @@ def test_what_was_there_stays_if_writing_fails(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def dropped(file: Any, content: memoryview) -> int:
+        file.failure = OSError(errno.ENOSPC, "No space left on device")
+        return content.nbytes
+
+    monkeypatch.setattr("napari_nh2st.prediction.hdf5._Disk.write", dropped)
     monkeypatch.setattr(prediction_files.zarr, "consolidate_metadata", full)
     with pytest.raises(InputError, match=rf"{name} cannot be written: No space left on device$"):
         write_anndata(AnnData(np.ones((2, 2), np.float32)), tmp_path / name, overwrite=True)

@@ -218,11 +218,12 @@ def test_after_a_failed_writing_nothing_is_computed_again(
     write_anndata(predict(slide, colour_model(), SETTINGS), output)
     earlier = output.read_bytes()
 
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(file: Any, content: memoryview) -> int:
+        file.failure = OSError(28, "No space left on device")
+        return content.nbytes
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
+        patched.setattr("napari_nh2st.prediction.hdf5._Disk.write", full)
         with pytest.raises(InputError, match=r"No space left on device\. All 42 tiles are kept in"):
             predict(slide, model, SETTINGS, output=output, overwrite=True)
     assert output.read_bytes() == earlier

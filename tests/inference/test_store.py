@@ -58,8 +58,18 @@ def fill(store: ResultStore, tiles: NDArray[np.int64], batch: int = 100) -> None
         store.append(part, rows(part))
 
 
+def all_stored(store: ResultStore) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Tiles and values of all files together; of a tile that comes twice, the last."""
+    parts = list(store.stored())
+    tiles = np.concatenate([np.empty(0, np.int64), *(tiles for tiles, _ in parts)])
+    values = np.concatenate([np.empty((0, 2), np.float32), *(values for _, values in parts)])
+    last = {tile: place for place, tile in enumerate(tiles.tolist())}
+    kept = np.array(sorted(last.values()), int)
+    return tiles[kept], values[kept]
+
+
 def assert_stored(store: ResultStore, tiles: NDArray[np.int64]) -> None:
-    found, values = store.stored()
+    found, values = all_stored(store)
     np.testing.assert_array_equal(found, tiles)
     np.testing.assert_array_equal(values, rows(tiles))
 
@@ -105,7 +115,7 @@ def test_a_tile_counts_as_it_was_last(tmp_path: Path) -> None:
     store.flush()
     store.append(np.array([3]), rows(np.array([3])))
     store.flush()
-    tiles, values = opened(tmp_path / "s").stored()
+    tiles, values = all_stored(opened(tmp_path / "s"))
     assert sorted(tiles) == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(values[tiles == 3], rows(np.array([3])))
     assert np.isnan(values[tiles == 4]).all()
@@ -163,7 +173,7 @@ def test_of_a_damaged_file_only_its_own_tiles_are_lost(tmp_path: Path, damage: i
     assert_stored(again, np.r_[0:50, 100:150])
     fill(again, np.arange(50, 100))
     again.flush()
-    tiles, values = opened(tmp_path / "s").stored()
+    tiles, values = all_stored(opened(tmp_path / "s"))
     np.testing.assert_array_equal(values, rows(tiles))
     assert sorted(tiles) == list(range(150))
 
@@ -178,7 +188,7 @@ def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
         spoiled = bytearray(whole)
         spoiled[place] ^= 1 << place % 8
         file.write_bytes(spoiled)
-        tiles, values = store.stored()
+        tiles, values = all_stored(store)
         np.testing.assert_array_equal(values, rows(tiles))
         assert len(tiles) in {0, 7}
 
@@ -211,7 +221,7 @@ def test_an_error_in_reading_deletes_nothing(
     error = OSError(code, os.strerror(code))
 
     def work() -> None:
-        tiles, _ = ResultStore(tmp_path / "s", IDENTITY, 2).stored()
+        tiles, _ = all_stored(ResultStore(tmp_path / "s", IDENTITY, 2))
         assert len(tiles) == 100, "all, or an error"
 
     for number in count(1):
@@ -250,7 +260,7 @@ def test_a_kill_at_any_operation_costs_what_was_not_flushed(tmp_path: Path) -> N
         note = tmp_path / f"{number}-flushed"
         flushed = int(note.read_text()) if note.exists() else 0
         store = opened(folder / "s")
-        tiles, values = store.stored()
+        tiles, values = all_stored(store)
         np.testing.assert_array_equal(values, rows(tiles))
         assert len(tiles) >= flushed
         store.flush()
@@ -319,7 +329,7 @@ def test_kept_results_that_a_run_holds_are_not_deleted(tmp_path: Path) -> None:
     path = kept(tmp_path, "a", 100, 90)
     held = ResultStore(path, {"name": "a"}, 2)
     forget_oldest(tmp_path, 0)
-    assert len(held.stored()[0]) == 100
+    assert len(all_stored(held)[0]) == 100
     held.close()
     forget_oldest(tmp_path, 0)
     assert not path.exists()

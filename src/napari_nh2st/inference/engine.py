@@ -9,6 +9,7 @@ import numpy as np
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import make_folder
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.plan import survey
@@ -140,6 +141,11 @@ def predict_events(
     found = survey(slide, model, settings, tissue)
     choice = choose_step(found, placement, path, focus)
     plan = choice.plan
+    folder = None if kept is None else Path(kept)
+    if path is not None:
+        folder = path.absolute().parent
+    elif folder is not None:
+        make_folder(folder)
     prediction = new_prediction(
         slide,
         plan.grid,
@@ -148,6 +154,7 @@ def predict_events(
         settings.to_json(),
         has_heads=found.heads is not None,
         cells=tissue_cells(slide, plan.grid, found.mask),
+        folder=folder,
     )
     about = notes(prediction)
     about["run"] = placement.notes()
@@ -161,7 +168,7 @@ def predict_events(
     meter = SpeedMeter()
     started = time.perf_counter()
     try:
-        run.take_over(*results.stored())
+        run.take_over(results.stored())
         yield Started(
             prediction,
             plan.grid,
@@ -174,7 +181,7 @@ def predict_events(
             choice.detail(run.total - run.done).seconds,
         )
         before = run.done
-        if len(early := run.take_over(*choice.timed)):
+        if len(early := run.take_over([choice.timed])):
             results.append(run.as_stored(early, rows_of(prediction, early)))
             rate = choice.tiles_per_s or 1.0
             left = (run.total - run.done) / rate

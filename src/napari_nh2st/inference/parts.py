@@ -92,7 +92,7 @@ def part_events(
     run.leave_out(rows)
     store = ResultStore(store_beside(output, identity), identity, found.n_columns)
     try:
-        run.take_over(*store.stored())
+        run.take_over(store.stored())
         yield len(rows) - len(run.left), len(rows)
         for tiles, new, failures in tile_values(found, plan, placement, run, None, SpeedMeter()):
             run.fill(tiles, new, failures)

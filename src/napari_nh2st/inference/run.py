@@ -1,5 +1,7 @@
 """The tiles of a running prediction: which are done, with what values, and which failed."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from napari_nh2st.inference.plan import Plan
 from napari_nh2st.inference.run_results import Rows
 from napari_nh2st.prediction.rows import fill_rows, rows_of
 from napari_nh2st.prediction.schema import PREDICTED, STATUS
+from napari_nh2st.prediction.value_arrays import BLOCK_BYTES, leave_memory
 
 
 class Run:
@@ -31,6 +34,7 @@ class Run:
         # Tiles beyond the rows are those that rows have as neighbors.
         array = plan.tiles.array
         self._place = array[:, 0] * plan.tiles.array_shape[1] + array[:, 1]
+        self._filled_bytes = 0
         self._failed_neighbors: set[int] = set()
         self._stored_neighbors: set[int] = set()
 
@@ -56,6 +60,11 @@ class Run:
         fill_rows(self.prediction, tiles, rows)
         self.is_done[tiles] = True
         self.failures |= failures
+        self._filled_bytes += rows.nbytes
+        if self._filled_bytes > BLOCK_BYTES:
+            self._filled_bytes = 0
+            for values in (self.prediction.X, *self.prediction.layers.values()):
+                leave_memory(values)
 
     def own_failures(self, failures: dict[int, str]) -> dict[int, str]:
         """The rows among tiles that could not be read, which have no value for it.
@@ -83,22 +92,40 @@ class Run:
         tiles = np.flatnonzero(self.is_done)
         return self.as_stored(tiles, rows_of(self.prediction, tiles))
 
-    def take_over(self, places: NDArray[np.int64], rows: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Fill in what was computed before; (m,) rows that are new by it."""
-        tile_of = {int(place): tile for tile, place in enumerate(self._place)}
-        tiles = np.array([tile_of.get(place, -1) for place in places.tolist()], np.int64)
-        tiles, rows = tiles[tiles >= 0], rows[tiles >= 0]
+    def take_over(self, parts: Iterable[Rows]) -> NDArray[np.int64]:
+        """Fill in what was computed before; (m,) rows that are new by it.
+
+        Parameters
+        ----------
+        parts
+            By the numbers that tiles have in the store. What comes later of a tile counts.
+        """
+        before = self.is_done.copy()
+        order = np.argsort(self._place)
+        has_failed = np.zeros(len(order), bool)
+        for places, rows in parts:
+            at = np.searchsorted(self._place, places, sorter=order)
+            tiles = order[np.minimum(at, len(order) - 1)]
+            is_known = self._place[tiles] == places
+            tiles, rows = tiles[is_known], rows[is_known]
+            # The last of each, should a part have a tile twice.
+            tiles, last = np.unique(tiles[::-1], return_index=True)
+            rows = rows[::-1][last]
+            has_failed[tiles] = ~np.isfinite(rows).all(1)
+            is_new = tiles < self.total
+            is_new[is_new] = ~before[tiles[is_new]]
+            self.fill(tiles[is_new], rows[is_new], {})
         # A tile that failed may have been on a disk that was away: it is tried again, and with it
         # those that did without it as their neighbor.
-        again = ~np.isfinite(rows).all(1)
-        failed = tiles[again]
-        again |= tiles >= self.total
-        if len(failed) and self._neighborhoods is not None:
-            again |= np.isin(self._neighborhoods[0][tiles], failed).any(1)
-        again |= np.isin(tiles, np.flatnonzero(self.is_done))
-        self.fill(tiles[~again], rows[~again], {})
+        again = has_failed[: self.total].copy()
+        if has_failed.any() and self._neighborhoods is not None:
+            again |= has_failed[self._neighborhoods[0][: self.total]].any(1)
+        again = np.flatnonzero(again & self.is_done & ~before)
+        columns = rows_of(self.prediction, again[:0]).shape[1]
+        fill_rows(self.prediction, again, np.full((len(again), columns), np.nan, np.float32))
+        self.is_done[again] = False
         self.write_status()
-        return tiles[~again]
+        return np.flatnonzero(self.is_done & ~before)
 
     def write_status(self) -> None:
         """Say in ``obs["status"]`` what is done, and why what has no value has none."""

@@ -1,7 +1,7 @@
 """Results of a run on disk: beside its output, in a folder of kept results, or rescued."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,9 @@ class RunResults:
             self.close()
             raise
 
-    def stored(self) -> Rows:
-        """What earlier runs of the same prediction have computed."""
-        if self._store is None:
-            return np.empty(0, np.int64), np.empty((0, self._n_columns), np.float32)
-        return self._store.stored()
+    def stored(self) -> Iterator[Rows]:
+        """What earlier runs of the same prediction have computed, in parts, the oldest first."""
+        return iter(()) if self._store is None else self._store.stored()
 
     def append(self, rows: Rows) -> None:
         """Keep what was computed; see :meth:`~napari_nh2st.inference.store.ResultStore.append`."""
@@ -143,7 +141,8 @@ class RunResults:
                 return
             rescued = self._rescued()
             try:
-                store.append(*rescued.stored())
+                for rows in rescued.stored():
+                    store.append(*rows)
                 store.flush()
                 rescued.remove()
             finally:
@@ -157,7 +156,8 @@ class RunResults:
             except InUse:  # one of them is not done: it computes that for a later run
                 continue
             try:
-                store.append(*part.stored())
+                for rows in part.stored():
+                    store.append(*rows)
                 store.flush()
                 part.remove()
             finally:

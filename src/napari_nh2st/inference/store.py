@@ -208,18 +208,22 @@ class ResultStore:
         except OSError as error:
             raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
 
-    def stored(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """What is there: tiles (n,) and values (n, columns), NaN where a tile failed.
+    def stored(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """What is there, one file at a time, the oldest first.
 
         A file that is damaged counts nothing, so that its tiles alone are computed again.
+
+        Yields
+        ------
+        tiles, values
+            (n,) and (n, columns), NaN where a tile failed. A tile may come again: it failed in one
+            run, and was good in a later one.
 
         Raises
         ------
         InputError
             A file cannot be read. Nothing is changed.
         """
-        tiles = [np.empty(0, np.int64)]
-        values = [np.empty((0, self._n_columns), np.float32)]
         for file in self._files():
             try:
                 content = file.read_bytes()
@@ -229,13 +233,7 @@ class ResultStore:
             if rows is None:
                 log.warning("%s is damaged: its tiles are computed again", file)
                 continue
-            tiles.append(rows[0])
-            values.append(rows[1])
-        every = np.concatenate(tiles)
-        # A tile that failed in one run may have been good in a later one.
-        _, last = np.unique(every[::-1], return_index=True)
-        rows_kept = np.sort(len(every) - 1 - last)
-        return every[rows_kept], np.concatenate(values)[rows_kept]
+            yield rows
 
     def append(self, tiles: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Keep predicted tiles; written once enough of them have come, and by :meth:`flush`.

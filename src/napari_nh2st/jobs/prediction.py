@@ -18,6 +18,7 @@ from napari_nh2st.model.config import CONFIG_FILE, HEADS_FILE, WEIGHTS_FILE
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.prediction.rows import rows_of, without_values
 from napari_nh2st.prediction.schema import SPREAD, STATUS
+from napari_nh2st.prediction.value_arrays import has_value
 from napari_nh2st.slide import open_slide
 from napari_nh2st.tiles import TissueMask
 
@@ -159,7 +160,7 @@ def predict(
 
 def _begun(event: Started) -> Begun:
     prediction = event.prediction
-    tiles = np.flatnonzero(np.isfinite(prediction.X).any(1))
+    tiles = np.flatnonzero(has_value(prediction.X))
     light = replace(event, prediction=without_values(prediction))
     return Begun(light, SPREAD in prediction.layers, tiles, rows_of(prediction, tiles))
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from anndata import AnnData
 
 from napari_nh2st.inference.events import Event, Finished, TilesDone
@@ -12,6 +11,7 @@ from napari_nh2st.jobs.prediction import Begun, Ended, Loading, Values
 from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
 from napari_nh2st.prediction.rows import fill_rows, make_room
 from napari_nh2st.prediction.schema import PREDICTED, STATUS, add_notices
+from napari_nh2st.prediction.value_arrays import has_value
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
 
@@ -128,5 +128,5 @@ class PredictionRun(StoppableJob):
 def mark_predicted(prediction: AnnData) -> None:
     """Say in ``obs["status"]`` which tiles of a run that was stopped, or failed, have values."""
     status = prediction.obs[STATUS].to_numpy(object).copy()
-    status[np.isfinite(np.asarray(prediction.X)).any(1)] = PREDICTED
+    status[has_value(prediction.X)] = PREDICTED
     prediction.obs[STATUS] = status

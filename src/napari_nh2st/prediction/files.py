@@ -1,6 +1,5 @@
 """AnnData to disk and back."""
 
-import io
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -12,17 +11,23 @@ import numpy as np
 import pandas as pd
 import zarr
 from anndata import AnnData
-from anndata.experimental import write_dispatched
+from anndata.experimental import read_dispatched, write_dispatched
 from anndata.io import read_elem, write_elem
+from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
+from napari_nh2st.prediction.hdf5 import mapped_values, new_hdf5, write_by_gene
 from napari_nh2st.prediction.schema import MARK
+from napari_nh2st.prediction.value_arrays import is_large, leave_memory, row_blocks
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import SlidePath
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 SUFFIXES = (".h5ad", ".zarr")
+
+_GENES_IN_CHUNK = 16
+"""Of large arrays in zarr: few, so that one gene is read fast, and enough for few files."""
 
 TABLE = "tables/table"
 """Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
@@ -68,7 +73,7 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False, mark: str 
     check_output(path, overwrite, mark)
     with whole_output(path) as draft:
         if path.suffix.lower() == ".h5ad":
-            draft.write_bytes(_as_hdf5(data))
+            _write_hdf5(data, draft)
         else:
             _write_zarr(data, draft)
 
@@ -98,7 +103,7 @@ def read_anndata_file(path: Path) -> AnnData:
     try:
         if path.is_dir():
             return anndata.read_zarr(path if is_anndata_store(path) else path / TABLE)
-        return anndata.read_h5ad(path)
+        return _read_hdf5(path)
     except Exception as error:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
         reason = first_line(error)
@@ -212,7 +217,12 @@ def write_anndata_group(
             plain = pd.Categorical(element) if pd.isna(element).any() else np.asarray(element, "O")
             write_elem(store, key, plain, dataset_kwargs=dataset_kwargs)
             return
-        write_element(store, key, element, dataset_kwargs=dataset_kwargs)
+        if _is_large(element) and isinstance(store, h5py.Group):
+            write_by_gene(store, key, element)
+        elif _is_large(element):
+            _write_in_blocks(store, key, element)
+        else:
+            write_element(store, key, element, dataset_kwargs=dataset_kwargs)
 
     try:
         write_dispatched(group, name, data, callback=write, dataset_kwargs=dataset_options)
@@ -223,14 +233,48 @@ def write_anndata_group(
         raise InputError(f"The AnnData cannot be stored: {error}{where}") from error
 
 
-def _as_hdf5(data: AnnData) -> bytes:
-    # In memory, since HDF5 cannot close a file on a full disk: the process would crash. That is
-    # also why this is not AnnData.write_h5ad, which takes nothing but a path.
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+def _write_hdf5(data: AnnData, path: Path) -> None:
+    with new_hdf5(path) as file:
         write_anndata_group(file, "/", data, compression="gzip")
-    # No view by getbuffer(): freeing one crashes Python 3.11 and 3.12 of 2023 (gh-111049).
-    return buffer.getvalue()
+
+
+def _read_hdf5(path: Path) -> AnnData:
+    """As :func:`anndata.read_h5ad`, but large values are mapped, see :mod:`.value_arrays`."""
+    mapped: dict[str, NDArray[np.float32]] = {}
+    with h5py.File(path, "r") as file:
+        for name in ("X", *(f"layers/{key}" for key in file.get("layers", ()))):
+            dataset = file.get(name)
+            found = mapped_values(dataset, path) if isinstance(dataset, h5py.Dataset) else None
+            if found is not None:
+                mapped[f"/{name}"] = found
+        if mapped:
+
+            def read(func: Callable[..., Any], name: str, element: Any, *, iospec: Any) -> Any:
+                if iospec.encoding_type == "anndata":
+                    return AnnData(**{k: read_dispatched(v, read) for k, v in element.items()})
+                found = mapped.get(element.name)
+                return func(element) if found is None else found
+
+            data: AnnData = read_dispatched(file, read)
+            return data
+    return anndata.read_h5ad(path)
+
+
+def _is_large(element: Any) -> bool:
+    return (
+        isinstance(element, np.ndarray) and element.dtype == np.float32 and is_large(element.shape)
+    )
+
+
+def _write_in_blocks(group: zarr.Group, name: str, values: NDArray[np.float32]) -> None:
+    """Write an array of anndata of which little is in memory at a time."""
+    blocks = list(row_blocks(values.shape))
+    shape = blocks[0].stop, min(_GENES_IN_CHUNK, values.shape[1])
+    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=shape)
+    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    for rows in blocks:
+        array[rows] = values[rows]
+        leave_memory(values)
 
 
 def _write_zarr(data: AnnData, folder: Path) -> None:

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from napari_nh2st.prediction.schema import (
     RunNotes,
 )
 from napari_nh2st.prediction.tissue_cells import TISSUE_CELLS
+from napari_nh2st.prediction.value_arrays import nan_values
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.overview import slide_overview
 from napari_nh2st.slide.record import slide_record, storable_name
@@ -53,6 +55,7 @@ def new_prediction(
     *,
     has_heads: bool = False,
     cells: NDArray[np.uint8] | None = None,
+    folder: Path | None = None,
 ) -> AnnData:
     """An AnnData of tiles × genes whose values are still to come.
 
@@ -73,6 +76,9 @@ def new_prediction(
     cells
         Which parts of the tiles' cells are tissue, of
         :func:`~napari_nh2st.prediction.tissue_cells.tissue_cells`; left out where it is not known.
+    folder
+        Where values of more tiles than memory should hold lie in a temporary file; None for memory
+        whatever their number.
 
     Returns
     -------
@@ -97,7 +103,7 @@ def new_prediction(
     names = [f"{row}x{column}" for row, column in grid.array.tolist()]
     xy = np.ascontiguousarray(grid.centers[:, ::-1], np.float64)
     prediction = _assembled(
-        np.full((len(grid), len(genes)), np.nan, np.float32),
+        nan_values((len(grid), len(genes)), folder),
         position_columns(names, xy, grid.array),
         xy,
         config,
@@ -105,7 +111,7 @@ def new_prediction(
         status=PENDING,
     )
     if has_heads:
-        add_empty_spread(prediction)
+        add_empty_spread(prediction, folder)
     if cells is not None:
         prediction.obsm[TISSUE_CELLS] = cells
     prediction.uns[SPATIAL] = _pictures(

@@ -4,11 +4,14 @@ A value for each gene; where the model has heads, their spread for each gene beh
 tile's unfamiliarity last. Models give rows, stores and processes pass them on.
 """
 
+from pathlib import Path
+
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.prediction.schema import SPREAD, UNFAMILIAR
+from napari_nh2st.prediction.value_arrays import nan_values
 
 
 def n_columns(n_genes: int, has_heads: bool) -> int:
@@ -16,9 +19,13 @@ def n_columns(n_genes: int, has_heads: bool) -> int:
     return 2 * n_genes + 1 if has_heads else n_genes
 
 
-def add_empty_spread(prediction: AnnData) -> None:
-    """Make room for what heads say: spread and unfamiliarity, NaN."""
-    prediction.layers[SPREAD] = np.full(prediction.shape, np.nan, np.float32)
+def add_empty_spread(prediction: AnnData, folder: Path | None = None) -> None:
+    """Make room for what heads say: spread and unfamiliarity, NaN.
+
+    In a file in a folder, where it is large; see
+    :func:`~napari_nh2st.prediction.value_arrays.nan_values`.
+    """
+    prediction.layers[SPREAD] = nan_values(prediction.shape, folder)
     prediction.obs[UNFAMILIAR] = np.full(prediction.n_obs, np.nan, np.float32)
 
 

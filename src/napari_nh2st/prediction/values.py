@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import nearest_names
 from napari_nh2st.prediction.schema import reliability
+from napari_nh2st.prediction.value_arrays import row_blocks
 
 SAME = 1e-7
 """A standard deviation below this share of the mean is the rounding of float32."""
@@ -42,14 +43,9 @@ def chosen_genes(prediction: AnnData, names: Sequence[str] | None) -> tuple[str,
 
 def best_gene(prediction: AnnData) -> str:
     """The gene of the highest reliability; where none is known, the first that has a value."""
-    with_values = np.isfinite(prediction.X).any(0)
-    if not with_values.any():
-        with_values[:] = True
-    known = reliability(prediction).to_numpy()
-    score = np.where(with_values & np.isfinite(known), known, np.nan)
-    if np.isnan(score).all():
-        score = np.where(with_values, 0.0, np.nan)
-    return str(prediction.var_names[int(np.nanargmax(score))])
+    ranked = genes_by_reliability(prediction)
+    # One by one: as a rule, the first has values, and no other is read.
+    return next((g for g in ranked if np.isfinite(gene_values(prediction, g)).any()), ranked[0])
 
 
 def genes_by_reliability(prediction: AnnData) -> list[str]:
@@ -76,7 +72,11 @@ def predicted_tiles(prediction: AnnData) -> NDArray[np.bool_]:
     ndarray
         (tiles,) bool.
     """
-    return np.asarray(~np.isnan(np.asarray(prediction.X)).any(1))
+    values = np.asarray(prediction.X)
+    found = np.empty(len(values), bool)
+    for rows in row_blocks(values.shape):
+        found[rows] = ~np.isnan(values[rows]).any(1)
+    return found
 
 
 def standardized(values: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+_TILES_AT_ONCE = 20_000
+
 
 def neighborhoods(
     centers: NDArray[np.float64], size: int = 9
@@ -33,15 +35,18 @@ def neighborhoods(
     # Beyond the wanted ones look far enough to see every tile that ties with the last of them:
     # on a regular array at most 8 share a distance this near, at an edge fewer.
     looked = min(count, found + 12)
-    distance, near = KDTree(centers).query(centers, k=looked)
-    distance, near = distance.reshape(count, looked), near.reshape(count, looked)
-    # Round, so that ties are ties; the tile itself is nearest even where centers coincide.
-    scale = distance[:, min(1, looked - 1)].mean() or 1.0
-    rounded = np.round(distance / scale, 6)
-    rounded[near == np.arange(count)[:, None]] = -1
-    order = np.lexsort((near, rounded), axis=-1)[:, :found]
+    tree = KDTree(centers)
+    nearest = tree.query(centers, k=[min(2, looked)])[0][:, 0]
+    scale = nearest.mean() or 1.0
     index = np.repeat(np.arange(count)[:, None], size, axis=1)
-    index[:, :found] = np.take_along_axis(near, order, axis=1)
+    for first in range(0, count, _TILES_AT_ONCE):
+        tiles = slice(first, min(first + _TILES_AT_ONCE, count))
+        distance, near = tree.query(centers[tiles], k=np.arange(1, looked + 1))
+        # Round, so that ties are ties; the tile itself is nearest even where centers coincide.
+        rounded = np.round(distance / scale, 6)
+        rounded[near == np.arange(tiles.start, tiles.stop)[:, None]] = -1
+        order = np.lexsort((near, rounded), axis=-1)[:, :found]
+        index[tiles, :found] = np.take_along_axis(near, order, axis=1)
     mask = np.zeros((count, size), bool)
     mask[:, :found] = True
     return index, mask
