@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from napari._app_model import get_app_model
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QToolButton, QWidget
 
 from napari_nh2st.widgets.dock import Dock, open_dock
@@ -42,6 +44,10 @@ class Window:
         around = self.main.findChildren(QDockWidget)
         ours = [each for each in around if isinstance(each.widget(), Dock)]
         return {type(each.widget()).__name__.removesuffix("Widget"): each for each in ours}
+
+    @property
+    def controls(self) -> QDockWidget:
+        return self.viewer.window._qt_viewer.dockLayerControls
 
     @property
     def n_docks(self) -> int:
@@ -101,22 +107,56 @@ def test_all_docks_are_tabs_of_one_place_and_leave_the_canvas_room(
     window: Window, size: tuple[int, int]
 ) -> None:
     window.main.resize(*size)
-    other = window.viewer.window.add_dock_widget(QLabel("of another plugin"), name="other")
+    window.viewer.add_image(np.zeros((9, 9)))
+    neighbor = window.controls
+    if size[0] > 1200:
+        label = QLabel("of another plugin")
+        neighbor = window.viewer.window.add_dock_widget(label, name="other")
     for name in ("Predict", "Genes", "Compare", "Train"):
         window.choose(name)
         around = window.docks[name]
         assert around.height() > _LOWEST
-        assert around.minimumSizeHint().width() <= around.width()
+        window.qtbot.waitUntil(lambda a=around: a.minimumSizeHint().width() <= a.width())
     tabs = set(window.main.tabifiedDockWidgets(window.docks["Train"]))
-    assert {window.docks[name] for name in ("Predict", "Genes", "Compare")} | {other} == tabs
+    assert {window.docks[name] for name in ("Predict", "Genes", "Compare")} | {neighbor} == tabs
     assert window.main.size().width() == size[0], "the window became no wider for them"
     canvas = window.viewer.window._qt_viewer.canvas.native
-    assert canvas.width() > 0.35 * size[0]
+    assert canvas.width() >= 450
     docks = [each.minimumSizeHint().width() for each in window.docks.values()]
     if size[0] < 1200:
         assert window.docks["Train"].width() == max(docks), "no wider than they must be"
     else:
         assert window.docks["Train"].width() == size[0] // 4
+
+
+def test_docks_go_where_there_is_room_when_the_window_is_resized_unless_they_were_moved(
+    window: Window,
+) -> None:
+    window.main.resize(1024, 700)
+    for name in ("Predict", "Genes"):
+        window.choose(name)
+    docks = window.docks
+
+    def are_with_controls() -> bool:
+        beside = window.main.tabifiedDockWidgets(docks["Genes"])
+        assert docks["Predict"] in beside
+        return window.controls in beside
+
+    assert are_with_controls()
+    window.main.resize(1600, 1000)
+    window.qtbot.waitUntil(lambda: not are_with_controls())
+    window.wait_for("Genes")
+    assert not visible_part(window.controls).isEmpty()
+    assert docks["Genes"].width() == 400
+    window.main.resize(1024, 700)
+    window.qtbot.waitUntil(are_with_controls)
+    window.wait_for("Genes")
+    for name in ("Predict", "Genes"):
+        window.main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, docks[name])
+    window.main.resize(1600, 1000)
+    window.qtbot.wait(400)
+    for name in ("Predict", "Genes"):
+        assert window.main.dockWidgetArea(docks[name]) == Qt.DockWidgetArea.BottomDockWidgetArea
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
     QHBoxLayout,
@@ -19,6 +19,11 @@ _TITLE = "NH2ST"
 _HELP = "NH2STHelp"
 _WIDEST_PX = 420
 """Of a dock, until the user makes it wider."""
+_CANVAS_PX = 450
+"""Width that is left to the canvas where there is a way."""
+_CONTROLS_PX = 340
+"""Width of napari's controls of an image: there may be none yet."""
+_MS_AFTER_RESIZING = 200
 
 
 class DockPlace(QObject):
@@ -27,7 +32,9 @@ class DockPlace(QObject):
     napari's menu and its ``add_plugin_dock_widget`` name the same dock differently, so that each
     opens one of its own, and the menu puts docks above each other. A dock of which there is one is
     closed again, and the first comes to the front; otherwise it becomes a tab beside those that are
-    there. From napari's menu, a dock behind another tab comes to the front as well, instead of
+    there. In a window that is too narrow for napari's controls, a canvas and a dock beside each
+    other, they are tabs beside the controls, above the list of layers, and back at the right in a
+    wider one, unless the user has moved them. From napari's menu, a dock behind another tab comes to the front as well, instead of
     being hidden where nobody sees it.
 
     Parameters
@@ -59,6 +66,11 @@ class DockPlace(QObject):
         self._coming = QTimer(self)
         self._coming.setSingleShot(True)
         self._coming.timeout.connect(lambda: bring_to_front(self._dock))
+        self._resized = QTimer(self)
+        self._resized.setSingleShot(True)
+        self._resized.timeout.connect(self._follow_width)
+        self._watches_window = self._was_in_front = False
+        self._is_with_controls: bool | None = None  # None where it was not placed here
 
     def begin(self) -> None:
         """The dock was docked: place it as soon as napari has done so."""
@@ -78,8 +90,7 @@ class DockPlace(QObject):
         main = None if around is None else around.parent()
         if around is None or not isinstance(main, QMainWindow):
             return
-        others = [each for each in main.findChildren(QDockWidget) if each is not around]
-        ours = [each for each in others if _title(each.widget()) is not None]
+        ours = [each for each in _ours(main) if each is not around]
         twin = next((each for each in ours if _title(each.widget()) == self.title), None)
         if twin is not None:
             self._window.remove_dock_widget(around)
@@ -91,11 +102,67 @@ class DockPlace(QObject):
         beside = [
             each for each in ours or neighbors if each is not around and not each.isFloating()
         ]
-        if beside and not around.isFloating():
+        if around.isFloating():
+            return
+        if beside:
             main.tabifyDockWidget(beside[-1], around)
             bring_to_front(self._dock)
-        if not around.isFloating():
-            self._share_width(main, around, is_first=not ours)
+        controls = _controls(main)
+        if not ours and controls is not None and _is_narrow(main, around):
+            self._put_with_controls(main, around, controls)
+        self._share_width(main, around, is_first=not ours)
+        self._is_with_controls = _is_tab_of(main, around, controls)
+        self._watch(main)
+
+    def _put_with_controls(
+        self, main: QMainWindow, around: QDockWidget, controls: QDockWidget
+    ) -> None:
+        main.tabifyDockWidget(controls, around)
+        below = main.findChild(QDockWidget, "layer list")
+        if isinstance(below, QDockWidget):
+            least = below.minimumSizeHint().height()
+            heights = [main.height() - least, least]
+            main.resizeDocks([around, below], heights, Qt.Orientation.Vertical)
+
+    def _watch(self, main: QMainWindow) -> None:
+        if not self._watches_window:
+            self._watches_window = True
+            main.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # Qt's name
+        """Notice that the window has become wider or narrower."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._was_in_front = self._is_in_front  # before any of the docks goes elsewhere
+            self._resized.start(_MS_AFTER_RESIZING)
+        return bool(super().eventFilter(watched, event))
+
+    def _follow_width(self) -> None:
+        """Go to where there is room now, unless the user has moved the dock."""
+        around = around_of(self._dock)
+        main = None if around is None else around.parent()
+        if around is None or around.isFloating() or around.isHidden():
+            return
+        if not isinstance(main, QMainWindow):
+            return
+        controls = _controls(main)
+        with_controls = _is_tab_of(main, around, controls)
+        wanted = controls is not None and _is_narrow(main, around)
+        if with_controls != self._is_with_controls or with_controls == wanted:
+            return
+        others = [each for each in _ours(main) if each is not around and not each.isFloating()]
+        there = [each for each in others if _is_tab_of(main, each, controls) == wanted]
+        if there:
+            main.tabifyDockWidget(there[-1], around)
+        elif wanted and controls is not None:
+            self._put_with_controls(main, around, controls)
+        else:
+            main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, around)
+            self._share_width(main, around, is_first=True)
+        self._is_with_controls = wanted
+        for each in (around, *others):  # Qt shows the tab that came last
+            place = getattr(each.widget(), "dock_place", None)
+            if isinstance(place, DockPlace) and place._was_in_front:
+                bring_to_front(each.widget())
 
     def _share_width(self, main: QMainWindow, around: QDockWidget, is_first: bool) -> None:
         """Give the first dock a part of the window, and in a small one no more than it needs."""
@@ -159,6 +226,28 @@ class DockPlace(QObject):
             show_documentation(self._dock, "napari.md", self._name)
         except InputError as error:
             show_error(str(error))
+
+
+def _ours(main: QMainWindow) -> list[QDockWidget]:
+    """Docks of this plugin in a window."""
+    docks = main.findChildren(QDockWidget)
+    return [each for each in docks if _title(each.widget()) is not None]
+
+
+def _controls(main: QMainWindow) -> QDockWidget | None:
+    """napari's controls of the layer; None where they are hidden or afloat."""
+    found = main.findChild(QDockWidget, "layer controls")
+    is_there = isinstance(found, QDockWidget) and not (found.isHidden() or found.isFloating())
+    return found if is_there else None
+
+
+def _is_tab_of(main: QMainWindow, around: QDockWidget, other: QDockWidget | None) -> bool:
+    return other is not None and other in main.tabifiedDockWidgets(around)
+
+
+def _is_narrow(main: QMainWindow, around: QDockWidget) -> bool:
+    """Whether controls, canvas and a dock do not have room beside each other."""
+    return main.width() < _CONTROLS_PX + _CANVAS_PX + around.minimumSizeHint().width()
 
 
 def around_of(widget: QWidget) -> QDockWidget | None:
