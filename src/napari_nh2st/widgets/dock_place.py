@@ -34,8 +34,8 @@ class DockPlace(QObject):
     closed again, and the first comes to the front; otherwise it becomes a tab beside those that are
     there. In a window that is too narrow for napari's controls, a canvas and a dock beside each
     other, they are tabs beside the controls, above the list of layers, and back at the right in a
-    wider one, unless the user has moved them. From napari's menu, a dock behind another tab comes to the front as well, instead of
-    being hidden where nobody sees it.
+    wider one, unless the user has moved them. From napari's menu, a dock behind another tab comes
+    to the front as well, instead of being hidden where nobody sees it.
 
     Parameters
     ----------
