@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from file_server import FileServer
     from small_models import MeanColour
 
 
@@ -62,6 +64,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NH2ST_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[FileServer]":
+    """A server of files, asked again at once where it fails."""
+    from file_server import serving
+    from napari_nh2st.remote import file
+
+    monkeypatch.setattr(file, "_PAUSES_S", (0.0, 0.0))
+    (tmp_path / "served").mkdir()
+    with serving(tmp_path / "served") as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

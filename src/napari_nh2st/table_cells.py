@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.remote import RemotePath, SlidePath, slide_path
 
 T = TypeVar("T")
 
@@ -96,6 +97,18 @@ def existing_path(text: str, folder: Path) -> Path:
     if not path.exists():
         raise InputError(f"there is no {path}")
     return path
+
+
+def existing_slide(text: str, folder: Path) -> SlidePath:
+    """A slide at a URL, which is not asked for yet, or one whose path starts at a table's folder.
+
+    Raises
+    ------
+    InputError
+        It is a path where nothing is.
+    """
+    place = slide_path(text)
+    return place if isinstance(place, RemotePath) else existing_path(str(place), folder)
 
 
 def um_per_px(text: str) -> float:

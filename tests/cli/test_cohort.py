@@ -8,6 +8,7 @@ import pytest
 
 from cohort_slides import write_model, write_slide
 from command_results import Nh2st
+from file_server import FileServer
 from napari_nh2st.cohort import job
 
 
@@ -108,3 +109,21 @@ def test_what_does_not_fit_many_slides_is_refused(
     result = nh2st("predict", slides, *more)
     assert result.code == 2
     assert message in result.err
+
+
+def test_urls_are_slides_and_what_fails_at_one_stops_no_other(
+    nh2st: Nh2st, server: FileServer, model: Path, tmp_path: Path
+) -> None:
+    write_slide(server.folder / "a.tif")
+    address = server.url.replace("//", "//me:secret@")
+    result = nh2st("info", f"{address}/a.tif", "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["path"] == f"{server.url}/a.tif"
+    urls = (f"{address}/a.tif?sig=secret", f"{address}/none.tif")
+    result = nh2st("predict", *urls, "-o", tmp_path / "out", *options(model))
+    assert result.code == 2
+    assert f"none: failed: {server.url}/none.tif: there is no such file." in result.err
+    assert "secret" not in result.out + result.err
+    summary = (tmp_path / "out" / "summary.csv").read_text(encoding="utf-8")
+    assert f"{server.url}/a.tif?…,a.h5ad,done" in summary
+    assert "secret" not in summary

@@ -34,6 +34,20 @@ def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Pat
     assert found.notices == ("1 file of no slide format left out: notes.txt",)
 
 
+def test_slides_at_urls_are_listed_as_they_are_and_asked_for_later(tmp_path: Path) -> None:
+    table = tmp_path / "slides.csv"
+    address = "https://me:secret@no-such-host.invalid/b.svs?sig=secret"
+    table.write_text(f"slide,mpp\n{address},0.5\ns3://bucket/c.svs,\n")
+    (first, second) = find_slides([table]).slides
+    assert (first.name, first.mpp, second.name) == ("b", 0.5, "c")
+    assert first.path.url == address
+    assert str(first.path) == "https://no-such-host.invalid/b.svs?…"
+    found = find_slides(["https://no-such-host.invalid/a?.svs", "https://x.invalid/a"])
+    assert len(set(names(found.slides))) == 2
+    with pytest.raises(InputError, match="download the table; its slides may stay where they are"):
+        find_slides(["https://no-such-host.invalid/slides.csv"])
+
+
 def test_one_slide_of_a_dicom_series_is_taken(tmp_path: Path) -> None:
     touch(*(tmp_path / "series" / f"{k}.dcm" for k in range(3)), tmp_path / "other" / "0.dcm")
     found = find_slides([tmp_path / "**" / "*"])

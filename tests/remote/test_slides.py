@@ -1,7 +1,6 @@
 """Slides at URLs: the same as local ones, read by ranges, and failing in a sentence."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -11,25 +10,12 @@ import tifffile
 import zarr
 
 from array_slides import textured, write_tiff
-from file_server import FileServer, serving
+from file_server import FileServer
 from napari_nh2st.errors import InputError, RemoteError
 from napari_nh2st.remote import RemotePath, block_cache, file, http
 from napari_nh2st.slide import Slide, open_slide
 
 SIDE = 1536
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[FileServer]:
-    (tmp_path / "served").mkdir()
-    with serving(tmp_path / "served") as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow each other at once."""
-    monkeypatch.setattr(file, "_PAUSES_S", (0.0, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +196,7 @@ def test_refusals_are_sentences(served: str, server: FileServer, status: int, re
         open_slide(served)
 
 
-def test_hosts_that_are_not_there() -> None:
+def test_hosts_that_are_not_there(server: FileServer) -> None:
     with pytest.raises(RemoteError, match=r"the host no-such-host.invalid is not found"):
         open_slide("https://no-such-host.invalid/slide.svs")
     with pytest.raises(RemoteError, match=r"127.0.0.1 cannot be reached"):

@@ -1,15 +1,15 @@
 """``nh2st info``: what a slide is."""
 
 import argparse
-from pathlib import Path
 
 from napari_nh2st.cli.options import add_image, add_json
 from napari_nh2st.cli.output import print_json, print_table
+from napari_nh2st.remote import slide_path
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st info``."""
-    command.add_argument("slide", type=Path, help="slide to look at")
+    command.add_argument("slide", type=slide_path, help="slide to look at, or its URL")
     command.add_argument("--mpp", type=float, metavar="X", help="µm/px, if you know better")
     add_image(command)
     add_json(command)

@@ -20,6 +20,7 @@ from napari_nh2st.cli.options import (
 from napari_nh2st.cli.output import in_one_line, print_json, show
 from napari_nh2st.cli.output import report as warn
 from napari_nh2st.errors import InputError
+from napari_nh2st.remote import slide_path
 
 if TYPE_CHECKING:
     from napari_nh2st.inference import Detail
@@ -32,12 +33,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
     command.add_argument(
         "slides",
-        type=Path,
+        type=slide_path,
         nargs="+",
         metavar="SLIDE",
-        help="slide to predict; or several, folders of slides, patterns such as 'slides/*.svs', or "
-        "a table (.csv) with a column slide and, if wanted, mpp, model, region, tissue, image and "
-        "your own",
+        help="slide to predict, or its URL; or several, folders of slides, patterns such as "
+        "'slides/*.svs', or a table (.csv) with a column slide and, if wanted, mpp, model, region, "
+        "tissue, image and your own",
     )
     add_output(
         command,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_nh2st.remote import SlidePath
+
 
 @dataclass(frozen=True, eq=False)
 class CohortSlide:
@@ -27,7 +29,7 @@ class CohortSlide:
         Further columns of the table, such as ``donor``.
     """
 
-    path: Path
+    path: SlidePath
     name: str = ""
     mpp: float | None = None
     model: str | None = None

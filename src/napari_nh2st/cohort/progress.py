@@ -3,11 +3,11 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.events import Progress
 from napari_nh2st.cohort.results import SlideResult
+from napari_nh2st.remote import RemotePath, SlidePath
 
 
 @dataclass
@@ -74,9 +74,9 @@ class ProgressMeter:
         )
 
 
-def _size_of(path: Path) -> float:
-    """Bytes of a slide's file; 0 for a folder, whose size takes long to find out."""
+def _size_of(path: SlidePath) -> float:
+    """Bytes of a slide's file; 0 for a folder or a URL, whose size takes long to find out."""
     try:
-        return 0.0 if path.is_dir() else float(path.stat().st_size)
+        return 0.0 if isinstance(path, RemotePath) or path.is_dir() else float(path.stat().st_size)
     except OSError:
         return 0.0

@@ -12,8 +12,17 @@ from napari_nh2st.cohort.names import with_names
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import nearest_names
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import RemotePath, SlidePath, slide_path
 from napari_nh2st.slide.ome_zarr import is_zarr
-from napari_nh2st.table_cells import Row, cell, csv_rows, existing_path, table_text, um_per_px
+from napari_nh2st.table_cells import (
+    Row,
+    cell,
+    csv_rows,
+    existing_path,
+    existing_slide,
+    table_text,
+    um_per_px,
+)
 from napari_nh2st.tiles.geojson import read_regions
 
 SLIDE_SUFFIXES = frozenset(
@@ -64,29 +73,29 @@ class FoundSlides:
     notices: tuple[str, ...] = ()
 
 
-def is_slide_table(path: Path) -> bool:
+def is_slide_table(path: SlidePath) -> bool:
     """Whether a path is named like a table of slides."""
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
-def is_slide_folder(path: Path) -> bool:
+def is_slide_folder(path: SlidePath) -> bool:
     """Whether a path is a folder of slides: a folder that is no slide itself."""
-    return path.is_dir() and not is_zarr(path)
+    return isinstance(path, Path) and path.is_dir() and not is_zarr(path)
 
 
-def is_pattern(path: Path) -> bool:
+def is_pattern(path: SlidePath) -> bool:
     """Whether a path stands for others, as ``slides/*.svs`` does."""
-    return glob.has_magic(str(path)) and not path.exists()
+    return isinstance(path, Path) and glob.has_magic(str(path)) and not path.exists()
 
 
-def find_slides(sources: Iterable[Path | str], mpp: float | None = None) -> FoundSlides:
+def find_slides(sources: Iterable[SlidePath | str], mpp: float | None = None) -> FoundSlides:
     """Find the slides of a cohort.
 
     Parameters
     ----------
     sources
-        Slides, folders of slides (their subfolders are not looked into), patterns such as
-        ``slides/**/*.svs``, or one table of slides, see :func:`read_slide_table`.
+        Slides, also at URLs, folders of slides (their subfolders are not looked into), patterns
+        such as ``slides/**/*.svs``, or one table of slides, see :func:`read_slide_table`.
     mpp
         µm/px of all slides that have none in a table.
 
@@ -95,14 +104,16 @@ def find_slides(sources: Iterable[Path | str], mpp: float | None = None) -> Foun
     InputError
         There is no slide, a path is missing, or a table comes with others.
     """
-    given = [Path(source).expanduser() for source in sources]
+    given = [_expanded(slide_path(source)) for source in sources]
     tables = [path for path in given if is_slide_table(path)]
     if tables:
         if len(given) > 1:
             raise InputError(f"{tables[0]} is a table of slides: give it alone")
+        if isinstance(tables[0], RemotePath):
+            raise InputError(f"{tables[0]}: download the table; its slides may stay where they are")
         found, notices = read_slide_table(tables[0])
         return FoundSlides(with_names(_with_mpp(found, mpp)), notices)
-    paths: dict[Path, None] = {}
+    paths: dict[SlidePath, None] = {}
     left_out: list[str] = []
     for path in given:
         some, others = _slides_of(path)
@@ -116,6 +127,10 @@ def find_slides(sources: Iterable[Path | str], mpp: float | None = None) -> Foun
         count = f"{len(left_out)} file" + ("" if len(left_out) == 1 else "s")
         sentences = [f"{count} of no slide format left out: {shown}"]
     return FoundSlides(with_names([CohortSlide(path, mpp=mpp) for path in paths]), tuple(sentences))
+
+
+def _expanded(path: SlidePath) -> SlidePath:
+    return path.expanduser() if isinstance(path, Path) else path
 
 
 def _with_mpp(slides: Iterable[CohortSlide], mpp: float | None) -> list[CohortSlide]:
@@ -178,7 +193,7 @@ def _table_slide(row: Row, folder: Path) -> CohortSlide:
     if not known.get("slide"):
         raise InputError(f"{where}, column slide: it is empty")
     existing = partial(existing_path, folder=folder)
-    slide = cell(where, known, "slide", existing)
+    slide = cell(where, known, "slide", partial(existing_slide, folder=folder))
     assert slide is not None
     region = cell(where, known, "region", existing)
     if region is not None:
@@ -200,8 +215,10 @@ def _model_name(text: str, folder: Path) -> str:
     return str(path) if path.is_dir() else text
 
 
-def _slides_of(path: Path) -> tuple[list[Path], list[str]]:
+def _slides_of(path: SlidePath) -> tuple[Sequence[SlidePath], list[str]]:
     """Slides that a path stands for, and names of what is none."""
+    if isinstance(path, RemotePath):
+        return [path], []
     if is_pattern(path):
         matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  of any folder
         found, left_out = _slides_among(matches)

@@ -15,6 +15,7 @@ from napari_nh2st.cohort.results import SlideResult
 from napari_nh2st.cohort.slides import RESULT_COLUMNS
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, write_text
+from napari_nh2st.remote import slide_path
 
 SUMMARY = "summary.csv"
 
@@ -173,7 +174,7 @@ def slide_of(row: Mapping[str, str]) -> CohortSlide:
     except ValueError:  # somebody has written into it
         mpp = None
     return CohortSlide(
-        Path(row["slide"]),
+        slide_path(row["slide"]),
         Path(row["output"]).stem,
         mpp,
         row.get("own_model") or None,

@@ -33,6 +33,7 @@ from napari_nh2st.prediction.schema import (
     slide_stem,
 )
 from napari_nh2st.prediction.values import best_gene
+from napari_nh2st.remote import is_url
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots import spot_array, spot_picture
@@ -130,10 +131,12 @@ def _find_slide(prediction: AnnData, path: Path) -> tuple[Slide | None, str]:
     places = [path.parent / name]
     image = record.get("image")  # of a file with several
     recorded = str(record.get("path") or "")
-    # Windows tells the server of a network path who asks for it; the file may be a stranger's.
-    if recorded and not recorded.startswith(("\\\\", "//")):
-        places.append(Path(recorded))
     reason = f"The slide {name} is not beside {path.name}"
+    # Windows tells the server of a network path who asks for it; the file may be a stranger's.
+    if is_url(recorded):  # nor is a server asked because a stranger's file says so
+        reason = f"The slide of {path.name} is at {recorded}: open it first"
+    elif recorded and not recorded.startswith(("\\\\", "//")):
+        places.append(Path(recorded))
     for place in dict.fromkeys(places):
         if not place.exists():
             continue

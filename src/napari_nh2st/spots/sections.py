@@ -21,7 +21,14 @@ from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots.choice import SpotChoice, bin_side
 from napari_nh2st.spots.orientation import Fix, apply_fix
 from napari_nh2st.spots.read import needs_positions, read_spots, takes_positions
-from napari_nh2st.table_cells import cell, csv_rows, existing_path, table_text, um_per_px
+from napari_nh2st.table_cells import (
+    cell,
+    csv_rows,
+    existing_path,
+    existing_slide,
+    table_text,
+    um_per_px,
+)
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
 _CHOICE = ("library", "bin_um", "coordinate_system")
@@ -266,7 +273,7 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
         if not row.get(name):
             raise InputError(f"{where}, column {name}: it is empty")
     existing = partial(existing_path, folder=folder)
-    slide = cell(where, row, "slide", existing)
+    slide = cell(where, row, "slide", partial(existing_slide, folder=folder))
     expression = cell(where, row, "expression", existing)
     assert slide is not None
     assert expression is not None
