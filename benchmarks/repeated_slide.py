@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -16,31 +17,50 @@ _TILE_PX = 256
 _REGION_PX = 2048
 _SMALL_REGION_PX = 512
 _COARSEST_PX = 512
+_PSNR = 38
 
 
-def write_repeated_slide(path: Path, side: int, *, share_tiles: bool = False) -> None:
-    """Write a JPEG pyramid of `side` × `side` px, tiles of 256, at 0.5 µm/px.
+Codec = Literal["jpeg", "jpeg2000"]
+
+
+def write_repeated_slide(
+    path: Path,
+    side: int,
+    *,
+    share_tiles: bool = False,
+    codec: Codec = "jpeg",
+    mpp: float = MPP,
+    reduction: int = 2,
+) -> None:
+    """Write a pyramid of `side` × `side` px, tiles of 256.
 
     Parameters
     ----------
     share_tiles
         The file holds each distinct tile once, and its tables, as long as ever, point there. For
         slides that are opened and hardly read; else every tile has bytes of its own.
+    codec
+        JPEG of quality 88 with half the chroma across, or JPEG 2000 of about as many bytes.
+    mpp
+        µm/px.
+    reduction
+        From level to level: 2, or 4 as in many scanners' files.
     """
     # A small slide repeats a small region, which is drawn sooner.
     region_side = _REGION_PX if side >= _REGION_PX else _SMALL_REGION_PX
     pixels = _region(region_side)
-    level_side, mpp = side, MPP
+    level_side = side
+    stored: dict[str, Any] = {"photometric": "rgb", "compression": "jpeg2000"}
+    if codec == "jpeg":
+        stored = {"photometric": "ycbcr", "compression": "jpeg", "subsampling": (2, 1)}
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         while True:
             tiff.write(
-                _repeated(_packed(pixels), -(-level_side // _TILE_PX), share_tiles),
+                _repeated(_packed(pixels, codec), -(-level_side // _TILE_PX), share_tiles),
                 shape=(level_side, level_side, 3),
                 dtype=np.uint8,
                 tile=(_TILE_PX, _TILE_PX),
-                photometric="ycbcr",
-                compression="jpeg",
-                subsampling=(2, 1),
+                **stored,
                 subfiletype=0 if level_side == side else 1,
                 resolution=(1e4 / mpp, 1e4 / mpp),
                 resolutionunit="CENTIMETER",
@@ -48,8 +68,9 @@ def write_repeated_slide(path: Path, side: int, *, share_tiles: bool = False) ->
             )
             if level_side <= _COARSEST_PX:
                 break
-            level_side, mpp = -(-level_side // 2), 2 * mpp
-            pixels = _halved(pixels)
+            level_side, mpp = -(-level_side // reduction), reduction * mpp
+            for _ in range(reduction // 2):
+                pixels = _halved(pixels)
     if share_tiles:
         _point_to_shared_tiles(path, region_side)
 
@@ -62,24 +83,28 @@ def _region(side: int) -> NDArray[np.uint8]:
     )
 
 
-def _packed(pixels: NDArray[np.uint8]) -> list[list[bytes]]:
-    """JPEG tiles of a square of a whole number of tiles, or of one that is repeated to a tile."""
+def _packed(pixels: NDArray[np.uint8], codec: Codec) -> list[list[bytes]]:
+    """Encoded tiles of a square of whole tiles, or of one that is repeated to a tile."""
     repeats = max(1, _TILE_PX // len(pixels))
     pixels = np.tile(pixels, (repeats, repeats, 1))
     starts = range(0, len(pixels), _TILE_PX)
     return [
         [
-            imagecodecs.jpeg8_encode(
-                np.ascontiguousarray(pixels[y : y + _TILE_PX, x : x + _TILE_PX]),
-                level=88,
-                colorspace="RGB",
-                outcolorspace="YCbCr",
-                subsampling="422",
-            )
+            _encoded(np.ascontiguousarray(pixels[y : y + _TILE_PX, x : x + _TILE_PX]), codec)
             for x in starts
         ]
         for y in starts
     ]
+
+
+def _encoded(tile: NDArray[np.uint8], codec: Codec) -> bytes:
+    if codec == "jpeg2000":
+        return bytes(imagecodecs.jpeg2k_encode(tile, level=_PSNR, codecformat="j2k", mct=True))
+    return bytes(
+        imagecodecs.jpeg8_encode(
+            tile, level=88, colorspace="RGB", outcolorspace="YCbCr", subsampling="422"
+        )
+    )
 
 
 def _repeated(tiles: list[list[bytes]], count: int, once: bool) -> Iterator[bytes]:

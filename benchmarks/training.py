@@ -18,7 +18,7 @@ from torch import Tensor
 
 from measuring import Clock, Contestant
 from memory import MB, _peak
-from napari_nh2st.inference.device import place
+from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.hypergraph import convolution_operator
 from napari_nh2st.model.network import NH2ST, NH2STHyperparameters, NH2STOutputs
 from napari_nh2st.tiles import neighborhoods
@@ -50,7 +50,7 @@ class Size:
 
 def step_contestants(size: Size) -> dict[str, Contestant]:
     """One step each, in spots per second, all in float32."""
-    ours = _steps(_training(size, "whole"))
+    ours = training_steps(size)
     released = _ten_encodings_steps(size)
 
     def contestant(steps: Iterator[int]) -> Contestant:
@@ -60,6 +60,11 @@ def step_contestants(size: Size) -> dict[str, Contestant]:
         return one_step
 
     return {OURS: contestant(ours), TEN_ENCODINGS: contestant(released)}
+
+
+def training_steps(size: Size, device: str = "cpu", precision: str = "float32") -> Iterator[int]:
+    """Spots of one step of training the whole encoder after the other, epoch after epoch."""
+    return _steps(_training(size, "whole", place(device, precision, None, None)))
 
 
 def drawn_tiles(size: Size) -> StudyTiles:
@@ -90,16 +95,19 @@ def _panel(size: Size) -> tuple[str, ...]:
     return tuple(f"gene-{number}" for number in range(size.panel))
 
 
-def _training(size: Size, encoder: TrainedEncoder) -> tuple[Optimization, StudyInputs]:
+def _training(
+    size: Size, encoder: TrainedEncoder, placement: Placement | None = None
+) -> tuple[Optimization, StudyInputs]:
     """As ``train_events()`` sets it up with the default settings, but for the tiles."""
+    placement = placement or place("cpu", "float32", None, None)
     # The file is not read: weights are random.
-    chosen = TrainSettings(encoder=encoder, encoder_weights="none", device="cpu")
+    chosen = TrainSettings(encoder=encoder, encoder_weights="none", device=str(placement.device))
     settings = resolved_settings(chosen, None, _panel(size))
     study = drawn_tiles(size)
     part = TrainedPart(_network(size), FIRST_TRAINED_STAGE[encoder])
-    optimization = Optimization(part, study, settings, place("cpu", "float32", None, None))
+    optimization = Optimization(part, study, settings, placement)
     inputs = StudyInputs(
-        study, part, settings.augmentation, looks=1, seed=0, device=torch.device("cpu")
+        study, part, settings.augmentation, looks=1, seed=0, device=placement.device
     )
     return optimization, inputs
 
@@ -170,7 +178,7 @@ def _finetuning(size: Size, epochs: int) -> dict[str, float]:
 
 
 def _whole(size: Size, steps: int) -> dict[str, float]:
-    taken = _steps(_training(size, "whole"))
+    taken = training_steps(size)
     return {"step": float(np.median([_seconds(lambda: next(taken)) for _ in range(steps)]))}
 
 

@@ -89,3 +89,23 @@ def test_benchmark_slide_repeats_one_region_at_every_level(
             assert pixels.std() > 5
             np.testing.assert_array_equal(pixels[period:], pixels[:-period])
             np.testing.assert_array_equal(pixels[:, period:], pixels[:, :-period])
+
+
+def test_benchmark_of_a_gpu_runs_on_the_cpu_and_goes_on_after_a_part_that_fails(
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "results.json"
+    small = "--device cpu --quick --parts reading shortage"
+    command = [sys.executable, BENCHMARKS / "gpu.py", *small.split(), "-o", output]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8")
+    rows = {row["name"]: row for row in json.loads(output.read_text("utf-8"))["rows"]}
+    assert rows["bulk reader, jpeg, 4 threads"]["value"] > 0
+    assert rows["bulk reader, jpeg2000, 1 thread"]["value"] > 0
+    assert rows["out of memory"]["value"] == "needs a GPU"
+    assert all(name in done.stdout for name in rows)
+
+    command[command.index("cpu")] = "cuda:99"
+    subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8")
+    rows = {row["name"]: row for row in json.loads(output.read_text("utf-8"))["rows"]}
+    assert set(rows) == {"reading", "shortage"}
+    assert all("cuda:99" in row["error"] for row in rows.values())
