@@ -1,6 +1,7 @@
 """The step that is taken where none is asked for, and what each step costs."""
 
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from array_slides import ArrayLevel, array_slide, textured
 from napari_nh2st.cache import cache_folder
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference import (
     Detail,
     PredictSettings,
@@ -19,6 +21,7 @@ from napari_nh2st.inference import (
     predict_events,
 )
 from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
+from napari_nh2st.inference.step_costs import step_costs
 from napari_nh2st.inference.steps import finest_that_fits, offered_divisions
 from napari_nh2st.slide import Slide
 from small_models import MeanColour, colour_model
@@ -99,6 +102,19 @@ def test_where_the_speed_is_not_known_the_first_tiles_are_timed_and_kept(
     assert known_speed(model.config, SETTINGS) is not None
 
 
+def test_the_speed_that_is_shown_does_not_count_the_tiles_that_were_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = count()
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(seconds)))
+    events = predict_events(slide_of(), colour_model(pitch_um=100.0), SETTINGS)
+    early, first = (event for event in islice(events, 3) if isinstance(event, TilesDone))
+    events.close()
+    assert len(early.tiles) > 3 * len(first.tiles)
+    assert first.tiles_per_s <= len(first.tiles), "each look at the clock takes a second"
+    assert first.seconds_left == (first.total - first.done) / first.tiles_per_s
+
+
 def test_a_stopped_run_goes_on_with_its_step_whatever_the_speed_is_by_then(tmp_path: Path) -> None:
     model, output = colour_model(pitch_um=100.0), tmp_path / "out.h5ad"
     events = predict_events(slide_of(), model, SETTINGS, output=output)
@@ -130,6 +146,27 @@ def test_what_each_step_costs() -> None:
     region = [[(0.0, 0.0), (0.0, 201.0), (101.0, 201.0), (101.0, 0.0)]]
     part = estimate(slide, model, replace(SETTINGS, step_um=50.0, region=region))
     assert part == [Detail(50.0, len(started(slide, step_um=50.0, region=region).grid), 7.5)]
+
+
+SMALL = [[(10.0, 10.0), (10.0, 40.0), (40.0, 40.0), (40.0, 10.0)]]
+"""A region that lies between the tiles of steps of 100 and of 50 µm."""
+
+
+def test_a_region_between_the_tiles_of_coarse_steps_has_those_of_a_fine_one() -> None:
+    slide, model = slide_of(), colour_model(pitch_um=100.0)
+    settings = replace(SETTINGS, region=SMALL)
+    assert estimate(slide, model, settings) == [Detail(25.0, 1, None)]
+    costs = step_costs(slide, model.config, settings, None)
+    assert [detail.n_tiles for detail in costs.details] == [0, 0, 1]
+    remember_speed(model.config, settings, 1e-3)  # too slow for one tile: there is no other step
+    event = started(slide, region=SMALL)
+    assert (event.grid.step_um, event.total) == (25.0, 1)
+    automatic = step_costs(slide, model.config, settings, None).automatic
+    assert automatic == Detail(25.0, 1, 1000.0)
+    outside = replace(SETTINGS, region=[[(-9.0, -9.0), (-9.0, -5.0), (-5.0, -5.0)]])
+    with pytest.raises(InputError, match=r"in the region\. Tiles are 25 µm apart"):
+        estimate(slide, model, outside)
+    assert step_costs(slide, model.config, outside, None).automatic == Detail(100.0, 0, None)
 
 
 def test_details_in_words() -> None:

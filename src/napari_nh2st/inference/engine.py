@@ -180,16 +180,16 @@ def predict_events(
             plan.stain_distance,
             choice.detail(run.total - run.done).seconds,
         )
-        before = run.done
         if len(early := run.take_over([choice.timed])):
             results.append(run.as_stored(early, rows_of(prediction, early)))
             rate = choice.tiles_per_s or 1.0
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, early, run.done, run.total, rate, left)
+        before, began = run.done, time.perf_counter()
         for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
             run.fill(tiles, rows, failures)
             results.append(run.as_stored(tiles, rows))
-            rate = (run.done - before) / (time.perf_counter() - started)
+            rate = (run.done - before) / (time.perf_counter() - began)
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
         if meter.batches >= _ENOUGH_BATCHES and meter.tiles_per_s is not None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings, Region
 from napari_nh2st.inference.steps import Detail, divisions_of, offered_divisions
 from napari_nh2st.model.config import ModelConfig
@@ -99,6 +100,27 @@ class Grids:
         """
         n_tiles = len(self.grid(divisions))
         return Detail(self.pitch_um / divisions, n_tiles, None).at_speed(tiles_per_s)
+
+    def details(self, tiles_per_s: float | None) -> dict[int, Detail]:
+        """What each of :attr:`divisions` costs that has a tile, the finest first.
+
+        A small region may lie between the tiles of a coarse grid.
+
+        Raises
+        ------
+        InputError
+            None has a tile; what is said is of the finest.
+        """
+        details: dict[int, Detail] = {}
+        problems = []
+        for divisions in self.divisions:
+            try:
+                details[divisions] = self.detail(divisions, tiles_per_s)
+            except InputError as error:
+                problems.append(error)
+        if not details:
+            raise problems[0]
+        return details
 
     def _n_positions(self, divisions: int) -> int:
         rows, columns = array_shape(

@@ -80,12 +80,13 @@ def choose_step(
             plan = plan_prediction(found, divisions)
             if has_results(output, plan.identity | {"precision": placement.precision}):
                 return StepChoice(plan, speed, nothing)
-    details = [grids.detail(divisions, speed) for divisions in possible]
-    if speed is None and details[0].n_tiles > FEW_TILES:
+    known = grids.details(speed)
+    details = list(known.values())
+    if speed is None and 1 in known and details[0].n_tiles > FEW_TILES:
         speed, timed = _time_first_tiles(found, placement, focus)
         details = [detail.at_speed(speed) for detail in details]
     number, notice = finest_that_fits(details, found.n_columns, found.settings.detail_seconds)
-    plan = plan_prediction(found, possible[number], *(() if notice is None else (notice,)))
+    plan = plan_prediction(found, list(known)[number], *(() if notice is None else (notice,)))
     return StepChoice(plan, speed, (_in_fine_array(timed[0], found, plan), timed[1]))
 
 
@@ -105,8 +106,9 @@ def estimate(
     Returns
     -------
     list of Detail
-        The coarsest first; with a step or a pitch in the settings, that one alone. Durations are
-        those of this machine as far as it has predicted with such a model; None before that.
+        The coarsest that has a tile first; with a step or a pitch in the settings, that one alone.
+        Durations are those of this machine as far as it has predicted with such a model; None
+        before that.
 
     Raises
     ------
@@ -123,8 +125,8 @@ def estimate(
     """
     settings = settings or PredictSettings()
     grids = survey(slide, model, settings, tissue, with_stain=False).grids
-    speed = known_speed(model.config, settings)
-    return [grids.detail(divisions, speed) for divisions in reversed(grids.divisions)]
+    details = grids.details(known_speed(model.config, settings))
+    return list(details.values())[::-1]
 
 
 def _time_first_tiles(

@@ -58,11 +58,13 @@ def step_costs(
     costs = {n: _cost(grids, n, speed) for n in sorted(divisions)}
     automatic: Detail | None = costs[1]
     if settings.pitch_um is None:
-        finest_first = [costs[n] for n in grids.offered]
+        # Those that have a tile, unless none has.
+        finest_first = [costs[n] for n in grids.offered if costs[n].n_tiles] or [automatic]
         n_genes = len(config.panel if settings.genes is None else settings.genes)
         numbers = n_columns(n_genes, settings.spread and config.heads is not None)
         number, _ = finest_that_fits(finest_first, numbers, settings.detail_seconds)
-        is_timed = speed is None and len(finest_first) > 1 and finest_first[0].n_tiles > FEW_TILES
+        has_choice = len(finest_first) > 1 and costs[1].n_tiles > 0
+        is_timed = speed is None and has_choice and finest_first[0].n_tiles > FEW_TILES
         automatic = None if is_timed else finest_first[number]
     return StepCosts(tuple(costs.values()), automatic)
 
