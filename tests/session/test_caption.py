@@ -120,6 +120,13 @@ def test_notices_are_told_in_short(viewer: ViewerModel, heatmap: Heatmap, sessio
     assert said(viewer) == []
 
 
+def test_a_notice_of_a_run_that_ends_is_told(viewer: ViewerModel, heatmap: Heatmap) -> None:
+    heatmap.is_filling = True
+    heatmap.prediction.uns["nh2st"]["notices"] = np.array([FAR], object)
+    heatmap.is_filling = False
+    assert said(viewer)[2:] == ["Caution: The slide's stain is far from what the model saw"]
+
+
 def test_pins_are_named_in_their_colors_with_their_limits(
     viewer: ViewerModel, heatmap: Heatmap, session: Session
 ) -> None:

@@ -59,7 +59,7 @@ def step_costs(
     automatic: Detail | None = costs[1]
     if settings.pitch_um is None:
         # Those that have a tile, unless none has.
-        finest_first = [costs[n] for n in grids.offered if costs[n].n_tiles] or [automatic]
+        finest_first = [costs[n] for n in grids.offered if costs[n].n_tiles] or [costs[1]]
         n_genes = len(config.panel if settings.genes is None else settings.genes)
         numbers = n_columns(n_genes, settings.spread and config.heads is not None)
         number, _ = finest_that_fits(finest_first, numbers, settings.detail_seconds)

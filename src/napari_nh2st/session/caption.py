@@ -72,7 +72,8 @@ class GeneCaption:
         self._without_colorbar: WeakSet[Heatmap] = WeakSet()
         signals = session.heatmap_changed, session.gene_changed, session.slides_changed
         kinds = (*session.derived_layers, session.veils)
-        for signal in (*signals, *(layers.changed for layers in kinds)):
+        # A run that ends may leave a caution.
+        for signal in (*signals, session.filling_changed, *(layers.changed for layers in kinds)):
             connections.add(signal, self.update)
         connections.add(session.domains.changed, self.update)
         connections.add(session.viewer.canvas.events.size, self.update)

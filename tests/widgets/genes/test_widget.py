@@ -102,6 +102,10 @@ def test_notices_stand_in_the_dock(widget: GenesWidget, heatmap: Heatmap) -> Non
     assert not notice.isHidden()
     session.heatmap = heatmap
     assert notice.isHidden()
+    heatmap.is_filling = True
+    heatmap.prediction.uns["nh2st"]["notices"] = np.array(["Found in the end."], object)
+    heatmap.is_filling = False
+    assert notice.text() == "Found in the end."
 
 
 def test_what_a_prediction_says_of_its_doubts_can_be_shown(

@@ -120,8 +120,7 @@ class GenesTab(QScrollArea):
             prediction = heatmap.prediction
             self.table.set_genes(prediction.var_names, reliability(prediction))
             self._show_value_name()
-        shown = () if heatmap is None else notices(heatmap.prediction)
-        self.notices.show_text("\n".join(shown))
+        self._show_notices()
         self._offer_doubts()
         self._renew_badges()
         self.statistics = None
@@ -139,6 +138,11 @@ class GenesTab(QScrollArea):
         self.table.go_to(heatmap.gene)
         pcc = float(reliability(heatmap.prediction)[heatmap.gene])
         self.header.setText(self.badges.line(heatmap.gene, pcc))
+
+    def _show_notices(self) -> None:
+        """The cautions on the prediction: some come when its run ends."""
+        prediction = self.session.prediction
+        self.notices.show_text("" if prediction is None else "\n".join(notices(prediction)))
 
     def _show_value_name(self) -> None:
         """What the values are, and what the ends of the colors stand for."""
@@ -264,6 +268,7 @@ class GenesTab(QScrollArea):
         session = self.session
         connections.add(session.heatmap_changed, self._on_heatmap)
         connections.add(session.gene_changed, self._show_gene)
+        connections.add(session.filling_changed, self._show_notices)
         connections.add(session.filled, self._compute_statistics)
         connections.add(session.filled, self._renew_badges)
         connections.add(session.unfamiliar.changed, self._offer_doubts)
