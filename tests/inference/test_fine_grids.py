@@ -72,6 +72,24 @@ def test_a_phase_is_the_coarse_prediction_of_the_slide_moved_by_steps(
     assert found.X.tobytes() == coarse.X.tobytes()
 
 
+def test_hexagonal_phases_are_coarse_predictions_of_the_slide_moved_by_steps() -> None:
+    # Pixels of such sides that rows are 32 px apart, and neighbors in a row as well.
+    mpp, pixels = (3**0.5 / 2, 1.0), textured(150, 180)
+    model, settings = small_model("neighborhood"), replace(SETTINGS, layout="hexagonal")
+    fine = predict(array_slide(ArrayLevel(pixels), mpp=mpp), model, replace(settings, step_um=16.0))
+    for phase, margin in ((1, (0, 16)), (2, (16, 8)), (3, (16, 24))):
+        moved = np.pad(pixels, ((margin[0], 0), (margin[1], 0), (0, 0)), constant_values=255)
+        coarse = predict(array_slide(ArrayLevel(moved), mpp=mpp), model, settings)
+        found = in_phase(fine, phase)
+        at, where = found.obsm["spatial"], coarse.obsm["spatial"] - margin[::-1]
+        # A tile on the margin is the neighbor of others: compared are those that are far from it.
+        (compared,) = np.nonzero((at > 65).all(1))
+        assert len(compared) >= 7
+        for tile in compared:
+            (same,) = np.flatnonzero(np.hypot(*(where - at[tile]).T) < 1e-6)
+            np.testing.assert_allclose(found.X[tile], coarse.X[same], rtol=1e-5, atol=1e-6)
+
+
 @contexts
 def test_the_order_changes_nothing_and_no_tile_is_encoded_twice(
     mean_colour: type[MeanColour], context: str

@@ -234,7 +234,11 @@ class PredictionRunner(QObject):
             self._session.heatmap = heatmap
         else:  # the slide was removed meanwhile
             self.stop()
-        self.thread_of_job.show_progress(event.done, event.total)
+        self._show_in_napari(event.done, event.total)
+
+    def _show_in_napari(self, done: int, total: int) -> None:
+        """Move napari's own bar, by itself: it lets Qt paint at once."""
+        QTimer.singleShot(0, lambda: self.thread_of_job.show_progress(done, total))
 
     def _show_on(self, slide_layer: Image, prediction: AnnData) -> Heatmap:
         session = self._session
@@ -268,8 +272,7 @@ class PredictionRunner(QObject):
             f"{duration(event.seconds_left)} left"
         )
         self._refresh(filling=True)
-        # By itself: napari's bar lets Qt paint at once.
-        QTimer.singleShot(0, lambda: self.thread_of_job.show_progress(event.done, event.total))
+        self._show_in_napari(event.done, event.total)
 
     def _refresh(self, filling: bool = False) -> None:
         self._refreshed = time.monotonic()
