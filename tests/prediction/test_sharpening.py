@@ -63,6 +63,8 @@ def test_complete_maps_and_tiles_that_failed_stay_as_they_are() -> None:
     np.testing.assert_array_equal(raster.sharpened(values), raster.image(values))
     whole = np.arange(prediction.n_obs, dtype=np.float32)
     np.testing.assert_array_equal(raster.sharpened(whole), raster.image(whole))
+    del prediction.obs[STATUS]  # as after other tools
+    np.testing.assert_array_equal(raster.sharpened(values), raster.image(values))
 
 
 def test_exports_have_no_values_that_were_not_predicted() -> None:

@@ -96,6 +96,8 @@ def test_masks_are_told_apart_by_their_digest() -> None:
     some = np.random.default_rng(0).random((20, 30)) < 0.5
     one = TissueMask(some, (2.0, 2.0))
     assert one.sha256 == TissueMask(some.copy(), (2.0, 2.0)).sha256
+    drawn = (np.float64(2 - 1e-12), np.float64(2.0))  # in a layer that is turned
+    assert one.sha256 == TissueMask(some, drawn).sha256
     changed = some.copy()
     changed[3, 4] ^= True
     others = [TissueMask(changed, (2.0, 2.0)), TissueMask(some, (2.0, 1.0))]

@@ -47,8 +47,11 @@ class Sharpening:
             (n,), NaN where a tile could not be read, and where no coarser one is near.
         """
         missing = np.isnan(values)
+        status = self._prediction.obs.get(STATUS)  # other tools leave columns out
+        if status is None:
+            return values
         if missing.any():
-            missing &= self._prediction.obs[STATUS].to_numpy(object) == PENDING
+            missing &= status.to_numpy(object) == PENDING
         if not missing.any() or missing.all():  # there is nothing to fill, or to fill it with
             return values
         filled = values.copy()

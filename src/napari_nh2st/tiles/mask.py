@@ -79,8 +79,12 @@ class TissueMask:
 
     @property
     def sha256(self) -> str:
-        """Digest of the mask and its resolution: equal masks have the same."""
-        digest = hashlib.sha256(f"{self.tissue.shape} {self.downsample}".encode())
+        """Digest of the mask and its resolution: equal masks have the same.
+
+        Of the resolution six digits count: what is drawn in a turned layer differs in the last.
+        """
+        down, right = self.downsample
+        digest = hashlib.sha256(f"{self.tissue.shape} {down:.6g} {right:.6g}".encode())
         digest.update(np.packbits(self.tissue).tobytes())
         return digest.hexdigest()
 
