@@ -14,6 +14,7 @@ from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_nh2st.layers.keys import SLIDE_KEY
+from napari_nh2st.remote import RemotePath
 from napari_nh2st.shown_text import for_qt
 
 if TYPE_CHECKING:
@@ -47,23 +48,34 @@ def viewer_levels(slide: "Slide") -> list[Any]:
 
     Returns
     -------
-    list of dask array
-        All levels, uint8, (height, width, 3). Where coarse ones are still to be made and there is
-        an event loop, see :func:`use_event_loop`, plain grey stands for them. When they are made
-        they take its place in every layer that shows the slide; the work ends when there is none
-        left.
+    list of array
+        All levels, uint8, (height, width, 3): dask's, and of a slide at a URL those of
+        :class:`~napari_nh2st.layers.remote_levels.RemoteLevels`. Where coarse ones are still to
+        be made and there is an event loop, see :func:`use_event_loop`, plain grey stands for
+        them. When they are made they take its place in every layer that shows the slide; the work
+        ends when there is none left.
     """
-    if slide.coarse_ready or not _has_event_loop.is_set():
+    if not _has_event_loop.is_set():
         return slide.dask_levels()
+    native = _native_levels(slide)
+    if slide.coarse_ready:
+        return native + slide.dask_levels()[slide.n_native_levels :]
     import dask.array as da
 
     _Build(slide).start()
-    native = [level.to_dask() for level in slide.levels[: slide.n_native_levels]]
     placeholders = [
         da.full((*level.shape, 3), _PLACEHOLDER_GREY, dtype=np.uint8, chunks=1024)
         for level in slide.levels[slide.n_native_levels :]
     ]
     return native + placeholders
+
+
+def _native_levels(slide: "Slide") -> list[Any]:
+    if isinstance(slide.path, RemotePath):
+        from napari_nh2st.layers.remote_levels import RemoteLevels
+
+        return list(RemoteLevels(slide, layers_of).views())
+    return [level.to_dask() for level in slide.levels[: slide.n_native_levels]]
 
 
 class _Build:
@@ -112,7 +124,7 @@ class _Build:
     # --- in the main thread ---
 
     def _on_report(self, percent: int) -> None:
-        if _layers_of(self.slide):
+        if layers_of(self.slide):
             self._was_seen = True
         elif self._was_seen:
             self.stop.set()
@@ -130,15 +142,16 @@ class _Build:
             name = self.slide.path.name
             show_warning(for_qt(f"Coarse levels of {name} could not be made: {failure}"))
         if self.slide.coarse_ready:
-            for layer in _layers_of(self.slide):
-                layer.data = self.slide.dask_levels()
+            for layer in layers_of(self.slide):
+                ready = self.slide.dask_levels()[self.slide.n_native_levels :]
+                layer.data = [*layer.data[: self.slide.n_native_levels], *ready]
 
     def _stop_now(self) -> None:
         self.stop.set()
         self._building.join(_SECONDS_TO_STOP)
 
 
-def _layers_of(slide: "Slide") -> list[Layer]:
+def layers_of(slide: "Slide") -> list[Layer]:
     """The layers that show a slide, in whichever viewer."""
     # napari has no public list of its viewers; without this one the current viewer serves.
     with_window = {*getattr(Viewer, "_instances", ()), current_viewer()} - {None}

@@ -9,6 +9,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import PREDICTION_KEY, SLIDE_KEY, slide_metadata
 from napari_nh2st.layers.reading_thread import read_in_thread
 from napari_nh2st.regular_files import check_regular
+from napari_nh2st.remote import is_url, slide_path
 from napari_nh2st.shown_text import errors_for_qt, for_qt
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def get_reader(
         if len(path) != 1:
             return None
         path = path[0]
+    if is_url(str(path)):
+        return _read_slide
     location = Path(str(path))
     try:
         check_regular(location)
@@ -56,7 +59,7 @@ def _is_h5ad(path: Path) -> bool:
 @errors_for_qt()
 def _read_slide(paths: str | Sequence[str]) -> list["LayerData"]:
     path = paths if isinstance(paths, str) else paths[0]
-    layers = read_in_thread(lambda: read_slide(path), Path(path).name)
+    layers = read_in_thread(lambda: read_slide(path), slide_path(path).name)
     slide: Slide = layers[0][1]["metadata"][SLIDE_KEY]
     if slide.notices:
         from napari.utils.notifications import show_warning

@@ -5,8 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import Future
 from typing import TypeVar
 
 from napari_nh2st.errors import RemoteError
@@ -145,7 +144,7 @@ class RemoteFile:
             if len(runs) == 1:
                 self._fetch(runs[0])
             else:
-                list(_pool("blocks").map(self._fetch, runs))
+                in_threads(self._fetch, runs)
         except BaseException as error:
             failure: BaseException = error
             if isinstance(error, RemoteError):
@@ -233,14 +232,34 @@ def _runs(numbers: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def in_threads(ask: Callable[[U], None], of: Iterable[U]) -> None:
-    """Ask for several files at once; the first error is raised.
+def in_threads(ask: Callable[[U], object], of: Iterable[U]) -> None:
+    """Ask for several things at once; the first error is raised.
 
-    In other threads than those of blocks, which they wait for.
+    In threads that do not keep the program from ending while a server hangs, as those of
+    `concurrent.futures` would.
     """
-    list(_pool("files").map(ask, of))
+    waiting = list(of)
+    errors: list[BaseException] = []
+    lock = threading.Lock()
 
+    def work() -> None:
+        while True:
+            with lock:
+                if errors or not waiting:
+                    return
+                one = waiting.pop(0)
+            try:
+                ask(one)
+            except BaseException as error:
+                errors.append(error)
 
-@cache
-def _pool(kind: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix=f"nh2st-remote-{kind}")
+    threads = [
+        threading.Thread(target=work, name="nh2st-remote", daemon=True)
+        for _ in range(min(_REQUESTS_AT_ONCE, len(waiting)))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -1,10 +1,10 @@
 """Ranges of a file over HTTP and HTTPS."""
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ _MOST_WHOLE = 64 * 1024**2
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_of_thread = threading.local()
+_CONNECTIONS = 32
 
 
 class HttpFile:
@@ -179,10 +179,11 @@ def _mark(answer: requests.Response) -> str:
     return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
 
 
+@cache
 def _session() -> requests.Session:
-    """The connections of this thread, kept open from one request to the next."""
-    session: requests.Session | None = getattr(_of_thread, "session", None)
-    if session is None:
-        session = _of_thread.session = requests.Session()
-        session.max_redirects = 10
+    """The connections of this process, kept open from one request to the next."""
+    session = requests.Session()
+    session.max_redirects = 10
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
     return session

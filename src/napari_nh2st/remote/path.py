@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from napari_nh2st.errors import RemoteError
 
@@ -215,6 +214,8 @@ def slide_path(place: "str | os.PathLike[str] | RemotePath") -> SlidePath:
         return Path(place)
     parts = urlsplit(text)
     if parts.scheme.lower() == "file":
+        from urllib.request import url2pathname
+
         return Path(url2pathname(parts.path))
     return RemotePath(text)
 

@@ -155,6 +155,15 @@ class Level(ABC):
             target[:] = segment[sy0 - top : sy1 - top, sx0 - left : sx1 - left]
         return out
 
+    @property
+    def viewer_chunk(self) -> tuple[int, int]:
+        """Rows and columns that a viewer takes together, in whole segments."""
+        rows, columns = self.segment_shape
+        tall, wide = -(-_VIEWER_CHUNK // rows), -(-_VIEWER_CHUNK // columns)
+        while tall > 1 and tall * rows * min(wide * columns, self.shape[1]) > _VIEWER_CHUNK_AREA:
+            tall -= 1
+        return tall * rows, wide * columns
+
     def to_dask(self) -> Any:
         """The level as a lazy dask array, uint8, (height, width, 3), RGB.
 
@@ -162,13 +171,9 @@ class Level(ABC):
         read shows as mid grey. The graph stays symbolic: its cost does not grow with the number
         of segments.
         """
-        rows, columns = self.segment_shape
-        tall, wide = -(-_VIEWER_CHUNK // rows), -(-_VIEWER_CHUNK // columns)
-        while tall > 1 and tall * rows * min(wide * columns, self.shape[1]) > _VIEWER_CHUNK_AREA:
-            tall -= 1
         return _from_array(
-            _ArrayView(self),
-            chunks=(tall * rows, wide * columns, 3),
+            ArrayView(self),
+            chunks=(*self.viewer_chunk, 3),
             name=self._name,
             asarray=False,
             meta=np.empty((0, 0, 0), np.uint8),
@@ -183,8 +188,14 @@ def is_downsample(full: tuple[int, int], previous: tuple[int, int], shape: tuple
     return abs(expected - shape[0]) <= max(2, 0.02 * shape[0])
 
 
-class _ArrayView:
-    """What dask slices: a level that looks like an array and never raises for damage."""
+class ArrayView:
+    """What dask slices: a level that looks like an array and never raises for damage.
+
+    Parameters
+    ----------
+    level
+        The level.
+    """
 
     dtype = np.dtype(np.uint8)
     ndim = 3
@@ -192,6 +203,10 @@ class _ArrayView:
     def __init__(self, level: Level) -> None:
         self._level = level
         self.shape = (*level.shape, 3)
+
+    def read(self, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
+        """Pixels of a rectangle, grey where they are damaged; see `Level.read`."""
+        return self._level.read(y, x, height, width, damaged=DAMAGED_GREY)
 
     def __getitem__(self, key: tuple[int | slice, int | slice, int | slice]) -> NDArray[np.uint8]:
         # dask hands over what the viewer asked for: slices, and whole numbers for single pixels.
@@ -201,9 +216,7 @@ class _ArrayView:
         ]
         low = [min(indices, default=0) for indices in picked]
         high = [max(indices, default=-1) + 1 for indices in picked]
-        block = self._level.read(
-            low[0], low[1], high[0] - low[0], high[1] - low[1], damaged=DAMAGED_GREY
-        )
+        block = self.read(low[0], low[1], high[0] - low[0], high[1] - low[1])
         within = (
             slice(None) if indices.step == 1 else np.asarray(indices, np.intp) - start
             for indices, start in zip(picked, low, strict=True)
