@@ -20,6 +20,7 @@ _BACKDROP_AREA = 2048 * 2048
 _IN_MEMORY = 256 * 1024**2
 """Bytes of decoded chunks: some screens."""
 
+_WIDEST_PX = 4096
 _THREADS = 4
 _MOST_WAITING = 64
 """Chunks; of more, those that were asked for first have left the screen."""
@@ -49,6 +50,7 @@ class RemoteLevels:
     def __init__(self, slide: Slide, layers: Callable[[Slide], list[Any]]) -> None:
         self._slide, self._layers = slide, layers
         self._levels = slide.levels[: slide.n_native_levels]
+        _ = slide.fingerprint  # for which the docks would wait
         coarsest = self._levels[-1]
         self.backdrop: NDArray[np.uint8] | None = None
         if coarsest.shape[0] * coarsest.shape[1] <= _BACKDROP_AREA:
@@ -91,7 +93,7 @@ class RemoteLevels:
         while (key := self._next()) is not None:
             number, row, column = key
             level = self._levels[number]
-            rows, columns = level.viewer_chunk
+            rows, columns = chunk_shape(level)
             top, left = row * rows, column * columns
             height, width = min(rows, level.shape[0] - top), min(columns, level.shape[1] - left)
             try:
@@ -142,6 +144,12 @@ class RemoteLevels:
             show_warning(for_qt(f"{reason} Move the view to try again."))
 
 
+def chunk_shape(level: Level) -> tuple[int, int]:
+    """Rows and columns that come together: of strips as wide as a slide, a part of each."""
+    rows, columns = level.viewer_chunk
+    return rows, min(columns, _WIDEST_PX)
+
+
 class ArrivingLevel(ArrayView):
     """A level as an array whose parts may be yet to come.
 
@@ -181,7 +189,7 @@ class ArrivingLevel(ArrayView):
         if threading.current_thread() is not threading.main_thread():
             return super().read(y, x, height, width)
         out = np.empty((height, width, 3), np.uint8)
-        rows, columns = self._level.viewer_chunk
+        rows, columns = chunk_shape(self._level)
         for row in range(y // rows, -(-(y + height) // rows)):
             for column in range(x // columns, -(-(x + width) // columns)):
                 top, left = row * rows, column * columns
