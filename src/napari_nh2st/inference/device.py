@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.int8 import has_int8
 from napari_nh2st.prediction.schema import RunNotes
 
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "int8": torch.float32,
 }
 
 
@@ -29,17 +31,20 @@ class Placement:
         Tiles per step.
     reader_threads
         Threads that decode the slide.
+    is_int8
+        Whether the encoder computes in int8; the rest does in ``dtype``.
     """
 
     device: torch.device
     dtype: torch.dtype
     batch_size: int
     reader_threads: int
+    is_int8: bool = False
 
     @property
     def precision(self) -> str:
-        """The name of ``dtype``."""
-        return str(self.dtype).removeprefix("torch.")
+        """The name of ``dtype``, or ``"int8"``."""
+        return "int8" if self.is_int8 else str(self.dtype).removeprefix("torch.")
 
     def notes(self) -> RunNotes:
         """Device and precision, as a prediction records them."""
@@ -109,6 +114,11 @@ def place(
         raise InputError(
             "float16 on a CPU is many times slower than float32; use auto, float32 or bfloat16"
         )
+    if precision == "int8" and not (on_cpu and has_int8()):
+        raise InputError(
+            f"precision int8 needs an x86 CPU and a torch that has it, which {chosen} is not here; "
+            "take auto"
+        )
     cores = os.cpu_count() or 1
     return Placement(
         torch.device(chosen),
@@ -116,6 +126,7 @@ def place(
         batch_size or (16 if on_cpu else 256),
         # On a CPU the network wants the cores: decoding takes a hundredth of its time.
         reader_threads or (min(2, cores) if on_cpu else min(16, cores)),
+        precision == "int8",
     )
 
 

@@ -12,6 +12,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+from napari_nh2st.inference.int8 import calibrated
 from napari_nh2st.inference.plan import survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import RunResults
@@ -138,7 +139,7 @@ def predict_events(
     placement = place(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
     )
-    found = survey(slide, model, settings, tissue)
+    found, placement = calibrated(survey(slide, model, settings, tissue), placement)
     choice = choose_step(found, placement, path, focus)
     plan = choice.plan
     folder = None if kept is None else Path(kept)

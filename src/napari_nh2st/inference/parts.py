@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import place
+from napari_nh2st.inference.int8 import calibrated
 from napari_nh2st.inference.plan import Plan, Survey, plan_prediction, survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.settings import PredictSettings
@@ -83,6 +84,7 @@ def part_events(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
     )
     found = survey(slide, model, settings, tissue, with_stain=False)
+    found, placement = calibrated(found, placement)
     if len(found.grids.divisions) != 1:
         raise InputError("the parts of a prediction need a step: give step_um")
     plan = plan_prediction(found, found.grids.divisions[0])

@@ -6,7 +6,7 @@ What does not depend on the step is found once, as a :class:`Survey`; a :class:`
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ from napari_nh2st.tiles import (
 from napari_nh2st.tiles.coverage import share_without_tile
 from napari_nh2st.tiles.grid import inside_region
 from napari_nh2st.tiles.mask import scanned_area
+
+if TYPE_CHECKING:
+    from napari_nh2st.inference.int8 import Calibration
 
 _Neighborhoods = tuple[NDArray[np.int64], NDArray[np.bool_]]
 
@@ -93,6 +96,8 @@ class Survey:
         Sentences the user should read.
     stain_distance
         As in :class:`Plan`.
+    calibration
+        For int8; see :func:`~napari_nh2st.inference.int8.calibrated`.
     """
 
     slide: Slide
@@ -103,6 +108,7 @@ class Survey:
     tissue_origin: TissueOrigin
     notices: tuple[str, ...]
     stain_distance: float | None
+    calibration: "Calibration | None" = None
 
     @property
     def grids(self) -> Grids:
@@ -211,6 +217,8 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
     if found.heads is not None:
         about = config.heads or {}
         identity["heads"] = about.get("sha256") or _sha256(found.heads.tensors())
+    if found.calibration is not None:
+        identity["calibration"] = found.calibration.tiles_sha256
     return Plan(
         found.genes,
         grid,

@@ -73,6 +73,8 @@ def tile_values(
     predictor = model.architecture.prepare(
         model.network, gene_rows, placement.device, placement.dtype, found.heads
     )
+    if found.calibration is not None:
+        predictor = found.calibration.apply(predictor)
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
         gatherer = NeighborhoodGatherer(

@@ -60,7 +60,7 @@ class PreparedNH2ST:
         self.uses_neighborhood = p.context != "query"
         self.dtype = dtype
         self._others = p.hyperedge_others
-        self.encoder = _folded(network.image_encoder).to(device, dtype)
+        self.encoder: nn.Module = _folded(network.image_encoder).to(device, dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         query, neighbor, bias = _linear_chain(network, genes)

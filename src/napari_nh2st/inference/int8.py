@@ -1,0 +1,133 @@
+"""Predictions in int8, where they are as in float32: found out on the slide's own tiles."""
+
+import copy
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_nh2st.analysis.scores import pearson
+from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.inference.plan import Survey
+from napari_nh2st.inference.resample import Resampler
+from napari_nh2st.inference.source import tile_source
+from napari_nh2st.model.architectures import Predictor
+from napari_nh2st.model.int8 import int8_encoder
+from napari_nh2st.model.prepared import PreparedNH2ST
+from napari_nh2st.slide.bulk import BulkReader
+from napari_nh2st.tiles import neighborhoods
+
+LOWEST_PCC = 0.999
+"""Pearson correlation with float32 that each gene has to have."""
+
+_TILES = 64
+"""So many give the ranges of activations, and as many others are predicted to compare."""
+
+_FEWEST_TILES = 8
+"""To compare."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """An encoder in int8, as some tiles of a slide made it.
+
+    Parameters
+    ----------
+    encoder
+        See :func:`~napari_nh2st.model.int8.int8_encoder`.
+    tiles_sha256
+        Tells the tiles from others.
+    """
+
+    encoder: nn.Module
+    tiles_sha256: str
+
+    def apply(self, predictor: Predictor) -> Predictor:
+        """A predictor of the same network with this encoder; what follows it stays as it is."""
+        assert isinstance(predictor, PreparedNH2ST)
+        result = copy.copy(predictor)
+        result.encoder = self.encoder
+        return result
+
+
+def calibrated(found: Survey, placement: Placement) -> tuple[Survey, Placement]:
+    """Settle whether int8 will do, where it is asked for; else change nothing.
+
+    The tiles that this is found out on lie evenly in the whole tissue, whatever the region and
+    the step: a tile has the same value in all of them.
+
+    Returns
+    -------
+    Survey, Placement
+        With the calibration; where int8 will not do, with a notice and what ``"auto"`` stands for.
+
+    Raises
+    ------
+    InputError
+        There is no tissue.
+    """
+    if not placement.is_int8:
+        return found, placement
+    calibration, reason = _calibration(found, placement)
+    if calibration is not None:
+        return replace(found, calibration=calibration), placement
+    other = place("cpu", "auto", placement.batch_size, placement.reader_threads)
+    notice = f"Predicted in {other.precision}, not in int8: {reason}."
+    return replace(found, notices=(*found.notices, notice)), other
+
+
+def _sample(found: Survey) -> tuple[Tensor, NDArray[np.float64]]:
+    """Tiles that can be read, and their centers."""
+    slide, config = found.slide, found.model.config
+    assert slide.mpp is not None
+    every = found.grids.tiles(1).centers
+    chosen = np.linspace(0, len(every) - 1, min(len(every), 2 * _TILES)).astype(int)
+    source = tile_source(slide, slide.mpp, every[chosen], config.tile_px, config.mpp)
+    reader = BulkReader(slide.levels[source.level], source.top_left, source.size)
+    batch = reader.read(np.arange(len(chosen)))
+    good = np.setdiff1d(batch.index, [batch.index[i] for i in batch.failures])
+    resample = Resampler(source.extent, config.tile_px, torch.device("cpu"))
+    return resample(torch.from_numpy(batch.pixels[good])), every[chosen[good]]
+
+
+def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | None, str]:
+    """The encoder, or None and why int8 will not do."""
+    model = found.model
+    columns = [model.config.panel.index(gene) for gene in found.genes]
+    exact = model.architecture.prepare(
+        model.network, columns, placement.device, placement.dtype, None
+    )
+    if not isinstance(exact, PreparedNH2ST):
+        return None, "this network has no such form"
+    sampled, centers = _sample(found)
+    seen, tiles, centers = sampled[::2], sampled[1::2], centers[1::2]
+    if len(tiles) < _FEWEST_TILES:
+        return None, "the slide has too few tiles to see whether values stay what they are"
+    sha256 = hashlib.sha256(np.ascontiguousarray(seen.numpy()).data).hexdigest()
+    calibration = Calibration(int8_encoder(exact.encoder, seen), sha256)
+    values = [_values(each, tiles, centers) for each in (exact, calibration.apply(exact))]
+    # A gene that is the same everywhere has no correlation.
+    pcc = np.where(np.ptp(values[0], 0) == 0, 1.0, np.nan_to_num(pearson(*values)))
+    worst = int(pcc.argmin())
+    if pcc[worst] >= LOWEST_PCC:
+        return calibration, ""
+    return None, (
+        f"on tiles of this slide, {found.genes[worst]} then has a Pearson correlation of "
+        f"{pcc[worst]:.4f} with itself in float32, and at least {LOWEST_PCC} is wanted"
+    )
+
+
+def _values(
+    predictor: Predictor, tiles: Tensor, centers: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(n, genes) of tiles that have each other as neighbors."""
+    parts = [predictor.encode(part) for part in tiles.split(16)]
+    rows = tuple(torch.cat(each) for each in zip(*parts, strict=True))
+    if predictor.uses_neighborhood:
+        index, mask = neighborhoods(centers)
+        gathered = tuple(each[torch.from_numpy(index)] for each in rows)
+        return predictor.combine(gathered, torch.from_numpy(mask)).numpy()
+    return rows[0].numpy()

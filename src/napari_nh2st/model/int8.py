@@ -1,0 +1,58 @@
+"""Encoder in int8: weights by channel, activations by what they are on some tiles."""
+
+import copy
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from napari_nh2st.model.resnet import normalize_tiles
+
+_ENGINE = "onednn"
+_TILES_A_PASS = 8
+
+
+def has_int8() -> bool:
+    """Whether this torch computes convolutions in int8 on this machine."""
+    try:
+        import torch.ao.quantization.quantize_fx as _  # noqa: F401
+    except ImportError:  # it is to leave torch for a package of its own
+        return False
+    return _ENGINE in torch.backends.quantized.supported_engines
+
+
+def int8_encoder(encoder: nn.Module, tiles: Tensor) -> nn.Module:
+    """An encoder that computes in int8, from float32 to float32.
+
+    Parameters
+    ----------
+    encoder
+        That of a :class:`~napari_nh2st.model.prepared.PreparedNH2ST` in float32, on the CPU; left
+        as it is.
+    tiles
+        (n, tile, tile, 3) RGB tiles in 0–255, from which the ranges of the activations are taken:
+        other tiles give other values.
+    """
+    from torch.ao.quantization import QConfig, QConfigMapping
+    from torch.ao.quantization.observer import MinMaxObserver, default_per_channel_weight_observer
+    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+    # The whole range: what lies beyond is cut off, which on large activations costs more than
+    # finer steps give.
+    settings = QConfig(
+        MinMaxObserver.with_args(dtype=torch.quint8, reduce_range=False),
+        default_per_channel_weight_observer,
+    )
+    torch.backends.quantized.engine = _ENGINE
+    parts = tiles.split(_TILES_A_PASS)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # that it is to leave torch
+        observed = prepare_fx(
+            copy.deepcopy(encoder),
+            QConfigMapping().set_global(settings),
+            (normalize_tiles(parts[0], torch.float32),),
+        )
+        for part in parts:
+            observed(normalize_tiles(part, torch.float32))
+        quantized: nn.Module = convert_fx(observed)
+    return quantized
