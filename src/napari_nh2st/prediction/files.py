@@ -234,7 +234,8 @@ def write_anndata_group(
 
 
 def _write_hdf5(data: AnnData, path: Path) -> None:
-    with new_hdf5(path) as file:
+    by_gene = any(_is_large(values) for values in (data.X, *data.layers.values()))
+    with new_hdf5(path, by_gene) as file:
         write_anndata_group(file, "/", data, compression="gzip")
 
 

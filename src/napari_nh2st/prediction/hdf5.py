@@ -17,8 +17,15 @@ _ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
 
 
 @contextmanager
-def new_hdf5(path: Path) -> Iterator[h5py.File]:
+def new_hdf5(path: Path, by_gene: bool = False) -> Iterator[h5py.File]:
     """A new file, open for writing.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    by_gene
+        Whether :func:`write_by_gene` writes to it.
 
     Raises
     ------
@@ -27,7 +34,8 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     with closing(_Disk(path, "w+")) as disk:
         try:
-            with h5py.File(disk, "w") as file:
+            # Before format 1.10 (2016), parts of an index lie between the chunks.
+            with h5py.File(disk, "w", libver="v110" if by_gene else None) as file:
                 yield file
         finally:
             if disk.failure is not None:
