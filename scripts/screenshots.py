@@ -4,7 +4,9 @@
 
 Draws three synthetic sections, whose genes follow a known programme, trains on two of them in the
 *Train* dock with the bundled model's encoder, predicts the third, and explores and compares it.
+Then the bundled model predicts the real sample slide, of skin, which is not what it was trained on.
 Takes some minutes. Pictures go to ``docs/images``; the user's settings and cache are not touched.
+The sample slide is downloaded, or taken from the folder that ``NH2ST_TEST_DATA`` names.
 """
 
 import os
@@ -43,6 +45,7 @@ def make_pictures(folder: Path) -> bool:
     from napari_nh2st.synthetic import write_synthetic_study
 
     sections = read_sections(write_synthetic_study(folder / "study", (0, 1, 2)))
+    real = real_slide()  # before the long work: it may not be there
     # A notification stays while the pointer rests on it, over the scale bar of every picture.
     napari.settings.get_settings().application.gui_notification_level = "error"
     viewer = napari.Viewer()
@@ -86,6 +89,7 @@ def make_pictures(folder: Path) -> bool:
     genes.tabs.setCurrentWidget(genes.tile)
     highest = int(np.nanargmax(predict.heatmap.values_of(predict.heatmap.gene)))
     genes.tile.pick(highest)
+    wait(genes.tile.pictures.isVisible, 30)
     wait(lambda: False, 2)
     picture(viewer, "tile.png")
     genes.tile.clear()
@@ -107,8 +111,56 @@ def make_pictures(folder: Path) -> bool:
     compared = wait(lambda: not compare.is_running) and compare.compared is not None
     wait(lambda: False, NOTIFICATION_S)
     picture(viewer, "compare.png")
+    viewer.layers.clear()
+    shown = compared and show_trust(viewer, predict, genes, real)
     viewer.close()
-    return compared
+    return shown
+
+
+def show_trust(viewer: Any, predict: Any, genes: Any, slide: Path) -> bool:
+    """Predict a slide with the bundled model, and show where and why not to trust it."""
+    viewer.open(slide, plugin="napari-nh2st")
+    predict.model.show_value(None)
+    predict.detail.show_value(STEP_UM)
+    bring_to_front(predict)
+    viewer.fit_to_view()
+    wait(lambda: False, 2)
+    predict.start()
+    if not wait(lambda: not predict.is_running):
+        return False
+    bring_to_front(genes)
+    genes.tabs.setCurrentWidget(genes.genes)
+    wait(lambda: genes.genes.statistics is not None)
+    genes.genes.display.fade.click()
+    wait(lambda: False, 2)
+    picture(viewer, "faded.png")
+    genes.genes.display.fade.click()
+    genes.genes.unfamiliar.click()
+    wait(lambda: False, 2)
+    picture(viewer, "unfamiliar.png")
+    genes.genes.unfamiliar.click()
+    genes.tabs.setCurrentWidget(genes.tile)
+    genes.tile.pick(predict.prediction.n_obs // 2)
+    wait(genes.tile.pictures.isVisible)
+    wait(lambda: False, 2)
+    picture(viewer, "interval.png")
+    return True
+
+
+def real_slide() -> Path:
+    """The real sample slide."""
+    from napari_nh2st.sample_data import REAL_SLIDE, real_slide_path
+
+    data = os.environ.get("NH2ST_TEST_DATA")
+    return real_slide_path() if data is None else Path(data) / "slides" / REAL_SLIDE
+
+
+def bring_to_front(widget: Any) -> None:
+    """Show a dock that lies behind another tab."""
+    from napari_nh2st.widgets import dock_place
+
+    dock_place.bring_to_front(widget)
+    wait(lambda: False, 0.5)
 
 
 def dock(viewer: Any, name: str) -> Any:

@@ -16,7 +16,7 @@ from napari_nh2st.prediction.lattice import divisions
 LAYER_NAME = "picked tile"
 
 _COLOR = "#17b6c9"
-_EDGE, _THIN_EDGE = 0.14, 0.05
+_EDGE, _THIN_EDGE = 0.09, 0.04
 """Widths in pitches."""
 _UNIT = np.array([[0.0, 0], [0, 1], [1, 1], [1, 0]])
 """Corners of a square (y, x), in turn."""
@@ -51,8 +51,8 @@ class PickedTile:
             (n,) rows of its prediction.
         """
         frames = [_field_of_view(heatmap, int(tiles[0])), *_cells(heatmap, tiles)]
-        steps = divisions(heatmap.prediction)
-        widths = [steps * _EDGE] + [steps * _THIN_EDGE] * (len(frames) - 1)
+        pitch = divisions(heatmap.prediction) * heatmap.raster.height  # in the layer's pixels
+        widths = [pitch * _EDGE] + [pitch * _THIN_EDGE] * (len(frames) - 1)
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(frames, widths, heatmap.layer)
             return

@@ -24,6 +24,7 @@ from napari_nh2st.prediction.schema import notes, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.pins import Pin
+from napari_nh2st.shown_text import with_minus
 
 _TITLE_PT, _SMALL_PT = 10.0, 9.0
 _COLORBAR_PX = 95
@@ -189,7 +190,7 @@ class GeneCaption:
     def _pin_line(self, pin: Pin) -> CanvasLine:
         low, high = pin.layer.contrast_limits
         badges = replace(self._badges, far="", of="")
-        limits = f"{low:.3g} to {high:.3g}"
+        limits = with_minus(f"{low:.3g} to {high:.3g}")
         whole = f"{pin.gene} · {badges.short(pin.reliability)} · {limits}"
         texts = [whole, f"{pin.gene} · {limits}", pin.gene]
         return self._line(texts, _lighter(pin.color), _TITLE_PT)

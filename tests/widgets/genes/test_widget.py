@@ -209,7 +209,7 @@ def test_a_prediction_fills_the_table_and_the_header(
     qtbot.waitUntil(lambda: widget.genes.statistics is not None, timeout=10_000)
     row = tab.table.frame.row_of("KRT19")
     mean = float(heatmap.prediction[:, "KRT19"].X.mean())
-    assert tab.table.frame.index(row, MEAN).data() == f"{mean:.3g}"
+    assert tab.table.frame.index(row, MEAN).data() == f"{mean:.2f}"
     assert float(tab.table.frame.index(row, MORAN).data()) > 0.6
 
 

@@ -17,6 +17,7 @@ from napari_nh2st.analysis.tile_lookup import cells_around, read_tiles
 from napari_nh2st.analysis.tile_profile import neighborhood_of, top_genes
 from napari_nh2st.layers.tile_positions import tile_at
 from napari_nh2st.prediction.reliability import Badges
+from napari_nh2st.tiles import TissueMask
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
 from napari_nh2st.widgets.tiles.panel import TilePanel
 from shown_predictions import PLACES, Shown, show_prediction
@@ -232,6 +233,21 @@ def test_frames_lie_around_the_tile_and_its_neighborhood(
     for frame in layer.data[1:]:
         np.testing.assert_allclose(np.ptp(frame, axis=0), (1, width))
     assert layer.edge_width[0] > layer.edge_width[1]
+
+
+def test_frames_are_as_thick_on_the_slide_however_fine_the_layer_is(
+    qtbot: QtBot, open_panel: Callable[..., tuple[Shown, TilePanel]]
+) -> None:
+    tissue = TissueMask(np.ones((300, 420), bool), (1.0, 1.0))
+    thick = []
+    for drawn in ({}, {"divisions": 2, "tissue": tissue}):
+        shown, panel = open_panel(pitch_um=32.0, **drawn)
+        panel.pick(40)
+        qtbot.waitUntil(looked_up(panel))
+        layer = shown.viewer.layers["picked tile"]
+        thick.append(layer.edge_width[0] * shown.heatmap.raster.step[0])
+    assert shown.heatmap.raster.height > 1
+    np.testing.assert_allclose(*thick)
 
 
 @pytest.mark.parametrize(("pitch", "apart"), [(20.0, "20 µm apart: "), (48.0, "48 µm apart.")])

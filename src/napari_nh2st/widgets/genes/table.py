@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
 from napari_nh2st.prediction.reliability import Badges, reliability_number
+from napari_nh2st.shown_text import with_minus
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.frame_table import FrameView
 
@@ -25,12 +26,12 @@ _HEADS = {
     "mean": ColumnHead(
         "Mean",
         "Mean of the predicted values over the tiles",
-        lambda value: "…" if np.isnan(value) else f"{value:.3g}",
+        lambda value: "…" if np.isnan(value) else with_minus(f"{value:.2f}"),
     ),
     "morans_i": ColumnHead(
         "Moran's I",
         "Spatial autocorrelation of the predicted map: near 1 smooth, near 0 random",
-        lambda value: "…" if np.isnan(value) else f"{value:.2f}",
+        lambda value: "…" if np.isnan(value) else with_minus(f"{value:.2f}"),
     ),
 }
 

@@ -37,7 +37,7 @@ from napari_nh2st.session.connections import Connections
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.widgets.background import Background
-from napari_nh2st.widgets.frame_model import ColumnHead
+from napari_nh2st.widgets.frame_model import RELIABILITY_HEAD, ColumnHead
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_error
@@ -53,11 +53,13 @@ _ESCAPE = "Escape"
 _HOW_FAR = "99 % of the tiles of held-out sections are at 1 or nearer."
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that are highest here compared with the section"),
+    "reliability": ColumnHead("PCC", RELIABILITY_HEAD.meaning),
     "z": ColumnHead("z", "Standard deviations above the mean of the section's tiles"),
     "value": ColumnHead("value", "Predicted value of the tile"),
     "interval": ColumnHead(
         "± 90 %",
         "The measured value was within this of the predicted one at 90 % of held-out spots",
+        lambda half: "–" if np.isnan(half) else f"{half:.2f}",
     ),
     "percentile": ColumnHead("% below", "Share of the section's tiles with a lower value"),
 }
@@ -114,7 +116,7 @@ class TilePanel(QWidget):
         self.clear_button.setToolTip("Forget the tile and remove its frame (Escape)")
         self.clear_button.clicked.connect(self.clear)
         self.genes = FrameTable("tile", _HEADS)
-        self.genes.view.setMinimumHeight(246)
+        self.genes.view.setMinimumHeight(270)
         self.genes.gene_chosen.connect(session.show_gene)
         self.gene_title = PlainLabel(wrap=True, tip="The shown gene at the tile")
         self.histogram = Histogram()
