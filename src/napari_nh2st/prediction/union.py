@@ -98,7 +98,7 @@ class Union:
         union = cls(prediction, part, prediction.obs_names.get_indexer(part.obs_names))
         for key in prediction.obsm:  # where its tissue is painted anew, that counts
             prediction.obsm[key][union.rows] = part.obsm[key]
-        union.bring(np.arange(part.n_obs))
+        union.bring(np.flatnonzero(_has_value(part)))  # of many tiles, few: all would be copied
         return union
 
     def bring(self, tiles: NDArray[np.int64]) -> None:
@@ -126,12 +126,12 @@ class Union:
 
         Tiles without a value in either say why there is none.
         """
-        self.bring(np.arange(self.part.n_obs))
+        has_value = _has_value(self.part)
+        self.bring(np.flatnonzero(has_value))
         # Those that the part had when it began are there already.
         said = _one_of_each_kind([*notices(self.part), *notices(self.prediction)])
         said = [text for text in said if LOOK_UNLIKE not in text]  # it is counted again
         notes(self.prediction)["notices"] = np.array(said, object)
-        has_value = np.isfinite(self.part.X).any(1)
         is_said = has_value | ~np.isfinite(self.prediction.X[self.rows]).any(1)
         is_said &= has_value | (self.part.obs[STATUS].to_numpy(object) != PENDING)
         for column in self.part.obs:
@@ -144,6 +144,12 @@ class Union:
             joined[self.rows[is_said]] = values[is_said]
             self.prediction.obs[column] = joined
         add_notices(self.prediction, unfamiliar_notices(self.prediction))
+
+
+def _has_value(prediction: AnnData) -> NDArray[np.bool_]:
+    """(n,) which tiles have a value."""
+    known: NDArray[np.bool_] = np.isfinite(prediction.X).any(1)
+    return known
 
 
 def _layer(prediction: AnnData, key: str) -> NDArray[np.floating]:
