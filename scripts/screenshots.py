@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def make_pictures(folder: Path) -> bool:
     viewer.layers.clear()
     shown = compared and show_trust(viewer, predict, genes, real)
     viewer.close()
-    return shown
+    return shown and cohort_picture(folder, [section.slide for section in sections])
 
 
 def show_trust(viewer: Any, predict: Any, genes: Any, slide: Path) -> bool:
@@ -161,6 +161,43 @@ def bring_to_front(widget: Any) -> None:
 
     dock_place.bring_to_front(widget)
     wait(lambda: False, 0.5)
+
+
+def cohort_picture(folder: Path, slides: Sequence[Path], model: str | None = None) -> bool:
+    """Predict slides in the Cohort dock, and open one while others are predicted.
+
+    Parameters
+    ----------
+    folder
+        Gets the results.
+    slides
+        To be predicted, and one that is none.
+    model
+        The bundled one if None.
+    """
+    import napari
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 800)
+    broken = folder / "unreadable.svs"
+    broken.write_text("no slide")
+    cohort = dock(viewer, "Cohort")
+    if model is not None:
+        cohort.model.choose(model)
+    cohort.settings.controls["step_um"].show_value(STEP_UM)
+    cohort.folder.show_value(str(folder / "predictions"))
+    cohort.table.add_paths([slides[0], broken, *slides[1:]])
+    cohort.start()
+    first, last = cohort.queue.rows[0], cohort.queue.rows[-1]
+    wait(lambda: first.state == "done")
+    cohort.open_result(first)
+    wait(lambda: bool(cohort.session.heatmaps))
+    wait(lambda: last.state == "running" and last.done > 0)
+    wait(lambda: False, 0.3)
+    picture(viewer, "cohort.png")
+    done = wait(lambda: not cohort.is_running)
+    viewer.close()
+    return done and last.state == "done"
 
 
 def dock(viewer: Any, name: str) -> Any:

@@ -32,7 +32,7 @@ def test_the_manifest_names_functions_that_are_there() -> None:
     manifest.validate_imports()
     assert {sample.key for sample in manifest.contributions.sample_data} == {"real", "synthetic"}
     names = [widget.display_name for widget in manifest.contributions.widgets]
-    assert names == ["Predict", "Genes", "Compare", "Train"]
+    assert names == ["Predict", "Genes", "Compare", "Train", "Cohort"]
     in_menu = [item.command for item in manifest.contributions.menus["napari/layers/visualize"]]
     assert in_menu == [widget.command for widget in manifest.contributions.widgets]
 

@@ -72,7 +72,18 @@ def test_remembered_keys_are_those_that_napari_has_kept_so_far(script: dict[str,
         "device": "auto",
     }
     compare = {"model": "", "device": "auto"}
-    assert keys == {"predict": predict, "compare": compare, "genes": genes, "train": train}
+    cohort = {
+        **{name: value for name, value in predict.items() if not name.startswith("keep")},
+        "folder": "",
+        "format": "h5ad",
+    }
+    assert keys == {
+        "predict": predict,
+        "cohort": cohort,
+        "compare": compare,
+        "genes": genes,
+        "train": train,
+    }
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -162,7 +162,7 @@ def test_a_stopped_run_takes_no_done_slide_out_of_the_summary(
     (output / "a.h5ad").unlink()
     with closing(predict_cohort_events(found, output, model, SETTINGS)) as events:
         next(event for event in events if isinstance(event, SlideProgress))
-    assert statuses(output) == {"a": "waiting", "b": "waiting", "c": "done", "d": "done"}
+    assert statuses(output) == {"a": "waiting", "b": "failed", "c": "done", "d": "done"}
 
 
 def test_what_would_differ_is_not_taken_for_done(slides: Path, model: Path, tmp_path: Path) -> None:

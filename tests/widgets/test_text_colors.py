@@ -23,11 +23,11 @@ from qtpy.QtWidgets import (
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.widgets.domains.legend import DomainLegend
+from napari_nh2st.widgets.drop_table import DropTable
 from napari_nh2st.widgets.frame_table import FrameTable
 from napari_nh2st.widgets.labels import CautionLabel, MarkupLabel, PlainLabel
 from napari_nh2st.widgets.text_colors import TEXT_ROLE, TextDelegate
 from napari_nh2st.widgets.train.sections_model import EXPRESSION, SectionsModel
-from napari_nh2st.widgets.train.sections_view import DropTable
 
 LEAST = 4.5
 """Contrast that WCAG asks for (level AA)."""
@@ -99,7 +99,7 @@ def test_colored_texts_read_on_both_themes_and_when_they_change(
         item = QListWidgetItem(kind, pins)
         item.setData(TEXT_ROLE, kind)
     sections.rows.add_slide(tmp_path / "C6.tif")
-    check = DropTable(lambda _paths, _row: None)
+    check = DropTable(lambda _paths, _row: None, "", "")
     check.setModel(SectionsModel(sections))
     for part in (label, markup, table, pins, legend, check):
         window.layout().addWidget(part)

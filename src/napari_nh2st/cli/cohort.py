@@ -21,6 +21,7 @@ from napari_nh2st.cohort.events import (
     SlideEnded,
     SlideProgress,
 )
+from napari_nh2st.cohort.progress import progress_in_words, slide_count
 from napari_nh2st.cohort.results import SlideResult
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.cohort.slides import find_slides, is_pattern, is_slide_folder, is_slide_table
@@ -116,10 +117,12 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         tiles = sum(result.tiles for result in results)
-        count = _slides(len(results) - len(failures), len(results))
+        count = slide_count(len(results) - len(failures), len(results))
         show(f"{args.output}: {count} predicted, {tiles:,} tiles; see {args.output / SUMMARY}")
     if failures:
-        warn(f"nh2st: {_slides(len(failures), len(results))} failed: see {args.output / SUMMARY}")
+        warn(
+            f"nh2st: {slide_count(len(failures), len(results))} failed: see {args.output / SUMMARY}"
+        )
     if any(result.traceback for result in failures):
         return 1
     return 2 if failures else 0
@@ -169,7 +172,7 @@ class CohortReport:
         """What a stop has left, in a sentence."""
         if self._progress is None:
             return "No slide had been begun."
-        count = _slides(self._progress.slides_done, self._progress.slides)
+        count = slide_count(self._progress.slides_done, self._progress.slides)
         return f"{count} done; the same command goes on from there."
 
     def _start(self, event: CohortStarted) -> None:
@@ -177,7 +180,7 @@ class CohortReport:
             warn(f"Notice: {notice}")
         if self._quiet:
             return
-        warn(_slides(len(event.slides)))
+        warn(slide_count(len(event.slides)))
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=1.0,
@@ -190,11 +193,11 @@ class CohortReport:
     def _advance(self, progress: Progress) -> None:
         self._progress = progress
         if self._bar is not None:
-            self._bar.set_description_str(_in_words(progress), refresh=False)
+            self._bar.set_description_str(progress_in_words(progress), refresh=False)
             self._bar.update(progress.share - self._bar.n)
         elif not self._quiet and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            warn(_in_words(progress))
+            warn(progress_in_words(progress))
 
     def _end(self, result: SlideResult) -> None:
         name = result.slide.name
@@ -210,21 +213,3 @@ class CohortReport:
             how = f"in {duration(result.seconds)}" if result.is_new else "done before"
             bad = f", {result.failed_tiles:,} could not be read" if result.failed_tiles else ""
             warn(f"{name}: {result.tiles:,} tiles {how}{bad}", self._bar)
-
-
-def _in_words(progress: Progress) -> str:
-    parts = [
-        f"{progress.slides_done:,} of {_slides(progress.slides)}",
-        f"{progress.tiles:,} tiles",
-    ]
-    if progress.tiles_per_s is not None:
-        parts.append(f"{progress.tiles_per_s:.1f} tiles/s")
-    if progress.seconds_left is not None:
-        parts.append(f"{duration(progress.seconds_left)} left")
-    return ", ".join(parts)
-
-
-def _slides(count: int, of: int | None = None) -> str:
-    number = of if of is not None else count
-    noun = "slide" if number == 1 else "slides"
-    return f"{count:,} {noun}" if of is None else f"{count:,} of {of:,} {noun}"

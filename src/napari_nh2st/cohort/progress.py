@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.events import Progress
 from napari_nh2st.cohort.results import SlideResult
+from napari_nh2st.durations import duration
 from napari_nh2st.remote import RemotePath, SlidePath
 
 
@@ -72,6 +73,26 @@ class ProgressMeter:
             min(1.0, done / self._all),
             seconds * (self._all - done) / own if own > 0 else None,
         )
+
+
+def progress_in_words(progress: Progress) -> str:
+    """Such as ``3 of 12 slides, 3,400 tiles, 80.1 tiles/s, 12 min 05 s left``."""
+    parts = [
+        slide_count(progress.slides_done, progress.slides),
+        f"{progress.tiles:,} tiles",
+    ]
+    if progress.tiles_per_s is not None:
+        parts.append(f"{progress.tiles_per_s:.1f} tiles/s")
+    if progress.seconds_left is not None:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def slide_count(count: int, of: int | None = None) -> str:
+    """Such as ``1 slide``, or ``3 of 12 slides``."""
+    number = of if of is not None else count
+    noun = "slide" if number == 1 else "slides"
+    return f"{count:,} {noun}" if of is None else f"{count:,} of {of:,} {noun}"
 
 
 def _size_of(path: SlidePath) -> float:

@@ -22,10 +22,10 @@ from napari_nh2st.cohort.progress import ProgressMeter
 from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.cohort.slides import FoundSlides, find_slides
-from napari_nh2st.cohort.summary import Summary
+from napari_nh2st.cohort.summary import Summary, lock_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.extras import import_extra
-from napari_nh2st.files import InUse, Lock, make_folder
+from napari_nh2st.files import make_folder
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Event, Started, TilesDone
 from napari_nh2st.inference.plan import chosen_genes
@@ -130,7 +130,7 @@ def predict_cohort_events(
     sha256 = _checked_models(found.slides, usual, settings)
     work_on = _way_of_working(cohort)
     make_folder(folder)
-    lock = _lock_of(folder)
+    lock = lock_of(folder)
     try:
         summary = Summary(folder, found.slides, cohort.format)
         jobs = []
@@ -225,17 +225,6 @@ def _checked_models(
             chosen_genes(settings.genes, config.panel)
             found[name] = str(config.weights["sha256"])
     return found
-
-
-def _lock_of(folder: Path) -> Lock:
-    try:
-        return Lock(folder / ".summary.csv.lock")
-    except InUse:
-        raise InUse(
-            f"{folder} is in use: another run writes to it. Wait for it, or give another folder."
-        ) from None
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def _with_what_is_known(result: SlideResult, summary: Summary) -> SlideResult:

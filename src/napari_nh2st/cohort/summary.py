@@ -14,7 +14,7 @@ from napari_nh2st.cohort.names import with_earlier_names
 from napari_nh2st.cohort.results import SlideResult
 from napari_nh2st.cohort.slides import RESULT_COLUMNS
 from napari_nh2st.errors import InputError
-from napari_nh2st.files import check_place, write_text
+from napari_nh2st.files import InUse, Lock, check_place, write_text
 from napari_nh2st.remote import slide_path
 
 SUMMARY = "summary.csv"
@@ -24,6 +24,9 @@ _FIRST_COLUMNS = 5
 
 _SHARE_OF_TIME = 0.05
 """At most so much of the time goes into rewriting the summary of a large cohort."""
+
+_OF_THE_RESULT = RESULT_COLUMNS[RESULT_COLUMNS.index("status") : RESULT_COLUMNS.index("mpp")]
+"""Columns on what came of a slide; the others say what was given for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +67,8 @@ class Summary:
         check_place(self.path, True, is_ours=is_summary, kind="a summary that NH2ST wrote")
         rows = rows_of(self.path)
         there = _outputs_in(folder) if rows else set()
-        self._earlier = {row["output"]: row for row in rows if row["output"] in there}
+        self._former = {row["output"]: row for row in rows}
+        self._earlier = {name: row for name, row in self._former.items() if name in there}
         earlier = [slide_of(row) for row in rows]
         taken = [Path(output).stem for output in self._earlier]
         self.slides = with_earlier_names(slides, earlier, taken)
@@ -117,13 +121,16 @@ class Summary:
         self._took = self._written - started
 
     def _row(self, name: str) -> dict[str, str]:
-        """The row of a slide; that of an earlier run, if it was done, until this one is there."""
+        """The row of a slide; what an earlier run made of it, until this one has."""
         result = self._results.get(name)
         if result is not None:
             return result.row()
         waiting = self._waiting[name]
-        earlier = self._earlier.get(waiting.output.name, {})
-        return earlier if earlier.get("status") == "done" else waiting.row()
+        row, former = waiting.row(), self._former.get(waiting.output.name, {})
+        is_there = former.get("status") == "failed" or waiting.output.name in self._earlier
+        if former.get("status") in ("done", "failed") and is_there:
+            row |= {column: former.get(column, "") for column in _OF_THE_RESULT}
+        return row
 
     def _write_if_possible(self) -> None:
         try:
@@ -132,6 +139,39 @@ class Summary:
             if not self._has_warned:
                 _log.warning("%s. The run goes on, and writes it later.", error)
             self._has_warned = True
+
+
+def write_queue(folder: Path, slides: Sequence[CohortSlide]) -> None:
+    """Write which slides a cohort has, in their order, without predicting them.
+
+    Raises
+    ------
+    InputError
+        As :class:`Summary` and :func:`lock_of`.
+    """
+    lock = lock_of(folder)
+    try:
+        Summary(folder, slides).write()
+    finally:
+        lock.release()
+
+
+def lock_of(folder: Path) -> Lock:
+    """Lock of a cohort's folder: whoever has it may write there.
+
+    Raises
+    ------
+    InputError
+        Another run has it, or nothing can be written there.
+    """
+    try:
+        return Lock(folder / ".summary.csv.lock")
+    except InUse:
+        raise InUse(
+            f"{folder} is in use: another run writes to it. Wait for it, or give another folder."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def is_summary(path: Path) -> bool:

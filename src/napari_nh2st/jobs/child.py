@@ -22,6 +22,7 @@ from napari_nh2st.jobs.messages import Event, Failed, Finished, Message, Run, Se
 
 JOBS: Mapping[str, str] = {
     "predict": "napari_nh2st.jobs.prediction:predict",
+    "predict_cohort": "napari_nh2st.jobs.cohort:predict_cohort",
     "devices": "napari_nh2st.jobs.prediction:devices",
     "compare": "napari_nh2st.jobs.comparison:compare",
     "report": "napari_nh2st.jobs.comparison:write_report",

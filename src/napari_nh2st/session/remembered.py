@@ -10,6 +10,7 @@ from typing import Any
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import show_warning
 
+from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Option, Setting, settings_of
@@ -45,6 +46,13 @@ KEEP_GB = Setting(
         unit="GB",
         step=1,
     ),
+)
+FOLDER = Setting(
+    "folder",
+    str,
+    None,
+    Option("Results", "Folder of the results; a run goes on with what is there", default="none"),
+    optional=True,
 )
 RELIABLE_FROM = Setting(
     "reliable_from",
@@ -82,6 +90,13 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         *_some(PredictSettings, "device", "any_stain"),
         KEEP,
         KEEP_GB,
+    ),
+    "cohort": (
+        MODEL,
+        FOLDER,
+        *_some(PredictSettings, "step_um", "pitch_um", "min_tissue", "tissue_only"),
+        *_some(PredictSettings, "device", "any_stain"),
+        *_some(CohortSettings, "format"),
     ),
     "compare": (MODEL, *_some(PredictSettings, "device")),
     "genes": (RELIABLE_FROM, ONLY_RELIABLE, *_some(DisplaySettings)),

@@ -16,6 +16,7 @@ from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.session.cohort_queue import CohortQueue
 from napari_nh2st.session.derived_layers import DerivedLayers
 from napari_nh2st.session.display import Display
 from napari_nh2st.session.domains import PredictionDomains
@@ -57,8 +58,8 @@ class Session:
         Maps of new runs, and the former ones to go back to.
     measured
         Sections with measured ST, and their comparisons.
-    display
-        How genes are drawn.
+    cohort, display
+        Slides that are predicted one after another; how genes are drawn.
     measured_badges
         Scores measured on a slide, as the reliability of its genes.
     hover
@@ -122,7 +123,7 @@ class Session:
         self.domains = PredictionDomains(self)
         self.runs = PredictionRuns(self)
         self.measured = MeasuredSections(self)
-        self.training_sections = TrainingSections()
+        self.training_sections, self.cohort = TrainingSections(), CohortQueue()
         self.measured_badges = MeasuredBadges(self)
         self.hover = Hover(self)
         for layer in layers:

@@ -31,15 +31,19 @@ class RunControls(QWidget):
         self.bar = QProgressBar()
         self.status = PlainLabel(wrap=True, fits=True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run)
-        buttons.addWidget(self.cancel)
+        self._buttons = QHBoxLayout()
+        self._buttons.addWidget(self.run)
+        self._buttons.addWidget(self.cancel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
+        layout.addLayout(self._buttons)
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         self.show_running(False)
+
+    def add_button(self, button: QPushButton) -> None:
+        """Put a button between the two."""
+        self._buttons.insertWidget(1, button)
 
     def show_running(self, running: bool) -> None:
         """Enable one of the buttons; a run begins with a bar without a number."""

@@ -17,6 +17,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.spots import SpotChoice
+from napari_nh2st.widgets.drop_table import DropTable
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.train.row_details import RowDetails
 from napari_nh2st.widgets.train.sections_model import (
@@ -32,7 +33,7 @@ from napari_nh2st.widgets.train.sections_model import (
     STATUS,
     SectionsModel,
 )
-from napari_nh2st.widgets.train.sections_view import DropTable, RoleDelegate
+from napari_nh2st.widgets.train.sections_view import RoleDelegate
 
 _WIDTHS = {
     ROLE: 60,
@@ -48,6 +49,9 @@ _WIDTHS = {
 """Width in pixels: a row stands in a dock of 380 as far as its ST."""
 
 _HEIGHT = 190
+
+_HOW = "Drop slides and their ST here, or a sections table; or use the buttons below"
+_TIP = "The sections to train on. Drop slides, ST files or folders, or a sections table here"
 
 
 class SectionsTable(QWidget):
@@ -78,7 +82,7 @@ class SectionsTable(QWidget):
         super().__init__(parent)
         self._session = session
         self.sections = session.training_sections
-        self.view = DropTable(self.add_paths)
+        self.view = DropTable(self.add_paths, _HOW, _TIP)
         self.model = SectionsModel(self.sections, self.view.selected_rows)
         self.view.setModel(self.model)
         self.view.setItemDelegateForColumn(ROLE, RoleDelegate(self.view))
