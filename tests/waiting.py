@@ -6,10 +6,13 @@ from collections.abc import Callable
 from psygnal import emit_queued
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(
+    condition: Callable[[], bool], seconds: float = 20.0, *, deliver: bool = True
+) -> None:
     """Deliver what threads have emitted until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come"
-        emit_queued()
+        if deliver:
+            emit_queued()
         time.sleep(0.005)

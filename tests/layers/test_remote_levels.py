@@ -1,5 +1,6 @@
 """Slides at URLs in the viewer: what has not come holds nobody up."""
 
+import gc
 import threading
 from collections.abc import Iterator
 
@@ -12,9 +13,8 @@ from array_slides import textured, write_tiff
 from file_server import FileServer
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers import coarse_levels, remote_levels
-from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.reader import get_reader, read_slide
-from napari_nh2st.remote import RemotePath, block_cache
+from napari_nh2st.remote import block_cache
 from napari_nh2st.session import Session
 from napari_nh2st.widgets import open_url
 from waiting import wait_until
@@ -114,6 +114,20 @@ def test_only_some_chunks_stay_in_memory(
     assert layer.data[0]._levels._bytes <= 4 * 2**20
 
 
+def test_what_comes_when_its_layer_is_gone_is_no_error(
+    viewer: ViewerModel, server: FileServer, url: str
+) -> None:
+    layer = opened(viewer, url)
+    server.hangs = True
+    assert layer.data[0][:10, :10].shape == (10, 10, 3)
+    server.hangs = False
+    wait_until(lambda: bool(remote_levels._undelivered), deliver=False)
+    viewer.layers.clear()
+    del layer
+    gc.collect()
+    wait_until(lambda: not remote_levels._undelivered)
+
+
 def test_the_reader_takes_urls(server: FileServer, url: str) -> None:
     reader = get_reader(url)
     assert reader is not None
@@ -124,11 +138,13 @@ def test_the_reader_takes_urls(server: FileServer, url: str) -> None:
 
 
 def test_the_dialog_opens_what_is_a_url(
-    viewer: ViewerModel, url: str, monkeypatch: pytest.MonkeyPatch
+    viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
+    asked: list[tuple[str, str]] = []
     monkeypatch.setattr(open_url, "show_error", said.append)
+    monkeypatch.setattr(ViewerModel, "open", lambda _, url, plugin: asked.append((url, plugin)))
     open_url.open_slide_at(viewer, "slide.svs")
     assert said == ["slide.svs is no URL: it begins with https:// or s3://."]
-    open_url.open_slide_at(viewer, url)
-    assert viewer.layers[0].metadata[SLIDE_KEY].path == RemotePath(url)
+    open_url.open_slide_at(viewer, "s3://bucket/slide.svs")
+    assert asked == [("s3://bucket/slide.svs", "napari-nh2st")]

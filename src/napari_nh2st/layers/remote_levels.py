@@ -29,6 +29,10 @@ _Chunk = tuple[int, int, int]
 """Level, row and column."""
 
 
+_undelivered: "list[RemoteLevels]" = []
+"""Those whose signals wait for the main thread: the layer may be gone before."""
+
+
 class RemoteLevels:
     """What napari draws of the native levels of a slide at a URL.
 
@@ -121,6 +125,7 @@ class RemoteLevels:
                 self._bytes -= self._chunks.popitem(last=False)[1].nbytes
             is_told, self._is_told, self._has_failed = self._is_told, True, False
         if not is_told:
+            _undelivered.append(self)
             self.arrived.emit()
 
     def _give_up(self, key: _Chunk, error: Exception) -> None:
@@ -129,17 +134,20 @@ class RemoteLevels:
             self._waiting.clear()  # they would fail as well
             is_told, self._has_failed = self._has_failed, True
         if not is_told:
+            _undelivered.append(self)
             self.failed.emit(str(error))
 
     # --- in the main thread ---
 
     def _on_arrival(self) -> None:
+        _undelivered.remove(self)
         with self._lock:
             self._is_told = False
         for layer in self._layers(self._slide):
             layer.refresh()
 
     def _on_failure(self, reason: str) -> None:
+        _undelivered.remove(self)
         if self._layers(self._slide):
             show_warning(for_qt(f"{reason} Move the view to try again."))
 
