@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import MARKER_KEY, made_over
+from napari_nh2st.layers.selection import kept_selection
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.layers.tile_positions import tile_side
 from napari_nh2st.prediction.lattice import divisions
@@ -69,21 +70,17 @@ class PickedTile:
             self.viewer.layers.remove(layer)
 
     def _add(self, frames: Any, widths: list[float], heatmap_layer: Image) -> None:
-        selected = set(self.viewer.layers.selection)
-        active = self.viewer.layers.selection.active
-        self.layer = self.viewer.add_shapes(
-            frames,
-            shape_type="rectangle",
-            edge_color=_COLOR,
-            edge_width=widths,
-            face_color="transparent",
-            name=LAYER_NAME,
-            metadata={MARKER_KEY: True} | made_over(heatmap_layer),
-            **placement_of(heatmap_layer),
-        )
-        # napari selects what is added; the user goes on with what was selected.
-        self.viewer.layers.selection = selected
-        self.viewer.layers.selection.active = active
+        with kept_selection(self.viewer):
+            self.layer = self.viewer.add_shapes(
+                frames,
+                shape_type="rectangle",
+                edge_color=_COLOR,
+                edge_width=widths,
+                face_color="transparent",
+                name=LAYER_NAME,
+                metadata={MARKER_KEY: True} | made_over(heatmap_layer),
+                **placement_of(heatmap_layer),
+            )
 
 
 def _field_of_view(heatmap: Heatmap, tile: int) -> NDArray[np.float64]:

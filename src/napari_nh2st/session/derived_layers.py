@@ -15,6 +15,7 @@ from psygnal import Signal
 
 from napari_nh2st.layers.heatmap import Heatmap, of_same_slide
 from napari_nh2st.layers.keys import has_own_name
+from napari_nh2st.layers.selection import kept_selection
 from napari_nh2st.layers.tile_image import TileImage, place, placement_of
 from napari_nh2st.prediction.schema import of_same_model
 
@@ -180,15 +181,13 @@ class DerivedLayers(Generic[Item]):
         **attributes
             Attributes of the layer.
         """
-        layers = self.session.viewer.layers
-        selected = set(layers.selection)
-        layer = self.session.viewer.add_image(
-            source.raster.image(values, self.interpolation != "nearest"),
-            interpolation2d=self.interpolation,
-            **attributes,
-            **placement_of(source.layer),
-        )
-        layers.selection = selected
+        with kept_selection(self.session.viewer):
+            layer = self.session.viewer.add_image(
+                source.raster.image(values, self.interpolation != "nearest"),
+                interpolation2d=self.interpolation,
+                **attributes,
+                **placement_of(source.layer),
+            )
         image = TileImage(layer, source.raster)
         image.values = values
         return image

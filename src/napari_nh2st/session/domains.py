@@ -12,6 +12,7 @@ from napari_nh2st.layers.domains import domains_layer, name_domains, put_domains
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import are_own_domains
+from napari_nh2st.layers.selection import kept_selection
 from napari_nh2st.layers.tile_image import placement_of
 from napari_nh2st.prediction.lattice import same_lattice
 from napari_nh2st.prediction.schema import of_same_model
@@ -115,15 +116,12 @@ class PredictionDomains:
         """
         layer = self.layer_of(heatmap)
         if layer is None:
-            viewer = self._session.viewer
-            selected, active = set(viewer.layers.selection), viewer.layers.selection.active
             placement = placement_of(heatmap.layer)
             data, attributes, _ = domains_layer(
                 heatmap.prediction, heatmap.raster, domains, placement
             )
-            layer = viewer.add_labels(data, **attributes)
-            viewer.layers.selection = selected
-            viewer.layers.selection.active = active
+            with kept_selection(self._session.viewer):
+                layer = self._session.viewer.add_labels(data, **attributes)
         else:
             put_domains(layer, heatmap, domains)
         # Under a gene's colors those of the legend would not be found again.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
 from napari_nh2st.layers.keys import COMPARISON_KIND_KEY
+from napari_nh2st.layers.selection import kept_selection
 from napari_nh2st.layers.tile_image import place, placement_of
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.session.side_by_side import SideBySide
@@ -173,20 +174,17 @@ class MeasuredLayers:
         self._rings = None
         if positions is None or self.slide_layer is None:
             return
-        selected, active = set(layers.selection), layers.selection.active
-        self._rings = self._session.viewer.add_points(
-            _on_layer(positions),
-            name="proposed places",
-            face_color="transparent",
-            border_color=_PROPOSED,
-            border_width=0.12,
-            size=_SPOT * pitch_px,
-            **placement_of(self.slide_layer),
-        )
+        with kept_selection(self._session.viewer):  # rings are to be looked at
+            self._rings = self._session.viewer.add_points(
+                _on_layer(positions),
+                name="proposed places",
+                face_color="transparent",
+                border_color=_PROPOSED,
+                border_width=0.12,
+                size=_SPOT * pitch_px,
+                **placement_of(self.slide_layer),
+            )
         self._rings.editable = False
-        # Rings are to be looked at: what the user has selected stays selected.
-        layers.selection.active = active
-        layers.selection = selected
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add to the metadata of every layer, also of those still to come."""

@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from napari_nh2st.layers.heatmap import Heatmap, layer_name
 from napari_nh2st.layers.keys import pin_metadata
+from napari_nh2st.layers.selection import kept_selection
 from napari_nh2st.prediction.schema import reliability
 from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
 from napari_nh2st.session.shown_layers import PinsShown
@@ -176,13 +177,11 @@ class Pins(DerivedLayers[Pin]):
 
     def restore(self) -> None:
         """Pin the genes again that were unpinned last, in their colors, shown as they were."""
-        layers = self.session.viewer.layers
         with self.session.shown_layers.settled():
             for pin in self._restorable():
-                selected = set(layers.selection)
                 pin.layer.visible = False
-                layers.append(pin.layer)
-                layers.selection = selected
+                with kept_selection(self.session.viewer):
+                    self.session.viewer.layers.append(pin.layer)
                 self._keep(pin)
                 self.move([pin], pin.source, keep_limits=True)
             if self._around_removal is not None:

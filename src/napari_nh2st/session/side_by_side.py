@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Image, Layer, Points
 
 from napari_nh2st.layers.keys import BESIDE_KEY
+from napari_nh2st.layers.selection import kept_selection
 from napari_nh2st.layers.tile_image import place, placement_of
 
 if TYPE_CHECKING:
@@ -66,12 +67,9 @@ class SideBySide:
     def begin(self, left: Points, right: Points) -> None:
         """Show one layer of spots on the slide at the left, the other at the right."""
         layers = self._session.viewer.layers
-        selected, active = set(layers.selection), layers.selection.active
         # Whoever follows the selected slide stays with the slide itself.
-        with layers.selection.events.blocker_all():
+        with kept_selection(self._session.viewer):
             layers.append(self.copy)
-            layers.selection.active = active
-            layers.selection = selected
         self._shown = [self.slide_layer, left, self.copy, right]
         others = [layer for layer in layers if layer not in self._shown]
         _show({layer: layer in self._shown for layer in layers})

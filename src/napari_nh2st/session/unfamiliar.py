@@ -1,7 +1,7 @@
 """Layers of how unfamiliar the places of a slide are to the model that predicted it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -9,14 +9,11 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.heatmap import Heatmap, of_same_slide
 from napari_nh2st.layers.keys import unfamiliar_metadata
 from napari_nh2st.prediction.schema import unfamiliar
 from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
 from napari_nh2st.shown_text import for_qt
-
-if TYPE_CHECKING:
-    pass
 
 _LIMITS = (0.0, 2.0)
 _COLORS = {
@@ -108,6 +105,15 @@ class UnfamiliarPlaces(DerivedLayers[ShownPlaces]):
         for item in self.items:
             if item.source is source:
                 item.refresh()
+
+    def move_to(self, heatmap: Heatmap) -> list[str]:
+        """Take over from removed heatmaps of the slide, unless this one has a layer of its own."""
+        if all(item.source is not heatmap for item in self.items):
+            return super().move_to(heatmap)
+        for item in self._orphans():
+            if of_same_slide(item.source, heatmap):
+                self.remove_layer(item)
+        return []
 
     def _current(self) -> ShownPlaces | None:
         heatmap = self.session.heatmap
