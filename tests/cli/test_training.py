@@ -247,11 +247,13 @@ def test_what_a_cross_validation_is_told_arrives(
 ) -> None:
     nh2st(
         *("crossval", "--sections", study, "-o", tmp_path / "cv", "--leave", "section"),
-        *("--contexts", "average,query", "--no-final", "--epochs", 2),
+        *("--contexts", "average,query", "--no-final", "--epochs", 2, "--intervals", "spread"),
     )
     assert arriving["settings"] == TrainSettings(epochs=2)
     assert arriving["folder"] == tmp_path / "cv"
-    assert arriving["plan"] == CrossValidateSettings("section", ("average", "query"), final=False)
+    assert arriving["plan"] == CrossValidateSettings(
+        "section", ("average", "query"), final=False, intervals="spread"
+    )
 
 
 @pytest.mark.parametrize(
@@ -608,6 +610,23 @@ def test_reliability_is_written_only_from_sections_not_seen(
         gene: pytest.approx(pcc, abs=1e-4) for gene, pcc in scores.items()
     }
     assert config.weights == weights
+    assert "intervals are from the errors on these sections" in result.out
+    assert config.interval_90 is not None
+    errors = []
+    for section in ("S1", "S2"):
+        prediction = anndata.read_h5ad(tmp_path / "scores" / "predictions" / f"{section}.h5ad")
+        size = np.sort(np.abs(prediction.layers["measured"] - prediction.X), axis=0)
+        errors.append(size[int(np.ceil(0.9 * (len(size) + 1))) - 1])
+    np.testing.assert_allclose(
+        [config.interval_90[gene] for gene in config.panel], np.max(errors, axis=0), rtol=1e-3
+    )
+    again = nh2st(*command, "--sections", pair, "-o", tmp_path / "again", "--json")
+    kept = read_config(own)
+    assert kept.interval_90 == config.interval_90
+    coverage = kept.training["held_out"]["coverage"]
+    assert coverage == json.loads(again.out)["coverage"]
+    assert set(coverage) == {"S1", "S2"}
+    assert "intervals: as they were before" in (own / "README.md").read_text()
     named = nh2st("evaluate", "--model", "a/b", *command[3:], "--sections", pair, "-o", "never")
     assert named.code == 2
 

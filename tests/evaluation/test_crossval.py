@@ -19,10 +19,10 @@ from napari_nh2st.evaluation.crossval import (
     best_context,
     cross_validate,
     cross_validate_events,
-    with_context,
 )
 from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.evaluation.fold_heads import section_features
+from napari_nh2st.evaluation.fold_training import with_context
 from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import Context

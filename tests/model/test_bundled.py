@@ -49,8 +49,11 @@ def test_it_has_the_heads_of_five_sections_left_out_and_an_interval_of_every_gen
     assert 0.1 < min(widths) < max(widths) < 1
     coverage = config.training["held_out"]["coverage"]
     assert set(coverage) == set(config.training["sections"])
-    # "At least 90 %", on every section that was left out.
-    assert all(each["mean"] >= 0.9 for each in coverage.values())
+    # "About 90 %", on every section, by what had not seen it.
+    assert all(0.87 <= each["mean"] <= 0.93 for each in coverage.values())
+    assert config.usual_spread is not None
+    assert set(config.usual_spread) == set(config.panel)
+    assert all(usual is not None and 0 < usual < 0.2 for usual in config.usual_spread.values())
 
 
 def test_every_gene_has_a_held_out_correlation_that_its_summary_agrees_with(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
 
 from napari_nh2st.errors import InputError
 
@@ -21,8 +22,8 @@ class FamiliarFeatures:
     mean
         (features,) float64.
     whitening
-        (features, features) float64 W: features minus the mean, times W, have the identity as their
-        shrunk covariance.
+        (features, features) float64 W, upper triangular: features minus the mean, times W, have the
+        identity as their shrunk covariance.
     far
         Distance that makes an unfamiliarity of 1.
     """
@@ -103,7 +104,12 @@ def _fitted(tiles: NDArray[np.float64]) -> FamiliarFeatures:
             f"{finite} of {len(tiles)} have them"
         )
     fitted = LedoitWolf().fit(tiles)
-    variances, axes = np.linalg.eigh(fitted.covariance_)
-    if variances[0] <= 0:
-        raise InputError("The features of the tiles do not vary; are the tiles all alike?")
-    return FamiliarFeatures(fitted.location_, axes / np.sqrt(variances), 1.0)
+    try:
+        root = np.linalg.cholesky(fitted.covariance_)
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "The features of the tiles do not vary; are the tiles all alike?"
+        ) from None
+    # Of all square roots of the inverse the triangular one: half of it takes no room in a wheel.
+    whitening = solve_triangular(root, np.eye(len(root)), lower=True).T
+    return FamiliarFeatures(fitted.location_, whitening, 1.0)

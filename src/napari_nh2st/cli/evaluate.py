@@ -13,6 +13,7 @@ from napari_nh2st.evaluation.reliability import write_reliability
 from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.inference.device import place
 from napari_nh2st.model import find_model, load_model, read_config
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.spots import read_sections
 from napari_nh2st.training.checks import check_not_seen
 
@@ -61,4 +62,11 @@ def run(args: argparse.Namespace) -> None:
         show(f"{name}: {each} of the measured values lie in the gene's 90 % interval")
     show(f"{args.output}: summary.json, genes.csv, figures and predictions")
     if args.write_reliability:
-        show(f"{args.model}: each gene's PCC is its reliability now")
+        show(f"{args.model}: each gene's PCC is its reliability now; {_intervals(config)}")
+
+
+def _intervals(before: ModelConfig) -> str:
+    """What became of a model's intervals, where its reliability was written."""
+    if before.interval_90 is None:
+        return "its 90 % intervals are from the errors on these sections"
+    return "its 90 % intervals stay as they were"

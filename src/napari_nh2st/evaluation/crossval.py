@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
-from urllib.parse import quote
 
 import numpy as np
 
@@ -14,32 +13,39 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.evaluation import (
     Evaluation,
     combine_evaluations,
-    evaluate_events,
     training_mean,
     write_evaluation,
 )
 from napari_nh2st.evaluation.events import (
     CrossValidated,
     CrossValidateEvent,
-    Evaluated,
-    FoldProgress,
     SpotsPredicted,
 )
 from napari_nh2st.evaluation.fold_heads import NoHeads, fold_heads
-from napari_nh2st.evaluation.reliability import errors_by_fold, with_intervals, with_reliability
-from napari_nh2st.evaluation.settings import CrossValidateSettings, EvaluateSettings
+from napari_nh2st.evaluation.fold_training import (
+    evaluate_fold,
+    fold_folder,
+    train_fold,
+    trained_context,
+    with_context,
+    without,
+)
+from napari_nh2st.evaluation.reliability import (
+    errors_by_fold,
+    with_intervals,
+    with_reliability,
+    with_spread_intervals,
+)
+from napari_nh2st.evaluation.settings import CrossValidateSettings, Intervals
+from napari_nh2st.evaluation.spread_intervals import check_further_trainings, predict_left_out
 from napari_nh2st.files import recover
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
 from napari_nh2st.model.folder import Model, save_model_folder
-from napari_nh2st.model.network import NH2ST
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.checks import check_sources
 from napari_nh2st.training.defaults import start_config
-from napari_nh2st.training.events import TrainEvent, TrainFinished
-from napari_nh2st.training.loop import train_events
-from napari_nh2st.training.record import MODEL_FOLDER, is_trained
-from napari_nh2st.training.result import trained_earlier
-from napari_nh2st.training.run_state import only_run_in
+from napari_nh2st.training.events import TrainEvent
+from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import Leave, folds, set_aside
 from napari_nh2st.training.study import MeasuredSection
@@ -59,7 +65,8 @@ class CrossValidation:
     context
         The one to take, see :func:`best_context`.
     coverage
-        Of the 90 % intervals, on each donor or section left out, as calibrated on the others.
+        Of the 90 % intervals, on each donor or section left out, as calibrated on the others; of
+        those that follow the spread, with models that have not seen it either.
     model
         Trained on all sections with that context, each gene's held-out PCC as its reliability,
         and its interval from the errors on what was left out; with the heads of the folds where
@@ -84,6 +91,7 @@ def cross_validate(
     leave: Leave = "donor",
     contexts: Sequence[Context] = (),
     final: bool = True,
+    intervals: Intervals = "gene",
     fold_settings: Callable[[str, TrainSettings], TrainSettings] | None = None,
     on_event: Callable[[str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -92,7 +100,7 @@ def cross_validate(
 
     Parameters
     ----------
-    leave, contexts, final
+    leave, contexts, final, intervals
         See :class:`~napari_nh2st.evaluation.settings.CrossValidateSettings`.
     on_event
         Called with what is left out (``""`` for the last training) and each event of a training.
@@ -104,7 +112,7 @@ def cross_validate(
     Stopped
         ``stop`` was true.
     """
-    plan = CrossValidateSettings(leave, tuple(contexts) or None, final)
+    plan = CrossValidateSettings(leave, tuple(contexts) or None, final, intervals)
     events = cross_validate_events(
         sections, settings, plan, folder=folder, fold_settings=fold_settings
     )
@@ -164,7 +172,8 @@ def cross_validate_events(
     ------
     InputError
         There is one donor or section only, the start model has seen a section, several devices
-        are asked for, or the folder is of another run.
+        are asked for, the folder is of another run, or there are no intervals by spread for such a
+        study.
     """
     settings, plan = settings or TrainSettings(), plan or CrossValidateSettings()
     start = start_config(settings)
@@ -184,23 +193,27 @@ def cross_validate_events(
     of_fold = fold_settings or (lambda left_out, same: same)
     for left_out, tested in splits:  # rather now than after hours of earlier folds
         try:
-            set_aside(_others(sections, tested), settings)
+            set_aside(without(sections, tested), settings)
         except InputError as error:
             raise InputError(f"Without {left_out}: {error}") from None
+    if plan.intervals == "spread":
+        if fold_settings is not None:
+            raise InputError("intervals by spread need the same settings for all folds")
+        check_further_trainings(splits, settings, plan.leave)
     parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}
     baselines = []
     for left_out, tested in splits:
         models: dict[Context, Model] = {}
         for context in wanted:
-            weights_of = _trained_context(context)
+            weights_of = trained_context(context)
             if weights_of not in models:
-                models[weights_of] = yield from _train_fold(
+                models[weights_of] = yield from train_fold(
                     left_out,
-                    _others(sections, tested),
+                    without(sections, tested),
                     of_fold(left_out, replace(settings, context=weights_of)),
-                    _fold_folder(folder, left_out, weights_of),
+                    fold_folder(folder, [left_out], weights_of),
                 )
-            evaluation = yield from _evaluate_fold(
+            evaluation = yield from evaluate_fold(
                 left_out, with_context(models[weights_of], context), tested, settings
             )
             parts[context].append(evaluation)
@@ -226,10 +239,10 @@ def cross_validate_events(
             for left_out, tested in splits
         }
     )
-    model = None
+    coverage, model = held_out_coverage(errors), None
     if plan.final:
-        weights_of = _trained_context(best)
-        model = yield from _train_fold(
+        weights_of = trained_context(best)
+        model = yield from train_fold(
             "",
             sections,
             of_fold("", replace(settings, context=weights_of)),
@@ -241,11 +254,16 @@ def cross_validate_events(
         model = with_intervals(model, errors)
         model = _with_heads(
             model,
-            [_fold_folder(folder, left_out, best) / MODEL_FOLDER for left_out, _ in splits],
+            [fold_folder(folder, [left_out], best) / MODEL_FOLDER for left_out, _ in splits],
             sections,
         )
+        if plan.intervals == "spread" and model.heads is not None:
+            left_out_predictions = yield from predict_left_out(
+                splits, settings, best, evaluations[best], folder
+            )
+            model, coverage = with_spread_intervals(model, left_out_predictions)
         model = save_model_folder(model, folder / MODEL_FOLDER)
-    yield CrossValidated(CrossValidation(evaluations, best, held_out_coverage(errors), model))
+    yield CrossValidated(CrossValidation(evaluations, best, coverage, model))
 
 
 def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
@@ -261,33 +279,6 @@ def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
     return next(c for c in CONTEXTS if c in near and near[c] <= lowest * _NEAR_MSE)
 
 
-def with_context(model: Model, context: Context) -> Model:
-    """A model of the same weights in another context: between ``"query"`` and ``"average"``.
-
-    Raises
-    ------
-    InputError
-        The weights do not fit the context.
-    """
-    network = model.network
-    own = model.config.context
-    if own == context:
-        return model
-    if not isinstance(network, NH2ST) or "neighborhood" in (own, context):
-        raise InputError(f"{model.source} has context {own}; its weights cannot serve {context}")
-    other = NH2ST(replace(network.hyperparameters, context=context)).eval()
-    other.load_state_dict(network.state_dict())
-    hyperparameters = dict(model.config.hyperparameters) | {"context": context}
-    return replace(
-        model, network=other, config=replace(model.config, hyperparameters=hyperparameters)
-    )
-
-
-def _fold_folder(folder: Path, left_out: str, context: Context) -> Path:
-    """Where a cross-validation trains without a donor or section."""
-    return folder / "folds" / quote(left_out, safe="") / _trained_context(context)
-
-
 def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredSection]) -> Model:
     """A model with the heads of the folds, or with the reason why it has none in its config."""
     try:
@@ -297,11 +288,6 @@ def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[Measured
         heads, words = None, f"none: {error}"
     training = dict(model.config.training) | {"heads": words}
     return replace(model, heads=heads, config=replace(model.config, training=training))
-
-
-def _trained_context(context: Context) -> Context:
-    """The context whose training gives the weights for another."""
-    return "query" if context == "average" else context
 
 
 def _own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
@@ -320,46 +306,3 @@ def _with_panel(
         wanted = PanelSettings(rule="given", genes=start.panel)
     panel = choose_panel({s.name: s.spots for s in sections}, wanted)
     return replace(settings, panel=PanelSettings(rule="given", genes=panel.genes))
-
-
-def _others(
-    sections: Sequence[MeasuredSection], tested: Sequence[MeasuredSection]
-) -> list[MeasuredSection]:
-    """The sections that are not tested."""
-    names = {section.name for section in tested}
-    return [section for section in sections if section.name not in names]
-
-
-def _train_fold(
-    left_out: str, sections: Sequence[MeasuredSection], settings: TrainSettings, folder: Path
-) -> Generator[FoldProgress, None, Model]:
-    """Train a fold, unless an earlier run has; gives the model."""
-    if is_trained(folder):
-        with only_run_in(folder):
-            model = trained_earlier(folder, settings, sections)
-        if model is not None:
-            return model
-        raise InputError(
-            f"{folder} holds a model trained on other sections or settings; give the same "
-            "again to go on with the cross-validation, or another folder"
-        )
-    # Closed explicitly: an error in writing the last checkpoint must reach the caller.
-    with closing(train_events(sections, settings, folder=folder)) as events:
-        for event in events:
-            yield FoldProgress(left_out, event)
-            if isinstance(event, TrainFinished):
-                return event.model
-    raise AssertionError("the last event is TrainFinished")
-
-
-def _evaluate_fold(
-    left_out: str, model: Model, tested: Sequence[MeasuredSection], settings: TrainSettings
-) -> Generator[FoldProgress, None, Evaluation]:
-    """Score a fold on what it was left without."""
-    for event in evaluate_events(
-        model, tested, EvaluateSettings(settings.device, settings.precision)
-    ):
-        if isinstance(event, Evaluated):
-            return event.evaluation
-        yield FoldProgress(left_out, event)
-    raise AssertionError("the last event is Evaluated")

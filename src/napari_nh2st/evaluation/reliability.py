@@ -10,8 +10,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from napari_nh2st.analysis.intervals import errors_of, held_out_coverage, widest_half_width
+from napari_nh2st.analysis.intervals import (
+    Coverage,
+    errors_of,
+    held_out_coverage,
+    widest_half_width,
+)
 from napari_nh2st.evaluation.evaluation import Evaluation
+from napari_nh2st.evaluation.spread_intervals import LeftOutPredictions
 from napari_nh2st.model.config import WEIGHTS_FILE, Context
 from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.training.split import Leave
@@ -98,14 +104,57 @@ def with_intervals(model: Model, errors: Mapping[str, NDArray[np.float64]]) -> M
     half_widths = widest_half_width(list(errors.values()))
     if not np.isfinite(half_widths).any():
         return model
-    intervals: dict[str, float | None] = {
-        gene: float(f"{half:.4g}") if np.isfinite(half) else None
-        for gene, half in zip(model.config.panel, half_widths, strict=True)
+    config = replace(
+        model.config,
+        interval_90=_by_gene(model, half_widths),
+        usual_spread=None,
+        training=_with_coverage(model, held_out_coverage(errors)),
+    )
+    return replace(model, config=config)
+
+
+def with_spread_intervals(
+    model: Model, predictions: LeftOutPredictions
+) -> tuple[Model, dict[str, Coverage]]:
+    """A model with intervals in proportion to the spread of its heads.
+
+    Parameters
+    ----------
+    model
+        The model, with heads.
+    predictions
+        For what was left out of its cross-validation.
+
+    Returns
+    -------
+    model
+        With them instead of those of :func:`with_intervals`, in its ``training["held_out"]`` too.
+    coverage
+        On each part, by models and intervals that have not seen it.
+    """
+    usual, half_widths = predictions.half_widths(predictions.names)
+    coverage = predictions.coverage()
+    config = replace(
+        model.config,
+        interval_90=_by_gene(model, half_widths),
+        usual_spread=_by_gene(model, usual),
+        training=_with_coverage(model, coverage),
+    )
+    return replace(model, config=config), coverage
+
+
+def _by_gene(model: Model, values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Four digits of each number; None for one that is not finite."""
+    return {
+        gene: float(f"{value:.4g}") if np.isfinite(value) else None
+        for gene, value in zip(model.config.panel, values, strict=True)
     }
-    coverage = {name: found.to_json() for name, found in held_out_coverage(errors).items()}
-    held_out = dict(model.config.training.get("held_out", {})) | {"coverage": coverage}
-    training = dict(model.config.training) | {"held_out": held_out}
-    return replace(model, config=replace(model.config, interval_90=intervals, training=training))
+
+
+def _with_coverage(model: Model, coverage: Mapping[str, Coverage]) -> dict[str, Any]:
+    found = {name: each.to_json() for name, each in coverage.items()}
+    held_out = dict(model.config.training.get("held_out", {})) | {"coverage": found}
+    return dict(model.config.training) | {"held_out": held_out}
 
 
 def _reliability_of(donors: Collection[str], leave: Leave) -> str:
@@ -123,6 +172,10 @@ def write_reliability(
     folder: Path,
 ) -> None:
     """Write a model again, with each gene's PCC on the tested sections as its reliability.
+
+    Intervals that a cross-validation gave it stay, since they come from more sections; the coverage
+    recorded with them is that on the tested ones from then on. A model without gets them from the
+    errors on the tested sections.
 
     Parameters
     ----------
@@ -147,6 +200,15 @@ def write_reliability(
     scored = with_reliability(
         model, {context: evaluation}, context, "section" if shared else "donor"
     )
+    if model.config.interval_90 is None:
+        predictions = evaluation.predictions
+        scored = with_intervals(scored, errors_by_fold({n: [p] for n, p in predictions.items()}))
+    else:
+        training = _with_coverage(scored, evaluation.coverage)
+        training["intervals"] = (
+            "as they were before the reliability was measured anew, and tested with it"
+        )
+        scored = replace(scored, config=replace(scored.config, training=training))
     with safe_open(folder / WEIGHTS_FILE, "pt") as weights:
         dtypes = {weights.get_tensor(name).dtype for name in weights.keys()}  # noqa: SIM118
     floating = [dtype for dtype in dtypes if dtype.is_floating_point]

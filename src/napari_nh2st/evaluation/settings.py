@@ -4,7 +4,7 @@ Nothing here needs torch.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
@@ -36,6 +36,10 @@ class EvaluateSettings:
         check_options(self)
 
 
+Intervals = Literal["gene", "spread"]
+"""A half width for each gene, or in proportion to the spread of a tile."""
+
+
 @dataclass(frozen=True)
 class CrossValidateSettings:
     """What a cross-validation leaves out, compares, and makes in the end.
@@ -46,6 +50,10 @@ class CrossValidateSettings:
         ``"average"`` predicts with the weights trained for ``"query"``.
     final
         Whether a model is trained on all sections.
+    intervals
+        Of the final model. ``"gene"``: a half width for each gene, from the errors of the folds.
+        ``"spread"``: in proportion to the spread as well, which takes further trainings without
+        every two and every three of what is left out (20 of five); with a frozen encoder.
     """
 
     leave: Annotated[Leave, Option("Leave out", "What is left out at a time")] = "donor"
@@ -65,6 +73,15 @@ class CrossValidateSettings:
             negative="no_final",
         ),
     ] = True
+    intervals: Annotated[
+        Intervals,
+        Option(
+            "Intervals",
+            "Intervals of the final model: a width for each gene, or one that follows the spread "
+            "of a tile, which needs a frozen encoder, 4 to 6 donors or sections, and trainings "
+            "without every two and three of them (20 more of five)",
+        ),
+    ] = "gene"
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -59,7 +59,7 @@ def predict_spots(
     """
     config = model.config
     placement = place(device, precision, batch_size, None)
-    rows = yield from _predict_tiles(model, tiles, placement)
+    rows = yield from predict_tiles(model, tiles, placement)
     target = np.full((len(rows), len(config.panel)), np.nan, np.float32)
     columns = [config.panel.index(gene) for gene in measured_genes(config, measured)]
     target[:, columns] = tiles.target
@@ -100,12 +100,23 @@ def measured_genes(config: ModelConfig, measured: MeasuredSection) -> tuple[str,
     return genes
 
 
-def _predict_tiles(
+def predict_tiles(
     model: Model,
     tiles: SectionTiles,
     placement: Placement,
 ) -> Generator[SpotsPredicted, None, NDArray[np.float32]]:
-    """(n, columns) rows, each tile encoded once."""
+    """Predict tiles that were cut, each encoded once.
+
+    Yields
+    ------
+    SpotsPredicted
+        After each batch.
+
+    Returns
+    -------
+    ndarray
+        (n, columns) float32, see :mod:`napari_nh2st.prediction.rows`.
+    """
     panel = range(len(model.config.panel))
     predictor = model.architecture.prepare(
         model.network, panel, placement.device, placement.dtype, model.heads

@@ -81,18 +81,30 @@ def _intervals(config: ModelConfig) -> str:
         return ""
     held_out = config.training.get("held_out")
     coverage = held_out.get("coverage") if isinstance(held_out, Mapping) else None
-    lines = [
-        "## Intervals",
-        "",
-        "A measured value lies within ± x of the predicted one, for at least 90 % of the values "
-        f"of a new section that is no harder than these. x is {widths[len(widths) // 2]:.2f} for "
-        f"the median gene, from {widths[0]:.2f} to {widths[-1]:.2f}: the widest of the left-out "
-        "parts, each by conformal prediction.",
-    ]
+    x = (
+        f"x is {widths[len(widths) // 2]:.2f} for the median gene, from {widths[0]:.2f} to "
+        f"{widths[-1]:.2f}"
+    )
+    if config.usual_spread is None:
+        words = (
+            "A measured value lies within ± x of the predicted one, for at least 90 % of the "
+            f"values of a new section that is no harder than these. {x}: the widest of the "
+            "left-out parts, each by conformal prediction. Each part in the table was tested with "
+            "the intervals of the others."
+        )
+    else:
+        words = (
+            "A measured value lies within ± x of the predicted one, for about 90 % of the values "
+            f"of a new section like these. {x}, where the heads differ as usual; it is larger "
+            "where they differ more, and smaller where less. It was calibrated by conformal "
+            "prediction on left-out parts, with heads that had not seen them; the table is of the "
+            "same done without the part that it was tested on."
+        )
+    lines = ["## Intervals", "", words]
     if isinstance(coverage, Mapping) and all(isinstance(c, Mapping) for c in coverage.values()):
         lines += [
             "",
-            "| left out | within ± x of the other parts | middle 80 % of the genes |",
+            "| tested on | within ± x | middle 80 % of the genes |",
             "|---|---|---|",
         ]
         lines += [
