@@ -9,8 +9,7 @@ from napari_nh2st.extras import ExtraError, import_extra
 from .transport import Forbidden, Interrupted, Version, changed
 from .urls import shown_url
 
-_EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
-_EXTRAS["gcs"] = _EXTRAS["gs"]
+_S3 = ("s3", "s3a")
 _MARKS = ("ETag", "etag", "md5Hash", "generation", "content_md5")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
@@ -36,11 +35,12 @@ class FilesystemFile:
         scheme = urlsplit(url).scheme.lower()
         if "::" in url or scheme in ("file", "local", "reference", "simplecache", "filecache"):
             raise RemoteError(f"{self._shown}: give the URL of the slide itself.")
-        if scheme in _EXTRAS:
-            import_extra(*_EXTRAS[scheme], f"Reading {scheme}:// URLs")
-        fsspec: Any = import_extra("fsspec", "s3", f"Reading {scheme}:// URLs")
+        if scheme in _S3:
+            import_extra("s3fs", "s3", f"Reading {scheme}:// URLs")
+        from fsspec.core import url_to_fs
+
         try:
-            self._files, self._place = fsspec.core.url_to_fs(url)
+            self._files, self._place = url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise ExtraError(f"{self._shown} cannot be read: {first_line(error)}") from None
 

@@ -17,6 +17,7 @@ from napari_nh2st.layers.given_mpp import (
 )
 from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
+from napari_nh2st.remote import is_url
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.slide import Slide, open_slide
@@ -192,7 +193,9 @@ class SlideChoice:
 
 
 def _source(layer: Layer) -> Path | None:
-    return Path(layer.source.path) if layer.source.path is not None else None
+    """The file that a layer was opened from; not its URL, as a server may hold up the dock."""
+    place = layer.source.path
+    return None if place is None or is_url(str(place)) else Path(place)
 
 
 def _size(shape: tuple[int, ...]) -> str:
