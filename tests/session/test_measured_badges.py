@@ -76,6 +76,21 @@ def test_another_run_of_the_slide_takes_them_over(shown: Shown, tmp_path: Path) 
     assert not has_measured(other)
 
 
+def test_to_undo_a_run_does_not_undo_what_was_chosen_for_the_badges(shown: Shown) -> None:
+    session, badges = shown.session, shown.session.measured_badges
+    compare(shown)
+    badges.use(True)
+    session.runs.show(shown.slide_layer, drawn_prediction(shown.slide), "CD74")
+    assert badges.are_used
+    badges.use(False)
+    session.runs.undo(shown.heatmap)
+    assert shown.heatmap.prediction is shown.prediction
+    assert not badges.are_used
+    badges.use(True)
+    session.runs.undo(shown.heatmap)
+    assert badges.are_used
+
+
 def test_they_come_back_with_the_file(shown: Shown, tmp_path: Path) -> None:
     compare(shown)
     shown.session.measured_badges.use(True)

@@ -87,9 +87,14 @@ class MeasuredBadges:
         self.changed.emit()
 
     def _on_replaced(self, heatmap: Heatmap, former: AnnData) -> None:
+        """What was chosen holds for the other prediction too, a new one or one gone back to."""
         prediction = heatmap.prediction
-        if has_measured(former) and not has_measured(prediction) and _is_of(former, prediction):
+        if not _is_of(former, prediction):
+            return
+        if has_measured(former):
             use_measured(prediction, reliability(former), reliability_of(former))
+        else:
+            undo_measured(prediction)
 
 
 def _is_of(one: AnnData, other: AnnData | None) -> bool:
