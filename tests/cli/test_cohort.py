@@ -98,7 +98,7 @@ def test_one_slide_and_a_folder_make_a_cohort_of_one(
     [
         ((), "give the folder to write to: -o FOLDER"),
         (("-o", "out.h5ad"), "out.h5ad: several slides need a folder"),
-        (("-o", "out", "--estimate"), "--estimate is for one slide"),
+        (("-o", "out", "--picture", "maps.png"), "maps.png: pictures of several slides need a"),
         (("-o", "out", "--region", "r.geojson"), "a table of slides has a column region"),
         (("-o", "out", "--most-errors", "0"), "most_errors is 0; it must be from 1"),
     ],
@@ -127,3 +127,39 @@ def test_urls_are_slides_and_what_fails_at_one_stops_no_other(
     summary = (tmp_path / "out" / "summary.csv").read_text(encoding="utf-8")
     assert f"{server.url}/a.tif?…,a.h5ad,done" in summary
     assert "secret" not in summary
+
+
+def test_an_estimate_is_of_each_slide_and_of_all(
+    nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
+) -> None:
+    (slides / "broken.svs").write_text("no slide")
+    command = ("predict", slides, "--estimate", *options(model))
+    result = nh2st(*command)
+    assert result.code == 2
+    lines = result.out.splitlines()
+    assert [line.rpartition(" tiles")[0] for line in lines[:3]] == [
+        "a: 32 µm · 36",
+        "b: 32 µm · 36",
+        "all: 2 of 3 slides · 72",
+    ]
+    assert "broken: failed: " in result.err
+    told = json.loads(nh2st(*command, "--json").out)
+    assert told["n_tiles"] == 72
+    assert [slide.get("n_tiles") for slide in told["slides"]] == [36, 36, None]
+
+
+def test_each_slide_has_its_picture(
+    nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
+) -> None:
+    command = ("predict", slides, "-o", tmp_path / "out", *options(model))
+    pictures = tmp_path / "maps"
+    assert nh2st(*command, "--picture", pictures).code == 0
+    assert sorted(path.name for path in pictures.iterdir()) == ["a.png", "b.png"]
+    (pictures / "a.png").unlink()
+    (pictures / "b.png").write_text("a letter")
+    (tmp_path / "out" / "b.h5ad").unlink()
+    result = nh2st(*command, "--picture", pictures)
+    assert result.code == 0
+    assert (pictures / "a.png").is_file()
+    assert "b: no picture: " in result.err
+    assert (pictures / "b.png").read_text() == "a letter"

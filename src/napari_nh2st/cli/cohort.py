@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from napari_nh2st.cli.cohort_estimate import show_estimates
 from napari_nh2st.cli.error_log import write_error_log
 from napari_nh2st.cli.options import chosen_genes, given_settings
 from napari_nh2st.cli.output import in_one_line, print_json, show
@@ -28,13 +29,14 @@ from napari_nh2st.cohort.slides import find_slides, is_pattern, is_slide_folder,
 from napari_nh2st.cohort.summary import SUMMARY
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import make_folder
 
 _SECONDS_BETWEEN_LINES = 10.0
 
-_OF_ONE_SLIDE = ("estimate", "image", "picture", "region", "tissue")
-"""Arguments that belong to one slide."""
+_OF_ONE_SLIDE = ("image", "region", "tissue")
+"""Arguments that belong to one slide; of several, they are columns of a table."""
 
-_COLUMNS_FOR = ("image", "region", "tissue")
+_GENES_DRAWN = 4
 
 
 def is_cohort(args: argparse.Namespace) -> bool:
@@ -68,20 +70,28 @@ def run(args: argparse.Namespace) -> int:
     """
     given = [name for name in _OF_ONE_SLIDE if getattr(args, name)]
     if given:
-        column = f"; a table of slides has a column {given[0]}" if given[0] in _COLUMNS_FOR else ""
-        raise InputError(f"--{given[0]} is for one slide{column}")
-    if args.output is None:
-        raise InputError("give the folder to write to: -o FOLDER")
-    if args.output.suffix.lower() in (".h5ad", ".zarr") and not args.output.is_dir():
-        raise InputError(f"{args.output}: several slides need a folder: -o FOLDER")
-    from napari_nh2st.cohort.run import CohortStopped, predict_cohort_events
+        raise InputError(
+            f"--{given[0]} is for one slide; a table of slides has a column {given[0]}"
+        )
     from napari_nh2st.inference.settings import PredictSettings
 
     settings = PredictSettings(
         **given_settings(args, PredictSettings) | {"genes": chosen_genes(args), "region": ()}
     )
-    cohort = CohortSettings(**given_settings(args, CohortSettings))
     slides = find_slides(args.slides, mpp=args.mpp)
+    if args.estimate:
+        for notice in slides.notices:
+            warn(f"Notice: {notice}")
+        return show_estimates(slides.slides, args.model, settings, args.stop, as_json=args.json)
+    if args.output is None:
+        raise InputError("give the folder to write to: -o FOLDER")
+    if args.picture is not None and args.picture.suffix:
+        raise InputError(f"{args.picture}: pictures of several slides need a folder")
+    if args.output.suffix.lower() in (".h5ad", ".zarr") and not args.output.is_dir():
+        raise InputError(f"{args.output}: several slides need a folder: -o FOLDER")
+    from napari_nh2st.cohort.run import CohortStopped, predict_cohort_events
+
+    cohort = CohortSettings(**given_settings(args, CohortSettings))
     report = CohortReport(args.stop, quiet=args.json)
     results: tuple[SlideResult, ...] = ()
     try:
@@ -95,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         ):
             for event in events:
                 report(event)
+                if isinstance(event, SlideEnded) and args.picture is not None:
+                    _draw(event.result, args.picture, args.overwrite)
                 if isinstance(event, CohortFinished):
                     results = event.results
     except KeyboardInterrupt:
@@ -126,6 +138,23 @@ def run(args: argparse.Namespace) -> int:
     if any(result.traceback for result in failures):
         return 1
     return 2 if failures else 0
+
+
+def _draw(result: SlideResult, folder: Path, overwrite: bool) -> None:
+    """Draw the heatmaps of a slide that is done, unless they were drawn before."""
+    from napari_nh2st.export.figure import check_figure, save_heatmap_figure
+    from napari_nh2st.prediction.files import read_anndata_file
+
+    path = folder / f"{result.slide.name}.png"
+    if result.status != "done" or (path.exists() and not result.is_new and not overwrite):
+        return
+    try:
+        make_folder(folder)
+        check_figure(path, overwrite=True)  # of the same slide, and ours
+        prediction = read_anndata_file(result.output)
+        save_heatmap_figure(prediction, tuple(prediction.var_names[:_GENES_DRAWN]), path)
+    except InputError as error:
+        warn(f"Notice: {result.slide.name}: no picture: {in_one_line(str(error))}")
 
 
 class CohortReport:

@@ -49,7 +49,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--estimate",
         action="store_true",
-        help="show the tiles and the time of each step, and predict nothing",
+        help="show the tiles and the time of each step, or of each slide, and predict nothing",
     )
     add_model(command)
     command.add_argument("--mpp", type=float, metavar="µm/px", help="resolution of the slide")
@@ -75,7 +75,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="where the tissue is, in place of looking for it: polygons (.geojson) in "
         "full-resolution pixels, or a picture of the whole slide (.png, .tif), black where none is",
     )
-    command.add_argument("--picture", type=Path, metavar="PNG", help="draw heatmaps as well")
+    command.add_argument(
+        "--picture",
+        type=Path,
+        metavar="PNG",
+        help="draw heatmaps as well; of several slides a folder, a PNG each",
+    )
     add_overwrite(command)
     add_json(command)
     add_settings(command.add_argument_group("many slides"), CohortSettings, {})

@@ -129,6 +129,24 @@ def estimate(
     return list(details.values())[::-1]
 
 
+def estimate_chosen(
+    slide: Slide, model: Model, settings: PredictSettings, tissue: TissueMask | None = None
+) -> Detail:
+    """What a prediction costs at the step that it would take.
+
+    Where the speed of this machine is not known yet, a prediction times its first tiles; here the
+    finest step is taken, and its duration is None.
+
+    Raises
+    ------
+    InputError
+        As :func:`estimate`.
+    """
+    found = survey(slide, model, settings, tissue, with_stain=False)
+    details = list(found.grids.details(known_speed(model.config, settings)).values())
+    return details[finest_that_fits(details, found.n_columns, settings.detail_seconds)[0]]
+
+
 def _time_first_tiles(
     found: Survey, placement: Placement, focus: Focus | None
 ) -> tuple[float | None, Rows]:
