@@ -42,6 +42,11 @@ def test_what_no_counts_can_be_is_outside_the_scale(value: float) -> None:
     assert words.startswith(f"CD74 {shown} ± 0.15, outside the scale · ")
 
 
+def test_what_is_shown_as_zero_is_zero() -> None:
+    assert reading_of([-0.001, 1.5, 2.0]).at(0).startswith("CD74 0.00 ≈ 0 per 10,000")
+    assert reading_of([-0.006, 1.5, 2.0]).at(0).startswith("CD74 −0.01, outside the scale")
+
+
 @pytest.mark.parametrize(
     ("target", "meaning"),
     [

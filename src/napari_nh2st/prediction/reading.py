@@ -140,7 +140,8 @@ class GeneReading:
         value = float(self.values[tile])
         if np.isnan(value):
             return f"{self.gene}: {reason_without_value(self._prediction, tile)}"
-        meaning = self._scale.in_words(value)
+        # What is shown as 0 is not said to be below it.
+        meaning = self._scale.in_words(value if round(value, self._decimals) else 0.0)
         words = f"{self.gene} {self.number(tile)}"
         if meaning:
             words += f", {meaning}" if meaning == OUTSIDE else f" {meaning}"
