@@ -1,8 +1,12 @@
 """Pages of the documentation in a window."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QUrl
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QImage
 
 from napari_nh2st.widgets.documentation import DocumentationBrowser, documentation_folder
 
@@ -26,9 +30,27 @@ def test_links_lead_to_other_pages_and_their_sections(qtbot: QtBot) -> None:
     assert not page.show_section("not a heading")
 
 
-def test_pictures_are_as_wide_as_the_window(qtbot: QtBot) -> None:
+def test_pictures_are_as_wide_as_the_window_and_missing_ones_take_no_room(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
     page = DocumentationBrowser("napari.md")
     qtbot.addWidget(page)
-    (name, *_) = sorted(each.name for each in (documentation_folder() / "images").glob("*.png"))
-    picture = page.loadResource(2, QUrl(f"images/{name}"))
-    assert 300 < picture.width() <= 700
+    wide = QImage(1400, 900, QImage.Format.Format_RGB32)
+    wide.fill(Qt.GlobalColor.blue)
+    assert wide.save(str(tmp_path / "wide.png"))
+    (tmp_path / "page.md").write_text("![wide](wide.png)\n\n![missing](missing.png)")
+    page.setSource(QUrl.fromLocalFile(str(tmp_path / "page.md")))
+    assert 300 < page.loadResource(2, QUrl("wide.png")).width() <= 700
+    missing = page.loadResource(2, QUrl("missing.png"))
+    assert missing.size().width() == 1
+    assert missing.pixelColor(0, 0).alpha() == 0
+
+
+def test_pictures_of_the_pages_are_there_and_lie_beside_the_package() -> None:
+    folder = documentation_folder()
+    if not (folder / "images").is_dir():  # installed: a wheel has none
+        assert folder.parent.name == "napari_nh2st"
+        return
+    pages = "".join(page.read_text(encoding="utf-8") for page in folder.glob("*.md"))
+    named = set(re.findall(r"!\[[^\]]*\]\(images/([^)]+)\)", pages))
+    assert named <= {each.name for each in (folder / "images").iterdir()}

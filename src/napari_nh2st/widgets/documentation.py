@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, QUrl
-from qtpy.QtGui import QDesktopServices, QImage, QTextCursor
+from qtpy.QtGui import QDesktopServices, QImage, QTextCursor, QTextDocument
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_nh2st.errors import InputError
@@ -68,9 +68,14 @@ class DocumentationBrowser(QTextBrowser):
             self.show_section(self._section)
 
     def loadResource(self, kind: int, name: QUrl) -> Any:  # Qt's name
-        """Pictures as wide as the window is, at most."""
+        """Pictures as wide as the window is, at most; none where they are not installed."""
+        path = self.source().resolved(name).toLocalFile()
+        if kind == QTextDocument.ResourceType.ImageResource.value and not Path(path).is_file():
+            nothing = QImage(1, 1, QImage.Format.Format_ARGB32)
+            nothing.fill(Qt.GlobalColor.transparent)
+            return nothing  # Qt would draw a broken picture
         found = super().loadResource(kind, name)
-        picture = QImage(self.source().resolved(name).toLocalFile())
+        picture = QImage(path)
         widest = _WIDTH - _MARGIN
         if picture.isNull() or picture.width() <= widest:
             return found

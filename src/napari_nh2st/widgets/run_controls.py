@@ -29,7 +29,7 @@ class RunControls(QWidget):
         self.run = QPushButton(run)
         self.cancel = QPushButton(cancel)
         self.bar = QProgressBar()
-        self.status = PlainLabel(wrap=True, fits=True)
+        self.status = PlainLabel(wrap=True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._buttons = QHBoxLayout()
         self._buttons.addWidget(self.run)

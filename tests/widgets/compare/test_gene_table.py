@@ -101,6 +101,14 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: GeneTable) ->
     assert bar.maximum() == 0
 
 
+def test_names_keep_their_room_beside_long_intervals(qtbot: QtBot, table: GeneTable) -> None:
+    table.resize(table.minimumSizeHint().width(), 400)
+    with qtbot.waitExposed(table):
+        table.show()
+    assert table.view.columnWidth(0) >= 80
+    assert table.view.width() < 360
+
+
 def test_a_search_without_a_hit_names_the_nearest(table: GeneTable) -> None:
     table.search.setText("erbb")
     assert [row[0] for row in shown(table)] == ["ERBB2"]

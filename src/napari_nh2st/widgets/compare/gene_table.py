@@ -33,6 +33,9 @@ _AROUND_LABEL = 6
 _AROUND_CELL = 10
 """Pixels beside a column's label for the arrow of the sorted one, and beside a cell's text."""
 
+_LEAST_FOR_GENE = 80
+"""Pixels for the names of most genes, with the badge."""
+
 _INTERVAL = list(_HEADS).index("low")
 
 
@@ -114,6 +117,11 @@ class GeneTable(QWidget):
                 widest = " to ".join("−0.88" if each else "0.88" for each in negative)
                 cells = max(cells, text.horizontalAdvance(widest) + _AROUND_CELL)
             self.view.columns.resizeSection(column, max(label, cells))
+        columns = range(1, len(_HEADS))
+        numbers = sum(self.view.columnWidth(column) for column in columns)
+        bar = self.view.verticalScrollBar()
+        beside = 0 if bar is None else bar.sizeHint().width() + 2 * self.view.frameWidth()
+        self.view.setMinimumWidth(_LEAST_FOR_GENE + numbers + beside)
 
     def _on_search(self) -> None:
         typed = self.search.text().strip()

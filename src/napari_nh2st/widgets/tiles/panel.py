@@ -57,7 +57,7 @@ _HEADS = {
     "z": ColumnHead("z", "Standard deviations above the mean of the section's tiles"),
     "value": ColumnHead("value", "Predicted value of the tile"),
     "interval": ColumnHead(
-        "± 90 %",
+        "±",
         "The measured value was within this of the predicted one at 90 % of held-out spots",
         lambda half: "–" if np.isnan(half) else f"{half:.2f}",
     ),
