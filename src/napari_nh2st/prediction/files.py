@@ -236,7 +236,8 @@ def write_anndata_group(
 def _write_hdf5(data: AnnData, path: Path) -> None:
     by_gene = any(_is_large(values) for values in (data.X, *data.layers.values()))
     with new_hdf5(path, by_gene) as file:
-        write_anndata_group(file, "/", data, compression="gzip")
+        # Of a large one the rest is small, and would take seconds to read.
+        write_anndata_group(file, "/", data, compression=None if by_gene else "gzip")
 
 
 def _read_hdf5(path: Path) -> AnnData:
