@@ -65,6 +65,7 @@ class GeneTable(FrameView):
         self.setToolTip("Genes: choose one to show it, several for a composite")
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setShowGrid(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends
         self.setTabKeyNavigation(False)
         rows = self.verticalHeader()
         assert rows is not None
