@@ -105,7 +105,7 @@ def test_names_keep_their_room_beside_long_intervals(qtbot: QtBot, table: GeneTa
     table.resize(table.minimumSizeHint().width(), 400)
     with qtbot.waitExposed(table):
         table.show()
-    assert table.view.columnWidth(0) >= 80
+    assert table.view.columnWidth(0) >= 68
     assert table.view.width() < 360
 
 

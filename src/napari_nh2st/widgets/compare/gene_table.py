@@ -33,7 +33,7 @@ _AROUND_LABEL = 6
 _AROUND_CELL = 10
 """Pixels beside a column's label for the arrow of the sorted one, and beside a cell's text."""
 
-_LEAST_FOR_GENE = 80
+_LEAST_FOR_GENE = 68
 """Pixels for the names of most genes, with the badge."""
 
 _INTERVAL = list(_HEADS).index("low")
