@@ -71,11 +71,11 @@ class FilesystemFile:
         return Version(int(about["size"]), str(about[names[0]]) if names else "")
 
     def _read(self, start: int, stop: int) -> bytes:
-        return bytes(self._asked(self._files.cat_file, self._place, start, stop))
+        return bytes(self._asked(self._files.cat_file, self._place, start=start, end=stop))
 
-    def _asked(self, function: Any, *arguments: Any) -> Any:
+    def _asked(self, function: Any, place: str, **options: Any) -> Any:
         try:
-            return function(*arguments)
+            return function(place, **options)
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"{self._shown}: there is no such file.") from None
         except PermissionError:
