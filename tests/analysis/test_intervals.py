@@ -111,6 +111,7 @@ def test_what_others_hold_of_a_section_was_not_learned_from_it() -> None:
     assert found["B"].mean > 0.99
     # Half as hard is the hardest of the others: P(|z| < 1.645 / 2).
     assert found["C"].mean == pytest.approx(2 * norm.cdf(1.645 / 2) - 1, abs=0.03)
+    assert held_out_coverage({"A": sections["A"]}) == {}, "there is no other"
 
 
 def test_half_width_by_spread_is_a_rank_of_errors_over_their_scale() -> None:

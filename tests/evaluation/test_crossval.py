@@ -12,7 +12,7 @@ from scipy.stats import pearsonr
 
 from napari_nh2st.analysis.unfamiliarity import fit_familiar, unfamiliarity
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation import crossval
+from napari_nh2st.evaluation import fold_training
 from napari_nh2st.evaluation.crossval import (
     CrossValidation,
     Stopped,
@@ -187,7 +187,9 @@ def test_a_stopped_cross_validation_goes_on(
         "",
     ]
     assert result.model is not None
-    monkeypatch.setattr(crossval, "train_events", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        fold_training, "train_events", lambda *_, **__: pytest.fail("trained again")
+    )
     with pytest.raises(InputError, match="finished cross-validation"):
         cross_validate(sections, SETTINGS, folder=folder, leave="section")
 

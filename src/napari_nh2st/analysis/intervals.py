@@ -180,14 +180,16 @@ def held_out_coverage(sections: Mapping[str, ArrayLike]) -> dict[str, Coverage]:
     Parameters
     ----------
     sections
-        (spots, genes) errors by name; two sections or more.
+        (spots, genes) errors by name.
 
     Returns
     -------
     dict
-        By name, without sections for which there is none.
+        By name, without sections for which there is none: a single one has no others.
     """
-    found = {}
+    found: dict[str, Coverage] = {}
+    if len(sections) < 2:
+        return found
     for name, errors in sections.items():
         others = [each for other, each in sections.items() if other != name]
         result = Coverage.of(errors, widest_half_width(others))
