@@ -87,8 +87,11 @@ def make_pictures(folder: Path) -> bool:
     wait(lambda: False, NOTIFICATION_S)
     picture(viewer, "genes.png")
     genes.tabs.setCurrentWidget(genes.tile)
-    highest = int(np.nanargmax(predict.heatmap.values_of(predict.heatmap.gene)))
-    genes.tile.pick(highest)
+    # One of the highest, with tissue around it.
+    values, centers = predict.heatmap.values_of(predict.heatmap.gene), predict.prediction.obsm
+    aside = np.linalg.norm(centers["spatial"] - centers["spatial"].mean(0), axis=1)
+    is_high = values >= np.nanquantile(values, 0.9)
+    genes.tile.pick(int(np.argmin(np.where(is_high, aside, np.inf))))
     wait(genes.tile.pictures.isVisible, 30)
     wait(lambda: False, 2)
     picture(viewer, "tile.png")

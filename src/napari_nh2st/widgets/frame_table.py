@@ -165,16 +165,17 @@ class FrameView(QTableView):
             width = max(self.label_width(column), self.sizeHintForColumn(column))
             self.setColumnWidth(column, width)
 
-    def label_width(self, column: int) -> int:
-        """Pixels that the label of a column needs."""
+    def label_width(self, column: int, is_sorted: bool = False) -> int:
+        """Pixels that the label of a column needs, with the arrow of the sorted one."""
         label = str(self.frame.headerData(column, Qt.Orientation.Horizontal))
         text = self.columns.fontMetrics()
-        return max(map(text.horizontalAdvance, label.split("\n"))) + _AROUND_LABEL_PX
+        width = max(map(text.horizontalAdvance, label.split("\n"))) + _AROUND_LABEL_PX
+        return width + _ARROW_PX if is_sorted else width
 
     def _on_sorted(self, column: int) -> None:
         """Make room for the arrow."""
         if column >= 0:
-            width = self.label_width(column) + _ARROW_PX
+            width = self.label_width(column, is_sorted=True)
             self.setColumnWidth(column, max(width, self.columnWidth(column)))
 
 

@@ -175,3 +175,23 @@ def test_the_first_click_on_a_number_shows_the_highest_first(
         qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=where)
         highest_first = header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
         assert (header.sortIndicatorSection(), highest_first) == (column, column == MORAN)
+
+
+@pytest.mark.parametrize("column", [PCC, MEAN, MORAN])
+def test_names_are_read_whole_in_the_narrowest_table_however_it_is_sorted(
+    qtbot: QtBot, column: int
+) -> None:
+    table = GeneTable()
+    qtbot.addWidget(table)
+    names = [f"HLA-DRB{number % 10}" for number in range(200)]
+    table.set_genes(names, np.linspace(-0.9, 0.9, 200))
+    numbers = pd.DataFrame({"mean": -1.23, "morans_i": -0.12}, index=pd.Index(names, name="gene"))
+    table.set_statistics(numbers[~numbers.index.duplicated()])
+    table.sortByColumn(column, Qt.SortOrder.AscendingOrder)
+    table.resize(table.minimumWidth(), 200)
+    table.show()
+    qtbot.waitExposed(table)
+    text = table.fontMetrics().horizontalAdvance(names[0])
+    assert table.columnWidth(GENE) > text
+    for number in (PCC, MEAN, MORAN):
+        assert table.columnWidth(number) >= table.sizeHintForColumn(number)

@@ -15,6 +15,9 @@ from napari_nh2st.widgets.frame_table import FrameView
 GENE, RELIABILITY, MEAN, MORAN = range(4)
 """Columns."""
 
+_LONG_NAME, _AROUND_NAME_PX = "HLA-DRB1", 14
+"""A name as long as those of most genes, which is to be read whole."""
+
 _COLUMNS = ("gene", "reliability", "mean", "morans_i")
 _HEADS = {
     "gene": ColumnHead("Gene", "Name in the model's panel"),
@@ -71,8 +74,7 @@ class GeneTable(FrameView):
         assert rows is not None
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.set_genes((), ())
-        self.columns.setResizeContentsPrecision(0)  # of the rows in view
-        self.columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.columns.setStretchLastSection(False)
         self.columns.setSectionResizeMode(GENE, QHeaderView.ResizeMode.Stretch)
         self.columns.setHighlightSections(False)
         self.sort_by_reliability()
@@ -87,6 +89,7 @@ class GeneTable(FrameView):
         self._given = frame.sort_values("gene", key=lambda names: names.str.casefold())
         with self.quietly():
             self.frame.set_table(self._given)
+        self._fit_columns()
 
     def set_reliability(self, reliability: pd.Series) -> None:
         """Show another ``reliability`` of the same genes."""
@@ -102,6 +105,7 @@ class GeneTable(FrameView):
         self._given = self._given.assign(mean=numbers[:, 0], morans_i=numbers[:, 1])
         with self.quietly():
             self.frame.set_values(self._given)
+        self._fit_columns()
 
     def search(self, text: str, listed: frozenset[str] | None = None) -> None:
         """Show genes whose name contains a text, or those that are listed.
@@ -125,6 +129,21 @@ class GeneTable(FrameView):
         """Grey the genes below the threshold, and give all of them these badges."""
         self.frame.badges = badges
         self._filter()
+
+    def _fit_columns(self) -> None:
+        """Numbers are as wide as they are; names have the rest, and room for most genes."""
+        for column in range(GENE + 1, self.frame.columnCount()):
+            is_sorted = self.columns.sortIndicatorSection() == column
+            width = max(self.label_width(column, is_sorted), self.sizeHintForColumn(column))
+            self.setColumnWidth(column, width)
+        bar, numbers = self.verticalScrollBar(), range(GENE + 1, self.frame.columnCount())
+        beside = 0 if bar is None else bar.sizeHint().width() + 2 * self.frameWidth()
+        name = self.fontMetrics().horizontalAdvance(_LONG_NAME) + _AROUND_NAME_PX
+        self.setMinimumWidth(name + sum(map(self.columnWidth, numbers)) + beside)
+
+    def _on_sorted(self, column: int) -> None:
+        """Only the sorted column has room for an arrow."""
+        self._fit_columns()
 
     def sort_by_reliability(self) -> None:
         """Most reliable genes first."""
