@@ -8,11 +8,11 @@ from psygnal import Signal
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.prediction.reliability import has_measured, undo_measured, use_measured
 from napari_nh2st.prediction.schema import (
+    notes,
     of_same_model,
     reliability,
     reliability_of,
     slide_fingerprint,
-    slide_name,
 )
 from napari_nh2st.session.comparison import ComparisonResults
 
@@ -103,5 +103,5 @@ def _is_of(one: AnnData, other: AnnData | None) -> bool:
         return False
     first, second = slide_fingerprint(one), slide_fingerprint(other)
     if first is None or second is None:
-        return slide_name(one) == slide_name(other)
+        first, second = (notes(each).get("slide", {}).get("name") for each in (one, other))
     return first == second

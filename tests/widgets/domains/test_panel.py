@@ -198,8 +198,21 @@ def test_tiles_of_a_hexagonal_array_are_two_pixels_of_their_domain(
     panel = docked(qtbot, shown.viewer, DomainsPanel)
     run(qtbot, panel, 3)
     image = domains_layer(shown).data
-    tiles = np.bincount(stripes(shown.prediction, 3))
-    np.testing.assert_array_equal(np.bincount(image.ravel())[1:], 2 * tiles[1:])
+    obs = shown.prediction.obs
+    rows, columns = (obs[f"array_{name}"] - obs[f"array_{name}"].min() for name in ("row", "col"))
+    tiles = np.zeros_like(image)
+    for row, column, label in zip(rows, columns, stripes(shown.prediction, 3), strict=True):
+        tiles[row, column : column + 2] = label
+    # Every other row begins half a tile later: its end tiles go on to the edge of the slide.
+    expected = tiles.copy()
+    first, last = columns.groupby(rows).agg(["min", "max"]).to_numpy().T
+    for row, (left, right) in enumerate(zip(first, last, strict=True)):
+        if left > columns.min():
+            expected[row, left - 1] = tiles[row, left]
+        if right < columns.max():
+            expected[row, right + 2] = tiles[row, right]
+    np.testing.assert_array_equal(image, expected)
+    assert (expected != tiles).any()
 
 
 def test_the_legend_says_what_there_is(
