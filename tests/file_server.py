@@ -113,10 +113,11 @@ def serving(folder: Path) -> Iterator[FileServer]:
                 state.cuts -= 1
                 data = data[: len(data) // 2]
                 self.close_connection = True
-            with suppress(BrokenPipeError):  # who asked has gone
-                self.wfile.write(data)
+            # Before the body: who has all of it may look at once.
             path = unquote(urlsplit(self.path).path)
             state.requests.append(Request(path, status, start, len(data)))
+            with suppress(BrokenPipeError):  # who asked has gone
+                self.wfile.write(data)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
