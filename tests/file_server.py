@@ -103,19 +103,20 @@ def serving(folder: Path) -> Iterator[FileServer]:
         def _answer(
             self, status: int, headers: dict[str, str], data: bytes = b"", start: int = 0
         ) -> None:
+            length = len(data)
+            if data and state.cuts > 0:
+                state.cuts -= 1
+                data = data[: length // 2]
+                self.close_connection = True
+            # First: who has the whole answer may look at once.
+            path = unquote(urlsplit(self.path).path)
+            state.requests.append(Request(path, status, start, len(data)))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             if status != 304:
-                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Content-Length", str(length))
             self.end_headers()
-            if data and state.cuts > 0:
-                state.cuts -= 1
-                data = data[: len(data) // 2]
-                self.close_connection = True
-            # Before the body: who has all of it may look at once.
-            path = unquote(urlsplit(self.path).path)
-            state.requests.append(Request(path, status, start, len(data)))
             with suppress(BrokenPipeError):  # who asked has gone
                 self.wfile.write(data)
 
