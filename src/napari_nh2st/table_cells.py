@@ -1,6 +1,6 @@
 """Tables that users write as CSV: their rows, and cells as they are read.
 
-What is wrong in one is told with its row and column.
+An error names the row and the column of its cell.
 """
 
 import csv

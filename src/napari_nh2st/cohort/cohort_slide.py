@@ -1,4 +1,4 @@
-"""A slide of a cohort, with what is told of it."""
+"""A slide of a cohort, with its µm/px, model, region, tissue and image where they are given."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

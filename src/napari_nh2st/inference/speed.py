@@ -59,7 +59,7 @@ def known_speed(config: ModelConfig, settings: PredictSettings) -> float | None:
         Models of the same architecture, size and tile count as the same.
     settings
         Device, precision and batch size as they were asked for: what ``"auto"`` stands for is not
-        found out, which would need torch, but the machine's name and what it is told to use count.
+        found out, which would need torch, but the machine's name and its limits count.
     """
     try:
         speed = float(json.loads(_file(config, settings).read_text("utf-8"))["tiles_per_s"])

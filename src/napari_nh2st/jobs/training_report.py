@@ -41,7 +41,7 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
     kept = (
         f"epoch {trained.best_epoch} is kept"
         if trained.best_epoch
-        else "no epoch bettered what it started from, which is kept"
+        else "no epoch improved on the start, which is kept"
     )
     return f"{how}; {kept}. {took}"
 
@@ -176,7 +176,7 @@ def _error_summary(mse: float | None, baseline: float | None) -> str:
         return ""
     if mse > baseline:
         return f"MSE {mse:.3f}: worse than predicting each gene's mean ({baseline:.3f})."
-    return f"MSE {mse:.3f}; predicting each gene's mean makes {baseline:.3f}."
+    return f"MSE {mse:.3f}; predicting each gene's mean gives {baseline:.3f}."
 
 
 def _pcc(value: float | None) -> str:

@@ -291,7 +291,7 @@ def _resolution(
                 "(µm/px in napari, the column mpp of a sections table, open_slide(..., mpp=...))"
             )
         guessed = guessed_pitch(spots, array) if pitch_um is None else None
-        warning = None if guessed is None else f"{name}: {guessed}; that makes {of_pitch:.3g} µm/px"
+        warning = None if guessed is None else f"{name}: {guessed}; this gives {of_pitch:.3g} µm/px"
         return (of_pitch, of_pitch), "spot pitch", of_pitch, warning
     if of_pitch is None:
         return slide.mpp, slide.mpp_source, None, None

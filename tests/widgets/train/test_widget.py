@@ -240,7 +240,7 @@ def test_the_course_of_a_training_is_shown(
     assert widget.scores.sentence.text() == (
         "Mean PCC over 3 genes on 1 held-out section: 0.267; over the 2 that the start model has a "
         "score for 0.150 → 0.200; 1 of 2 genes are better. "
-        "MSE 0.040; predicting each gene's mean makes 0.050."
+        "MSE 0.040; predicting each gene's mean gives 0.050."
     )
     assert model in known_models()
     assert widget.train.isEnabled()
