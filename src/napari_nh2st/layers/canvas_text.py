@@ -11,7 +11,6 @@ from napari.components.overlays import TextOverlay
 KEY = "nh2st_text"
 """What the overlays' names in the viewer begin with."""
 
-_BLANK = "nh2st_blank"
 _POSITION = "top_left"
 _WIDTH_OF_LETTER = 0.93
 """Pixels for each point of the font's size, on average: napari draws text as wide as that."""
@@ -64,19 +63,6 @@ class CanvasText:
     def clear(self) -> None:
         """Remove the lines."""
         self.show(())
-
-
-def keep_text(viewer: ViewerModel) -> None:
-    """Have a text without letters on the canvas from now on.
-
-    Mesa's software renderer, of remote desktops and virtual machines, ends the process where the
-    last text that vispy draws goes with a layer's colorbar: the next frame reads a buffer that is
-    no more.
-    """
-    if _BLANK not in viewer.canvas.overlays:
-        viewer.canvas.overlays[_BLANK] = TextOverlay(
-            visible=True, text=" ", box=False, position=_POSITION
-        )
 
 
 def first_that_fits(texts: Sequence[str], size: float, width: float) -> str:

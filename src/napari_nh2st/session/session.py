@@ -10,7 +10,6 @@ from napari.utils.notifications import show_info
 from psygnal import Signal
 
 from napari_nh2st.analysis.signatures import Signature
-from napari_nh2st.layers.canvas_text import keep_text
 from napari_nh2st.layers.coarse_levels import note_viewer
 from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
@@ -278,7 +277,6 @@ class Session:
             self._connect(heatmap)
 
     def _connect(self, heatmap: Heatmap) -> None:
-        keep_text(self.viewer)  # before there is a colorbar
         heatmap.replaced.connect(self._on_replaced)
         heatmap.filling_changed.connect(self._on_filling)
         heatmap.filled.connect(self._on_filled)
