@@ -166,3 +166,11 @@ def test_a_new_slide_takes_no_name_that_is_taken(tmp_path: Path) -> None:
     region = CohortSlide(tmp_path / "x" / "a.svs", region=tmp_path / "rim.geojson")
     (named,) = with_earlier_names(with_names([region]), earlier, ["a"])
     assert named.name == "a-rim"
+
+
+def test_a_new_slide_never_gets_the_name_that_another_one_keeps() -> None:
+    one, other = CohortSlide(Path("x/a.tif"), name="a"), CohortSlide(Path("y/b.tif"), name="a")
+    for slides in ((one, other), (other, one)):
+        given = [each.name for each in with_earlier_names(slides, [one], [])]
+        assert len({name.casefold() for name in given}) == 2
+        assert given[slides.index(one)] == "a"
