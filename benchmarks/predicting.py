@@ -17,8 +17,8 @@ from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.config import untrained_config
 from napari_nh2st.model.folder import Model, new_model
 from napari_nh2st.model.hypergraph import convolution_operator
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.prepared import PreparedNH2ST
+from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from napari_nh2st.slide import Slide, open_slide
 
 TEN_ENCODINGS = "ten encodings a prediction, float32"

@@ -20,7 +20,7 @@ from measuring import Clock, Contestant
 from memory import MB, _peak
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.hypergraph import convolution_operator
-from napari_nh2st.model.network import NH2ST, NH2STHyperparameters, NH2STOutputs
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters, NH2STOutputs
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.defaults import resolved_settings

@@ -37,9 +37,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_nh2st.evaluation import cross_validate
 from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS, ResNet18Encoder, normalize_tiles
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.resnet import MAP_CHANNELS, ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section
 from napari_nh2st.tiles import find_tissue, tile_grid

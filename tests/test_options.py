@@ -107,7 +107,7 @@ def test_every_setting_has_an_option_that_says_what_it_does(kind: Any) -> None:
 
 
 def test_the_published_shapes_are_those_of_the_network() -> None:
-    from napari_nh2st.model.network import NH2STHyperparameters
+    from napari_nh2st.model.nh2st import NH2STHyperparameters
     from napari_nh2st.training.start import DEFAULT_MPP
 
     settings = settings_of(TrainSettings)

@@ -21,10 +21,10 @@ from napari_nh2st.inference import (
     predict_events,
 )
 from napari_nh2st.inference.schedule import Schedule
+from napari_nh2st.model.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD
 from napari_nh2st.model.folder import Model
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.prepared import PreparedNH2ST
-from napari_nh2st.model.resnet import IMAGENET_MEAN, IMAGENET_STD
+from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from napari_nh2st.slide import Slide, open_slide
 from small_models import MeanColour, colour_model, small_model
 

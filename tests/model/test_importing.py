@@ -13,8 +13,8 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model import load_model
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.model.importing import import_checkpoint
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.prepared import PreparedNH2ST
+from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from reference_network import reference_pass
 
 GENES = tuple(f"G{number}" for number in range(250))

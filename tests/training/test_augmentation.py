@@ -10,8 +10,8 @@ from skimage.color import hed2rgb, rgb2hed
 
 from array_slides import textured
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
-from napari_nh2st.model.resnet import IMAGENET_MEAN, IMAGENET_STD
+from napari_nh2st.model.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.augmentation import (
     AugmentationDraw,

@@ -19,9 +19,9 @@ from event_generators import result_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.spot_prediction import predict_spots
 from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.model.encoders.resnet import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.resnet import normalize_tiles
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.spots import Section, spot_array
 from napari_nh2st.training import loop, prepare
 from napari_nh2st.training.events import (

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.resnet import ResNet18Encoder
+from napari_nh2st.model.encoders.resnet import ResNet18Encoder
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.start import load_encoder_weights, starting_network
 from small_configs import PANEL

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from napari_nh2st.analysis.unfamiliarity import fit_familiar
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders.resnet import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.heads import Heads, stacked_heads
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.resnet import normalize_tiles
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.study import MeasuredSection, read_tiles
 
 _BATCH = 64

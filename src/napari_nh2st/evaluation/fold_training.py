@@ -12,7 +12,7 @@ from napari_nh2st.evaluation.events import Evaluated, FoldProgress
 from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import Model
-from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.events import TrainFinished
 from napari_nh2st.training.loop import train_events
 from napari_nh2st.training.record import is_trained

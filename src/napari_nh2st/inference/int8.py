@@ -16,7 +16,7 @@ from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.int8 import int8_encoder
-from napari_nh2st.model.prepared import PreparedNH2ST
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from napari_nh2st.slide.bulk import BulkReader
 from napari_nh2st.tiles import neighborhoods
 

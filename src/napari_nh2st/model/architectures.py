@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import CONTEXTS, ModelConfig
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.heads import Heads
-from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
-from napari_nh2st.model.prepared import PreparedNH2ST
-from napari_nh2st.model.resnet import MAP_CHANNELS
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 
 _LARGEST = {
     "dim": 16_384,

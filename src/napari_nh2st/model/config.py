@@ -19,7 +19,7 @@ HEADS_FILE = "heads.safetensors"
 CARD_FILE = "README.md"
 
 Context = Literal["query", "average", "neighborhood"]
-"""What a prediction sees: see :class:`~napari_nh2st.model.network.NH2STHyperparameters`."""
+"""What a prediction sees: see :class:`~napari_nh2st.model.nh2st.NH2STHyperparameters`."""
 
 CONTEXTS: tuple[Context, ...] = get_args(Context)
 

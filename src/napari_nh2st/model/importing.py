@@ -10,9 +10,9 @@ from torch import Tensor
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import nh2st_hyperparameters
 from napari_nh2st.model.config import untrained_config
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS, MAP_STRIDE
 from napari_nh2st.model.folder import Model
-from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
-from napari_nh2st.model.resnet import MAP_CHANNELS, MAP_STRIDE
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.weights_file import file_sha256, misfit, read_state_dict, shapes_of
 
 _STAGES = {
@@ -146,7 +146,7 @@ def _hyperparameters(state: Mapping[str, Tensor], heads: int) -> NH2STHyperparam
 
 
 def from_released_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the released code's keys to those of :class:`~napari_nh2st.model.network.NH2ST`.
+    """Rename the released code's keys to those of :class:`~napari_nh2st.model.nh2st.NH2ST`.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from napari_nh2st.model.resnet import normalize_tiles
+from napari_nh2st.model.encoders.resnet import normalize_tiles
 
 _ENGINE = "onednn"
 _TILES_A_PASS = 8
@@ -27,8 +27,8 @@ def int8_encoder(encoder: nn.Module, tiles: Tensor) -> nn.Module:
     Parameters
     ----------
     encoder
-        That of a :class:`~napari_nh2st.model.prepared.PreparedNH2ST` in float32, on the CPU; left
-        as it is.
+        That of a :class:`~napari_nh2st.model.nh2st_prepared.PreparedNH2ST` in float32, on the CPU;
+        left as it is.
     tiles
         (n, tile, tile, 3) RGB tiles in 0–255, from which the ranges of the activations are taken:
         other tiles give other values.

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_nh2st.model.network import NH2ST, NH2STOutputs
-from napari_nh2st.model.resnet import N_STAGES, normalize_tiles
+from napari_nh2st.model.encoders.resnet import N_STAGES, normalize_tiles
+from napari_nh2st.model.nh2st import NH2ST, NH2STOutputs
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.batches import Batch
 from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder

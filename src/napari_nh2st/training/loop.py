@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_nh2st.model.folder import Model, save_model_folder
-from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_nh2st.model.losses import contrastive_loss
-from napari_nh2st.model.network import NH2STOutputs
+from napari_nh2st.model.nh2st import NH2STOutputs
 from napari_nh2st.training.defaults import ResolvedSettings
 
 
@@ -25,7 +25,7 @@ def objective(outputs: NH2STOutputs, target: Tensor, settings: ResolvedSettings)
     Parameters
     ----------
     outputs
-        Outputs of :meth:`~napari_nh2st.model.network.NH2ST.forward`, b rows each.
+        Outputs of :meth:`~napari_nh2st.model.nh2st.NH2ST.forward`, b rows each.
     target
         (b, panel) measured expression of the queries.
     settings

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder
-from napari_nh2st.model.network import NH2STHyperparameters
+from napari_nh2st.model.nh2st import NH2STHyperparameters
 from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.prepare import PreparedTraining

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 

@@ -104,7 +104,7 @@ class TrainSettings:
     frozen_looks
         The first is the tile as it is.
     tile_px, dim, depth, heads, mlp_ratio, hidden, hypergraph_hidden, neighbors, hyperedge_others
-        Shapes, see :class:`~napari_nh2st.model.network.NH2STHyperparameters`. A start model has
+        Shapes, see :class:`~napari_nh2st.model.nh2st.NH2STHyperparameters`. A start model has
         its own, which cannot be changed.
     """
 

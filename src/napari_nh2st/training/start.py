@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.folder import Model
-from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.weights_file import read_state_dict
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 from napari_nh2st.training.settings import TrainSettings

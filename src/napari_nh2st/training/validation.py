@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.scores import pearson
-from napari_nh2st.model.network import NH2ST
+from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 

@@ -9,13 +9,13 @@ from torch.nn import functional
 
 from napari_nh2st.model.attention import CrossEncoder
 from napari_nh2st.model.config import Context
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS, MAP_STRIDE, ResNet18Encoder
 from napari_nh2st.model.hypergraph import (
     NeighborhoodEncoder,
     convolution_operator,
     incidence_from_similarity,
     masked_mean,
 )
-from napari_nh2st.model.resnet import MAP_CHANNELS, MAP_STRIDE, ResNet18Encoder
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import masked_mean
-from napari_nh2st.model.network import NH2STHyperparameters
+from napari_nh2st.model.nh2st import NH2STHyperparameters
 
 
 class PreparedHeads:

@@ -9,21 +9,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_nh2st.model.encoders.resnet import BasicBlock, ResNet18Encoder, normalize_tiles
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import (
     convolution_operator,
     incidence_from_similarity,
     masked_mean,
 )
-from napari_nh2st.model.network import NH2ST
-from napari_nh2st.model.prepared_heads import PreparedHeads
-from napari_nh2st.model.resnet import BasicBlock, ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.nh2st_heads import PreparedHeads
 
 
 class PreparedNH2ST:
     """A network for prediction only, on one device, for some genes of the panel.
 
-    Against :meth:`NH2ST.predict <napari_nh2st.model.network.NH2ST.predict>` in eval mode:
+    Against :meth:`NH2ST.predict <napari_nh2st.model.nh2st.NH2ST.predict>` in eval mode:
 
     - BatchNorm is folded into the convolutions, which run channels-last in ``dtype``;
     - the linear layers from the flattened map to the genes, which have no activation in between,

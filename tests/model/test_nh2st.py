@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.model.config import CONTEXTS, Context
+from napari_nh2st.model.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD, normalize_tiles
 from napari_nh2st.model.hypergraph import (
     convolution_operator,
     incidence_from_similarity,
@@ -16,9 +17,8 @@ from napari_nh2st.model.hypergraph import (
 )
 from napari_nh2st.model.importing import from_released_state_dict
 from napari_nh2st.model.losses import contrastive_loss
-from napari_nh2st.model.network import NH2ST, NH2STHyperparameters
-from napari_nh2st.model.prepared import PreparedNH2ST
-from napari_nh2st.model.resnet import IMAGENET_MEAN, IMAGENET_STD, normalize_tiles
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from reference_network import ReferencePass, reference_pass
 
 SMALL = {"tile_px": 64, "dim": 32, "heads": 4, "hidden": 16, "hypergraph_hidden": 24}
