@@ -161,6 +161,37 @@ def test_neighbors_smooth_domains() -> None:
     assert smooth > alone + 0.2
 
 
+def test_refined_domains_are_what_most_of_the_nine_tiles_around_are() -> None:
+    prediction = banded(noise=6)
+    order = np.random.default_rng(1).permutation(prediction.n_obs)
+    settings = replace(PLAIN, n_domains=4)
+    plain, refined = np.zeros((2, len(order)), int)
+    for labels, refine in ((plain, 0), (refined, 8)):
+        labels[order] = find_domains(
+            prediction[order].copy(), replace(settings, refine=refine)
+        ).labels
+    of_grid, expected, found = plain.reshape(ROWS, COLUMNS), [], []
+    for row in range(1, ROWS - 1):
+        for column in range(1, COLUMNS - 1):  # nine tiles whose distance is no tie
+            around = of_grid[row - 1 : row + 2, column - 1 : column + 2]
+            votes = [(around == label).sum() for label in range(5)]
+            winners = [label for label in range(5) if votes[label] == max(votes)]
+            own = of_grid[row, column]
+            if own in winners or len(winners) == 1:
+                expected.append(own if own in winners else winners[0])
+                found.append(refined[row * COLUMNS + column])
+    assert len(expected) > 300
+    assert adjusted_rand_score(expected, found) == 1  # numbered by size anew
+    alone, voted = (adjusted_rand_score(true_domains(), labels) for labels in (plain, refined))
+    assert voted > alone + 0.1
+
+
+def test_a_vote_of_all_tiles_leaves_one_domain_and_says_so() -> None:
+    domains = find_domains(banded()[:100].copy(), replace(PLAIN, refine=200))
+    assert domains.n == 1
+    assert "1 domain was found where 3" in domains.notice
+
+
 def test_markers_are_standardized_mean_differences() -> None:
     prediction = banded(unpredicted=40)
     prediction.X[~np.isnan(prediction.X[:, 0]), 6] = 1.1
@@ -209,7 +240,13 @@ def test_what_has_no_domains_is_a_sentence() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"method": "dbscan"}, {"n_domains": 1}, {"resolution": 0.0}, {"spatial_weight": 1.5}],
+    [
+        {"method": "dbscan"},
+        {"n_domains": 1},
+        {"resolution": 0.0},
+        {"spatial_weight": 1.5},
+        {"refine": -1},
+    ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

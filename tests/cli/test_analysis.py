@@ -30,8 +30,9 @@ def prediction(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("", DomainSettings()),
         (
-            "--method leiden --n-domains 3 --n-components 4 --spatial-weight 0.5 --seed 3",
-            DomainSettings("leiden", 3, n_components=4, spatial_weight=0.5, seed=3),
+            "--method leiden --n-domains 3 --n-components 4 --spatial-weight 0.5 --refine 6 "
+            "--seed 3",
+            DomainSettings("leiden", 3, n_components=4, spatial_weight=0.5, refine=6, seed=3),
         ),
         ("--all-genes --n-domains 2", DomainSettings(n_domains=2, min_reliability=None)),
         ("--min-reliability -0.5", DomainSettings(min_reliability=-0.5)),

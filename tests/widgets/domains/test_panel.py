@@ -143,14 +143,15 @@ def test_every_control_reaches_the_settings(
     panel.n_domains.setValue(9)
     panel.settings.least_reliability.setValue(0.35)
     panel.settings.smoothness.setValue(0.7)
+    panel.settings.refine.setValue(12)
     panel.settings.seed.setValue(4)
     panel.run.click()
     qtbot.waitUntil(finished(panel))
     panel.settings.only_reliable.setChecked(False)
     panel.run.click()
     qtbot.waitUntil(finished(panel))
-    first = DomainSettings("leiden", 9, min_reliability=0.35, spatial_weight=0.7, seed=4)
-    second = DomainSettings("leiden", 9, min_reliability=None, spatial_weight=0.7, seed=4)
+    first = DomainSettings("leiden", 9, None, 20, 0.7, 12, 0.35, 4)
+    second = DomainSettings("leiden", 9, None, 20, 0.7, 12, None, 4)
     assert [settings for _, settings in analysis.arrived] == [first, second]
     assert all(prediction is shown.prediction for prediction, _ in analysis.arrived)
 

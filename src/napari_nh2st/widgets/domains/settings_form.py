@@ -17,7 +17,7 @@ class DomainSettingsForm(SettingsForm):
 
     Attributes
     ----------
-    method, n_domains, only_reliable, least_reliability, smoothness, seed
+    method, n_domains, only_reliable, least_reliability, smoothness, refine, seed
         Controls by what they are about.
     """
 
@@ -29,10 +29,11 @@ class DomainSettingsForm(SettingsForm):
             ("method", "n_domains", "min_reliability"),
             {"min_reliability": reliable},
         )
-        self.add_rows(DomainSettings, ("spatial_weight", "seed"))
+        self.add_rows(DomainSettings, ("spatial_weight", "refine", "seed"))
         self.only_reliable, self.least_reliability = reliable.only, reliable.least
         self.method, self.n_domains = self.controls["method"], self.controls["n_domains"]
         self.smoothness, self.seed = self.controls["spatial_weight"], self.controls["seed"]
+        self.refine = self.controls["refine"]
         self._threshold = self.least_reliability.value()
 
     def chosen(self) -> DomainSettings:
