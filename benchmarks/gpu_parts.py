@@ -237,7 +237,7 @@ def _ours(setup: Setup, name: str) -> Iterator[Row]:
     sent.copy_(tiles)
     rate = _rate(setup, lambda: encode(sent), len(tiles))
     yield _row(f"  and sent there from the host, {name}", rate, "tiles/s")
-    if predictor.uses_neighborhood:
+    if predictor.reach == "neighborhood":
         rows = predictor.encode(there)
         around = torch.randint(len(tiles), (len(tiles), 9), device=placement.device)
         gathered, mask = tuple(row[around] for row in rows), torch.ones_like(around).bool()

@@ -61,7 +61,7 @@ def _predict(slide: Any, model: Any, network: bool) -> None:
 class _Mean:
     """Stands in for the network: every gene is the tile's mean."""
 
-    uses_neighborhood = False
+    reach = "tile"
 
     def __init__(self, n_genes: int) -> None:
         self._n_genes = n_genes

@@ -20,11 +20,12 @@ from measuring import Clock, Contestant
 from memory import MB, _peak
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.hypergraph import convolution_operator
-from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters, NH2STOutputs
+from napari_nh2st.model.network import Outputs
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.defaults import resolved_settings
-from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
+from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
 from napari_nh2st.training.objective import objective
 from napari_nh2st.training.optimization import Optimization
 from napari_nh2st.training.settings import TrainedEncoder
@@ -104,7 +105,8 @@ def _training(
     chosen = TrainSettings(encoder=encoder, encoder_weights="none", device=str(placement.device))
     settings = resolved_settings(chosen, None, _panel(size))
     study = drawn_tiles(size)
-    part = TrainedPart(_network(size), FIRST_TRAINED_STAGE[encoder])
+    network = _network(size)
+    part = TrainedPart(network, first_trained_stage(network.image_encoder, encoder))
     optimization = Optimization(part, study, settings, placement)
     inputs = StudyInputs(
         study, part, settings.augmentation, looks=1, seed=0, device=placement.device
@@ -143,7 +145,7 @@ def _ten_encodings_steps(size: Size) -> Iterator[int]:
         yield _RELEASED_BATCH
 
 
-def _ten_encodings(network: NH2ST, images: Tensor, expression: Tensor) -> NH2STOutputs:
+def _ten_encodings(network: NH2ST, images: Tensor, expression: Tensor) -> Outputs:
     """(b, 10, 3, t, t) and (b, 10, panel), the query first, then the nine of its neighborhood."""
     query = network.query_features(network.encode(images[:, 0]))
     query_image, query_expression = network.cross_encoder(
@@ -157,7 +159,8 @@ def _ten_encodings(network: NH2ST, images: Tensor, expression: Tensor) -> NH2STO
         encoded = network.expression_encoder(values)[None]
         neighbor_expression.append(network.neighbor_expression_encoder(encoded, operator))
     around = network.cross_encoder(torch.cat(neighbor_image), torch.cat(neighbor_expression))
-    return NH2STOutputs(network.decoder(query), query_image, query_expression, *around)
+    pairs = {"query": (query_image, query_expression), "neighbor": tuple(around)}
+    return Outputs(network.decoder(query), pairs=pairs)
 
 
 def in_own_process(job: str, size: Size, times: int) -> dict[str, float]:

@@ -22,7 +22,7 @@ from napari_nh2st.analysis.intervals import conformal_half_width, covered
 from napari_nh2st.analysis.unfamiliarity import fit_familiar, unfamiliarity
 from napari_nh2st.model import load_model
 from napari_nh2st.model.config import Context
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model
 from napari_nh2st.spots import Section, read_spots, spot_array
 from napari_nh2st.spots.positions import centers

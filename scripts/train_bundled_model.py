@@ -37,7 +37,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_nh2st.evaluation import cross_validate
 from napari_nh2st.model.config import CONTEXTS
-from napari_nh2st.model.encoders.resnet import MAP_CHANNELS, ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.slide import open_slide
@@ -249,7 +250,10 @@ def train_heads(work: Path) -> None:
 
     def show_epoch(left_out: str, event: TrainEvent) -> None:
         if isinstance(event, EpochDone):
-            print(f"{left_out or 'all'}: epoch {event.epoch}, mse {event.mse:.4f}", flush=True)
+            print(
+                f"{left_out or 'all'}: epoch {event.epoch}, mse {event.losses['mse']:.4f}",
+                flush=True,
+            )
 
     result = cross_validate(
         study(),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from napari_nh2st.model.architectures import Architecture
 from napari_nh2st.model.folder import Model, new_model
 from napari_nh2st.model.heads import stacked_heads
+from napari_nh2st.model.network import Reach
 from small_configs import small_config
 
 
@@ -58,7 +59,7 @@ class MeanColour:
     """Tiles encoded by all predictors of this kind."""
 
     def __init__(self, context: str, genes: Sequence[int]) -> None:
-        self.uses_neighborhood = context == "average"
+        self.reach: Reach = "neighborhood" if context == "average" else "tile"
         self._genes = list(genes)
 
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:

@@ -535,9 +535,13 @@ def test_a_terminal_gets_a_bar_and_a_line_for_each_epoch(monkeypatch: pytest.Mon
     assert not stop.graceful
     report(started)
     assert stop.graceful
-    report(EpochDone(0, 2, None, None, None, None, 1e-4, 0.2, 0.05, 0.04, 0, math.nan))
+    report(EpochDone(0, 2, None, {}, 1e-4, 0.2, 0.05, 0.04, 0, math.nan))
     report(StepDone(1, 2, 4, 0.5, 10.0, 7200.0))
-    report(EpochDone(1, 2, 0.4, 0.1, 0.1, 0.2, 1e-4, 0.25, 0.03, 0.04, 1, 100.0))
+    report(
+        EpochDone(
+            1, 2, 0.4, {"query_contrastive": 0.1, "mse": 0.2}, 1e-4, 0.25, 0.03, 0.04, 1, 100.0
+        )
+    )
     report.close()
     text = terminal.getvalue()
     assert text.count("Notice: Mind the gap.") == 1

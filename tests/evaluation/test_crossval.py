@@ -26,7 +26,7 @@ from napari_nh2st.evaluation.fold_training import with_context
 from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.config import Context
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.spots import read_sections

@@ -34,7 +34,7 @@ from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
 from napari_nh2st.model import PUBLISHED_TARGET
 from napari_nh2st.model.config import CONTEXTS
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.spots import Section, expression_target, spot_array
 from napari_nh2st.training import study

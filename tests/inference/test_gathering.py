@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
+from napari_nh2st.model.network import Reach
 from napari_nh2st.tiles import neighborhoods
 
 PLACES = torch.arange(1.0, 10.0)[:, None]
@@ -15,7 +16,7 @@ PLACES = torch.arange(1.0, 10.0)[:, None]
 class WeightedSum:
     """The prediction weighs each place of a neighborhood differently, and two tensors."""
 
-    uses_neighborhood = True
+    reach: Reach = "neighborhood"
 
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError

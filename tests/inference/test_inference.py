@@ -21,7 +21,7 @@ from napari_nh2st.inference import (
     predict_events,
 )
 from napari_nh2st.inference.schedule import Schedule
-from napari_nh2st.model.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD
+from napari_nh2st.model.encoders import IMAGENET_MEAN, IMAGENET_STD
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.model.nh2st_prepared import PreparedNH2ST

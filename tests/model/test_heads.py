@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import load_model, read_config
 from napari_nh2st.model.config import CONTEXTS, Context
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, new_model, save_model_folder
 from napari_nh2st.model.nh2st import NH2ST
 from small_models import model_with_heads, small_model
@@ -32,7 +32,7 @@ def rows(
         model.network, GENES, torch.device("cpu"), torch.float32, heads
     )
     encoded = prepared.encode(tiles)
-    if not prepared.uses_neighborhood:
+    if prepared.reach == "tile":
         (found,) = encoded
         return found
     return prepared.combine(tuple(each[around] for each in encoded), mask)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.model.config import CONTEXTS, Context
-from napari_nh2st.model.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD, normalize_tiles
+from napari_nh2st.model.encoders import IMAGENET_MEAN, IMAGENET_STD, normalize_tiles
 from napari_nh2st.model.hypergraph import (
     convolution_operator,
     incidence_from_similarity,
@@ -61,12 +61,12 @@ def test_released_weights_give_the_reference_outputs_and_losses(
     found = {
         "prediction": outputs.prediction,
         "decoded": outputs.prediction,
-        "z_query_image": outputs.query_image,
-        "z_query_expression": outputs.query_expression,
-        "z_neighbor_image": outputs.neighbor_image,
-        "z_neighbor_expression": outputs.neighbor_expression,
-        "loss_query": contrastive_loss(outputs.query_image, outputs.query_expression),
-        "loss_neighbor": contrastive_loss(outputs.neighbor_image, outputs.neighbor_expression),
+        "z_query_image": outputs.pairs["query"][0],
+        "z_query_expression": outputs.pairs["query"][1],
+        "z_neighbor_image": outputs.pairs["neighbor"][0],
+        "z_neighbor_expression": outputs.pairs["neighbor"][1],
+        "loss_query": contrastive_loss(*outputs.pairs["query"]),
+        "loss_neighbor": contrastive_loss(*outputs.pairs["neighbor"]),
         "mse": torch.nn.functional.mse_loss(outputs.prediction, target),
     }
     assert found.keys() == reference.outputs.keys()
@@ -82,7 +82,8 @@ def test_released_prediction_depends_on_neither_neighbors_nor_expression(
     other_neighbors = torch.tensor([[0, 2, 3, 4, 2, 3, 4, 2, 3], [1, 4, 3, 2, 4, 3, 2, 4, 3]])
     outputs = released_network(tiles, torch.full((5, 250), 3.0), other_neighbors)
     assert relative_error(outputs.prediction, reference.outputs["prediction"]) < 1e-4
-    assert relative_error(outputs.neighbor_image, reference.outputs["z_neighbor_image"]) > 1e-2
+    neighbor_image, _ = outputs.pairs["neighbor"]
+    assert relative_error(neighbor_image, reference.outputs["z_neighbor_image"]) > 1e-2
 
 
 def test_a_key_the_released_network_does_not_have_is_named() -> None:
@@ -206,7 +207,7 @@ def test_prepared_form_predicts_the_same(
 
     prepared = PreparedNH2ST(network, genes, torch.device("cpu"), dtype)
     encoded = prepared.encode(tiles)
-    if prepared.uses_neighborhood:
+    if prepared.reach == "neighborhood":
         found = prepared.combine(tuple(t[neighborhoods] for t in encoded), mask)
     else:
         (found,) = encoded
@@ -245,4 +246,4 @@ def test_hyperparameters_are_free(more: dict[str, int]) -> None:
     size = network.hyperparameters.neighbors + 1
     outputs = network(torch.rand(size, 3, 64, 64), torch.rand(size, 5), torch.arange(size)[None])
     assert outputs.prediction.shape == (1, 5)
-    assert outputs.neighbor_image.shape == (1, network.hyperparameters.dim)
+    assert outputs.pairs["neighbor"][0].shape == (1, network.hyperparameters.dim)

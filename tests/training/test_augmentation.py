@@ -10,7 +10,7 @@ from skimage.color import hed2rgb, rgb2hed
 
 from array_slides import textured
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD
+from napari_nh2st.model.encoders import IMAGENET_MEAN, IMAGENET_STD
 from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.augmentation import (
@@ -20,7 +20,7 @@ from napari_nh2st.training.augmentation import (
     draw,
 )
 from napari_nh2st.training.batches import Batch, epoch_batches
-from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
+from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
 from napari_nh2st.training.settings import TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
@@ -132,7 +132,7 @@ def inputs_of(encoder: TrainedEncoder, looks: int = 1) -> StudyInputs:
     torch.manual_seed(0)
     shapes = {"dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}
     network = NH2ST(NH2STHyperparameters(3, tile_px=32, **shapes)).eval()
-    part = TrainedPart(network, FIRST_TRAINED_STAGE[encoder])
+    part = TrainedPart(network, first_trained_stage(network.image_encoder, encoder))
     inputs = StudyInputs(
         StudyTiles(sections),
         part,

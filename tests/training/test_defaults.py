@@ -11,7 +11,7 @@ import torch
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import crossval, evaluate
 from napari_nh2st.model.config import read_config
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.spots import PanelSettings, read_sections

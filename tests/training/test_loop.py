@@ -19,7 +19,7 @@ from event_generators import result_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.spot_prediction import predict_spots
 from napari_nh2st.model.config import CONTEXTS
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.spots import Section, spot_array
@@ -31,7 +31,7 @@ from napari_nh2st.training.events import (
     TrainFinished,
     TrainStarted,
 )
-from napari_nh2st.training.inputs import FIRST_TRAINED_STAGE, StudyInputs, StudyTiles, TrainedPart
+from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
 from napari_nh2st.training.loop import train, train_events
 from napari_nh2st.training.run_state import BEST
 from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder, TrainSettings
@@ -476,7 +476,7 @@ def inputs_of(
     assert isinstance(model.network, NH2ST)
     network = NH2ST(model.network.hyperparameters)
     network.load_state_dict(model.network.state_dict())
-    part = TrainedPart(network.train(training), FIRST_TRAINED_STAGE[encoder])
+    part = TrainedPart(network.train(training), first_trained_stage(network.image_encoder, encoder))
     inputs = StudyInputs(
         StudyTiles([tiles]), part, PLAIN, looks=1, seed=0, device=torch.device("cpu")
     )
@@ -554,14 +554,13 @@ class TestNumbers:
         query, neighbor = (
             self._contrastive(image.double().numpy(), expression.double().numpy())
             for image, expression in (
-                (outputs.query_image, outputs.query_expression),
-                (outputs.neighbor_image, outputs.neighbor_expression),
+                outputs.pairs["query"],
+                outputs.pairs["neighbor"],
             )
         )
         mse = np.mean((outputs.prediction.numpy() - tiles.target) ** 2)
-        assert epoch.query_loss == pytest.approx(query, rel=1e-3)
-        assert epoch.neighbor_loss == pytest.approx(neighbor, rel=1e-3)
-        assert epoch.mse == pytest.approx(mse, rel=1e-3)
+        terms = {"query_contrastive": query, "neighbor_contrastive": neighbor, "mse": mse}
+        assert epoch.losses == pytest.approx(terms, rel=1e-3)
         assert epoch.loss == pytest.approx(0.7 * query + 0.4 * neighbor + 3 * mse, rel=1e-3)
 
     @staticmethod

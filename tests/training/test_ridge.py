@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from napari_nh2st.model.config import Context
-from napari_nh2st.model.encoders.resnet import N_STAGES, normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.encoders.resnet import N_STAGES
 from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import ridge

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.encoders.resnet import ResNet18Encoder
+from napari_nh2st.model.encoders import ResNet18Encoder
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.training.start import load_encoder_weights, starting_network
+from napari_nh2st.training.start import starting_network
 from small_configs import PANEL
 from small_models import colour_model, small_model
 
@@ -184,20 +184,20 @@ class TestEncoderFile:
         state = encoder_state()
         torch.save({key: state, "epoch": 3}, tmp_path / "r.pt")
         network = small_network()
-        load_encoder_weights(network, tmp_path / "r.pt")
+        network.image_encoder.load_weights(tmp_path / "r.pt")
         assert torch.equal(network.image_encoder.conv1.weight, state["conv1.weight"])
 
     def test_a_projection_head_beside_the_backbone_is_left_out(self, tmp_path: Path) -> None:
         state = {f"backbone.{name}": t for name, t in encoder_state().items()}
         path = write(tmp_path / "r.pt", state | {"projector.0.weight": torch.zeros(3)})
         network = small_network()
-        load_encoder_weights(network, path)
+        network.image_encoder.load_weights(path)
         assert torch.equal(network.image_encoder.conv1.weight, state["backbone.conv1.weight"])
 
     def test_older_files_do_not_count_batches(self, tmp_path: Path) -> None:
         state = {n: t for n, t in encoder_state().items() if "num_batches" not in n}
         network = small_network()
-        load_encoder_weights(network, write(tmp_path / "r.pt", state))
+        network.image_encoder.load_weights(write(tmp_path / "r.pt", state))
         assert torch.equal(network.image_encoder.bn1.running_var, state["bn1.running_var"])
 
     def test_the_file_comes_before_the_start_models_encoder(self, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ class TestEncoderFile:
             ({"weights": torch.zeros(2)}, r"it has no conv1\.weight"),
         ):
             with pytest.raises(InputError, match=message):
-                load_encoder_weights(network, write(tmp_path / f"r{suffix}", state))
+                network.image_encoder.load_weights(write(tmp_path / f"r{suffix}", state))
         assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
 
     def test_files_of_something_else_are_refused_in_a_sentence(self, tmp_path: Path) -> None:
@@ -236,11 +236,11 @@ class TestEncoderFile:
         torch.save({"state_dict": {"conv1.weight": 3}}, tmp_path / "numbers.pt")
         for path in sorted(tmp_path.iterdir()):
             with pytest.raises(InputError) as caught:
-                load_encoder_weights(network, path)
+                network.image_encoder.load_weights(path)
             assert str(path) in str(caught.value)
             assert "\n" not in str(caught.value)
         with pytest.raises(InputError, match="cannot be read: No such file"):
-            load_encoder_weights(network, tmp_path / "missing.pt")
+            network.image_encoder.load_weights(tmp_path / "missing.pt")
 
     @pytest.mark.parametrize("content", [b"e\x80\x02.", b"}q\x00u", b"\x80\x02K\x01R."])
     def test_pickles_that_make_no_sense_are_refused_as_well(
@@ -248,7 +248,7 @@ class TestEncoderFile:
     ) -> None:
         (tmp_path / "r.pt").write_bytes(content)
         with pytest.raises(InputError, match=r"r\.pt"):
-            load_encoder_weights(small_network(), tmp_path / "r.pt")
+            small_network().image_encoder.load_weights(tmp_path / "r.pt")
 
     @pytest.mark.parametrize("legacy", [True, False])
     def test_a_malicious_file_executes_nothing(self, tmp_path: Path, legacy: bool) -> None:
@@ -264,5 +264,5 @@ class TestEncoderFile:
         else:
             torch.save({"state_dict": Malicious()}, path)
         with pytest.raises(InputError, match=r"holds more than weights.*Nothing in it was exec"):
-            load_encoder_weights(small_network(), path)
+            small_network().image_encoder.load_weights(path)
         assert not proof.exists()

@@ -140,7 +140,7 @@ def epoch_line(event: EpochDone) -> str:
     if event.loss is None:
         parts[0] += ", before the first step"
     else:
-        parts[0] += f": loss {event.loss:.4f}, MSE {event.mse:.4f}"
+        parts[0] += f": loss {event.loss:.4f}, MSE {event.losses['mse']:.4f}"
     if event.validation_pcc is not None:
         parts.append(
             f"validation PCC {event.validation_pcc:.3f}, MSE {event.validation_mse:.4f} "

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from napari_nh2st.analysis.unfamiliarity import fit_familiar
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.heads import Heads, stacked_heads
-from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.network import Network
 from napari_nh2st.training.study import MeasuredSection, read_tiles
 
 _BATCH = 64
@@ -45,11 +45,14 @@ def fold_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredS
     if len(folds) < 2:
         raise NoHeads("there is one fold only")
     network = model.network
-    assert isinstance(network, NH2ST)
+    assert isinstance(network, Network)
+    parts = model.architecture.head_parts(model.config)
+    if not parts:
+        raise NoHeads(f"architecture {model.config.architecture} cannot have several")
     networks: list[nn.Module] = []
     for folder in folds:
         other = load_model_folder(folder).network
-        assert isinstance(other, NH2ST)
+        assert isinstance(other, Network)
         if not _same(network.image_encoder, other.image_encoder):
             raise NoHeads("each fold has an encoder of its own (a frozen one is shared)")
         other.image_encoder = network.image_encoder  # does not stay in memory for every fold
@@ -58,7 +61,6 @@ def fold_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredS
         familiar = fit_familiar([section_features(model, section) for section in sections])
     except InputError as error:
         raise NoHeads(f"familiar features are not known: {error}") from None
-    parts = model.architecture.head_parts(model.config)
     mean, whitening = (
         torch.from_numpy(values.astype(np.float32))
         for values in (familiar.mean, familiar.whitening / familiar.far)
@@ -70,7 +72,7 @@ def fold_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredS
 def section_features(model: Model, measured: MeasuredSection) -> Features:
     """(tiles, features) of a section's spots: the mean of each channel of the encoder's map."""
     network = model.network
-    assert isinstance(network, NH2ST)
+    assert isinstance(network, Network)
     tiles, readable = read_tiles(
         measured.section.slide,
         measured.mpp,
@@ -80,7 +82,11 @@ def section_features(model: Model, measured: MeasuredSection) -> Features:
         image=measured.section.image,
     )
     batches: Sequence[Tensor] = torch.from_numpy(tiles[readable]).split(_BATCH)
-    found = [network.encode(normalize_tiles(batch)).mean((2, 3)) for batch in batches]
+    spec = network.image_encoder.spec
+    found = [
+        network.encode(normalize_tiles(batch, mean=spec.mean, std=spec.std)).mean((2, 3))
+        for batch in batches
+    ]
     return torch.cat(found).double().numpy()
 
 

@@ -12,7 +12,7 @@ from napari_nh2st.evaluation.events import Evaluated, FoldProgress
 from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import Model
-from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.network import Network
 from napari_nh2st.training.events import TrainFinished
 from napari_nh2st.training.loop import train_events
 from napari_nh2st.training.record import is_trained
@@ -31,13 +31,13 @@ def with_context(model: Model, context: Context) -> Model:
         The weights do not fit the context.
     """
     network = model.network
-    own = model.config.context
-    if own == context:
+    if model.config.context == context:
         return model
-    if not isinstance(network, NH2ST) or "neighborhood" in (own, context):
-        raise InputError(f"{model.source} has context {own}; its weights cannot serve {context}")
-    other = NH2ST(replace(network.hyperparameters, context=context)).eval()
-    other.load_state_dict(network.state_dict())
+    assert isinstance(network, Network)
+    try:
+        other = network.in_context(context)
+    except ValueError as error:
+        raise InputError(f"{model.source} has {error}") from None
     hyperparameters = dict(model.config.hyperparameters) | {"context": context}
     return replace(
         model, network=other, config=replace(model.config, hyperparameters=hyperparameters)

@@ -125,7 +125,7 @@ def predict_tiles(
     rows = np.full((count, n_columns(len(panel), model.heads is not None)), np.nan, np.float32)
     everything = np.arange(count)
     gatherer = None
-    if predictor.uses_neighborhood:
+    if predictor.reach == "neighborhood":
         gatherer = NeighborhoodGatherer(
             predictor, tiles.neighborhoods, tiles.mask, everything, placement.batch_size
         )

@@ -126,7 +126,7 @@ def _values(
     """(n, genes) of tiles that have each other as neighbors."""
     parts = [predictor.encode(part) for part in tiles.split(16)]
     rows = tuple(torch.cat(each) for each in zip(*parts, strict=True))
-    if predictor.uses_neighborhood:
+    if predictor.reach == "neighborhood":
         index, mask = neighborhoods(centers)
         gathered = tuple(each[torch.from_numpy(index)] for each in rows)
         return predictor.combine(gathered, torch.from_numpy(mask)).numpy()

@@ -4,31 +4,23 @@ Another network joins by an entry here: inference, widgets and the command line 
 through :class:`Architecture` and :class:`Predictor` alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.config import CONTEXTS, ModelConfig
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.heads import Heads
+from napari_nh2st.model.hyperparameters import checked_hyperparameters
+from napari_nh2st.model.network import Network, Reach
 from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
-
-_LARGEST = {
-    "dim": 16_384,
-    "depth": 64,
-    "heads": 1024,
-    "hidden": 65_536,
-    "hypergraph_hidden": 65_536,
-    "neighbors": 1024,
-    "hyperedge_others": 1024,
-}
-"""Whole numbers from 1 on, up to many times what was published: more is a mistake, or meant to
-use up a machine."""
 
 
 class Predictor(Protocol):
@@ -39,22 +31,22 @@ class Predictor(Protocol):
     :mod:`napari_nh2st.prediction.rows`.
     """
 
-    uses_neighborhood: bool
-    """False where :meth:`encode` gives predictions already."""
+    reach: Reach
+    """What a prediction depends on; with ``"tile"`` :meth:`encode` gives predictions already."""
 
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """What is computed once per tile.
 
         Takes (n, tile, tile, 3) RGB tiles in 0–255 on the predictor's device, uint8 or float.
-        Returns tensors of n rows; the first is (n, columns) predictions where
-        ``uses_neighborhood`` is False.
+        Returns tensors of n rows; the first is (n, columns) predictions where the
+        reach is ``"tile"``.
         """
         ...
 
     def combine(self, gathered: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         """Predictions from the encoded rows of neighborhoods.
 
-        Takes for each tensor of :meth:`encode` its rows gathered as (b, 9, ...), and the (b, 9)
+        Takes for each tensor of :meth:`encode` its rows gathered as (b, k, ...), and the (b, k)
         mask of present tiles; returns (b, columns).
         """
         ...
@@ -76,6 +68,14 @@ class Architecture:
         where a network cannot have several heads.
     n_features
         Length of the features of a tile whose unfamiliarity is given.
+    hyperparameters
+        Dataclass of its hyperparameters, see
+        :class:`~napari_nh2st.model.hyperparameters.Hyperparameters`; None where it has none, and
+        cannot be trained.
+    network
+        From the hyperparameters, with random weights; None likewise.
+    description
+        In a line, for lists.
     """
 
     build: Callable[[ModelConfig], nn.Module]
@@ -84,6 +84,67 @@ class Architecture:
     ]
     head_parts: Callable[[ModelConfig], tuple[str, ...]] = lambda config: ()
     n_features: int = 0
+    hyperparameters: type | None = None
+    network: Callable[[Any], Network] | None = None
+    description: str = ""
+
+    @torch.no_grad()
+    def start(
+        self,
+        hyperparameters: Any,
+        target_mean: NDArray[np.floating],
+        seed: int,
+        shared: "StartWeights | None" = None,
+    ) -> Network:
+        """A network to train, with the weights that it starts from.
+
+        Parameters
+        ----------
+        hyperparameters
+            Of the class of this architecture.
+        target_mean
+            (panel,) mean of the target in training: what new genes are predicted as at first.
+        seed
+            Of random weights. The caller's random state is left as it was.
+        shared
+            Weights to take over; None for random ones.
+        """
+        if self.network is None:
+            raise InputError("this architecture cannot be trained")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self.network(hyperparameters)
+        network.gene_bias.copy_(torch.from_numpy(np.asarray(target_mean, np.float32)))
+        if shared is not None:
+            network.take_over(shared.network, shared.here, shared.there)
+        return network
+
+
+@dataclass(frozen=True, eq=False)
+class StartWeights:
+    """Weights that a network starts from.
+
+    Parameters
+    ----------
+    network
+        Of the same architecture.
+    here, there
+        Positions of the shared genes in the new panel and in the network's own.
+    """
+
+    network: Network
+    here: Tensor
+    there: Tensor
+
+    @classmethod
+    def of_panels(
+        cls, network: Network, own: Sequence[str], panel: Sequence[str]
+    ) -> "StartWeights":
+        """Of a network with its own panel, for another: genes are matched by name."""
+        rows = {gene: row for row, gene in enumerate(own)}
+        shared = [(k, rows[gene]) for k, gene in enumerate(panel) if gene in rows]
+        here, there = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
+        return cls(network, here, there)
 
 
 def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
@@ -94,44 +155,8 @@ def nh2st_hyperparameters(config: ModelConfig) -> NH2STHyperparameters:
     InputError
         Naming the hyperparameter that is unknown or out of range.
     """
-    given: Mapping[str, Any] = config.hyperparameters
-    known = {f.name: f for f in fields(NH2STHyperparameters)}
-    for name, value in given.items():
-        if name not in known or name in ("panel_size", "tile_px"):
-            raise InputError(f"hyperparameters.{name} is not one of architecture 'nh2st'")
-        if name == "context":
-            if value not in CONTEXTS:
-                raise InputError(
-                    f"hyperparameters.context is {value!r}; it must be one of {', '.join(CONTEXTS)}"
-                )
-        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise InputError(f"hyperparameters.{name} is {value!r}; it must be a number from 0 on")
-    p = NH2STHyperparameters(len(config.panel), tile_px=config.tile_px, **given)
-    for name, largest in _LARGEST.items():
-        value = getattr(p, name)
-        if not isinstance(value, int) or value < 1:
-            raise InputError(
-                f"hyperparameters.{name} is {value!r}; it must be a whole number above 0"
-            )
-        if value > largest:
-            raise InputError(f"hyperparameters.{name} is {value!r}; it can be {largest:,} at most")
-    if p.mlp_ratio * p.dim > _LARGEST["hidden"]:
-        raise InputError(
-            f"hyperparameters.mlp_ratio is {p.mlp_ratio!r}; with dim it can make "
-            f"{_LARGEST['hidden']:,} at most"
-        )
-    if p.mlp_ratio * p.dim < 1:
-        raise InputError(f"hyperparameters.mlp_ratio is {p.mlp_ratio!r}; it must be above 0")
-    if p.dropout >= 1:
-        raise InputError(f"hyperparameters.dropout is {p.dropout!r}; it must be below 1")
-    if p.dim % p.heads:
-        raise InputError(f"hyperparameters.dim ({p.dim}) must be a multiple of heads ({p.heads})")
-    if config.neighborhood["size"] != p.neighbors + 1:
-        raise InputError(
-            f"neighborhood.size is {config.neighborhood['size']}, but hyperparameters.neighbors "
-            f"{p.neighbors} and the tile itself make {p.neighbors + 1}"
-        )
-    return p
+    checked: NH2STHyperparameters = checked_hyperparameters(config, NH2STHyperparameters)
+    return checked
 
 
 def _prepare_nh2st(
@@ -156,5 +181,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         _prepare_nh2st,
         _nh2st_head_parts,
         MAP_CHANNELS,
+        NH2STHyperparameters,
+        NH2ST,
+        "tile and neighborhood, aligned with measured expression by contrast (Qu et al. 2025)",
     )
 }

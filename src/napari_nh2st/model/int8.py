@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from napari_nh2st.model.encoders.resnet import normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 
 _ENGINE = "onednn"
 _TILES_A_PASS = 8

@@ -1,21 +1,31 @@
 """NH2ST: the network as published, and its contexts (Qu et al. 2025, arXiv 2506.23827)."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.model.attention import CrossEncoder
 from napari_nh2st.model.config import Context
-from napari_nh2st.model.encoders.resnet import MAP_CHANNELS, MAP_STRIDE, ResNet18Encoder
+from napari_nh2st.model.encoders import Encoder, load_encoder
 from napari_nh2st.model.hypergraph import (
     NeighborhoodEncoder,
     convolution_operator,
     incidence_from_similarity,
     masked_mean,
 )
+from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.network import Network, Outputs, Reach, RidgeSolution
+
+_WIDEST = 65_536
+"""Hidden units of a layer, many times what was published."""
+
+_MARGIN = 2.0
+"""Distance of the neighbor branch's ReLUs from their bend, in units of the largest input seen."""
 
 
 @dataclass(frozen=True)
@@ -48,57 +58,64 @@ class NH2STHyperparameters:
     panel_size: int
     context: Context = "query"
     tile_px: int = 224
-    dim: int = 512
-    depth: int = 1
-    heads: int = 8
+    dim: Annotated[int, AtMost(16_384)] = 512
+    depth: Annotated[int, AtMost(64)] = 1
+    heads: Annotated[int, AtMost(1024)] = 8
     mlp_ratio: float = 1.0
     dropout: float = 0.5
-    hidden: int = 256
-    hypergraph_hidden: int = 1024
-    neighbors: int = 8
-    hyperedge_others: int = 3
+    hidden: Annotated[int, AtMost(65_536)] = 256
+    hypergraph_hidden: Annotated[int, AtMost(65_536)] = 1024
+    neighbors: Annotated[int, AtMost(1024)] = 8
+    hyperedge_others: Annotated[int, AtMost(1024)] = 3
 
-    @property
-    def map_features(self) -> int:
-        """Length of a tile's flattened feature map: 512 × 7 × 7 as published."""
-        return MAP_CHANNELS * (self.tile_px // MAP_STRIDE) ** 2
+    def check(self) -> None:
+        """Check what has to fit together.
 
-
-class NH2STOutputs(NamedTuple):
-    """Everything a training step compares, for b queries."""
-
-    prediction: Tensor
-    """(b, panel). With ``context="average"`` the query's own, which is what is trained there:
-    the mean over the neighborhood is taken of a trained network, see :meth:`NH2ST.predict`."""
-    query_image: Tensor
-    """(b, dim)"""
-    query_expression: Tensor
-    """(b, dim)"""
-    neighbor_image: Tensor
-    """(b, dim)"""
-    neighbor_expression: Tensor
-    """(b, dim)"""
+        Raises
+        ------
+        InputError
+            Naming the hyperparameter that does not.
+        """
+        if self.mlp_ratio * self.dim > _WIDEST:
+            raise InputError(
+                f"mlp_ratio is {self.mlp_ratio!r}; with dim it can make {_WIDEST:,} at most"
+            )
+        if self.mlp_ratio * self.dim < 1:
+            raise InputError(f"mlp_ratio is {self.mlp_ratio!r}; it must be above 0")
+        if self.dropout >= 1:
+            raise InputError(f"dropout is {self.dropout!r}; it must be below 1")
+        if self.dim % self.heads:
+            raise InputError(f"dim is {self.dim}; it must be a multiple of heads ({self.heads})")
 
 
-class NH2ST(nn.Module):
+class NH2ST(Network):
     """The NH2ST network.
 
-    Tiles are encoded once, whoever's neighborhood they are in: :meth:`forward` takes the distinct
-    tiles of a batch and the neighborhoods as indices into them. Prediction needs images only;
-    measured expression shapes the training alone, through the contrastive losses.
+    Measured expression shapes the training alone, through the contrastive losses.
+
+    Parameters
+    ----------
+    hyperparameters
+        Shapes and wiring.
+    encoder
+        Tiles to maps; the published one by default.
     """
 
-    def __init__(self, hyperparameters: NH2STHyperparameters) -> None:
+    hyperparameters: NH2STHyperparameters
+
+    def __init__(
+        self, hyperparameters: NH2STHyperparameters, encoder: Encoder | None = None
+    ) -> None:
         super().__init__()
         p = self.hyperparameters = hyperparameters
-        self.image_encoder = ResNet18Encoder()
+        self.image_encoder = encoder or load_encoder(tile_px=p.tile_px)
+        spec = self.image_encoder.spec
+        map_features = spec.n_features * spec.map_side**2
         self.expression_encoder = nn.Sequential(
             nn.Linear(p.panel_size, p.dim), nn.Linear(p.dim, p.dim)
         )
-        self.query_head = nn.Linear(p.map_features, p.dim)
-        self.neighbor_image_encoder = NeighborhoodEncoder(
-            p.map_features, p.hypergraph_hidden, p.dim
-        )
+        self.query_head = nn.Linear(map_features, p.dim)
+        self.neighbor_image_encoder = NeighborhoodEncoder(map_features, p.hypergraph_hidden, p.dim)
         self.neighbor_expression_encoder = NeighborhoodEncoder(p.dim, p.hypergraph_hidden, p.dim)
         self.cross_encoder = CrossEncoder(p.dim, p.depth, p.heads, p.mlp_ratio, p.dropout)
         decoder_in = 2 * p.dim if p.context == "neighborhood" else p.dim
@@ -106,9 +123,20 @@ class NH2ST(nn.Module):
             nn.Linear(decoder_in, p.hidden), nn.Linear(p.hidden, p.panel_size)
         )
 
-    def encode(self, tiles: Tensor) -> Tensor:
-        """Feature maps of tiles: (n, 3, tile, tile) normalized → (n, 512, 7, 7)."""
-        return self.image_encoder(tiles)
+    @property
+    def reach(self) -> Reach:
+        return "tile" if self.hyperparameters.context == "query" else "neighborhood"
+
+    @property
+    def tile_head(self) -> nn.Module | None:
+        """None for the context ``"neighborhood"``, whose head needs both branches."""
+        if self.hyperparameters.context == "neighborhood":
+            return None
+        return nn.Sequential(_InPublishedOrder(), self.query_head, *self.decoder)
+
+    @property
+    def gene_bias(self) -> Tensor:
+        return cast(nn.Linear, self.decoder[-1]).bias
 
     def query_features(self, maps: Tensor) -> Tensor:
         """Image side of the query branch: (b, 512, 7, 7) → (b, dim)."""
@@ -140,28 +168,6 @@ class NH2ST(nn.Module):
     def predict(
         self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Predicted expression from feature maps, images only.
-
-        Parameters
-        ----------
-        maps
-            (n, 512, 7, 7), maps of the distinct tiles.
-        neighborhoods
-            (b, 9) indices into ``maps``, the query itself first. Not needed, and not looked at,
-            where the context is ``"query"``; without it every map is a query.
-        mask
-            (b, 9) bool, False where a neighborhood has no more tiles; None for all True.
-
-        Returns
-        -------
-        Tensor
-            (b, panel) in the units of the model's target.
-
-        Raises
-        ------
-        ValueError
-            Where the context needs neighborhoods and none came.
-        """
         context = self.hyperparameters.context
         if context == "query":
             queries = maps if neighborhoods is None else maps[neighborhoods[:, 0]]
@@ -176,36 +182,18 @@ class NH2ST(nn.Module):
         neighbor = self.neighbor_features(maps, neighborhoods, operator, mask)
         return self.decoder(torch.cat([query, neighbor], dim=-1))
 
-    def forward(
-        self,
-        tiles: Tensor,
-        expression: Tensor,
-        neighborhoods: Tensor,
-        mask: Tensor | None = None,
-    ) -> NH2STOutputs:
-        """All outputs of a training step.
-
-        Parameters
-        ----------
-        tiles
-            (n, 3, tile, tile) normalized, each distinct tile once.
-        expression
-            (n, panel), the target of each tile.
-        neighborhoods
-            (b, 9) indices into both, the query itself first.
-        mask
-            (b, 9) bool, or None for all True.
-        """
-        return self.outputs(self.encode(tiles), expression, neighborhoods, mask)
-
     def outputs(
         self,
         maps: Tensor,
         expression: Tensor,
         neighborhoods: Tensor,
         mask: Tensor | None = None,
-    ) -> NH2STOutputs:
-        """:meth:`forward` from feature maps (n, 512, 7, 7) that are there already."""
+    ) -> Outputs:
+        """All outputs of a training step.
+
+        With ``context="average"`` the prediction is the query's own, which is what is trained
+        there: the mean over the neighborhood is taken of a trained network, see :meth:`predict`.
+        """
         queries = neighborhoods[:, 0]
         encoded = self.expression_encoder(expression)
         each = self.query_features(maps)
@@ -220,9 +208,105 @@ class NH2ST(nn.Module):
         if self.hyperparameters.context == "neighborhood":
             seen = torch.cat([seen, neighbor], dim=-1)
         prediction = self.decoder(seen)
-        return NH2STOutputs(
-            prediction, query_image, query_expression, neighbor_image, neighbor_expression
+        return Outputs(
+            prediction,
+            pairs={
+                "query": (query_image, query_expression),
+                "neighbor": (neighbor_image, neighbor_expression),
+            },
         )
+
+    # --- how a training starts it ---
+
+    def take_over(self, other: Network, here: Tensor, there: Tensor) -> None:
+        old, new = other.state_dict(), self.state_dict()
+        for name, tensor in new.items():
+            if name in ("decoder.1.weight", "decoder.1.bias"):
+                tensor[here] = old[name][there]
+            elif name == "expression_encoder.0.weight":
+                tensor[:, here] = old[name][:, there]
+            elif name == "decoder.0.weight" and tensor.shape != old[name].shape:
+                # The neighbor branch joins or leaves the prediction: at first it adds nothing.
+                width = min(tensor.shape[1], old[name].shape[1])
+                tensor.zero_()
+                tensor[:, :width] = old[name][:, :width]
+            else:
+                tensor.copy_(old[name])
+
+    @property
+    def ridge_rank(self) -> int:
+        p = self.hyperparameters
+        widths = [p.dim, p.hidden, p.panel_size]
+        if p.context == "neighborhood":
+            widths.append(p.hypergraph_hidden)
+        return min(widths)
+
+    @property
+    def ridge_reach(self) -> Reach:
+        return "neighborhood" if self.hyperparameters.context == "neighborhood" else "tile"
+
+    def ridge_design(
+        self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """A tile's flattened map (h, w, d), and beside it where the neighbor branch predicts its
+        neighborhood's (d, h, w) as two hypergraph convolutions without ReLU mean them.
+        """
+        if neighborhoods is None or mask is None:
+            return (maps.permute(0, 2, 3, 1).flatten(1),)
+        operator = self.hypergraph(maps, neighborhoods, mask)
+        present = mask.to(maps.dtype)[:, None, :] / mask.sum(1)[:, None, None]
+        share = (present @ operator @ operator)[:, 0]
+        mixed = torch.einsum("bn,bnd->bd", share, maps.flatten(1)[neighborhoods])
+        return maps[neighborhoods[:, 0]].permute(0, 2, 3, 1).flatten(1), mixed
+
+    def start_from_ridge(self, solution: RidgeSolution, maps: Iterable[Tensor]) -> None:
+        """Maps → (rank,) → panel; the neighbor branch's ReLUs are kept in their linear range."""
+        factors, axes = solution.factors, solution.axes
+        rank, dim = axes.shape[1], self.hyperparameters.dim
+        largest = torch.zeros(0)
+        if len(factors) > 1:
+            # A convolution takes means over nodes: it makes nothing larger.
+            largest = torch.stack([(m.flatten(1) @ factors[1].T).abs().amax(0) for m in maps])
+            largest = largest.amax(0)
+        first, last = cast(tuple[nn.Linear, nn.Linear], tuple(self.decoder))
+        self.query_head.weight[:rank] = factors[0].to(self.query_head.weight)
+        self.query_head.bias[:rank] = 0
+        units = torch.arange(rank)
+        first.weight.zero_()
+        first.bias.zero_()
+        first.weight[units, units] = 1
+        last.weight.zero_()
+        last.weight[:, :rank] = axes.to(last.weight)
+        last.bias.copy_(solution.constant)
+        if len(factors) == 1:
+            return
+        encoder = self.neighbor_image_encoder
+        shift = (_MARGIN * largest).to(encoder.conv1.bias)
+        encoder.conv1.lin.weight[:rank] = factors[1].to(encoder.conv1.lin.weight)
+        # Rows of the operator add up to 1, so the shift comes through both convolutions as it is.
+        encoder.conv1.bias[:rank] = shift
+        encoder.conv2.lin.weight[:rank] = 0
+        encoder.conv2.lin.weight[units, units] = 1
+        encoder.conv2.bias[:rank] = 0
+        first.weight[units, dim + units] = 1
+        first.bias[:rank] = -shift.to(first.bias)
+
+    def in_context(self, context: str) -> "NH2ST":
+        """Between ``"query"`` and ``"average"``, which train the same weights."""
+        own = self.hyperparameters.context
+        if "neighborhood" in (own, context) and own != context:
+            raise ValueError(f"context {own}; its weights cannot serve {context}")
+        p = replace(self.hyperparameters, context=cast(Context, context))
+        other = NH2ST(p, self.image_encoder).eval()
+        other.load_state_dict(self.state_dict())
+        return other
+
+
+class _InPublishedOrder(nn.Module):
+    """Maps (n, d, h, w) flattened as the query branch takes them, in (h, w, d) order."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.permute(0, 2, 3, 1).flatten(1)
 
 
 def _around(

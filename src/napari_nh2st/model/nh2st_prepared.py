@@ -7,15 +7,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_nh2st.model.encoders.resnet import BasicBlock, ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import (
     convolution_operator,
     incidence_from_similarity,
     masked_mean,
 )
+from napari_nh2st.model.network import Reach
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.model.nh2st_heads import PreparedHeads
 
@@ -57,10 +57,10 @@ class PreparedNH2ST:
     ) -> None:
         p = network.hyperparameters
         self.context = p.context
-        self.uses_neighborhood = p.context != "query"
+        self.reach: Reach = network.reach
         self.dtype = dtype
         self._others = p.hyperedge_others
-        self.encoder: nn.Module = _folded(network.image_encoder).to(device, dtype)
+        self.encoder: nn.Module = network.image_encoder.prepared().to(device, dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         query, neighbor, bias = _linear_chain(network, genes)
@@ -129,36 +129,3 @@ def _linear_chain(network: NH2ST, genes: Sequence[int]) -> tuple[Tensor, Tensor,
             + last.bias.cpu().double()[rows]
         )
     return query, to_genes[:, dim:], bias
-
-
-def _folded(encoder: ResNet18Encoder) -> nn.Sequential:
-    """The encoder in eval mode with its BatchNorms folded into the convolutions before them."""
-    encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
-    blocks = (block for block in encoder.modules() if isinstance(block, BasicBlock))
-    return nn.Sequential(
-        fuse_conv_bn_eval(encoder.conv1, encoder.bn1),
-        nn.ReLU(inplace=True),
-        encoder.maxpool,
-        *(_FoldedBlock(block) for block in blocks),
-    )
-
-
-class _FoldedBlock(nn.Module):
-    """A BasicBlock without its BatchNorms.
-
-    In place: where activations are large, fresh memory for them costs more than computing them.
-    """
-
-    def __init__(self, block: BasicBlock) -> None:
-        super().__init__()
-        self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
-        self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
-        self.downsample: nn.Module | None = None
-        if isinstance(block.downsample, nn.Sequential):
-            convolution, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], tuple(block.downsample))
-            self.downsample = fuse_conv_bn_eval(convolution, norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.conv2(self.conv1(x).relu_())
-        return x.add_(shortcut).relu_()

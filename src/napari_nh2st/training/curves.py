@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,15 @@ if TYPE_CHECKING:
 
 _DPI = 96.0
 
-# Title of each axes, and its curves: field, label, colour and style. Mid tones, readable on dark
-# and on light.
-_AXES = (
-    (
-        "Losses",
-        (
-            ("loss", "total", "#888888", "-"),
-            ("query_loss", "query", "#3a86c8", "-"),
-            ("neighbor_loss", "neighbor", "#c98a00", "-"),
-            ("mse", "MSE", "#3c9d57", "-"),
-        ),
-    ),
+_Curve = tuple[str, str, str, str]
+"""Name, label, colour and style."""
+
+# Mid tones, readable on dark and on light.
+_TERM_COLORS = {"query_contrastive": "#3a86c8", "neighbor_contrastive": "#c98a00", "mse": "#3c9d57"}
+_OTHER_COLORS = ("#b5589b", "#8a6fc9", "#c75d43", "#2f9e9e")
+
+# Title of each axes, and its curves, beside those of the losses.
+_AXES: tuple[tuple[str, tuple[_Curve, ...]], ...] = (
     ("Validation PCC", (("validation_pcc", "validation PCC", "#3a86c8", "-"),)),
     (
         "Validation MSE",
@@ -58,7 +56,8 @@ def curves_figure(
     from matplotlib.ticker import MaxNLocator
 
     validated = bool(epochs) and epochs[-1].validation_pcc is not None
-    shown = _AXES if validated else _AXES[:1]
+    losses = _loss_curves(epochs)
+    shown = (("Losses", losses), *(_AXES if validated else ()))
     width, height = size_px
     figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="none")
     all_axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
@@ -69,7 +68,7 @@ def curves_figure(
     x = [epoch.epoch for epoch in epochs]
     for axes, (title, curves) in zip(all_axes, shown, strict=True):
         # NaN where there is none, such as the losses of the start.
-        values = np.array([[getattr(e, name) for e in epochs] for name, *_ in curves], np.float64)
+        values = np.array([[_value(e, name) for e in epochs] for name, *_ in curves], np.float64)
         for row, (name, label, color, style) in zip(values, curves, strict=True):
             axes.plot(x, row, style, color=color, label=label, gid=name, lw=1.3, marker=".", ms=4)
         if validated:
@@ -96,6 +95,25 @@ def curves_figure(
     all_axes[-1].set_xlabel("epoch", fontsize=8, color=text)
     all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
+
+
+def _loss_curves(epochs: Sequence[EpochDone]) -> tuple[_Curve, ...]:
+    """The total and each term that some epoch has."""
+    names = dict.fromkeys(name for epoch in epochs for name in epoch.losses)
+    others = iter(_OTHER_COLORS * len(names))
+    return (
+        ("loss", "total", "#888888", "-"),
+        *((name, _label(name), _TERM_COLORS.get(name) or next(others), "-") for name in names),
+    )
+
+
+def _label(term: str) -> str:
+    """``"mse"`` → MSE, ``"query_contrastive"`` → query."""
+    return "MSE" if term == "mse" else term.removesuffix("_contrastive").replace("_", " ")
+
+
+def _value(epoch: EpochDone, name: str) -> float | None:
+    return epoch.losses[name] if name in epoch.losses else getattr(epoch, name, None)
 
 
 def curves_picture(
@@ -139,4 +157,6 @@ def _epoch_of(row: dict[str, str]) -> EpochDone:
         name: None if not text else int(text) if name in whole else float(text)
         for name, text in row.items()
     }
-    return EpochDone(**values)
+    own = {field.name for field in fields(EpochDone)}
+    losses = {n: values.pop(n) for n in list(values) if n not in own}
+    return EpochDone(losses={n: v for n, v in losses.items() if v is not None}, **values)

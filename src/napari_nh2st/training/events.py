@@ -92,8 +92,11 @@ class EpochDone:
     ----------
     epoch, epochs
         Epochs done, and all.
-    loss, query_loss, neighbor_loss, mse
-        Means over the epoch's spots; the first is the weighted sum of the others. None at epoch 0.
+    loss
+        Mean over the epoch's spots of what is minimized; None at epoch 0.
+    losses
+        Means of the terms that it is the weighted sum of, by name, such as ``"mse"``; empty at
+        epoch 0.
     learning_rate
         At its end.
     validation_pcc, validation_mse
@@ -109,9 +112,7 @@ class EpochDone:
     epoch: int
     epochs: int
     loss: float | None
-    query_loss: float | None
-    neighbor_loss: float | None
-    mse: float | None
+    losses: dict[str, float]
     learning_rate: float
     validation_pcc: float | None
     validation_mse: float | None

@@ -7,17 +7,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_nh2st.model.encoders.resnet import N_STAGES, normalize_tiles
-from napari_nh2st.model.nh2st import NH2ST, NH2STOutputs
+from napari_nh2st.model.encoders import Encoder, normalize_tiles
+from napari_nh2st.model.network import Network, Outputs
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.batches import Batch
 from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
-FIRST_TRAINED_STAGE: dict[TrainedEncoder, int] = {"frozen": N_STAGES, "last-stages": 3, "whole": 0}
-"""First of the encoder's stages that is trained."""
-
 _TILES_A_PASS = 32
+
+
+def first_trained_stage(encoder: Encoder, trained: TrainedEncoder) -> int:
+    """First of the encoder's stages that is trained; their number where none is."""
+    stages = len(encoder.stages)
+    return {"frozen": stages, "last-stages": max(0, stages - 2), "whole": 0}[trained]
 
 
 class StudyTiles:
@@ -76,7 +79,7 @@ class TrainedPart(nn.Module):
         First of the encoder's stages that is trained, and that :meth:`forward` runs.
     """
 
-    def __init__(self, network: NH2ST, first_stage: int) -> None:
+    def __init__(self, network: Network, first_stage: int) -> None:
         super().__init__()
         self.network = network
         self.first_stage = first_stage
@@ -94,13 +97,14 @@ class TrainedPart(nn.Module):
         return self
 
     def maps(self, inputs: Tensor) -> Tensor:
-        """Feature maps (n, 512, 7, 7) of inputs as :class:`StudyInputs` gives them."""
-        return self.network.image_encoder.through(inputs, self.first_stage, N_STAGES)
+        """Feature maps (n, d, h, h) of inputs as :class:`StudyInputs` gives them."""
+        encoder = self.network.image_encoder
+        return encoder.through(inputs, self.first_stage, len(encoder.stages))
 
     def forward(
         self, inputs: Tensor, expression: Tensor, neighborhoods: Tensor, mask: Tensor
-    ) -> NH2STOutputs:
-        """All outputs of a training step, see :meth:`NH2ST.forward`."""
+    ) -> Outputs:
+        """All outputs of a training step, see :meth:`Network.outputs`."""
         return self.network.outputs(self.maps(inputs), expression, neighborhoods, mask)
 
 
@@ -192,4 +196,5 @@ class StudyInputs:
         tiles = self.study.tiles(rows).to(self._device)
         if looks is not None:
             tiles = augment(tiles, looks.to(self._device))
-        return normalize_tiles(tiles)
+        spec = self._part.network.image_encoder.spec
+        return normalize_tiles(tiles, mean=spec.mean, std=spec.std)

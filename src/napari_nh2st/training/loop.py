@@ -1,5 +1,6 @@
 """The training loop, from the first step to the model."""
 
+import copy
 import logging
 import math
 import time
@@ -7,11 +8,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from napari_nh2st.model.folder import Model, save_model_folder
-from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -21,10 +20,10 @@ from napari_nh2st.training.events import (
     TrainStarted,
 )
 from napari_nh2st.training.inputs import (
-    FIRST_TRAINED_STAGE,
     StudyInputs,
     StudyTiles,
     TrainedPart,
+    first_trained_stage,
 )
 from napari_nh2st.training.optimization import Optimization
 from napari_nh2st.training.prepare import PreparedTraining, prepare
@@ -123,7 +122,9 @@ class _Training:
         self._prepared = prepared
         settings = prepared.settings
         network = starting_network(prepared.panel, prepared.baseline, settings, prepared.start)
-        self._part = TrainedPart(network, FIRST_TRAINED_STAGE[settings.encoder])
+        self._part = TrainedPart(
+            network, first_trained_stage(network.image_encoder, settings.encoder)
+        )
         with _logging_of_the_engine_off():
             self._optimization = Optimization(
                 self._part, prepared.training, settings, prepared.placement
@@ -279,9 +280,7 @@ class _Training:
             epoch=number,
             epochs=optimization.settings.epochs,
             loss=mean.get("total"),
-            query_loss=mean.get("query"),
-            neighbor_loss=mean.get("neighbor"),
-            mse=mean.get("mse"),
+            losses={name: value for name, value in mean.items() if name != "total"},
             learning_rate=optimization.learning_rate,
             validation_pcc=None if score is None else score.pcc,
             validation_mse=None if score is None else score.mse,
@@ -351,10 +350,9 @@ class _Training:
 
     def _model(self, weights: dict[str, Tensor]) -> Model:
         prepared = self._prepared
-        with torch.random.fork_rng(devices=[]):  # layers draw weights, though none of them stays
-            network = NH2ST(self._part.network.hyperparameters)
+        network = copy.deepcopy(self._part.network).cpu().requires_grad_(True)
         network.load_state_dict(weights)
-        config = trained_config(prepared, network.hyperparameters, self._history)
+        config = trained_config(prepared, network, self._history)
         return Model(config, network.eval(), prepared.name)
 
 

@@ -1,4 +1,4 @@
-"""The published training objective."""
+"""The training objective: named terms, each with its weight from the settings."""
 
 from typing import NamedTuple
 
@@ -6,44 +6,47 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_nh2st.model.losses import contrastive_loss
-from napari_nh2st.model.nh2st import NH2STOutputs
+from napari_nh2st.model.network import Outputs
 from napari_nh2st.training.defaults import ResolvedSettings
 
 
 class Losses(NamedTuple):
-    """Scalars of a batch; the first is what is minimized."""
+    """Scalars of a batch: what is minimized, and the terms that it is the weighted sum of."""
 
     total: Tensor
-    query: Tensor
-    neighbor: Tensor
-    mse: Tensor
+    terms: dict[str, Tensor]
+
+    def named(self) -> dict[str, float]:
+        """All of them as numbers, the total as ``"total"``."""
+        return {name: float(value) for name, value in {"total": self.total, **self.terms}.items()}
 
 
-def objective(outputs: NH2STOutputs, target: Tensor, settings: ResolvedSettings) -> Losses:
-    """``w_q · query contrastive + w_n · neighbor contrastive + w_m · MSE`` (Qu et al. 2025).
+def objective(outputs: Outputs, target: Tensor, settings: ResolvedSettings) -> Losses:
+    """The weighted sum of the terms that the outputs of a network allow.
+
+    ``mse``, and for each pair of an image and an expression side, such as NH2ST's ``query`` and
+    ``neighbor``, ``<pair>_contrastive``: with both, the published objective (Qu et al. 2025).
 
     Parameters
     ----------
     outputs
-        Outputs of :meth:`~napari_nh2st.model.nh2st.NH2ST.forward`, b rows each.
+        Outputs of a network's :meth:`~napari_nh2st.model.network.Network.outputs`, b rows each.
     target
         (b, panel) measured expression of the queries.
     settings
         Weights, temperature and off-diagonal factor.
     """
-    temperature, off_diagonal = settings.temperature, settings.off_diagonal
+    weighted: list[tuple[str, float, Tensor]] = []
     # In float32 whatever the precision of the network: logits are over a small temperature.
-    query, neighbor = (
-        contrastive_loss(image.float(), expression.float(), temperature, off_diagonal)
-        for image, expression in (
-            (outputs.query_image, outputs.query_expression),
-            (outputs.neighbor_image, outputs.neighbor_expression),
+    for name, (image, expression) in outputs.pairs.items():
+        loss = contrastive_loss(
+            image.float(), expression.float(), settings.temperature, settings.off_diagonal
         )
-    )
+        weighted.append((f"{name}_contrastive", settings.pair_weights[name], loss))
     mse = functional.mse_loss(outputs.prediction.float(), target)
-    total = (
-        settings.query_weight * query
-        + settings.neighbor_weight * neighbor
-        + settings.mse_weight * mse
-    )
-    return Losses(total, query, neighbor, mse)
+    weighted.append(("mse", settings.mse_weight, mse))
+    _, weight, term = weighted[0]
+    total = weight * term
+    for _, weight, term in weighted[1:]:
+        total = total + weight * term
+    return Losses(total, {name: term for name, _, term in weighted})

@@ -82,7 +82,7 @@ class Optimization:
             self._averaged = AveragedModel(part, avg_fn=self._running_mean, use_buffers=True)
         self.epoch = 0
         self._step = 0
-        self._sums = dict.fromkeys(Losses._fields, 0.0)
+        self._sums: dict[str, float] = {}
         self._spots = 0
         self._batches: list[Batch] | None = None
         self._ended = dict(self._sums)
@@ -130,8 +130,8 @@ class Optimization:
                     f"{self._step // world + 1}); lower the learning rate"
                 )
             self._step += world
-            for name, value in losses._asdict().items():
-                self._sums[name] += float(value) * len(batch.rows)
+            for name, value in losses.named().items():
+                self._sums[name] = self._sums.get(name, 0.0) + value * len(batch.rows)
             self._spots += len(batch.rows) * world
             yield Step(self._step // world, len(batches) // world, float(losses.total))
         spots = self._spots / world
@@ -141,7 +141,7 @@ class Optimization:
 
     def _start_epoch(self) -> None:
         self._step = self._spots = 0
-        self._sums = dict.fromkeys(Losses._fields, 0.0)
+        self._sums = {}
         self._batches = None
 
     def _epoch_batches(self) -> list[Batch]:
@@ -190,7 +190,7 @@ class Optimization:
         self._optimizer.step()
         if self._averaged is not None:
             self._averaged.update_parameters(self._part)
-        return Losses(*(value.detach() for value in losses))
+        return Losses(losses.total.detach(), {k: v.detach() for k, v in losses.terms.items()})
 
     def _running_mean(
         self, mean: torch.Tensor, new: torch.Tensor, steps: torch.Tensor | int

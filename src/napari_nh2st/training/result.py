@@ -1,7 +1,6 @@
 """Config of a trained model, and the model that an earlier run left."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig, read_config
 from napari_nh2st.model.folder import Model, load_model_folder
-from napari_nh2st.model.nh2st import NH2STHyperparameters
+from napari_nh2st.model.hyperparameters import names_of
+from napari_nh2st.model.network import Network
 from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.prepare import PreparedTraining
@@ -28,7 +28,7 @@ def best_of(history: Sequence[EpochDone]) -> EpochDone:
 
 def trained_config(
     prepared: PreparedTraining,
-    hyperparameters: NH2STHyperparameters,
+    network: Network,
     history: Sequence[EpochDone],
 ) -> ModelConfig:
     """The config of a model that has been trained.
@@ -78,21 +78,19 @@ def trained_config(
     }
     if prepared.stain is not None:
         training["stain"] = prepared.stain.to_json()
-    shapes = asdict(hyperparameters)
-    for elsewhere in ("panel_size", "tile_px"):
-        del shapes[elsewhere]
+    p = network.hyperparameters
     hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
     return ModelConfig(
         name=prepared.name,
         architecture="nh2st",
-        hyperparameters=shapes,
+        hyperparameters={name: getattr(p, name) for name in names_of(type(p))},
         panel=prepared.panel,
         target=PUBLISHED_TARGET,
-        tile_px=hyperparameters.tile_px,
+        tile_px=p.tile_px,
         mpp=float(prepared.mpp),
         pitch_um=float(np.median([section.pitch_um for section in seen])),
         neighborhood={
-            "size": hyperparameters.neighbors + 1,
+            "size": prepared.training.neighborhoods.shape[1],
             "layout": "hexagonal" if hexagonal else "square",
         },
         training=training,

@@ -1,9 +1,8 @@
 """Closed-form start of the prediction head, from feature maps as they are.
 
 A few hundred spots and maps of tens of thousands of values: gradient descent from random weights
-fits noise long before it has found what ridge regression gives at once. The head's linear layers
-can hold that solution exactly (up to their width), and so can the neighbor branch where its
-ReLUs are kept in their linear range; training goes on from there.
+fits noise long before it has found what ridge regression gives at once. The head of a network can
+hold that solution exactly (NH2ST's up to the width of its layers); training goes on from there.
 """
 
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.network import RidgeSolution
 from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 
@@ -25,23 +24,20 @@ _QUERIES_A_PASS = 64
 PENALTIES = 10.0 ** np.arange(-2.0, 3.5, 0.5)
 """Ridge penalties that are tried, in units of a spot's mean squared features."""
 
-_MARGIN = 2.0
-"""Distance of the neighbor branch's ReLUs from their bend, in units of the largest input seen."""
-
 
 @torch.no_grad()
 def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
-    """Set the prediction head (and neighbor branch, if it predicts) to a ridge regression.
+    """Set the prediction head to a ridge regression.
 
-    Minimizes ``‖Y - X W‖² + λ ‖W‖²``, X being a spot's flattened map and, for
-    ``context="neighborhood"``, beside it the neighborhood's maps as two hypergraph convolutions
-    without ReLU mean them. λ is the one with the least squared error where each section is left
-    out in turn (with one section, each of five compact parts of it).
+    Minimizes ``‖Y - X W‖² + λ ‖W‖²``, X being the features of a spot that the network names in
+    :meth:`~napari_nh2st.model.network.Network.ridge_design`. λ is the one with the least squared
+    error where each section is left out in turn (with one section, each of five compact parts of
+    it).
 
     Parameters
     ----------
     part
-        The network; its expression side and cross-attention stay as they are.
+        The network; what follows no features stays as it is.
     inputs
         Inputs of the training sections; no other is looked at.
 
@@ -53,8 +49,7 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     network = part.network
     was_training = part.training
     part.eval()
-    own, around, target, group = _design(part, inputs)
-    blocks = [own] if around is None else [own, around]
+    blocks, target, group = _design(part, inputs)
     means = [block.mean(0) for block in blocks]
     for block, mean in zip(blocks, means, strict=True):
         block -= mean
@@ -66,32 +61,32 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     dual = np.linalg.solve(kernel / unit + penalty * np.eye(len(kernel)), target - center) / unit
     # The head is narrower than the panel may be: it gets the directions of the panel in which
     # the predictions vary most.
-    axes = _principal(kernel @ dual, _rank(network))
+    axes = _principal(kernel @ dual, network.ridge_rank)
     factors = [torch.from_numpy((block.T @ (dual @ axes)).T).float() for block in blocks]
     shift = [mean @ factor.numpy().T for mean, factor in zip(means, factors, strict=True)]
-    _fill(network, factors, axes, center - axes @ sum(shift), _largest(part, inputs, factors))
+    constant = torch.from_numpy(center - axes @ sum(shift))
+    solution = RidgeSolution(factors, torch.from_numpy(axes), constant)
+    network.start_from_ridge(solution, _maps(part, inputs))
     part.train(was_training)
     return penalty
 
 
 def _design(
     part: TrainedPart, inputs: StudyInputs
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64], NDArray[np.int64]]:
-    """Own features, those around or None, target, and each spot's left-out group."""
-    own, around, rows = [], [], []
-    for queries, flat, mixed in _features(part, inputs, _chosen(inputs)):
-        own.append(flat)
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float64], NDArray[np.int64]]:
+    """Blocks of features, target, and each spot's left-out group."""
+    rows, parts = [], []
+    for queries, blocks in _features(part, inputs, _chosen(inputs)):
         rows.append(queries)
-        if mixed is not None:
-            around.append(mixed)
+        parts.append(blocks)
     every = np.concatenate(rows)
     target = inputs.study.target.numpy()[every].astype(np.float64)
     group = inputs.study.section_of(every).numpy()
     if len(inputs.study.sections) == 1:
-        parts = patches(inputs.study.centers[0], -(-len(inputs.study) // 5), _generator())
-        for number, members in enumerate(parts):
+        compact = patches(inputs.study.centers[0], -(-len(inputs.study) // 5), _generator())
+        for number, members in enumerate(compact):
             group[np.isin(every, members)] = number
-    return np.concatenate(own), np.concatenate(around) if around else None, target, group
+    return [np.concatenate(block) for block in zip(*parts, strict=True)], target, group
 
 
 def _chosen(inputs: StudyInputs) -> NDArray[np.bool_]:
@@ -103,8 +98,8 @@ def _chosen(inputs: StudyInputs) -> NDArray[np.bool_]:
 
 def _features(
     part: TrainedPart, inputs: StudyInputs, chosen: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]]:
-    """Rows, their own flattened maps (h, w, d), and those of their neighborhoods (d, h, w)."""
+) -> Iterator[tuple[NDArray[np.int64], tuple[NDArray[np.float32], ...]]]:
+    """Rows, and the network's features of them."""
     study, network = inputs.study, part.network
     for number, centers in enumerate(study.centers):
         for queries in patches(centers, _QUERIES_A_PASS, _generator()):
@@ -112,20 +107,22 @@ def _features(
             rows = rows[chosen[rows]]
             if not len(rows):
                 continue
-            if network.hyperparameters.context != "neighborhood":
-                maps = part.maps(inputs.plain(rows))
-                yield rows, _numpy(maps.permute(0, 2, 3, 1).flatten(1)), None
-                continue
-            needed, near = np.unique(study.neighborhoods[rows], return_inverse=True)
-            maps = part.maps(inputs.plain(needed))
-            index = torch.from_numpy(near.reshape(len(rows), -1)).to(maps.device)
-            mask = torch.from_numpy(study.mask[rows]).to(maps.device)
-            operator = network.hypergraph(maps, index, mask)
-            present = mask.to(maps.dtype)[:, None, :] / mask.sum(1)[:, None, None]
-            share = (present @ operator @ operator)[:, 0]
-            mixed = torch.einsum("bn,bnd->bd", share, maps.flatten(1)[index])
-            flat = maps[index[:, 0]].permute(0, 2, 3, 1).flatten(1)
-            yield rows, _numpy(flat), _numpy(mixed)
+            if network.ridge_reach == "tile":
+                blocks = network.ridge_design(part.maps(inputs.plain(rows)))
+            else:
+                needed, near = np.unique(study.neighborhoods[rows], return_inverse=True)
+                maps = part.maps(inputs.plain(needed))
+                index = torch.from_numpy(near.reshape(len(rows), -1)).to(maps.device)
+                mask = torch.from_numpy(study.mask[rows]).to(maps.device)
+                blocks = network.ridge_design(maps, index, mask)
+            yield rows, tuple(block.float().cpu().numpy() for block in blocks)
+
+
+def _maps(part: TrainedPart, inputs: StudyInputs) -> Iterator[Tensor]:
+    """Maps of all spots, some at a time."""
+    count = len(inputs.study)
+    for rows in np.array_split(np.arange(count), -(-count // _QUERIES_A_PASS)):
+        yield part.maps(inputs.plain(rows)).cpu()
 
 
 def _best_penalty(
@@ -150,71 +147,11 @@ def _best_penalty(
     return float(PENALTIES[errors.argmin()])
 
 
-def _largest(part: TrainedPart, inputs: StudyInputs, factors: list[Tensor]) -> Tensor | None:
-    """Largest size (rank,) of what the neighbor branch's ReLUs see; None if it does not predict."""
-    if len(factors) == 1:
-        return None
-    study = inputs.study
-    largest = torch.zeros(len(factors[1]))
-    for rows in np.array_split(np.arange(len(study)), -(-len(study) // _QUERIES_A_PASS)):
-        maps = part.maps(inputs.plain(rows)).flatten(1).cpu()
-        # A convolution takes means over nodes: it makes nothing larger.
-        largest = torch.maximum(largest, (maps @ factors[1].T).abs().amax(0))
-    return largest
-
-
-def _rank(network: NH2ST) -> int:
-    p = network.hyperparameters
-    widths = [p.dim, p.hidden, p.panel_size]
-    if p.context == "neighborhood":
-        widths.append(p.hypergraph_hidden)
-    return min(widths)
-
-
 def _principal(predictions: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
     """(panel, rank) directions of the panel in which predictions (spots, panel) vary most."""
     _, axes = np.linalg.eigh(predictions.T @ predictions)
     return np.ascontiguousarray(axes[:, ::-1][:, :rank])
 
 
-def _fill(
-    network: NH2ST,
-    factors: list[Tensor],
-    axes: NDArray[np.float64],
-    constant: NDArray[np.float64],
-    largest: Tensor | None,
-) -> None:
-    """Put the solution into the network's layers: maps → (rank,) → panel."""
-    rank, dim = axes.shape[1], network.hyperparameters.dim
-    first, last = network.decoder
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    network.query_head.weight[:rank] = factors[0].to(network.query_head.weight)
-    network.query_head.bias[:rank] = 0
-    units = torch.arange(rank)
-    first.weight.zero_()
-    first.bias.zero_()
-    first.weight[units, units] = 1
-    last.weight.zero_()
-    last.weight[:, :rank] = torch.from_numpy(axes).to(last.weight)
-    last.bias.copy_(torch.from_numpy(constant))
-    if largest is None:
-        return
-    encoder = network.neighbor_image_encoder
-    shift = (_MARGIN * largest).to(encoder.conv1.bias)
-    encoder.conv1.lin.weight[:rank] = factors[1].to(encoder.conv1.lin.weight)
-    # Rows of the operator add up to 1, so the shift comes through both convolutions as it is.
-    encoder.conv1.bias[:rank] = shift
-    encoder.conv2.lin.weight[:rank] = 0
-    encoder.conv2.lin.weight[units, units] = 1
-    encoder.conv2.bias[:rank] = 0
-    first.weight[units, dim + units] = 1
-    first.bias[:rank] = -shift.to(first.bias)
-
-
 def _generator() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def _numpy(tensor: Tensor) -> NDArray[np.float32]:
-    return tensor.float().cpu().numpy()

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,9 @@ from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
 BEST, HISTORY, LOCK = "best.pt", "history.csv", "running.lock"
+
+_FORMAT = 2
+"""Of a checkpoint: 1 had fixed names of losses."""
 
 
 def run_identity(
@@ -90,7 +92,12 @@ class RunFolder:
             self._write(BEST, {"epoch": epoch, "weights": best})
             self._stored_best = epoch
         self._write(
-            LAST, {"optimization": optimization, "history": [vars(done) for done in history]}
+            LAST,
+            {
+                "format": _FORMAT,
+                "optimization": optimization,
+                "history": [vars(done) for done in history],
+            },
         )
 
     def load_last(self) -> dict[str, Any] | None:
@@ -101,7 +108,13 @@ class RunFolder:
         InputError
             It was a run of other sections or settings, or its file is damaged.
         """
-        return self._read(LAST)
+        state = self._read(LAST)
+        if state is not None and state.get("format") != _FORMAT:
+            raise InputError(
+                f"{self.folder} holds a stopped run of an earlier version, with which this one "
+                "cannot go on; give another folder"
+            )
+        return state
 
     def load_best(self) -> dict[str, Tensor]:
         """Read the best weights so far.
@@ -120,11 +133,10 @@ class RunFolder:
 
     def save_history(self, history: Sequence[EpochDone]) -> None:
         """Write a table with a row for each epoch."""
-        columns = list(asdict(history[0]))
-        lines = [",".join(columns)]
-        for epoch in history:
-            values = asdict(epoch).values()
-            lines.append(",".join("" if v is None else f"{v:.6g}" for v in values))
+        names = list(dict.fromkeys(name for epoch in history for name in epoch.losses))
+        rows = [_row(epoch, names) for epoch in history]
+        lines = [",".join(rows[0])]
+        lines += [",".join("" if v is None else f"{v:.6g}" for v in row.values()) for row in rows]
         make_folder(self.folder)
         write_text(self.folder / HISTORY, "\n".join(lines) + "\n")
 
@@ -144,6 +156,14 @@ class RunFolder:
                 "again to go on with it, or another folder"
             )
         return state
+
+
+def _row(epoch: EpochDone, terms: Sequence[str]) -> dict[str, float | None]:
+    """An epoch's values by column; the terms of the loss stand where ``losses`` is."""
+    row: dict[str, float | None] = {}
+    for name, value in vars(epoch).items():
+        row |= {t: value.get(t) for t in terms} if name == "losses" else {name: value}
+    return row
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -364,6 +364,11 @@ class TrainSettings:
             )
 
     @property
+    def pair_weights(self) -> dict[str, float]:
+        """Weight of the contrastive loss of each pair that a network may have."""
+        return {"query": self.query_weight, "neighbor": self.neighbor_weight}
+
+    @property
     def shapes(self) -> dict[str, Any]:
         """Those of the network's hyperparameters that were given."""
         return {name: value for name in _SHAPES if (value := getattr(self, name)) is not None}

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.scores import pearson
-from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 
@@ -60,7 +59,7 @@ def validate(
 def predict_section(part: TrainedPart, inputs: StudyInputs, number: int) -> NDArray[np.float32]:
     """Predictions (spots, panel) of a section, by its number in the inputs' study."""
     study = inputs.study
-    network: NH2ST = part.network
+    network = part.network
     first = study.first[number]
     result = np.empty(tuple(study.sections[number].target.shape), np.float32)
     was_training = part.training
@@ -68,7 +67,7 @@ def predict_section(part: TrainedPart, inputs: StudyInputs, number: int) -> NDAr
     # Compact parts share most of their neighbors' tiles.
     for queries in patches(study.centers[number], _QUERIES_A_PASS, np.random.default_rng(0)):
         rows = queries + first
-        if network.hyperparameters.context == "query":
+        if network.reach == "tile":
             predicted = network.predict(part.maps(inputs.plain(rows)))
         else:
             needed, near = np.unique(study.neighborhoods[rows], return_inverse=True)

@@ -112,8 +112,11 @@ def finish(qtbot: QtBot, widget: TrainWidget, timeout: int = 180_000) -> None:
     qtbot.waitUntil(lambda: not widget.is_running, timeout=timeout)
 
 
+LOSSES = {"query_contrastive": 2.0, "neighbor_contrastive": 1.0, "mse": 0.05}
+
+
 def epoch(number: int, **changed: Any) -> EpochDone:
-    done = EpochDone(number, 3, 3.0, 2.0, 1.0, 0.05, 1e-4, 0.1 * number, 0.04, 0.05, number, 9.0)
+    done = EpochDone(number, 3, 3.0, LOSSES, 1e-4, 0.1 * number, 0.04, 0.05, number, 9.0)
     return replace(done, **changed)
 
 
@@ -638,8 +641,8 @@ def test_curves_are_those_of_the_epochs() -> None:
         line.get_gid(): line.get_xydata().tolist() for axes in figure.axes for line in axes.lines
     }
     assert drawn["loss"] == [[1, 3.0], [2, 1.5], [3, 1.0]]
-    assert drawn["query_loss"] == [[1, 2.0], [2, 2.0], [3, 2.0]]
-    assert drawn["neighbor_loss"] == [[1, 1.0], [2, 1.0], [3, 1.0]]
+    assert drawn["query_contrastive"] == [[1, 2.0], [2, 2.0], [3, 2.0]]
+    assert drawn["neighbor_contrastive"] == [[1, 1.0], [2, 1.0], [3, 1.0]]
     assert drawn["mse"] == [[1, 0.05], [2, 0.05], [3, 0.05]]
     assert drawn["validation_pcc"] == [[k, 0.1 * k] for k in (1, 2, 3)]
     assert drawn["validation_mse"] == [[k, 0.04 * k] for k in (1, 2, 3)]
@@ -649,8 +652,7 @@ def test_curves_are_those_of_the_epochs() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_the_start_is_drawn_without_losses() -> None:
-    none = dict.fromkeys(("loss", "query_loss", "neighbor_loss", "mse"))
-    figure = curves_figure([epoch(0, **none)], (360, 360), text="#ffffff")
+    figure = curves_figure([epoch(0, loss=None, losses={})], (360, 360), text="#ffffff")
     drawn = {line.get_gid(): line.get_ydata() for axes in figure.axes for line in axes.lines}
     assert np.isnan(drawn["loss"]).all()
     assert drawn["validation_mse"].tolist() == [0.04]

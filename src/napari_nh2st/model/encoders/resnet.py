@@ -1,12 +1,16 @@
-"""The image encoder: ResNet-18 up to its last feature map."""
+"""The published image encoder: ResNet-18 up to its last feature map."""
 
-from functools import cache
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
 
-import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders.base import Encoder, EncoderSpec
+from napari_nh2st.model.weights_file import read_state_dict
 
 MAP_CHANNELS = 512
 """Channels of the last feature map."""
@@ -44,17 +48,25 @@ class BasicBlock(nn.Module):
         return (x + shortcut).relu()
 
 
-class ResNet18Encoder(nn.Module):
+class ResNet18Encoder(Encoder):
     """ResNet-18 without pooling and classifier.
 
     Parameter names are those of torchvision's ``resnet18``, so that its state dicts load with
     ``strict=False``.
 
     Shapes: (n, 3, t, t) float, ImageNet-normalized → (n, 512, t / 32, t / 32).
+
+    Parameters
+    ----------
+    tile_px
+        Side t of the tiles.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tile_px: int = 224) -> None:
         super().__init__()
+        self.spec = EncoderSpec(
+            "resnet18", tile_px=tile_px, n_features=MAP_CHANNELS, map_side=tile_px // MAP_STRIDE
+        )
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -90,34 +102,74 @@ class ResNet18Encoder(nn.Module):
                 x = self.stages[stage][0](x)
         return x
 
+    def prepared(self) -> nn.Sequential:
+        """A copy in eval mode with its BatchNorms folded into the convolutions before them."""
+        encoder = copy.deepcopy(self).eval().requires_grad_(False)
+        blocks = (block for block in encoder.modules() if isinstance(block, BasicBlock))
+        return nn.Sequential(
+            fuse_conv_bn_eval(encoder.conv1, encoder.bn1),
+            nn.ReLU(inplace=True),
+            encoder.maxpool,
+            *(_FoldedBlock(block) for block in blocks),
+        )
 
-def normalize_tiles(tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Turn uint8 tiles into what the encoder takes.
+    def load_weights(self, path: Path) -> None:
+        """Take over the weights of a ResNet-18 from a file.
 
-    Parameters
-    ----------
-    tiles
-        (n, height, width, 3), RGB in 0–255, uint8 or float, on any device.
-    dtype
-        Type of the result.
+        Parameters
+        ----------
+        path
+            ``.safetensors``, or a pickled state dict read with ``weights_only=True``; by itself or
+            under ``"state_dict"``, ``"model"`` or ``"encoder"``. Names are torchvision's, with or
+            without a prefix in front of all of them, such as ``"backbone."``; the classifier
+            ``fc`` is left out.
 
-    Returns
-    -------
-    Tensor
-        (n, 3, height, width) with ImageNet's mean and standard deviation taken out, in
-        channels-last memory order (the order in which it came).
+        Raises
+        ------
+        InputError
+            It cannot be read, or is not a ResNet-18.
+        """
+        state = _without_prefix(read_state_dict(path, ("state_dict", "model", "encoder")))
+        wanted = self.state_dict()
+        for name, tensor in wanted.items():
+            if name not in state:
+                if name.endswith("num_batches_tracked"):  # older files do without
+                    state[name] = tensor
+                    continue
+                raise InputError(f"{path} is not a ResNet-18: it has no {name}")
+            if state[name].shape != tensor.shape:
+                raise InputError(
+                    f"{path} is not a ResNet-18: {name} has shape {tuple(state[name].shape)} "
+                    f"instead of {tuple(tensor.shape)}"
+                )
+        self.load_state_dict({name: state[name] for name in wanted})
+
+
+def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's tensors, whatever stands in front of torchvision's names."""
+    prefixes = [
+        name.removesuffix("conv1.weight") for name in state if name.endswith("conv1.weight")
+    ]
+    prefix = min(prefixes, key=len, default="")
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+
+class _FoldedBlock(nn.Module):
+    """A BasicBlock without its BatchNorms.
+
+    In place: where activations are large, fresh memory for them costs more than computing them.
     """
-    scale, offset = _normalization(tiles.device)
-    return (tiles.to(torch.float32) * scale).sub_(offset).to(dtype).permute(0, 3, 1, 2)
 
+    def __init__(self, block: BasicBlock) -> None:
+        super().__init__()
+        self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
+        self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
+        self.downsample: nn.Module | None = None
+        if isinstance(block.downsample, nn.Sequential):
+            convolution, norm = cast(tuple[nn.Conv2d, nn.BatchNorm2d], tuple(block.downsample))
+            self.downsample = fuse_conv_bn_eval(convolution, norm)
 
-@cache
-def _normalization(device: torch.device) -> tuple[Tensor, Tensor]:
-    """What pixels are multiplied by, and what is taken away then; made once for each device.
-
-    To bring it there for each batch would mean to wait each time until the device is idle.
-    """
-    with torch.inference_mode(False):
-        mean = torch.tensor(IMAGENET_MEAN, device=device)
-        std = torch.tensor(IMAGENET_STD, device=device)
-        return 1 / (255 * std), mean / std
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.conv2(self.conv1(x).relu_())
+        return x.add_(shortcut).relu_()

@@ -1,0 +1,193 @@
+"""What every network is: an image encoder, what follows it, and how a training starts it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from napari_nh2st.model.encoders import Encoder
+
+Reach = Literal["tile", "neighborhood", "slide"]
+"""What a prediction of a tile depends on."""
+
+
+class Outputs(NamedTuple):
+    """Everything a training step compares, for b queries."""
+
+    prediction: Tensor
+    """(b, panel)"""
+    branches: dict[str, Tensor] = {}  # noqa: RUF012
+    """(b, panel) predictions of single branches, by name."""
+    pairs: dict[str, tuple[Tensor, Tensor]] = {}  # noqa: RUF012
+    """(b, dim) of the image side and (b, dim) of the expression side of a branch, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeSolution:
+    """A ridge regression of the target on the blocks of a :meth:`Network.ridge_design`.
+
+    Parameters
+    ----------
+    factors
+        (rank, features) of each block; what they make of a spot is added up.
+    axes
+        (panel, rank) float64: a prediction is ``constant + axes @ sum(factors @ block)``.
+    constant
+        (panel,) float64.
+    """
+
+    factors: Sequence[Tensor]
+    axes: Tensor
+    constant: Tensor
+
+
+class Network(nn.Module, ABC):
+    """A network that predicts the expression of a panel from tiles.
+
+    Tiles are encoded once, whoever's neighborhood they are in: what follows takes the distinct
+    tiles of a batch and the neighborhoods as indices into them. Prediction needs images only.
+
+    Attributes
+    ----------
+    image_encoder
+        Tiles to feature maps (n, d, h, h).
+    hyperparameters
+        What the network is built from.
+    """
+
+    image_encoder: Encoder
+    hyperparameters: Any
+
+    @property
+    @abstractmethod
+    def reach(self) -> Reach:
+        """What a prediction of a tile depends on."""
+
+    @property
+    @abstractmethod
+    def tile_head(self) -> nn.Module | None:
+        """From maps (n, d, h, h) to (n, panel), each tile for itself; None without such a part."""
+
+    @property
+    @abstractmethod
+    def gene_bias(self) -> Tensor:
+        """(panel,) parameter that is added to a prediction."""
+
+    @abstractmethod
+    def predict(
+        self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Predicted expression from feature maps, images only.
+
+        Parameters
+        ----------
+        maps
+            (n, d, h, h), maps of the distinct tiles.
+        neighborhoods
+            (b, k) indices into ``maps``, the query itself first. Not needed where the reach is
+            ``"tile"``; without it every map is a query.
+        mask
+            (b, k) bool, False where a neighborhood has no more tiles; None for all True.
+
+        Returns
+        -------
+        Tensor
+            (b, panel) in the units of the model's target.
+
+        Raises
+        ------
+        ValueError
+            Neighborhoods are needed and none came.
+        """
+
+    def outputs(
+        self,
+        maps: Tensor,
+        expression: Tensor,
+        neighborhoods: Tensor,
+        mask: Tensor | None = None,
+    ) -> Outputs:
+        """All outputs of a training step.
+
+        Parameters
+        ----------
+        maps, neighborhoods, mask
+            As for :meth:`predict`.
+        expression
+            (n, panel), the target of each tile.
+        """
+        return Outputs(self.predict(maps, neighborhoods, mask))
+
+    def encode(self, tiles: Tensor) -> Tensor:
+        """Feature maps of tiles: (n, 3, tile, tile) normalized → (n, d, h, h)."""
+        return self.image_encoder(tiles)
+
+    def forward(
+        self,
+        tiles: Tensor,
+        expression: Tensor,
+        neighborhoods: Tensor,
+        mask: Tensor | None = None,
+    ) -> Outputs:
+        """:meth:`outputs` from tiles (n, 3, tile, tile) normalized, each distinct tile once."""
+        return self.outputs(self.encode(tiles), expression, neighborhoods, mask)
+
+    # --- how a training starts it ---
+
+    @abstractmethod
+    def take_over(self, other: "Network", here: Tensor, there: Tensor) -> None:
+        """Copy the weights of a network of the same kind, of genes those that both have.
+
+        Parameters
+        ----------
+        other
+            Of the same shapes, but for its panel and its context.
+        here, there
+            Positions of the shared genes in this network's panel and in the other's.
+        """
+
+    @property
+    def ridge_rank(self) -> int:
+        """How many directions of the panel the head can hold of a ridge regression."""
+        return len(self.gene_bias)
+
+    @property
+    def ridge_reach(self) -> Reach:
+        """What a spot's row in :meth:`ridge_design` depends on."""
+        return "tile"
+
+    @abstractmethod
+    def ridge_design(
+        self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Features (b, features), in one block or several, that the head is linear in.
+
+        Parameters
+        ----------
+        maps, neighborhoods, mask
+            As for :meth:`predict`; no neighborhoods where ``ridge_reach`` is ``"tile"``.
+        """
+
+    @abstractmethod
+    def start_from_ridge(self, solution: RidgeSolution, maps: Iterable[Tensor]) -> None:
+        """Fill the head so that it predicts what a ridge regression on its features does.
+
+        Parameters
+        ----------
+        solution
+            Of the features of :meth:`ridge_design`.
+        maps
+            Maps (n, d, h, h) of all spots of the training, for what has to know their range.
+        """
+
+    def in_context(self, context: str) -> "Network":
+        """The same weights with another context of the architecture.
+
+        Raises
+        ------
+        ValueError
+            The weights cannot serve it.
+        """
+        raise ValueError(f"the weights cannot serve {context}")
