@@ -14,7 +14,19 @@ def add_actions(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(dest="model_command", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="bundled models")
     listed.set_defaults(run=_list)
+    listed.add_argument(
+        "--encoders",
+        action="store_true",
+        help="image encoders that models can have, and whether each can run here",
+    )
     add_json(listed)
+    fetched = actions.add_parser(
+        "fetch-encoder", help="fetch an image encoder of the Hugging Face Hub, to use it offline"
+    )
+    fetched.set_defaults(run=_fetch_encoder)
+    fetched.add_argument(
+        "encoder", metavar="KEY", help="such as transformers:owner/name or timm:owner/name@REVISION"
+    )
     for name, run, text in (
         ("info", _info, "what a model is"),
         ("check", _check, "load it and check everything"),
@@ -48,6 +60,9 @@ def _panel_and_output(command: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
+    if args.encoders:
+        _list_encoders(args)
+        return
     from napari_nh2st.model import bundled_models, read_config
 
     configs = {name: read_config(folder) for name, folder in bundled_models().items()}
@@ -65,6 +80,23 @@ def _list(args: argparse.Namespace) -> None:
             "No model is bundled with this version. `nh2st predict --model` takes a folder or a "
             "Hugging Face id; `nh2st model new` makes an untrained one."
         )
+
+
+def _list_encoders(args: argparse.Namespace) -> None:
+    from napari_nh2st.model.encoders.listing import encoder_lines
+
+    lines = list(encoder_lines())
+    if args.json:
+        print_json({line.key: {"about": line.about, "problem": line.problem} for line in lines})
+    else:
+        print_table([(line.key, f"{line.about} ({line.problem or 'runs here'})") for line in lines])
+
+
+def _fetch_encoder(args: argparse.Namespace) -> None:
+    from napari_nh2st.model.encoders.hub import fetch
+    from napari_nh2st.model.encoders.key import parse_key
+
+    show(f"{fetch(parse_key(args.encoder))}: fetched; the key names this commit for good")
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -1,0 +1,76 @@
+"""Encoders that can be named, in a line each, and whether they can run on this machine."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from napari_nh2st.extras import NOT_INSTALLED, import_problem
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, EncoderKind
+from napari_nh2st.model.encoders.known import KNOWN, KnownEncoder
+from napari_nh2st.model.encoders.licences import may_be_stored
+
+LIBRARIES: dict[EncoderKind, tuple[str, str]] = {
+    "transformers": ("transformers", "transformers"),
+    "timm": ("timm", "timm"),
+    "onnx": ("onnxruntime", "onnx"),
+}
+"""Library of a kind, and the extra that installs it."""
+
+_KINDS: dict[EncoderKind, tuple[str, str]] = {
+    "transformers": (
+        "transformers:FOLDER or transformers:OWNER/NAME@REVISION",
+        "DINOv2-type models and vision transformers",
+    ),
+    "timm": ("timm:FOLDER, timm:NAME or timm:OWNER/NAME@REVISION", "any model of timm"),
+    "onnx": ("onnx:FILE", "an ONNX file that takes tiles and gives features or maps"),
+}
+
+
+@dataclass(frozen=True)
+class EncoderLine:
+    """An encoder, or a kind of encoders.
+
+    Parameters
+    ----------
+    key
+        How it is named.
+    about
+        What it is.
+    problem
+        Why it cannot run here; empty where it can.
+    """
+
+    key: str
+    about: str
+    problem: str = ""
+
+
+def encoder_lines() -> Iterator[EncoderLine]:
+    """All that can be named: ours, the kinds, and public pathology encoders."""
+    yield EncoderLine(DEFAULT_ENCODER, "ResNet-18, as published; trained with the model")
+    problems = {kind: library_problem(kind) for kind in LIBRARIES}
+    for kind, (form, about) in _KINDS.items():
+        yield EncoderLine(form, about, problems[kind])
+    for known in KNOWN:
+        passed_on = "" if may_be_stored(known.licence) else ", weights stay out of models"
+        about = f"{known.about}; {known.licence}{passed_on}"
+        problem = problems[known.kind] or ("" if _is_fetched(known) else "not fetched")
+        yield EncoderLine(f"{known.kind}:{known.repository}", about, problem)
+
+
+def library_problem(kind: EncoderKind) -> str:
+    """Why encoders of a kind cannot run here, with what to do; empty where they can."""
+    library, extra = LIBRARIES[kind]
+    problem = import_problem(library)
+    if problem == NOT_INSTALLED:
+        return f"{library} {problem}: pip install 'napari-nh2st[{extra}]'"
+    return "" if problem is None else f"{library} {problem}"
+
+
+def _is_fetched(known: KnownEncoder) -> bool:
+    """Whether some commit of it lies in the Hub's local cache."""
+    with suppress(Exception):  # without the library, nothing is
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache(known.repository, "config.json"), str)
+    return False

@@ -1,0 +1,91 @@
+"""What reads an encoder that is not ours, by the beginning of its key."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders.base import EncoderSpec
+from napari_nh2st.model.encoders.foreign import ForeignEncoder, find_place
+from napari_nh2st.model.encoders.key import EncoderKey, EncoderKind, parse_key
+from napari_nh2st.model.encoders.onnx_models import OnnxEncoder, read_onnx
+from napari_nh2st.model.encoders.timm_models import TimmEncoder, read_timm
+from napari_nh2st.model.encoders.transformers_models import TransformersEncoder, read_transformers
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How encoders of a kind are read.
+
+    Parameters
+    ----------
+    read
+        The encoder of a key, with its weights.
+    build
+        The encoder of a spec and a recipe, without its weights.
+    """
+
+    read: Callable[[EncoderKey], ForeignEncoder]
+    build: Callable[[EncoderSpec, Mapping[str, Any]], ForeignEncoder]
+
+
+READERS: dict[EncoderKind, Reader] = {
+    "transformers": Reader(read_transformers, TransformersEncoder),
+    "timm": Reader(read_timm, TimmEncoder),
+    "onnx": Reader(read_onnx, OnnxEncoder),
+}
+
+
+def read_encoder(key: EncoderKey) -> ForeignEncoder:
+    """Read the encoder of a key that has a kind.
+
+    Raises
+    ------
+    InputError
+        It is not on this machine, what reads it is not installed, or something in it is wrong.
+    """
+    assert key.kind is not None
+    return READERS[key.kind].read(key)
+
+
+def describe(encoder: ForeignEncoder) -> dict[str, Any]:
+    """What a model's config says of its encoder, but for where its weights are."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(encoder.spec).items()
+    } | {"recipe": dict(encoder.recipe)}
+
+
+def build_described(description: Mapping[str, Any]) -> ForeignEncoder:
+    """The encoder of a model's config, with weights that are still to be read.
+
+    Raises
+    ------
+    InputError
+        What builds it is not installed, or its recipe is wrong.
+    """
+    key = parse_key(str(description["key"]))
+    if key.kind is None:
+        raise InputError(f"encoder {key} is not one of another library")
+    said: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in description.items()
+        if name in EncoderSpec.__dataclass_fields__
+    }
+    return READERS[key.kind].build(EncoderSpec(**said), description["recipe"])
+
+
+def weights_place(key: EncoderKey) -> Path:
+    """The folder or file of an encoder on this machine.
+
+    Raises
+    ------
+    InputError
+        It is not here; says how to get it.
+    """
+    if key.kind == "onnx":
+        if not key.path.is_file():
+            raise InputError(f"encoder {key}: there is no file {key.path}")
+        return key.path
+    return find_place(key).folder
