@@ -74,10 +74,11 @@ def drawn_tiles(size: Size) -> StudyTiles:
     side = int(np.ceil(size.spots**0.5))
     centers = _PITCH_UM * np.argwhere(np.ones((side, side), bool))[: size.spots]
     index, mask = neighborhoods(centers)
+    pixels = rng.integers(256, size=(size.spots, size.tile_px, size.tile_px, 3), dtype=np.uint8)
     section = SectionTiles(
         name="S",
         donor="D",
-        tiles=rng.integers(256, size=(size.spots, size.tile_px, size.tile_px, 3), dtype=np.uint8),
+        read=lambda: pixels,
         target=rng.random((size.spots, size.panel), np.float32),
         centers_um=centers,
         neighborhoods=index,

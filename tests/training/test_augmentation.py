@@ -118,7 +118,7 @@ def array_section(name: str, side: int, tile: NDArray[np.uint8]) -> SectionTiles
     return SectionTiles(
         name,
         "D",
-        np.repeat(tile[None], n, axis=0),
+        lambda: np.repeat(tile[None], n, axis=0),
         np.zeros((n, 3), np.float32),
         centers,
         index,

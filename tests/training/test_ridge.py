@@ -31,7 +31,7 @@ def section(name: str, spots: int, seed: int) -> SectionTiles:
     centers = np.stack(np.divmod(np.arange(spots), 7), 1) * 100.0
     index, mask = neighborhoods(centers)
     return SectionTiles(
-        name, "d", tiles, target.astype(np.float32), centers, index, mask, np.arange(spots)
+        name, "d", lambda: tiles, target.astype(np.float32), centers, index, mask, np.arange(spots)
     )
 
 

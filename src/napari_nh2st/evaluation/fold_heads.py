@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from napari_nh2st.analysis.unfamiliarity import fit_familiar
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.evaluation.spot_prediction import measured_genes
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.heads import Heads, stacked_heads
 from napari_nh2st.model.network import Network
-from napari_nh2st.training.study import MeasuredSection, read_tiles
-
-_BATCH = 64
+from napari_nh2st.training.features import FrozenStages, without_progress
+from napari_nh2st.training.study import MeasuredSection, section_tiles
 
 Features = NDArray[np.float64]
 
@@ -68,26 +67,15 @@ def fold_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredS
     return stacked_heads(networks, parts, mean, whitening)
 
 
-@torch.inference_mode()
 def section_features(model: Model, measured: MeasuredSection) -> Features:
     """(tiles, features) of a section's spots: the mean of each channel of the encoder's map."""
-    network = model.network
+    network, config = model.network, model.config
     assert isinstance(network, Network)
-    tiles, readable = read_tiles(
-        measured.section.slide,
-        measured.mpp,
-        measured.centers,
-        tile_px=model.config.tile_px,
-        mpp=model.config.mpp,
-        image=measured.section.image,
-    )
-    batches: Sequence[Tensor] = torch.from_numpy(tiles[readable]).split(_BATCH)
-    spec = network.image_encoder.spec
-    found = [
-        network.encode(normalize_tiles(batch, mean=spec.mean, std=spec.std)).mean((2, 3))
-        for batch in batches
-    ]
-    return torch.cat(found).double().numpy()
+    encoder = network.image_encoder
+    genes = measured_genes(config, measured)
+    tiles = section_tiles(measured, genes, tile_px=config.tile_px, mpp=config.mpp)
+    stages = FrozenStages(encoder, len(encoder.stages), torch.device("cpu"))
+    return without_progress(stages.means(tiles)).double().numpy()
 
 
 def _same(one: nn.Module, other: nn.Module) -> bool:

@@ -49,7 +49,8 @@ class Preparing:
     ----------
     what
         ``"reading tiles"``, ``"reading the stain"`` or, for an encoder that stays as it is,
-        ``"computing feature maps"``.
+        ``"computing feature maps"`` and, of those that an earlier training or fold has computed,
+        ``"feature maps found"``.
     done, total
         Tiles, or sections for the stain; of feature maps, each tile counts once for every look.
     """

@@ -11,10 +11,9 @@ from napari_nh2st.model.encoders import Encoder, normalize_tiles
 from napari_nh2st.model.network import Network, Outputs
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.batches import Batch
+from napari_nh2st.training.features import FeaturesDone, FrozenStages, section_looks
 from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
-
-_TILES_A_PASS = 32
 
 
 def first_trained_stage(encoder: Encoder, trained: TrainedEncoder) -> int:
@@ -143,54 +142,52 @@ class StudyInputs:
         self._device = device
         self._seed = seed
         self._looks = looks if part.first_stage else 1
-        self._kept: list[Tensor] = []
+        self._features: list[list[Tensor]] = []
+        """By section and look: (its spots, ...) float16."""
 
     @property
     def n_to_keep(self) -> int:
         """Passes of single tiles that :meth:`keep` makes."""
         return self._looks * len(self.study) if self._part.first_stage else 0
 
-    def keep(self) -> Iterator[int]:
-        """Run what is not trained over all tiles; gives how many are done, now and then."""
+    def keep(self) -> Iterator[FeaturesDone]:
+        """Find what is not trained makes of all tiles, or compute it; reports now and then."""
         if not self._part.first_stage:
             return
-        encoder = self._part.network.image_encoder
-        done = 0
-        for look in range(self._looks):
-            # One a section, so that all tiles of a neighborhood look the same.
-            generator = torch.Generator().manual_seed(self._seed + look)
-            drawn = draw(self._settings, len(self.study.sections), generator)
-            kept: list[Tensor] = []
-            for rows in np.array_split(
-                np.arange(len(self.study)), -(-len(self.study) // _TILES_A_PASS)
-            ):
-                chosen = drawn[self.study.section_of(rows)] if look else None
-                with torch.no_grad():
-                    maps = encoder.through(self._pixels(rows, chosen), 0, self._part.first_stage)
-                # Half the memory; their range is far from float16's bounds.
-                kept.append(maps.to("cpu", torch.float16))
-                done += len(rows)
-                yield done
-            self._kept.append(torch.cat(kept))
+        stages = FrozenStages(
+            self._part.network.image_encoder, self._part.first_stage, self._device
+        )
+        for section in self.study.sections:
+            of_looks: list[Tensor] = []
+            self._features.append(of_looks)
+            for look in section_looks(self._settings, section, self._looks, self._seed):
+                of_looks += [(yield from stages.maps(section, look))]
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Inputs of a batch: every patch of it with a look of its own."""
-        patch = torch.from_numpy(batch.patch)
         if not self._part.first_stage:
-            looks = draw(self._settings, batch.n_patches, generator)[patch]
-            return self._pixels(batch.rows, looks)
-        look = torch.randint(self._looks, (batch.n_patches,), generator=generator)[patch]
-        rows = torch.from_numpy(batch.rows)
-        inputs = torch.stack(
-            [self._kept[k][row] for k, row in zip(look.tolist(), rows.tolist(), strict=True)]
-        )
-        return inputs.to(self._device, torch.float32)
+            looks = draw(self._settings, batch.n_patches, generator)
+            return self._pixels(batch.rows, looks[torch.from_numpy(batch.patch)])
+        look = torch.randint(self._looks, (batch.n_patches,), generator=generator).numpy()
+        return self._gathered(batch.rows, look[batch.patch])
 
     def plain(self, rows: NDArray[np.int64]) -> Tensor:
         """Inputs as they are."""
         if not self._part.first_stage:
             return self._pixels(rows, None)
-        return self._kept[0][torch.from_numpy(rows)].to(self._device, torch.float32)
+        return self._gathered(rows, np.zeros(len(rows), np.int64))
+
+    def _gathered(self, rows: NDArray[np.int64], looks: NDArray[np.int64]) -> Tensor:
+        """Features of rows, each with its look: (b, ...) float32."""
+        section = np.searchsorted(self.study.first, rows, side="right") - 1
+        within = torch.from_numpy(rows - self.study.first[section])
+        result = torch.empty((len(rows), *self._features[0][0].shape[1:]), dtype=torch.float16)
+        together = section * self._looks + looks
+        for number in np.unique(together):
+            chosen = torch.from_numpy(np.flatnonzero(together == number))
+            features = self._features[number // self._looks][number % self._looks]
+            result[chosen] = features[within[chosen]]
+        return result.to(self._device, torch.float32)
 
     def _pixels(self, rows: NDArray[np.int64], looks: AugmentationDraw | None) -> Tensor:
         tiles = self.study.tiles(rows).to(self._device)

@@ -228,11 +228,12 @@ class _Training:
     def _compute_feature_maps(self) -> Generator[Preparing, None, None]:
         both = [part for part in (self._inputs, self._validation_inputs) if part is not None]
         total = sum(part.n_to_keep for part in both)
-        before = 0
+        done = 0
         for part in both:
-            for done in part.keep():
-                yield Preparing("computing feature maps", before + done, total)
-            before += part.n_to_keep
+            for event in part.keep():
+                done += event.tiles
+                what = "feature maps found" if event.found else "computing feature maps"
+                yield Preparing(what, done, total)
 
     def _set_start(self) -> None:
         """Set what follows from the training sections, such as the head's ridge regression."""

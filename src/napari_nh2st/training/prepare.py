@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
@@ -18,6 +19,7 @@ from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, start_notice
 from napari_nh2st.training.events import Preparing
+from napari_nh2st.training.feature_store import digest, feature_store
 from napari_nh2st.training.first_process import is_helper
 from napari_nh2st.training.inputs import StudyTiles
 from napari_nh2st.training.record import MODEL_FOLDER, is_trained
@@ -28,6 +30,8 @@ from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 
 _DEFAULT_NEIGHBORS = 8
+_STAIN_FORMAT = 1
+"""Raised when the same slide gives another description of its stain than before."""
 
 
 @dataclass(eq=False)
@@ -135,6 +139,7 @@ def prepare(
         tile_px=settings.tile_px or (config.tile_px if config else DEFAULT_TILE_PX),
         mpp=mpp,
         neighborhood=1 + neighbors,
+        needed=resolved.encoder == "whole",
     )
     for section, cut in zip((*in_training, *aside), tiles, strict=True):
         if lost := section.spots.n_obs - len(cut):
@@ -180,6 +185,7 @@ def _read_tiles(
     tile_px: int,
     mpp: float,
     neighborhood: int,
+    needed: bool,
 ) -> Generator[Preparing, None, list[SectionTiles]]:
     total = sum(section.spots.n_obs for section in sections)
     done = 0
@@ -189,6 +195,8 @@ def _read_tiles(
         tiles.append(
             section_tiles(section, panel, tile_px=tile_px, mpp=mpp, neighborhood=neighborhood)
         )
+        if needed:  # rather now than within the first epoch
+            _ = tiles[-1].tiles
         done += section.spots.n_obs
     yield Preparing("reading tiles", done, total)
     return tiles
@@ -202,11 +210,21 @@ def _read_stain(
     for done, measured in enumerate(sections):
         yield Preparing("reading the stain", done, len(sections))
         try:
-            with open_slide(
-                measured.section.slide, mpp=measured.mpp, image=measured.section.image
-            ) as slide:
-                described.append(slide_stain(slide, centers=measured.centers))
+            described.append(_section_stain(measured))
         except InputError:  # no tissue: what it looks like cannot be said, which is no obstacle
             continue
     yield Preparing("reading the stain", len(sections), len(sections))
     return fit_stain(described) if described else None
+
+
+def _section_stain(measured: MeasuredSection) -> NDArray[np.float64]:
+    """Description of the stain under the spots, (m, 6), kept for later trainings and folds."""
+    key = digest({"stain format": _STAIN_FORMAT, "spots": measured.key})
+    if (kept := feature_store().get(key)) is not None:
+        return kept["stain"].numpy()
+    with open_slide(
+        measured.section.slide, mpp=measured.mpp, image=measured.section.image
+    ) as slide:
+        described = slide_stain(slide, centers=measured.centers)
+    feature_store().put(key, {"stain": torch.from_numpy(described)})
+    return described

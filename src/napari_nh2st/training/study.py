@@ -1,8 +1,10 @@
 """Sections of a study: reading, checks, and their tiles."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -26,8 +28,11 @@ from napari_nh2st.spots import (
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.spots.sections import section_spots
 from napari_nh2st.tiles import neighborhoods
+from napari_nh2st.training.feature_store import digest, feature_store
 
 _TILES_A_READ = 32
+_FORMAT = 1
+"""Raised when the same slide gives other tiles than before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,17 @@ class MeasuredSection:
     def centers(self) -> NDArray[np.float64]:
         """(spots, 2) positions (y, x) in full-resolution pixels."""
         return centers(self.spots).copy()
+
+    @cached_property
+    def key(self) -> str:
+        """Names the slide, as its file is now, and the positions of the spots."""
+        with open_slide(self.section.slide, mpp=self.mpp, image=self.section.image) as slide:
+            content = {
+                # What the fingerprint does not see, such as a repair, counts as well.
+                "slide": [slide.fingerprint, slide.file_state(), slide.image, *self.mpp],
+                "centers": hashlib.sha256(self.centers.tobytes()).hexdigest(),
+            }
+        return digest(content)
 
 
 def load_study(
@@ -125,8 +141,8 @@ class SectionTiles:
     ----------
     name, donor
         Name and donor of the section.
-    tiles
-        (n, tile, tile, 3) uint8, the spot in the middle, at the model's µm/px.
+    read
+        Gives the tiles: (n, tile, tile, 3) uint8, the spot in the middle, at the model's µm/px.
     target
         (n, panel) float32 expression that is to be predicted.
     centers_um
@@ -135,19 +151,27 @@ class SectionTiles:
         (n, 9) indices of the nearest spots, itself first, and which of them there are.
     kept
         (n,) rows of the section's spots; a spot whose tile cannot be read is not among them.
+    key
+        Names the pixels of the tiles; None where they are not those of a slide.
     """
 
     name: str
     donor: str
-    tiles: NDArray[np.uint8]
+    read: Callable[[], NDArray[np.uint8]]
     target: NDArray[np.float32]
     centers_um: NDArray[np.float64]
     neighborhoods: NDArray[np.int64]
     mask: NDArray[np.bool_]
     kept: NDArray[np.int64]
+    key: str | None = None
 
     def __len__(self) -> int:
-        return len(self.tiles)
+        return len(self.kept)
+
+    @cached_property
+    def tiles(self) -> NDArray[np.uint8]:
+        """(n, tile, tile, 3) uint8, read when they are first asked for."""
+        return self.read()
 
 
 def section_tiles(
@@ -158,10 +182,11 @@ def section_tiles(
     mpp: float,
     neighborhood: int = 9,
 ) -> SectionTiles:
-    """Cut the tiles of a section's spots and compute their targets.
+    """The tiles of a section's spots and their targets.
 
     Tiles are read and resampled as a prediction does it, so that a model sees later what it was
-    trained on. They stay in memory: 224 px take 0.15 MB a spot.
+    trained on. They are read at once, unless it is known from an earlier time which of them can
+    be, and then stay in memory: 224 px take 0.15 MB a spot.
 
     Parameters
     ----------
@@ -181,15 +206,8 @@ def section_tiles(
     """
     # Smoothed over all spots there are, whether or not their tiles can be read.
     target = expression_target(measured.spots, panel)
-    tiles, readable = read_tiles(
-        measured.section.slide,
-        measured.mpp,
-        measured.centers,
-        tile_px=tile_px,
-        mpp=mpp,
-        image=measured.section.image,
-    )
-    kept = np.flatnonzero(readable)
+    tiles = _SlideTiles(measured, tile_px, mpp)
+    kept = np.flatnonzero(tiles.readable)
     if not len(kept):
         raise InputError(f"{measured.name}: none of the spots' tiles can be read from its slide")
     centers_um = measured.centers[kept] * np.asarray(measured.mpp)
@@ -197,13 +215,60 @@ def section_tiles(
     return SectionTiles(
         measured.name,
         measured.donor,
-        tiles if len(kept) == len(tiles) else tiles[kept],
+        tiles.read,
         target[kept],
         centers_um,
         index,
         mask,
         kept,
+        tiles.key,
     )
+
+
+class _SlideTiles:
+    """Tiles of a section's spots that can be read, and which these are.
+
+    Where all of them can be, that is remembered. A part that cannot be read may be read another
+    time, from a share or a server, so that of such a section nothing is kept.
+    """
+
+    def __init__(self, measured: MeasuredSection, tile_px: int, mpp: float) -> None:
+        self._measured = measured
+        self._tile_px, self._mpp = tile_px, mpp
+        self._tiles: NDArray[np.uint8] | None = None
+        self.readable = np.ones(measured.spots.n_obs, bool)
+        key = digest({"format": _FORMAT, "spots": measured.key, "tile": [tile_px, mpp]})
+        self.key: str | None = key
+        store = feature_store()
+        if store.get(key) is not None:
+            return
+        self._tiles, self.readable = self._read()
+        if self.readable.all():
+            store.put(key, {"readable": torch.from_numpy(self.readable)})
+        else:
+            self.key = None
+
+    def read(self) -> NDArray[np.uint8]:
+        tiles, self._tiles = self._tiles, None  # whoever asks for them keeps them
+        if tiles is None:
+            tiles, readable = self._read()
+            if lost := int((self.readable & ~readable).sum()):
+                raise InputError(
+                    f"{self._measured.name}: {lost} tiles that could be read before cannot be "
+                    "read any more. Start again to go on without them"
+                )
+        return tiles if self.readable.all() else tiles[self.readable]
+
+    def _read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        measured = self._measured
+        return read_tiles(
+            measured.section.slide,
+            measured.mpp,
+            measured.centers,
+            tile_px=self._tile_px,
+            mpp=self._mpp,
+            image=measured.section.image,
+        )
 
 
 def read_tiles(
