@@ -32,12 +32,11 @@ def cached_folder(key: EncoderKey) -> tuple[Path, str]:
             f"encoder {key}: revision {key.revision!r} can change what it names; give the full "
             "commit hash (40 hexadecimal digits), which `nh2st model fetch-encoder` prints"
         )
-    try:
-        folder = Path(
-            hub.snapshot_download(key.repository, revision=key.revision, local_files_only=True)
-        )
-    except Exception:  # its errors for a file that is not there are of several kinds
-        raise not_here(key) from None
+    # By one of its files: a whole snapshot has many that an encoder does not need.
+    found = hub.try_to_load_from_cache(key.repository, "config.json", revision=key.revision)
+    if not isinstance(found, str):
+        raise not_here(key)
+    folder = Path(found).parent
     return folder, folder.name
 
 
