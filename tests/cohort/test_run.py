@@ -25,7 +25,7 @@ from napari_nh2st.cohort import (
     find_slides,
     job,
 )
-from napari_nh2st.cohort.run import CohortStopped, OutputLost
+from napari_nh2st.cohort.early_end import CohortStopped, OutputLost
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import Lock
 from napari_nh2st.prediction import files as prediction_files

@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.picture}: pictures of several slides need a folder")
     if args.output.suffix.lower() in (".h5ad", ".zarr") and not args.output.is_dir():
         raise InputError(f"{args.output}: several slides need a folder: -o FOLDER")
-    from napari_nh2st.cohort.run import CohortStopped, predict_cohort_events
+    from napari_nh2st.cohort.early_end import CohortStopped
+    from napari_nh2st.cohort.run import predict_cohort_events
 
     cohort = CohortSettings(**given_settings(args, CohortSettings))
     report = CohortReport(args.stop, quiet=args.json)

@@ -5,13 +5,15 @@ workers say comes through one queue. dask runs the tasks of a lost worker again,
 the tiles that it had written.
 """
 
+import logging
 import os
 import queue
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import distributed
 
 from napari_nh2st.cohort import worker
+from napari_nh2st.cohort.early_end import SchedulerLost
 from napari_nh2st.cohort.job import Done, SlideJob, Work
 from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.cohort.settings import CohortSettings
@@ -32,6 +35,9 @@ _WAIT_S = 0.5
 
 _CONNECT_S = 10
 
+_MOST_BLAMED = 8
+"""Times that a task which never began may be among those of workers that were lost."""
+
 _LONGEST_END_S = 15
 """What workers get to write the tiles that they have in hand when a run is stopped."""
 
@@ -42,11 +48,13 @@ class ClusterError(InputError):
 
 @dataclass(eq=False)
 class _Slide:
-    """A slide that workers have."""
+    """A slide that workers have; ``begun`` are the parts that a worker has begun, 0 the whole."""
 
     job: SlideJob
     split: worker.Split | None = None
     parts_left: set[int] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)
+    blamed: int = 0
     done: dict[int, int] = field(default_factory=dict)
     split_at: float = 0.0
 
@@ -60,6 +68,8 @@ def on_cluster(jobs: Sequence[SlideJob], cohort: CohortSettings) -> Work:
     ------
     ClusterError
         There is no scheduler at the address, or a worker cannot be used.
+    SchedulerLost
+        The scheduler ended, or dropped the tasks.
     """
     with _client(cohort) as client:
         _check_workers(client, jobs)
@@ -98,7 +108,9 @@ class _Tasks:
 
     def close(self) -> None:
         """Stop what is not done."""
-        with suppress(Exception):  # of a cluster that is gone, say
+        if self._client.status != "running":  # nobody hears
+            return
+        with suppress(Exception):  # of a cluster that goes just now, say
             self._client.unsubscribe_topic(self._run.name)
             if self._tasks:
                 self._client.run(worker.stop, self._run.name)
@@ -121,17 +133,20 @@ class _Tasks:
                 return
             slide = _Slide(job)
             self._slides[job.slide.name] = slide
-            self._submit(slide, None, worker.predict_slide, job, self._run, whole=False)
+            self._submit(slide, None)
 
-    def _submit(
-        self, slide: _Slide, number: int | None, function: Any, *arguments: Any, **more: Any
-    ) -> None:
+    def _submit(self, slide: _Slide, number: int | None) -> None:
+        """Submit a slide, or one of its parts."""
+        task: Callable[[], Any]
         # What is begun comes first: parts, then slides whose parts are done.
-        priority = 0 if slide.split is None else 1 if number is not None else 2
+        if slide.split is not None and number is not None:
+            priority, task = 1, partial(worker.predict_part, slide.split, number, self._run)
+        else:
+            whole = slide.split is not None
+            priority = 2 if whole else 0
+            task = partial(worker.predict_slide, slide.job, self._run, whole=whole)
         future = self._client.submit(
-            function,
-            *arguments,
-            **more,
+            task,
             key=f"{self._run.name}-{uuid.uuid4().hex}",
             pure=False,
             priority=priority,
@@ -154,18 +169,23 @@ class _Tasks:
         _, slide, number = task
         try:
             result = future.result()
-        except Exception as error:  # such as of a task that has lost one worker after the other
-            if future.cancelled():
-                raise ClusterError("the scheduler has dropped the tasks: is it still there?") from (
-                    None
-                )
+        except distributed.KilledWorker as error:
+            if self._is_innocent(slide, number):
+                self._submit(slide, number)
+                return
             result = failed(slide.job.slide, slide.job.output, error)
-        job = slide.job
+            result = replace(result, failure=_lost_workers(error))
+        except Exception as error:
+            self._check_scheduler()
+            if future.cancelled():
+                raise SchedulerLost("the scheduler has dropped the tasks") from None
+            result = failed(slide.job.slide, slide.job.output, error)
         if isinstance(result, worker.Split):
             slide.split, slide.parts_left = result, set(range(result.count))
             slide.split_at = time.perf_counter()
+            slide.begun.clear()
             for part in range(result.count):
-                self._submit(slide, part, worker.predict_part, result, part, self._run)
+                self._submit(slide, part)
         elif isinstance(result, SlideResult):
             self._drop(slide)
             if slide.split is not None:
@@ -174,7 +194,16 @@ class _Tasks:
         elif number is not None:
             slide.parts_left.discard(number)
             if not slide.parts_left:
-                self._submit(slide, None, worker.predict_slide, job, self._run, whole=True)
+                slide.begun.clear()
+                self._submit(slide, None)
+
+    def _is_innocent(self, slide: _Slide, number: int | None) -> bool:
+        """Whether a task had not begun when workers were lost that had it waiting.
+
+        dask counts a lost worker against all the tasks that it had been given.
+        """
+        slide.blamed += 1
+        return (number or 0) not in slide.begun and slide.blamed <= _MOST_BLAMED
 
     def _drop(self, slide: _Slide) -> None:
         """Let go of a slide, and of its tasks where it failed."""
@@ -186,6 +215,9 @@ class _Tasks:
         slide = self._slides.get(name)
         if slide is None:
             return
+        slide.begun.add(part)
+        if not total:
+            return
         if slide.split is not None:
             if not slide.parts_left:  # being put together
                 return
@@ -194,8 +226,19 @@ class _Tasks:
         yield slide.job.slide, min(total, sum(slide.done.values())), total
 
     def _check_scheduler(self) -> None:
-        if self._client.status not in ("running", "connecting"):
-            raise ClusterError("the scheduler is gone; the same command goes on from there")
+        """See that the scheduler is there: one that comes back knows of no task."""
+        if self._client.status != "running":
+            raise SchedulerLost("the scheduler does not answer any more")
+
+
+def _lost_workers(error: distributed.KilledWorker) -> str:
+    """Why a task was given up, for who has read nothing about dask."""
+    count, address = error.allowed_failures + 1, error.last_worker.address
+    workers = "The worker" if count == 1 else f"{count} workers, one after another,"
+    return (
+        f"{workers} that predicted it ended without a word, the last one {address}: too little "
+        "memory, a wall time, or a reader that crashes. The workers' logs may say more."
+    )
 
 
 @contextmanager
@@ -217,8 +260,16 @@ def _client(cohort: CohortSettings) -> Iterator[distributed.Client]:
         raise ClusterError(
             f"no scheduler answers at {cohort.scheduler}: {first_line(error)}"
         ) from None
-    with client:
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    try:
         yield client
+    except SchedulerLost as error:
+        log.setLevel(logging.CRITICAL)  # what it does to find the scheduler ends in tracebacks
+        raise SchedulerLost(f"stopped, since {error} at {cohort.scheduler}") from None
+    finally:
+        client.close()
+        log.setLevel(level)
 
 
 def _local_cluster(cohort: CohortSettings) -> distributed.LocalCluster:

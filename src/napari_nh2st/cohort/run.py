@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from napari_nh2st.cohort.cohort_slide import CohortSlide
+from napari_nh2st.cohort.early_end import CohortStopped, OutputLost
 from napari_nh2st.cohort.events import (
     CohortEvent,
     CohortFinished,
@@ -119,7 +120,7 @@ def predict_cohort_events(
         There is no slide; a model, a gene or the device is not there; the folder cannot be
         written to or another run writes to it.
     CohortStopped
-        Slide after slide failed for a reason nobody foresaw.
+        Slide after slide failed for a reason nobody foresaw, or the scheduler was lost.
     """
     settings, cohort = settings or PredictSettings(), cohort or CohortSettings()
     found = slides if isinstance(slides, FoundSlides) else find_slides(slides)
@@ -159,14 +160,6 @@ def predict_cohort_events(
         yield CohortFinished(tuple(summary.results()), summary.table())
     finally:
         lock.release()
-
-
-class CohortStopped(RuntimeError):
-    """Slides failed one after the other: what is wrong is not of the slides."""
-
-
-class OutputLost(InputError):
-    """Nothing more can be written, so that no further slide is tried."""
 
 
 def _way_of_working(cohort: CohortSettings) -> Callable[[Sequence[SlideJob]], Work]:

@@ -9,19 +9,21 @@ import signal
 import threading
 import time
 import zlib
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
-from distributed import get_worker
+from distributed import Reschedule, Status, get_worker
 
 from napari_nh2st.cohort.job import SlideJob, open_job, slide_events
 from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import InUse
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Started, TilesDone
 from napari_nh2st.inference.parts import Part, part_events
@@ -30,10 +32,18 @@ from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
 
+E = TypeVar("E")
+R = TypeVar("R")
+
 _SECONDS_BETWEEN_MESSAGES = 1.0
 
 _MOST_MODELS = 2
 """Models in a worker's memory at a time."""
+
+_LONGEST_IN_USE_S = 60.0
+"""A worker that the scheduler has given up may still write the tiles that it has in hand."""
+
+_SECONDS_BETWEEN_TRIES = 0.5
 
 _stopped: set[str] = set()
 """Runs that were stopped."""
@@ -88,14 +98,20 @@ def predict_slide(job: SlideJob, run: Run, *, whole: bool) -> SlideResult | Spli
     -------
     SlideResult or Split or None
         None where the run was stopped.
+
+    Raises
+    ------
+    Reschedule
+        This worker closes: another one goes on from the tiles that are written.
     """
     started = time.perf_counter()
     here = replace(job, settings=_on_own_device(job.settings))
     send = _Messages(run, job.slide.name, 0)
+    send.begun()
     try:
         _check_there(job)
-        with closing(slide_events(here, _model)) as events:
-            while run.name not in _stopped:
+        with closing(_once_free(lambda: slide_events(here, _model))) as events:
+            while _goes_on(run):
                 try:
                     event = next(events)
                 except StopIteration as end:
@@ -107,6 +123,8 @@ def predict_slide(job: SlideJob, run: Run, *, whole: bool) -> SlideResult | Spli
                         return _split(job, here.settings, event, -(-left // run.part_tiles))
                 if isinstance(event, Started | TilesDone):
                     send(event.done, event.total)
+    except Reschedule:
+        raise
     except Exception as error:
         return failed(job.slide, job.output, error, time.perf_counter() - started)
     return None
@@ -119,28 +137,36 @@ def predict_part(split: Split, number: int, run: Run) -> SlideResult | int | Non
     -------
     int or SlideResult or None
         Tiles of the part; why it failed; or None where the run was stopped.
+
+    Raises
+    ------
+    Reschedule
+        As :func:`predict_slide`.
     """
     job = replace(split.job, settings=_on_own_device(split.job.settings))
     send = _Messages(run, job.slide.name, number)
+    send.begun()
     total = 0
     try:
         _check_there(job)
         with open_slide(job.slide.path, mpp=job.slide.mpp, image=job.slide.image) as slide:
             opened = open_job(job, slide, _model(job))
-            with closing(
-                part_events(
-                    slide,
-                    opened.model,
-                    opened.settings,
-                    output=job.output,
-                    part=Part(number, split.count),
-                    tissue=opened.tissue,
-                )
-            ) as events:
+            begin = partial(
+                part_events,
+                slide,
+                opened.model,
+                opened.settings,
+                output=job.output,
+                part=Part(number, split.count),
+                tissue=opened.tissue,
+            )
+            with closing(_once_free(begin)) as events:
                 for done, total in events:
-                    if run.name in _stopped:
+                    if not _goes_on(run):
                         return None
                     send(done, total)
+    except Reschedule:
+        raise
     except Exception as error:
         return failed(job.slide, job.output, error)
     return total
@@ -179,6 +205,25 @@ def ignore_interrupts() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether a run was not stopped; a worker that closes hands its task over."""
+    if get_worker().status not in (Status.running, Status.paused):
+        raise Reschedule
+    return run.name not in _stopped
+
+
+def _once_free(begin: Callable[[], Generator[E, None, R]]) -> Generator[E, None, R]:
+    """Events of a prediction whose store a worker that was given up may hold for a while."""
+    latest = time.monotonic() + _LONGEST_IN_USE_S
+    while True:
+        try:
+            return (yield from begin())
+        except InUse:
+            if time.monotonic() > latest:
+                raise
+        time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def _split(job: SlideJob, here: PredictSettings, event: Started, count: int) -> Split:
@@ -239,6 +284,10 @@ class _Messages:
     def __init__(self, run: Run, slide: str, part: int) -> None:
         self._run, self._slide, self._part = run, slide, part
         self._last = -_SECONDS_BETWEEN_MESSAGES
+
+    def begun(self) -> None:
+        """Report that the task has begun, before anything is opened that may end this process."""
+        get_worker().log_event(self._run.name, (self._slide, self._part, 0, 0))
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()

@@ -1,0 +1,15 @@
+"""Errors that end the run of a cohort before its last slide."""
+
+from napari_nh2st.errors import InputError
+
+
+class CohortStopped(RuntimeError):
+    """The fault is not one slide's; what is done stays, and the same call goes on from there."""
+
+
+class SchedulerLost(CohortStopped):
+    """The scheduler of the workers is gone."""
+
+
+class OutputLost(InputError):
+    """Nothing more can be written, so that no further slide is tried."""

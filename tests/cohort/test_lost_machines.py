@@ -1,0 +1,146 @@
+"""A cohort whose scheduler is lost, or whose workers are lost over and over."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import anndata
+import dask
+import numpy as np
+import psutil
+import pytest
+from distributed import Reschedule, Status
+
+from cohort_slides import SETTINGS, write_model, write_slide
+from napari_nh2st import predict_cohort, predict_cohort_events
+from napari_nh2st.cohort import CohortFinished, CohortSettings, SlideProgress, find_slides, worker
+from napari_nh2st.cohort.early_end import SchedulerLost
+from napari_nh2st.files import InUse
+
+FINE = replace(SETTINGS, step_um=8)
+"""3,600 tiles in the large slide: a second of work."""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "small", "neighborhood")
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> list[Path]:
+    """A small slide, a large one, and a small one."""
+    folder = tmp_path / "slides"
+    sides = {"a": 192, "large": 480, "z": 192}
+    return [write_slide(folder / f"{n}.tif", i, side) for i, (n, side) in enumerate(sides.items())]
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def dask_process(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_whose_scheduler_is_killed_ends_and_goes_on(
+    slides: list[Path], model: Path, tmp_path: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    scheduler = dask_process("scheduler", "--port", "0", "--no-dashboard")
+    processes.append(scheduler)
+    assert scheduler.stderr is not None
+    address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
+    processes.append(dask_process("worker", address, "--no-nanny", "--nthreads", "1"))
+    found, output = find_slides(slides, mpp=1.0), tmp_path / "out"
+    settings = CohortSettings(scheduler=address)
+    sentence = rf"^stopped, since the scheduler .* at {address}$"
+
+    def kill_within_the_large_slide(event: object) -> None:
+        if isinstance(event, SlideProgress) and event.slide.name == "large" and event.done:
+            scheduler.kill()
+
+    with pytest.raises(SchedulerLost, match=sentence):
+        predict_cohort(found, output, model, FINE, settings, on_event=kill_within_the_large_slide)
+    # The worker, which nobody has told, closes by itself and lets go of the slide.
+    processes[1].communicate(timeout=60)
+    assert (output / "a.h5ad").exists()
+    assert not (output / "large.h5ad").exists()
+    events = list(predict_cohort_events(found, output, model, FINE))
+    large = next(e for e in events if isinstance(e, SlideProgress) and e.slide.name == "large")
+    assert large.done > 0
+    assert isinstance(events[-1], CohortFinished)
+    assert list(events[-1].summary["skipped"]) == [True, False, False]
+    predict_cohort(found, tmp_path / "alone", model, FINE)
+    for name in ("a", "large", "z"):
+        ours, theirs = (anndata.read_h5ad(f / f"{name}.h5ad") for f in (output, tmp_path / "alone"))
+        np.testing.assert_array_equal(ours.X, theirs.X)
+
+
+def test_a_slide_that_costs_its_workers_fails_and_those_behind_it_do_not(
+    slides: list[Path], model: Path, tmp_path: Path
+) -> None:
+    found, n_killed = find_slides([slides[1], slides[2]], mpp=1.0), 0
+    settings = CohortSettings(workers=1)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        closing(predict_cohort_events(found, tmp_path / "out", model, FINE, settings)) as events,
+    ):
+        seen = 0
+        for event in events:
+            if isinstance(event, SlideProgress) and event.slide.name == "large" and n_killed < 2:
+                if n_killed == 0 or event.done > seen:
+                    children = psutil.Process().children(recursive=True)
+                    for child in children:
+                        if "spawn_main" in " ".join(child.cmdline()):
+                            child.kill()
+                    n_killed += 1
+                seen = event.done
+    assert n_killed == 2
+    assert isinstance(event, CohortFinished)
+    large, other = event.results
+    assert large.status == "failed"
+    assert large.failure.startswith("2 workers, one after another, that predicted it ended without")
+    assert other.status == "done"
+
+
+def test_a_worker_that_closes_hands_its_task_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = SimpleNamespace(status=Status.running)
+    monkeypatch.setattr(worker, "get_worker", lambda: here)
+    run = worker.Run("a run of this test", 10)
+    assert worker._goes_on(run)
+    here.status = Status.closing_gracefully
+    with pytest.raises(Reschedule):
+        worker._goes_on(run)
+
+
+def test_a_store_that_a_lost_worker_still_holds_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "_SECONDS_BETWEEN_TRIES", 0.0)
+    tries = []
+
+    def begin() -> Iterator[int]:
+        tries.append(1)
+        if len(tries) < 3:
+            raise InUse("held")
+        yield 1
+        return 7
+
+    assert list(worker._once_free(begin)) == [1]
+    assert len(tries) == 3
+    monkeypatch.setattr(worker, "_LONGEST_IN_USE_S", -1.0)
+    tries.clear()
+    with pytest.raises(InUse):
+        next(worker._once_free(begin))
