@@ -10,6 +10,7 @@ from napari.utils.notifications import show_info
 from psygnal import Signal
 
 from napari_nh2st.analysis.signatures import Signature
+from napari_nh2st.layers.canvas_context import remove_in_own_context
 from napari_nh2st.layers.coarse_levels import note_viewer
 from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
@@ -104,6 +105,7 @@ class Session:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = weakref.ref(viewer)
         note_viewer(viewer)
+        remove_in_own_context(viewer)
         self._heatmaps: dict[Layer, Heatmap] = {}
         self._heatmap: Heatmap | None = None
         self._slide: Image | None = None
