@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_nh2st.model.architectures import Architecture
+from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.folder import Model, new_model
 from napari_nh2st.model.heads import stacked_heads
-from napari_nh2st.model.network import Reach
 from small_configs import small_config
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from array_slides import textured, write_tiff
 from napari_nh2st.export import write_anndata
 from napari_nh2st.model.folder import save_model_folder
-from napari_nh2st.spots import Section
+from napari_nh2st.spots import Section, spot_array
+from napari_nh2st.training.study import MeasuredSection
 from small_configs import PANEL
 from small_models import small_model
 from spot_sections import drawn_spots
@@ -26,3 +27,13 @@ def start_model(folder: Path) -> str:
     """A model folder, with the panel of the drawn sections."""
     save_model_folder(small_model(mpp=6.25, pitch_um=200.0), folder)
     return str(folder)
+
+
+def drawn_section(folder: Path, name: str, donor: str, seed: int) -> MeasuredSection:
+    """30 spots 32 µm apart on a textured slide of 1 µm/px."""
+    slide = folder / f"{name}.tif"
+    if not slide.exists():
+        write_tiff(slide, textured(200, 232, seed))
+    spots = drawn_spots("square", 5, 6, 32.0, (30.5, 28.0), PANEL, seed)
+    section = Section(name, donor, slide, folder / f"{name}.h5ad")
+    return MeasuredSection(section, spots, (1.0, 1.0), 32.0, spot_array(spots).layout, ())

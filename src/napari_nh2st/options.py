@@ -194,7 +194,10 @@ def _setting(declared: Any, hint: Any, option: Option) -> Setting:
     default = declared.default
     if default is MISSING and declared.default_factory is not MISSING:
         default = declared.default_factory()
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    # Of a text, its words are the choices: what there is to choose from may be a table.
+    choices = tuple(option.words) if kind is str else ()
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
     return Setting(declared.name, kind, default, option, optional, choices)
 
 

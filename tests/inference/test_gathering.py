@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
-from napari_nh2st.model.network import Reach
+from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.tiles import neighborhoods
 
 PLACES = torch.arange(1.0, 10.0)[:, None]

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from array_slides import textured, write_tiff
 from event_generators import result_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.spot_prediction import predict_spots
@@ -22,7 +21,6 @@ from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.nh2st import NH2ST
-from napari_nh2st.spots import Section, spot_array
 from napari_nh2st.training import loop, prepare
 from napari_nh2st.training.events import (
     EpochDone,
@@ -40,20 +38,10 @@ from napari_nh2st.training.study import MeasuredSection, section_tiles
 from napari_nh2st.training.validation import ValidationScore, predict_section
 from small_configs import PANEL
 from small_models import small_model
-from spot_sections import drawn_spots
+from train_studies import drawn_section
 
 SHAPES = {"dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}
 PLAIN = AugmentationSettings(flips=False, quarter_turns=False, stain_jitter=0)
-
-
-def drawn_section(folder: Path, name: str, donor: str, seed: int) -> MeasuredSection:
-    """30 spots 32 µm apart on a textured slide of 1 µm/px."""
-    slide = folder / f"{name}.tif"
-    if not slide.exists():
-        write_tiff(slide, textured(200, 232, seed))
-    spots = drawn_spots("square", 5, 6, 32.0, (30.5, 28.0), PANEL, seed)
-    section = Section(name, donor, slide, folder / f"{name}.h5ad")
-    return MeasuredSection(section, spots, (1.0, 1.0), 32.0, spot_array(spots).layout, ())
 
 
 @pytest.fixture(scope="module")

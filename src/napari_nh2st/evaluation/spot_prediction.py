@@ -127,7 +127,12 @@ def predict_tiles(
     gatherer = None
     if predictor.reach == "neighborhood":
         gatherer = NeighborhoodGatherer(
-            predictor, tiles.neighborhoods, tiles.mask, everything, placement.batch_size
+            predictor,
+            tiles.neighborhoods,
+            tiles.mask,
+            everything,
+            placement.batch_size,
+            tiles.centers_um if model.config.needs_offsets else None,
         )
     # In rows over the tissue, neighborhoods complete soon and what they waited for is let go.
     order = np.lexsort(tiles.centers_um.T[::-1])

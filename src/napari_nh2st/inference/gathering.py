@@ -24,6 +24,9 @@ class NeighborhoodGatherer:
         Neighborhoods that are combined at a time, fewer filled up to as many. Matrix products of
         few rows take other ways through the processor than those of many, and round otherwise: a
         prediction would depend on which others became complete with it.
+    positions
+        (n, 2) of the tiles in µm, for a predictor that needs to know where neighbors lie; None for
+        others.
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class NeighborhoodGatherer:
         mask: NDArray[np.bool_],
         wanted: NDArray[np.int64],
         rows: int,
+        positions: NDArray[np.float64] | None = None,
     ) -> None:
         self._combined_rows = rows
+        self._positions = positions
         self._predictor = predictor
         self._index = index
         self._filled = mask
@@ -92,26 +97,27 @@ class NeighborhoodGatherer:
             mask = self._mask[good]
             around = np.where(mask, self._index[good], good[:, None])
             device = self._rows[0].device
-            predictions = self._combine(
-                to_device(self._slot[around], device), to_device(mask, device)
-            )
+            each = [self._slot[around], mask]
+            if self._positions is not None:
+                at = self._positions[around]
+                each.append((at - at[:, :1]).astype(np.float32))
+            predictions = self._combine(*(to_device(part, device) for part in each))
         if len(complete):
             self._release(complete)
         return good, predictions
 
-    def _combine(self, slots: Tensor, mask: Tensor) -> Tensor:
-        """(m, genes) predictions of neighborhoods given as (m, 9) slots."""
+    def _combine(self, slots: Tensor, *more: Tensor) -> Tensor:
+        """(m, genes) predictions of neighborhoods given as (m, 9) slots, mask and offsets."""
         predictions = []
         for start in range(0, len(slots), self._combined_rows):
-            part, filled = (each[start : start + self._combined_rows] for each in (slots, mask))
-            missing = self._combined_rows - len(part)
-            gathered = tuple(
-                rows[torch.cat([part, part[-1:].expand(missing, -1)])] for rows in self._rows
+            count = min(self._combined_rows, len(slots) - start)
+            part, *others = (
+                _filled_up(each[start : start + count], self._combined_rows)
+                for each in (slots, *more)
             )
-            combined = self._predictor.combine(
-                gathered, torch.cat([filled, filled[-1:].expand(missing, -1)])
-            )
-            predictions.append(combined[: len(part)])
+            gathered = tuple(rows[part] for rows in self._rows)
+            mask, *offsets = others
+            predictions.append(self._predictor.combine(gathered, mask, *offsets)[:count])
         return torch.cat(predictions)
 
     def _store(self, tiles: NDArray[np.int64], encoded: tuple[Tensor, ...]) -> None:
@@ -139,3 +145,9 @@ class NeighborhoodGatherer:
         done = done[(self._uses[done] == 0) & (self._slot[done] >= 0)]
         self._free += self._slot[done].tolist()
         self._slot[done] = -1
+
+
+def _filled_up(rows: Tensor, count: int) -> Tensor:
+    """So many rows, the last of them repeated."""
+    missing = count - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])

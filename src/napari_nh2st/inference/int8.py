@@ -16,7 +16,7 @@ from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.int8 import int8_encoder
-from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
+from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.slide.bulk import BulkReader
 from napari_nh2st.tiles import neighborhoods
 
@@ -47,7 +47,7 @@ class Calibration:
 
     def apply(self, predictor: Predictor) -> Predictor:
         """A predictor of the same network with this encoder; what follows it stays as it is."""
-        assert isinstance(predictor, PreparedNH2ST)
+        assert isinstance(predictor, Prepared)
         result = copy.copy(predictor)
         result.encoder = self.encoder
         return result
@@ -80,7 +80,7 @@ def calibrated(found: Survey, placement: Placement) -> tuple[Survey, Placement]:
 
 
 def _sample(found: Survey) -> tuple[Tensor, NDArray[np.float64]]:
-    """Tiles that can be read, and their centers."""
+    """Tiles that can be read, and their centers in µm."""
     slide, config = found.slide, found.model.config
     assert slide.mpp is not None
     every = found.grids.tiles(1).centers
@@ -90,7 +90,8 @@ def _sample(found: Survey) -> tuple[Tensor, NDArray[np.float64]]:
     batch = reader.read(np.arange(len(chosen)))
     good = np.setdiff1d(batch.index, [batch.index[i] for i in batch.failures])
     resample = Resampler(source.extent, config.tile_px, torch.device("cpu"))
-    return resample(torch.from_numpy(batch.pixels[good])), every[chosen[good]]
+    centers = every[chosen[good]] * np.asarray(slide.mpp)
+    return resample(torch.from_numpy(batch.pixels[good])), centers
 
 
 def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | None, str]:
@@ -100,7 +101,7 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
     exact = model.architecture.prepare(
         model.network, columns, placement.device, placement.dtype, None
     )
-    if not isinstance(exact, PreparedNH2ST):
+    if not isinstance(exact, Prepared):
         return None, "this network has no such form"
     sampled, centers = _sample(found)
     seen, tiles, centers = sampled[::2], sampled[1::2], centers[1::2]
@@ -108,7 +109,10 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
         return None, "the slide has too few tiles to see whether values stay what they are"
     sha256 = hashlib.sha256(np.ascontiguousarray(seen.numpy()).data).hexdigest()
     calibration = Calibration(int8_encoder(exact.encoder, seen), sha256)
-    values = [_values(each, tiles, centers) for each in (exact, calibration.apply(exact))]
+    with_offsets = model.config.needs_offsets
+    values = [
+        _values(each, tiles, centers, with_offsets) for each in (exact, calibration.apply(exact))
+    ]
     # A gene that is the same everywhere has no correlation.
     pcc = np.where(np.ptp(values[0], 0) == 0, 1.0, np.nan_to_num(pearson(*values)))
     worst = int(pcc.argmin())
@@ -121,7 +125,7 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
 
 
 def _values(
-    predictor: Predictor, tiles: Tensor, centers: NDArray[np.float64]
+    predictor: Predictor, tiles: Tensor, centers: NDArray[np.float64], with_offsets: bool
 ) -> NDArray[np.float32]:
     """(n, genes) of tiles that have each other as neighbors."""
     parts = [predictor.encode(part) for part in tiles.split(16)]
@@ -129,5 +133,7 @@ def _values(
     if predictor.reach == "neighborhood":
         index, mask = neighborhoods(centers)
         gathered = tuple(each[torch.from_numpy(index)] for each in rows)
-        return predictor.combine(gathered, torch.from_numpy(mask)).numpy()
+        around = torch.from_numpy(centers[index] - centers[:, None]).float()
+        offsets = (around,) if with_offsets else ()
+        return predictor.combine(gathered, torch.from_numpy(mask), *offsets).numpy()
     return rows[0].numpy()

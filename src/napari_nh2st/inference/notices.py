@@ -107,7 +107,7 @@ def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig
             f"The slide ({max(mpp):.3g} µm/px) is {enlarged:.1f} times coarser than what the "
             f"model was made for ({config.mpp:g}): tiles are enlarged, and lack the detail."
         )
-    if config.context != "query" and abs(pitch_um / config.pitch_um - 1) > _SAME_PITCH:
+    if config.reach != "tile" and abs(pitch_um / config.pitch_um - 1) > _SAME_PITCH:
         notices.append(
             f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
             f"spots in training, so the neighborhoods that this model looks at do too."

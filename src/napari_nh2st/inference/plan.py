@@ -249,7 +249,11 @@ def subject_identity(slide: Slide, model: Model) -> dict[str, Any]:
 def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:
     """The tiles to predict, those with whatever else they need, and their neighborhoods."""
     config, slide = found.model.config, found.slide
-    if config.context == "query":
+    if config.reach == "slide":
+        raise InputError(
+            f"{config.name} predicts a tile from the whole slide, which this version cannot do yet"
+        )
+    if config.reach == "tile":
         grid = found.grids.grid(divisions)
         return grid, grid, None
     tiles = found.grids.tiles(divisions)

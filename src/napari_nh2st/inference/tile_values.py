@@ -77,8 +77,15 @@ def tile_values(
         predictor = found.calibration.apply(predictor)
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
+        positions = None
+        if model.config.needs_offsets:
+            positions = plan.tiles.centers * np.asarray(slide.mpp)
         gatherer = NeighborhoodGatherer(
-            predictor, *plan.neighborhoods, wanted, min(placement.batch_size, _MOST_COMBINED)
+            predictor,
+            *plan.neighborhoods,
+            wanted,
+            min(placement.batch_size, _MOST_COMBINED),
+            positions,
         )
         needed = gatherer.needed
     level = slide.levels[plan.source.level]

@@ -28,6 +28,8 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
     if trained.ended == "in an earlier run":
         return "Trained in an earlier run."
     took = f"It took {duration(seconds)}."
+    if trained.ended == "closed form":
+        return f"Solved in closed form, without epochs. {took}"
     if trained.unfinished_epoch:
         return (
             f"Stopped in epoch {trained.unfinished_epoch}; the weights as they were then are "

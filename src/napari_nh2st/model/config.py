@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.json_text import parse_json
+from napari_nh2st.model.catalogue import Reach, entry_of
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -125,6 +126,17 @@ class ModelConfig:
     def context(self) -> str:
         """What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``."""
         return str(self.hyperparameters.get("context", "query"))
+
+    @property
+    def reach(self) -> Reach:
+        """What a prediction of a tile depends on."""
+        reach = entry_of(self.architecture).reach
+        return reach or ("tile" if self.context == "query" else "neighborhood")
+
+    @property
+    def needs_offsets(self) -> bool:
+        """Whether a prediction needs where the neighbors lie."""
+        return entry_of(self.architecture).offsets
 
     @property
     def tile_um(self) -> float:

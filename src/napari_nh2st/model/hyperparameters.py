@@ -27,8 +27,15 @@ class Hyperparameters(Protocol):
     (``float``) or choices (``Literal``), all with defaults.
     """
 
-    panel_size: int
-    tile_px: int
+    @property
+    def panel_size(self) -> int:
+        """Number of genes."""
+        ...
+
+    @property
+    def tile_px(self) -> int:
+        """Side of a tile in pixels."""
+        ...
 
     def check(self) -> None:
         """Check what has to fit together, and raise :class:`InputError` otherwise."""

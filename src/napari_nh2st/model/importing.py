@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.architectures import nh2st_hyperparameters
 from napari_nh2st.model.config import untrained_config
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS, MAP_STRIDE
 from napari_nh2st.model.folder import Model
+from napari_nh2st.model.hyperparameters import checked_hyperparameters
 from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.weights_file import file_sha256, misfit, read_state_dict, shapes_of
 
@@ -114,7 +114,7 @@ def import_checkpoint(
         },
     )
     try:
-        nh2st_hyperparameters(config)
+        checked_hyperparameters(config, NH2STHyperparameters)
     except InputError as error:
         raise InputError(f"{checkpoint} is no NH2ST checkpoint: {error}") from None
     with torch.device("meta"):  # shapes, and no memory

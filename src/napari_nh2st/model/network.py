@@ -3,14 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import Encoder
-
-Reach = Literal["tile", "neighborhood", "slide"]
-"""What a prediction of a tile depends on."""
 
 
 class Outputs(NamedTuple):
@@ -55,10 +53,14 @@ class Network(nn.Module, ABC):
         Tiles to feature maps (n, d, h, h).
     hyperparameters
         What the network is built from.
+    tile_head
+        What predicts (n, panel) of each tile for itself, from its map or its pooled features; None
+        without such a part.
     """
 
     image_encoder: Encoder
     hyperparameters: Any
+    tile_head: nn.Module | None
 
     @property
     @abstractmethod
@@ -67,17 +69,16 @@ class Network(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def tile_head(self) -> nn.Module | None:
-        """From maps (n, d, h, h) to (n, panel), each tile for itself; None without such a part."""
-
-    @property
-    @abstractmethod
     def gene_bias(self) -> Tensor:
         """(panel,) parameter that is added to a prediction."""
 
     @abstractmethod
     def predict(
-        self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
+        self,
+        maps: Tensor,
+        neighborhoods: Tensor | None = None,
+        mask: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> Tensor:
         """Predicted expression from feature maps, images only.
 
@@ -90,6 +91,9 @@ class Network(nn.Module, ABC):
             ``"tile"``; without it every map is a query.
         mask
             (b, k) bool, False where a neighborhood has no more tiles; None for all True.
+        offsets
+            (b, k, 2) positions in µm relative to the query's; only where the architecture's entry
+            has ``offsets``.
 
         Returns
         -------
@@ -108,17 +112,18 @@ class Network(nn.Module, ABC):
         expression: Tensor,
         neighborhoods: Tensor,
         mask: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> Outputs:
         """All outputs of a training step.
 
         Parameters
         ----------
-        maps, neighborhoods, mask
+        maps, neighborhoods, mask, offsets
             As for :meth:`predict`.
         expression
             (n, panel), the target of each tile.
         """
-        return Outputs(self.predict(maps, neighborhoods, mask))
+        return Outputs(self.predict(maps, neighborhoods, mask, offsets))
 
     def encode(self, tiles: Tensor) -> Tensor:
         """Feature maps of tiles: (n, 3, tile, tile) normalized → (n, d, h, h)."""
@@ -130,9 +135,10 @@ class Network(nn.Module, ABC):
         expression: Tensor,
         neighborhoods: Tensor,
         mask: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> Outputs:
         """:meth:`outputs` from tiles (n, 3, tile, tile) normalized, each distinct tile once."""
-        return self.outputs(self.encode(tiles), expression, neighborhoods, mask)
+        return self.outputs(self.encode(tiles), expression, neighborhoods, mask, offsets)
 
     # --- how a training starts it ---
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.attention import CrossEncoder
+from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.encoders import Encoder, load_encoder
 from napari_nh2st.model.hypergraph import (
@@ -19,7 +20,7 @@ from napari_nh2st.model.hypergraph import (
     masked_mean,
 )
 from napari_nh2st.model.hyperparameters import AtMost
-from napari_nh2st.model.network import Network, Outputs, Reach, RidgeSolution
+from napari_nh2st.model.network import Network, Outputs, RidgeSolution
 
 _WIDEST = 65_536
 """Hidden units of a layer, many times what was published."""
@@ -128,7 +129,7 @@ class NH2ST(Network):
         return "tile" if self.hyperparameters.context == "query" else "neighborhood"
 
     @property
-    def tile_head(self) -> nn.Module | None:
+    def tile_head(self) -> nn.Module | None:  # type: ignore[override]
         """None for the context ``"neighborhood"``, whose head needs both branches."""
         if self.hyperparameters.context == "neighborhood":
             return None
@@ -166,7 +167,11 @@ class NH2ST(Network):
         return _around(self.neighbor_image_encoder, maps.flatten(1), neighborhoods, operator, mask)
 
     def predict(
-        self, maps: Tensor, neighborhoods: Tensor | None = None, mask: Tensor | None = None
+        self,
+        maps: Tensor,
+        neighborhoods: Tensor | None = None,
+        mask: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> Tensor:
         context = self.hyperparameters.context
         if context == "query":
@@ -188,6 +193,7 @@ class NH2ST(Network):
         expression: Tensor,
         neighborhoods: Tensor,
         mask: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> Outputs:
         """All outputs of a training step.
 

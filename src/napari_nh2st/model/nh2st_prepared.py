@@ -8,19 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_nh2st.model.architecture import trainable
+from napari_nh2st.model.catalogue import Reach
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import (
     convolution_operator,
     incidence_from_similarity,
     masked_mean,
 )
-from napari_nh2st.model.network import Reach
-from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.nh2st_heads import PreparedHeads
+from napari_nh2st.model.prepared import Prepared
 
 
-class PreparedNH2ST:
+class PreparedNH2ST(Prepared):
     """A network for prediction only, on one device, for some genes of the panel.
 
     Against :meth:`NH2ST.predict <napari_nh2st.model.nh2st.NH2ST.predict>` in eval mode:
@@ -94,7 +98,7 @@ class PreparedNH2ST:
         return values, functional.linear(flat, self.theta).float(), unit, *kept
 
     @torch.inference_mode()
-    def combine(self, gathered: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+    def combine(self, gathered: tuple[Tensor, ...], mask: Tensor, *_: Tensor) -> Tensor:
         """See :class:`~napari_nh2st.model.architectures.Predictor`."""
         if self.context != "neighborhood":
             predicted, operator, kept = masked_mean(gathered[0], mask), None, gathered[1:]
@@ -129,3 +133,22 @@ def _linear_chain(network: NH2ST, genes: Sequence[int]) -> tuple[Tensor, Tensor,
             + last.bias.cpu().double()[rows]
         )
     return query, to_genes[:, dim:], bias
+
+
+def _prepare(
+    network: nn.Module,
+    genes: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype,
+    heads: Heads | None,
+) -> PreparedNH2ST:
+    assert isinstance(network, NH2ST)
+    return PreparedNH2ST(network, genes, device, dtype, heads)
+
+
+def _head_parts(config: ModelConfig) -> tuple[str, ...]:
+    around = ("neighbor_image_encoder.",) if config.context == "neighborhood" else ()
+    return ("query_head.", *around, "decoder.")
+
+
+ARCHITECTURE = trainable(NH2STHyperparameters, NH2ST, _prepare, _head_parts, MAP_CHANNELS)

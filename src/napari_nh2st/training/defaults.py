@@ -12,16 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE, entry_of
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.training.record import FREE
-from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.settings import TrainedEncoder, TrainSettings
 
 PUBLISHED_LEARNING_RATE = 5e-4
 PUBLISHED_MSE_WEIGHT = 1.0
 
 FINE_LEARNING_RATE = 2e-5
 """Learning rate for a head that starts from something learned."""
+
+CONTEXT_LEARNING_RATE = 1e-4
+"""Learning rate for a context that begins as no correction of a tile head."""
 
 RIDGE_MSE_WEIGHT = 200.0
 """MSE weight for a head that starts from ridge: the contrastive losses hardly move it."""
@@ -32,11 +36,15 @@ _MOST = 0.5
 
 @dataclass(frozen=True)
 class ResolvedSettings(TrainSettings):
-    """Settings that say all that steps need: no ``learning_rate`` or ``mse_weight`` of None.
+    """Settings that say all that steps need.
+
+    None of ``architecture``, ``encoder``, ``learning_rate`` and ``mse_weight`` is None.
 
     ``head_start`` is ``"ridge"`` where the head starts from one, and else as it was given.
     """
 
+    architecture: str = DEFAULT_ARCHITECTURE
+    encoder: TrainedEncoder = "whole"
     learning_rate: float = PUBLISHED_LEARNING_RATE
     mse_weight: float = PUBLISHED_MSE_WEIGHT
 
@@ -74,12 +82,17 @@ def resolved_settings(
         The start model was trained without the squared error, and the other losses have
         weight 0.
     """
+    architecture = architecture_of(settings, start)
+    entry = entry_of(architecture)
+    encoder = settings.encoder or ("frozen" if entry.frozen_encoder else "whole")
     filled = filled_by_start(settings, start, panel)
     head_start = settings.head_start
-    if head_start is None and settings.encoder != "whole" and filled < 1:
+    if entry.closed_form or (head_start is None and encoder != "whole" and filled < 1):
         head_start = "ridge"
     learning_rate, mse_weight = PUBLISHED_LEARNING_RATE, PUBLISHED_MSE_WEIGHT
-    if head_start == "ridge":
+    if entry.reach is not None:
+        learning_rate = CONTEXT_LEARNING_RATE
+    elif head_start == "ridge":
         mse_weight = RIDGE_MSE_WEIGHT
         # On random maps a regression finds little, and the encoder has all to learn.
         if start is not None or settings.encoder_weights is not None:
@@ -87,11 +100,16 @@ def resolved_settings(
     elif start is not None and filled >= _MOST:
         learning_rate, mse_weight = FINE_LEARNING_RATE, _recorded_mse_weight(start)
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    values["head_start"] = head_start
+    values |= {"architecture": architecture, "encoder": encoder, "head_start": head_start}
     for name, value in (("learning_rate", learning_rate), ("mse_weight", mse_weight)):
         if values[name] is None:
             values[name] = value
     return ResolvedSettings(**values)
+
+
+def architecture_of(settings: TrainSettings, start: ModelConfig | None) -> str:
+    """The architecture that is asked for, else the start model's, else the default."""
+    return settings.architecture or (start.architecture if start else DEFAULT_ARCHITECTURE)
 
 
 def filled_by_start(
@@ -104,6 +122,8 @@ def filled_by_start(
     """
     if start is None or not start.trained or settings.encoder_weights is not None:
         return 0.0
+    if architecture_of(settings, start) != start.architecture:
+        return 0.0
     if start.context == "neighborhood" != (settings.context or start.context):
         return 0.0
     known = set(start.panel)
@@ -114,6 +134,8 @@ def start_notice(
     settings: ResolvedSettings, start: ModelConfig | None, panel: Sequence[str]
 ) -> list[str]:
     """Say what the prediction head starts from, and how far it may go; nothing if at random."""
+    if entry_of(settings.architecture).closed_form:
+        return ["The model is a ridge regression on the encoder's features: there are no epochs."]
     if settings.head_start == "ridge":
         head = "a ridge regression"
     elif start is not None and (filled := filled_by_start(settings, start, panel)):
@@ -147,6 +169,7 @@ def same_settings(
         The start model is not there any more.
     """
     asked = resolved_settings(settings, start_config(settings), panel).to_json()
+    recorded = {"architecture": DEFAULT_ARCHITECTURE, **recorded}  # before there were others
     first, second = (
         # As it is read back from a file: tuples are lists there.
         json.loads(json.dumps({name: values[name] for name in values if name not in FREE}))

@@ -133,8 +133,9 @@ class TrainFinished:
     best_epoch
         Number of that epoch; the last one done where nothing was validated.
     ended
-        ``"all epochs"``, ``"early"`` (no better validation), ``"stopped"`` (asked to), or ``"in an
-        earlier run"``, of which only the test was left to do.
+        ``"all epochs"``, ``"early"`` (no better validation), ``"stopped"`` (asked to), ``"closed
+        form"`` (there are no epochs), or ``"in an earlier run"``, of which only the test was left
+        to do.
     history
         Every epoch.
     seconds

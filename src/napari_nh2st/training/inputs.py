@@ -40,6 +40,7 @@ class StudyTiles:
             [s.neighborhoods + at for s, at in zip(sections, self.first[:-1], strict=True)]
         )
         self.mask = np.concatenate([s.mask for s in sections])
+        self.positions = np.concatenate([s.centers_um for s in sections])
 
     def __len__(self) -> int:
         return int(self.first[-1])
@@ -61,6 +62,19 @@ class StudyTiles:
         return torch.from_numpy(
             np.stack([self.sections[s].tiles[k] for s, k in zip(section, within, strict=True)])
         )
+
+    def offsets(self, rows: NDArray[np.int64], neighborhoods: NDArray[np.int64]) -> Tensor:
+        """Positions (b, k, 2) in µm of neighbors relative to their query.
+
+        Parameters
+        ----------
+        rows
+            (n,) rows of the study.
+        neighborhoods
+            (b, k) indices into ``rows``, the query first.
+        """
+        around = self.positions[rows[neighborhoods]]
+        return torch.from_numpy((around - around[:, :1]).astype(np.float32))
 
     def section_of(self, rows: NDArray[np.int64]) -> Tensor:
         """Number of the section of each row."""
@@ -101,10 +115,15 @@ class TrainedPart(nn.Module):
         return encoder.through(inputs, self.first_stage, len(encoder.stages))
 
     def forward(
-        self, inputs: Tensor, expression: Tensor, neighborhoods: Tensor, mask: Tensor
+        self,
+        inputs: Tensor,
+        expression: Tensor,
+        neighborhoods: Tensor,
+        mask: Tensor,
+        offsets: Tensor,
     ) -> Outputs:
         """All outputs of a training step, see :meth:`Network.outputs`."""
-        return self.network.outputs(self.maps(inputs), expression, neighborhoods, mask)
+        return self.network.outputs(self.maps(inputs), expression, neighborhoods, mask, offsets)
 
 
 class StudyInputs:

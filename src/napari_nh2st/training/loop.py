@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.training.events import (
     EpochDone,
@@ -171,6 +172,8 @@ class _Training:
 
     def _epochs(self, stop: Callable[[], bool]) -> Generator[TrainEvent, None, tuple[str, int]]:
         """Train epoch after epoch; how that ended, and the epoch that was stopped within, or 0."""
+        if entry_of(self._prepared.settings.architecture).closed_form:
+            return "closed form", 0
         optimization, epochs = self._optimization, self._prepared.settings.epochs
         began = time.perf_counter()
         self._stored_at = time.monotonic()

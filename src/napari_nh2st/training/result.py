@@ -82,7 +82,7 @@ def trained_config(
     hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
     return ModelConfig(
         name=prepared.name,
-        architecture="nh2st",
+        architecture=prepared.settings.architecture,
         hyperparameters={name: getattr(p, name) for name in names_of(type(p))},
         panel=prepared.panel,
         target=PUBLISHED_TARGET,

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.model.network import RidgeSolution
+from napari_nh2st.model.pooled import PooledNetwork
 from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 
 _MOST_SPOTS = 2000
-"""Spots that are solved for; of larger studies an even selection."""
+"""Spots that are solved for with whole maps; of larger studies an even selection."""
 
 _QUERIES_A_PASS = 64
 
@@ -54,15 +55,18 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     for block, mean in zip(blocks, means, strict=True):
         block -= mean
     joined = np.concatenate(blocks, axis=1)
-    kernel = (joined @ joined.T).astype(np.float64)
-    unit = float(np.trace(kernel)) / len(kernel)
-    penalty = _best_penalty(kernel / unit, target, group)
     center = target.mean(0)
-    dual = np.linalg.solve(kernel / unit + penalty * np.eye(len(kernel)), target - center) / unit
-    # The head is narrower than the panel may be: it gets the directions of the panel in which
-    # the predictions vary most.
-    axes = _principal(kernel @ dual, network.ridge_rank)
-    factors = [torch.from_numpy((block.T @ (dual @ axes)).T).float() for block in blocks]
+    if joined.shape[1] < len(joined):
+        penalty, weights = _by_features(joined.astype(np.float64), target, group)
+        axes = _principal(joined @ weights, network.ridge_rank)
+        ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
+        factors = [torch.from_numpy((w @ axes).T).float() for w in np.split(weights, ends)]
+    else:
+        penalty, dual, predictions = _by_spots(joined, target, group)
+        # The head is narrower than the panel may be: it gets the directions of the panel in which
+        # the predictions vary most.
+        axes = _principal(predictions, network.ridge_rank)
+        factors = [torch.from_numpy((block.T @ (dual @ axes)).T).float() for block in blocks]
     shift = [mean @ factor.numpy().T for mean, factor in zip(means, factors, strict=True)]
     constant = torch.from_numpy(center - axes @ sum(shift))
     solution = RidgeSolution(factors, torch.from_numpy(axes), constant)
@@ -76,7 +80,7 @@ def _design(
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float64], NDArray[np.int64]]:
     """Blocks of features, target, and each spot's left-out group."""
     rows, parts = [], []
-    for queries, blocks in _features(part, inputs, _chosen(inputs)):
+    for queries, blocks in _features(part, inputs, _chosen(part, inputs)):
         rows.append(queries)
         parts.append(blocks)
     every = np.concatenate(rows)
@@ -89,8 +93,11 @@ def _design(
     return [np.concatenate(block) for block in zip(*parts, strict=True)], target, group
 
 
-def _chosen(inputs: StudyInputs) -> NDArray[np.bool_]:
+def _chosen(part: TrainedPart, inputs: StudyInputs) -> NDArray[np.bool_]:
+    """Spots that are solved for: all where features are pooled, since these are few."""
     count = len(inputs.study)
+    if isinstance(part.network, PooledNetwork):
+        return np.ones(count, bool)
     chosen = np.zeros(count, bool)
     chosen[np.linspace(0, count - 1, min(count, _MOST_SPOTS)).astype(int)] = True
     return chosen
@@ -123,6 +130,45 @@ def _maps(part: TrainedPart, inputs: StudyInputs) -> Iterator[Tensor]:
     count = len(inputs.study)
     for rows in np.array_split(np.arange(count), -(-count // _QUERIES_A_PASS)):
         yield part.maps(inputs.plain(rows)).cpu()
+
+
+def _by_spots(
+    features: NDArray[np.float32], target: NDArray[np.float64], group: NDArray[np.int64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Solve by the products of spots, where features are more: the penalty, the weight (spots,
+    panel) of each spot, and what comes out, less its mean.
+    """
+    kernel = (features @ features.T).astype(np.float64)
+    unit = float(np.trace(kernel)) / len(kernel)
+    penalty = _best_penalty(kernel / unit, target, group)
+    ridge = kernel / unit + penalty * np.eye(len(kernel))
+    dual = np.linalg.solve(ridge, target - target.mean(0)) / unit
+    return penalty, dual, kernel @ dual
+
+
+def _by_features(
+    features: NDArray[np.float64], target: NDArray[np.float64], group: NDArray[np.int64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Solve by the products of features, where spots are more: the penalty, and the weights
+    (features, panel).
+    """
+    gram, cross = features.T @ features, features.T @ target
+    unit = float(np.trace(gram)) / len(features)
+    errors = np.zeros(len(PENALTIES))
+    for left_out in np.unique(group):
+        rows = group == left_out
+        tested, n_seen = features[rows], int((~rows).sum())
+        mean, center = -tested.sum(0) / n_seen, target[~rows].mean(0)  # all features add up to 0
+        within = gram - tested.T @ tested - n_seen * np.outer(mean, mean)
+        both = cross - tested.T @ target[rows] - n_seen * np.outer(mean, center)
+        size, axes = np.linalg.eigh(within / unit)
+        turned, projected = (tested - mean) @ axes, axes.T @ both / unit
+        for number, penalty in enumerate(PENALTIES):
+            predicted = turned @ (projected / (np.maximum(size, 0) + penalty)[:, None]) + center
+            errors[number] += np.square(predicted - target[rows]).mean()
+    penalty = float(PENALTIES[errors.argmin()])
+    ridge = gram / unit + penalty * np.eye(len(gram))
+    return penalty, np.asarray(np.linalg.solve(ridge, cross / unit), np.float64)
 
 
 def _best_penalty(

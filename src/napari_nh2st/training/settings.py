@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
+from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
 from napari_nh2st.model.config import Context
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
@@ -66,6 +67,9 @@ class TrainSettings:
     ----------
     encoder_weights
         From ImageNet, or from training without labels.
+    architecture
+        Key of :data:`napari_nh2st.model.catalogue.CATALOGUE`. Of a start model of another
+        architecture, only the encoder is taken.
     encoder
         ``"frozen"``: nothing of it is trained, its feature maps are computed once and kept;
         ``"last-stages"``: its last two stages are, the maps before them are kept; ``"whole"``.
@@ -126,18 +130,30 @@ class TrainSettings:
             special="none",
         ),
     ] = None
+    architecture: Annotated[
+        str | None,
+        Option(
+            "Architecture",
+            "What follows the encoder",
+            default="the start model's, else nh2st",
+            special="the start model's",
+            words={key: f"{key}: {entry.description}" for key, entry in CATALOGUE.items()},
+        ),
+    ] = None
     encoder: Annotated[
-        TrainedEncoder,
+        TrainedEncoder | None,
         Option(
             "Encoder",
             "How much of the image encoder is trained; a frozen one is fast and needs few sections",
+            default="whole; frozen where the architecture is made for a frozen one",
+            special="as it fits",
             words={
                 "frozen": "frozen: fine-tune the rest",
                 "last-stages": "last stages are trained",
                 "whole": "whole encoder is trained",
             },
         ),
-    ] = "whole"
+    ] = None
     head_start: Annotated[
         HeadStart | None,
         Option(
@@ -357,9 +373,24 @@ class TrainSettings:
             raise InputError("all three losses have weight 0; there is nothing to train")
         if self.validation_sections and self.validation == "none":
             raise InputError("validation is none, but validation_sections names sections")
-        if self.encoder != "whole" and not (self.start or self.encoder_weights):
+        entry = CATALOGUE[self.architecture or DEFAULT_ARCHITECTURE]
+        if entry.reach is not None and self.context not in (None, "query"):
             raise InputError(
-                f"encoder is {self.encoder}, but its weights would be random: give a start model "
+                f"context is {self.context}, which architecture {self.architecture} does not have"
+            )
+        if entry.closed_form and self.encoder not in (None, "frozen"):
+            raise InputError(
+                f"encoder is {self.encoder}, but architecture {self.architecture} is solved in "
+                "closed form on a frozen one"
+            )
+        if entry.closed_form and self.head_start == "random":
+            raise InputError(
+                f"head_start is random, but architecture {self.architecture} is a ridge regression"
+            )
+        encoder = self.encoder or ("frozen" if entry.frozen_encoder else "whole")
+        if encoder != "whole" and not (self.start or self.encoder_weights):
+            raise InputError(
+                f"encoder is {encoder}, but its weights would be random: give a start model "
                 "or encoder_weights, or train the whole encoder"
             )
 

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.architectures import ARCHITECTURES, Architecture, StartWeights
+from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.hyperparameters import names_of
 from napari_nh2st.model.network import Network
+from napari_nh2st.training.defaults import architecture_of
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.validation import predict_section
@@ -43,16 +44,20 @@ def starting_network(
     Raises
     ------
     InputError
-        The start model is no NH2ST, has another shape than asked for, or the encoder's file
-        cannot be read.
+        The start model has an architecture that cannot be trained or another shape than asked
+        for, the architecture lacks a shape that is given, or the encoder's file cannot be read.
     """
-    architecture = ARCHITECTURES["nh2st"]
-    hyperparameters = _hyperparameters(architecture, len(panel), settings, start)
+    key = architecture_of(settings, None if start is None else start.config)
+    architecture = ARCHITECTURES[key]
+    hyperparameters = _hyperparameters(key, len(panel), settings, start)
     shared = None
-    if start is not None:
+    if start is not None and start.config.architecture == key:
         assert isinstance(start.network, Network)
         shared = StartWeights.of_panels(start.network, start.config.panel, panel)
     network = architecture.start(hyperparameters, target_mean, settings.seed, shared)
+    if start is not None and shared is None:
+        assert isinstance(start.network, Network)
+        network.image_encoder.load_state_dict(start.network.image_encoder.state_dict())
     if settings.encoder_weights is not None:
         network.image_encoder.load_weights(Path(settings.encoder_weights))
     return network
@@ -82,19 +87,22 @@ def center_predictions(part: TrainedPart, inputs: StudyInputs) -> None:
 
 
 def _hyperparameters(
-    architecture: Architecture, panel_size: int, settings: TrainSettings, start: Model | None
+    key: str, panel_size: int, settings: TrainSettings, start: Model | None
 ) -> Any:
-    kind = architecture.hyperparameters
-    assert kind is not None
+    kind = ARCHITECTURES[key].hyperparameters
+    network = None if start is None else start.network
+    if kind is None or not (network is None or isinstance(network, Network)):
+        assert start is not None
+        raise InputError(f"{start.source} has another architecture; start from an NH2ST model")
     names = ("tile_px", *names_of(kind))
+    if unknown := set(settings.shapes) - set(names):
+        raise InputError(f"architecture {key} has no {min(unknown)}; leave it out")
     given = {n: v for n in names if (v := getattr(settings, n, None)) is not None}
-    if start is None:
-        p = kind(panel_size=panel_size, **({"tile_px": DEFAULT_TILE_PX} | given))
+    if start is None or network is None or start.config.architecture != key:
+        tile_px = DEFAULT_TILE_PX if start is None else start.config.tile_px
+        p = kind(panel_size=panel_size, **({"tile_px": tile_px} | given))
         p.check()
         return p
-    network = start.network
-    if not isinstance(network, Network) or not isinstance(network.hyperparameters, kind):
-        raise InputError(f"{start.source} has another architecture; start from an NH2ST model")
     own = vars(network.hyperparameters)
     for name, value in given.items():
         if name not in _FREE and own[name] != value:

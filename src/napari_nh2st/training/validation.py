@@ -71,10 +71,12 @@ def predict_section(part: TrainedPart, inputs: StudyInputs, number: int) -> NDAr
             predicted = network.predict(part.maps(inputs.plain(rows)))
         else:
             needed, near = np.unique(study.neighborhoods[rows], return_inverse=True)
+            near = near.reshape(len(rows), -1)
             maps = part.maps(inputs.plain(needed))
-            index = torch.from_numpy(near.reshape(len(rows), -1)).to(maps.device)
+            index = torch.from_numpy(near).to(maps.device)
             mask = torch.from_numpy(study.mask[rows]).to(maps.device)
-            predicted = network.predict(maps, index, mask)
+            offsets = study.offsets(needed, near).to(maps.device)
+            predicted = network.predict(maps, index, mask, offsets)
         result[queries] = predicted.float().cpu().numpy()
     part.train(was_training)
     return result

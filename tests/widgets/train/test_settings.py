@@ -88,7 +88,11 @@ CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = 
         replace(DEFAULT, encoder="last-stages"),
     ),
     "whole encoder": (lambda f: pick(f.encoder, "whole"), replace(DEFAULT, encoder="whole")),
-    "no start": (lambda f: f.from_random.setChecked(True), TrainSettings()),
+    "no start": (lambda f: f.from_random.setChecked(True), TrainSettings(encoder="whole")),
+    "architecture": (
+        lambda f: pick(f.controls["architecture"], "linear"),
+        replace(DEFAULT, architecture="linear"),
+    ),
     "context": (lambda f: pick(f.context, "average"), replace(DEFAULT, context="average")),
     "validation": (lambda f: pick(f.validation, "none"), replace(DEFAULT, validation="none")),
     "validated": (
@@ -154,7 +158,16 @@ def test_a_start_model_and_encoder_weights_arrive_with_their_whole_path(
 
 
 def test_every_setting_has_its_control(form: TrainSettingsForm) -> None:
-    main = {"start", "encoder", "context", "epochs", "validation", "panel", "device"}
+    main = {
+        "start",
+        "architecture",
+        "encoder",
+        "context",
+        "epochs",
+        "validation",
+        "panel",
+        "device",
+    }
     inside = {"augmentation", "validation_sections"}
     offered = main | inside | set(form.more) | set(NOT_OFFERED)
     inner = {f.name for kind in (AugmentationSettings, PanelSettings) for f in fields(kind)}

@@ -1,6 +1,7 @@
 """Settings of a training as a form: the ones that matter, and the rest folded away."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
@@ -64,7 +65,9 @@ class TrainSettingsForm(SettingsForm):
         self.start.setSizePolicy(policy)
         self.from_random = QCheckBox("None: random weights")
         self.from_random.setToolTip("Train a network that knows nothing; it takes many sections")
-        self.encoder = control_for(settings_of(TrainSettings)["encoder"])
+        # It shows what fits the start, rather than that it does.
+        encoder = settings_of(TrainSettings)["encoder"]
+        self.encoder = control_for(replace(encoder, optional=False, default="whole"))
         self.encoder.changed.connect(self._on_encoder)
         self.validation = ChoiceBox(
             {**options["validation"].words, "table": "as the roles in the table say"}
@@ -143,7 +146,7 @@ class TrainSettingsForm(SettingsForm):
         for form in (self, self._rest):
             form.show_values(shown)
         self._rest.show_values(panel)
-        self._encoder_chosen = settings is not None
+        self._encoder_chosen = settings is not None and settings.encoder is not None
         self._update()
 
     def to_remember(self) -> dict[str, Any]:
@@ -214,7 +217,7 @@ class TrainSettingsForm(SettingsForm):
         self.form.addRow("Start model", self.start)
         self.form.addRow("", self.from_random)
         own = {"encoder": self.encoder, "validation": self.validation, "device": self.device}
-        main = ("encoder", "context", "epochs", "validation", "device")
+        main = ("architecture", "encoder", "context", "epochs", "validation", "device")
         self.add_rows(TrainSettings, main[:-1], own)
         self.form.addRow("Panel", self.panel)
         self.form.addRow("Genes", self.n_genes)

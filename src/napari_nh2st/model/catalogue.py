@@ -1,0 +1,76 @@
+"""Architectures that a model can have: what is known of each without torch.
+
+Another architecture joins by a file beside this one, which has an ``ARCHITECTURE``, and by an entry
+here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Reach = Literal["tile", "neighborhood", "slide"]
+"""What a prediction of a tile depends on."""
+
+DEFAULT_ARCHITECTURE = "nh2st"
+
+
+@dataclass(frozen=True)
+class ArchitectureEntry:
+    """What is known of an architecture before its network is built.
+
+    Parameters
+    ----------
+    module
+        Module of :mod:`napari_nh2st.model` that has it as ``ARCHITECTURE``.
+    description
+        In a line, for lists and forms.
+    reach
+        What a prediction depends on; None where the context of a model says.
+    offsets
+        Whether a prediction needs where the neighbors lie.
+    frozen_encoder
+        Whether it is made for an encoder that is not trained, which is then the default.
+    closed_form
+        Whether its training is a ridge regression, without steps.
+    """
+
+    module: str
+    description: str
+    reach: Reach | None
+    offsets: bool = False
+    frozen_encoder: bool = False
+    closed_form: bool = False
+
+
+CATALOGUE: dict[str, ArchitectureEntry] = {
+    "nh2st": ArchitectureEntry(
+        "nh2st_prepared",
+        "Tile or neighborhood, aligned with measured expression by contrast (published)",
+        None,
+    ),
+    "linear": ArchitectureEntry(
+        "linear",
+        "Ridge regression on the encoder's pooled features, in closed form",
+        "tile",
+        frozen_encoder=True,
+        closed_form=True,
+    ),
+    "sepal": ArchitectureEntry(
+        "sepal",
+        "Linear tile model, corrected from where its neighbors lie and what they show",
+        "neighborhood",
+        offsets=True,
+        frozen_encoder=True,
+    ),
+    "deepset": ArchitectureEntry(
+        "deepset",
+        "Linear tile model, corrected from the sum of its parts and the most of its neighbors",
+        "neighborhood",
+        frozen_encoder=True,
+    ),
+}
+"""By the key that a config and the settings of a training name."""
+
+
+def entry_of(architecture: str) -> ArchitectureEntry:
+    """The entry of an architecture; one that is not listed has NH2ST's contexts."""
+    return CATALOGUE.get(architecture, CATALOGUE[DEFAULT_ARCHITECTURE])

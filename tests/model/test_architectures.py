@@ -1,0 +1,162 @@
+"""Architectures beside NH2ST: what each computes, from plain formulas, and how it starts."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
+from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.folder import new_model
+from napari_nh2st.model.network import RidgeSolution
+from napari_nh2st.model.pooled import PooledNetwork
+from small_configs import PANEL, small_config
+
+POOLED = [key for key, entry in CATALOGUE.items() if entry.reach is not None]
+IN_CONTEXT = [key for key in POOLED if CATALOGUE[key].reach == "neighborhood"]
+
+
+def config_of(key: str, **changed: Any) -> ModelConfig:
+    hidden = {"hidden": 8} if key in IN_CONTEXT else {}
+    return small_config(architecture=key, hyperparameters=hidden, **changed)
+
+
+def drawn_network(key: str) -> PooledNetwork:
+    """With every weight drawn, the last layers' too."""
+    network = new_model(config_of(key), 3).network
+    assert isinstance(network, PooledNetwork)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            if tensor.ndim < 3:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
+    return network
+
+
+@pytest.fixture(scope="module")
+def around() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Maps, neighborhoods, mask and offsets; the last neighborhood is a tile alone."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn((12, 512, 2, 2), generator=generator)
+    index = torch.stack([torch.randperm(12, generator=generator)[:9] for _ in range(4)])
+    mask = torch.rand((4, 9), generator=generator) < 0.7
+    mask[:, 0], mask[3, 1:] = True, False
+    offsets = 300 * torch.randn((4, 9, 2), generator=generator)
+    offsets[:, 0] = 0
+    return maps, index, mask, offsets
+
+
+@torch.inference_mode()
+def test_sepal_is_one_convolution_over_placed_neighbors(
+    around: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
+    network = drawn_network("sepal")
+    maps, index, mask, offsets = around
+    state = {name: tensor.double().numpy() for name, tensor in network.state_dict().items()}
+
+    def elu(x: Any) -> Any:
+        return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+    features = maps.double().numpy().mean((2, 3))
+    for query, predicted in enumerate(network.predict(*around).numpy()):
+        sent = [np.zeros(8)]
+        for neighbor in range(1, 9):
+            if mask[query, neighbor]:
+                dy, dx = offsets[query, neighbor].double().numpy()
+                angles = [2 * np.pi * d / length for d in (dy, dx) for length in (400, 800, 1600)]
+                code = np.concatenate([np.sin(angles), np.cos(angles)])
+                x = features[index[query, neighbor]]
+                sent.append(
+                    elu(
+                        state["neighbor.weight"] @ x
+                        + state["neighbor.bias"]
+                        + state["place.weight"] @ code
+                    )
+                )
+        mean = np.sum(sent, axis=0) / max(1, len(sent) - 1)
+        own = features[index[query, 0]]
+        node = elu(
+            state["query.weight"] @ own + state["query.bias"] + state["around.weight"] @ mean
+        )
+        expected = state["tile_head.weight"] @ own + state["tile_head.bias"]
+        expected = expected + state["correction.weight"] @ node + state["correction.bias"]
+        np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_deep_set_adds_sub_tiles_and_takes_the_most_of_neighbors_in_any_order(
+    around: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
+    network = drawn_network("deepset")
+    maps, index, mask, _ = around
+    state = {name: tensor.double() for name, tensor in network.state_dict().items()}
+
+    def encoded(tile: int) -> Tensor:
+        parts = [maps[tile, :, y, x].double() for y in (0, 1) for x in (0, 1)]
+        total = sum((state["part.weight"] @ p + state["part.bias"]).relu() for p in parts)
+        centered = total - total.mean()
+        unit = centered / (centered.square().mean() + 1e-5).sqrt()
+        return unit * state["norm.weight"] + state["norm.bias"]
+
+    found = network.predict(maps, index, mask)
+    for query, predicted in enumerate(found):
+        own = encoded(int(index[query, 0]))
+        others = [encoded(int(index[query, k])) for k in range(1, 9) if mask[query, k]] or [own]
+        most = torch.stack(others).amax(0)
+        mixed = (state["mixed.weight"] @ torch.cat([own, most]) + state["mixed.bias"]).relu()
+        pooled = maps[index[query, 0]].double().mean((1, 2))
+        expected = state["tile_head.weight"] @ pooled + state["tile_head.bias"]
+        expected = expected + state["correction.weight"] @ mixed + state["correction.bias"]
+        torch.testing.assert_close(predicted.double(), expected, rtol=1e-4, atol=1e-4)
+    order = [0, *(8 - k for k in range(8))]
+    torch.testing.assert_close(network.predict(maps, index[:, order], mask[:, order]), found)
+
+
+@pytest.mark.parametrize("key", POOLED)
+@torch.no_grad()
+def test_each_begins_as_the_ridge_regression_in_its_tile_head(
+    key: str, around: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
+    network = new_model(config_of(key), 3).network
+    assert isinstance(network, PooledNetwork)
+    factor, axes = torch.randn(5, 512), torch.linalg.qr(torch.randn(5, 5).double()).Q
+    constant = torch.arange(5.0).double()
+    network.start_from_ridge(RidgeSolution([factor], axes, constant), [])
+    maps, index, *_ = around
+    expected = network.ridge_design(maps)[0].double() @ factor.double().T @ axes.T + constant
+    torch.testing.assert_close(
+        network.predict(*around).double(), expected[index[:, 0]], rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("key", POOLED)
+def test_shared_genes_keep_what_they_had_in_a_start_model(
+    key: str, around: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
+    start, panel = drawn_network(key), ("NEW", *PANEL[::-1])
+    p = replace(start.hyperparameters, panel_size=6)
+    shared = StartWeights.of_panels(start, PANEL, panel)
+    network = ARCHITECTURES[key].start(p, np.full(6, 2.5), 0, shared).eval()
+    with torch.no_grad():
+        before, now = (each.predict(*around) for each in (start, network))
+    torch.testing.assert_close(now[:, 1:], before.flip(1))
+    assert torch.all(now[:, 0] == 2.5), "a new gene is its mean"
+
+
+def test_hyperparameters_are_those_of_the_architecture() -> None:
+    for hyperparameters, wrong in (
+        ({"hypergraph_hidden": 8}, "hypergraph_hidden is not one of architecture 'sepal'"),
+        ({"hidden": 0}, "hyperparameters.hidden is 0; it must be a whole number above 0"),
+        ({"hidden": 70_000}, "hyperparameters.hidden is 70000; it can be 65,536 at most"),
+        ({"dropout": 1.0}, "hyperparameters.dropout is 1.0; it must be below 1"),
+        ({"neighbors": 4}, "neighborhood.size is 9, but hyperparameters.neighbors 4 and the tile"),
+    ):
+        with pytest.raises(InputError, match=wrong):
+            new_model(small_config(architecture="sepal", hyperparameters=hyperparameters), 0)
+    with pytest.raises(InputError, match=r"hidden is not one of architecture .linear."):
+        new_model(small_config(architecture="linear", hyperparameters={"hidden": 8}), 0)

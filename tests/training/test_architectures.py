@@ -1,0 +1,195 @@
+"""Each architecture on a small study: trained, predicted, exported and reopened."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.spot_prediction import predict_spots
+from napari_nh2st.inference import PredictSettings, predict
+from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.model.network import Network
+from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.prediction.files import read_anndata_file, write_anndata
+from napari_nh2st.slide import open_slide
+from napari_nh2st.tiles import neighborhoods
+from napari_nh2st.training import EpochDone, TrainFinished, TrainSettings, train_events
+from napari_nh2st.training.ridge import PENALTIES
+from napari_nh2st.training.study import MeasuredSection, section_tiles
+from small_configs import PANEL
+from small_models import small_model
+from train_studies import drawn_section
+
+torch.set_num_threads(1)
+
+PLAIN = {"device": "cpu", "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[MeasuredSection, ...]:
+    folder = tmp_path_factory.mktemp("study")
+    return tuple(drawn_section(folder, *one) for one in (("S1", "A", 0), ("S2", "B", 1)))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("start") / "model"
+    save_model_folder(small_model(), folder)
+    return str(folder)
+
+
+def settings(start: str, architecture: str, **changed: Any) -> TrainSettings:
+    chosen: dict[str, Any] = {"epochs": 2, "batch_size": 20, "patch_spots": 10, **PLAIN}
+    chosen |= {"encoder": "frozen", "head_start": "ridge", "validation": "none"}
+    return TrainSettings(start=start, architecture=architecture, **(chosen | changed))
+
+
+def finished(study: tuple[MeasuredSection, ...], *how: Any, **more: Any) -> TrainFinished:
+    *_, last = train_events(study, *how, **more)
+    assert isinstance(last, TrainFinished)
+    return last
+
+
+@torch.inference_mode()
+def of_network(model: Model, tiles: NDArray[np.uint8], um: NDArray[np.float64]) -> Any:
+    """What the network itself says of tiles at places in µm, in one pass."""
+    network = model.network
+    assert isinstance(network, Network)
+    index, mask = map(torch.from_numpy, neighborhoods(um))
+    offsets = torch.from_numpy(um)[index] - torch.from_numpy(um)[:, None]
+    maps = network.encode(normalize_tiles(torch.from_numpy(tiles)))
+    return network.predict(maps, index, mask, offsets.float()).numpy()
+
+
+@pytest.mark.parametrize("architecture", CATALOGUE)
+def test_each_is_trained_predicted_exported_and_reopened(
+    architecture: str, study: tuple[MeasuredSection, ...], start: str, tmp_path: Path
+) -> None:
+    result = finished(study, settings(start, architecture), folder=tmp_path / "run")
+    closed_form = CATALOGUE[architecture].closed_form
+    assert result.ended == ("closed form" if closed_form else "all epochs")
+    assert len(result.history) == (0 if closed_form else 2)
+    model = load_model_folder(tmp_path / "run" / "model")
+    assert model.config.architecture == architecture
+    trained = result.model.network.state_dict()
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(tensor, trained[name]), name
+
+    # At spots and on a grid, through everything that makes a prediction fast.
+    tiles = section_tiles(study[1], PANEL, tile_px=32, mpp=1.0)
+    generator = predict_spots(model, study[1], tiles, batch_size=7, **PLAIN)
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            at_spots = end.value
+            break
+    expected = of_network(model, tiles.tiles, tiles.centers_um)
+    np.testing.assert_allclose(at_spots.X, expected, rtol=1e-3, atol=1e-3 * np.ptp(expected))
+
+    genes = (PANEL[3], PANEL[0])
+    with open_slide(study[1].section.slide, mpp=1.0) as slide:
+        chosen = PredictSettings(genes=genes, tissue_only=False, batch_size=7, **PLAIN)
+        prediction = predict(slide, model, chosen)
+        centers = prediction.obsm["spatial"][:, ::-1].copy()
+        corners = np.floor(centers - 16 + 0.5).astype(int)
+        pixels = np.stack([slide.levels[0].read(*corner, 32, 32) for corner in corners])
+    expected = of_network(model, pixels, centers)[:, [3, 0]]
+    np.testing.assert_allclose(prediction.X, expected, rtol=1e-3, atol=1e-3 * np.ptp(expected))
+
+    write_anndata(prediction, tmp_path / "prediction.h5ad")
+    reopened = read_anndata_file(tmp_path / "prediction.h5ad")
+    np.testing.assert_array_equal(reopened.X, prediction.X)
+    assert tuple(reopened.var_names) == genes
+
+
+@pytest.mark.parametrize(
+    "architecture", [key for key, entry in CATALOGUE.items() if entry.reach == "neighborhood"]
+)
+def test_a_context_learns_and_leaves_a_frozen_tile_head(
+    architecture: str, study: tuple[MeasuredSection, ...], start: str
+) -> None:
+    linear = finished(study, settings(start, "linear")).model.network
+    first = finished(study, settings(start, architecture, epochs=1, learning_rate=1e-9))
+    tiles = section_tiles(study[0], PANEL, tile_px=32, mpp=1.0)
+    assert isinstance(linear, PooledNetwork)
+    with torch.no_grad():
+        maps = linear.encode(normalize_tiles(torch.from_numpy(tiles.tiles)))
+        as_tile_model = linear.predict(maps).numpy()
+    begun = of_network(first.model, tiles.tiles, tiles.centers_um)
+    np.testing.assert_allclose(begun, as_tile_model, atol=1e-4)
+    losses = finished(study, settings(start, architecture, epochs=12)).history
+    assert losses[-1].losses["mse"] < losses[0].losses["mse"]
+
+
+def test_linear_is_ridge_regression_on_pooled_features(
+    study: tuple[MeasuredSection, ...], start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer features than spots, and more: the two ways to solve it."""
+    model = finished(study, settings(start, "linear")).model
+    network = model.network
+    assert isinstance(network, PooledNetwork)
+    cut = [section_tiles(section, PANEL, tile_px=32, mpp=1.0) for section in study]
+    pixels, target = (np.concatenate([getattr(c, n) for c in cut]) for n in ("tiles", "target"))
+    with torch.no_grad():
+        maps = network.encode(normalize_tiles(torch.from_numpy(pixels))).half().float()
+    features, donor = maps.mean((2, 3)).double().numpy(), np.repeat([0, 1], 30)
+    unit = np.square(features - features.mean(0)).sum(1).mean()
+
+    def error(penalty: float) -> float:
+        errors = []
+        for left_out in (0, 1):
+            seen = donor != left_out
+            fitted = Ridge(alpha=penalty * unit).fit(features[seen], target[seen])
+            errors.append(np.square(fitted.predict(features[~seen]) - target[~seen]).mean())
+        return float(np.mean(errors))
+
+    best = Ridge(alpha=min(PENALTIES, key=error) * unit).fit(features, target)
+    np.testing.assert_allclose(network.tile_head.weight.detach(), best.coef_, atol=2e-4)
+    with torch.no_grad():
+        predicted = network.predict(maps).numpy()
+    np.testing.assert_allclose(predicted, best.predict(features), atol=1e-3 * np.ptp(target))
+
+
+def test_what_an_architecture_cannot_do_is_said(
+    study: tuple[MeasuredSection, ...], start: str
+) -> None:
+    for changed, wrong in (
+        ({"architecture": "linear", "encoder": "whole"}, "solved in closed form on a frozen one"),
+        ({"architecture": "linear", "head_start": "random"}, "linear is a ridge regression"),
+        ({"architecture": "sepal", "context": "average"}, "which architecture sepal does not have"),
+        ({"architecture": "linear", "start": None}, "encoder is frozen, but its weights would be"),
+        ({"architecture": "resnet"}, "architecture is 'resnet'; it must be one of nh2st, linear"),
+    ):
+        with pytest.raises(InputError, match=wrong):
+            TrainSettings(**({"start": start} | changed))
+    with pytest.raises(InputError, match="architecture linear has no hidden; leave it out"):
+        finished(study, settings(start, "linear", hidden=8))
+
+
+def test_a_model_of_an_architecture_is_where_the_next_training_starts(
+    study: tuple[MeasuredSection, ...], start: str, tmp_path: Path
+) -> None:
+    finished(study, settings(start, "sepal"), folder=tmp_path / "first")
+    begun = str(tmp_path / "first" / "model")
+    chosen = TrainSettings(begun, validation="none", epochs=1, learning_rate=1e-9, **PLAIN)
+    events = list(train_events(study[1:], chosen))
+    assert [e.epoch for e in events if isinstance(e, EpochDone)] == [1]
+    again = events[-1]
+    assert isinstance(again, TrainFinished)
+    assert again.model.config.architecture == "sepal"
+    assert again.model.config.training["settings"]["encoder"] == "frozen"
+    tiles = section_tiles(study[0], PANEL, tile_px=32, mpp=1.0)
+    before, after = (
+        of_network(model, tiles.tiles, tiles.centers_um)
+        for model in (load_model_folder(Path(begun)), again.model)
+    )
+    # The mean is that of the new sections; all else is as it was.
+    np.testing.assert_allclose(after - after.mean(0), before - before.mean(0), atol=1e-4)
