@@ -16,6 +16,10 @@ def _end_quietly(kind: type[BaseException], error: BaseException, traceback: obj
 
 sys.excepthook = _end_quietly
 
+from napari_nh2st.thread_waits import short_waits  # noqa: E402
+
+os.environ.update(short_waits())
+
 from napari_nh2st.cli import main  # noqa: E402
 
 __all__ = ["main"]

@@ -1,5 +1,6 @@
 """Jobs that go on when a test sends something; a child process that imports this knows them."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,11 @@ def unpicklable(_inbox: Any) -> Iterator[Any]:
     yield ["x" * 100_000, lambda: None]
 
 
+def variable(_inbox: Any, *, name: str) -> Iterator[str | None]:
+    """Emit a variable of the environment."""
+    yield os.environ.get(name)
+
+
 class OnlyHere:
     """What another process cannot read."""
 
@@ -40,5 +46,5 @@ def _fail_elsewhere(_where: str) -> None:
 _child = sys.modules["__main__"]
 if getattr(_child.__spec__, "name", "") == "napari_nh2st.jobs.child":
     _child.JOBS = dict(_child.JOBS) | {  # type: ignore[attr-defined]
-        name: f"process_jobs:{name}" for name in ("echo", "unpicklable")
+        name: f"process_jobs:{name}" for name in ("echo", "unpicklable", "variable")
     }

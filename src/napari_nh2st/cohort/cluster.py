@@ -26,6 +26,7 @@ from napari_nh2st.cohort.job import Done, SlideJob, Work
 from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.errors import InputError, first_line
+from napari_nh2st.thread_waits import short_waits
 
 _MOST_SUBMITTED = 1000
 """Tasks at a time: enough for adaptive clusters to grow by, and few enough for any scheduler."""
@@ -285,7 +286,7 @@ def _local_cluster(cohort: CohortSettings) -> distributed.LocalCluster:
         scheduler_kwargs={"dashboard": False},
         memory_limit=0,  # what a prediction needs does not grow with the slide
         silence_logs="ERROR",
-        env={name: os.environ.get(name, threads) for name in names},
+        env={name: os.environ.get(name, threads) for name in names} | short_waits(),
     )
 
 

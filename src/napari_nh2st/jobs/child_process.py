@@ -13,6 +13,7 @@ from typing import IO, cast
 
 from napari_nh2st.jobs.environment import child_environment
 from napari_nh2st.jobs.messages import Message
+from napari_nh2st.thread_waits import short_waits
 
 _LAST_OUTPUT = 2000
 """Bytes at the end of its error output that explain why a child has ended by itself."""
@@ -52,9 +53,9 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            # Threads that wait for each other sleep: spinning, they would take the cores
-            # that the viewer draws with.
-            env={"OMP_WAIT_POLICY": "PASSIVE"} | child_environment(),
+            # Spinning, threads that wait for each other would take the cores that the viewer
+            # draws with.
+            env=short_waits() | child_environment(),
             # Below the viewer's priority, so that this stays fluid on few cores.
             creationflags=_windows_flags(),
         )
