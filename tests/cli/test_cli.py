@@ -569,6 +569,15 @@ def test_model_list_names_the_bundled_models(
     assert json.loads(nh2st("model", "list", "--json").out)["small"]["panel"] == list(PANEL)
 
 
+def test_model_list_names_the_architectures_that_train_takes(nh2st: Nh2st) -> None:
+    shown = nh2st("model", "list", "--architectures").out.splitlines()
+    assert [line.split()[0] for line in shown] == ["nh2st", "linear", "sepal", "deepset"]
+    listed = json.loads(nh2st("model", "list", "--architectures", "--json").out)
+    assert listed["linear"].startswith("Ridge regression")
+    helped = nh2st("train", "--help").out
+    assert "{nh2st,linear,sepal,deepset}" in helped
+
+
 @pytest.mark.parametrize("real", [True, False])
 def test_demo_predicts_the_sample_slide_and_draws_it(
     nh2st: Nh2st, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: bool

@@ -295,6 +295,22 @@ def test_the_context_is_the_start_models_unless_told(
     assert tuple(result.evaluations) == ("query",)
 
 
+def test_another_architecture_is_validated_on_the_start_models_encoder(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path
+) -> None:
+    genes = tuple(sections[0].spots.var_names[:5])
+    save_model_folder(small_model("neighborhood", panel=genes), tmp_path / "start")
+    linear = TrainSettings(
+        start=str(tmp_path / "start"), architecture="linear", validation="none", device="cpu"
+    )
+    result = cross_validate(sections, linear, folder=tmp_path / "out", leave="donor")
+    assert result.model is not None
+    config = load_model_folder(tmp_path / "out" / "model").config
+    assert config.architecture == "linear"
+    assert config.reliability
+    assert config.training["heads"] == "none: architecture linear cannot have several"
+
+
 @pytest.fixture(scope="module")
 def around_one_encoder(
     sections: tuple[MeasuredSection, ...], tmp_path_factory: pytest.TempPathFactory

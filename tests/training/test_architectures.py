@@ -1,5 +1,7 @@
 """Each architecture on a small study: trained, predicted, exported and reopened."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,21 @@ from sklearn.linear_model import Ridge
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.spot_prediction import predict_spots
 from napari_nh2st.inference import PredictSettings, predict
-from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.architectures import ARCHITECTURES
+from napari_nh2st.model.catalogue import CATALOGUE, ArchitectureEntry
 from napari_nh2st.model.encoders import normalize_tiles
-from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.model.folder import Model, load_model_folder, new_model, save_model_folder
 from napari_nh2st.model.network import Network
 from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.options import settings_of
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.slide import open_slide
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import EpochDone, TrainFinished, TrainSettings, train_events
+from napari_nh2st.training.defaults import ResolvedSettings
 from napari_nh2st.training.ridge import PENALTIES
 from napari_nh2st.training.study import MeasuredSection, section_tiles
-from small_configs import PANEL
+from small_configs import PANEL, small_config
 from small_models import small_model
 from train_studies import drawn_section
 
@@ -132,7 +137,6 @@ def test_a_context_learns_and_leaves_a_frozen_tile_head(
 def test_linear_is_ridge_regression_on_pooled_features(
     study: tuple[MeasuredSection, ...], start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fewer features than spots, and more: the two ways to solve it."""
     model = finished(study, settings(start, "linear")).model
     network = model.network
     assert isinstance(network, PooledNetwork)
@@ -193,3 +197,40 @@ def test_a_model_of_an_architecture_is_where_the_next_training_starts(
     )
     # The mean is that of the new sections; all else is as it was.
     np.testing.assert_allclose(after - after.mean(0), before - before.mean(0), atol=1e-4)
+
+
+def test_the_documented_example_is_a_whole_architecture(
+    study: tuple[MeasuredSection, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    file, entry = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-2:]
+    ring: dict[str, Any] = {"__name__": "ring"}
+    exec(file, ring)
+    (key, listed), *_ = eval("{" + entry + "}", {"ArchitectureEntry": ArchitectureEntry}).items()
+    monkeypatch.setitem(CATALOGUE, key, listed)
+    monkeypatch.setitem(ARCHITECTURES, key, ring["ARCHITECTURE"])
+    for kind in (TrainSettings, ResolvedSettings):  # as they are when the catalogue has it
+        options: Any = settings_of(kind)
+        known = replace(options["architecture"], choices=tuple(CATALOGUE))
+        monkeypatch.setitem(options, "architecture", known)
+    config = small_config(architecture=key, hyperparameters={})
+    save_model_folder(new_model(config, 0), tmp_path / "new")
+    chosen = TrainSettings(
+        str(tmp_path / "new"), head_start="ridge", validation="none", epochs=1, **PLAIN
+    )
+    model = finished(study, chosen, folder=tmp_path / "run").model
+    assert model.config.architecture == key
+    network = model.network
+    assert isinstance(network, PooledNetwork)
+    tiles = section_tiles(study[1], PANEL, tile_px=32, mpp=1.0)
+    with torch.no_grad():
+        maps = network.encode(normalize_tiles(torch.from_numpy(tiles.tiles)))
+        of_tile, correction = (row.numpy() for row in network.rows(maps))
+    assert correction.std() > 0
+    around = np.array(
+        [correction[near[1:]].mean(0) for near in tiles.neighborhoods]
+    )  # 30 spots: all places are filled
+    found = of_network(model, tiles.tiles, tiles.centers_um)
+    np.testing.assert_allclose(found, of_tile + around, rtol=1e-4, atol=1e-5)
+    with open_slide(study[1].section.slide, mpp=1.0) as slide:
+        assert predict(slide, model, PredictSettings(tissue_only=False, **PLAIN)).n_obs == 42

@@ -1,5 +1,7 @@
 """The closed-form start: the network's own forward pass gives what ridge regression gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -134,3 +136,48 @@ def test_the_rest_of_the_network_stays_as_it_is() -> None:
     start_from_ridge(part, inputs)
     after = part.network.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_many_spots_with_few_features_are_solved_by_the_features() -> None:
+    rng = np.random.default_rng(4)
+    features = rng.normal(2, 1, (60, 7)) * np.array([9, 3, 1, 1, 0.3, 0.1, 0.01])
+    target = features @ rng.normal(size=(7, GENES)) + rng.normal(0, 3, (60, GENES))
+    group = np.repeat([0, 1, 2], 20)
+    centered = features - features.mean(0)
+    penalty, weights = ridge._by_features(centered, target, group)
+    unit = np.square(centered).sum(1).mean()
+    fitted = Ridge(alpha=penalty * unit).fit(features, target)
+    np.testing.assert_allclose(weights.T, fitted.coef_, rtol=1e-6, atol=1e-9)
+    same, dual, predicted = ridge._by_spots(centered, target, group)
+    assert same == penalty
+    np.testing.assert_allclose(centered.T @ dual, weights, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(predicted, centered @ weights, rtol=1e-6, atol=1e-9)
+
+
+def test_a_study_with_more_spots_than_features_starts_from_the_same_regression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features of a tiny encoder, of which there are fewer than spots."""
+    part, inputs = prepared("query", [section("a", 40, 1), section("b", 33, 2)])
+    whole = part.network.ridge_design
+    monkeypatch.setattr(
+        part.network, "ridge_design", lambda maps: (whole(maps)[0] * (torch.arange(512) < 20),)
+    )
+    start_from_ridge(part, inputs)
+    by_spots = predict_section(part, inputs, 0)
+
+    class Narrow:
+        def __call__(self, maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (whole(maps)[0][:, :20],)
+
+    monkeypatch.setattr(part.network, "ridge_design", Narrow())
+    fill = part.network.start_from_ridge
+    solutions = []
+    monkeypatch.setattr(part.network, "start_from_ridge", lambda s, maps: solutions.append(s))
+    start_from_ridge(part, inputs)
+    (solution,) = solutions
+    wide = torch.zeros(len(solution.factors[0]), 512)
+    wide[:, :20] = solution.factors[0]
+    with torch.no_grad():
+        fill(replace(solution, factors=[wide]), [])
+    np.testing.assert_allclose(predict_section(part, inputs, 0), by_spots, atol=1e-4)

@@ -6,14 +6,18 @@ from pathlib import Path
 from napari_nh2st.cli.options import add_json, read_genes
 from napari_nh2st.cli.output import print_json, print_table, show
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.config import CONTEXTS
 
 
 def add_actions(command: argparse.ArgumentParser) -> None:
     """Add the actions of ``nh2st model``, each with what runs it."""
     actions = command.add_subparsers(dest="model_command", metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="bundled models")
+    listed = actions.add_parser("list", help="bundled models, architectures or encoders")
     listed.set_defaults(run=_list)
+    listed.add_argument(
+        "--architectures", action="store_true", help="what nh2st train --architecture can be"
+    )
     listed.add_argument(
         "--encoders",
         action="store_true",
@@ -62,6 +66,13 @@ def _panel_and_output(command: argparse.ArgumentParser) -> None:
 def _list(args: argparse.Namespace) -> None:
     if args.encoders:
         _list_encoders(args)
+        return
+    if args.architectures:
+        descriptions = {key: entry.description for key, entry in CATALOGUE.items()}
+        if args.json:
+            print_json(descriptions)
+        else:
+            print_table(list(descriptions.items()))
         return
     from napari_nh2st.model import bundled_models, read_config
 

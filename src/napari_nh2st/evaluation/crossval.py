@@ -39,11 +39,12 @@ from napari_nh2st.evaluation.reliability import (
 from napari_nh2st.evaluation.settings import CrossValidateSettings, Intervals
 from napari_nh2st.evaluation.spread_intervals import check_further_trainings, predict_left_out
 from napari_nh2st.files import recover
+from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
 from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.spots import PanelSettings, choose_panel
 from napari_nh2st.training.checks import check_sources
-from napari_nh2st.training.defaults import start_config
+from napari_nh2st.training.defaults import architecture_of, start_config
 from napari_nh2st.training.events import TrainEvent
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.settings import TrainSettings
@@ -291,7 +292,9 @@ def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[Measured
 
 
 def _own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
-    """The context of each training, where none is compared."""
+    """The context of each training, where none is compared; other architectures have but one."""
+    if entry_of(architecture_of(settings, start)).reach is not None:
+        return "query"
     if settings.context is None and start is not None:
         return cast(Context, start.context)
     return settings.context or "query"
