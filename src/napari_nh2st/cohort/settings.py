@@ -36,7 +36,9 @@ class CohortSettings:
             "Processes on this machine that predict at the same time, each with a share of its "
             "cores",
             (1, 1024),
+            step=1,
             default="this process alone",
+            special="one process",
         ),
     ] = None
     scheduler: Annotated[

@@ -9,6 +9,7 @@ from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.events import CohortFinished, CohortStarted, SlideEnded, SlideProgress
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.cohort.slides import FoundSlides
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.child import Inbox
 
@@ -45,19 +46,23 @@ def predict_cohort(
     Raises
     ------
     InputError
-        As :func:`~napari_nh2st.predict_cohort_events`.
+        As :func:`~napari_nh2st.predict_cohort_events`, or the run ended early.
     """
+    from napari_nh2st.cohort.early_end import CohortStopped
     from napari_nh2st.cohort.run import predict_cohort_events
 
     finish = threading.Event()
     inbox.listen(lambda _sent: finish.set())
-    with closing(
-        predict_cohort_events(
-            FoundSlides(slides), folder, model, settings, cohort, overwrite=overwrite
-        )
-    ) as events:
-        for event in events:
-            if not isinstance(event, CohortFinished):
-                yield event
-            if inbox.stopped() or (finish.is_set() and isinstance(event, SlideEnded)):
-                return
+    try:
+        with closing(
+            predict_cohort_events(
+                FoundSlides(slides), folder, model, settings, cohort, overwrite=overwrite
+            )
+        ) as events:
+            for event in events:
+                if not isinstance(event, CohortFinished):
+                    yield event
+                if inbox.stopped() or (finish.is_set() and isinstance(event, SlideEnded)):
+                    return
+    except CohortStopped as error:
+        raise InputError(f"The run {error}. Run goes on with what is left.") from None

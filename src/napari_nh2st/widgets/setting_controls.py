@@ -171,6 +171,32 @@ class SwitchBox(QCheckBox):
         self.setChecked(value != self._negative)
 
 
+class TextLine(QLineEdit):
+    """A text to be typed; empty for None.
+
+    Parameters
+    ----------
+    setting
+        A text that may be left out.
+    """
+
+    changed = Signal()
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.setPlaceholderText(setting.option.special or setting.option.default)
+        self.show_value(setting.default)
+        self.textChanged.connect(lambda _text: self.changed.emit())
+
+    def value(self) -> str | None:
+        """The text, or None."""
+        return self.text().strip() or None
+
+    def show_value(self, value: str | None) -> None:
+        """Show a text, or None."""
+        self.setText(value or "")
+
+
 class FileLine(QWidget):
     """A file, typed or chosen; empty for none.
 
@@ -229,7 +255,7 @@ def control_for(setting: Setting) -> Any:
     Parameters
     ----------
     setting
-        A number, a choice, or yes and no; or None.
+        A number, a choice, yes and no, or a text; or None.
     """
     option = setting.option
     control: Any
@@ -243,6 +269,8 @@ def control_for(setting: Setting) -> Any:
         control.show_value(setting.default)
     elif setting.kind in (int, float):
         control = NumberBox(setting) if option.step else NumberLine(setting)
+    elif setting.kind is str:
+        control = TextLine(setting)
     else:
         raise TypeError(f"no control is made for {setting.name}: {setting.kind}")
     control.setToolTip(option.tooltip)

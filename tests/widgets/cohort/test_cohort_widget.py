@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anndata
+import distributed
 import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
@@ -11,10 +12,10 @@ from qtpy.QtCore import QItemSelectionModel
 
 from cohort_slides import write_model, write_slide
 from local_jobs import LocalJobs
-from napari_nh2st.cohort import SlideProgress
+from napari_nh2st.cohort import SlideProgress, worker
 from napari_nh2st.files import Lock
 from napari_nh2st.widgets import child_jobs
-from napari_nh2st.widgets.cohort import queue_table
+from napari_nh2st.widgets.cohort import queue_table, settings_form
 from napari_nh2st.widgets.cohort.queue_table import MPP, STATE
 from napari_nh2st.widgets.cohort.widget import CohortWidget
 
@@ -179,6 +180,45 @@ def test_results_are_compared_and_opened(
     dock.open_result(dock.queue.rows[0])
     qtbot.waitUntil(lambda: not dock._opening.is_busy, timeout=30_000)
     assert len(dock.session.heatmaps) == 1
+
+
+def test_workers_are_offered_and_a_paused_run_of_theirs_goes_on(
+    dock: CohortWidget, qtbot: QtBot, messages: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_SECONDS_BETWEEN_MESSAGES", 0.0)
+    workers, scheduler = (dock.settings.controls[name] for name in ("workers", "scheduler"))
+    assert (workers.value(), scheduler.value()) == (None, None)
+    workers.show_value(2)
+    scheduler.show_value(" tcp://127.0.0.1:9 ")
+    dock.start()
+    assert "exclude each other" in messages["error"].pop()
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        workers.show_value(None)
+        scheduler.show_value(cluster.scheduler_address)
+        dock.settings.controls["step_um"].show_value(8.0)
+        dock.start()
+        qtbot.waitUntil(lambda: dock.queue.rows[0].done > 0, timeout=60_000)
+        dock.pause_run()
+        finish(dock, qtbot)
+        assert dock.status.text().startswith("Paused: ")
+        assert dock.run_button.text() == "Resume"
+        dock.start()
+        finish(dock, qtbot)
+    assert [row.state for row in dock.queue.rows] == ["done", "failed", "done"]
+    dock.reset_settings()
+    assert (workers.value(), scheduler.value()) == (None, None)
+
+
+def test_without_the_extra_one_sentence_says_how_to_get_workers(
+    new_dock: Callable[[], CohortWidget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_form, "find_spec", lambda _name: None)
+    dock = new_dock()
+    assert "workers" not in dock.settings.controls
+    assert "pip install 'napari-nh2st[distributed]'" in dock.settings.without_workers.text()
+    assert dock.settings.chosen()[1].workers is None
 
 
 def test_a_resolution_is_typed_into_the_table(dock: CohortWidget, messages: Messages) -> None:

@@ -282,7 +282,7 @@ def state_in_words(row: QueuedSlide) -> str:
     if row.state == "done":
         return "done before" if row.was_done else f"done, {row.total:,} tiles"
     if row.state == "waiting" and row.done:
-        return f"waits at {row.done:,} of {row.total:,}"
+        return f"waits at {row.done / row.total:.0%}"
     return row.state
 
 

@@ -1,13 +1,21 @@
 """Settings of a cohort, as the *Cohort* dock offers them."""
 
+from importlib.util import find_spec
+
 from qtpy.QtWidgets import QCheckBox, QPushButton
 
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
+from napari_nh2st.widgets.labels import PlainLabel
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.settings_form import SettingsForm
 
+_WITH_WORKERS = ("workers", "scheduler")
+_NO_WORKERS = (
+    "To predict several slides at the same time, here or on a cluster: "
+    "pip install 'napari-nh2st[distributed]'"
+)
 _OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain")
 
 
@@ -23,6 +31,8 @@ class CohortSettingsForm(SettingsForm):
     ----------
     genes, device
         Genes to predict, and where.
+    without_workers
+        What to install for several workers; empty where they are offered.
     overwrite
         Whether predictions of other settings that are in the folder are replaced.
     reset
@@ -36,6 +46,12 @@ class CohortSettingsForm(SettingsForm):
         self.add_rows(PredictSettings, _OFFERED, {"genes": self.genes})
         self.add_rows(PredictSettings, ("device",), {"device": device})
         self.add_rows(CohortSettings, ("format",))
+        self.without_workers = PlainLabel(wrap=True, fits=True)
+        if find_spec("distributed") is not None:
+            self.add_rows(CohortSettings, _WITH_WORKERS)
+        else:
+            self.without_workers.setText(_NO_WORKERS)
+            self.form.addRow(self.without_workers)
         self.overwrite = QCheckBox("Replace results of other settings")
         self.overwrite.setToolTip(
             "Predict slides again whose result in the folder is of another model, of other "
@@ -45,6 +61,14 @@ class CohortSettingsForm(SettingsForm):
         self.reset.setToolTip("All settings of this widget as they were at first")
         self.form.addRow("", self.overwrite)
         self.form.addRow(self.reset)
+
+    def reset_unremembered(self) -> None:
+        """Show the defaults of what holds for one session of napari."""
+        self.genes.show_value(None)
+        self.overwrite.setChecked(False)
+        for name in _WITH_WORKERS:
+            if name in self.controls:
+                self.controls[name].show_value(None)
 
     def chosen(self) -> tuple[PredictSettings, CohortSettings]:
         """The settings that the controls stand for.

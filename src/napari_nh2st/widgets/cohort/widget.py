@@ -260,8 +260,7 @@ class CohortWidget(Dock):
         folder = self.folder.value()
         self._remembered_controls.reset()
         self.folder.show_value(folder)
-        self.settings.genes.show_value(None)
-        self.settings.overwrite.setChecked(False)
+        self.settings.reset_unremembered()
 
     def _on_edited(self) -> None:
         """The queue was edited: a job that has it otherwise ends with its slide."""
@@ -332,7 +331,9 @@ class CohortWidget(Dock):
         layout = QVBoxLayout(content)
         layout.addWidget(self.table, 1)
         layout.addLayout(form)
-        layout.addWidget(Folded("More", self.settings, "Step, genes, tissue, device, format"))
+        layout.addWidget(
+            Folded("More", self.settings, "Step, genes, tissue, device, format, workers")
+        )
         queue = QWidget()
         scroll_within(queue, content, below=self.controls)
         self.tabs = QTabWidget()
