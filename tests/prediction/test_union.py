@@ -126,3 +126,12 @@ def test_a_notice_on_unfamiliar_tiles_goes_where_the_union_has_few(whole: AnnDat
     union = Union.of(former, part)
     union.finish()
     assert notices(union.prediction) == ()
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_trust_of_a_map_without_values_are_not_known(whole: AnnData) -> None:
+    whole.layers["spread"][:] = np.nan
+    whole.obs["unfamiliar"] = np.nan
+    numbers = trust_numbers(whole)
+    assert numbers["median_spread"] is None
+    assert numbers["unfamiliar_share"] == 0

@@ -75,6 +75,21 @@ def test_the_canvas_names_gene_reliability_and_unit(
     assert said(viewer) == []
 
 
+def test_a_gene_switch_changes_the_caption_once(
+    heatmap: Heatmap, caption: GeneCaption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[None] = []
+    lines = caption._lines
+    monkeypatch.setattr(caption, "_lines", lambda: made.append(None) or lines())
+    heatmap.gene = "CD74"
+    assert len(made) == 1
+    seen: list[None] = []
+    caption.updated.connect(lambda: seen.append(None))
+    heatmap.layer.contrast_limits = (0.2, 0.3)
+    assert len(made) == 1
+    assert seen, "the dock says what the colors stand for"
+
+
 @pytest.mark.parametrize(
     ("width", "expected"),
     [

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.layers.heatmap import Heatmap
@@ -58,6 +58,14 @@ def test_a_veil_lies_on_the_heatmap_and_follows_it(
     heatmap.filled.emit(heatmap)
     np.testing.assert_array_equal(veil.data, shown(heatmap))
     assert veil.contrast_limits == [0, 1]
+    data, attributes, kind = heatmap.layer.as_layer_data_tuple()  # as napari's “Duplicate”
+    copy = viewer.add_layer(Layer.create(data.copy(), attributes | {"name": "copy"}, kind))
+    heatmap.prediction.layers["spread"][::2] = 0
+    heatmap.filled.emit(heatmap)
+    for layer in veils(viewer):
+        np.testing.assert_array_equal(layer.data, shown(heatmap))
+    assert len(veils(viewer)) == 2
+    viewer.layers.remove(copy)
     heatmap.layer.visible = False
     assert not veil.visible
     heatmap.layer.visible = True

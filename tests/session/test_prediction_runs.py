@@ -63,6 +63,8 @@ def test_a_region_is_added_to_the_map_tile_by_tile(shown: Shown) -> None:
     heatmap.refresh()
     heatmap.filled.emit(heatmap)
     assert run.n_done == 2
+    assert union.obs["status"].iloc[[30, 59]].tolist() == ["predicted"] * 2, "if it never ends"
+    assert union.obs["status"].iloc[58] == "pending"
     expected = np.r_[
         whole.X[:30], whole.X[30:31] + 5, whole.X[31:40], np.full((20, whole.n_vars), np.nan)
     ]
@@ -134,6 +136,11 @@ def test_domains_stay_on_the_tiles_that_had_them(shown: Shown) -> None:
 
 def test_undo_exchanges_the_map_with_that_before_the_run(shown: Shown) -> None:
     runs, heatmap, whole = shown.session.runs, shown.heatmap, shown.prediction
+    assert not runs.can_undo(heatmap)
+    # The first run, stopped and gone on with: before it there was none.
+    heatmap.take(whole.copy(), shown.slide_layer)
+    runs.show(shown.slide_layer, whole, "CD74", goes_on=True)
+    assert heatmap.prediction is whole
     assert not runs.can_undo(heatmap)
     other = whole.copy()
     run = runs.show(shown.slide_layer, other, "CD74")

@@ -193,7 +193,9 @@ def trust_numbers(prediction: AnnData) -> dict[str, float | None]:
     widths, heads = interval(prediction).dropna(), spread(prediction)
     found = {
         "median_interval_90": widths.median() if len(widths) else None,
-        "median_spread": None if heads is None else np.nanmedian(heads),
+        "median_spread": None
+        if heads is None or not np.isfinite(heads).any()
+        else np.nanmedian(heads),
         "unfamiliar_share": None
         if unfamiliar(prediction) is None
         else unfamiliar_share(prediction),

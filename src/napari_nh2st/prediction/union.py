@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from napari_nh2st.prediction.reliability import LOOK_UNLIKE, STAIN_IS_FAR, unfam
 from napari_nh2st.prediction.schema import (
     MARK,
     PENDING,
+    PREDICTED,
     STATUS,
     UNFAMILIAR,
     Notes,
@@ -80,6 +82,7 @@ class Union:
         obs = pd.concat([former.obs, part.obs[is_new]])[columns]
         if UNFAMILIAR in obs:
             obs[UNFAMILIAR] = obs[UNFAMILIAR].astype(np.float32)
+        obs[STATUS] = obs[STATUS].astype(object)  # categories, of a file
         prediction = AnnData(
             np.concatenate([former.X, part.X[is_new]]),
             obs=obs,
@@ -115,9 +118,10 @@ class Union:
         # What the former run said of its values does not hold for others.
         for key, values in self.prediction.layers.items():
             values[rows] = self.part.layers[key][tiles] if key in self.part.layers else np.nan
+        # The run may end without saying so.
+        _in_place(self.prediction.obs[STATUS])[rows] = PREDICTED
         if UNFAMILIAR in self.prediction.obs:
-            far = self.prediction.obs[UNFAMILIAR].to_numpy()
-            far.flags.writeable = True  # in place: a new column for every batch takes long
+            far = _in_place(self.prediction.obs[UNFAMILIAR])
             known = self.part.obs.get(UNFAMILIAR)
             far[rows] = np.nan if known is None else known.to_numpy()[tiles]
 
@@ -144,6 +148,13 @@ class Union:
             joined[self.rows[is_said]] = values[is_said]
             self.prediction.obs[column] = joined
         add_notices(self.prediction, unfamiliar_notices(self.prediction))
+
+
+def _in_place(column: pd.Series) -> NDArray[Any]:
+    """(n,) values of a column, to be written: a new column for every batch takes long."""
+    values: NDArray[Any] = column.to_numpy()
+    values.flags.writeable = True
+    return values
 
 
 def _has_value(prediction: AnnData) -> NDArray[np.bool_]:

@@ -116,12 +116,24 @@ class GeneCaption:
         for layer in self._watched:
             if layer not in layers:
                 for name in _events(layer):
-                    getattr(layer.events, name).disconnect(self.update)
+                    getattr(layer.events, name).disconnect(self._on_layer)
         for layer in layers:
             if layer not in self._watched:
                 for name in _events(layer):
-                    getattr(layer.events, name).connect(self.update)
+                    getattr(layer.events, name).connect(self._on_layer)
         self._watched = layers
+
+    def _on_layer(self, event: Any) -> None:
+        """Say no more than before where only the colors of the heatmap are others.
+
+        They change with every gene, whose own signal follows.
+        """
+        heatmap = self._heatmap
+        is_heatmap = heatmap is not None and event.source is heatmap.layer
+        if is_heatmap and event.type != "visible":
+            self.updated.emit()
+        else:
+            self.update()
 
     def _show_one_colorbar(self) -> None:
         for heatmap in self._session.heatmaps:

@@ -95,7 +95,8 @@ class PredictionRuns:
         gene
             Shown first in a new layer.
         goes_on
-            The run goes on with the one shown last: :meth:`undo` goes back to before both.
+            The run goes on with the one shown last: :meth:`undo` goes back to before both, and
+            there is nothing to go back to where that was the first.
         """
         maps = self._session.made_for(slide_layer)
         same = [each for each in maps if of_same_map(each.prediction, prediction)]
@@ -110,7 +111,7 @@ class PredictionRuns:
         former, union = heatmap.prediction, None
         if is_of_region(prediction):
             union = Union.of(former, prediction)
-        if not (goes_on and heatmap.layer in self._former):
+        if not goes_on:
             self._former[heatmap.layer] = former, slide_layer
         heatmap.take(prediction if union is None else union.prediction, slide_layer)
         self.changed.emit()

@@ -360,10 +360,9 @@ class Session:
         for each in self.showing(heatmap.prediction):
             if each is not heatmap:
                 each.refresh(filling=heatmap.is_filling)
-            self.pins.refresh(each)
+            for layers in (self.pins, self.unfamiliar, self.veils):
+                layers.refresh(each)
         self.signatures.refresh()
-        self.unfamiliar.refresh(heatmap)
-        self.veils.refresh(heatmap)
         if heatmap.prediction is self.prediction:
             self.filled.emit()
 
