@@ -19,6 +19,7 @@ from napari_nh2st.spots.panel import Panel, PanelRule, PanelSettings, choose_pan
 from napari_nh2st.spots.placement import Proposal, on_tissue, propose_fix
 from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.sections import Section, read_sections, section_spots, write_sections
+from napari_nh2st.spots.spcs import spcs_target
 from napari_nh2st.spots.target import expression_target, normalize, panel_counts, smooth
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "read_spots",
     "section_spots",
     "smooth",
+    "spcs_target",
     "spot_array",
     "spot_picture",
     "write_sections",
