@@ -13,7 +13,8 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Option, check_options, settings_of
 from napari_nh2st.spots.panel import PanelSettings
-from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
+from napari_nh2st.training.settings import TrainSettings
 
 SETTINGS = (PredictSettings, TrainSettings, AugmentationSettings, PanelSettings, DomainSettings)
 

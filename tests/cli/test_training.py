@@ -162,6 +162,7 @@ def test_every_setting_has_an_option(nh2st: Nh2st) -> None:
         ),
         ("--validation-sections S1,S2", TrainSettings(validation_sections=("S1", "S2"))),
         ("--panel spatial", TrainSettings(panel=PanelSettings("spatial"))),
+        ("--smoothing spcs", TrainSettings(smoothing="spcs")),
         (
             "--n-genes 3 --leave-out-ribosomal --leave-out-mitochondrial",
             TrainSettings(

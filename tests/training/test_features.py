@@ -12,9 +12,9 @@ from event_generators import result_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
 from napari_nh2st.tiles import neighborhoods
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.feature_store import VARIABLE, FeatureStore, feature_store
 from napari_nh2st.training.features import FeaturesDone, FrozenStages, section_looks
-from napari_nh2st.training.settings import AugmentationSettings
 from napari_nh2st.training.study import SectionTiles
 
 CPU = torch.device("cpu")

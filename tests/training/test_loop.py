@@ -22,6 +22,7 @@ from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training import loop, prepare
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.events import (
     EpochDone,
     StepDone,
@@ -32,7 +33,7 @@ from napari_nh2st.training.events import (
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
 from napari_nh2st.training.loop import train, train_events
 from napari_nh2st.training.run_state import BEST
-from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder, TrainSettings
+from napari_nh2st.training.settings import TrainedEncoder, TrainSettings
 from napari_nh2st.training.start import starting_network
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 from napari_nh2st.training.validation import ValidationScore, predict_section

@@ -14,9 +14,9 @@ from napari_nh2st.model.encoders.resnet import N_STAGES
 from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import ridge
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart
 from napari_nh2st.training.ridge import PENALTIES, start_from_ridge
-from napari_nh2st.training.settings import AugmentationSettings
 from napari_nh2st.training.study import SectionTiles
 from napari_nh2st.training.validation import predict_section
 

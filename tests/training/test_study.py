@@ -1,5 +1,6 @@
 """A study as training reads it: spots of a section that names a fix lie where they belong."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,21 @@ import pytest
 
 from misplaced_sections import mirrored_section
 from napari_nh2st.errors import InputError
-from napari_nh2st.spots import Fix, Section, read_sections, write_sections
+from napari_nh2st.spots import (
+    Fix,
+    PanelSettings,
+    Section,
+    expression_target,
+    read_sections,
+    spcs_target,
+    write_sections,
+)
 from napari_nh2st.training import TrainSettings, load_study
+from napari_nh2st.training.prepare import PreparedTraining, prepare
 from napari_nh2st.training.run_state import run_identity
+from napari_nh2st.training.study import MeasuredSection
 from small_configs import PANEL
+from train_studies import drawn_section
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +55,32 @@ def test_a_run_of_other_places_is_another_run(mirrored: tuple[Section, np.ndarra
     )
     one, other = (run_identity(study, PANEL, TrainSettings(), None) for study in (as_read, fixed))
     assert one != other
+
+
+def test_spcs_smooths_what_is_learned_and_not_what_chooses_the_epoch(tmp_path: Path) -> None:
+    sections = [drawn_section(tmp_path, f"S{n}", f"D{n}", n) for n in range(3)]
+    settings = replace(_SMALL, validation_sections=("S2",))
+    for smoothing, target in (("array-neighbors", expression_target), ("spcs", spcs_target)):
+        prepared = _prepared(sections, replace(settings, smoothing=smoothing))
+        learned = [target(section.spots, PANEL) for section in sections[:2]]
+        np.testing.assert_array_equal(prepared.training.target, np.concatenate(learned))
+        np.testing.assert_allclose(prepared.baseline, np.concatenate(learned).mean(0), rtol=1e-6)
+        assert prepared.validation is not None
+        np.testing.assert_array_equal(
+            prepared.validation.target, expression_target(sections[2].spots, PANEL)
+        )
+
+
+_SMALL = TrainSettings(
+    panel=PanelSettings("given", genes=tuple(PANEL)), tile_px=32, mpp=1.0, device="cpu"
+)
+
+
+def _prepared(sections: Sequence[MeasuredSection], settings: TrainSettings) -> PreparedTraining:
+    steps = prepare(sections, settings, None, None)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            prepared: PreparedTraining = end.value
+            return prepared

@@ -65,10 +65,10 @@ def spcs(
         (spots, spots) weights from 0 on. Where a spot has none of one kind its own value stands
         for their mean; published, a 0 does, which shrinks the spots at a section's edge.
     """
-    values = np.asarray(values, np.float64)
-    spatial, pattern = (_weighted_mean(values, weights) for weights in (beside, alike))
+    own: NDArray[np.float64] = np.asarray(values, np.float64)
+    spatial, pattern = (_weighted_mean(own, weights) for weights in (beside, alike))
     mixed = _SPATIAL_SHARE * spatial + (1 - _SPATIAL_SHARE) * pattern
-    return np.asarray((1 - _SMOOTHED_SHARE) * values + _SMOOTHED_SHARE * mixed)
+    return np.asarray((1 - _SMOOTHED_SHARE) * own + _SMOOTHED_SHARE * mixed)
 
 
 def _weighted_mean(values: NDArray[np.float64], weights: csr_matrix) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lazy_loader
 
 if TYPE_CHECKING:
+    from napari_nh2st.training.augmentation_settings import AugmentationSettings
     from napari_nh2st.training.events import (
         EpochDone,
         Preparing,
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
         TrainStarted,
     )
     from napari_nh2st.training.loop import train, train_events
-    from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
+    from napari_nh2st.training.settings import TrainSettings
     from napari_nh2st.training.study import MeasuredSection, load_study
 
 __all__ = [

@@ -6,7 +6,7 @@ import torch
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
-from napari_nh2st.training.settings import AugmentationSettings
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 
 
 @dataclass(frozen=True)

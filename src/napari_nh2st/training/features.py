@@ -11,8 +11,8 @@ from torch import Tensor
 
 from napari_nh2st.model.encoders import Encoder, normalize_tiles
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.feature_store import digest, feature_store
-from napari_nh2st.training.settings import AugmentationSettings
 from napari_nh2st.training.study import SectionTiles
 
 TILES_A_PASS = 32

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from napari_nh2st.model.encoders import Encoder, normalize_tiles
 from napari_nh2st.model.network import Network, Outputs
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.batches import Batch
 from napari_nh2st.training.features import FeaturesDone, FrozenStages, section_looks
-from napari_nh2st.training.settings import AugmentationSettings, TrainedEncoder
+from napari_nh2st.training.settings import TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
 

@@ -15,7 +15,7 @@ from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
-from napari_nh2st.spots import PanelSettings, choose_panel
+from napari_nh2st.spots import PanelSettings, choose_panel, spcs_target
 from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, start_notice
 from napari_nh2st.training.events import Preparing
@@ -144,7 +144,13 @@ def prepare(
     for section, cut in zip((*in_training, *aside), tiles, strict=True):
         if lost := section.spots.n_obs - len(cut):
             notices.append(f"{section.name}: {lost} spots lie on damaged parts and are left out.")
-    training = StudyTiles(tiles[: len(in_training)])
+    learned = tiles[: len(in_training)]
+    if settings.smoothing == "spcs":
+        learned = [
+            replace(cut, target=spcs_target(section.spots, panel)[cut.kept])
+            for section, cut in zip(in_training, learned, strict=True)
+        ]
+    training = StudyTiles(learned)
     # Not where the model is written: a training that is stopped is to end in seconds.
     stain = None if is_helper() else (yield from _read_stain(sections))
     return PreparedTraining(

@@ -13,7 +13,8 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover, write_text
 from napari_nh2st.model.config import CONFIG_FILE
 from napari_nh2st.spots import Fix, PanelSettings, Section
-from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
+from napari_nh2st.training.settings import TrainSettings
 
 RECORD, LAST = "run.json", "last.pt"
 """Files in the folder of a training: this record, and the latest checkpoint."""

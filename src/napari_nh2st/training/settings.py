@@ -9,6 +9,7 @@ from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
 from napari_nh2st.model.config import Context
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 
 TrainedEncoder = Literal["frozen", "last-stages", "whole"]
 """Trained part of the image encoder: nothing, its last two stages, or all of it."""
@@ -16,35 +17,15 @@ TrainedEncoder = Literal["frozen", "last-stages", "whole"]
 HeadStart = Literal["random", "ridge"]
 """Start of the prediction head, where it does not keep a start model's."""
 
+Smoothing = Literal["array-neighbors", "spcs"]
+"""Smoothing of the training target, see :mod:`napari_nh2st.spots.spcs` for the second."""
+
 Validation = Literal["auto", "donor", "section", "none"]
 
 _SHAPES = (
     *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
     *("neighbors", "hyperedge_others"),
 )
-
-
-@dataclass(frozen=True)
-class AugmentationSettings:
-    """Looks that a tile may take.
-
-    ``stain_jitter``: each of haematoxylin, eosin and the residual stain is multiplied by a factor
-    drawn uniformly from ``1 ± stain_jitter`` and moved by an optical density from
-    ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
-    jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
-    """
-
-    flips: Annotated[bool, Option("Mirror images", "Train on mirror images too")] = True
-    quarter_turns: Annotated[bool, Option("Turned images", "Train on images turned by 90° too")] = (
-        True
-    )
-    stain_jitter: Annotated[
-        float,
-        Option("Stain jitter", "How much the stains vary, from 0 to below 1", (0, 1), below=True),
-    ] = 0.15
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 def _of_start(published: float) -> str:
@@ -176,6 +157,14 @@ class TrainSettings:
             special="the start model's",
         ),
     ] = None
+    smoothing: Annotated[
+        Smoothing,
+        Option(
+            "Smoothing",
+            "How the training target is smoothed; scores are always of the mean over neighbors",
+            words={"array-neighbors": "mean over neighbors", "spcs": "SPCS: alike spots too"},
+        ),
+    ] = "array-neighbors"
     context: Annotated[
         Context | None,
         Option(
@@ -270,8 +259,7 @@ class TrainSettings:
         float,
         Option(
             "Averaging",
-            "Decay per step of a running mean of the weights, which is then what is kept; 0 for "
-            "none",
+            "Decay per step of a running mean of the weights, which is then kept; 0 for none",
             (0, 0.99999),
         ),
     ] = 0.0
@@ -312,8 +300,7 @@ class TrainSettings:
         int,
         Option(
             "Looks kept",
-            "With a frozen encoder or its last stages: looks of each tile whose feature maps are "
-            "kept",
+            "With a frozen encoder or its last stages: looks of each tile whose maps are kept",
             (1, 64),
         ),
     ] = 1

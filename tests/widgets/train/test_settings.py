@@ -99,6 +99,10 @@ CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = 
         lambda f: f.set_validated(("A", "B")),
         replace(DEFAULT, validation_sections=("A", "B")),
     ),
+    "smoothing": (
+        lambda f: pick(f.more["smoothing"], "spcs"),
+        replace(DEFAULT, smoothing="spcs"),
+    ),
     "device": (lambda f: f.device.setCurrentText("cpu"), replace(DEFAULT, device="cpu")),
     "precision": (
         lambda f: pick(f.more["precision"], "bfloat16"),

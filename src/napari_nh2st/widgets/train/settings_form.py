@@ -12,8 +12,9 @@ from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import settings_of
 from napari_nh2st.session.remembered import remembered_values, restored_values
 from napari_nh2st.spots import PanelSettings
+from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.known_models import known_models
-from napari_nh2st.training.settings import AugmentationSettings, TrainSettings
+from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker

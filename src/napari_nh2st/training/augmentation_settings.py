@@ -1,0 +1,29 @@
+"""Settings of the looks that a tile may take in training."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from napari_nh2st.options import Option, check_options
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Looks that a tile may take.
+
+    ``stain_jitter``: each of haematoxylin, eosin and the residual stain is multiplied by a factor
+    drawn uniformly from ``1 ± stain_jitter`` and moved by an optical density from
+    ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
+    jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
+    """
+
+    flips: Annotated[bool, Option("Mirror images", "Train on mirror images too")] = True
+    quarter_turns: Annotated[bool, Option("Turned images", "Train on images turned by 90° too")] = (
+        True
+    )
+    stain_jitter: Annotated[
+        float,
+        Option("Stain jitter", "How much the stains vary, from 0 to below 1", (0, 1), below=True),
+    ] = 0.15
+
+    def __post_init__(self) -> None:
+        check_options(self)
