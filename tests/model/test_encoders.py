@@ -226,3 +226,14 @@ def test_features_are_those_that_timm_gives(tmp_path: Path, features: str) -> No
         expected = torch.cat([expected, hidden[:, 1:].mean(1)], 1)
     torch.testing.assert_close(encoder(tiles)[:, :, 0, 0], expected)
     assert (encoder.spec.tile_px, encoder.spec.std) == (32, STD)
+
+
+def test_the_list_of_encoders_says_which_can_run_here(capsys: pytest.CaptureFixture[str]) -> None:
+    from napari_nh2st.cli.main import main
+
+    main(["model", "list", "--encoders", "--json"])
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["resnet18"]["problem"] == ""
+    assert "apache-2.0" in listed["timm:bioptimus/H-optimus-0"]["about"]
+    assert "weights stay out of models" in listed["timm:MahmoodLab/UNI"]["about"]
+    assert listed["transformers:owkin/phikon"]["problem"]

@@ -101,7 +101,7 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
     exact = model.architecture.prepare(
         model.network, columns, placement.device, placement.dtype, None
     )
-    if not isinstance(exact, Prepared):
+    if not isinstance(exact, Prepared) or model.config.encoder is not None:
         return None, "this network has no such form"
     sampled, centers = _sample(found)
     seen, tiles, centers = sampled[::2], sampled[1::2], centers[1::2]

@@ -241,6 +241,7 @@ def subject_identity(slide: Slide, model: Model) -> dict[str, Any]:
         "mpp": list(slide.mpp or ()),
         "model": config.weights.get("sha256") or _sha256(model.network.state_dict()),
         "tile": [config.tile_px, config.mpp],
+        **({} if config.encoder is None else {"encoder": config.encoder["sha256"]}),
         # The same weights predict otherwise in another context.
         "network": [config.architecture, dict(config.hyperparameters), dict(config.neighborhood)],
     }

@@ -85,6 +85,7 @@ def _file(config: ModelConfig, settings: PredictSettings) -> Path:
         config.architecture,
         dict(config.hyperparameters),
         config.tile_px,
+        *([] if config.encoder is None else [config.encoder["sha256"]]),
     ]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_folder("speeds") / f"{digest[:32]}.json"

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.encoders import Encoder
+from napari_nh2st.model.encoders.readers import build_described
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hyperparameters import checked_hyperparameters
 from napari_nh2st.model.network import Network
@@ -72,7 +74,8 @@ class Architecture:
         :class:`~napari_nh2st.model.hyperparameters.Hyperparameters`; None where it has none, and
         cannot be trained.
     network
-        From the hyperparameters, with random weights; None likewise.
+        From the hyperparameters and, where it is not the published one, the image encoder; None
+        likewise.
     """
 
     build: Callable[[ModelConfig], nn.Module]
@@ -82,7 +85,7 @@ class Architecture:
     head_parts: Callable[[ModelConfig], tuple[str, ...]] = lambda config: ()
     n_features: int = 0
     hyperparameters: type | None = None
-    network: Callable[[Any], Network] | None = None
+    network: Callable[..., Network] | None = None
 
     @torch.no_grad()
     def start(
@@ -91,6 +94,7 @@ class Architecture:
         target_mean: NDArray[np.floating],
         seed: int,
         shared: "StartWeights | None" = None,
+        encoder: Encoder | None = None,
     ) -> Network:
         """A network to train, with the weights that it starts from.
 
@@ -104,12 +108,14 @@ class Architecture:
             Of random weights. The caller's random state is left as it was.
         shared
             Weights to take over; None for random ones.
+        encoder
+            Image encoder with its weights; None for the published one with random weights.
         """
         if self.network is None:
             raise InputError("this architecture cannot be trained")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self.network(hyperparameters)
+            network = self.network(hyperparameters, encoder)
         network.gene_bias.copy_(torch.from_numpy(np.asarray(target_mean, np.float32)))
         if shared is not None:
             network.take_over(shared.network, shared.here, shared.there)
@@ -145,7 +151,7 @@ class StartWeights:
 
 def trainable(
     kind: type,
-    network: Callable[[Any], Network],
+    network: Callable[..., Network],
     prepare: Callable[
         [nn.Module, Sequence[int], torch.device, torch.dtype, Heads | None], Predictor
     ],
@@ -159,14 +165,18 @@ def trainable(
     kind
         Dataclass of its hyperparameters.
     network
-        From these, with random weights.
+        From these and an image encoder or None, with random weights.
     prepare, head_parts, n_features
         See :class:`Architecture`.
     """
     return Architecture(
-        lambda config: network(checked_hyperparameters(config, kind)),
+        lambda config: network(
+            checked_hyperparameters(config, kind),
+            None if config.encoder is None else build_described(config.encoder),
+        ),
         prepare,
-        head_parts,
+        # Heads know features of the published encoder alone.
+        lambda config: head_parts(config) if config.encoder is None else (),
         n_features,
         kind,
         network,

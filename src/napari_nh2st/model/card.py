@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.encoders.licences import storage_words
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
 _TOO_LONG = ("target_mean", "settings", "stain")
@@ -39,6 +40,7 @@ def model_card(config: ModelConfig) -> str:
 | tile | {config.tile_px} px at {config.mpp:g} µm/px ({config.tile_um:g} µm) |
 | pitch in training | {config.pitch_um:g} µm, {config.neighborhood["layout"]} |
 """,
+        _encoder(config),
         _sentences("Intended use", training.get("intended_use")),
         _sentences("Limits", training.get("limits")),
         f"## Reliability\n\n{_reliability(config)}\n",
@@ -48,6 +50,24 @@ def model_card(config: ModelConfig) -> str:
         "Research use only; not for diagnosis.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _encoder(config: ModelConfig) -> str:
+    """What encodes the tiles, its licence, and where its weights are."""
+    said = config.encoder
+    if said is None:
+        return ""
+    mpp = f"{said['mpp']:g}" if said["mpp"] else "not stated"
+    rows = {
+        "key": _code(said["key"]),
+        "licence": _text(said["licence"] or "not known"),
+        "sha256": _code(said["sha256"]),
+        "features of a tile": f"{said['n_features']}",
+        "µm/px it was trained at": mpp,
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    where = storage_words(said["licence"], said["weights"] == "model")
+    return f"## Image encoder\n\n| | |\n|---|---|\n{table}\n\n{_text(where)}\n"
 
 
 def model_summary(config: ModelConfig) -> str:

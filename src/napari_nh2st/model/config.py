@@ -38,8 +38,11 @@ before they are scaled, and the logarithm is to base 10."""
 _LARGEST_CONFIG = 16 * 1024**2
 """Bytes of a file; that of a panel of 100,000 genes has some 6 MB."""
 
-_ADDED = ("reliability_of", "interval_90", "usual_spread", "heads")
+_ADDED = ("reliability_of", "interval_90", "usual_spread", "heads", "encoder")
 """Fields that are written only where they have a value: earlier versions do not know them."""
+
+_RESNET_STRIDE = 32
+"""Tile pixels for each position of the maps of NH2ST's own encoder."""
 
 _MOST_PROBLEMS = 100
 """Problems of a config that are looked at for the first one to name."""
@@ -89,6 +92,11 @@ class ModelConfig:
     heads
         ``file``, ``sha256`` and ``count`` of further heads, see
         :class:`~napari_nh2st.model.heads.Heads`; None without.
+    encoder
+        The image encoder where another library builds it: the fields of its
+        :class:`~napari_nh2st.model.encoders.EncoderSpec`, the ``recipe`` that it is built from, and
+        where its ``weights`` are: in the ``"model"``'s own file or beside it, or ``"elsewhere"``.
+        None for NH2ST's ResNet-18.
     """
 
     name: str
@@ -107,6 +115,7 @@ class ModelConfig:
     interval_90: Mapping[str, float | None] | None = None
     usual_spread: Mapping[str, float | None] | None = None
     heads: Mapping[str, Any] | None = None
+    encoder: Mapping[str, Any] | None = None
 
     @property
     def trained(self) -> bool:
@@ -176,6 +185,16 @@ class ModelConfig:
         # To JSON, 224.0 is an integer too.
         exact = {"panel": tuple(fields["panel"]), "tile_px": int(fields["tile_px"])}
         config = cls(**(fields | exact))
+        if config.encoder is None and config.tile_px % _RESNET_STRIDE:
+            raise InputError(
+                f"{where} is not a model's config: tile_px: {config.tile_px} is not a multiple of "
+                f"{_RESNET_STRIDE}"
+            )
+        if config.encoder is not None and config.encoder["tile_px"] != config.tile_px:
+            raise InputError(
+                f"{where}: tile_px is {config.tile_px}, but the encoder takes tiles of "
+                f"{config.encoder['tile_px']} px"
+            )
         if (twice := first_repeated(config.panel)) is not None:
             raise InputError(
                 f"{where} is not a model's config: panel: {twice!r} is there more than once"

@@ -23,7 +23,13 @@ from napari_nh2st.model.config import (
     ModelConfig,
     read_config,
 )
+from napari_nh2st.model.encoders.foreign import ForeignEncoder
+from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.encoders.licences import may_be_stored
+from napari_nh2st.model.encoders.onnx_models import OnnxEncoder
+from napari_nh2st.model.encoders.readers import describe, weights_place
 from napari_nh2st.model.heads import Heads, head_shapes
+from napari_nh2st.model.network import Network
 from napari_nh2st.model.weights_file import (
     Shapes,
     check_finite,
@@ -33,6 +39,16 @@ from napari_nh2st.model.weights_file import (
     read_finite,
     shapes_of,
 )
+
+ENCODER_FOLDER = "encoder"
+"""Where a model folder's user can put an encoder whose weights the model does not hold."""
+
+ENCODER_FILE = "encoder.onnx"
+"""An encoder that is a file, where the model holds it."""
+
+_ENCODER = "image_encoder."
+_LARGEST_ENCODER = 3 * 1024**3
+"""Bytes of weights that a model folder holds of an encoder; what is larger is left where it is."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +143,39 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
             expected = shapes_of(architecture.build(config).state_dict())
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    if config.encoder is not None and config.encoder["weights"] == "elsewhere":
+        expected = {n: s for n, s in expected.items() if not n.startswith(_ENCODER)}
     if wrong := misfit(expected, shapes):
         raise InputError(f"{weights} does not fit {CONFIG_FILE}: {wrong}")
     heads = _load_heads(folder, config, architecture, expected)
     network = architecture.build(config)
-    network.load_state_dict(read_finite(weights))
+    if isinstance(network, Network) and isinstance(network.image_encoder, ForeignEncoder):
+        _read_encoder(network.image_encoder, config, folder)
+    # Names and shapes were compared above; only an encoder from elsewhere is not in the file.
+    network.load_state_dict(read_finite(weights), strict=config.encoder is None)
     return Model(config, network.eval(), source or str(folder), heads)
+
+
+def _read_encoder(encoder: ForeignEncoder, config: ModelConfig, folder: Path) -> None:
+    """Give an encoder the weights that are not in the model's own file."""
+    assert config.encoder is not None
+    if config.encoder["weights"] == "model":
+        if isinstance(encoder, OnnxEncoder):
+            encoder.read_weights(folder / ENCODER_FILE)
+        return
+    beside = folder / ENCODER_FOLDER
+    if beside.is_dir():
+        files = sorted(beside.glob("*.onnx"))
+        encoder.read_weights(files[0] if isinstance(encoder, OnnxEncoder) and files else beside)
+        return
+    try:
+        place = weights_place(parse_key(encoder.spec.key))
+    except InputError as error:
+        raise InputError(
+            f"{folder} does not hold the weights of its image encoder. {error}; or put it into "
+            f"{beside}"
+        ) from None
+    encoder.read_weights(place)
 
 
 def _load_heads(
@@ -196,6 +239,12 @@ def save_model_folder(
         for name, tensor in model.network.state_dict().items()
     }
     heads = None if model.heads is None else model.heads.tensors(dtype)
+    encoder, described = _foreign(model.network), model.config.encoder
+    if encoder is not None:
+        is_held = may_be_stored(encoder.spec.licence) and _size(encoder) <= _LARGEST_ENCODER
+        described = describe(encoder) | {"weights": "model" if is_held else "elsewhere"}
+        if not is_held:
+            state = {n: tensor for n, tensor in state.items() if not n.startswith(_ENCODER)}
     check_finite(state | (heads or {}), f"{folder} is not written")
     make_folder(folder.parent)
     with whole_output(folder) as draft:
@@ -203,8 +252,13 @@ def save_model_folder(
         try:
             sha256 = _write_tensors(state, draft / WEIGHTS_FILE)
             config = replace(
-                model.config, weights={"file": WEIGHTS_FILE, "sha256": sha256}, heads=None
+                model.config,
+                weights={"file": WEIGHTS_FILE, "sha256": sha256},
+                heads=None,
+                encoder=described,
             )
+            if isinstance(encoder, OnnxEncoder) and encoder.source is not None and is_held:
+                shutil.copy2(encoder.source, draft / ENCODER_FILE)
             if model.heads is not None and heads is not None:
                 sha256 = _write_tensors(heads, draft / HEADS_FILE)
                 about = {"file": HEADS_FILE, "sha256": sha256, "count": model.heads.count}
@@ -229,6 +283,19 @@ def save_model_folder(
     return replace(model, config=config, source=str(folder))
 
 
+def _foreign(network: nn.Module) -> ForeignEncoder | None:
+    """A network's encoder where another library builds it."""
+    encoder = network.image_encoder if isinstance(network, Network) else None
+    return encoder if isinstance(encoder, ForeignEncoder) else None
+
+
+def _size(encoder: ForeignEncoder) -> int:
+    """Bytes of an encoder's weights."""
+    tensors = sum(tensor.nbytes for tensor in encoder.state_dict().values())
+    is_file = isinstance(encoder, OnnxEncoder) and encoder.source is not None
+    return tensors + (encoder.source.stat().st_size if is_file and encoder.source else 0)
+
+
 def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
     """Write tensors; gives the file's sha256."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
@@ -249,7 +316,7 @@ def _files_of_others(folder: Path) -> list[Path]:
         read_config(folder)
     except InputError as error:
         raise InputError(f"{error}. {folder} is not overwritten; give another folder") from None
-    own = {CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE}
+    own = {CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE, ENCODER_FILE}
     return [path for path in folder.iterdir() if path.name not in own]
 
 

@@ -64,6 +64,7 @@ class PreparedNH2ST(Prepared):
         self.reach: Reach = network.reach
         self.dtype = dtype
         self._others = p.hyperedge_others
+        self._spec = network.image_encoder.spec
         self.encoder: nn.Module = network.image_encoder.prepared().to(device, dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -75,7 +76,7 @@ class PreparedNH2ST(Prepared):
             self.around = copy.deepcopy(network.neighbor_image_encoder).to(device, torch.float32)
             # Flattened (d, h, w) in the network; a channels-last map flattens as (h, w, d).
             theta = self.around.conv1.lin.weight.detach()
-            side = p.tile_px // 32
+            side = network.image_encoder.spec.map_side
             theta = theta.reshape(len(theta), -1, side, side).permute(0, 2, 3, 1).flatten(1)
             self.theta = theta.to(dtype).contiguous()
             # Hyperedges depend on which similarity is larger: bfloat16's 8 bits are too few.
@@ -85,7 +86,8 @@ class PreparedNH2ST(Prepared):
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """See :class:`~napari_nh2st.model.architectures.Predictor`."""
-        maps = self.encoder(normalize_tiles(tiles, self.dtype))
+        spec = self._spec
+        maps = self.encoder(normalize_tiles(tiles, self.dtype, spec.mean, spec.std))
         flat = maps.permute(0, 2, 3, 1).flatten(1)
         full = flat.float()
         values = functional.linear(full, self.weight, self.bias)

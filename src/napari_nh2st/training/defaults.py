@@ -84,7 +84,8 @@ def resolved_settings(
     """
     architecture = architecture_of(settings, start)
     entry = entry_of(architecture)
-    encoder = settings.encoder or ("frozen" if entry.frozen_encoder else "whole")
+    foreign = settings.has_foreign_encoder or (start is not None and start.encoder is not None)
+    encoder = settings.encoder or ("frozen" if entry.frozen_encoder or foreign else "whole")
     filled = filled_by_start(settings, start, panel)
     head_start = settings.head_start
     if entry.closed_form or (head_start is None and encoder != "whole" and filled < 1):
@@ -95,7 +96,7 @@ def resolved_settings(
     elif head_start == "ridge":
         mse_weight = RIDGE_MSE_WEIGHT
         # On random maps a regression finds little, and the encoder has all to learn.
-        if start is not None or settings.encoder_weights is not None:
+        if start is not None or settings.encoder_weights is not None or foreign:
             learning_rate = FINE_LEARNING_RATE
     elif start is not None and filled >= _MOST:
         learning_rate, mse_weight = FINE_LEARNING_RATE, _recorded_mse_weight(start)
@@ -122,7 +123,7 @@ def filled_by_start(
     """
     if start is None or not start.trained or settings.encoder_weights is not None:
         return 0.0
-    if architecture_of(settings, start) != start.architecture:
+    if architecture_of(settings, start) != start.architecture or settings.has_foreign_encoder:
         return 0.0
     if start.context == "neighborhood" != (settings.context or start.context):
         return 0.0

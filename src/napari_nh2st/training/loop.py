@@ -122,7 +122,9 @@ class _Training:
         self._began = time.perf_counter()
         self._prepared = prepared
         settings = prepared.settings
-        network = starting_network(prepared.panel, prepared.baseline, settings, prepared.start)
+        network = starting_network(
+            prepared.panel, prepared.baseline, settings, prepared.start, prepared.encoder
+        )
         self._part = TrainedPart(
             network, first_trained_stage(network.image_encoder, settings.encoder)
         )

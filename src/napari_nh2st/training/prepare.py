@@ -12,6 +12,7 @@ from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
@@ -26,10 +27,12 @@ from napari_nh2st.training.record import MODEL_FOLDER, is_trained
 from napari_nh2st.training.run_state import RunFolder, remove_checkpoints, run_identity
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
-from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX
+from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX, image_encoder
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 
 _DEFAULT_NEIGHBORS = 8
+_OTHER_MPP = 0.1
+"""Relative difference of µm/px that is none."""
 _STAIN_FORMAT = 1
 """Raised when the same slide gives another description of its stain than before."""
 
@@ -50,6 +53,8 @@ class PreparedTraining:
         Genes to learn.
     start
         Model to start from, if any.
+    encoder
+        Image encoder where another library builds it; None for NH2ST's own.
     mpp
         µm/px of the tiles.
     training, validation
@@ -71,6 +76,7 @@ class PreparedTraining:
     name: str
     panel: tuple[str, ...]
     start: Model | None
+    encoder: ForeignEncoder | None
     mpp: float
     training: StudyTiles
     validation: StudyTiles | None
@@ -118,9 +124,12 @@ def prepare(
     missing = [s.name for s in aside if not set(panel) <= set(s.spots.var_names)]
     if missing:
         raise InputError(f"validation section {missing[0]} lacks genes of the panel; leave it out")
+    encoder = image_encoder(settings, start)
     state = None
     if folder is not None:
         sha256 = None if config is None else str(config.weights.get("sha256"))
+        if encoder is not None:
+            sha256 = f"{sha256} {encoder.spec.sha256}"
         # What the head starts from follows from the rest, and is no more asked when going on.
         asked = replace(resolved, head_start=settings.head_start)
         state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
@@ -129,14 +138,18 @@ def prepare(
             if is_trained(folder):
                 remove_checkpoints(folder)  # of a run killed once it had written its model
             raise InputError(f"{folder} holds a trained model already; give another folder")
+    tile_px = settings.tile_px or (config.tile_px if config else DEFAULT_TILE_PX)
     mpp = settings.mpp or (config.mpp if config else DEFAULT_MPP)
+    if encoder is not None:
+        tile_px, mpp = encoder.spec.tile_px, settings.mpp or encoder.spec.mpp or mpp
+        notices += _encoder_notices(encoder, settings, mpp)
     neighbors = settings.neighbors or (
         int(config.neighborhood["size"]) - 1 if config else _DEFAULT_NEIGHBORS
     )
     tiles = yield from _read_tiles(
         (*in_training, *aside),
         panel,
-        tile_px=settings.tile_px or (config.tile_px if config else DEFAULT_TILE_PX),
+        tile_px=tile_px,
         mpp=mpp,
         neighborhood=1 + neighbors,
         needed=resolved.encoder == "whole",
@@ -159,6 +172,7 @@ def prepare(
         name=name or (folder.resolve().name if folder else "trained"),
         panel=panel,
         start=start,
+        encoder=encoder,
         mpp=mpp,
         training=training,
         validation=StudyTiles(tiles[len(in_training) :]) if aside else None,
@@ -170,6 +184,33 @@ def prepare(
         state=state,
         notices=tuple(notices),
     )
+
+
+def _encoder_notices(encoder: ForeignEncoder, settings: TrainSettings, mpp: float) -> list[str]:
+    """Say at which µm/px an encoder gets its tiles, and whether it was trained at that.
+
+    Raises
+    ------
+    InputError
+        Tiles of another size are asked for than it takes.
+    """
+    spec = encoder.spec
+    if settings.tile_px not in (None, spec.tile_px):
+        raise InputError(
+            f"tile_px is {settings.tile_px}, but encoder {spec.key} takes tiles of {spec.tile_px} "
+            "px; leave it out"
+        )
+    if spec.mpp is None and settings.mpp is None:
+        return [
+            f"Encoder {spec.key} does not say at which µm/px it was trained: its tiles are read at "
+            f"{mpp:g}. Say it with mpp, here or in the key."
+        ]
+    if spec.mpp is not None and abs(mpp / spec.mpp - 1) > _OTHER_MPP:
+        return [
+            f"Encoder {spec.key} was trained at {spec.mpp:g} µm/px and gets tiles at {mpp:g}; its "
+            "features may be worse there."
+        ]
+    return []
 
 
 def _panel(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig, read_config
+from napari_nh2st.model.encoders.readers import describe
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.hyperparameters import names_of
 from napari_nh2st.model.network import Network
@@ -94,6 +95,9 @@ def trained_config(
             "layout": "hexagonal" if hexagonal else "square",
         },
         training=training,
+        encoder=None
+        if prepared.encoder is None
+        else describe(prepared.encoder) | {"weights": "elsewhere"},
     )
 
 

@@ -7,6 +7,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
 from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
 from napari_nh2st.model.config import Context
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
@@ -48,6 +49,9 @@ class TrainSettings:
     ----------
     encoder_weights
         From ImageNet, or from training without labels.
+    image_encoder
+        A key, see :class:`~napari_nh2st.model.encoders.key.EncoderKey`. Its normalization and the
+        side of its tiles come with it, and its µm/px where that is known; it is frozen.
     architecture
         Key of :data:`napari_nh2st.model.catalogue.CATALOGUE`. Of a start model of another
         architecture, only the encoder is taken.
@@ -119,6 +123,16 @@ class TrainSettings:
             default="the start model's, else nh2st",
             special="the start model's",
             words={key: f"{key}: {entry.description}" for key, entry in CATALOGUE.items()},
+        ),
+    ] = None
+    image_encoder: Annotated[
+        str | None,
+        Option(
+            "Image encoder",
+            "Encoder of another library, which stays as it is: transformers:…, timm:… or onnx:…, "
+            "see `nh2st model list --encoders`",
+            default="the start model's, else NH2ST's ResNet-18",
+            special="the start model's",
         ),
     ] = None
     encoder: Annotated[
@@ -374,12 +388,28 @@ class TrainSettings:
             raise InputError(
                 f"head_start is random, but architecture {self.architecture} is a ridge regression"
             )
+        if self.has_foreign_encoder:
+            if self.encoder not in (None, "frozen"):
+                raise InputError(
+                    f"encoder is {self.encoder}, but {self.image_encoder} stays as it is: leave "
+                    "encoder out, or give frozen"
+                )
+            if self.encoder_weights is not None:
+                raise InputError(
+                    f"{self.image_encoder} comes with its own weights; leave encoder_weights out"
+                )
+            return
         encoder = self.encoder or ("frozen" if entry.frozen_encoder else "whole")
         if encoder != "whole" and not (self.start or self.encoder_weights):
             raise InputError(
                 f"encoder is {encoder}, but its weights would be random: give a start model "
                 "or encoder_weights, or train the whole encoder"
             )
+
+    @property
+    def has_foreign_encoder(self) -> bool:
+        """Whether an encoder of another library is asked for."""
+        return parse_key(self.image_encoder or DEFAULT_ENCODER).kind is not None
 
     @property
     def pair_weights(self) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """The network that a training starts from."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
+from napari_nh2st.model.encoders.foreign import ForeignEncoder
+from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.encoders.readers import read_encoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.hyperparameters import names_of
 from napari_nh2st.model.network import Network
@@ -27,6 +32,7 @@ def starting_network(
     target_mean: NDArray[np.floating],
     settings: TrainSettings,
     start: Model | None,
+    encoder: ForeignEncoder | None = None,
 ) -> Network:
     """Build the network, with the weights it starts from.
 
@@ -40,6 +46,8 @@ def starting_network(
         Shapes, seed and file of encoder weights.
     start
         Model to start from: genes that it shares with the panel keep their rows.
+    encoder
+        Image encoder of another library with its weights; None for the published one.
 
     Raises
     ------
@@ -50,17 +58,57 @@ def starting_network(
     key = architecture_of(settings, None if start is None else start.config)
     architecture = ARCHITECTURES[key]
     hyperparameters = _hyperparameters(key, len(panel), settings, start)
+    if encoder is not None:
+        hyperparameters = replace(hyperparameters, tile_px=encoder.spec.tile_px)
     shared = None
-    if start is not None and start.config.architecture == key:
+    same_encoder = start is not None and _key(start) == _key(encoder)
+    if start is not None and start.config.architecture == key and same_encoder:
         assert isinstance(start.network, Network)
         shared = StartWeights.of_panels(start.network, start.config.panel, panel)
-    network = architecture.start(hyperparameters, target_mean, settings.seed, shared)
-    if start is not None and shared is None:
+    network = architecture.start(hyperparameters, target_mean, settings.seed, shared, encoder)
+    if start is not None and shared is None and encoder is None:
         assert isinstance(start.network, Network)
         network.image_encoder.load_state_dict(start.network.image_encoder.state_dict())
     if settings.encoder_weights is not None:
         network.image_encoder.load_weights(Path(settings.encoder_weights))
     return network
+
+
+def image_encoder(settings: TrainSettings, start: Model | None) -> ForeignEncoder | None:
+    """The image encoder of a training where another library builds it.
+
+    Parameters
+    ----------
+    settings
+        May name it.
+    start
+        Model to start from, whose encoder it is otherwise; a copy is given.
+
+    Raises
+    ------
+    InputError
+        It is not on this machine, or something in it is wrong; or one of NH2ST is asked for
+        where the start model has another.
+    """
+    if settings.has_foreign_encoder:
+        return read_encoder(parse_key(str(settings.image_encoder)))
+    network = None if start is None else start.network
+    own = network.image_encoder if isinstance(network, Network) else None
+    if not isinstance(own, ForeignEncoder):
+        return None
+    if settings.image_encoder is not None or settings.encoder not in (None, "frozen"):
+        raise InputError(
+            f"the start model has the encoder {own.spec.key}, which stays as it is; leave encoder "
+            "and image_encoder out, or start without a model"
+        )
+    return copy.deepcopy(own)
+
+
+def _key(of: Model | ForeignEncoder | None) -> str | None:
+    """Sha256 of a foreign encoder's weights; None where there is none."""
+    if isinstance(of, Model):
+        return None if of.config.encoder is None else str(of.config.encoder["sha256"])
+    return None if of is None else of.spec.sha256
 
 
 @torch.no_grad()

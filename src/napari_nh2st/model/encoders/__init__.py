@@ -1,20 +1,26 @@
 """Image encoders: tiles to feature maps.
 
-Another encoder is a file here with a subclass of :class:`Encoder`, and an entry in
-:data:`ENCODERS`.
+Another encoder of ours is a file here with a subclass of :class:`Encoder`, and an entry in
+:data:`ENCODERS`; another library that reads encoders, one with a subclass of
+:class:`~napari_nh2st.model.encoders.foreign.ForeignEncoder` and an entry in
+:data:`~napari_nh2st.model.encoders.readers.READERS`. Names are loaded when first used: what is
+known of encoders by their keys needs no torch.
 """
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from napari_nh2st.errors import InputError
-from napari_nh2st.model.encoders.base import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Encoder,
-    EncoderSpec,
-    normalize_tiles,
-)
-from napari_nh2st.model.encoders.resnet import ResNet18Encoder
+import lazy_loader
+
+if TYPE_CHECKING:
+    from napari_nh2st.model.encoders.base import (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        Encoder,
+        EncoderSpec,
+        normalize_tiles,
+    )
+    from napari_nh2st.model.encoders.resnet import ResNet18Encoder
+    from napari_nh2st.model.encoders.table import ENCODERS, load_encoder
 
 __all__ = [
     "ENCODERS",
@@ -27,24 +33,11 @@ __all__ = [
     "normalize_tiles",
 ]
 
-DEFAULT_ENCODER = "resnet18"
-
-ENCODERS: dict[str, Callable[[int], Encoder]] = {DEFAULT_ENCODER: ResNet18Encoder}
-"""By key: an encoder for tiles of some pixels a side."""
-
-
-def load_encoder(key: str = DEFAULT_ENCODER, tile_px: int = 224) -> Encoder:
-    """The encoder of a key, for tiles of ``tile_px`` pixels a side.
-
-    Raises
-    ------
-    InputError
-        There is none of that key.
-    """
-    try:
-        build = ENCODERS[key]
-    except KeyError:
-        raise InputError(
-            f"encoder is {key!r}; this version has {', '.join(map(repr, ENCODERS))}"
-        ) from None
-    return build(tile_px)
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["IMAGENET_MEAN", "IMAGENET_STD", "Encoder", "EncoderSpec", "normalize_tiles"],
+        "resnet": ["ResNet18Encoder"],
+        "table": ["ENCODERS", "load_encoder"],
+    },
+)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from napari_nh2st.extras import NOT_INSTALLED, import_problem
 from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, EncoderKind
@@ -36,32 +37,45 @@ class EncoderLine:
         How it is named.
     about
         What it is.
+    is_key
+        False for a form that keys of a kind have.
     problem
         Why it cannot run here; empty where it can.
     """
 
     key: str
     about: str
+    is_key: bool = True
     problem: str = ""
 
 
-def encoder_lines() -> Iterator[EncoderLine]:
-    """All that can be named: ours, the kinds, and public pathology encoders."""
+def encoder_lines(*, importing: bool = True) -> Iterator[EncoderLine]:
+    """All that can be named: ours, the kinds, and public pathology encoders.
+
+    Parameters
+    ----------
+    importing
+        Import the libraries, which takes seconds, to see that they are not broken; else see that
+        they are there.
+    """
     yield EncoderLine(DEFAULT_ENCODER, "ResNet-18, as published; trained with the model")
-    problems = {kind: library_problem(kind) for kind in LIBRARIES}
+    problems = {kind: library_problem(kind, importing=importing) for kind in LIBRARIES}
     for kind, (form, about) in _KINDS.items():
-        yield EncoderLine(form, about, problems[kind])
+        yield EncoderLine(form, about, is_key=False, problem=problems[kind])
     for known in KNOWN:
         passed_on = "" if may_be_stored(known.licence) else ", weights stay out of models"
         about = f"{known.about}; {known.licence}{passed_on}"
         problem = problems[known.kind] or ("" if _is_fetched(known) else "not fetched")
-        yield EncoderLine(f"{known.kind}:{known.repository}", about, problem)
+        yield EncoderLine(f"{known.kind}:{known.repository}", about, problem=problem)
 
 
-def library_problem(kind: EncoderKind) -> str:
+def library_problem(kind: EncoderKind, *, importing: bool = True) -> str:
     """Why encoders of a kind cannot run here, with what to do; empty where they can."""
     library, extra = LIBRARIES[kind]
-    problem = import_problem(library)
+    if find_spec(library) is None:
+        problem: str | None = NOT_INSTALLED
+    else:
+        problem = import_problem(library) if importing else None
     if problem == NOT_INSTALLED:
         return f"{library} {problem}: pip install 'napari-nh2st[{extra}]'"
     return "" if problem is None else f"{library} {problem}"

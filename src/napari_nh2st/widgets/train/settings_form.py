@@ -20,6 +20,7 @@ from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.setting_controls import ChoiceBox, FileLine, control_for, without_wheel
 from napari_nh2st.widgets.settings_form import SettingsForm
+from napari_nh2st.widgets.train.encoder_picker import EncoderPicker
 from napari_nh2st.widgets.train.given_genes import GivenGenes
 
 NOT_OFFERED = ("devices",)
@@ -231,7 +232,12 @@ class TrainSettingsForm(SettingsForm):
         rest = {*settings_of(TrainSettings), *settings_of(AugmentationSettings), *_LEFT_OUT}
         rest -= {*main, *NOT_OFFERED, "start", "validation_sections"}
         self._rest = SettingsForm()
-        self._rest.add_rows(TrainSettings, rest, {"encoder_weights": weights}, headings=True)
+        about = settings_of(TrainSettings)["image_encoder"].option
+        own = {
+            "encoder_weights": weights,
+            "image_encoder": EncoderPicker(about.special, about.tooltip),
+        }
+        self._rest.add_rows(TrainSettings, rest, own, headings=True)
         self._rest.form.addRow(self.trust_positions)
         line = QHBoxLayout()
         line.addStretch()
