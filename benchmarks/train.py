@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ Part = Callable[[argparse.Namespace, Size], tuple[Any, list[Comparison]]]
 """Measures, prints its table, and gives what goes into the JSON and what was wanted."""
 
 _MEMORY_STEPS = 2
+_PIXELS_OF_ONE_POSITION = 32
+"""Side of a tile whose map has one position: its features are as many as after pooling."""
 
 
 def main() -> None:
@@ -64,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
     parser.add_argument("--spots", type=int, default=published.spots, help="to learn from")
+    parser.add_argument("--feature-spots", type=int, default=5000, help="with kept features")
     parser.add_argument("--tile-px", type=int, default=published.tile_px, help="side of a tile")
     parser.add_argument("--dim", type=int, default=published.dim, help="width of the network")
     parser.add_argument("--panel", type=int, default=published.panel, help="genes")
@@ -86,10 +89,27 @@ def _finetuning(options: argparse.Namespace, size: Size) -> tuple[Any, list[Comp
     _heading(f"Fine-tuning with a frozen encoder, {size.spots} spots", "seconds", "spots/s")
     row = in_own_process("finetuning", size, options.epochs)
     _line("feature maps, once", row["maps"], size.spots / row["maps"])
+    _line("feature maps, found", row["found"], size.spots / row["found"])
     _line("an epoch from them", row["epoch"], size.spots / row["epoch"])
     _heading("", "peak MB", "of it added")
     _line("memory of the process", row["peak_mb"], row["peak_mb"] - row["before_mb"])
-    return row, []
+    return row, [Comparison("feature maps: found : computed", [row["maps"] / row["found"]], 10)]
+
+
+def _features(options: argparse.Namespace, size: Size) -> tuple[Any, list[Comparison]]:
+    spots = options.feature_spots
+    _heading(f"An epoch from kept features, {spots} spots", "seconds", "spots/s")
+    rows, wanted = {}, []
+    for name, job, tile_px in (
+        ("linear, 512 features", "linear", _PIXELS_OF_ONE_POSITION),
+        ("NH2ST of width 128, maps of 64 px", "finetuning", 2 * _PIXELS_OF_ONE_POSITION),
+    ):
+        small = replace(size, tile_px=tile_px, dim=min(size.dim, 128), spots=spots)
+        row = rows[name] = in_own_process(job, small, options.epochs)
+        _line(name, row["epoch"], spots / row["epoch"])
+        if job == "linear":
+            wanted.append(Comparison(f"a second : an epoch, {name}", [1 / row["epoch"]], 1))
+    return rows, wanted
 
 
 def _memory(_: argparse.Namespace, size: Size) -> tuple[Any, list[Comparison]]:
@@ -101,7 +121,12 @@ def _memory(_: argparse.Namespace, size: Size) -> tuple[Any, list[Comparison]]:
     return rows, []
 
 
-_PARTS: dict[str, Part] = {"steps": _steps, "finetuning": _finetuning, "memory": _memory}
+_PARTS: dict[str, Part] = {
+    "steps": _steps,
+    "finetuning": _finetuning,
+    "features": _features,
+    "memory": _memory,
+}
 
 
 def _heading(title: str, first: str, second: str) -> None:

@@ -5,8 +5,10 @@ memory is measured; it prints JSON.
 """
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +22,8 @@ from measuring import Clock, Contestant
 from memory import MB, _peak
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.hypergraph import convolution_operator
-from napari_nh2st.model.network import Outputs
+from napari_nh2st.model.linear import LinearHyperparameters, LinearNetwork
+from napari_nh2st.model.network import Network, Outputs
 from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import TrainSettings
@@ -68,8 +71,11 @@ def training_steps(size: Size, device: str = "cpu", precision: str = "float32") 
     return _steps(_training(size, "whole", place(device, precision, None, None)))
 
 
-def drawn_tiles(size: Size) -> StudyTiles:
-    """A section of random pixels and values: they cost as much as real ones."""
+def drawn_tiles(size: Size, key: str | None = None) -> StudyTiles:
+    """A section of random pixels and values: they cost as much as real ones.
+
+    With a key, what a frozen encoder makes of them is kept in the cache folder.
+    """
     rng = np.random.default_rng(0)
     side = int(np.ceil(size.spots**0.5))
     centers = _PITCH_UM * np.argwhere(np.ones((side, side), bool))[: size.spots]
@@ -84,6 +90,7 @@ def drawn_tiles(size: Size) -> StudyTiles:
         neighborhoods=index,
         mask=mask,
         kept=np.arange(size.spots),
+        key=key,
     )
     return StudyTiles([section])
 
@@ -93,20 +100,29 @@ def _network(size: Size) -> NH2ST:
     return NH2ST(NH2STHyperparameters(size.panel, tile_px=size.tile_px, dim=size.dim))
 
 
+def _linear_network(size: Size) -> LinearNetwork:
+    torch.manual_seed(0)
+    return LinearNetwork(LinearHyperparameters(size.panel, tile_px=size.tile_px))
+
+
 def _panel(size: Size) -> tuple[str, ...]:
     return tuple(f"gene-{number}" for number in range(size.panel))
 
 
 def _training(
-    size: Size, encoder: TrainedEncoder, placement: Placement | None = None
+    size: Size,
+    encoder: TrainedEncoder,
+    placement: Placement | None = None,
+    network: Network | None = None,
+    key: str | None = None,
 ) -> tuple[Optimization, StudyInputs]:
     """As ``train_events()`` sets it up with the default settings, but for the tiles."""
     placement = placement or place("cpu", "float32", None, None)
     # The file is not read: weights are random.
     chosen = TrainSettings(encoder=encoder, encoder_weights="none", device=str(placement.device))
     settings = resolved_settings(chosen, None, _panel(size))
-    study = drawn_tiles(size)
-    network = _network(size)
+    study = drawn_tiles(size, key)
+    network = network or _network(size)
     part = TrainedPart(network, first_trained_stage(network.image_encoder, encoder))
     optimization = Optimization(part, study, settings, placement)
     inputs = StudyInputs(
@@ -174,11 +190,24 @@ def in_own_process(job: str, size: Size, times: int) -> dict[str, float]:
 
 
 def _finetuning(size: Size, epochs: int) -> dict[str, float]:
-    """Feature maps of all spots, then epochs that learn from them."""
-    optimization, inputs = _training(size, "frozen")
-    seconds = {"maps": _seconds(lambda: _exhausted(inputs.keep()))}
-    each = [_seconds(lambda: _exhausted(optimization.steps(inputs))) for _ in range(epochs)]
-    return seconds | {"epoch": float(np.median(each))}
+    """Feature maps of all spots, found again by another training, and epochs from them."""
+    return _from_features(size, epochs, _network(size))
+
+
+def _linear(size: Size, epochs: int) -> dict[str, float]:
+    """The same for a linear network, which sees the maps' means alone."""
+    return _from_features(size, epochs, _linear_network(size))
+
+
+def _from_features(size: Size, epochs: int, network: Network) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["NH2ST_CACHE"] = cache
+        optimization, inputs = _training(size, "frozen", network=network, key="drawn")
+        maps = _seconds(lambda: _exhausted(inputs.keep()))
+        _, others = _training(size, "frozen", network=network, key="drawn")
+        found = [_seconds(lambda: _exhausted(others.keep())) for _ in range(epochs)]
+        each = [_seconds(lambda: _exhausted(optimization.steps(inputs))) for _ in range(epochs)]
+    return {"maps": maps, "found": float(np.median(found)), "epoch": float(np.median(each))}
 
 
 def _whole(size: Size, steps: int) -> dict[str, float]:
@@ -193,6 +222,7 @@ def _released(size: Size, steps: int) -> dict[str, float]:
 
 JOBS: dict[str, Callable[[Size, int], dict[str, float]]] = {
     "finetuning": _finetuning,
+    "linear": _linear,
     "whole": _whole,
     "released": _released,
 }

@@ -36,7 +36,8 @@ def test_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> No
 def test_training_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     small = (
-        "--tile-px 32 --dim 16 --panel 5 --spots 24 --rounds 1 --epochs 1 --parts steps finetuning"
+        "--tile-px 32 --dim 16 --panel 5 --spots 24 --rounds 1 --epochs 1 "
+        "--feature-spots 24 --parts steps finetuning features"
     )
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "train.py", *small.split(), "-o", output],
@@ -50,7 +51,9 @@ def test_training_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Pa
     for name, result in report["steps"].items():
         assert name in done.stdout
         assert result["amounts"] == ([8] if "ten encodings" in name else [24])
-    assert {"maps", "epoch", "peak_mb"} <= set(report["finetuning"])
+    assert {"maps", "found", "epoch", "peak_mb"} <= set(report["finetuning"])
+    assert len(report["features"]) == 2
+    assert all(name in done.stdout for name in report["features"])
     assert report["comparisons"][0]["wanted"] == 5
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from event_generators import result_of
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
@@ -187,3 +188,24 @@ def test_a_folder_that_cannot_be_written_is_done_without(
     monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "file"))
     stages = FrozenStages(encoder(), 5, CPU)
     assert torch.equal(maps_of(Section().tiles, stages)[0], maps_of(Section().tiles, stages)[0])
+
+
+@pytest.mark.parametrize("architecture", ["linear", "sepal", "nh2st"])
+def test_means_serve_where_nothing_else_of_a_map_is_seen(architecture: str) -> None:
+    kind = ARCHITECTURES[architecture]
+    assert kind.hyperparameters is not None
+    assert kind.network is not None
+    torch.manual_seed(0)
+    network = kind.network(kind.hyperparameters(panel_size=3, tile_px=64))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    maps = torch.rand(9, 512, 2, 2)
+    around = (torch.arange(9)[None], torch.ones(1, 9, dtype=torch.bool), torch.rand(1, 9, 2))
+    whole = network.eval().predict(maps, *around)
+    if network.sees_means_alone:
+        means = network.predict(maps.mean((2, 3), keepdim=True), *around)
+        torch.testing.assert_close(means, whole)
+    else:
+        with pytest.raises(RuntimeError):
+            network.predict(maps.mean((2, 3), keepdim=True), *around)
+    assert network.sees_means_alone == (architecture != "nh2st")

@@ -26,6 +26,8 @@ class LinearNetwork(PooledNetwork):
     the benchmark of Jaume et al. (2024, arXiv 2406.16192).
     """
 
+    sees_means_alone = True
+
     @property
     def reach(self) -> Reach:
         return "tile"

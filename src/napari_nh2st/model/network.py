@@ -60,6 +60,9 @@ class Network(nn.Module, ABC):
 
     image_encoder: Encoder
     hyperparameters: Any
+
+    sees_means_alone = False
+    """Whether nothing of a map counts but the mean of each channel: then (n, d, 1, 1) serves."""
     tile_head: nn.Module | None
 
     @property

@@ -64,6 +64,8 @@ class SepalNetwork(PooledNetwork):
     head is filled by the ridge regression that a training starts from, and stays.
     """
 
+    sees_means_alone = True
+
     gene_layers = ("tile_head", "correction")
     hyperparameters: SepalHyperparameters
 

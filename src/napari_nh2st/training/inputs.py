@@ -163,7 +163,7 @@ class StudyInputs:
         self._seed = seed
         self._looks = looks if part.first_stage else 1
         self._features: list[list[Tensor]] = []
-        """By section and look: (its spots, ...) float16."""
+        """By section and look: (its spots, d, h, w)."""
 
     @property
     def n_to_keep(self) -> int:
@@ -174,14 +174,19 @@ class StudyInputs:
         """Find what is not trained makes of all tiles, or compute it; reports now and then."""
         if not self._part.first_stage:
             return
-        stages = FrozenStages(
-            self._part.network.image_encoder, self._part.first_stage, self._device
-        )
+        network = self._part.network
+        encoder = network.image_encoder
+        stages = FrozenStages(encoder, self._part.first_stage, self._device)
+        is_frozen = self._part.first_stage == len(encoder.stages)
         for section in self.study.sections:
             of_looks: list[Tensor] = []
             self._features.append(of_looks)
             for look in section_looks(self._settings, section, self._looks, self._seed):
-                of_looks += [(yield from stages.maps(section, look))]
+                if is_frozen and network.sees_means_alone:
+                    means = yield from stages.means(section, look)
+                    of_looks.append(means[:, :, None, None])
+                else:
+                    of_looks += [(yield from stages.maps(section, look))]
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Inputs of a batch: every patch of it with a look of its own."""
@@ -201,7 +206,8 @@ class StudyInputs:
         """Features of rows, each with its look: (b, ...) float32."""
         section = np.searchsorted(self.study.first, rows, side="right") - 1
         within = torch.from_numpy(rows - self.study.first[section])
-        result = torch.empty((len(rows), *self._features[0][0].shape[1:]), dtype=torch.float16)
+        some = self._features[0][0]
+        result = torch.empty((len(rows), *some.shape[1:]), dtype=some.dtype)
         together = section * self._looks + looks
         for number in np.unique(together):
             chosen = torch.from_numpy(np.flatnonzero(together == number))
