@@ -146,6 +146,11 @@ def fastslide(path: str, tiles: int) -> float:
 
 def lazyslide(path: str, tiles: int) -> float:
     """LazySlide's own tiles and its own loop over them."""
+    operators = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        # torchvision's wheel is linked to CUDA and brings no operators to the CPU build of torch.
+        # It imports once these two have a name; features are extracted without them.
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import lazyslide as zs
     from wsidata import open_wsi
 
@@ -159,16 +164,41 @@ def lazyslide(path: str, tiles: int) -> float:
         return network(images.to(torch.bfloat16)).float()
 
     zs.tl.feature_extraction(
-        wsi, model=model, model_name="resnet18", batch_size=_BATCH, num_workers=_WORKERS
+        wsi,
+        model=model,
+        model_name="resnet18",
+        batch_size=_BATCH,
+        num_workers=_WORKERS,
+        transform=_normalized,
     )
     return min(tiles, len(frame)) / (time.perf_counter() - started)
 
 
 def ours(path: str, tiles: int) -> float:
-    """``predict()``, from its first batch on."""
+    """``predict()`` in bfloat16, from its first batch on."""
+    return _predicted(path, tiles, "bfloat16")
+
+
+def ours_float32(path: str, tiles: int) -> float:
+    """The same in float32."""
+    return _predicted(path, tiles, "float32")
+
+
+def ours_int8(path: str, tiles: int) -> float:
+    """The same in int8, whose calibration lies before the first batch.
+
+    Random weights are not what int8 is near to float32 for, and cost as much as others.
+    """
+    from napari_nh2st.inference import int8
+
+    int8.LOWEST_PCC = -1.0
+    return _predicted(path, tiles, "int8")
+
+
+def _predicted(path: str, tiles: int, precision: Any) -> float:
     import numpy as np
 
-    from napari_nh2st.inference import Event, PredictSettings, TilesDone, predict
+    from napari_nh2st.inference import Event, PredictSettings, Started, TilesDone, predict
     from napari_nh2st.model.config import untrained_config
     from napari_nh2st.model.folder import new_model
     from napari_nh2st.slide import open_slide
@@ -178,6 +208,8 @@ def ours(path: str, tiles: int) -> float:
     def note(event: Event) -> None:
         if isinstance(event, TilesDone):
             marks.append((event.done, time.perf_counter()))
+        if isinstance(event, Started) and event.precision != precision:
+            raise SystemExit(event.notices[-1])
 
     panel = tuple(f"GENE{number}" for number in range(250))
     model = new_model(untrained_config("benchmark", panel), seed=0)
@@ -186,14 +218,20 @@ def ours(path: str, tiles: int) -> float:
         down = -(-tiles // across) * _TILE_PX
         box = np.array([(0, 0), (0, across * _TILE_PX), (down, across * _TILE_PX), (down, 0)])
         settings = PredictSettings(
-            region=(box,), step_um=112.0, tissue_only=False, device="cpu", batch_size=_BATCH
+            region=(box,),
+            step_um=112.0,
+            tissue_only=False,
+            device="cpu",
+            precision=precision,
+            batch_size=_BATCH,
         )
         predict(slide, model, settings, on_event=note)
     (first, began), (last, ended) = marks[0], marks[-1]
     return (last - first) / (ended - began)
 
 
-_ROWS = {f.__name__: f for f in (bare, openslide, tiffslide, fastslide, lazyslide, ours)}
+_PEERS = (bare, openslide, tiffslide, fastslide, lazyslide)
+_ROWS = {f.__name__: f for f in (*_PEERS, ours, ours_float32, ours_int8)}
 
 if __name__ == "__main__":
     torch.set_num_threads(len(os.sched_getaffinity(0)))
