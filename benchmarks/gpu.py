@@ -18,17 +18,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from napari_nh2st.thread_waits import short_waits
 from predict import _load
 from repeated_slide import write_repeated_slide
 
 _HERE = Path(__file__).parent
 _SECONDS = {
     "reading": 60,
-    "encoders": 150,
+    "encoders": 100,
     "predicting": 200,
     "training": 60,
     "agreement": 90,
     "shortage": 45,
+    "compiling": 90,
 }
 """What a part may take, at most."""
 
@@ -91,7 +93,13 @@ def _measure(
     started = time.monotonic()
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | short_waits(),  # as in the command
+        ) as process,
     ):
         timer = threading.Timer(seconds, process.kill)
         timer.start()

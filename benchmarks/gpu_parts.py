@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -70,8 +70,11 @@ class Setup:
 
     @cached_property
     def placement(self) -> Placement:
-        """What ``predict()`` takes on this device."""
-        return place(self.device, "auto", None, None)
+        """What ``predict()`` takes on this device; fewer tiles at a time to try it on a CPU."""
+        chosen = place(self.device, "auto", None, None)
+        if self.quick and chosen.device.type == "cpu":
+            return replace(chosen, batch_size=4)
+        return chosen
 
     @property
     def is_cuda(self) -> bool:
@@ -189,6 +192,10 @@ def encoders(setup: Setup) -> Iterator[Callable[[], Iterator[Row]]]:
     if setup.is_cuda:
         yield lambda: _graph(setup)
         yield lambda: _batch_sizes(setup)
+
+
+def compiling(setup: Setup) -> Iterator[Callable[[], Iterator[Row]]]:
+    """The same, compiled: last and by itself, as the time that it takes is the compiler's."""
     yield lambda: _bare(setup, ", compiled")
     if setup.is_cuda:
         yield lambda: _compiled(setup)
@@ -426,7 +433,9 @@ def _shortage(setup: Setup) -> Iterator[Row]:
     yield _row("  largest difference of the values", off, "", wanted=_FLOAT32_BOUND, at_most=True)
 
 
-_PARTS = {f.__name__: f for f in (reading, encoders, predicting, training, agreement, shortage)}
+_PARTS = {
+    f.__name__: f for f in (reading, encoders, predicting, training, agreement, shortage, compiling)
+}
 
 
 def _main(part: str, options: str) -> None:
