@@ -83,6 +83,9 @@ def serving(folder: Path) -> Iterator[FileServer]:
             else:
                 self._send(path, file)
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def _send(self, path: str, file: Path) -> None:
             data, changed = file.read_bytes(), file.stat().st_mtime_ns
             headers = {"ETag": f'"{len(data)}-{changed}"'} if state.marks else {}
@@ -110,15 +113,17 @@ def serving(folder: Path) -> Iterator[FileServer]:
                 self.close_connection = True
             # First: who has the whole answer may look at once.
             path = unquote(urlsplit(self.path).path)
-            state.requests.append(Request(path, status, start, len(data)))
+            sent = 0 if self.command == "HEAD" else len(data)
+            state.requests.append(Request(path, status, start, sent))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             if status != 304:
                 self.send_header("Content-Length", str(length))
             self.end_headers()
-            with suppress(BrokenPipeError):  # who asked has gone
-                self.wfile.write(data)
+            if self.command != "HEAD":
+                with suppress(BrokenPipeError):  # who asked has gone
+                    self.wfile.write(data)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
