@@ -192,10 +192,11 @@ def _picture_layers(
 def _heatmap_layers(prediction: AnnData) -> list["LayerData"]:
     from napari_nh2st.layers.heatmap import heatmap_layer, shown_gene
 
-    scale, translate = HeatmapRaster.of(prediction).placement(slide_mpp(prediction))
+    raster = HeatmapRaster.of(prediction)
+    scale, translate = raster.placement(slide_mpp(prediction))
     placement = {"scale": scale, "translate": translate, "units": ("um", "um")}
     name = for_qt(slide_stem(prediction))
-    return [heatmap_layer(prediction, shown_gene(prediction), name, placement)]
+    return [heatmap_layer(prediction, shown_gene(prediction), name, placement, raster=raster)]
 
 
 def _spot_layers(prediction: AnnData) -> list["LayerData"]:

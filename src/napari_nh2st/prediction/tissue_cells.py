@@ -81,6 +81,10 @@ def parts_of_cells(prediction: AnnData, divisions: int) -> NDArray[np.bool_] | N
         return None
     parts = np.unpackbits(cells[:, :, None], axis=2)
     block = PARTS // divisions
-    shape = (prediction.n_obs, divisions, block, divisions, block)
-    shares: NDArray[np.float64] = parts.reshape(shape).mean((2, 4))
-    return shares >= 0.5
+    blocks = parts.reshape(prediction.n_obs, divisions, block, divisions, block)
+    # Many times faster than numpy's sum over two short axes; at most 64.
+    of_tissue = np.zeros((prediction.n_obs, divisions, divisions), np.uint8)
+    for row in range(block):
+        for column in range(block):
+            of_tissue += blocks[:, :, row, :, column]
+    return of_tissue >= block**2 / 2
