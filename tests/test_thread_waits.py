@@ -1,4 +1,4 @@
-"""Threads that wait for each other sleep, in the command, in jobs and on local workers."""
+"""Threads that wait for each other sleep, in the command and in jobs."""
 
 import os
 import subprocess

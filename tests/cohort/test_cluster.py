@@ -27,6 +27,7 @@ from napari_nh2st.cohort import (
     find_slides,
     worker,
 )
+from napari_nh2st.cohort.cluster import _local_cluster
 from napari_nh2st.errors import InputError
 
 FINE = replace(SETTINGS, step_um=8)
@@ -201,6 +202,16 @@ def test_a_worker_that_cannot_help_is_told_before_the_first_slide(
     assert worker.problem(version, tmp_path, (slides, model)) == ""
     away = tmp_path / "away.svs"
     assert worker.problem(version, tmp_path, (slides, away)) == f"{away} is not there"
+
+
+def test_threads_of_a_worker_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        _local_cluster(CohortSettings(workers=1)) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert list(client.run(os.getenv, "GOMP_SPINCOUNT").values()) == ["1000"]
 
 
 def test_workers_and_a_scheduler_exclude_each_other() -> None:
