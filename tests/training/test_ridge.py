@@ -140,9 +140,10 @@ def test_the_rest_of_the_network_stays_as_it_is() -> None:
 
 def test_many_spots_with_few_features_are_solved_by_the_features() -> None:
     rng = np.random.default_rng(4)
-    features = rng.normal(2, 1, (60, 7)) * np.array([9, 3, 1, 1, 0.3, 0.1, 0.01])
-    target = features @ rng.normal(size=(7, GENES)) + rng.normal(0, 3, (60, GENES))
     group = np.repeat([0, 1, 2], 20)
+    features = rng.normal(2, 1, (60, 7)) * np.array([9, 3, 1, 1, 0.3, 0.1, 0.01])
+    features += 20.0 * np.array([0, 1, 3])[group, None]  # stains differ between sections
+    target = features @ rng.normal(size=(7, GENES)) + rng.normal(0, 3, (60, GENES))
     centered = features - features.mean(0)
     penalty, weights = ridge._by_features(centered, target, group)
     unit = np.square(centered).sum(1).mean()

@@ -141,6 +141,8 @@ def _report_trained(
     if finished.unfinished_epoch:
         chosen = f"weights as they were in epoch {finished.unfinished_epoch}"
         validated = ""
+    elif finished.ended == "closed form":
+        chosen = "solved in closed form"
     elif best:
         chosen = f"epoch {best} of {epochs}"
     else:

@@ -12,13 +12,19 @@ from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
+from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import PanelSettings, choose_panel, spcs_target
 from napari_nh2st.training.checks import sections_seen
-from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, start_notice
+from napari_nh2st.training.defaults import (
+    ResolvedSettings,
+    architecture_of,
+    resolved_settings,
+    start_notice,
+)
 from napari_nh2st.training.events import Preparing
 from napari_nh2st.training.feature_store import digest, feature_store
 from napari_nh2st.training.first_process import is_helper
@@ -106,11 +112,14 @@ def prepare(
     if not sections:
         raise InputError("there is no section to train on")
     placement = place(settings.device, settings.precision, settings.batch_size, None)
-    in_training, aside, notice = set_aside(sections, settings)
-    notices = [notice] if notice else []
-    notices += [warning for section in sections for warning in section.warnings]
     start = None if settings.start is None else load_model(settings.start)
     config = None if start is None else start.config
+    named = settings
+    if config is not None and config.architecture in CATALOGUE:
+        named = replace(settings, architecture=architecture_of(settings, config))
+    in_training, aside, notice = set_aside(sections, named)
+    notices = [notice] if notice else []
+    notices += [warning for section in sections for warning in section.warnings]
     if config is not None and (seen := sections_seen(config, [s.name for s in aside])):
         notices.append(
             f"The start model {config.name} has learned from {', '.join(seen)}, on which "

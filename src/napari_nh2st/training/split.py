@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE, entry_of
 from napari_nh2st.training.settings import TrainSettings
 
 Leave = Literal["donor", "section"]
@@ -38,7 +39,8 @@ def set_aside(
     sections
         To train on; those of the test split are not among them.
     settings
-        ``validation``, ``validation_sections`` and ``seed``.
+        ``validation``, ``validation_sections``, ``seed``, and ``architecture``: one without epochs
+        has all sections to train on.
 
     Returns
     -------
@@ -59,6 +61,8 @@ def set_aside(
     else:
         by = settings.validation
         if by == "auto":
+            if entry_of(settings.architecture or DEFAULT_ARCHITECTURE).closed_form:
+                return tuple(sections), (), ""  # there is no epoch to choose
             by = "donor" if len(donors) > 1 else "section" if len(sections) > 1 else "none"
         if by == "none":
             notice = "No section is set aside: all epochs are done and the last is kept."
