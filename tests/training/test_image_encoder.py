@@ -162,9 +162,13 @@ def test_the_scale_that_an_encoder_knows_is_taken_and_checked(trained: Trained) 
         trained_on(trained.study, key, tile_px=32)
 
 
-def test_what_does_not_go_with_a_foreign_encoder_is_refused(tmp_path: Path) -> None:
+def test_what_does_not_go_with_a_foreign_encoder_is_refused() -> None:
     with pytest.raises(InputError, match="stays as it is"):
         TrainSettings(image_encoder="onnx:e.onnx", encoder="whole")
+    with pytest.raises(InputError, match="it is resnet18, or begins with transformers:"):
+        TrainSettings(image_encoder="resnet50")
+    with pytest.raises(InputError, match="begins with 'features'"):
+        TrainSettings(image_encoder="features:slide.h5")
     with pytest.raises(InputError, match="its own weights"):
         TrainSettings(image_encoder="onnx:e.onnx", encoder_weights="w.pt")
 

@@ -388,6 +388,11 @@ class TrainSettings:
             raise InputError(
                 f"head_start is random, but architecture {self.architecture} is a ridge regression"
             )
+        if not self.has_foreign_encoder and self.image_encoder not in (None, DEFAULT_ENCODER):
+            raise InputError(
+                f"image_encoder is {self.image_encoder!r}; it is {DEFAULT_ENCODER}, or begins with "
+                "transformers:, timm: or onnx:"
+            )
         if self.has_foreign_encoder:
             if self.encoder not in (None, "frozen"):
                 raise InputError(

@@ -12,7 +12,7 @@ from napari_nh2st.names import nearest_names
 DEFAULT_ENCODER = "resnet18"
 """The encoder that NH2ST was published with; its weights lie in the model's own file."""
 
-EncoderKind = Literal["transformers", "timm", "onnx", "features"]
+EncoderKind = Literal["transformers", "timm", "onnx"]
 """What reads an encoder that is not ours."""
 
 Features = Literal["cls", "pooled", "cls+mean"]
