@@ -170,7 +170,9 @@ def same_settings(
         The start model is not there any more.
     """
     asked = resolved_settings(settings, start_config(settings), panel).to_json()
-    recorded = {"architecture": DEFAULT_ARCHITECTURE, **recorded}  # before there were others
+    # Earlier versions had no choice of these.
+    before = {"architecture": DEFAULT_ARCHITECTURE, "soft_weight": 0.0, "group_weight": 0.0}
+    recorded = before | dict(recorded)
     first, second = (
         # As it is read back from a file: tuples are lists there.
         json.loads(json.dumps({name: values[name] for name in values if name not in FREE}))

@@ -5,7 +5,11 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from napari_nh2st.model.losses import contrastive_loss
+from napari_nh2st.model.losses import (
+    contrastive_loss,
+    group_contrastive_loss,
+    soft_contrastive_loss,
+)
 from napari_nh2st.model.network import Outputs
 from napari_nh2st.training.defaults import ResolvedSettings
 
@@ -25,7 +29,8 @@ def objective(outputs: Outputs, target: Tensor, settings: ResolvedSettings) -> L
     """The weighted sum of the terms that the outputs of a network allow.
 
     ``mse``, and for each pair of an image and an expression side, such as NH2ST's ``query`` and
-    ``neighbor``, ``<pair>_contrastive``: with both, the published objective (Qu et al. 2025).
+    ``neighbor``, ``<pair>_contrastive``: with both, the published objective (Qu et al. 2025). With
+    weights of their own, also ``<pair>_soft_contrastive`` and ``<pair>_group_contrastive``.
 
     Parameters
     ----------
@@ -43,6 +48,13 @@ def objective(outputs: Outputs, target: Tensor, settings: ResolvedSettings) -> L
             image.float(), expression.float(), settings.temperature, settings.off_diagonal
         )
         weighted.append((f"{name}_contrastive", settings.pair_weights[name], loss))
+        for kind, extra, compute in (
+            ("soft", settings.soft_weight, soft_contrastive_loss),
+            ("group", settings.group_weight, group_contrastive_loss),
+        ):
+            if extra:
+                loss = compute(image.float(), expression.float(), settings.temperature)
+                weighted.append((f"{name}_{kind}_contrastive", extra, loss))
     mse = functional.mse_loss(outputs.prediction.float(), target)
     weighted.append(("mse", settings.mse_weight, mse))
     _, weight, term = weighted[0]

@@ -297,8 +297,25 @@ class TrainSettings:
             special="start model's, 200, or 1",
         ),
     ] = None
+    soft_weight: Annotated[
+        float,
+        Option(
+            "Soft",
+            "Weight of contrastive losses that do not push apart what is alike; 0 for none",
+            (0, 1_000_000),
+        ),
+    ] = 0.0
+    group_weight: Annotated[
+        float,
+        Option(
+            "Groups",
+            "Weight of contrastive losses against groups of spots, for batches of 128 and more; 0 "
+            "for none",
+            (0, 1_000_000),
+        ),
+    ] = 0.0
     temperature: Annotated[
-        float, Option("Temperature", "Temperature of both contrastive losses", (1e-4, 10_000))
+        float, Option("Temperature", "Temperature of the contrastive losses", (1e-4, 10_000))
     ] = 0.05
     off_diagonal: Annotated[
         float,
@@ -370,8 +387,9 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.query_weight == self.neighbor_weight == self.mse_weight == 0:
-            raise InputError("all three losses have weight 0; there is nothing to train")
+        weights = (*self.pair_weights.values(), self.soft_weight, self.group_weight)
+        if self.mse_weight == 0 and not any(weights):
+            raise InputError("all losses have weight 0; there is nothing to train")
         if self.validation_sections and self.validation == "none":
             raise InputError("validation is none, but validation_sections names sections")
         entry = CATALOGUE[self.architecture or DEFAULT_ARCHITECTURE]

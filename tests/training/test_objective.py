@@ -1,0 +1,33 @@
+"""The objective: terms by name, each with its weight."""
+
+import pytest
+import torch
+
+from napari_nh2st.model.losses import group_contrastive_loss, soft_contrastive_loss
+from napari_nh2st.model.network import Outputs
+from napari_nh2st.training import TrainSettings
+from napari_nh2st.training.defaults import resolved_settings
+from napari_nh2st.training.objective import objective
+
+PREDICTION, TARGET = torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])
+
+
+def test_without_pairs_the_squared_error_is_all_there_is() -> None:
+    settings = resolved_settings(TrainSettings(mse_weight=4.0), None, ("GENE",))
+    losses = objective(Outputs(PREDICTION), TARGET, settings)
+    assert losses.named() == {"total": 10.0, "mse": 2.5}
+
+
+def test_further_contrastive_terms_are_added_with_their_weights() -> None:
+    given = {"query_weight": 0.5, "neighbor_weight": 0.0, "temperature": 0.3}
+    pair = torch.randn((2, 40, 6), generator=torch.Generator().manual_seed(0)).unbind()
+    outputs = Outputs(PREDICTION, pairs={"query": pair})
+    plain = resolved_settings(TrainSettings(**given), None, ("GENE",))
+    more = resolved_settings(
+        TrainSettings(**given, soft_weight=0.7, group_weight=0.2), None, ("GENE",)
+    )
+    before, now = (objective(outputs, TARGET, settings) for settings in (plain, more))
+    assert list(before.terms) == ["query_contrastive", "mse"]
+    assert list(now.terms)[1:3] == ["query_soft_contrastive", "query_group_contrastive"]
+    added = 0.7 * soft_contrastive_loss(*pair, 0.3) + 0.2 * group_contrastive_loss(*pair, 0.3)
+    assert float(now.total) == pytest.approx(float(before.total + added))
