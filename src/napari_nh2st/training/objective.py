@@ -41,13 +41,14 @@ def objective(outputs: Outputs, target: Tensor, settings: ResolvedSettings) -> L
     settings
         Weights, temperature and off-diagonal factor.
     """
+    pair_weights = {"query": settings.query_weight, "neighbor": settings.neighbor_weight}
     weighted: list[tuple[str, float, Tensor]] = []
     # In float32 whatever the precision of the network: logits are over a small temperature.
     for name, (image, expression) in outputs.pairs.items():
         loss = contrastive_loss(
             image.float(), expression.float(), settings.temperature, settings.off_diagonal
         )
-        weighted.append((f"{name}_contrastive", settings.pair_weights[name], loss))
+        weighted.append((f"{name}_contrastive", pair_weights[name], loss))
         for kind, extra, compute in (
             ("soft", settings.soft_weight, soft_contrastive_loss),
             ("group", settings.group_weight, group_contrastive_loss),

@@ -3,14 +3,15 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
-from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
+from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
+from napari_nh2st.training.settings_checks import check_together
+from napari_nh2st.training.start_options import of_start, shape_option
 
 TrainedEncoder = Literal["frozen", "last-stages", "whole"]
 """Trained part of the image encoder: nothing, its last two stages, or all of it."""
@@ -22,19 +23,6 @@ Smoothing = Literal["array-neighbors", "spcs"]
 """Smoothing of the training target, see :mod:`napari_nh2st.spots.spcs` for the second."""
 
 Validation = Literal["auto", "donor", "section", "none"]
-
-_SHAPES = (
-    *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
-    *("neighbors", "hyperedge_others"),
-)
-
-
-def _of_start(published: float) -> str:
-    return f"the start model's, else {published:g}"
-
-
-def _shape(label: str, text: str, published: int, most: int = 65_536) -> Option:
-    return Option(label, text, (1, most), default=_of_start(published))
 
 
 @dataclass(frozen=True)
@@ -344,7 +332,7 @@ class TrainSettings:
             heading="Network",
             multiple_of=32,
             unit="px",
-            default=_of_start(224),
+            default=of_start(224),
         ),
     ] = None
     mpp: Annotated[
@@ -354,95 +342,51 @@ class TrainSettings:
             "Resolution at which tiles are seen",
             (0.02, 20),
             unit="µm/px",
-            default=_of_start(0.5),
+            default=of_start(0.5),
         ),
     ] = None
-    dim: Annotated[int | None, _shape("Features", "Features of a branch", 512)] = None
-    depth: Annotated[int | None, _shape("Depth", "Blocks of the cross-attention", 1, 64)] = None
-    heads: Annotated[int | None, _shape("Heads", "Heads of the cross-attention", 8, 256)] = None
+    dim: Annotated[int | None, shape_option("Features", "Features of a branch", 512)] = None
+    depth: Annotated[int | None, shape_option("Depth", "Blocks of the cross-attention", 1, 64)] = (
+        None
+    )
+    heads: Annotated[int | None, shape_option("Heads", "Heads of the cross-attention", 8, 256)] = (
+        None
+    )
     mlp_ratio: Annotated[
         float | None,
         Option(
             "Feed-forward",
             "Width of the cross-attention's feed-forward layer, as a multiple of the features",
             (0.01, 64),
-            default=_of_start(1),
+            default=of_start(1),
         ),
     ] = None
-    hidden: Annotated[int | None, _shape("Head width", "Width of the prediction head", 256)] = None
+    hidden: Annotated[
+        int | None, shape_option("Head width", "Width of the prediction head", 256)
+    ] = None
     hypergraph_hidden: Annotated[
-        int | None, _shape("Hypergraph width", "Width of the hypergraph's hidden layer", 1024)
+        int | None, shape_option("Hypergraph width", "Width of the hypergraph's hidden layer", 1024)
     ] = None
     neighbors: Annotated[
         int | None,
-        _shape("Neighbors", "Nearest spots in a neighborhood, beside the spot itself", 8, 63),
+        shape_option("Neighbors", "Nearest spots in a neighborhood, beside the spot itself", 8, 63),
     ] = None
     hyperedge_others: Annotated[
-        int | None, _shape("Hyperedge", "Most similar others in a hyperedge", 3, 63)
+        int | None, shape_option("Hyperedge", "Most similar others in a hyperedge", 3, 63)
     ] = None
     dropout: Annotated[
         float | None,
-        Option("Dropout", "Dropout in the cross-attention", (0, 0.99), default=_of_start(0.5)),
+        Option("Dropout", "Dropout in the cross-attention", (0, 0.99), default=of_start(0.5)),
     ] = None
 
     def __post_init__(self) -> None:
         check_options(self)
-        weights = (*self.pair_weights.values(), self.soft_weight, self.group_weight)
-        if self.mse_weight == 0 and not any(weights):
-            raise InputError("all losses have weight 0; there is nothing to train")
-        if self.validation_sections and self.validation == "none":
-            raise InputError("validation is none, but validation_sections names sections")
-        entry = CATALOGUE[self.architecture or DEFAULT_ARCHITECTURE]
-        if entry.reach is not None and self.context not in (None, "query"):
-            raise InputError(
-                f"context is {self.context}, which architecture {self.architecture} does not have"
-            )
-        if entry.closed_form and self.encoder not in (None, "frozen"):
-            raise InputError(
-                f"encoder is {self.encoder}, but architecture {self.architecture} is solved in "
-                "closed form on a frozen one"
-            )
-        if entry.closed_form and self.head_start == "random":
-            raise InputError(
-                f"head_start is random, but architecture {self.architecture} is a ridge regression"
-            )
-        if not self.has_foreign_encoder and self.image_encoder not in (None, DEFAULT_ENCODER):
-            raise InputError(
-                f"image_encoder is {self.image_encoder!r}; it is {DEFAULT_ENCODER}, or begins with "
-                "transformers:, timm: or onnx:"
-            )
-        if self.has_foreign_encoder:
-            if self.encoder not in (None, "frozen"):
-                raise InputError(
-                    f"encoder is {self.encoder}, but {self.image_encoder} stays as it is: leave "
-                    "encoder out, or give frozen"
-                )
-            if self.encoder_weights is not None:
-                raise InputError(
-                    f"{self.image_encoder} comes with its own weights; leave encoder_weights out"
-                )
-            return
-        encoder = self.encoder or ("frozen" if entry.frozen_encoder else "whole")
-        if encoder != "whole" and not (self.start or self.encoder_weights):
-            raise InputError(
-                f"encoder is {encoder}, but its weights would be random: give a start model "
-                "or encoder_weights, or train the whole encoder"
-            )
+        check_together(self)
 
     @property
     def has_foreign_encoder(self) -> bool:
         """Whether an encoder of another library is asked for."""
         return parse_key(self.image_encoder or DEFAULT_ENCODER).kind is not None
-
-    @property
-    def pair_weights(self) -> dict[str, float]:
-        """Weight of the contrastive loss of each pair that a network may have."""
-        return {"query": self.query_weight, "neighbor": self.neighbor_weight}
-
-    @property
-    def shapes(self) -> dict[str, Any]:
-        """Those of the network's hyperparameters that were given."""
-        return {name: value for name in _SHAPES if (value := getattr(self, name)) is not None}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain values, those left at None left out."""

@@ -26,6 +26,12 @@ from napari_nh2st.training.validation import predict_section
 DEFAULT_TILE_PX = 224
 DEFAULT_MPP = 0.5
 
+_SHAPES = (
+    *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
+    *("neighbors", "hyperedge_others"),
+)
+"""Settings that are hyperparameters of some architecture."""
+
 
 def starting_network(
     panel: Sequence[str],
@@ -143,7 +149,8 @@ def _hyperparameters(
         assert start is not None
         raise InputError(f"{start.source} has another architecture; start from an NH2ST model")
     names = ("tile_px", *names_of(kind))
-    if unknown := set(settings.shapes) - set(names):
+    shapes = {name for name in _SHAPES if getattr(settings, name) is not None}
+    if unknown := shapes - set(names):
         raise InputError(f"architecture {key} has no {min(unknown)}; leave it out")
     given = {n: v for n in names if (v := getattr(settings, n, None)) is not None}
     if start is None or network is None or start.config.architecture != key:

@@ -1,0 +1,67 @@
+"""What settings of a training have to fit together."""
+
+from typing import TYPE_CHECKING
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER
+
+if TYPE_CHECKING:
+    from napari_nh2st.training.settings import TrainSettings
+
+
+def check_together(settings: "TrainSettings") -> None:
+    """Refuse settings that contradict each other or the architecture.
+
+    Raises
+    ------
+    InputError
+        Naming the settings.
+    """
+    weights = (
+        settings.query_weight,
+        settings.neighbor_weight,
+        settings.soft_weight,
+        settings.group_weight,
+    )
+    if settings.mse_weight == 0 and not any(weights):
+        raise InputError("all losses have weight 0; there is nothing to train")
+    if settings.validation_sections and settings.validation == "none":
+        raise InputError("validation is none, but validation_sections names sections")
+    entry = CATALOGUE[settings.architecture or DEFAULT_ARCHITECTURE]
+    if entry.reach is not None and settings.context not in (None, "query"):
+        raise InputError(
+            f"context is {settings.context}, which architecture {settings.architecture} does "
+            "not have"
+        )
+    if entry.closed_form and settings.encoder not in (None, "frozen"):
+        raise InputError(
+            f"encoder is {settings.encoder}, but architecture {settings.architecture} is solved in "
+            "closed form on a frozen one"
+        )
+    if entry.closed_form and settings.head_start == "random":
+        raise InputError(
+            f"head_start is random, but architecture {settings.architecture} is a ridge regression"
+        )
+    if not settings.has_foreign_encoder and settings.image_encoder not in (None, DEFAULT_ENCODER):
+        raise InputError(
+            f"image_encoder is {settings.image_encoder!r}; it is {DEFAULT_ENCODER}, or begins with "
+            "transformers:, timm: or onnx:"
+        )
+    if settings.has_foreign_encoder:
+        if settings.encoder not in (None, "frozen"):
+            raise InputError(
+                f"encoder is {settings.encoder}, but {settings.image_encoder} stays as it is: "
+                "leave encoder out, or give frozen"
+            )
+        if settings.encoder_weights is not None:
+            raise InputError(
+                f"{settings.image_encoder} comes with its own weights; leave encoder_weights out"
+            )
+        return
+    encoder = settings.encoder or ("frozen" if entry.frozen_encoder else "whole")
+    if encoder != "whole" and not (settings.start or settings.encoder_weights):
+        raise InputError(
+            f"encoder is {encoder}, but its weights would be random: give a start model "
+            "or encoder_weights, or train the whole encoder"
+        )
