@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="that are compared with one")
     parser.add_argument("--slides", type=int, default=6, help="of the cohort")
     parser.add_argument("--side", type=int, default=2048, help="of each, in pixels")
-    parser.add_argument("--large-side", type=int, default=4096, help="of the slide in parts")
+    parser.add_argument("--large-side", type=int, default=8192, help="of the slide in parts")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -144,3 +145,20 @@ def test_a_store_that_a_lost_worker_still_holds_is_waited_for(
     tries.clear()
     with pytest.raises(InUse):
         next(worker._once_free(begin))
+
+
+def test_a_model_that_is_loaded_ahead_is_loaded_once(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    real = worker.load_model
+    monkeypatch.setattr(worker, "load_model", lambda name: (loaded.append(name), real(name))[1])
+    worker._kept_model.cache_clear()
+    worker.load_ahead(str(model))
+    assert worker._loaded(str(model)).config.panel
+    for thread in threading.enumerate():
+        if thread.name == "nh2st-load-ahead":
+            thread.join()
+    assert loaded == [str(model)]
+    worker.load_ahead("no such model")  # whose task says so
+    worker._kept_model.cache_clear()

@@ -74,6 +74,7 @@ def on_cluster(jobs: Sequence[SlideJob], cohort: CohortSettings) -> Work:
     """
     with _client(cohort) as client:
         _check_workers(client, jobs)
+        client.run(worker.load_ahead, jobs[0].model)
         run = worker.Run(f"nh2st-{uuid.uuid4().hex}", cohort.part_tiles)
         with closing(_Tasks(client, run, jobs)) as tasks:
             yield from tasks.results()

@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib import metadata
@@ -44,6 +44,8 @@ _LONGEST_IN_USE_S = 60.0
 """A worker that the scheduler has given up may still write the tiles that it has in hand."""
 
 _SECONDS_BETWEEN_TRIES = 0.5
+
+_loading = threading.Lock()
 
 _stopped: set[str] = set()
 """Runs that were stopped."""
@@ -198,6 +200,19 @@ def problem(version: str, folder: Path, others: tuple[Path, ...]) -> str:
     return "" if os.access(folder, os.W_OK) else f"{folder} may not be written to"
 
 
+def load_ahead(name: str) -> None:
+    """Load a model in a thread of its own, before the first task needs it.
+
+    The parts of a slide reach most workers when the first of them has opened it.
+    """
+
+    def load() -> None:
+        with suppress(Exception):  # the task that needs it will say so
+            _loaded(name)
+
+    threading.Thread(target=load, name="nh2st-load-ahead", daemon=True).start()
+
+
 def ignore_interrupts() -> None:
     """Leave Ctrl-C, which a terminal sends to all its processes, to the one that started this.
 
@@ -241,7 +256,7 @@ def _split(job: SlideJob, here: PredictSettings, event: Started, count: int) -> 
 def _model(job: SlideJob) -> Model:
     model = _loaded(job.model)
     if model.config.weights.get("sha256") != job.sha256:
-        _loaded.cache_clear()
+        _kept_model.cache_clear()
         raise InputError(
             f"model {job.model} is another one on worker {_own_name()}: a model's folder has to be "
             "the same on all workers"
@@ -249,8 +264,13 @@ def _model(job: SlideJob) -> Model:
     return model
 
 
-@lru_cache(maxsize=_MOST_MODELS)
 def _loaded(name: str) -> Model:
+    with _loading:  # what is loaded ahead is waited for, not loaded twice
+        return _kept_model(name)
+
+
+@lru_cache(maxsize=_MOST_MODELS)
+def _kept_model(name: str) -> Model:
     return load_model(name)
 
 
