@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from psygnal import Signal
-from qtpy.QtWidgets import QFormLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from napari_nh2st.options import Setting, settings_of
 from napari_nh2st.widgets.labels import MarkupLabel
@@ -79,6 +79,13 @@ class SettingsForm(QWidget):
         self.controls[setting.name] = control
         control.changed.connect(self._on_changed)
         return control
+
+    def add_reset(self) -> QPushButton:
+        """Add the button to bring the defaults back; the dock, which remembers, connects it."""
+        button = QPushButton("Reset settings")
+        button.setToolTip("All settings of this widget as they were at first")
+        self.form.addRow(button)
+        return button
 
     def values(self, kind: Any) -> dict[str, Any]:
         """What the controls stand for, of the fields of a dataclass, by name.

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from qtpy.QtWidgets import QCheckBox, QPushButton
+from qtpy.QtWidgets import QCheckBox
 
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.inference.settings import PredictSettings
@@ -57,10 +57,8 @@ class CohortSettingsForm(SettingsForm):
             "Predict slides again whose result in the folder is of another model, of other "
             "settings or of another state of the slide; else they fail, and the result stays"
         )
-        self.reset = QPushButton("Reset settings")
-        self.reset.setToolTip("All settings of this widget as they were at first")
         self.form.addRow("", self.overwrite)
-        self.form.addRow(self.reset)
+        self.reset = self.add_reset()
 
     def reset_unremembered(self) -> None:
         """Show the defaults of what holds for one session of napari."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import settings_of
@@ -45,8 +45,6 @@ class PredictSettingsForm(SettingsForm):
         self.add_control(settings_of(PredictSettings)["step_um"], detail)
         self.genes, self.device = GeneField(), device
         self.forget = ForgetButton()
-        self.reset = QPushButton("Reset settings")
-        self.reset.setToolTip("All settings of this widget as they were at first")
         own = {"genes": self.genes, "device": device}
         self.add_rows(PredictSettings, _OFFERED[:-1], own)
         self.add_rows(PredictSettings, _OFFERED[-1:], own)
@@ -55,7 +53,7 @@ class PredictSettingsForm(SettingsForm):
             kept.addWidget(self.add_control(setting))
         self.form.addRow("", kept)
         self.form.addRow(self.forget)
-        self.form.addRow(self.reset)
+        self.reset = self.add_reset()
         self.pitch, self.min_tissue = self.controls["pitch_um"], self.controls["min_tissue"]
         self.all_tiles, self.any_stain = self.controls["tissue_only"], self.controls["any_stain"]
         self.keep, self.keep_gb = self.controls["keep"], self.controls["keep_gb"]
