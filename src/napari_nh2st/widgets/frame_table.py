@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 from psygnal import Signal
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeySequence, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QFileDialog,
     QHBoxLayout,
+    QHeaderView,
     QPushButton,
     QTableView,
     QVBoxLayout,
@@ -28,6 +29,14 @@ from napari_nh2st.widgets.text_colors import TextDelegate
 
 _ROWS_FOR_WIDTHS = 50
 _AROUND_LABEL_PX, _ARROW_PX = 14, 16
+
+_LONG_NAME, _AROUND_NAME_PX = "HLA-DRB1", 14
+"""A name as long as those of most genes, which is to be read whole in any dock."""
+
+_BADGE_PX = 16
+
+_LETTERS_READ = 12
+"""Of a longer name the middle may be left out, as of Ensembl's, which differ at their ends."""
 
 
 class FrameView(QTableView):
@@ -56,6 +65,8 @@ class FrameView(QTableView):
         self.frame = model
         self.filter = FrameFilter(model, self)
         self._quiet = False
+        self._spare: int | None = None
+        self._wide_enough = 0
         self.setItemDelegate(TextDelegate(self))
         self.setModel(self.filter)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -164,6 +175,45 @@ class FrameView(QTableView):
         for column in range(self.frame.columnCount()):
             width = max(self.label_width(column), self.sizeHintForColumn(column))
             self.setColumnWidth(column, width)
+
+    def fit_beside_names(self, widths: Mapping[int, int], spare: int | None = None) -> None:
+        """Numbers are as wide as they are; the names in the first column have the rest.
+
+        The view gets no narrower than the names of most genes need.
+
+        Parameters
+        ----------
+        widths
+            Pixels of the other columns that are shown.
+        spare
+            One of them that is hidden while longer names would be cut beside it.
+        """
+        self.columns.setStretchLastSection(False)
+        self.columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column, width in widths.items():
+            self.setColumnWidth(column, width)
+        bar, text = self.verticalScrollBar(), self.fontMetrics()
+        beside = 0 if bar is None else bar.sizeHint().width() + 2 * self.frameWidth()
+        badge = _BADGE_PX
+        beside += _AROUND_NAME_PX + (badge if self.frame.badge == "gene" else 0)
+        beside += sum(widths.values())
+        names = self.frame.table.get("gene", ())
+        longest = max(
+            (text.horizontalAdvance(str(name)[:_LETTERS_READ]) for name in names), default=0
+        )
+        self._spare, self._wide_enough = spare, beside + longest
+        dropped = 0 if spare is None else widths[spare]
+        self.setMinimumWidth(beside - dropped + text.horizontalAdvance(_LONG_NAME))
+        self._show_spare()
+
+    def _show_spare(self) -> None:
+        if self._spare is not None:
+            self.setColumnHidden(self._spare, self.width() < self._wide_enough)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # Qt's name
+        """Show the column that may be spared where there is room for it."""
+        super().resizeEvent(event)
+        self._show_spare()
 
     def label_width(self, column: int, is_sorted: bool = False) -> int:
         """Pixels that the label of a column needs, with the arrow of the sorted one."""

@@ -85,7 +85,8 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: GeneTable) ->
     assert bar.maximum() == 0
     assert view.columnWidth(0) >= 110
     # Numbers are not cut, although there were none when the dock was opened.
-    for column in (1, 2, 4, 5):
+    assert view.isColumnHidden(4), "the badge tells it too"
+    for column in (1, 2, 5):
         assert view.columnWidth(column) >= view.sizeHintForColumn(column)
     assert view.columnViewportPosition(5) + view.columnWidth(5) <= viewport.width()
     worst = scores().iloc[:1].assign(gene="KRT1", pcc=-0.4, pcc_low=-0.54, pcc_high=-0.15)
@@ -99,6 +100,29 @@ def test_no_column_lies_outside_a_narrow_dock(qtbot: QtBot, table: GeneTable) ->
     table.show_table(gene_table(GENES, pd.Series(dtype=float), None), "")
     assert view.isColumnHidden(3)
     assert bar.maximum() == 0
+
+
+def test_names_are_whole_in_a_usual_dock(qtbot: QtBot, table: GeneTable) -> None:
+    names = [f"neighbors-{number:02}" for number in range(40)]
+    many = pd.concat([scores().iloc[:1]] * 40).assign(gene=names)
+    reliability = pd.Series(dict.fromkeys(names, 0.61))
+    table.show_table(gene_table(names, reliability, many), "")
+    # A dock of 345 pixels with a bar to scroll it by.
+    table.resize(330, 400)
+    with qtbot.waitExposed(table):
+        table.show()
+    view = table.view
+    bar = view.horizontalScrollBar()
+    assert bar is not None
+    assert view.columnWidth(0) >= view.sizeHintForColumn(0)
+    assert view.isColumnHidden(4), "the badge tells it too"
+    table.resize(420, 400)
+    assert not view.isColumnHidden(4)
+    for column in (0, 1, 2, 4, 5):
+        assert view.columnWidth(column) >= view.sizeHintForColumn(column)
+    assert bar.maximum() == 0
+    table.resize(330, 400)
+    assert view.isColumnHidden(4)
 
 
 def test_names_keep_their_room_beside_long_intervals(qtbot: QtBot, table: GeneTable) -> None:

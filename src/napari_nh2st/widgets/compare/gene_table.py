@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHeaderView, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from napari_nh2st.analysis import match_genes
 from napari_nh2st.shown_text import with_minus
@@ -29,14 +29,11 @@ _HEADS = {
 _ROWS_LOOKED_AT = 12
 """For the columns' widths: numbers are as wide everywhere."""
 
-_AROUND_LABEL = 6
 _AROUND_CELL = 10
-"""Pixels beside a column's label for the arrow of the sorted one, and beside a cell's text."""
+"""Pixels beside a cell's text."""
 
-_LEAST_FOR_GENE = 68
-"""Pixels for the names of most genes, with the badge."""
-
-_INTERVAL = list(_HEADS).index("low")
+_COLUMN = {name: column for column, name in enumerate(_HEADS)}
+_SHOWN = [column for name, column in _COLUMN.items() if name not in ("gene", "high")]
 
 
 class ScoresModel(FrameModel):
@@ -84,7 +81,6 @@ class GeneTable(QWidget):
         )
         self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.view.setMinimumHeight(180)
-        self.view.columns.setStretchLastSection(False)  # the gene has the room that is left
         self.view.columns.setResizeContentsPrecision(_ROWS_LOOKED_AT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -104,24 +100,20 @@ class GeneTable(QWidget):
         self.view.go_to(gene)
 
     def _fit_columns(self) -> None:
-        """Numbers are as wide as they are, the gene has the rest: nothing is to be scrolled to."""
-        self.view.columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        text = self.view.columns.fontMetrics()
-        for column in range(1, len(_HEADS)):
-            # Qt's own width keeps room for the arrow of the sorted column beside each label.
-            label = self.view.label_width(column) + _AROUND_LABEL
-            cells = self.view.sizeHintForColumn(column)
-            if column == _INTERVAL and self.table.table["low"].notna().any():
-                # The first rows, of the best genes, have no minus signs.
-                negative = (self.table.table[["low", "high"]] < 0).any()
-                widest = " to ".join("−0.88" if each else "0.88" for each in negative)
-                cells = max(cells, text.horizontalAdvance(widest) + _AROUND_CELL)
-            self.view.columns.resizeSection(column, max(label, cells))
-        columns = range(1, len(_HEADS))
-        numbers = sum(self.view.columnWidth(column) for column in columns)
-        bar = self.view.verticalScrollBar()
-        beside = 0 if bar is None else bar.sizeHint().width() + 2 * self.view.frameWidth()
-        self.view.setMinimumWidth(_LEAST_FOR_GENE + numbers + beside)
+        """Numbers are as wide as they are, the gene has the rest: nothing is to be scrolled to.
+
+        The badge tells the reliability as well, and its tooltip the number.
+        """
+        text, widths = self.view.columns.fontMetrics(), {}
+        for column in _SHOWN:
+            widths[column] = max(self.view.label_width(column), self.view.sizeHintForColumn(column))
+        if self.table.table["low"].notna().any():
+            # The first rows, of the best genes, have no minus signs.
+            negative = (self.table.table[["low", "high"]] < 0).any()
+            widest = " to ".join("−0.88" if each else "0.88" for each in negative)
+            needed = text.horizontalAdvance(widest) + _AROUND_CELL
+            widths[_COLUMN["low"]] = max(widths[_COLUMN["low"]], needed)
+        self.view.fit_beside_names(widths, spare=_COLUMN["reliability"])
 
     def _on_search(self) -> None:
         typed = self.search.text().strip()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView
+from qtpy.QtWidgets import QAbstractItemView
 
 from napari_nh2st.prediction.reliability import Badges, reliability_number
 from napari_nh2st.shown_text import with_minus
@@ -14,9 +14,6 @@ from napari_nh2st.widgets.frame_table import FrameView
 
 GENE, RELIABILITY, MEAN, MORAN = range(4)
 """Columns."""
-
-_LONG_NAME, _AROUND_NAME_PX = "HLA-DRB1", 14
-"""A name as long as those of most genes, which is to be read whole."""
 
 _COLUMNS = ("gene", "reliability", "mean", "morans_i")
 _HEADS = {
@@ -74,8 +71,6 @@ class GeneTable(FrameView):
         assert rows is not None
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.set_genes((), ())
-        self.columns.setStretchLastSection(False)
-        self.columns.setSectionResizeMode(GENE, QHeaderView.ResizeMode.Stretch)
         self.columns.setHighlightSections(False)
         self.sort_by_reliability()
 
@@ -131,15 +126,13 @@ class GeneTable(FrameView):
         self._filter()
 
     def _fit_columns(self) -> None:
-        """Numbers are as wide as they are; names have the rest, and room for most genes."""
+        """Numbers are as wide as they are, and only the sorted column has room for an arrow."""
+        widths = {}
         for column in range(GENE + 1, self.frame.columnCount()):
             is_sorted = self.columns.sortIndicatorSection() == column
-            width = max(self.label_width(column, is_sorted), self.sizeHintForColumn(column))
-            self.setColumnWidth(column, width)
-        bar, numbers = self.verticalScrollBar(), range(GENE + 1, self.frame.columnCount())
-        beside = 0 if bar is None else bar.sizeHint().width() + 2 * self.frameWidth()
-        name = self.fontMetrics().horizontalAdvance(_LONG_NAME) + _AROUND_NAME_PX
-        self.setMinimumWidth(name + sum(map(self.columnWidth, numbers)) + beside)
+            label = self.label_width(column, is_sorted)
+            widths[column] = max(label, self.sizeHintForColumn(column))
+        self.fit_beside_names(widths)
 
     def _on_sorted(self, column: int) -> None:
         """Only the sorted column has room for an arrow."""
