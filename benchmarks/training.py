@@ -31,7 +31,7 @@ from napari_nh2st.training.defaults import resolved_settings
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
 from napari_nh2st.training.objective import objective
 from napari_nh2st.training.optimization import Optimization
-from napari_nh2st.training.settings import TrainedEncoder
+from napari_nh2st.training.start_settings import TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 from predicting import _listed_incidence
 

@@ -21,7 +21,7 @@ from napari_nh2st.training.augmentation import (
 )
 from napari_nh2st.training.batches import Batch, epoch_batches
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
-from napari_nh2st.training.settings import TrainedEncoder
+from napari_nh2st.training.start_settings import TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
 NO_STAIN = AugmentationSettings(stain_jitter=0)

@@ -33,8 +33,9 @@ from napari_nh2st.training.events import (
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
 from napari_nh2st.training.loop import train, train_events
 from napari_nh2st.training.run_state import BEST
-from napari_nh2st.training.settings import TrainedEncoder, TrainSettings
+from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.start import starting_network
+from napari_nh2st.training.start_settings import TrainedEncoder
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 from napari_nh2st.training.validation import ValidationScore, predict_section
 from small_configs import PANEL

@@ -16,7 +16,8 @@ from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE, entry_of
 from napari_nh2st.model.config import ModelConfig, read_config
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.training.record import FREE
-from napari_nh2st.training.settings import TrainedEncoder, TrainSettings
+from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.start_settings import TrainedEncoder
 
 PUBLISHED_LEARNING_RATE = 5e-4
 PUBLISHED_MSE_WEIGHT = 1.0

@@ -13,7 +13,7 @@ from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.batches import Batch
 from napari_nh2st.training.features import FeaturesDone, FrozenStages, section_looks
-from napari_nh2st.training.settings import TrainedEncoder
+from napari_nh2st.training.start_settings import TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
 

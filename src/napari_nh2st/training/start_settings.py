@@ -1,0 +1,109 @@
+"""Settings of what a training starts from: model, architecture, image encoder and head."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
+from napari_nh2st.options import Option
+
+TrainedEncoder = Literal["frozen", "last-stages", "whole"]
+"""Trained part of the image encoder: nothing, its last two stages, or all of it."""
+
+HeadStart = Literal["random", "ridge"]
+"""Start of the prediction head, where it does not keep a start model's."""
+
+
+@dataclass(frozen=True)
+class StartSettings:
+    """What a training starts from, and how much of the image encoder it trains.
+
+    Parameters
+    ----------
+    encoder_weights
+        From ImageNet, or from training without labels.
+    image_encoder
+        A key, see :class:`~napari_nh2st.model.encoders.key.EncoderKey`. Its normalization and the
+        side of its tiles come with it, and its µm/px where that is known; it is frozen.
+    architecture
+        Key of :data:`napari_nh2st.model.catalogue.CATALOGUE`. Of a start model of another
+        architecture, only the encoder is taken.
+    encoder
+        ``"frozen"``: nothing of it is trained, its feature maps are computed once and kept;
+        ``"last-stages"``: its last two stages are, the maps before them are kept; ``"whole"``.
+    head_start
+        ``"ridge"``: a ridge regression of the target on the encoder's maps, see
+        :mod:`napari_nh2st.training.ridge`; ``"random"``: random weights (published), but for the
+        genes that a start model knows. None: with an encoder that is not trained whole, ``"ridge"``
+        unless a start model's head can predict every gene of the panel as it is: it knows them
+        all, and neither encoder nor context take from it what it reads; else ``"random"``.
+    """
+
+    start: Annotated[
+        str | None,
+        Option(
+            "Start model",
+            "Model to start from: bundled name, folder, or Hugging Face owner/name@REVISION",
+            heading="Start",
+            default="random weights",
+        ),
+    ] = None
+    encoder_weights: Annotated[
+        str | None,
+        Option(
+            "Encoder weights",
+            "File with a state dict of ResNet-18 for the image encoder",
+            default="the start model's, else random",
+            special="none",
+        ),
+    ] = None
+    architecture: Annotated[
+        str | None,
+        Option(
+            "Architecture",
+            "What follows the encoder",
+            default="the start model's, else nh2st",
+            special="the start model's",
+            words={key: f"{key}: {entry.description}" for key, entry in CATALOGUE.items()},
+        ),
+    ] = None
+    image_encoder: Annotated[
+        str | None,
+        Option(
+            "Image encoder",
+            "Encoder of another library, which stays as it is: transformers:…, timm:… or onnx:…, "
+            "see `nh2st model list --encoders`",
+            default="the start model's, else NH2ST's ResNet-18",
+            special="the start model's",
+        ),
+    ] = None
+    encoder: Annotated[
+        TrainedEncoder | None,
+        Option(
+            "Encoder",
+            "How much of the image encoder is trained; a frozen one is fast and needs few sections",
+            default="whole; frozen where the architecture is made for a frozen one",
+            special="as it fits",
+            words={
+                "frozen": "frozen: fine-tune the rest",
+                "last-stages": "last stages are trained",
+                "whole": "whole encoder is trained",
+            },
+        ),
+    ] = None
+    head_start: Annotated[
+        HeadStart | None,
+        Option(
+            "Head",
+            "What the prediction head starts from: ridge regression on the encoder's maps, or "
+            "random weights, but for the genes that a start model knows",
+            default="random; with an encoder that is not trained whole ridge, unless the start "
+            "model knows the whole panel",
+            special="as it fits",
+        ),
+    ] = None
+
+    @property
+    def has_foreign_encoder(self) -> bool:
+        """Whether an encoder of another library is asked for."""
+        return parse_key(self.image_encoder or DEFAULT_ENCODER).kind is not None
