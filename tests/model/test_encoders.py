@@ -119,6 +119,31 @@ def test_normalization_that_nobody_says_is_asked_for(changed: Path) -> None:
     assert read_encoder(parse_key(key)).spec.std == (0.1, 0.2, 0.3)
 
 
+def test_normalization_is_not_guessed(changed: Path) -> None:
+    path = changed / "preprocessor_config.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({n: v for n, v in said.items() if n != "image_mean"}))
+    with pytest.raises(InputError, match="how tiles are normalized"):
+        read_encoder(parse_key(f"transformers:{changed}"))
+    path.write_text(json.dumps(said | {"do_rescale": False}))
+    with pytest.raises(InputError, match="do_rescale is off"):
+        read_encoder(parse_key(f"transformers:{changed}"))
+
+
+def test_a_config_makes_the_library_run_and_read_nothing_else(changed: Path) -> None:
+    path = changed / "config.json"
+    elsewhere = {"attn_implementation": "owner/kernel", "transformers_weights": "other.safetensors"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | elsewhere))
+    encoder = read_encoder(parse_key(f"transformers:{changed}"))
+    assert not elsewhere.keys() & encoder.recipe["config"].keys()
+    description = describe(encoder)
+    description["recipe"]["config"] |= elsewhere  # as a stranger's model may say
+    build_described(description).read_weights(changed)
+    (changed / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="would change the encoder"):
+        build_described(description).read_weights(changed)
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
@@ -195,6 +220,20 @@ def test_an_onnx_file_that_takes_no_tiles_is_refused(tmp_path: Path) -> None:
 
 
 # --- timm, where it can be imported ---
+
+
+def test_timm_is_not_told_to_read_other_weights() -> None:
+    from napari_nh2st.model.encoders.timm_models import checked_recipe
+
+    recipe = {
+        "architecture": "vit_tiny_patch16_224.a_tag",
+        "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "source": "hf-hub", "hf_hub_id": "owner/name"},
+        "arguments": {"depth": 1, "checkpoint_path": "a.pth", "pretrained_cfg_overlay": {}},
+    }
+    expected = "vit_tiny_patch16_224.a_tag", {"mean": [0.5, 0.5, 0.5]}, {"depth": 1}
+    assert checked_recipe("timm:x", recipe) == expected
+    with pytest.raises(InputError, match="no architecture of timm"):
+        checked_recipe("timm:x", recipe | {"architecture": "hf-hub:owner/name"})
 
 
 def test_timm_that_cannot_be_imported_is_a_sentence(tmp_path: Path) -> None:

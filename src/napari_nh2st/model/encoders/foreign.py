@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.json_text import parse_json
-from napari_nh2st.model.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, EncoderSpec
+from napari_nh2st.model.encoders.base import Encoder, EncoderSpec
 from napari_nh2st.model.encoders.hub import cached_folder
 from napari_nh2st.model.encoders.key import EncoderKey, Features
 from napari_nh2st.model.encoders.known import KnownEncoder, known_encoder
@@ -191,22 +191,25 @@ def preprocessing(place: EncoderPlace, image_size: int) -> Preprocessing:
     """
     key, known, path = place.key, place.known, place.folder / PREPROCESSING
     said = read_description(path) if path.is_file() else {}
-    if said.get("do_rescale", True) and abs(said.get("rescale_factor", _RESCALING) - _RESCALING) > (
-        1e-6
-    ):
+    if not said.get("do_rescale", True):
+        raise InputError(f"{path}: do_rescale is off; only encoders of RGB values in 0–1 are read")
+    if abs(said.get("rescale_factor", _RESCALING) - _RESCALING) > 1e-6:
         raise InputError(f"{path}: rescale_factor is {said['rescale_factor']}; only 1/255 is read")
     mean, std = key.channels("mean"), key.channels("std")
     if said.get("do_normalize", bool(said)):
-        mean = mean or _channels(said.get("image_mean", IMAGENET_MEAN), path)
-        std = std or _channels(said.get("image_std", IMAGENET_STD), path)
+        # One that is missing depends on the processor's class: it is not guessed.
+        if mean is None and "image_mean" in said:
+            mean = _channels(said["image_mean"], path)
+        if std is None and "image_std" in said:
+            std = _channels(said["image_std"], path)
     elif said:
         mean, std = mean or (0.0, 0.0, 0.0), std or (1.0, 1.0, 1.0)
     if known is not None:
         mean, std = mean or known.mean, std or known.std
     if mean is None or std is None:
         raise InputError(
-            f"encoder {key}: {place.folder} has no {PREPROCESSING}, so it is not known how tiles "
-            f"are normalized; say it, as in {key}?mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
+            f"encoder {key}: {place.folder} has no {PREPROCESSING} that says how tiles are "
+            f"normalized; say it, as in {key}?mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
         )
     asked = key.number("tile_px") or (known.tile_px if known else None) or _side(said, image_size)
     return Preprocessing(int(asked), mean, std)

@@ -1,5 +1,6 @@
 """Encoders of the library timm, built and loaded by it: UNI, Virchow, H-optimus, GigaPath, …"""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,18 @@ from napari_nh2st.model.encoders.foreign import (
 )
 from napari_nh2st.model.encoders.key import EncoderKey
 from napari_nh2st.model.weights_file import read_state_dict
+
+_DESCRIBED = (
+    *("input_size", "fixed_input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode"),
+    *("first_conv", "classifier", "num_classes", "pool_size", "global_pool", "license"),
+)
+"""What is taken of a ``pretrained_cfg``: nothing that says where weights come from."""
+
+_NOT_LAYERS = (
+    *("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
+    *("model_name", "num_classes"),
+)
+"""Arguments of ``timm.create_model`` that make it read other files, or that are given here."""
 
 
 class TimmEncoder(ForeignEncoder):
@@ -105,12 +118,7 @@ def read_timm(key: EncoderKey) -> TimmEncoder:
         arguments |= place.known.arguments
     recipe = {
         "architecture": said["architecture"],
-        # Where its weights are to come from is not timm's to decide.
-        "pretrained_cfg": {
-            name: value
-            for name, value in given.items()
-            if name not in ("url", "file", "source", "hf_hub_id", "hf_hub_filename", "state_dict")
-        },
+        "pretrained_cfg": {name: value for name, value in given.items() if name in _DESCRIBED},
         "arguments": arguments,
         "features": place.features("pooled"),
     }
@@ -143,8 +151,8 @@ def _library() -> ModuleType:
 def _create(key: str, recipe: Mapping[str, Any], state: dict[str, Tensor]) -> Any:
     """A model of timm, with the weights of a state dict where there is one; nothing is fetched."""
     library = _library()
-    arguments = {name: _layer(library, value) for name, value in recipe["arguments"].items()}
-    given = dict(recipe["pretrained_cfg"])
+    architecture, given, arguments = checked_recipe(key, recipe)
+    arguments = {name: _layer(library, value) for name, value in arguments.items()}
     classifiers = given.get("classifier") or ()
     for name in (classifiers,) if isinstance(classifiers, str) else classifiers:
         state = {n: t for n, t in state.items() if not n.startswith(f"{name}.")}
@@ -152,7 +160,7 @@ def _create(key: str, recipe: Mapping[str, Any], state: dict[str, Tensor]) -> An
     given |= {"num_classes": 0, "state_dict": state or None}
     try:
         return library.create_model(
-            recipe["architecture"],
+            architecture,
             pretrained=bool(state),
             pretrained_cfg=given,
             num_classes=0,
@@ -160,6 +168,27 @@ def _create(key: str, recipe: Mapping[str, Any], state: dict[str, Tensor]) -> An
         ).eval()
     except Exception as error:  # an unknown name, or weights that do not fit
         raise InputError(f"encoder {key} cannot be built: {first_line(error)}") from None
+
+
+def checked_recipe(
+    key: str, recipe: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Architecture, ``pretrained_cfg`` and arguments of a recipe, which may be a stranger's.
+
+    timm reads other files, pickles among them, or goes to the network where a name, a config or an
+    argument says so: such are refused or left out, and weights come from what was checked alone.
+
+    Raises
+    ------
+    InputError
+        The architecture is no plain name of timm.
+    """
+    architecture = recipe["architecture"]
+    if not isinstance(architecture, str) or not re.fullmatch(r"[\w.-]+", architecture):
+        raise InputError(f"encoder {key}: {architecture!r} is no architecture of timm")
+    described = {n: v for n, v in dict(recipe["pretrained_cfg"]).items() if n in _DESCRIBED}
+    layers = {n: v for n, v in dict(recipe["arguments"]).items() if n not in _NOT_LAYERS}
+    return architecture, described, layers
 
 
 def _layer(library: ModuleType, value: Any) -> Any:

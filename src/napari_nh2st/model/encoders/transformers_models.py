@@ -34,6 +34,8 @@ _PREFIX_TOKENS: dict[str, Callable[[Any], int]] = {
 }
 """Model types that are read, and how many tokens stand before those of the patches."""
 
+_ADAPTER = "adapter_config.json"
+
 
 class TransformersEncoder(ForeignEncoder):
     """A vision transformer of the library transformers: tiles to one vector each.
@@ -85,6 +87,11 @@ class TransformersEncoder(ForeignEncoder):
         of tensors alone where there is nothing else.
         """
         check_sha256(self.spec, weights_sha256(weights_files(place)), place)
+        if (place / _ADAPTER).exists():
+            raise InputError(
+                f"{place} has {_ADAPTER}, which would change the encoder; merge the adapter into "
+                "its weights"
+            )
         library = _library()
         try:
             with _quiet(library):
@@ -163,8 +170,12 @@ def _library_config(library: ModuleType, said: Mapping[str, Any], key: str) -> A
             f"encoder {key} is of type {kind!r}; of transformers, {', '.join(_PREFIX_TOKENS)} "
             "are read"
         )
-    values = {name: value for name, value in said.items() if name != "model_type"}
     try:
+        # Fields of the type alone: others make the library run kernels of the Hub, or read other
+        # weights than were checked.
+        plain = library.AutoConfig.for_model(kind)
+        fields = {*plain.to_dict(), *plain.attribute_map} - {"model_type", "auto_map"}
+        values = {name: value for name, value in said.items() if name in fields}
         config = library.AutoConfig.for_model(kind, **values)
     except Exception as error:
         raise InputError(f"encoder {key}: its {CONFIG} is wrong: {first_line(error)}") from None
