@@ -69,7 +69,11 @@ def test_a_map_covers_the_tissue_and_nothing_else(
     assert 0.2 < tissue.mean() < 0.8
     shown = np.isfinite(image)
     if layout == "square":
-        np.testing.assert_array_equal(shown, tissue)
+        cell = np.array(raster.step) * (raster.height, raster.width)
+        inside = (at < prediction.obsm["spatial"][:, ::-1].max(0) + cell / 2).all(-1)
+        np.testing.assert_array_equal(shown[inside], tissue[inside])
+        assert not (shown & ~on_slide).any()
+        assert (shown & ~inside).any(), "it goes on to the edge of the slide"
     else:  # a part is two pixels wide, and goes on where a row ends before the slide
         assert (shown & ~tissue).sum() < 0.03 * tissue.sum()
         assert shown.sum() > 0.98 * tissue.sum()
@@ -88,11 +92,12 @@ def test_a_pixel_shows_the_tile_in_whose_cell_it_lies(
     cell = np.array(raster.step) * (raster.height, raster.width)
     at = places(raster)[shown]
     off = np.abs(at - centers) / cell
-    if layout == "hexagonal":  # half a cell further where a row ends before the slide
-        off, beside = off[off[:, 1] < 0.5], at[off[:, 1] > 0.5]
-        half = cell[1] / 2
-        assert ((beside[:, 1] < half) | (beside[:, 1] > slide.shape[1] - half)).all()
-        assert 0 < len(beside) < 0.05 * len(at)
+    # Half a cell further where a row ends before the slide.
+    off, beside = off[off[:, 1] < 0.5], at[off[:, 1] > 0.5]
+    half = cell[1] / 2
+    is_left = beside[:, 1] < (half if layout == "hexagonal" else 0)
+    assert (is_left | (beside[:, 1] > slide.shape[1] - half)).all()
+    assert 0 < len(beside) < 0.05 * len(at)
     assert off.max() < 0.5
     assert off.max() > 0.4
     whole = HeatmapRaster.of(drawn(slide, None, layout))
@@ -101,14 +106,15 @@ def test_a_pixel_shows_the_tile_in_whose_cell_it_lies(
     np.testing.assert_allclose(np.array(whole.step) / 8, raster.step)
 
 
+@LAYOUTS
 @pytest.mark.parametrize("divisions", [1, 2, 3, 4])
 @pytest.mark.parametrize("least", [0, 100])
-def test_rows_of_a_hexagonal_array_reach_the_edge_of_the_slide(
-    slide: Slide, divisions: int, least: int
+def test_a_map_reaches_the_edge_of_the_slide(
+    slide: Slide, layout: Any, divisions: int, least: int
 ) -> None:
     # Glass at the top, that the map is one of parts.
     tissue = TissueMask(np.arange(300)[:, None].repeat(420, 1) >= 150, (1.0, 1.0))
-    prediction = drawn_prediction(slide, "hexagonal", 32.0, divisions=divisions, tissue=tissue)
+    prediction = drawn_prediction(slide, layout, 32.0, divisions=divisions, tissue=tissue)
     prediction = prediction[prediction.obsm["spatial"][:, 0] >= least].copy()
     raster = HeatmapRaster.of(prediction)
     at = places(raster)
@@ -127,7 +133,28 @@ def test_rows_of_a_hexagonal_array_reach_the_edge_of_the_slide(
     tile, down, right = raster.beside[-1]
     at_end = int(raster.rows[tile] + down), int(raster.columns[tile] + right)
     assert raster.tile_at(*at_end) == tile
-    assert at[at_end][1] > slide.shape[1] - 32 / divisions / MPP[1]
+    cell = np.array(raster.step) * (raster.height, raster.width)
+    assert (at[at_end] > slide.shape - cell / 2).any()
+    # No further than needed, to a pixel, and a brick where these are bricks.
+    beyond = at[-1, -1] + np.array(raster.step) / 2 - slide.shape
+    assert (beyond >= -np.array(raster.step) / 2 - 1e-6).all()
+
+
+def test_a_map_of_whole_tiles_is_divided_where_it_would_end_before_the_slide() -> None:
+    slide = array_slide(ArrayLevel(textured(270, 330)), mpp=(1.0, 1.0))
+    tissue = TissueMask(np.ones((270, 330), bool), (1.0, 1.0))
+    prediction = drawn_prediction(slide, "square", 60.0, tissue=tissue)
+    raster = HeatmapRaster.of(prediction)
+    # Centers at 30, 90, …, 210 and 30, …, 270: half a step is left at the bottom and at the right.
+    assert (raster.height, raster.step, raster.shape) == (8, (7.5, 7.5), (36, 44))
+    image = raster.image(np.arange(float(prediction.n_obs)))
+    assert image[0, 0] == 0
+    np.testing.assert_array_equal(image[32:], np.repeat(image[31:32], 4, axis=0))
+    np.testing.assert_array_equal(image[:, 40:], np.repeat(image[:, 39:40], 4, axis=1))
+    assert image[35, 43] == prediction.n_obs - 1
+    assert raster.tile_at(35, 43) == prediction.n_obs - 1
+    inner = HeatmapRaster.of(prediction[prediction.obs["array_col"] < 4].copy())
+    assert inner.shape == (36, 32)
 
 
 @LAYOUTS
@@ -194,6 +221,8 @@ def test_whole_tiles_are_drawn_where_it_is_not_known_or_all_is_tissue(
             prediction.obsm[TISSUE_CELLS] = prediction.obsm[TISSUE_CELLS].astype(float)
         case "whole":
             prediction.obsm[TISSUE_CELLS][:] = 255
+            # All but the last column, behind which half a step of the slide is left.
+            prediction = prediction[prediction.obs["array_col"] < 20].copy()
     raster = HeatmapRaster.of(prediction)
     assert (raster.height, raster.width, raster.parts) == (1, 1, None)
     assert np.isfinite(raster.image(np.ones(prediction.n_obs))).sum() == prediction.n_obs

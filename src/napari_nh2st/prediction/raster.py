@@ -28,8 +28,8 @@ class HeatmapRaster:
 
     A tile is a pixel, or, where it is known which parts of it are tissue, as many as it has parts:
     those over glass, or beyond the slide, stay empty. Tiles of a hexagonal array are twice as wide,
-    as bricks in a wall; every other row would end half a brick before the edge of the slide, and
-    its last tiles reach there.
+    as bricks in a wall. The cells of the last tiles of an array may end before the slide does, by
+    up to half a step, or half a brick: these tiles reach to its edge.
 
     Parameters
     ----------
@@ -87,12 +87,10 @@ class HeatmapRaster:
         width = 2 if about["layout"] == "hexagonal" else 1
         rows, columns = (prediction.obs[name].to_numpy(np.int64) for name in ARRAY)
         row, column = (0, 0) if whole_tiles else (int(rows.min()), int(columns.min()))
-        last = int(columns.max()) + width
-        ends = None if whole_tiles else _row_ends(prediction, columns)
+        ends = None if whole_tiles else _ends(prediction)
         if ends is not None:
-            column = min(column, int((columns - ends[0]).min()))
-            last = max(last, int((columns + ends[1]).max()) + width)
-        shape = int(rows.max()) - row + 1, last - column
+            column = min(column, int((columns - ends.left).min()))
+        shape = int(rows.max()) - row + 1, int(columns.max()) + width - column
         if shape[0] * shape[1] > _LARGEST:
             raise InputError(
                 f"the array positions of the tiles make a heatmap of {shape[1]:,} × {shape[0]:,}; "
@@ -117,10 +115,11 @@ class HeatmapRaster:
             parts,
             sharpening=Sharpening.of(prediction),
         )
-        if ends is None:
-            return raster
-        on_slide = float(np.asarray(about["slide"]["shape"])[1])
-        return replace(raster, beside=raster._pixels_beside(ends, on_slide))
+        if ends is not None:
+            raster = raster._reaching(ends, np.asarray(about["slide"]["shape"]))
+        if parts is not None and parts.all() and raster.beside is None:
+            return raster._of_whole_tiles()
+        return raster
 
     def placement(
         self, mpp: NDArray[np.float64]
@@ -173,42 +172,74 @@ class HeatmapRaster:
         whole = np.ones((len(self.rows), self.height, self.width), bool)
         return whole if self.parts is None else self.parts
 
-    def _pixels_beside(
-        self, ends: tuple[NDArray[np.bool_], NDArray[np.bool_]], on_slide: float
-    ) -> NDArray[np.int64]:
-        """Pixels beside tiles at the ends of rows, as :attr:`beside`.
+    def _reaching(self, ends: "_Ends", slide_shape: NDArray[np.integer]) -> "HeatmapRaster":
+        """The raster whose last tiles reach to the edge of the slide.
 
         A part of a tile at its edge goes on to the edge of the slide.
 
         Parameters
         ----------
         ends
-            (n,) tiles to whose left, and to whose right, half a tile is missing.
-        on_slide
-            Width of the slide in full-resolution pixels.
+            Of the tiles.
+        slide_shape
+            (height, width) of the slide in full-resolution pixels.
         """
-        found = [np.empty((0, 3), np.int64)]
-        half = np.arange(self.width // 2)
-        for is_end, edge, further in (
-            (ends[0], 0, -1 - half),
-            (ends[1], self.width - 1, self.width + half),
+        half_down, half_right = np.arange((self.height + 1) // 2), np.arange((self.width + 1) // 2)
+        below = self.height + half_down
+        found = []
+        for is_end, down, right in (
+            (ends.left, np.arange(self.height), -1 - half_right),
+            (ends.right, np.arange(self.height), self.width + half_right),
+            (ends.below, below, np.arange(self.width)),
+            (ends.below & ends.left, below, -1 - half_right),
+            (ends.below & ends.right, below, self.width + half_right),
         ):
-            tile, down = np.nonzero(self._covers[:, :, edge] & is_end[:, None])
-            x = self.center[1] + (self.columns[tile, None] + further) * self.step[1]
-            each, more = np.nonzero((x >= 0) & (x < on_slide))
-            found.append(np.stack([tile[each], down[each], further[more]], 1))
-        return np.concatenate(found)
+            tiles = np.flatnonzero(is_end)
+            grid = np.stack(np.meshgrid(tiles, down, right, indexing="ij"), -1).reshape(-1, 3)
+            tile, edge_down, edge_right = self._within_cells(grid).T
+            found.append(grid[self._covers[tile, edge_down, edge_right]])
+        beside = np.concatenate(found)
+        pixels = np.stack([self.rows, self.columns], 1)[beside[:, 0]] + beside[:, 1:]
+        at = self.center + pixels * self.step
+        is_on_slide = ((at >= 0) & (at < slide_shape)).all(1)
+        if not is_on_slide.any():
+            return self
+        height, width = np.maximum(self.shape, pixels[is_on_slide].max(0) + 1)
+        return replace(self, shape=(int(height), int(width)), beside=beside[is_on_slide])
+
+    def _within_cells(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(m, 3) pixels as :attr:`beside` → the nearest ones in the cells of their tiles."""
+        return np.clip(pixels, 0, [len(self.rows), self.height - 1, self.width - 1])
+
+    def _of_whole_tiles(self) -> "HeatmapRaster":
+        """The raster with a pixel, or two, in the place of a tile of many pixels."""
+        fine = self.height
+        step_y, step_x = self.step
+        return replace(
+            self,
+            shape=(self.shape[0] // fine, self.shape[1] // fine),
+            center=(
+                self.center[0] + (fine - 1) / 2 * step_y,
+                self.center[1] + (fine - 1) / 2 * step_x,
+            ),
+            step=(step_y * fine, step_x * fine),
+            rows=self.rows // fine,
+            columns=self.columns // fine,
+            height=1,
+            width=self.width // fine,
+            parts=None,
+        )
 
     @cached_property
     def _covered(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
         """Tiles, the flat indices of the pixels that they cover, and where in them these lie."""
-        tiles, down, right = np.nonzero(self._covers)
+        covered = np.argwhere(self._covers)
         if self.beside is not None:
-            every = np.concatenate([np.stack([tiles, down, right], 1), self.beside])
-            tiles, down, right = every.T
+            covered = np.concatenate([covered, self.beside])
+        tiles, down, right = covered.T
         pixels = (self.rows[tiles] + down) * self.shape[1] + self.columns[tiles] + right
         # What lies beside a tile has the value that is at its edge.
-        return tiles, pixels, np.stack([down, np.clip(right, 0, self.width - 1)], 1)
+        return tiles, pixels, self._within_cells(covered)[:, 1:]
 
     @cached_property
     def _blend(self) -> Blend:
@@ -257,19 +288,27 @@ def robust_limits(
     return low, high
 
 
-def _row_ends(
-    prediction: AnnData, columns: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """(n,) tiles that end a row half a tile before the edge of the slide, at the left and right.
+@dataclass(frozen=True)
+class _Ends:
+    """(n,) tiles beside which no other one follows, although the slide may go on a bit."""
 
-    None where the array is not hexagonal, or the size of the slide was not recorded.
-    """
+    left: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    below: NDArray[np.bool_]
+
+
+def _ends(prediction: AnnData) -> _Ends | None:
+    """The last tiles of the whole array; None where it or the size of the slide is not known."""
     about = notes(prediction)
-    known = "array_shape" in about and "shape" in about.get("slide", {})
-    if about["layout"] != "hexagonal" or not known:
+    if "array_shape" not in about or "shape" not in about.get("slide", {}):
         return None
-    # The next tile of the row would be two half steps further, and lie beyond the slide.
-    return columns == 1, columns == int(np.asarray(about["array_shape"])[1]) - 2
+    n_rows, n_columns = (int(side) for side in np.asarray(about["array_shape"]))
+    rows, columns = (prediction.obs[name].to_numpy(np.int64) for name in ARRAY)
+    below = rows == n_rows - 1
+    if about["layout"] == "hexagonal":
+        # The next tile of the row would be two half steps further, and lie beyond the slide.
+        return _Ends(columns == 1, columns == n_columns - 2, below)
+    return _Ends(np.zeros(len(columns), bool), columns == n_columns - 1, below)
 
 
 def _parts(prediction: AnnData, shape: tuple[int, int], width: int) -> NDArray[np.bool_] | None:
@@ -278,4 +317,4 @@ def _parts(prediction: AnnData, shape: tuple[int, int], width: int) -> NDArray[n
     while fine > 1 and shape[0] * shape[1] * fine**2 > _LARGEST_DIVIDED:
         fine //= 2
     parts = parts_of_cells(prediction, fine) if fine > 1 else None
-    return None if parts is None or parts.all() else parts.repeat(width, axis=2)
+    return None if parts is None else parts.repeat(width, axis=2)
