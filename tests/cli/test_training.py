@@ -257,6 +257,56 @@ def test_what_a_cross_validation_is_told_arrives(
     )
 
 
+def test_architectures_are_compared_on_the_same_folds(
+    nh2st: Nh2st, study: Path, model: Path, tmp_path: Path
+) -> None:
+    command = (
+        *("crossval", "--sections", study, "-o", tmp_path / "out", "--start", model),
+        *("--compare", "sepal,linear", "--leave", "section", "--epochs", 1, "--device", "cpu"),
+    )
+    result = nh2st(*command)
+    assert result.code == 0, result.err
+    assert "sepal: Training without section S0" in result.err
+    assert "over 3 folds, and wide since they are few" in result.err
+    table, folds = (part.splitlines() for part in result.out.split("\n\n"))
+    assert "minus linear (95 % interval)" in table[0]
+    assert [row.split()[0] for row in table[1:]] == ["sepal", "linear"]
+    assert [row.split()[0] for row in folds[1:]] == ["S0", "S1", "S2"]
+    again = nh2st(*command, "--json")
+    told = json.loads(again.out)
+    assert "Training" not in again.err
+    sepal, linear = told["architectures"]
+    difference = np.mean([fold["difference"] for fold in sepal["folds"]])
+    assert f"{difference:+.3f} (" in table[1]
+    assert sepal["difference"] == pytest.approx(difference)
+    assert (linear["architecture"], linear["difference"]) == (told["reference"], None)
+    assert (tmp_path / "out" / "comparison.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--contexts", "query"), "--contexts has no meaning with --compare: write a context"),
+        (("--no-final",), "--no-final has no meaning"),
+        (("--start", "{model}", "--architecture", "sepal"), "--architecture has no meaning"),
+        ((), "linear cannot be compared with these settings: encoder is frozen"),
+        (("--start", "{model}", "--encoder", "whole"), "linear cannot be compared"),
+    ],
+)
+def test_a_comparison_that_cannot_run_is_refused(
+    nh2st: Nh2st, study: Path, model: Path, tmp_path: Path, flags: tuple[str, ...], said: str
+) -> None:
+    given = [flag.format(model=model) for flag in flags]
+    output = tmp_path / "out"
+    result = nh2st(
+        *("crossval", "--sections", study, "-o", output, "--compare", "linear,sepal"), *given
+    )
+    assert result.code == 2
+    assert said in result.err
+    assert is_a_short_message(result.err)
+    assert not output.exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from contextlib import closing
 
+from napari_nh2st.cli.crossval_compare import compare
 from napari_nh2st.cli.options import given_settings
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.score_tables import fold_table
@@ -15,16 +16,15 @@ from napari_nh2st.cli.study import (
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
-from napari_nh2st.cli.training_progress import TrainingReport
+from napari_nh2st.cli.training_progress import FoldReport, TrainingReport
 from napari_nh2st.evaluation import (
     CrossValidated,
     CrossValidation,
-    SpotsPredicted,
     cross_validate_events,
 )
 from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.spots import read_sections
-from napari_nh2st.training import MeasuredSection, TrainFinished, TrainSettings
+from napari_nh2st.training import MeasuredSection, TrainSettings
 from napari_nh2st.training.checks import check_place, section_donors
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.split import folds
@@ -33,6 +33,9 @@ from napari_nh2st.training.split import folds
 def run(args: argparse.Namespace) -> None:
     """Run ``nh2st crossval``."""
     settings = train_settings(args)
+    if args.compare:
+        compare(args, settings)
+        return
     plan = CrossValidateSettings(**given_settings(args, CrossValidateSettings))
     check_place(args.output)
     sections = read_sections(args.sections)
@@ -80,20 +83,12 @@ def _cross_validate(
 ) -> CrossValidation:
     """Cross-validate, with a line before each training that says what is left out of it."""
     events = cross_validate_events(study, settings, plan, folder=args.output)
-    is_training = False
+    show_progress = FoldReport(report, plan.leave)
     with closing(events):
         for event in events:
             if isinstance(event, CrossValidated):
                 return event.result
-            progress = event.event
-            if isinstance(progress, SpotsPredicted):
-                report.counted(progress.section, progress.done, progress.total)
-                continue
-            if not is_training:
-                without = f"without {plan.leave} {event.left_out}"
-                report.line(f"Training {without if event.left_out else 'on all sections'}")
-            is_training = not isinstance(progress, TrainFinished)
-            report(progress)
+            show_progress(event)
             if args.stop():
                 break
     raise StoppedTraining(f"What is done is in {args.output}; the same command goes on from there.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_nh2st.evaluation.architecture_scores import ArchitectureComparison
 from napari_nh2st.evaluation.crossval import CrossValidation
 
 _COLUMNS = {
@@ -81,6 +82,61 @@ def fold_table(
     return [header, *rows, last]
 
 
+def architecture_table(result: ArchitectureComparison) -> list[tuple[str, ...]]:
+    """A row for each architecture; scores are means over the folds."""
+    header = (
+        "architecture",
+        "mean PCC, all genes",
+        f"minus {result.reference} (95 % interval)",
+        "top-50, picked in training",
+        "MSE",
+        "MSE of the mean",
+        "seconds",
+        "trained weights",
+        "of",
+    )
+    rows = [
+        (
+            row.architecture,
+            _number(row.mean_pcc, 3),
+            _difference(row.difference, row.difference_low, row.difference_high),
+            _number(row.top50_pcc, 3),
+            _number(row.mse, 4),
+            _number(row.mse_baseline, 4),
+            _number(row.seconds, 1),
+            f"{row.trained_parameters:,}",
+            f"{row.parameters:,}",
+        )
+        for row in result.table().itertuples()
+    ]
+    return [header, *rows]
+
+
+def difference_table(result: ArchitectureComparison, leave: str) -> list[tuple[str, ...]]:
+    """A row for each fold: PCC of the reference, and what the others have more."""
+    (reference,) = (each for each in result.architectures if each.name == result.reference)
+    others = [each.name for each in result.architectures if each.name != result.reference]
+    header = (f"{leave} left out", f"PCC {reference.name}", *(f"{name} more" for name in others))
+    rows = [
+        (
+            str(left_out),
+            _number(pcc, 3),
+            *(_signed(float(result.differences(name)[left_out])) for name in others),
+        )
+        for left_out, pcc in reference.folds["mean_pcc"].items()
+    ]
+    return [header, *rows]
+
+
+def _difference(mean: float, low: float, high: float) -> str:
+    interval = "" if np.isnan(low) else f" ({_signed(low)} to {_signed(high)})"
+    return _signed(mean) + interval
+
+
+def _signed(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:+.3f}"
+
+
 def _cells(summary: Mapping[str, Any]) -> list[str]:
     cells = [_number(summary[column], digits) for column, (_, digits) in _COLUMNS.items()]
     low, high = summary["mean_pcc_low"], summary["mean_pcc_high"]
@@ -91,7 +147,7 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
 
 def _number(value: float | None, digits: int) -> str:
     """A score, or a dash where it does not exist."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _mean_of(

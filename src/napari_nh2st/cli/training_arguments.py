@@ -76,6 +76,14 @@ def crossval(command: argparse.ArgumentParser) -> None:
         command, "folder for all models and scores; a stopped run goes on when started again"
     )
     add_settings(command, CrossValidateSettings, {})
+    command.add_argument(
+        "--compare",
+        type=comma_list,
+        default=(),
+        metavar="A,B",
+        help="compare architectures on the same folds instead, such as "
+        "linear,nh2st:query,nh2st:average,sepal; a frozen encoder unless --encoder says otherwise",
+    )
     # It takes several contexts, and one device.
     _training_options(command, "context", "devices")
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from napari_nh2st.cli.output import in_one_line, report
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.durations import duration
+from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -132,6 +133,37 @@ class TrainingReport:
     def _print(self, text: str) -> None:
         report(text, self._bar)
         self._last_line = time.monotonic()
+
+
+class FoldReport:
+    """Shows the progress of a cross-validation, with a line before each training.
+
+    Parameters
+    ----------
+    report
+        Shows the events of the trainings.
+    leave
+        What is left out: a donor or a section.
+    """
+
+    def __init__(self, report: TrainingReport, leave: str) -> None:
+        self._report = report
+        self._leave = leave
+        self._training = ""
+
+    def __call__(self, progress: FoldProgress, architecture: str = "") -> None:
+        """Show one event; of several architectures, which one it is of."""
+        of = f"{architecture}: " if architecture else ""
+        event = progress.event
+        if isinstance(event, SpotsPredicted):
+            self._report.counted(f"{of}{event.section}", event.done, event.total)
+            return
+        left_out = f"without {self._leave} {progress.left_out}"
+        training = f"{of}Training {left_out if progress.left_out else 'on all sections'}"
+        if training != self._training:
+            self._report.line(training)
+        self._training = "" if isinstance(event, TrainFinished) else training
+        self._report(event)
 
 
 def epoch_line(event: EpochDone) -> str:

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from napari_nh2st.evaluation.architecture_comparison import (
+        compare_architectures,
+        compare_architectures_events,
+    )
+    from napari_nh2st.evaluation.architecture_scores import ArchitectureComparison
     from napari_nh2st.evaluation.crossval import (
         CrossValidation,
         cross_validate,
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
         write_evaluation,
     )
     from napari_nh2st.evaluation.events import (
+        ArchitectureProgress,
+        ArchitecturesCompared,
         CrossValidated,
         Evaluated,
         FoldProgress,
@@ -28,12 +35,17 @@ if TYPE_CHECKING:
     from napari_nh2st.evaluation.training_run import training_run_events
 
 __all__ = [
+    "ArchitectureComparison",
+    "ArchitectureProgress",
+    "ArchitecturesCompared",
     "CrossValidated",
     "CrossValidation",
     "Evaluated",
     "Evaluation",
     "FoldProgress",
     "SpotsPredicted",
+    "compare_architectures",
+    "compare_architectures_events",
     "cross_validate",
     "cross_validate_events",
     "evaluate",
@@ -45,9 +57,18 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "architecture_comparison": ["compare_architectures", "compare_architectures_events"],
+        "architecture_scores": ["ArchitectureComparison"],
         "crossval": ["CrossValidation", "cross_validate", "cross_validate_events"],
         "evaluation": ["Evaluation", "evaluate", "evaluate_events", "write_evaluation"],
-        "events": ["CrossValidated", "Evaluated", "FoldProgress", "SpotsPredicted"],
+        "events": [
+            "ArchitectureProgress",
+            "ArchitecturesCompared",
+            "CrossValidated",
+            "Evaluated",
+            "FoldProgress",
+            "SpotsPredicted",
+        ],
         "training_run": ["training_run_events"],
     },
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -176,31 +176,12 @@ def cross_validate_events(
         are asked for, the folder is of another run, or there are no intervals by spread for such a
         study.
     """
-    settings, plan = settings or TrainSettings(), plan or CrossValidateSettings()
-    start = start_config(settings)
-    given = cast(tuple[Context, ...], plan.contexts or (_own_context(settings, start),))
-    wanted = tuple(dict.fromkeys(given))
-    splits = folds(sections, plan.leave)
-    if settings.devices > 1:
-        raise InputError(
-            f"devices is {settings.devices}; a cross-validation trains on one device, one fold "
-            "after another"
-        )
-    check_sources(settings, start, [section.name for section in sections])
-    recover(folder / MODEL_FOLDER)
-    if (folder / MODEL_FOLDER).exists():
-        raise InputError(f"{folder} holds a finished cross-validation; give another folder")
-    settings = _with_panel(sections, settings, start)
+    plan = plan or CrossValidateSettings()
+    checked = checked_cross_validation(
+        sections, settings or TrainSettings(), plan, folder, same_for_all=fold_settings is None
+    )
+    settings, wanted, splits = checked.settings, checked.contexts, checked.splits
     of_fold = fold_settings or (lambda left_out, same: same)
-    for left_out, tested in splits:  # rather now than after hours of earlier folds
-        try:
-            set_aside(without(sections, tested), settings)
-        except InputError as error:
-            raise InputError(f"Without {left_out}: {error}") from None
-    if plan.intervals == "spread":
-        if fold_settings is not None:
-            raise InputError("intervals by spread need the same settings for all folds")
-        check_further_trainings(splits, settings, plan.leave)
     parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}
     baselines = []
     for left_out, tested in splits:
@@ -267,6 +248,71 @@ def cross_validate_events(
     yield CrossValidated(CrossValidation(evaluations, best, coverage, model))
 
 
+class CheckedCrossValidation(NamedTuple):
+    """A cross-validation that can begin.
+
+    Parameters
+    ----------
+    settings
+        With the panel as a list, so that all folds learn the same genes.
+    contexts
+        Those to compare, each once.
+    splits
+        What is left out of each fold, and its sections.
+    """
+
+    settings: TrainSettings
+    contexts: tuple[Context, ...]
+    splits: tuple[tuple[str, tuple[MeasuredSection, ...]], ...]
+
+
+def checked_cross_validation(
+    sections: Sequence[MeasuredSection],
+    settings: TrainSettings,
+    plan: CrossValidateSettings,
+    folder: Path,
+    *,
+    same_for_all: bool = True,
+) -> CheckedCrossValidation:
+    """Refuse a cross-validation that cannot work, rather than after hours of its first folds.
+
+    Parameters
+    ----------
+    sections, settings, plan, folder
+        As for :func:`cross_validate_events`.
+    same_for_all
+        Whether all folds have the same settings.
+
+    Raises
+    ------
+    InputError
+        As :func:`cross_validate_events`.
+    """
+    start = start_config(settings)
+    given = cast(tuple[Context, ...], plan.contexts or (own_context(settings, start),))
+    splits = folds(sections, plan.leave)
+    if settings.devices > 1:
+        raise InputError(
+            f"devices is {settings.devices}; a cross-validation trains on one device, one fold "
+            "after another"
+        )
+    check_sources(settings, start, [section.name for section in sections])
+    recover(folder / MODEL_FOLDER)
+    if plan.final and (folder / MODEL_FOLDER).exists():
+        raise InputError(f"{folder} holds a finished cross-validation; give another folder")
+    settings = with_fixed_panel(sections, settings, start)
+    for left_out, tested in splits:
+        try:
+            set_aside(without(sections, tested), settings)
+        except InputError as error:
+            raise InputError(f"Without {left_out}: {error}") from None
+    if plan.intervals == "spread":
+        if not same_for_all:
+            raise InputError("intervals by spread need the same settings for all folds")
+        check_further_trainings(splits, settings, plan.leave)
+    return CheckedCrossValidation(settings, tuple(dict.fromkeys(given)), splits)
+
+
 def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
     """Choose among contexts, by their mean PCC and MSE, the simplest that is as good as the best.
 
@@ -291,7 +337,7 @@ def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[Measured
     return replace(model, heads=heads, config=replace(model.config, training=training))
 
 
-def _own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
+def own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
     """The context of each training, where none is compared; other architectures have but one."""
     if entry_of(architecture_of(settings, start)).reach is not None:
         return "query"
@@ -300,7 +346,7 @@ def _own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
     return settings.context or "query"
 
 
-def _with_panel(
+def with_fixed_panel(
     sections: Sequence[MeasuredSection], settings: TrainSettings, start: ModelConfig | None
 ) -> TrainSettings:
     """The settings with the panel as a list, so that all folds learn the same genes."""

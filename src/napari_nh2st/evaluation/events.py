@@ -11,6 +11,7 @@ from napari_nh2st.training.events import TrainEvent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_nh2st.evaluation.architecture_scores import ArchitectureComparison
     from napari_nh2st.evaluation.crossval import CrossValidation
     from napari_nh2st.evaluation.evaluation import Evaluation
 
@@ -71,6 +72,33 @@ class CrossValidated:
 
 CrossValidateEvent = FoldProgress | CrossValidated
 """FoldProgress any number of times; CrossValidated once."""
+
+
+@dataclass(frozen=True)
+class ArchitectureProgress:
+    """Progress in the cross-validation of one of several architectures.
+
+    Parameters
+    ----------
+    architecture
+        Its name, as asked for.
+    progress
+        Progress of a training, or of its test.
+    """
+
+    architecture: str
+    progress: FoldProgress
+
+
+@dataclass(frozen=True, eq=False)
+class ArchitecturesCompared:
+    """Every architecture is cross-validated; the last event of a comparison."""
+
+    result: "ArchitectureComparison"
+
+
+CompareEvent = ArchitectureProgress | ArchitecturesCompared
+"""ArchitectureProgress any number of times; ArchitecturesCompared once."""
 
 
 @dataclass(frozen=True)

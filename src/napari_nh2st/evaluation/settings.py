@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
-from napari_nh2st.model.config import CONTEXTS
+from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.config import CONTEXTS, Context
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.training.split import Leave
 
@@ -34,6 +35,45 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """Architectures to compare, and what each cross-validation leaves out.
+
+    Parameters
+    ----------
+    architectures
+        Keys of :data:`napari_nh2st.model.catalogue.CATALOGUE`; of one with contexts, also with one
+        of them behind a colon, such as ``"nh2st:average"``. Without one it has the settings' own
+        or the start model's.
+    """
+
+    architectures: tuple[str, ...]
+    leave: Annotated[Leave, Option("Leave out", "What is left out at a time")] = "donor"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if len(self.parsed) < 2:
+            raise InputError("a comparison needs at least two architectures, such as linear,nh2st")
+
+    @property
+    def parsed(self) -> dict[str, tuple[str, Context | None]]:
+        """Key and context of each architecture, by its name here; the context may be left open."""
+        return {name: _parsed(name) for name in self.architectures}
+
+
+def _parsed(name: str) -> tuple[str, Context | None]:
+    key, colon, context = name.partition(":")
+    if key not in CATALOGUE:
+        raise InputError(f"there is no architecture {key!r}; there are {', '.join(CATALOGUE)}")
+    if not colon:
+        return key, None
+    if CATALOGUE[key].reach is not None:
+        raise InputError(f"{name}: architecture {key} has no contexts; write {key}")
+    if context not in CONTEXTS:
+        raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
+    return key, context
 
 
 Intervals = Literal["gene", "spread"]

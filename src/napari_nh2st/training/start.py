@@ -26,11 +26,11 @@ from napari_nh2st.training.validation import predict_section
 DEFAULT_TILE_PX = 224
 DEFAULT_MPP = 0.5
 
-_SHAPES = (
+SHAPES = (
     *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
     *("neighbors", "hyperedge_others"),
 )
-"""Settings that are hyperparameters of some architecture."""
+"""Settings that are hyperparameters of some architecture, and fix its shape."""
 
 
 def starting_network(
@@ -149,7 +149,7 @@ def _hyperparameters(
         assert start is not None
         raise InputError(f"{start.source} has another architecture; start from an NH2ST model")
     names = ("tile_px", *names_of(kind))
-    shapes = {name for name in _SHAPES if getattr(settings, name) is not None}
+    shapes = {name for name in SHAPES if getattr(settings, name) is not None}
     if unknown := shapes - set(names):
         raise InputError(f"architecture {key} has no {min(unknown)}; leave it out")
     given = {n: v for n in names if (v := getattr(settings, n, None)) is not None}
