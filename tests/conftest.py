@@ -17,6 +17,7 @@ _LONGEST = (
     "test_end_to_end.py",
     "training/test_synthetic.py",
     "evaluation/test_crossval.py",
+    "evaluation/test_architecture_comparison.py",
     "evaluation/test_spread_intervals.py",
     "jobs/test_train.py",
     "training/test_loop.py",

@@ -281,6 +281,12 @@ def test_architectures_are_compared_on_the_same_folds(
     assert sepal["difference"] == pytest.approx(difference)
     assert (linear["architecture"], linear["difference"]) == (told["reference"], None)
     assert (tmp_path / "out" / "comparison.png").is_file()
+    chosen = nh2st(
+        *("crossval", "--sections", study, "-o", tmp_path / "out" / "sepal", "--start", model),
+        *("--architecture", "sepal", "--leave", "section", "--epochs", 1, "--device", "cpu"),
+    )
+    assert chosen.code == 0, chosen.err
+    assert re.findall("Training .*", chosen.err) == ["Training on all sections"]
 
 
 @pytest.mark.parametrize(

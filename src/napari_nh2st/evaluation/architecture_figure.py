@@ -50,7 +50,9 @@ def save_architecture_figure(result: ArchitectureComparison, path: Path) -> None
         if name == result.reference:
             continue
         paired, row = result.differences(name), table.loc[name]
-        differences.plot(paired, np.full(len(paired), place), "o", color=_GREY, ms=3.5)
+        differences.plot(
+            paired, [place] * len(paired), "o", color=_GREY, mec="white", ms=5, zorder=3
+        )
         if np.isfinite(row["difference_low"]):
             ends = [row["difference_low"], row["difference_high"]]
             differences.plot(ends, [place, place], color=_RED, lw=2)
