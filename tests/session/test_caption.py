@@ -212,14 +212,21 @@ def test_what_another_slide_covers_is_not_named(viewer: ViewerModel, heatmap: He
     before = said(viewer)
     pixels = np.full((600, 800, 3), 230, np.uint8)
     other = viewer.add_image(pixels, name="D1", scale=(5, 5), units=("um", "um"))
+    bar = heatmap.layer.colorbar
     assert said(viewer) == []
+    assert not bar.visible
     other.visible = False
     assert said(viewer) == before
+    assert bar.visible
     other.visible = True
+    assert not bar.visible
     viewer.layers.move(viewer.layers.index(other), 0)
     assert said(viewer) == before
+    assert bar.visible
+    bar.visible = False  # the user's own choice stays
     viewer.layers.remove(other)
     assert said(viewer) == before
+    assert not bar.visible
 
 
 def test_domains_have_a_legend_on_the_canvas_while_they_are_shown(

@@ -46,7 +46,7 @@ class GeneCaption:
 
     napari's colorbars have no titles. One is shown at a time, that of the current heatmap; the
     limits of a pinned gene, from black to its color, stand behind its name. What another slide
-    covers is not named.
+    covers is not named, and has no colorbar.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class GeneCaption:
         self._text = CanvasText(session.viewer)
         self._watched: list[Layer] = []
         self._heatmap: Heatmap | None = None
-        self._without_colorbar: WeakSet[Heatmap] = WeakSet()
+        self._without_colorbar: WeakSet[Layer] = WeakSet()
         signals = session.heatmap_changed, session.gene_changed, session.slides_changed
         kinds = (*session.derived_layers, session.veils)
         # A run that ends may leave a caution.
@@ -87,8 +87,8 @@ class GeneCaption:
         """Take the words off the canvas."""
         self._watch([])
         self._text.clear()
-        for heatmap in self._without_colorbar:
-            heatmap.layer.colorbar.visible = True
+        for layer in self._without_colorbar:
+            layer.colorbar.visible = True
         self._without_colorbar.clear()
         self._heatmap = None
 
@@ -102,9 +102,8 @@ class GeneCaption:
         if not self._connections.is_open:
             return
         heatmap = self._session.heatmap
-        if heatmap is not self._heatmap:
-            self._heatmap = heatmap
-            self._show_one_colorbar()
+        self._heatmap = heatmap
+        self._choose_colorbars()
         kinds = (*self._session.derived_layers, self._session.veils)
         layers = [*self._session.slides, *(item.layer for each in kinds for item in each.items)]
         layers += [layer for layer, _ in self._session.domains.drawn]
@@ -135,16 +134,23 @@ class GeneCaption:
         else:
             self.update()
 
-    def _show_one_colorbar(self) -> None:
-        for heatmap in self._session.heatmaps:
-            bar = heatmap.layer.colorbar
-            if heatmap is self._heatmap:
-                if heatmap in self._without_colorbar:
-                    self._without_colorbar.remove(heatmap)
-                    bar.visible = True
-            elif bar.visible:
-                self._without_colorbar.add(heatmap)
-                bar.visible = False
+    def _choose_colorbars(self) -> None:
+        """Hide the colorbars of what is not named."""
+        session = self._session
+        images = [
+            item.layer for each in (session.signatures, session.unfamiliar) for item in each.items
+        ]
+        for layer in [*(heatmap.layer for heatmap in session.heatmaps), *images]:
+            is_other = layer not in images and (
+                self._heatmap is None or layer is not self._heatmap.layer
+            )
+            if is_other or is_covered(session.viewer, layer):
+                if layer.colorbar.visible:
+                    self._without_colorbar.add(layer)
+                    layer.colorbar.visible = False
+            elif layer in self._without_colorbar:
+                self._without_colorbar.remove(layer)
+                layer.colorbar.visible = True
 
     # --- words ---
 
