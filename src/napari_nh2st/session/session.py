@@ -12,9 +12,7 @@ from psygnal import Signal
 from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.canvas_context import remove_in_own_context
 from napari_nh2st.layers.coarse_levels import note_viewer
-from napari_nh2st.layers.given_mpp import match_units
 from napari_nh2st.layers.heatmap import Heatmap, shows_heatmap
-from napari_nh2st.layers.keys import SLIDE_KEY
 from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.session.cohort_queue import CohortQueue
 from napari_nh2st.session.derived_layers import DerivedLayers
@@ -28,6 +26,7 @@ from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signatures
+from napari_nh2st.session.slide_placement import settle_slide
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.session.unfamiliar import UnfamiliarPlaces
 from napari_nh2st.shown_text import for_qt
@@ -307,19 +306,7 @@ class Session:
             self.signatures.adopt(layer)
 
     def _on_placed(self, event: Any) -> None:
-        """Go to a slide that comes after others, and lay it in their units."""
-        layer = event.value
-        others = [each for each in self.slides if each != layer]
-        if not (SLIDE_KEY in layer.metadata and is_picture(layer) and others):
-            return
-        for each in match_units(self.viewer):
-            show_info(
-                for_qt(
-                    f"{each.name} has no µm/px: beside the other slides, a pixel is drawn as 1 µm "
-                    "until µm/px is given in the Predict dock."
-                )
-            )
-        self.viewer.fit_to_view(layers=[layer])
+        settle_slide(self.viewer, event.value)
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
