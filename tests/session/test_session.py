@@ -315,7 +315,7 @@ def test_slides_with_and_without_mpp_have_one_unit(
     tmp_path: Path, known_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     infos: list[str] = []
-    monkeypatch.setattr("napari_nh2st.session.session.show_info", infos.append)
+    monkeypatch.setattr("napari_nh2st.session.slide_placement.show_info", infos.append)
     viewer = ViewerModel()
     Session.of(viewer)
     mpps = {"known": 2.0, "unknown": None}
