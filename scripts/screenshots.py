@@ -10,10 +10,12 @@ The sample slide is downloaded, or taken from the folder that ``NH2ST_TEST_DATA`
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,22 @@ NOTIFICATION_S = 6
 def main() -> int:
     """Make the pictures; 1 if something does not end in time."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
+    with study_folder() as folder:
+        return 0 if make_pictures(folder) else 1
+
+
+@contextmanager
+def study_folder() -> Iterator[Path]:
+    """A new folder, removed at the end, whose name can be seen in the pictures."""
+    folder = Path(tempfile.gettempdir()) / "study"
+    folder.mkdir()  # not one that is there: it is removed
+    try:
         # napari reads this when it is imported.
-        os.environ["NAPARI_CONFIG"] = str(Path(temporary) / "settings.yaml")
-        os.environ["NH2ST_CACHE"] = str(Path(temporary) / "cache")
-        return 0 if make_pictures(Path(temporary)) else 1
+        os.environ["NAPARI_CONFIG"] = str(folder / "settings.yaml")
+        os.environ["NH2ST_CACHE"] = str(folder / "cache")
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def make_pictures(folder: Path) -> bool:
@@ -44,32 +57,16 @@ def make_pictures(folder: Path) -> bool:
     from napari_nh2st.spots import read_sections
     from napari_nh2st.synthetic import write_synthetic_study
 
-    sections = read_sections(write_synthetic_study(folder / "study", (0, 1, 2)))
+    sections = read_sections(write_synthetic_study(folder / "sections", (0, 1, 2)))
     real = real_slide()  # before the long work: it may not be there
     # A notification stays while the pointer rests on it, over the scale bar of every picture.
     napari.settings.get_settings().application.gui_notification_level = "error"
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
 
-    train = dock(viewer, "Train")
-    train.sections.show(sections, held_out=(sections[2].section_id,), validated=())
-    train.settings.panel.show_value("mean")
-    train.settings.n_genes.show_value(100)
-    train.settings.epochs.show_value(EPOCHS)
-    train.place.name.setText("synthetic")
-    train.place.folder.show_value(str(folder / "synthetic"))
-    checked = wait(lambda: not train.sections.is_busy)
-    viewer.open(sections[2].slide, plugin="napari-nh2st")
-    viewer.canvas.overlays.scale_bar.visible = True
-    train.start()
-    trained = checked and wait(lambda: not train.is_running)
-    if not trained or train.model_folder is None:
-        print(train.status.text(), file=sys.stderr)
+    train = train_picture(viewer, folder, sections)
+    if train is None:
         return False
-    wait(lambda: False, NOTIFICATION_S)
-    bar = train.scroll_area.verticalScrollBar()
-    bar.setValue(bar.maximum())
-    picture(viewer, "train.png")
 
     predict = dock(viewer, "Predict")
     predict.model.choose(str(train.model_folder))
@@ -118,6 +115,30 @@ def make_pictures(folder: Path) -> bool:
     shown = compared and show_trust(viewer, predict, genes, real)
     viewer.close()
     return shown and cohort_picture(folder, [section.slide for section in sections])
+
+
+def train_picture(viewer: Any, folder: Path, sections: Sequence[Any]) -> Any:
+    """Train on two sections in the Train dock; returns it, or None if that fails."""
+    train = dock(viewer, "Train")
+    train.sections.show(sections, held_out=(sections[2].section_id,), validated=())
+    train.settings.panel.show_value("mean")
+    train.settings.n_genes.show_value(100)
+    train.settings.epochs.show_value(EPOCHS)
+    train.place.name.setText("synthetic")
+    train.place.folder.show_value(str(folder / "synthetic"))
+    checked = wait(lambda: not train.sections.is_busy)
+    viewer.open(sections[2].slide, plugin="napari-nh2st")
+    viewer.canvas.overlays.scale_bar.visible = True
+    train.start()
+    trained = checked and wait(lambda: not train.is_running)
+    if not trained or train.model_folder is None:
+        print(train.status.text(), file=sys.stderr)
+        return None
+    wait(lambda: False, NOTIFICATION_S)
+    bar = train.scroll_area.verticalScrollBar()
+    bar.setValue(bar.maximum())
+    picture(viewer, "train.png")
+    return train
 
 
 def show_trust(viewer: Any, predict: Any, genes: Any, slide: Path) -> bool:
