@@ -65,6 +65,8 @@ def _encoder(config: ModelConfig) -> str:
         "features of a tile": f"{said['n_features']}",
         "µm/px it was trained at": mpp,
     }
+    if (adapter := said.get("adapter")) is not None:
+        rows["adapters"] = f"rank {adapter['rank']}, on {len(adapter['layers'])} layers"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     where = storage_words(said["licence"], said["weights"] == "model")
     return f"## Image encoder\n\n| | |\n|---|---|\n{table}\n\n{_text(where)}\n"

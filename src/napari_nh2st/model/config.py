@@ -95,7 +95,9 @@ class ModelConfig:
     encoder
         The image encoder where another library builds it: the fields of its
         :class:`~napari_nh2st.model.encoders.EncoderSpec`, the ``recipe`` that it is built from, and
-        where its ``weights`` are: in the ``"model"``'s own file or beside it, or ``"elsewhere"``.
+        where its ``weights`` are: in the ``"model"``'s own file or beside it, or ``"elsewhere"``;
+        and the ``adapter`` where it has some, see
+        :class:`~napari_nh2st.model.encoders.adapters.Adapter`.
         None for NH2ST's ResNet-18.
     """
 

@@ -23,6 +23,7 @@ from napari_nh2st.model.config import (
     ModelConfig,
     read_config,
 )
+from napari_nh2st.model.encoders.adapters import is_adapter_tensor
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.model.encoders.licences import may_be_stored
@@ -144,7 +145,7 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if config.encoder is not None and config.encoder["weights"] == "elsewhere":
-        expected = {n: s for n, s in expected.items() if not n.startswith(_ENCODER)}
+        expected = {n: s for n, s in expected.items() if not _is_elsewhere(n)}
     if wrong := misfit(expected, shapes):
         raise InputError(f"{weights} does not fit {CONFIG_FILE}: {wrong}")
     heads = _load_heads(folder, config, architecture, expected)
@@ -154,6 +155,11 @@ def load_model_folder(folder: Path, source: str | None = None) -> Model:
     # Names and shapes were compared above; only an encoder from elsewhere is not in the file.
     network.load_state_dict(read_finite(weights), strict=config.encoder is None)
     return Model(config, network.eval(), source or str(folder), heads)
+
+
+def _is_elsewhere(name: str) -> bool:
+    """Whether a tensor is not in the model's file where that does not hold the encoder."""
+    return name.startswith(_ENCODER) and not is_adapter_tensor(name)
 
 
 def _read_encoder(encoder: ForeignEncoder, config: ModelConfig, folder: Path) -> None:
@@ -244,7 +250,7 @@ def save_model_folder(
         is_held = may_be_stored(encoder.spec.licence) and _size(encoder) <= _LARGEST_ENCODER
         described = describe(encoder) | {"weights": "model" if is_held else "elsewhere"}
         if not is_held:
-            state = {n: tensor for n, tensor in state.items() if not n.startswith(_ENCODER)}
+            state = {n: tensor for n, tensor in state.items() if not _is_elsewhere(n)}
     check_finite(state | (heads or {}), f"{folder} is not written")
     make_folder(folder.parent)
     with whole_output(folder) as draft:

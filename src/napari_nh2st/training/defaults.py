@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE, entry_of
 from napari_nh2st.model.config import ModelConfig, read_config
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.training.record import FREE
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.settings_checks import check_adapters
 from napari_nh2st.training.start_settings import TrainedEncoder
 
 PUBLISHED_LEARNING_RATE = 5e-4
@@ -27,6 +30,9 @@ FINE_LEARNING_RATE = 2e-5
 
 CONTEXT_LEARNING_RATE = 1e-4
 """Learning rate for a context that begins as no correction of a tile head."""
+
+ADAPTER_LEARNING_RATE = 1e-4
+"""Learning rate where an encoder's adapters are trained, half of which begin at zero."""
 
 RIDGE_MSE_WEIGHT = 200.0
 """MSE weight for a head that starts from ridge: the contrastive losses hardly move it."""
@@ -39,13 +45,15 @@ _MOST = 0.5
 class ResolvedSettings(TrainSettings):
     """Settings that say all that steps need.
 
-    None of ``architecture``, ``encoder``, ``learning_rate`` and ``mse_weight`` is None.
+    None of ``architecture``, ``encoder``, ``adapter_rank``, ``learning_rate`` and ``mse_weight`` is
+    None.
 
     ``head_start`` is ``"ridge"`` where the head starts from one, and else as it was given.
     """
 
     architecture: str = DEFAULT_ARCHITECTURE
     encoder: TrainedEncoder = "whole"
+    adapter_rank: int = 0
     learning_rate: float = PUBLISHED_LEARNING_RATE
     mse_weight: float = PUBLISHED_MSE_WEIGHT
 
@@ -81,10 +89,11 @@ def resolved_settings(
     ------
     InputError
         The start model was trained without the squared error, and the other losses have
-        weight 0.
+        weight 0; or adapters do not go with the encoder or the architecture.
     """
     architecture = architecture_of(settings, start)
     entry = entry_of(architecture)
+    adapter_rank = _adapter_rank(settings, start)
     foreign = settings.has_foreign_encoder or (start is not None and start.encoder is not None)
     encoder = settings.encoder or ("frozen" if entry.frozen_encoder or foreign else "whole")
     filled = filled_by_start(settings, start, panel)
@@ -101,12 +110,40 @@ def resolved_settings(
             learning_rate = FINE_LEARNING_RATE
     elif start is not None and filled >= _MOST:
         learning_rate, mse_weight = FINE_LEARNING_RATE, _recorded_mse_weight(start)
+    if adapter_rank:
+        learning_rate = ADAPTER_LEARNING_RATE
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     values |= {"architecture": architecture, "encoder": encoder, "head_start": head_start}
+    values["adapter_rank"] = adapter_rank
     for name, value in (("learning_rate", learning_rate), ("mse_weight", mse_weight)):
         if values[name] is None:
             values[name] = value
     return ResolvedSettings(**values)
+
+
+def _adapter_rank(settings: TrainSettings, start: ModelConfig | None) -> int:
+    """Rank of the adapters that are trained; 0 for none.
+
+    Raises
+    ------
+    InputError
+        The encoder of the start model can have none, or has others.
+    """
+    rank, architecture = settings.adapter_rank, architecture_of(settings, start)
+    encoder = None if start is None or settings.has_foreign_encoder else start.encoder
+    own = int(encoder["adapter"]["rank"]) if encoder and "adapter" in encoder else 0
+    if rank is None:
+        return 0 if entry_of(architecture).closed_form else own
+    if rank == 0:
+        return 0
+    key = settings.image_encoder or (encoder["key"] if encoder else DEFAULT_ENCODER)
+    check_adapters(rank, str(key))
+    if own not in (0, rank):
+        raise InputError(
+            f"adapter_rank is {rank}, but the start model has adapters of rank {own}; leave it out "
+            "to go on from them"
+        )
+    return rank
 
 
 def architecture_of(settings: TrainSettings, start: ModelConfig | None) -> str:
@@ -135,7 +172,12 @@ def filled_by_start(
 def start_notice(
     settings: ResolvedSettings, start: ModelConfig | None, panel: Sequence[str]
 ) -> list[str]:
-    """Say what the prediction head starts from, and how far it may go; nothing if at random."""
+    """Say what the prediction head starts from, and how far it may go, and what of the encoder is
+    trained; nothing of what is at random or stays.
+    """
+    rank = settings.adapter_rank
+    runs = f"Adapters of rank {rank} are trained in the image encoder, which runs in every step."
+    adapters = [runs] if rank else []
     if entry_of(settings.architecture).closed_form:
         return ["The model is a ridge regression on the encoder's features: there are no epochs."]
     if settings.head_start == "ridge":
@@ -143,10 +185,11 @@ def start_notice(
     elif start is not None and (filled := filled_by_start(settings, start, panel)):
         head = f"{start.name}, for {round(filled * len(panel))} of {len(panel)} genes"
     else:
-        return []
+        return adapters
     return [
+        *adapters,
         f"The prediction head starts from {head}: learning rate {settings.learning_rate:g}, "
-        f"weight of the squared error {settings.mse_weight:g}."
+        f"weight of the squared error {settings.mse_weight:g}.",
     ]
 
 
@@ -173,6 +216,7 @@ def same_settings(
     asked = resolved_settings(settings, start_config(settings), panel).to_json()
     # Earlier versions had no choice of these.
     before = {"architecture": DEFAULT_ARCHITECTURE, "soft_weight": 0.0, "group_weight": 0.0}
+    before["adapter_rank"] = 0
     recorded = before | dict(recorded)
     first, second = (
         # As it is read back from a file: tuples are lists there.

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_nh2st.model.encoders import Encoder, normalize_tiles
+from napari_nh2st.model.encoders.adapters import adapter_parameters
+from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.network import Network, Outputs
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
@@ -17,9 +19,11 @@ from napari_nh2st.training.start_settings import TrainedEncoder
 from napari_nh2st.training.study import SectionTiles
 
 
-def first_trained_stage(encoder: Encoder, trained: TrainedEncoder) -> int:
-    """First of the encoder's stages that is trained; their number where none is."""
+def first_trained_stage(encoder: Encoder, trained: TrainedEncoder, adapter_rank: int = 0) -> int:
+    """First of the encoder's stages in which something is trained; their number where none is."""
     stages = len(encoder.stages)
+    if adapter_rank:
+        return 0
     return {"frozen": stages, "last-stages": max(0, stages - 2), "whole": 0}[trained]
 
 
@@ -90,24 +94,35 @@ class TrainedPart(nn.Module):
     network
         All of it.
     first_stage
-        First of the encoder's stages that is trained, and that :meth:`forward` runs.
+        First of the encoder's stages that :meth:`forward` runs and that is trained; of an encoder
+        of another library, its adapters alone are.
     """
 
     def __init__(self, network: Network, first_stage: int) -> None:
         super().__init__()
         self.network = network
         self.first_stage = first_stage
-        for stage in network.image_encoder.stages[:first_stage]:
-            for module in stage:
-                module.requires_grad_(False)
+        for module in self._as_it_is:
+            module.requires_grad_(False)
+        if not first_stage:
+            for adapter in adapter_parameters(network.image_encoder):
+                adapter.requires_grad_(True)
         self.train()
+
+    @property
+    def _as_it_is(self) -> list[nn.Module]:
+        """What is not trained of the encoder, but for its adapters."""
+        encoder = self.network.image_encoder
+        stages = encoder.stages if isinstance(encoder, ForeignEncoder) else ()
+        return [
+            module for stage in stages or encoder.stages[: self.first_stage] for module in stage
+        ]
 
     def train(self, mode: bool = True) -> "TrainedPart":
         """Put in training mode; stages that are not trained keep their norms' statistics."""
         super().train(mode)
-        for stage in self.network.image_encoder.stages[: self.first_stage]:
-            for module in stage:
-                module.eval()
+        for module in self._as_it_is:
+            module.eval()
         return self
 
     def maps(self, inputs: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.start import center_predictions, starting_network
 from napari_nh2st.training.study import MeasuredSection
 from napari_nh2st.training.validation import ValidationScore, validate
+from napari_nh2st.training.weights import kept_weights, load_kept
 
 
 def train(
@@ -126,7 +127,8 @@ class _Training:
             prepared.panel, prepared.baseline, settings, prepared.start, prepared.encoder
         )
         self._part = TrainedPart(
-            network, first_trained_stage(network.image_encoder, settings.encoder)
+            network,
+            first_trained_stage(network.image_encoder, settings.encoder, settings.adapter_rank),
         )
         with _logging_of_the_engine_off():
             self._optimization = Optimization(
@@ -316,7 +318,7 @@ class _Training:
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the weights that are validated and kept."""
-        state = self._optimization.kept.network.state_dict()
+        state = kept_weights(self._optimization.kept.network)
         return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
     # --- files and result ---
@@ -357,7 +359,7 @@ class _Training:
     def _model(self, weights: dict[str, Tensor]) -> Model:
         prepared = self._prepared
         network = copy.deepcopy(self._part.network).cpu().requires_grad_(True)
-        network.load_state_dict(weights)
+        load_kept(network, weights)
         config = trained_config(prepared, network, self._history)
         return Model(config, network.eval(), prepared.name)
 

@@ -18,6 +18,7 @@ from napari_nh2st.training.defaults import ResolvedSettings
 from napari_nh2st.training.first_process import end_with_first_process
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart
 from napari_nh2st.training.objective import Losses, objective
+from napari_nh2st.training.weights import kept_weights, load_kept
 
 _PRECISIONS: dict[str, Any] = {
     "float32": "32-true",
@@ -211,8 +212,8 @@ class Optimization:
     def state(self) -> dict[str, Any]:
         """State from which :meth:`load_state` goes on."""
         return {
-            "network": self._part.state_dict(),
-            "averaged": None if self._averaged is None else self._averaged.state_dict(),
+            "network": kept_weights(self._part),
+            "averaged": None if self._averaged is None else kept_weights(self._averaged),
             "optimizer": self._optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "epoch": self.epoch,
@@ -223,9 +224,9 @@ class Optimization:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of :meth:`state`."""
-        self._part.load_state_dict(state["network"])
+        load_kept(self._part, state["network"])
         if self._averaged is not None:
-            self._averaged.load_state_dict(state["averaged"])
+            load_kept(self._averaged, state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch, self._step, self._spots = state["epoch"], state["step"], state["spots"]

@@ -161,7 +161,7 @@ def prepare(
         tile_px=tile_px,
         mpp=mpp,
         neighborhood=1 + neighbors,
-        needed=resolved.encoder == "whole",
+        needed=resolved.encoder == "whole" or resolved.adapter_rank > 0,
     )
     for section, cut in zip((*in_training, *aside), tiles, strict=True):
         if lost := section.spots.n_obs - len(cut):

@@ -155,8 +155,8 @@ class TrainSettings(StartSettings):
             "Learning rate of Adam",
             (1e-9, 10),
             heading="Optimizer",
-            default="2e-5 where the prediction head starts from ridge or a start model that knows "
-            "half of the panel, else 5e-4",
+            default="1e-4 with adapters; 2e-5 where the prediction head starts from ridge or a "
+            "start model that knows half of the panel; else 5e-4",
             special="2e-5, or 5e-4 from random",
         ),
     ] = None

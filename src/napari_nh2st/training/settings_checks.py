@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
-from napari_nh2st.model.encoders.key import DEFAULT_ENCODER
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
 
 if TYPE_CHECKING:
     from napari_nh2st.training.settings import TrainSettings
@@ -48,6 +48,13 @@ def check_together(settings: "TrainSettings") -> None:
             f"image_encoder is {settings.image_encoder!r}; it is {DEFAULT_ENCODER}, or begins with "
             "transformers:, timm: or onnx:"
         )
+    if settings.adapter_rank and (settings.image_encoder or settings.start is None):
+        check_adapters(settings.adapter_rank, settings.image_encoder or DEFAULT_ENCODER)
+    if settings.adapter_rank and entry.closed_form:
+        raise InputError(
+            f"adapter_rank is {settings.adapter_rank}, but architecture {settings.architecture} is "
+            "solved in closed form on features of an encoder that stays as it is: leave it out"
+        )
     if settings.has_foreign_encoder:
         if settings.encoder not in (None, "frozen"):
             raise InputError(
@@ -65,3 +72,21 @@ def check_together(settings: "TrainSettings") -> None:
             f"encoder is {encoder}, but its weights would be random: give a start model "
             "or encoder_weights, or train the whole encoder"
         )
+
+
+def check_adapters(rank: int, image_encoder: str) -> None:
+    """Refuse adapters where an encoder, by its key, can have none.
+
+    Raises
+    ------
+    InputError
+        It is none of transformers or timm.
+    """
+    kind = parse_key(image_encoder).kind
+    if kind in ("transformers", "timm"):
+        return
+    has = "an ONNX file has no gradients" if kind else f"{image_encoder} is no transformer"
+    raise InputError(
+        f"adapter_rank is {rank}, but {has}: leave it out, or give an image_encoder that begins "
+        "with transformers: or timm:"
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
+from napari_nh2st.model.encoders.adapters import Adapter, described_adapter
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.model.encoders.readers import read_encoder
@@ -53,7 +54,8 @@ def starting_network(
     start
         Model to start from: genes that it shares with the panel keep their rows.
     encoder
-        Image encoder of another library with its weights; None for the published one.
+        Image encoder of another library with its weights, which gets the adapters that the
+        settings ask for; None for the published one.
 
     Raises
     ------
@@ -77,6 +79,8 @@ def starting_network(
         network.image_encoder.load_state_dict(start.network.image_encoder.state_dict())
     if settings.encoder_weights is not None:
         network.image_encoder.load_weights(Path(settings.encoder_weights))
+    if settings.adapter_rank and encoder is not None and encoder.adapter is None:
+        encoder.adapt(settings.adapter_rank, settings.seed)
     return network
 
 
@@ -110,11 +114,12 @@ def image_encoder(settings: TrainSettings, start: Model | None) -> ForeignEncode
     return copy.deepcopy(own)
 
 
-def _key(of: Model | ForeignEncoder | None) -> str | None:
-    """Sha256 of a foreign encoder's weights; None where there is none."""
+def _key(of: Model | ForeignEncoder | None) -> tuple[str, Adapter | None] | None:
+    """Sha256 of a foreign encoder's weights, and its adapter; None where there is none."""
     if isinstance(of, Model):
-        return None if of.config.encoder is None else str(of.config.encoder["sha256"])
-    return None if of is None else of.spec.sha256
+        said = of.config.encoder
+        return None if said is None else (said["sha256"], described_adapter(said.get("adapter")))
+    return None if of is None else (of.spec.sha256, of.adapter)
 
 
 @torch.no_grad()

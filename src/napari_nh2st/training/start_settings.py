@@ -24,13 +24,18 @@ class StartSettings:
         From ImageNet, or from training without labels.
     image_encoder
         A key, see :class:`~napari_nh2st.model.encoders.key.EncoderKey`. Its normalization and the
-        side of its tiles come with it, and its µm/px where that is known; it is frozen.
+        side of its tiles come with it, and its µm/px where that is known; it is frozen, but for
+        adapters.
     architecture
         Key of :data:`napari_nh2st.model.catalogue.CATALOGUE`. Of a start model of another
         architecture, only the encoder is taken.
     encoder
         ``"frozen"``: nothing of it is trained, its feature maps are computed once and kept;
         ``"last-stages"``: its last two stages are, the maps before them are kept; ``"whole"``.
+    adapter_rank
+        Of low-rank adapters on the linear layers of a transformer's attention and MLP, see
+        :mod:`napari_nh2st.model.encoders.adapters`. With them the encoder runs in every step, and
+        they alone of it are trained. 0: none are trained; those of a start model stay as they are.
     head_start
         ``"ridge"``: a ridge regression of the target on the encoder's maps, see
         :mod:`napari_nh2st.training.ridge`; ``"random"``: random weights (published), but for the
@@ -71,8 +76,8 @@ class StartSettings:
         str | None,
         Option(
             "Image encoder",
-            "Encoder of another library, which stays as it is: transformers:…, timm:… or onnx:…, "
-            "see `nh2st model list --encoders`",
+            "Encoder of another library, which stays as it is but for adapters: transformers:…, "
+            "timm:… or onnx:…, see `nh2st model list --encoders`",
             default="the start model's, else NH2ST's ResNet-18",
             special="the start model's",
         ),
@@ -89,6 +94,17 @@ class StartSettings:
                 "last-stages": "last stages are trained",
                 "whole": "whole encoder is trained",
             },
+        ),
+    ] = None
+    adapter_rank: Annotated[
+        int | None,
+        Option(
+            "Adapters",
+            "Rank of low-rank adapters trained in an image encoder of another library that is a "
+            "transformer, 4 to 16; 0 for none",
+            (0, 64),
+            default="the start model's, else 0",
+            special="the start model's",
         ),
     ] = None
     head_start: Annotated[

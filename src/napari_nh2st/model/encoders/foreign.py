@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.json_text import parse_json
+from napari_nh2st.model.encoders.adapters import (
+    Adapter,
+    insert_adapters,
+    layers_to_adapt,
+    merge_adapters,
+)
 from napari_nh2st.model.encoders.base import Encoder, EncoderSpec
 from napari_nh2st.model.encoders.hub import cached_folder
 from napari_nh2st.model.encoders.key import EncoderKey, Features
@@ -40,10 +46,13 @@ class ForeignEncoder(Encoder):
         From what it is built without its weights, as plain values.
     source
         The file or folder that its weights were read from; None where they are the model's own.
+    adapter
+        What a training can change of it; None where it stays as it is.
     """
 
     recipe: Mapping[str, Any]
     source: Path | None = None
+    adapter: Adapter | None = None
 
     @abstractmethod
     def read_weights(self, place: Path) -> None:
@@ -54,6 +63,48 @@ class ForeignEncoder(Encoder):
         InputError
             They cannot be read or do not fit.
         """
+
+    def prepared(self) -> nn.Module:
+        """See :class:`~napari_nh2st.model.encoders.Encoder`; adapters are multiplied out."""
+        twin = super().prepared()
+        merge_adapters(twin)
+        return twin
+
+    def insert(self, adapter: Adapter) -> None:
+        """Take on adapters whose product is zero.
+
+        Raises
+        ------
+        InputError
+            It has no such layers.
+        """
+        insert_adapters(self, adapter, self.spec.key)
+        self.adapter = adapter
+
+    def adapt(self, rank: int, seed: int) -> None:
+        """Take on adapters for the linear layers of attention and MLP.
+
+        Parameters
+        ----------
+        rank
+            Of the adapters.
+        seed
+            Of what they start from. The caller's random state is left as it was.
+
+        Raises
+        ------
+        InputError
+            It has no such layers.
+        """
+        layers = layers_to_adapt(self, self.spec.tile_px)
+        if not layers:
+            raise InputError(
+                f"adapter_rank is {rank}, but encoder {self.spec.key} has no blocks of linear "
+                "layers, which a transformer has"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.insert(Adapter(rank, layers))
 
 
 @dataclass(frozen=True)

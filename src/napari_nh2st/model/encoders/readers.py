@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders.adapters import described_adapter
 from napari_nh2st.model.encoders.base import EncoderSpec
 from napari_nh2st.model.encoders.foreign import ForeignEncoder, find_place
 from napari_nh2st.model.encoders.key import EncoderKey, EncoderKind, parse_key
@@ -54,7 +55,10 @@ def describe(encoder: ForeignEncoder) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(encoder.spec).items()
-    } | {"recipe": dict(encoder.recipe)}
+    } | {
+        "recipe": dict(encoder.recipe),
+        **({} if encoder.adapter is None else {"adapter": encoder.adapter.to_json()}),
+    }
 
 
 def build_described(description: Mapping[str, Any]) -> ForeignEncoder:
@@ -63,7 +67,7 @@ def build_described(description: Mapping[str, Any]) -> ForeignEncoder:
     Raises
     ------
     InputError
-        What builds it is not installed, or its recipe is wrong.
+        What builds it is not installed, its recipe is wrong, or it lacks a layer with an adapter.
     """
     key = parse_key(str(description["key"]))
     if key.kind is None:
@@ -73,7 +77,10 @@ def build_described(description: Mapping[str, Any]) -> ForeignEncoder:
         for name, value in description.items()
         if name in EncoderSpec.__dataclass_fields__
     }
-    return READERS[key.kind].build(EncoderSpec(**said), description["recipe"])
+    encoder = READERS[key.kind].build(EncoderSpec(**said), description["recipe"])
+    if (adapter := described_adapter(description.get("adapter"))) is not None:
+        encoder.insert(adapter)
+    return encoder
 
 
 def weights_place(key: EncoderKey) -> Path:

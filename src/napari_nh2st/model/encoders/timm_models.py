@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
+from napari_nh2st.model.encoders.adapters import load_beneath
 from napari_nh2st.model.encoders.base import EncoderSpec
 from napari_nh2st.model.encoders.foreign import (
     CONFIG,
@@ -90,7 +91,7 @@ class TimmEncoder(ForeignEncoder):
             raise InputError(f"{place} has its weights in {len(files)} files; timm reads one")
         state = dict(read_state_dict(files[0], ("state_dict", "model")))
         loaded = _create(self.spec.key, self.recipe, state)
-        self.model.load_state_dict(loaded.state_dict())
+        load_beneath(self.model, loaded.state_dict())
         self.source = place
 
 

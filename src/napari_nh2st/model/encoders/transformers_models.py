@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
+from napari_nh2st.model.encoders.adapters import load_beneath
 from napari_nh2st.model.encoders.base import EncoderSpec
 from napari_nh2st.model.encoders.foreign import (
     CONFIG,
@@ -116,7 +117,7 @@ class TransformersEncoder(ForeignEncoder):
                 f"{place} does not fit its {CONFIG}: "
                 f"{f'it lacks {missing[0]}' if missing else wrong[0]}"
             )
-        self.model.load_state_dict(loaded.float().state_dict())
+        load_beneath(self.model, loaded.float().state_dict())
         self.source = place
 
 
