@@ -634,7 +634,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("changed", "message"),
         [
-            ({"query_weight": 0, "neighbor_weight": 0, "mse_weight": 0}, "three losses have wei"),
+            ({"query_weight": 0, "neighbor_weight": 0, "mse_weight": 0}, "all losses have wei"),
             ({"validation": "none", "validation_sections": ("S1",)}, "validation is none, but"),
             ({"encoder": "frozen"}, "its weights would be random"),
         ],
