@@ -334,6 +334,20 @@ def test_slides_with_and_without_mpp_have_one_unit(
     assert viewer.layers.extent.units is not None
 
 
+def test_a_slide_without_mpp_is_laid_in_units_before_it_is_drawn(tmp_path: Path) -> None:
+    viewer, units = ViewerModel(), []
+
+    def draw(_event: Any) -> None:  # as napari's canvas, which was there before the session
+        units.append(viewer.layers.extent.units)
+
+    viewer.layers.events.inserted.connect(draw)
+    Session.of(viewer)
+    open_slide_layer(viewer, tmp_path, "known", (200, 240), 2.0)
+    open_slide_layer(viewer, tmp_path, "unknown", (200, 240), None)
+    assert len(units) == 2
+    assert None not in units, "napari would warn of it"
+
+
 def test_a_duplicate_of_a_filling_heatmap_fills_with_it() -> None:
     viewer = ViewerModel()
     heatmap = add_heatmap(viewer, gene_prediction(filled=False))

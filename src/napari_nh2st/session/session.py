@@ -26,7 +26,7 @@ from napari_nh2st.session.pins import Pins
 from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signatures
-from napari_nh2st.session.slide_placement import settle_slide
+from napari_nh2st.session.slide_placement import go_to, lay_in_units
 from napari_nh2st.session.training_sections import TrainingSections
 from napari_nh2st.session.unfamiliar import UnfamiliarPlaces
 from napari_nh2st.shown_text import for_qt
@@ -110,6 +110,8 @@ class Session:
         self._slide: Image | None = None
         self.shown_layers = ShownLayers(self)
         layers = viewer.layers
+        # Before napari draws a layer: it warns of units that do not convert.
+        layers.events.inserted.connect(self._on_new, position="first")
         layers.events.inserted.connect(self._on_inserted)
         # After napari itself has taken note of a layer.
         layers.events.inserted.connect(self._on_placed, position="last")
@@ -305,8 +307,11 @@ class Session:
         else:
             self.signatures.adopt(layer)
 
+    def _on_new(self, event: Any) -> None:
+        lay_in_units(self.viewer, event.value)
+
     def _on_placed(self, event: Any) -> None:
-        settle_slide(self.viewer, event.value)
+        go_to(self.viewer, event.value)
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value

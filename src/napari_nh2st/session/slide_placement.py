@@ -10,8 +10,8 @@ from napari_nh2st.layers.slide_below import is_picture
 from napari_nh2st.shown_text import for_qt
 
 
-def settle_slide(viewer: ViewerModel, layer: Layer) -> None:
-    """Go to a slide that comes after others, and lay it in their units.
+def lay_in_units(viewer: ViewerModel, layer: Layer) -> None:
+    """Lay a slide that comes after others in their units, before it is drawn.
 
     Parameters
     ----------
@@ -20,8 +20,7 @@ def settle_slide(viewer: ViewerModel, layer: Layer) -> None:
     layer
         Any layer: nothing is done for one that is no slide, or the only one.
     """
-    others = [each for each in viewer.layers if each != layer and is_picture(each)]
-    if not (SLIDE_KEY in layer.metadata and is_picture(layer) and others):
+    if not _is_further_slide(viewer, layer):
         return
     for each in match_units(viewer):
         show_info(
@@ -30,4 +29,20 @@ def settle_slide(viewer: ViewerModel, layer: Layer) -> None:
                 "until µm/px is given in the Predict dock."
             )
         )
-    viewer.fit_to_view(layers=[layer])
+
+
+def go_to(viewer: ViewerModel, layer: Layer) -> None:
+    """Show a slide that comes after others.
+
+    Parameters
+    ----------
+    viewer, layer
+        As for :func:`lay_in_units`, after napari has taken note of the layer.
+    """
+    if _is_further_slide(viewer, layer):
+        viewer.fit_to_view(layers=[layer])
+
+
+def _is_further_slide(viewer: ViewerModel, layer: Layer) -> bool:
+    is_slide = SLIDE_KEY in layer.metadata and is_picture(layer)
+    return is_slide and any(each != layer and is_picture(each) for each in viewer.layers)
