@@ -24,7 +24,7 @@ from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.evaluation.fold_heads import section_features
 from napari_nh2st.evaluation.fold_training import with_context
 from napari_nh2st.evaluation.settings import CrossValidateSettings
-from napari_nh2st.model.card import model_card
+from napari_nh2st.model.card import model_card, model_summary
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
@@ -309,6 +309,16 @@ def test_another_architecture_is_validated_on_the_start_models_encoder(
     assert config.architecture == "linear"
     assert config.reliability
     assert config.training["heads"] == "none: architecture linear cannot have several"
+    # It has no context: where one stands, its own name does.
+    assert (result.context, list(result.evaluations)) == ("linear", ["linear"])
+    assert (tmp_path / "out" / "linear").is_dir()
+    assert list(config.training["held_out"]["contexts"]) == ["linear"]
+    card = model_card(config)
+    assert "| architecture | linear |" in card
+    assert "query" not in card
+    assert "architecture linear, mean held-out PCC" in model_summary(config)
+    with pytest.raises(InputError, match="which architecture linear does not have"):
+        cross_validate(sections, linear, folder=tmp_path / "two", contexts=("query", "average"))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Features that stay the same are computed once: what is kept, what it depends on, and damage."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from encoder_folders import write_dinov2
 from event_generators import result_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.encoders.readers import read_encoder
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.feature_store import VARIABLE, FeatureStore, feature_store
@@ -78,6 +82,16 @@ def test_other_tiles_weights_or_stages_are_not_taken_for_what_is_kept(
 ) -> None:
     maps_of(Section().tiles, FrozenStages(encoder(), 5, CPU))
     assert not maps_of(Section(key).tiles, FrozenStages(encoder(seed), n_stages, CPU))[1]
+
+
+def test_features_of_another_config_around_the_same_weights_are_not_taken(tmp_path: Path) -> None:
+    folder = write_dinov2(tmp_path / "encoder")
+    key = parse_key(f"transformers:{folder}")
+    maps_of(Section().tiles, FrozenStages(read_encoder(key), 1, CPU))
+    assert maps_of(Section().tiles, FrozenStages(read_encoder(key), 1, CPU))[1]
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    assert not maps_of(Section().tiles, FrozenStages(read_encoder(key), 1, CPU))[1]
 
 
 def test_nothing_is_kept_of_tiles_that_no_key_names() -> None:

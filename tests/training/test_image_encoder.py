@@ -184,3 +184,13 @@ def test_a_training_goes_on_from_a_model_with_its_encoder(trained: Trained, tmp_
         trained.model.network.tile_head.weight.detach(),
         atol=1e-5,
     )
+    # A head is not taken over where the same weights give other features.
+    other = TrainSettings(
+        image_encoder=f"transformers:{trained.encoder}?features=cls+mean",
+        start=start,
+        mpp=MPP,
+        validation="none",
+        epochs=1,
+    )
+    wide = train(trained.study, other).network.tile_head.weight
+    assert wide.shape[1] == 2 * model.network.tile_head.weight.shape[1]

@@ -82,7 +82,7 @@ def _list(args: argparse.Namespace) -> None:
     elif configs:
         print_table(
             [
-                (name, f"{len(c.panel)} genes, {c.mpp:g} µm/px, context {c.context}")
+                (name, f"{len(c.panel)} genes, {c.mpp:g} µm/px, {c.context_in_words}")
                 for name, c in configs.items()
             ]
         )

@@ -36,12 +36,12 @@ from napari_nh2st.evaluation.events import (
     FoldProgress,
     SpotsPredicted,
 )
-from napari_nh2st.evaluation.fold_training import trained_context, without
+from napari_nh2st.evaluation.fold_training import settings_in_context, trained_context, without
 from napari_nh2st.evaluation.settings import CompareSettings, CrossValidateSettings
 from napari_nh2st.files import make_folder, whole_output, write_text
 from napari_nh2st.model.architectures import ARCHITECTURES
 from napari_nh2st.model.catalogue import entry_of
-from napari_nh2st.model.config import Context, ModelConfig
+from napari_nh2st.model.config import CONTEXTS, ModelConfig
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.hyperparameters import names_of
@@ -233,7 +233,7 @@ class _Candidate:
     """An architecture whose cross-validation can begin."""
 
     name: str
-    context: Context
+    context: str
     settings: TrainSettings
     plan: CrossValidateSettings
     folder: Path
@@ -256,11 +256,12 @@ def _checked(
     for name, own in by_name.items():
         key, asked = plan.parsed[name]
         context = asked or own_context(own, config)
-        settings = replace(own, panel=fixed.panel, context=context)
-        of_fold = CrossValidateSettings(plan.leave, (context,), final=False)
+        settings = replace(own, panel=fixed.panel)
+        contexts = (context,) if context in CONTEXTS else None
+        of_fold = CrossValidateSettings(plan.leave, contexts, final=False)
         try:
             checked_cross_validation(sections, settings, of_fold, folder / key)
-            sizes = _sizes(replace(settings, context=trained_context(context)), start, encoder)
+            sizes = _sizes(settings_in_context(settings, context), start, encoder)
         except InputError as error:
             raise InputError(f"{name} cannot be compared with these settings: {error}") from None
         candidates.append(_Candidate(name, context, settings, of_fold, folder / key, *sizes))
@@ -308,7 +309,7 @@ class _Stopwatch:
     The ridge regression that follows it does.
     """
 
-    def __init__(self, folder: Path, context: Context) -> None:
+    def __init__(self, folder: Path, context: str) -> None:
         self._path, self._context = folder / _SECONDS_FILE, context
         self._all: dict[str, dict[str, float]] = {}
         with suppress(OSError, ValueError):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from napari_nh2st.evaluation.fold_heads import NoHeads, fold_heads
 from napari_nh2st.evaluation.fold_training import (
     evaluate_fold,
     fold_folder,
+    settings_in_context,
     train_fold,
     trained_context,
     with_context,
@@ -62,7 +63,8 @@ class CrossValidation:
     Parameters
     ----------
     evaluations
-        By context: every section predicted by the model that it was left out of.
+        By context, or by the architecture where that has none: every section predicted by the
+        model that it was left out of.
     context
         The one to take, see :func:`best_context`.
     coverage
@@ -74,8 +76,8 @@ class CrossValidation:
         these share one encoder. None where it was not asked for.
     """
 
-    evaluations: dict[Context, Evaluation]
-    context: Context
+    evaluations: dict[str, Evaluation]
+    context: str
     coverage: dict[str, Coverage]
     model: Model | None
 
@@ -182,17 +184,17 @@ def cross_validate_events(
     )
     settings, wanted, splits = checked.settings, checked.contexts, checked.splits
     of_fold = fold_settings or (lambda left_out, same: same)
-    parts: dict[Context, list[Evaluation]] = {context: [] for context in wanted}
+    parts: dict[str, list[Evaluation]] = {context: [] for context in wanted}
     baselines = []
     for left_out, tested in splits:
-        models: dict[Context, Model] = {}
+        models: dict[str, Model] = {}
         for context in wanted:
             weights_of = trained_context(context)
             if weights_of not in models:
                 models[weights_of] = yield from train_fold(
                     left_out,
                     without(sections, tested),
-                    of_fold(left_out, replace(settings, context=weights_of)),
+                    of_fold(left_out, settings_in_context(settings, weights_of)),
                     fold_folder(folder, [left_out], weights_of),
                 )
             evaluation = yield from evaluate_fold(
@@ -227,7 +229,7 @@ def cross_validate_events(
         model = yield from train_fold(
             "",
             sections,
-            of_fold("", replace(settings, context=weights_of)),
+            of_fold("", settings_in_context(settings, weights_of)),
             folder / "all" / weights_of,
         )
         model = with_context(model, best)
@@ -256,13 +258,13 @@ class CheckedCrossValidation(NamedTuple):
     settings
         With the panel as a list, so that all folds learn the same genes.
     contexts
-        Those to compare, each once.
+        Those to compare, each once; the architecture's name where it has none.
     splits
         What is left out of each fold, and its sections.
     """
 
     settings: TrainSettings
-    contexts: tuple[Context, ...]
+    contexts: tuple[str, ...]
     splits: tuple[tuple[str, tuple[MeasuredSection, ...]], ...]
 
 
@@ -289,7 +291,12 @@ def checked_cross_validation(
         As :func:`cross_validate_events`.
     """
     start = start_config(settings)
-    given = cast(tuple[Context, ...], plan.contexts or (own_context(settings, start),))
+    own = own_context(settings, start)
+    if plan.contexts and own not in CONTEXTS:
+        raise InputError(
+            f"contexts are to be compared, which architecture {own} does not have; leave them out"
+        )
+    given: Sequence[str] = plan.contexts or (own,)
     splits = folds(sections, plan.leave)
     if settings.devices > 1:
         raise InputError(
@@ -313,7 +320,7 @@ def checked_cross_validation(
     return CheckedCrossValidation(settings, tuple(dict.fromkeys(given)), splits)
 
 
-def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
+def best_context(scores: Mapping[str, tuple[float, float]]) -> str:
     """Choose among contexts, by their mean PCC and MSE, the simplest that is as good as the best.
 
     Simple is what looks at less: ``"query"``, then ``"average"``, then ``"neighborhood"``. As good
@@ -323,7 +330,7 @@ def best_context(scores: Mapping[Context, tuple[float, float]]) -> Context:
     highest = max(pcc for pcc, _ in scores.values())
     near = {c: mse for c, (pcc, mse) in scores.items() if pcc > highest - _NEAR_PCC}
     lowest = min(near.values())
-    return next(c for c in CONTEXTS if c in near and near[c] <= lowest * _NEAR_MSE)
+    return next(c for c in (*CONTEXTS, *near) if c in near and near[c] <= lowest * _NEAR_MSE)
 
 
 def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[MeasuredSection]) -> Model:
@@ -337,12 +344,13 @@ def _with_heads(model: Model, folds: Sequence[Path], sections: Sequence[Measured
     return replace(model, heads=heads, config=replace(model.config, training=training))
 
 
-def own_context(settings: TrainSettings, start: ModelConfig | None) -> Context:
-    """The context of each training, where none is compared; other architectures have but one."""
-    if entry_of(architecture_of(settings, start)).reach is not None:
-        return "query"
-    if settings.context is None and start is not None:
-        return cast(Context, start.context)
+def own_context(settings: TrainSettings, start: ModelConfig | None) -> str:
+    """The context of each training, where none is compared; an architecture's name without any."""
+    architecture = architecture_of(settings, start)
+    if entry_of(architecture).reach is not None:
+        return architecture
+    if settings.context is None and start is not None and start.context in CONTEXTS:
+        return start.context
     return settings.context or "query"
 
 

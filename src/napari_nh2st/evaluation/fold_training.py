@@ -10,7 +10,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.evaluation import Evaluation, evaluate_events
 from napari_nh2st.evaluation.events import Evaluated, FoldProgress
 from napari_nh2st.evaluation.settings import EvaluateSettings
-from napari_nh2st.model.config import Context
+from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.network import Network
 from napari_nh2st.training.events import TrainFinished
@@ -22,7 +22,7 @@ from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
 
-def with_context(model: Model, context: Context) -> Model:
+def with_context(model: Model, context: str) -> Model:
     """A model of the same weights in another context: between ``"query"`` and ``"average"``.
 
     Raises
@@ -44,15 +44,24 @@ def with_context(model: Model, context: Context) -> Model:
     )
 
 
-def fold_folder(folder: Path, left_out: Sequence[str], context: Context) -> Path:
+def fold_folder(folder: Path, left_out: Sequence[str], context: str) -> Path:
     """Where a cross-validation trains without some donors or sections."""
     names = "+".join(quote(name, safe="") for name in left_out)
     return folder / "folds" / names / trained_context(context)
 
 
-def trained_context(context: Context) -> Context:
+def trained_context(context: str) -> str:
     """The context whose training gives the weights for another."""
     return "query" if context == "average" else context
+
+
+def settings_in_context(settings: TrainSettings, context: str) -> TrainSettings:
+    """The settings of the training that gives the weights for a context.
+
+    As they are for the name of an architecture that has no contexts.
+    """
+    trained = trained_context(context)
+    return replace(settings, context=trained) if trained in CONTEXTS else settings
 
 
 def without(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -18,14 +18,14 @@ from napari_nh2st.analysis.intervals import (
 )
 from napari_nh2st.evaluation.evaluation import Evaluation
 from napari_nh2st.evaluation.spread_intervals import LeftOutPredictions
-from napari_nh2st.model.config import WEIGHTS_FILE, Context
+from napari_nh2st.model.config import WEIGHTS_FILE
 from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.training.split import Leave
 from napari_nh2st.training.study import MeasuredSection
 
 
 def with_reliability(
-    model: Model, evaluations: Mapping[Context, Evaluation], context: Context, leave: Leave
+    model: Model, evaluations: Mapping[str, Evaluation], context: str, leave: Leave
 ) -> Model:
     """A model with each gene's held-out PCC as its reliability.
 
@@ -195,7 +195,7 @@ def write_reliability(
     InputError
         The folder cannot be written.
     """
-    context = cast(Context, model.config.context)
+    context = model.config.context
     shared = any(section.donor in trained_donors for section in tested)
     scored = with_reliability(
         model, {context: evaluation}, context, "section" if shared else "donor"

@@ -7,7 +7,7 @@ what they hold of a new one.
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -20,13 +20,12 @@ from napari_nh2st.evaluation.evaluation import Evaluation
 from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.evaluation.fold_training import (
     fold_folder,
+    settings_in_context,
     train_fold,
-    trained_context,
     with_context,
 )
 from napari_nh2st.evaluation.spot_prediction import predict_tiles
 from napari_nh2st.inference.device import place
-from napari_nh2st.model.config import Context
 from napari_nh2st.model.folder import load_model_folder
 from napari_nh2st.prediction.half_widths import scaled_half_width
 from napari_nh2st.prediction.schema import MEASURED
@@ -145,7 +144,7 @@ def in_words(names: Sequence[str]) -> str:
 def predict_left_out(
     splits: Splits,
     settings: TrainSettings,
-    context: Context,
+    context: str,
     evaluation: Evaluation,
     folder: Path,
 ) -> Generator[FoldProgress, None, LeftOutPredictions]:
@@ -182,7 +181,7 @@ def predict_left_out(
         yield from train_fold(
             in_words(subset),
             _left(splits, subset),
-            replace(settings, context=trained_context(context)),
+            settings_in_context(settings, context),
             fold_folder(folder, subset, context),
         )
     result = LeftOutPredictions(frozenset(names))
@@ -204,7 +203,7 @@ def _predict_section(
     section: MeasuredSection,
     found: Mapping[tuple[str, ...], list[NDArray[np.float32]]],
     settings: TrainSettings,
-    context: Context,
+    context: str,
     folder: Path,
 ) -> Generator[FoldProgress, None, None]:
     """Add what each model predicts for a section, whose tiles are read once."""

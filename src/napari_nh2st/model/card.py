@@ -34,7 +34,7 @@ def model_card(config: ModelConfig) -> str:
 
 | | |
 |---|---|
-| architecture | {_text(config.architecture)}, context {_code(config.context)} |
+| architecture | {_architecture(config)} |
 | panel | {len(config.panel)} genes: {genes} |
 | value | {_text(config.target["description"])} |
 | tile | {config.tile_px} px at {config.mpp:g} µm/px ({config.tile_um:g} µm) |
@@ -50,6 +50,12 @@ def model_card(config: ModelConfig) -> str:
         "Research use only; not for diagnosis.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _architecture(config: ModelConfig) -> str:
+    """The architecture, and the context where it has several."""
+    context = f", context {_code(config.context)}" if config.context != config.architecture else ""
+    return f"{_text(config.architecture)}{context}"
 
 
 def _encoder(config: ModelConfig) -> str:
@@ -80,7 +86,7 @@ def model_summary(config: ModelConfig) -> str:
     mouse = sum(gene[:1].isupper() and gene[1:].islower() for gene in config.panel)
     written = "; its gene names are written as those of the mouse"
     return (
-        f"{len(config.panel)} genes, {config.mpp:g} µm/px, context {config.context}{trust}"
+        f"{len(config.panel)} genes, {config.mpp:g} µm/px, {config.context_in_words}{trust}"
         f"{written if 2 * mouse > len(config.panel) else ''}"
     )
 

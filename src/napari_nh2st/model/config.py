@@ -135,8 +135,19 @@ class ModelConfig:
 
     @property
     def context(self) -> str:
-        """What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``."""
+        """What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``.
+
+        The architecture's name where that has no contexts.
+        """
+        if entry_of(self.architecture).reach is not None:
+            return self.architecture
         return str(self.hyperparameters.get("context", "query"))
+
+    @property
+    def context_in_words(self) -> str:
+        """``"context query"``, or ``"architecture linear"`` where that has no contexts."""
+        has_contexts = entry_of(self.architecture).reach is None
+        return f"{'context' if has_contexts else 'architecture'} {self.context}"
 
     @property
     def reach(self) -> Reach:

@@ -215,8 +215,13 @@ def same_settings(
     """
     asked = resolved_settings(settings, start_config(settings), panel).to_json()
     # Earlier versions had no choice of these.
-    before = {"architecture": DEFAULT_ARCHITECTURE, "soft_weight": 0.0, "group_weight": 0.0}
-    before["adapter_rank"] = 0
+    before = {
+        "architecture": DEFAULT_ARCHITECTURE,
+        "smoothing": "array-neighbors",
+        "soft_weight": 0.0,
+        "group_weight": 0.0,
+        "adapter_rank": 0,
+    }
     recorded = before | dict(recorded)
     first, second = (
         # As it is read back from a file: tuples are lists there.

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from napari_nh2st.model.encoders import Encoder, normalize_tiles
+from napari_nh2st.model.encoders.foreign import ForeignEncoder
+from napari_nh2st.model.encoders.readers import library_version
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.feature_store import digest, feature_store
@@ -59,6 +61,9 @@ class FrozenStages:
             # Either may round in another way.
             "by": [torch.__version__, device.type],
         }
+        if isinstance(encoder, ForeignEncoder):
+            # What weights alone do not say, and what computes with them.
+            self._key |= {"recipe": dict(encoder.recipe), "library": library_version(encoder)}
 
     def maps(
         self, section: SectionTiles, look: AugmentationDraw | None = None

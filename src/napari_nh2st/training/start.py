@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
-from napari_nh2st.model.encoders.adapters import Adapter, described_adapter
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.encoders.key import parse_key
-from napari_nh2st.model.encoders.readers import read_encoder
+from napari_nh2st.model.encoders.readers import describe, gives_same_features, read_encoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.hyperparameters import names_of
 from napari_nh2st.model.network import Network
@@ -69,8 +68,7 @@ def starting_network(
     if encoder is not None:
         hyperparameters = replace(hyperparameters, tile_px=encoder.spec.tile_px)
     shared = None
-    same_encoder = start is not None and _key(start) == _key(encoder)
-    if start is not None and start.config.architecture == key and same_encoder:
+    if start is not None and start.config.architecture == key and _has_encoder(start, encoder):
         assert isinstance(start.network, Network)
         shared = StartWeights.of_panels(start.network, start.config.panel, panel)
     network = architecture.start(hyperparameters, target_mean, settings.seed, shared, encoder)
@@ -114,12 +112,12 @@ def image_encoder(settings: TrainSettings, start: Model | None) -> ForeignEncode
     return copy.deepcopy(own)
 
 
-def _key(of: Model | ForeignEncoder | None) -> tuple[str, Adapter | None] | None:
-    """Sha256 of a foreign encoder's weights, and its adapter; None where there is none."""
-    if isinstance(of, Model):
-        said = of.config.encoder
-        return None if said is None else (said["sha256"], described_adapter(said.get("adapter")))
-    return None if of is None else (of.spec.sha256, of.adapter)
+def _has_encoder(start: Model, encoder: ForeignEncoder | None) -> bool:
+    """Whether a start model's head reads what an encoder gives; None for NH2ST's own."""
+    described = start.config.encoder
+    if described is None or encoder is None:
+        return described is None and encoder is None
+    return gives_same_features(described, describe(encoder))
 
 
 @torch.no_grad()

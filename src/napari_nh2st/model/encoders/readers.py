@@ -1,7 +1,9 @@
 """What reads an encoder that is not ours, by the beginning of its key."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from napari_nh2st.model.encoders.adapters import described_adapter
 from napari_nh2st.model.encoders.base import EncoderSpec
 from napari_nh2st.model.encoders.foreign import ForeignEncoder, find_place
 from napari_nh2st.model.encoders.key import EncoderKey, EncoderKind, parse_key
+from napari_nh2st.model.encoders.listing import LIBRARIES
 from napari_nh2st.model.encoders.onnx_models import OnnxEncoder, read_onnx
 from napari_nh2st.model.encoders.timm_models import TimmEncoder, read_timm
 from napari_nh2st.model.encoders.transformers_models import TransformersEncoder, read_transformers
@@ -59,6 +62,26 @@ def describe(encoder: ForeignEncoder) -> dict[str, Any]:
         "recipe": dict(encoder.recipe),
         **({} if encoder.adapter is None else {"adapter": encoder.adapter.to_json()}),
     }
+
+
+def gives_same_features(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two encoders, as :func:`describe` gives them, make the same of a tile."""
+    names = ("sha256", "recipe", "mean", "std", "tile_px", "adapter")
+    first, second = (
+        json.dumps([each.get(name) for name in names], sort_keys=True) for each in (one, other)
+    )
+    return first == second
+
+
+def library_version(encoder: ForeignEncoder) -> str:
+    """Library that computes an encoder, with its version where that is known."""
+    kind = parse_key(encoder.spec.key).kind
+    assert kind is not None
+    library = LIBRARIES[kind][0]
+    try:
+        return f"{library} {metadata.version(library)}"
+    except metadata.PackageNotFoundError:  # under another name, such as onnxruntime-gpu
+        return library
 
 
 def build_described(description: Mapping[str, Any]) -> ForeignEncoder:
