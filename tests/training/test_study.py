@@ -20,7 +20,9 @@ from napari_nh2st.spots import (
 )
 from napari_nh2st.training import TrainSettings, load_study
 from napari_nh2st.training.prepare import PreparedTraining, prepare
+from napari_nh2st.training.result import trained_config
 from napari_nh2st.training.run_state import run_identity
+from napari_nh2st.training.start import starting_network
 from napari_nh2st.training.study import MeasuredSection
 from small_configs import PANEL
 from train_studies import drawn_section
@@ -69,6 +71,9 @@ def test_spcs_smooths_what_is_learned_and_not_what_chooses_the_epoch(tmp_path: P
         np.testing.assert_array_equal(
             prepared.validation.target, expression_target(sections[2].spots, PANEL)
         )
+        network = starting_network(PANEL, prepared.baseline, prepared.settings, None)
+        summary = trained_config(prepared, network, ()).training["summary"]
+        assert ("SPCS smoothed what it learned from" in summary) == (smoothing == "spcs")
 
 
 _SMALL = TrainSettings(
