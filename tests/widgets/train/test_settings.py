@@ -185,6 +185,12 @@ def test_the_encoder_follows_the_start_until_it_is_chosen(form: TrainSettingsFor
     assert form.encoder.value() == "whole"
     form.more["encoder_weights"].line.setText("resnet.pt")
     assert form.encoder.value() == "frozen"
+    form.more["encoder_weights"].line.setText("")
+    assert form.encoder.value() == "whole"
+    # One of another library comes with its weights, and stays as it is but for adapters.
+    form.more["image_encoder"].show_value("transformers:dinov2")
+    form.more["adapter_rank"].show_value(8)
+    assert form.chosen().adapter_rank == 8
     form.from_random.setChecked(False)
     pick(form.encoder, "last-stages")
     form.from_random.setChecked(True)

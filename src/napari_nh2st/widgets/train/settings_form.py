@@ -189,9 +189,9 @@ class TrainSettingsForm(SettingsForm):
         self.start.setEnabled(not random)
         if not self._encoder_chosen:
             with signals_blocked(self.encoder):  # this is no choice of the user's
-                self.encoder.show_value(
-                    "whole" if random and not self.more["encoder_weights"].value() else "frozen"
-                )
+                sources = (self.more["encoder_weights"], self.more["image_encoder"])
+                is_given = any(source.value() for source in sources)
+                self.encoder.show_value("whole" if random and not is_given else "frozen")
         if self._validated:
             self.validation.show_value("table")
         elif self.validation.value() == "table":
