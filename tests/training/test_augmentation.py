@@ -18,6 +18,7 @@ from napari_nh2st.training.augmentation import (
     AugmentationSettings,
     augment,
     draw,
+    turned_offsets,
 )
 from napari_nh2st.training.batches import Batch, epoch_batches
 from napari_nh2st.training.inputs import StudyInputs, StudyTiles, TrainedPart, first_trained_stage
@@ -50,6 +51,15 @@ class TestTurnsAndFlips:
         for k in range(40):
             expected = turned(tiles[k], int(looks.turns[k]), bool(looks.flipped[k]))
             np.testing.assert_allclose(got[k], expected, atol=0.01)
+
+    def test_offsets_turn_with_the_pictures(self) -> None:
+        looks = looks_of(NO_STAIN, 40)
+        tiles = np.zeros((40, 31, 31, 3), np.uint8)
+        tiles[:, 15 + 4, 15 - 9] = 255  # (4, -9) from the middle
+        got = augment(torch.from_numpy(tiles), looks)[..., 0].flatten(1).argmax(1)
+        offsets = torch.tensor([[4.0, -9.0]]).expand(40, 1, 2)
+        expected = turned_offsets(offsets, looks.turns, looks.flipped)[:, 0]
+        torch.testing.assert_close(torch.stack([got // 31, got % 31], 1) - 15.0, expected)
 
     def test_all_eight_come_about_equally_often(self) -> None:
         looks = looks_of(NO_STAIN, 8000)
@@ -174,6 +184,20 @@ class TestOneLookAPatch:
             first.append(members[0])
         distinct = {tuple(one.flatten()[:500].round(decimals=3).tolist()) for one in first}
         assert len(distinct) > len(first) / 2
+
+    @pytest.mark.parametrize(("encoder", "looks"), [("whole", 1), ("frozen", 6)])
+    def test_neighbors_lie_where_the_turned_picture_has_them(
+        self, encoder: TrainedEncoder, looks: int
+    ) -> None:
+        inputs = inputs_of(encoder, looks)
+        batch = batch_of(inputs.study)
+        plain = inputs.study.offsets(batch.rows, batch.neighborhoods)
+        got = inputs.offsets(batch, torch.Generator().manual_seed(0))
+        torch.testing.assert_close(got.norm(dim=-1), plain.norm(dim=-1))
+        assert not torch.allclose(got, plain)
+        if encoder == "whole":
+            drawn = looks_of(inputs._settings, batch.n_patches)[torch.from_numpy(batch.patch)]
+            torch.testing.assert_close(got, turned_offsets(plain, drawn.turns, drawn.flipped))
 
     def test_draws_follow_from_the_generator(self) -> None:
         inputs = inputs_of("whole")

@@ -84,3 +84,21 @@ def augment(tiles: Tensor, looks: AugmentationDraw) -> Tensor:
                 turned = torch.rot90(light[chosen], turns, (1, 2))
                 result[chosen] = turned.flip(2) if flipped else turned
     return result
+
+
+def turned_offsets(offsets: Tensor, turns: Tensor, flipped: Tensor) -> Tensor:
+    """Where neighbors lie in a picture that is turned and mirrored as :func:`augment` does it.
+
+    Parameters
+    ----------
+    offsets
+        (b, k, 2), (y, x) relative to the query.
+    turns, flipped
+        (b,) of each query's look.
+    """
+    y, x = offsets.unbind(-1)
+    turns = turns[:, None]
+    across = torch.where(turns % 2 == 0, y, -x), torch.where(turns % 2 == 0, x, y)
+    sign = torch.where(turns < 2, 1, -1)
+    mirror = torch.where(flipped[:, None], -1, 1)
+    return torch.stack([sign * across[0], sign * mirror * across[1]], dim=-1)

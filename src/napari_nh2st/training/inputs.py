@@ -11,7 +11,7 @@ from napari_nh2st.model.encoders import Encoder, normalize_tiles
 from napari_nh2st.model.encoders.adapters import adapter_parameters
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.network import Network, Outputs
-from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
+from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw, turned_offsets
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.batches import Batch
 from napari_nh2st.training.features import FeaturesDone, FrozenStages, section_looks
@@ -179,6 +179,8 @@ class StudyInputs:
         self._looks = looks if part.first_stage else 1
         self._features: list[list[Tensor]] = []
         """By section and look: (its spots, d, h, w)."""
+        self._turns: list[list[tuple[int, bool]]] = []
+        """By section and look: quarter turns, and whether it is mirrored."""
 
     @property
     def n_to_keep(self) -> int:
@@ -196,7 +198,11 @@ class StudyInputs:
         for section in self.study.sections:
             of_looks: list[Tensor] = []
             self._features.append(of_looks)
+            self._turns.append([])
             for look in section_looks(self._settings, section, self._looks, self._seed):
+                self._turns[-1].append(
+                    (0, False) if look is None else (int(look.turns), bool(look.flipped))
+                )
                 if is_frozen and network.sees_means_alone:
                     means = yield from stages.means(section, look)
                     of_looks.append(means[:, :, None, None])
@@ -210,6 +216,20 @@ class StudyInputs:
             return self._pixels(batch.rows, looks[torch.from_numpy(batch.patch)])
         look = torch.randint(self._looks, (batch.n_patches,), generator=generator).numpy()
         return self._gathered(batch.rows, look[batch.patch])
+
+    def offsets(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Positions (b, k, 2) in µm of neighbors, turned and mirrored as the tiles are.
+
+        From a generator in the state that :meth:`augmented` gets.
+        """
+        offsets = self.study.offsets(batch.rows, batch.neighborhoods)
+        patch = torch.from_numpy(batch.patch)
+        if not self._part.first_stage:
+            looks = draw(self._settings, batch.n_patches, generator)[patch]
+            return turned_offsets(offsets, looks.turns, looks.flipped)
+        look = torch.randint(self._looks, (batch.n_patches,), generator=generator)[patch]
+        turns = torch.tensor(self._turns)[self.study.section_of(batch.rows), look]
+        return turned_offsets(offsets, turns[:, 0], turns[:, 1] > 0)
 
     def plain(self, rows: NDArray[np.int64]) -> Tensor:
         """Inputs as they are."""

@@ -175,7 +175,7 @@ class Optimization:
         target = self._study.target[torch.from_numpy(batch.rows)].to(device)
         index = torch.from_numpy(batch.neighborhoods).to(device)
         mask = torch.from_numpy(batch.mask).to(device)
-        offsets = self._study.offsets(batch.rows, batch.neighborhoods).to(device)
+        offsets = inputs.offsets(batch, torch.Generator().manual_seed(seed)).to(device)
         # The caller's random state is left as it was; dropout draws from ours.
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
