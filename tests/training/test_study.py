@@ -66,7 +66,8 @@ def test_spcs_smooths_what_is_learned_and_not_what_chooses_the_epoch(tmp_path: P
         prepared = _prepared(sections, replace(settings, smoothing=smoothing))
         learned = [target(section.spots, PANEL) for section in sections[:2]]
         np.testing.assert_array_equal(prepared.training.target, np.concatenate(learned))
-        np.testing.assert_allclose(prepared.baseline, np.concatenate(learned).mean(0), rtol=1e-6)
+        scored = [expression_target(section.spots, PANEL) for section in sections[:2]]
+        np.testing.assert_allclose(prepared.baseline, np.concatenate(scored).mean(0), rtol=1e-6)
         assert prepared.validation is not None
         np.testing.assert_array_equal(
             prepared.validation.target, expression_target(sections[2].spots, PANEL)

@@ -185,8 +185,11 @@ def prepare(
         mpp=mpp,
         training=training,
         validation=StudyTiles(tiles[len(in_training) :]) if aside else None,
-        # In float64: the mean of a hundred thousand spots.
-        baseline=training.target.numpy().mean(0, dtype=np.float64).astype(np.float32),
+        # Of what is scored, however what is learned is smoothed. In float64: the mean of a hundred
+        # thousand spots.
+        baseline=np.concatenate([cut.target for cut in tiles[: len(in_training)]])
+        .mean(0, dtype=np.float64)
+        .astype(np.float32),
         stain=stain,
         placement=placement,
         folder=folder,
