@@ -147,5 +147,10 @@ def test_a_box_keeps_to_the_range(form: SettingsForm) -> None:
 
 
 def test_a_field_without_a_control_is_no_surprise_to_anybody() -> None:
-    with pytest.raises(TypeError, match="no control is made for file"):
-        control_for(settings_of(Painting)["file"])
+    @dataclass(frozen=True)
+    class Palette:
+        colors: Annotated[tuple[str, ...], Option("Colors", "Colors that are mixed")] = ()
+
+    with pytest.raises(TypeError, match="no control is made for colors"):
+        control_for(settings_of(Palette)["colors"])
+    assert control_for(settings_of(Painting)["file"]).value() is None, "a text may be none"
