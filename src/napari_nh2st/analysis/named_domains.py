@@ -15,7 +15,7 @@ from napari_nh2st.prediction.schema import notes
 from napari_nh2st.spots.positions import ARRAY
 
 COLUMN = "domain"
-"""Column of ``obs``, and before ``_colors`` the key of ``uns`` as scanpy has it."""
+"""Column of ``obs``: domain of each tile; ``uns["domain_colors"]`` has the colors, as in scanpy."""
 
 _COLORS = f"{COLUMN}_colors"
 _HEX = re.compile("#[0-9a-fA-F]{6}")

@@ -31,8 +31,15 @@ returns an exit code where some of its work failed, and None where all is done.
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of ``nh2st``; each command sets ``run``, a function of the arguments."""
+def parser(*, whole: bool = False) -> argparse.ArgumentParser:
+    """The parser of ``nh2st``; each command sets ``run``, a function of the arguments.
+
+    Parameters
+    ----------
+    whole
+        Add the options of every command now, as the reference of the documentation needs them,
+        and not when the command is used.
+    """
     top = LateParser(
         prog="nh2st",
         description="Predict gene expression from H&E whole-slide images with NH2ST.",
@@ -44,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_late = _later(add_options)
         command.set_defaults(run=_later(f"{name}:run"))
+        if whole:
+            command.add_options()
     return top
 
 

@@ -25,11 +25,15 @@ class LateParser(argparse.ArgumentParser):
             help="print the traceback of an error",
         )
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Add the options and parse."""
+    def add_options(self) -> None:
+        """Add the options, unless they have been."""
         add, self.add_late = self.add_late, None
         if add is not None:
             add(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Add the options and parse."""
+        self.add_options()
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

@@ -10,16 +10,21 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 
 SPATIAL = "spatial"
-"""Key of ``obsm`` of the centers (x, y); also key of ``uns`` of pictures and scale factors."""
+"""Key of ``obsm``: centers (x, y) in full-resolution pixels; also key of ``uns`` of pictures and
+scale factors."""
 
 EMBEDDING = "X_spatial"
-"""Key of ``obsm`` of the same with y upwards: CELLxGENE opens no file without an embedding, which
-is what begins with ``X_``, and draws embeddings as diagrams."""
+"""Key of ``obsm``: centers (x, −y), with y upwards: CELLxGENE opens no file without an embedding,
+which is what begins with ``X_``, and draws embeddings as diagrams."""
 
 IN_TISSUE = "in_tissue"
+"""Column of ``obs``: 1 where a spot or tile lies under tissue."""
+
 ARRAY = ("array_row", "array_col")
+"""Columns of ``obs``: row and column in the array of spots, or in the grid of tiles."""
+
 PIXELS = ("pxl_row_in_fullres", "pxl_col_in_fullres")
-"""Columns of ``obs``, as Space Ranger and scanpy name them."""
+"""Columns of ``obs``: center (y, x) in full-resolution pixels, named as by Space Ranger."""
 
 _YES = frozenset({"1", "true", "t", "yes", "y", "intissue", "tissue", "in", "inside"})
 _NO = frozenset(

@@ -1,0 +1,212 @@
+"""Tables of the reference, made from the code: ``nh2st-settings``, ``nh2st-keys`` and so on.
+
+Each makes Markdown, which is then read like the page that the directive stands in.
+"""
+
+import argparse
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from types import ModuleType
+from typing import Any, ClassVar, get_type_hints
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata, stringify_annotation
+
+_KEY = re.compile(r"(?:Columns?|Keys?) (?:of|in) ``(obs|var|obsm|layers|uns)``:? ?")
+_CONSTANT = re.compile(r"`([A-Z_]+)`")
+_ROLE = re.compile(r":[a-z:]+:`~?([^`]+)`")
+
+
+def settings(name: str) -> Iterator[str]:
+    """Fields of a settings dataclass, ``module:Class``, as its annotations say."""
+    from napari_nh2st.options import settings_of
+
+    module, _, cls = name.partition(":")
+    kind = getattr(importlib.import_module(module), cls)
+    yield from _table(("field", "what", "default", "range"), _settings_rows(settings_of(kind)))
+
+
+def _settings_rows(options: Any) -> Iterator[tuple[str, ...]]:
+    for name, setting in options.items():
+        option, default = setting.option, setting.default
+        if option.heading:
+            yield f"**{option.heading}**", "", "", ""
+        if setting.is_group:
+            yield f"`{name}`", f"{option.help}; see `{setting.kind.__name__}`", "", ""
+            continue
+        # The option of a switch that is on tells what its negative does.
+        words = f"False: {_begun_small(option.help)}" if option.negative else option.help
+        shown = option.default if default is None else _shown_default(default)
+        limits = ", ".join(f"`{choice}`" for choice in setting.choices)
+        if setting.kind in (int, float):
+            limits = " ".join(filter(None, (option.range_text, option.unit)))
+        yield f"`{name}`", words, shown, limits
+
+
+def _shown_default(value: Any) -> str:
+    if is_dataclass(value):
+        return ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value!r}`"
+
+
+def _begun_small(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def keys() -> Iterator[str]:
+    """Keys of a prediction's AnnData: the constants whose documentation begins with their place."""
+    from napari_nh2st import analysis, prediction, spots
+
+    found: dict[str, dict[str, str]] = {}
+    for module in (*_modules(prediction), *_modules(analysis), *_modules(spots)):
+        for (_, name), lines in ModuleAnalyzer.for_module(module).find_attr_docs().items():
+            text = " ".join(lines).strip()
+            match = _KEY.match(text)
+            if match is None or name.startswith("_"):
+                continue
+            home = importlib.import_module(module)
+            value = getattr(home, name)
+            # Constants are named by what they hold.
+            what = _CONSTANT.sub(
+                lambda named, home=home: f"`{getattr(home, named[1], named[1])}`",
+                _plain(text[match.end() :]),
+            )
+            for key in (value,) if isinstance(value, str) else value:
+                found.setdefault(match[1], {})[key] = what
+    yield from _table(
+        ("where", "what"),
+        (
+            (f'`{place}["{key}"]`', text)
+            for place in ("obs", "var", "layers", "obsm", "uns")
+            for key, text in found.get(place, {}).items()
+        ),
+    )
+
+
+def _modules(package: ModuleType) -> list[str]:
+    return [f"{package.__name__}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
+
+
+def notes() -> Iterator[str]:
+    """What ``uns["nh2st"]`` records."""
+    from napari_nh2st.prediction.schema import Notes
+
+    hints = get_type_hints(Notes)
+    rows = (
+        (
+            f"`{name}`",
+            f"`{stringify_annotation(hint, 'smart').replace('~', '')}`",
+            "always" if name in Notes.__required_keys__ else "where it applies",
+        )
+        for name, hint in hints.items()
+    )
+    yield from _table(("key", "type", "recorded"), rows)
+
+
+def names() -> Iterator[str]:
+    """Names that scripts need most, with links to where each is described."""
+    import napari_nh2st
+
+    rows = []
+    for name in napari_nh2st.__all__:
+        found = getattr(napari_nh2st, name)
+        home = ".".join(found.__module__.split(".")[:2])
+        first_line = _plain((inspect.getdoc(found) or "").partition("\n")[0])
+        rows.append((f"{{py:obj}}`{name} <{home}.{name}>`", first_line))
+    yield from _table(("name", "what"), rows)
+
+
+def architectures() -> Iterator[str]:
+    """Architectures that a model can have."""
+    from napari_nh2st.model.catalogue import CATALOGUE
+
+    rows = (
+        (
+            f"`{key}`",
+            entry.description,
+            entry.reach or "as its context says",
+            "frozen" if entry.frozen_encoder else "trained",
+            f"`napari_nh2st/model/{entry.module}.py`",
+        )
+        for key, entry in CATALOGUE.items()
+    )
+    yield from _table(("key", "what", "reach", "encoder by default", "file"), rows)
+
+
+def commands() -> Iterator[str]:
+    """Each command with its arguments, as its parser has them."""
+    from napari_nh2st.cli.arguments import parser
+
+    yield from _command(parser(whole=True), level=2)
+
+
+def _command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
+    formatter = argparse.HelpFormatter(parser.prog, width=88)
+    formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups, prefix="")
+    subcommands: dict[str, argparse.ArgumentParser] = {}
+    rows: list[tuple[str, str]] = []
+    for group in parser._action_groups:
+        own = []
+        for action in group._group_actions:
+            if isinstance(action, argparse._SubParsersAction):
+                texts = {choice.dest: choice.help for choice in action._choices_actions}
+                own += [(f"`{name}`", texts.get(name) or "") for name in action.choices]
+                subcommands |= action.choices
+            elif action.help != argparse.SUPPRESS and action.dest != "help":
+                own.append(_argument(parser, action))
+        if own and group.title not in ("positional arguments", "options"):
+            rows.append((f"**{group.title}**", group.description or ""))
+        rows += own
+    if not subcommands:
+        yield from ("```text", formatter.format_help().strip(), "```", "")
+    yield from _table(("argument", "what"), rows)
+    for name, command in subcommands.items():
+        yield from ("", f"{'#' * level} {parser.prog} {name}", "")
+        yield from _command(command, level + 1)
+
+
+def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
+    formatter = parser._get_formatter()
+    text = formatter._expand_help(action) if action.help else ""
+    if not action.option_strings:
+        return f"`{action.metavar or action.dest}`", text
+    value = "" if action.nargs == 0 else f" {formatter._format_args(action, action.dest.upper())}"
+    return ", ".join(f"`{name}{value}`" for name in action.option_strings), text
+
+
+def _table(heads: tuple[str, ...], rows: Any) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _plain(text: str) -> str:
+    """Text of a docstring without its roles."""
+    return _ROLE.sub(lambda match: f"`{match[1].rpartition('.')[2]}`", text)
+
+
+class _Table(SphinxDirective):
+    """A directive whose content is made by a function of its arguments."""
+
+    optional_arguments = 1
+    make: ClassVar[Callable[..., Iterator[str]]]
+
+    def run(self) -> list[nodes.Node]:
+        text = "\n".join(type(self).make(*self.arguments))
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Make the directives known."""
+    for make in (settings, keys, notes, names, architectures, commands):
+        directive = type(make.__name__, (_Table,), {"make": staticmethod(make)})
+        app.add_directive(f"nh2st-{make.__name__}", directive)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,82 @@
+"""Configuration of the documentation site: ``tox run -e docs`` builds it into ``docs/_build``."""
+
+import re
+import sys
+import tomllib
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "_extensions"))
+_project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY = _project["urls"]["Repository"]
+
+project = _project["name"]
+author = "napari-nh2st developers"
+copyright = author
+release = installed_version(project)
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "reference_tables",
+]
+exclude_patterns = ["_build", "_extensions"]
+
+# --- pages ---
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # a page whose sections begin below a title of the theme
+
+# --- functions and classes ---
+default_role = "code"
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+# Docstrings say in words what a parameter is; types stand in the signature, in short.
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+napoleon_attr_annotations = False
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+# --- looks ---
+html_theme = "pydata_sphinx_theme"
+html_title = "NH2ST for napari"
+html_show_sourcelink = False
+html_theme_options = {
+    "github_url": REPOSITORY,
+    "header_links_before_dropdown": 6,
+    "navigation_depth": 3,
+    "show_toc_level": 2,
+    "use_edit_page_button": False,
+}
+html_sidebars = {"index": [], "changelog": [], "benchmarks": []}
+
+
+def _link_to_repository(_app: Any, page: str, source: list[str]) -> None:
+    """Files of the repository that are no page: their links lead to the repository."""
+    del page
+    source[0] = re.sub(r"\]\(\.\./([^)]+)\)", rf"]({REPOSITORY}/blob/main/\1)", source[0])
+
+
+def _without_options(
+    _app: Any, _what: str, _name: str, _obj: Any, _options: Any, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """``Annotated[float, Option(...)]`` as ``float``: the options have tables of their own."""
+    if not signature or "Option(" not in signature:
+        return None
+    return "(…)", returned
+
+
+def setup(app: Any) -> None:
+    """Connect to the build."""
+    app.connect("source-read", _link_to_repository)
+    app.connect("autodoc-process-signature", _without_options)

@@ -1,0 +1,62 @@
+"""The documentation site builds without a warning, and its reference says what the code has."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import napari_nh2st
+from array_slides import ArrayLevel, array_slide, textured
+from drawn_predictions import drawn_prediction, drawn_spot_prediction
+from napari_nh2st.cli.arguments import parser
+from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.options import settings_of
+from napari_nh2st.training.settings import TrainSettings
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Pages of the reference as text, by name."""
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "text"]
+    ended = subprocess.run(
+        [*build, "-d", folder / "doctrees", DOCS, folder / "pages"], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    reference = folder / "pages" / "reference"
+    return {path.stem: path.read_text(encoding="utf-8") for path in reference.rglob("*.txt")}
+
+
+def test_every_key_of_a_prediction_is_described(pages: dict[str, str]) -> None:
+    slide = array_slide(ArrayLevel(textured(300, 300)), mpp=(0.5, 0.5), path="section.tif")
+    for prediction in (drawn_prediction(slide), drawn_spot_prediction(slide)):
+        for place in ("obs", "var", "layers", "obsm"):
+            for key in getattr(prediction, place):
+                assert f'"{place}["{key}"]"' in pages["anndata"]
+        for key in prediction.uns["nh2st"]:
+            assert f'| "{key}" ' in pages["anndata"]
+
+
+def test_every_command_and_setting_is_listed(pages: dict[str, str]) -> None:
+    for line in parser().format_help().splitlines():
+        if line.startswith("    ") and not line.startswith("     "):
+            assert f"\nnh2st {line.split()[0]}\n" in pages["command-line"]
+    assert '"--step-um µm"' in pages["command-line"]
+    assert "\nnh2st model fetch-encoder\n" in pages["command-line"]
+    for kind in (PredictSettings, TrainSettings):
+        for name in settings_of(kind):
+            assert f'| "{name}" ' in pages["settings"]
+    for key in CATALOGUE:
+        assert f'| "{key}" ' in pages["architectures"]
+
+
+def test_every_public_name_is_described_in_its_room(pages: dict[str, str]) -> None:
+    for name in napari_nh2st.__all__:
+        room = getattr(napari_nh2st, name).__module__.split(".")[1]
+        described = rf"^(\w+ )?napari_nh2st\.{room}\.{name}\b"
+        assert re.search(described, pages[room], re.MULTILINE), name
