@@ -308,7 +308,9 @@ def test_another_architecture_is_validated_on_the_start_models_encoder(
     config = load_model_folder(tmp_path / "out" / "model").config
     assert config.architecture == "linear"
     assert config.reliability
-    assert config.training["heads"] == "none: architecture linear cannot have several"
+    assert config.training["heads"] == "those of the 2 folds, for the spread of a value"
+    assert result.model.heads is not None
+    assert set(result.model.heads.state) == {"tile_head.weight", "tile_head.bias"}
     # It has no context: where one stands, its own name does.
     assert (result.context, list(result.evaluations)) == ("linear", ["linear"])
     assert (tmp_path / "out" / "linear").is_dir()

@@ -21,6 +21,8 @@ from napari_nh2st.model.config import CONTEXTS, Context
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.reliability import trust_numbers, why_far
 from napari_nh2st.prediction.schema import (
+    IMAGE_FEATURES,
+    head_layers,
     interval,
     notices,
     reliability_of,
@@ -87,16 +89,22 @@ def test_some_genes_have_the_spread_that_they_have_among_all() -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_stopped_prediction_goes_on_to_the_same_spread(tmp_path: Path, context: Context) -> None:
     slide, model, output = pixels_slide(), model_with_heads(context), tmp_path / "out.h5ad"
-    whole = predict(slide, model, SETTINGS)
-    for event in (events := predict_events(slide, model, SETTINGS, output=output)):
+    settings = replace(SETTINGS, head_values=True, image_features=True)
+    whole = predict(slide, model, settings)
+    assert [np.isfinite(whole.layers[name]).all() for name in head_layers(whole)] == [True] * 3
+    assert np.isfinite(whole.obsm[IMAGE_FEATURES]).all()
+    for event in (events := predict_events(slide, model, settings, output=output)):
         if isinstance(event, TilesDone) and event.done >= 12:
             break
     events.close()
-    started, *_, finished = predict_events(slide, model, SETTINGS, output=output)
+    started, *_, finished = predict_events(slide, model, settings, output=output)
     assert isinstance(started, Started)
     assert isinstance(finished, Finished)
     assert 12 <= started.done < started.total
     for found in (finished.prediction, anndata.read_h5ad(output)):
+        for name in head_layers(whole):
+            np.testing.assert_array_equal(found.layers[name], whole.layers[name])
+        np.testing.assert_array_equal(found.obsm[IMAGE_FEATURES], whole.obsm[IMAGE_FEATURES])
         np.testing.assert_array_equal(found.layers["spread"], whole.layers["spread"])
         np.testing.assert_array_equal(found.obs["unfamiliar"], whole.obs["unfamiliar"])
         np.testing.assert_array_equal(found.X, whole.X)
@@ -114,6 +122,29 @@ def test_a_whole_takes_over_the_spread_of_a_region(tmp_path: Path, context: Cont
     assert 0 < started.done < started.total
     np.testing.assert_array_equal(finished.prediction.layers["spread"], fresh.layers["spread"])
     np.testing.assert_array_equal(finished.prediction.obs["unfamiliar"], fresh.obs["unfamiliar"])
+
+
+@pytest.mark.parametrize("context", ["query", "neighborhood"])
+def test_head_values_and_image_features_come_beside_what_there_is(context: Context) -> None:
+    model = model_with_heads(context)
+    plain = predict(pixels_slide(), model, SETTINGS)
+    with_both = replace(SETTINGS, head_values=True, image_features=True)
+    found = predict(pixels_slide(), model, with_both)
+    np.testing.assert_array_equal(found.X, plain.X)
+    np.testing.assert_array_equal(found.layers["spread"], plain.layers["spread"])
+    of_heads = np.stack([found.layers[name] for name in head_layers(found)])
+    np.testing.assert_allclose(of_heads.std(0), found.layers["spread"], rtol=1e-3, atol=1e-5)
+    # Other batches round otherwise, as values do: within float16.
+    others = predict(pixels_slide(), model, replace(with_both, batch_size=12))
+    image = found.obsm[IMAGE_FEATURES]
+    assert image.shape == (found.n_obs, 32)
+    assert image.dtype == np.float16
+    np.testing.assert_allclose(others.obsm[IMAGE_FEATURES], image, rtol=2e-3, atol=1e-3)
+    # Alike tiles have alike features: distances are about those of the encoder's means.
+    far = np.linalg.norm(image - image[0].astype(np.float32), axis=1)
+    assert far[1:].min() > 0
+    without = replace(SETTINGS, spread=False, head_values=True)
+    assert not head_layers(predict(pixels_slide(), model, without))
 
 
 def test_what_was_kept_without_heads_is_of_another_run(tmp_path: Path) -> None:

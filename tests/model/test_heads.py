@@ -14,10 +14,15 @@ from safetensors.torch import load_file, save_file
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import load_model, read_config
-from napari_nh2st.model.config import CONTEXTS, Context
+from napari_nh2st.model.architectures import ARCHITECTURES
+from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
 from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, new_model, save_model_folder
+from napari_nh2st.model.heads import stacked_heads
+from napari_nh2st.model.network import Network
 from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.prepared import Prepared
+from small_configs import small_config
 from small_models import model_with_heads, small_model
 
 GENES = [4, 0, 2]
@@ -69,6 +74,66 @@ def test_spread_is_that_of_the_networks_with_these_heads(context: Context) -> No
     torch.testing.assert_close(
         found[:, :3], rows(model, tiles, around, mask, with_heads=False), rtol=0, atol=0
     )
+
+
+@pytest.mark.parametrize("key", ["linear", "sepal", "deepset"])
+@torch.inference_mode()
+def test_architectures_over_pooled_features_have_heads_as_well(key: str, tmp_path: Path) -> None:
+    hidden = {} if key == "linear" else {"hidden": 8}
+    config = small_config(architecture=key, hyperparameters=hidden)
+    networks = [drawn_network(config, seed) for seed in range(3)]
+    architecture = ARCHITECTURES[key]
+    parts, n = architecture.head_parts(config), architecture.n_features
+    heads = stacked_heads(networks, parts, torch.rand(n), torch.randn(n, n) / 100)
+    model = replace(new_model(config, 0), network=drawn_network(config, 9), heads=heads)
+    save_model_folder(model, tmp_path / "model")
+    model = load_model_folder(tmp_path / "model")
+
+    tiles = torch.randint(0, 256, (12, 32, 32, 3), dtype=torch.uint8)
+    around = torch.stack([torch.randperm(12)[:9] for _ in range(12)])
+    around[:, 0] = torch.arange(12)
+    mask = torch.rand(12, 9) < 0.7
+    mask[:, 0] = True
+    offsets = 100 * torch.randn(12, 9, 2)
+    offsets[:, 0] = 0
+    assert isinstance(model.network, Network)
+    maps = model.network.encode(normalize_tiles(tiles))
+    by_head = [each.predict(maps, around, mask, offsets)[:, GENES] for each in networks]
+    found = []
+    for with_heads, keeps_values in ((False, False), (True, False), (True, True)):
+        prepared = architecture.prepare(
+            model.network,
+            GENES,
+            torch.device("cpu"),
+            torch.float32,
+            model.heads if with_heads else None,
+        )
+        assert isinstance(prepared, Prepared)
+        prepared.keeps_head_values = keeps_values
+        encoded = prepared.encode(tiles)
+        if prepared.reach == "neighborhood":
+            encoded = (prepared.combine(tuple(row[around] for row in encoded), mask, offsets),)
+        found.append(encoded[0])
+    torch.testing.assert_close(found[2][:, 7:], torch.cat(by_head, dim=1), rtol=1e-4, atol=1e-4)
+    spread = torch.stack(by_head).std(0, correction=0)
+    assert spread.min() > 1e-3, "heads that agree would show nothing"
+    torch.testing.assert_close(found[1][:, 3:6], spread, rtol=1e-3, atol=1e-4)
+    off = maps.mean((2, 3)).double() - heads.mean.double()
+    distance = torch.linalg.vector_norm(off @ heads.whitening.double(), dim=1)
+    torch.testing.assert_close(found[1][:, 6].double(), distance, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[1][:, :3], found[0], rtol=0, atol=0)
+    torch.testing.assert_close(found[2][:, :7], found[1], rtol=0, atol=0)
+
+
+def drawn_network(config: ModelConfig, seed: int) -> Network:
+    """With every weight that follows the encoder drawn, and one encoder."""
+    network = new_model(config, 0).network
+    assert isinstance(network, Network)
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in network.named_parameters():
+        if not name.startswith("image_encoder"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
+    return network.eval()
 
 
 @pytest.mark.parametrize("context", CONTEXTS)

@@ -10,7 +10,6 @@ from torch import nn
 
 from napari_nh2st.analysis.unfamiliarity import fit_familiar
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.spot_prediction import measured_genes
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.heads import Heads, stacked_heads
 from napari_nh2st.model.network import Network
@@ -72,8 +71,7 @@ def section_features(model: Model, measured: MeasuredSection) -> Features:
     network, config = model.network, model.config
     assert isinstance(network, Network)
     encoder = network.image_encoder
-    genes = measured_genes(config, measured)
-    tiles = section_tiles(measured, genes, tile_px=config.tile_px, mpp=config.mpp)
+    tiles = section_tiles(measured, (), tile_px=config.tile_px, mpp=config.mpp)
     stages = FrozenStages(encoder, len(encoder.stages), torch.device("cpu"))
     return without_progress(stages.means(tiles)).double().numpy()
 

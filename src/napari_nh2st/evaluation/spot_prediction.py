@@ -14,7 +14,7 @@ from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.new import spot_prediction
-from napari_nh2st.prediction.rows import n_columns
+from napari_nh2st.prediction.rows import RowLayout
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
 
@@ -122,7 +122,8 @@ def predict_tiles(
         model.network, panel, placement.device, placement.dtype, model.heads
     )
     count = len(tiles)
-    rows = np.full((count, n_columns(len(panel), model.heads is not None)), np.nan, np.float32)
+    layout = RowLayout(len(panel), has_spread=model.heads is not None)
+    rows = np.full((count, layout.n_columns), np.nan, np.float32)
     everything = np.arange(count)
     gatherer = None
     if predictor.reach == "neighborhood":

@@ -153,7 +153,7 @@ def predict_events(
         model.config,
         plan.genes,
         settings.to_json(),
-        has_heads=found.heads is not None,
+        layout=found.layout,
         cells=tissue_cells(slide, plan.grid, found.mask),
         folder=folder,
     )

@@ -24,7 +24,6 @@ from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.store import ResultStore, of_part, store_beside
 from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
-from napari_nh2st.prediction.rows import add_empty_spread
 from napari_nh2st.prediction.schema import PENDING, STATUS
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -127,6 +126,5 @@ def _empty_prediction(found: Survey, plan: Plan) -> AnnData:
     values = np.full((len(plan.grid), len(plan.genes)), np.nan, np.float32)
     names = [str(number) for number in range(len(values))]
     prediction = AnnData(values, obs=pd.DataFrame({STATUS: [PENDING] * len(values)}, names))
-    if found.heads is not None:
-        add_empty_spread(prediction)
+    found.layout.add_room(prediction)
     return prediction

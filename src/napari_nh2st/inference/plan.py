@@ -16,13 +16,13 @@ from torch import Tensor
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.grids import Grids
 from napari_nh2st.inference.notices import StainFit, scale_notices, slide_notices, stain_fit
-from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.names import nearest_names
-from napari_nh2st.prediction.rows import n_columns
+from napari_nh2st.prediction.rows import N_IMAGE_FEATURES, RowLayout
 from napari_nh2st.prediction.schema import TissueNotes, TissueOrigin
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import (
@@ -121,9 +121,15 @@ class Survey:
         return self.model.heads if self.settings.spread else None
 
     @property
+    def layout(self) -> RowLayout:
+        """What is computed of a tile."""
+        count = 0 if self.heads is None else self.heads.count
+        return row_layout(len(self.genes), count, self.settings)
+
+    @property
     def n_columns(self) -> int:
-        """Numbers that are computed of a tile, see :mod:`napari_nh2st.prediction.rows`."""
-        return n_columns(len(self.genes), self.heads is not None)
+        """Numbers that are computed of a tile."""
+        return self.layout.n_columns
 
 
 def survey(
@@ -217,6 +223,10 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
     if found.heads is not None:
         about = config.heads or {}
         identity["heads"] = about.get("sha256") or _sha256(found.heads.tensors())
+    if found.layout.n_heads:
+        identity["head_values"] = True
+    if found.layout.has_image:
+        identity["image_features"] = N_IMAGE_FEATURES
     if found.calibration is not None:
         identity["calibration"] = found.calibration.tiles_sha256
     return Plan(

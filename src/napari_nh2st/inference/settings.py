@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.options import Option, check_options
+from napari_nh2st.prediction.rows import RowLayout
 from napari_nh2st.tiles.grid import Layout
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -54,6 +55,11 @@ class PredictSettings:
         others of them, what ``"auto"`` stands for is taken instead, and a notice says so.
     spread
         Whether the heads of a model that has some are computed as well; the values are the same.
+    head_values
+        In ``layers["head_1"]`` and so on; nothing where the model has no heads, or no `spread` is
+        wanted.
+    image_features
+        In ``obsm["image_features"]``.
     order
         ``"raster"`` is the fastest; ``"coarse-to-fine"`` gives every eighth tile first, then the
         ones between.
@@ -140,6 +146,21 @@ class PredictSettings:
             negative="no_spread",
         ),
     ] = True
+    head_values: Annotated[
+        bool,
+        Option(
+            "Keep each head's values",
+            "Keep what each of the model's heads predicts, so that domains say in how many of them "
+            "a tile stays where it is; as much room as the values, for each head",
+        ),
+    ] = False
+    image_features: Annotated[
+        bool,
+        Option(
+            "Keep image features",
+            "Keep 32 numbers of how each tile looks, so that domains can go by the image as well",
+        ),
+    ] = False
     order: Annotated[Order, Option("Order", "Order in which tiles are predicted")] = "raster"
     any_stain: Annotated[
         bool,
@@ -179,4 +200,17 @@ class PredictSettings:
         values["region"] = [list(map(list, polygon)) for polygon in self.polygons]
         if self.genes is not None:
             values["genes"] = list(self.genes)
-        return {name: value for name, value in values.items() if value is not None}
+        # What was predicted by an earlier version without these is still the same prediction.
+        left_out = {name for name in ("head_values", "image_features") if not values[name]}
+        return {n: value for n, value in values.items() if value is not None and n not in left_out}
+
+
+def row_layout(n_genes: int, n_heads: int, settings: PredictSettings) -> RowLayout:
+    """What is computed of a tile with these settings, by a model with so many heads, or 0."""
+    count = n_heads if settings.spread else 0
+    return RowLayout(
+        n_genes,
+        has_spread=count > 0,
+        n_heads=count if settings.head_values else 0,
+        has_image=settings.image_features,
+    )

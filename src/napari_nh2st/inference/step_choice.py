@@ -17,7 +17,6 @@ from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.steps import FEW_TILES, Detail, finest_that_fits
 from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
-from napari_nh2st.prediction.rows import add_empty_spread
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
 from napari_nh2st.tiles.grid import array_shape
@@ -153,8 +152,7 @@ def _time_first_tiles(
     """Compute the first tiles at the pitch, which every step has; remember how fast it was."""
     plan = plan_prediction(found, 1)
     prediction = AnnData(np.full((len(plan.grid), len(found.genes)), np.nan, np.float32))
-    if found.heads is not None:
-        add_empty_spread(prediction)
+    found.layout.add_room(prediction)
     run = Run(plan, prediction)
     meter, parts = SpeedMeter(), [run.all_as_stored()]
     for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.grids import Grids
-from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.speed import known_speed
 from napari_nh2st.inference.steps import FEW_TILES, Detail, finest_that_fits
 from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.prediction.rows import n_columns
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.mask import TissueMask, scanned_area
 
@@ -61,7 +60,8 @@ def step_costs(
         # Those that have a tile, unless none has.
         finest_first = [costs[n] for n in grids.offered if costs[n].n_tiles] or [costs[1]]
         n_genes = len(config.panel if settings.genes is None else settings.genes)
-        numbers = n_columns(n_genes, settings.spread and config.heads is not None)
+        count = 0 if config.heads is None else int(config.heads["count"])
+        numbers = row_layout(n_genes, count, settings).n_columns
         number, _ = finest_that_fits(finest_first, numbers, settings.detail_seconds)
         has_choice = len(finest_first) > 1 and costs[1].n_tiles > 0
         is_timed = speed is None and has_choice and finest_first[0].n_tiles > FEW_TILES

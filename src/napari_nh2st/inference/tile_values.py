@@ -12,12 +12,14 @@ from torch import Tensor
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.inference.encoder import Encoder
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
+from napari_nh2st.inference.image_features import WithImageFeatures
 from napari_nh2st.inference.plan import Plan, Survey
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.schedule import Focus, Schedule
 from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.transfer import Fetched
+from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
 
 _READ_AHEAD = 2
@@ -75,6 +77,11 @@ def tile_values(
     )
     if found.calibration is not None:
         predictor = found.calibration.apply(predictor)
+    if found.layout.n_heads:
+        assert isinstance(predictor, Prepared)  # as all are that have heads
+        predictor.keeps_head_values = True
+    if found.layout.has_image:
+        predictor = WithImageFeatures(predictor)
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
         positions = None

@@ -16,8 +16,8 @@ from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs.child import Inbox
 from napari_nh2st.model.config import CONFIG_FILE, HEADS_FILE, WEIGHTS_FILE
 from napari_nh2st.model.sources import find_model
-from napari_nh2st.prediction.rows import rows_of, without_values
-from napari_nh2st.prediction.schema import SPREAD, STATUS
+from napari_nh2st.prediction.rows import RowLayout, rows_of, without_values
+from napari_nh2st.prediction.schema import STATUS
 from napari_nh2st.prediction.value_arrays import has_value
 from napari_nh2st.slide import open_slide
 from napari_nh2st.tiles import TissueMask
@@ -41,14 +41,14 @@ class Begun:
     ----------
     started
         Its prediction has no room for values, which would all be NaN.
-    has_heads
-        Whether heads tell more than values.
+    layout
+        What rows hold.
     tiles, rows
         (m,) tiles that an earlier run had finished, and (m, columns) their rows.
     """
 
     started: Started
-    has_heads: bool
+    layout: RowLayout
     tiles: NDArray[np.int64]
     rows: NDArray[np.float32]
 
@@ -162,7 +162,7 @@ def _begun(event: Started) -> Begun:
     prediction = event.prediction
     tiles = np.flatnonzero(has_value(prediction.X))
     light = replace(event, prediction=without_values(prediction))
-    return Begun(light, SPREAD in prediction.layers, tiles, rows_of(prediction, tiles))
+    return Begun(light, RowLayout.of(prediction), tiles, rows_of(prediction, tiles))
 
 
 def devices(_inbox: Inbox) -> Iterator[tuple[dict[str, str], dict[str, str]]]:

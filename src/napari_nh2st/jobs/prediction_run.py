@@ -102,7 +102,7 @@ class PredictionRun(StoppableJob):
                     case Begun(started):
                         self.is_loading = False
                         prediction = started.prediction
-                        make_room(prediction, event.has_heads)
+                        make_room(prediction, event.layout)
                         fill_rows(prediction, event.tiles, event.rows)
                         yield started
                     case Values() if prediction is not None:

@@ -16,6 +16,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.architecture import trainable
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import Encoder
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.hyperparameters import AtMost
 from napari_nh2st.model.pooled import PooledNetwork, pooled, zero_linear
 from napari_nh2st.model.prepared import prepare_pooled
@@ -92,4 +93,10 @@ class DeepSetNetwork(PooledNetwork):
         return predicted[:, 0] + self.correction(self.dropout(mixed))
 
 
-ARCHITECTURE = trainable(DeepSetHyperparameters, DeepSetNetwork, prepare_pooled)
+ARCHITECTURE = trainable(
+    DeepSetHyperparameters,
+    DeepSetNetwork,
+    prepare_pooled,
+    lambda config: ("tile_head.", "part.", "norm.", "mixed.", "correction."),
+    MAP_CHANNELS,
+)

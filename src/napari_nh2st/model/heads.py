@@ -77,6 +77,39 @@ def stacked_heads(
     return Heads(stacked, mean, whitening)
 
 
+def head_columns(values: Sequence[Tensor], distance: Tensor, keep_values: bool) -> Tensor:
+    """What heads say of tiles: spread and unfamiliarity, and where wanted their own values.
+
+    Parameters
+    ----------
+    values
+        Of each head, (n, genes).
+    distance
+        (n, 1) unfamiliarity.
+    keep_values
+        Whether they are wanted.
+
+    Returns
+    -------
+    Tensor
+        (n, genes + 1), and as many times genes more as there are heads.
+    """
+    # Head by head, as a network alone does it: products and sums over all heads at once round
+    # otherwise at the end of a batch than within, and a tile's spread would change with its
+    # place there.
+    count = len(values)
+    mean = sum(values[1:], values[0]) / count
+    squares = [(value - mean).square() for value in values]
+    spread = (sum(squares[1:], squares[0]) / count).sqrt()
+    return torch.cat([spread, distance, *(values if keep_values else ())], dim=1)
+
+
+def unfamiliarity(means: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
+    """(n, 1) distance of tiles from those of training, from their features (n, features)."""
+    off = (means - mean) @ whitening
+    return torch.linalg.vector_norm(off, dim=1, keepdim=True)
+
+
 def head_shapes(network: Shapes, parts: Sequence[str], n_features: int, count: int) -> Shapes:
     """Shapes of the tensors of so many heads, of a network whose own shapes are given."""
     shapes = {_HEAD + name: (count, *network[name]) for name in _names_in_head(network, parts)}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from napari_nh2st.model.architecture import trainable
 from napari_nh2st.model.catalogue import Reach
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.pooled import PooledNetwork
 from napari_nh2st.model.prepared import prepare_pooled
 
@@ -33,4 +34,10 @@ class LinearNetwork(PooledNetwork):
         return "tile"
 
 
-ARCHITECTURE = trainable(LinearHyperparameters, LinearNetwork, prepare_pooled)
+ARCHITECTURE = trainable(
+    LinearHyperparameters,
+    LinearNetwork,
+    prepare_pooled,
+    lambda config: ("tile_head.",),
+    MAP_CHANNELS,
+)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_nh2st.model.heads import Heads
+from napari_nh2st.model.heads import Heads, head_columns, unfamiliarity
 from napari_nh2st.model.hypergraph import masked_mean
 from napari_nh2st.model.nh2st import NH2STHyperparameters
 
@@ -80,23 +80,22 @@ class PreparedHeads:
         tuple of Tensor
             Of n rows each, float32; what :meth:`of_tiles` and :meth:`of_neighborhoods` take.
         """
-        off = (maps.float().mean((2, 3)) - self._mean) @ self._whitening
-        distance = torch.linalg.vector_norm(off, dim=1, keepdim=True)
+        distance = unfamiliarity(maps.float().mean((2, 3)), self._mean, self._whitening)
         seen = functional.linear(flat, self._first_weight).float()
         query = seen[:, : len(self._query_bias)] + self._query_bias
         if self._context != "neighborhood":
             return distance, query
         return distance, query, seen[:, len(self._query_bias) :]
 
-    def of_tiles(self, kept: tuple[Tensor, ...]) -> Tensor:
-        """Spread and unfamiliarity where a tile is looked at alone: (n, genes + 1)."""
+    def of_tiles(self, kept: tuple[Tensor, ...], keep_values: bool) -> Tensor:
+        """What heads say where a tile is looked at alone, as :func:`head_columns` has it."""
         distance, query = kept
-        return torch.cat([self._spread(self._by_head(query)), distance], dim=1)
+        return head_columns(self._values(self._by_head(query)), distance, keep_values)
 
     def of_neighborhoods(
-        self, gathered: tuple[Tensor, ...], mask: Tensor, operator: Tensor | None
+        self, gathered: tuple[Tensor, ...], mask: Tensor, operator: Tensor | None, keep_values: bool
     ) -> Tensor:
-        """Spread and unfamiliarity of the first tile of neighborhoods: (b, genes + 1).
+        """What heads say of the first tile of neighborhoods, as :func:`head_columns` has it.
 
         Parameters
         ----------
@@ -107,6 +106,8 @@ class PreparedHeads:
         operator
             (b, 9, 9) convolution operator of the network; not looked at where the context is
             ``"average"``.
+        keep_values
+            Whether each head's values are wanted.
         """
         if self._context != "neighborhood":
             distance, query = gathered
@@ -120,18 +121,12 @@ class PreparedHeads:
             around = (operator @ second.float() + self._second_bias).relu_()
             branches = map(self._by_head, (query[:, 0], masked_mean(around, mask)))
             seen = [torch.cat(pair, dim=1) for pair in zip(*branches, strict=True)]
-        return torch.cat([self._spread(seen), distance[:, 0]], dim=1)
+        return head_columns(self._values(seen), distance[:, 0], keep_values)
 
     def _by_head(self, rows: Tensor) -> Sequence[Tensor]:
         """(..., heads · numbers) → for each head (..., numbers)."""
         return [part.contiguous() for part in rows.chunk(self._heads, dim=-1)]
 
-    def _spread(self, seen: Sequence[Tensor]) -> Tensor:
-        """Standard deviation over the heads, of each (n, inputs) → (n, genes)."""
-        # Head by head, as a network alone does it: products and sums over all heads at once round
-        # otherwise at the end of a batch than within, and a tile's spread would change with its
-        # place there.
-        values = list(map(functional.linear, seen, self._to_genes, self._bias))
-        mean = sum(values[1:], values[0]) / self._heads
-        squares = [(value - mean).square() for value in values]
-        return (sum(squares[1:], squares[0]) / self._heads).sqrt()
+    def _values(self, seen: Sequence[Tensor]) -> list[Tensor]:
+        """Values of each head, (n, inputs) → (n, genes)."""
+        return list(map(functional.linear, seen, self._to_genes, self._bias))

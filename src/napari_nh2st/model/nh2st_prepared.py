@@ -93,7 +93,7 @@ class PreparedNH2ST(Prepared):
         values = functional.linear(full, self.weight, self.bias)
         kept = () if self.heads is None else self.heads.encode(maps, flat)
         if self.context == "query" and self.heads is not None:
-            return (torch.cat([values, self.heads.of_tiles(kept)], dim=1),)
+            return (torch.cat([values, self.heads.of_tiles(kept, self.keeps_head_values)], dim=1),)
         if self.context != "neighborhood":
             return values, *kept
         unit = functional.normalize(full, dim=-1).to(self._unit_dtype)
@@ -113,7 +113,8 @@ class PreparedNH2ST(Prepared):
             predicted = values[:, 0] + functional.linear(neighbor, self.neighbor_weight)
         if self.heads is None:
             return predicted
-        return torch.cat([predicted, self.heads.of_neighborhoods(kept, mask, operator)], dim=1)
+        said = self.heads.of_neighborhoods(kept, mask, operator, self.keeps_head_values)
+        return torch.cat([predicted, said], dim=1)
 
 
 def _linear_chain(network: NH2ST, genes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Networks over pooled features made ready to predict."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -8,20 +9,32 @@ from torch import Tensor, nn
 
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import normalize_tiles
-from napari_nh2st.model.heads import Heads
-from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.model.heads import Heads, head_columns, unfamiliarity
+from napari_nh2st.model.pooled import PooledNetwork, pooled
 
 
-class Prepared:
-    """A predictor whose encoder is a module of its own.
+class Prepared(ABC):
+    """A :class:`~napari_nh2st.model.architecture.Predictor` whose encoder is a module of its own.
 
     Attributes
     ----------
     encoder
         Normalized tiles to maps, in the precision of the prediction.
+    keeps_head_values
+        Whether rows end with the values of each head, where there are heads.
     """
 
+    reach: Reach
     encoder: nn.Module
+    keeps_head_values = False
+
+    @abstractmethod
+    def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """See :class:`~napari_nh2st.model.architecture.Predictor`."""
+
+    @abstractmethod
+    def combine(self, gathered: tuple[Tensor, ...], mask: Tensor, *offsets: Tensor) -> Tensor:
+        """See :class:`~napari_nh2st.model.architecture.Predictor`."""
 
 
 class PreparedNetwork(Prepared):
@@ -37,6 +50,9 @@ class PreparedNetwork(Prepared):
         Positions in the panel, in the order of the result's columns.
     device, dtype
         Where and in which type the encoder runs.
+    heads
+        Give the spread and the unfamiliarity, in further columns; the values are the same to the
+        bit with and without.
     """
 
     def __init__(
@@ -45,6 +61,7 @@ class PreparedNetwork(Prepared):
         genes: Sequence[int],
         device: torch.device,
         dtype: torch.dtype,
+        heads: Heads | None = None,
     ) -> None:
         self.reach: Reach = network.reach
         self.dtype = dtype
@@ -54,20 +71,46 @@ class PreparedNetwork(Prepared):
         # Not the encoder once more, which may be large.
         memo = {id(network.image_encoder): nn.Identity()}
         head = copy.deepcopy(network, memo).eval().requires_grad_(False)
-        head.keep_genes(genes)
-        self._head = head.to(device, torch.float32)
+        others = [copy.deepcopy(head) for _ in range(0 if heads is None else heads.count)]
+        self._head, *self._others = (each.to(device, torch.float32) for each in (head, *others))
+        if heads is not None:
+            for number, other in enumerate(self._others):
+                state = {name: each[number] for name, each in heads.state.items()}
+                other.load_state_dict(state)
+            self._mean, self._whitening = heads.mean.to(device), heads.whitening.to(device)
+        for each in (self._head, *self._others):
+            each.keep_genes(genes)
 
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
         spec = self._spec
-        maps = self.encoder(normalize_tiles(tiles, self.dtype, spec.mean, spec.std))
-        return self._head.rows(maps.float())
+        maps = self.encoder(normalize_tiles(tiles, self.dtype, spec.mean, spec.std)).float()
+        rows = self._head.rows(maps)
+        if not self._others:
+            return rows
+        distance = unfamiliarity(pooled(maps), self._mean, self._whitening)
+        of_others = [other.rows(maps) for other in self._others]
+        if self.reach == "tile":
+            said = head_columns([each[0] for each in of_others], distance, self.keeps_head_values)
+            return (torch.cat([rows[0], said], dim=1),)
+        return (*rows, distance, *(row for each in of_others for row in each))
 
     @torch.inference_mode()
     def combine(self, gathered: tuple[Tensor, ...], mask: Tensor, *offsets: Tensor) -> Tensor:
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
-        return self._head.combine(gathered, mask, *offsets)
+        if not self._others:
+            return self._head.combine(gathered, mask, *offsets)
+        # Rows of the model itself, the unfamiliarity, then as many rows of each head.
+        count = (len(gathered) - 1) // (1 + len(self._others))
+        predicted = self._head.combine(gathered[:count], mask, *offsets)
+        distance, of_others = gathered[count], gathered[count + 1 :]
+        values = [
+            other.combine(of_others[number * count : (number + 1) * count], mask, *offsets)
+            for number, other in enumerate(self._others)
+        ]
+        said = head_columns(values, distance[:, 0], self.keeps_head_values)
+        return torch.cat([predicted, said], dim=1)
 
 
 def prepare_pooled(
@@ -77,7 +120,6 @@ def prepare_pooled(
     dtype: torch.dtype,
     heads: Heads | None,
 ) -> PreparedNetwork:
-    """:class:`PreparedNetwork` as an architecture asks for it; these have no further heads."""
+    """:class:`PreparedNetwork` as an architecture asks for it."""
     assert isinstance(network, PooledNetwork)
-    assert heads is None
-    return PreparedNetwork(network, genes, device, dtype)
+    return PreparedNetwork(network, genes, device, dtype, heads)

@@ -17,6 +17,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.architecture import trainable
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import Encoder
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.hypergraph import masked_mean
 from napari_nh2st.model.hyperparameters import AtMost
 from napari_nh2st.model.pooled import PooledNetwork, pooled, zero_linear
@@ -109,4 +110,10 @@ def place_code(offsets: Tensor) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-ARCHITECTURE = trainable(SepalHyperparameters, SepalNetwork, prepare_pooled)
+ARCHITECTURE = trainable(
+    SepalHyperparameters,
+    SepalNetwork,
+    prepare_pooled,
+    lambda config: ("tile_head.", "query.", "neighbor.", "place.", "around.", "correction."),
+    MAP_CHANNELS,
+)

@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.prediction.rows import add_empty_spread, fill_rows, n_columns
+from napari_nh2st.prediction.rows import RowLayout, fill_rows
 from napari_nh2st.prediction.schema import (
     INTERVAL,
     MARK,
@@ -53,7 +53,7 @@ def new_prediction(
     genes: tuple[str, ...],
     settings: Mapping[str, Any],
     *,
-    has_heads: bool = False,
+    layout: RowLayout | None = None,
     cells: NDArray[np.uint8] | None = None,
     folder: Path | None = None,
 ) -> AnnData:
@@ -71,8 +71,8 @@ def new_prediction(
         Columns, of the model's panel.
     settings
         Settings of the run, as JSON.
-    has_heads
-        Whether heads tell the spread and the unfamiliarity.
+    layout
+        What is computed of a tile; None for a value of each gene alone.
     cells
         Which parts of the tiles' cells are tissue, of
         :func:`~napari_nh2st.prediction.tissue_cells.tissue_cells`; left out where it is not known.
@@ -84,7 +84,7 @@ def new_prediction(
     -------
     AnnData
         - ``X`` (n, genes) float32, NaN; with heads ``layers["spread"]`` and ``obs["unfamiliar"]``
-          as well;
+          as well, and where they are kept each head's values in ``layers["head_1"]`` and so on;
         - ``obs``: ``array_row``, ``array_col``, ``in_tissue`` (1), ``pxl_row_in_fullres`` (y) and
           ``pxl_col_in_fullres`` (x) of the tile's center, ``status``: ``"pending"``,
           ``"predicted"`` or the reason why there is no value;
@@ -93,6 +93,7 @@ def new_prediction(
           is for, where it changes with the spread;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``obsm["tissue_cells"]``: the `cells`;
+        - ``obsm["image_features"]``: (n, 32) float16 of how tiles look, where they are kept;
         - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
         - ``uns["nh2st"]``: :class:`~napari_nh2st.prediction.schema.Notes`; a run adds its device
           and precision (``run``), its ``notices`` and, where it is known, the ``stain_distance``.
@@ -110,8 +111,8 @@ def new_prediction(
         genes,
         status=PENDING,
     )
-    if has_heads:
-        add_empty_spread(prediction, folder)
+    if layout is not None:
+        layout.add_room(prediction, folder)
     if cells is not None:
         prediction.obsm[TISSUE_CELLS] = cells
     prediction.uns[SPATIAL] = _pictures(
@@ -177,8 +178,9 @@ def spot_prediction(
     obs = position_columns(spots.obs_names, xy, array)
     values = np.full((len(rows), len(config.panel)), np.nan, np.float32)
     prediction = _assembled(values, obs, xy, config, config.panel, status=PREDICTED)
-    if rows.shape[1] == n_columns(prediction.n_vars, has_heads=True):
-        add_empty_spread(prediction)
+    with_spread = RowLayout(prediction.n_vars, has_spread=True)
+    if rows.shape[1] == with_spread.n_columns:
+        with_spread.add_room(prediction)
     fill_rows(prediction, np.arange(len(rows)), rows)
     prediction.layers[MEASURED] = measured
     diameter = min(config.tile_um, pitch_um) / float(np.sqrt(np.prod(mpp)))

@@ -1,32 +1,76 @@
 """Rows of a prediction: all that is computed of a tile, as one line of numbers.
 
-A value for each gene; where the model has heads, their spread for each gene behind them, and the
-tile's unfamiliarity last. Models give rows, stores and processes pass them on.
+A value for each gene; where the model has heads, their spread for each gene behind them and the
+tile's unfamiliarity; then what was asked for beside: the values of each head, and the tile's image
+features. Models give rows, stores and processes pass them on.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.schema import SPREAD, UNFAMILIAR
+from napari_nh2st.prediction.schema import IMAGE_FEATURES, SPREAD, UNFAMILIAR, head_layers
 from napari_nh2st.prediction.value_arrays import nan_values
 
-
-def n_columns(n_genes: int, has_heads: bool) -> int:
-    """Numbers in the row of a tile."""
-    return 2 * n_genes + 1 if has_heads else n_genes
+N_IMAGE_FEATURES = 32
+"""Numbers that are kept of how a tile looks."""
 
 
-def add_empty_spread(prediction: AnnData, folder: Path | None = None) -> None:
-    """Make room for what heads say: spread and unfamiliarity, NaN.
+@dataclass(frozen=True)
+class RowLayout:
+    """What a row holds.
 
-    In a file in a folder, where it is large; see
-    :func:`~napari_nh2st.prediction.value_arrays.nan_values`.
+    Parameters
+    ----------
+    n_genes
+        Genes that are predicted.
+    has_spread
+        Whether heads give their spread and the unfamiliarity.
+    n_heads
+        Heads whose own values are kept; 0 for none.
+    has_image
+        Whether image features are.
     """
-    prediction.layers[SPREAD] = nan_values(prediction.shape, folder)
-    prediction.obs[UNFAMILIAR] = np.full(prediction.n_obs, np.nan, np.float32)
+
+    n_genes: int
+    has_spread: bool = False
+    n_heads: int = 0
+    has_image: bool = False
+
+    @classmethod
+    def of(cls, prediction: AnnData) -> "RowLayout":
+        """What there is room for in a prediction."""
+        return cls(
+            prediction.n_vars,
+            SPREAD in prediction.layers,
+            len(head_layers(prediction)),
+            IMAGE_FEATURES in prediction.obsm,
+        )
+
+    @property
+    def n_columns(self) -> int:
+        """Numbers in the row of a tile."""
+        spread = self.n_genes + 1 if self.has_spread else 0
+        image = N_IMAGE_FEATURES if self.has_image else 0
+        return self.n_genes * (1 + self.n_heads) + spread + image
+
+    def add_room(self, prediction: AnnData, folder: Path | None = None) -> None:
+        """Make room for all but the values of genes: NaN.
+
+        In files in a folder, where it is large; see
+        :func:`~napari_nh2st.prediction.value_arrays.nan_values`.
+        """
+        if self.has_spread:
+            prediction.layers[SPREAD] = nan_values(prediction.shape, folder)
+            prediction.obs[UNFAMILIAR] = np.full(prediction.n_obs, np.nan, np.float32)
+        for number in range(1, self.n_heads + 1):
+            prediction.layers[f"head_{number}"] = nan_values(prediction.shape, folder)
+        if self.has_image:
+            shape = (prediction.n_obs, N_IMAGE_FEATURES)
+            prediction.obsm[IMAGE_FEATURES] = np.full(shape, np.nan, np.float16)
 
 
 def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
@@ -43,12 +87,19 @@ def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.fl
     """
     genes = prediction.n_vars
     prediction.X[tiles] = rows[:, :genes]
-    if rows.shape[1] > genes:
-        prediction.layers[SPREAD][tiles] = rows[:, genes : 2 * genes]
+    at = genes
+    if SPREAD in prediction.layers:
+        prediction.layers[SPREAD][tiles] = rows[:, at : at + genes]
         # In place: a new column for every batch takes longer than what is in it.
         unfamiliar = prediction.obs[UNFAMILIAR].to_numpy()
         unfamiliar.flags.writeable = True
-        unfamiliar[tiles] = rows[:, -1]
+        unfamiliar[tiles] = rows[:, at + genes]
+        at += genes + 1
+    for name in head_layers(prediction):
+        prediction.layers[name][tiles] = rows[:, at : at + genes]
+        at += genes
+    if IMAGE_FEATURES in prediction.obsm:
+        prediction.obsm[IMAGE_FEATURES][tiles] = rows[:, at:]
 
 
 def rows_of(prediction: AnnData, tiles: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -57,6 +108,9 @@ def rows_of(prediction: AnnData, tiles: NDArray[np.int64]) -> NDArray[np.float32
     if SPREAD in prediction.layers:
         unfamiliar = prediction.obs[UNFAMILIAR].to_numpy(np.float32)[tiles]
         parts += [prediction.layers[SPREAD][tiles], unfamiliar[:, None]]
+    parts += [prediction.layers[name][tiles] for name in head_layers(prediction)]
+    if IMAGE_FEATURES in prediction.obsm:
+        parts.append(prediction.obsm[IMAGE_FEATURES][tiles])
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -66,12 +120,11 @@ def without_values(prediction: AnnData) -> AnnData:
         obs=prediction.obs.drop(columns=UNFAMILIAR, errors="ignore"),
         var=prediction.var,
         uns=prediction.uns,
-        obsm=dict(prediction.obsm),
+        obsm={key: each for key, each in prediction.obsm.items() if key != IMAGE_FEATURES},
     )
 
 
-def make_room(prediction: AnnData, has_heads: bool) -> None:
+def make_room(prediction: AnnData, layout: RowLayout) -> None:
     """Give a prediction that came without values room for those to come: NaN."""
     prediction.X = np.full(prediction.shape, np.nan, np.float32)
-    if has_heads:
-        add_empty_spread(prediction)
+    layout.add_room(prediction)

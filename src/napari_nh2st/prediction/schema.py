@@ -1,5 +1,6 @@
 """Keys of the AnnData of a prediction, and what is recorded there."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
@@ -36,6 +37,13 @@ MEASURED = "measured"
 
 SPREAD = "spread"
 """Key of ``layers``: standard deviation over the model's heads, float32 in the unit of ``X``."""
+
+IMAGE_FEATURES = "image_features"
+"""Key of ``obsm``: (tiles, 32) float16, how each tile looks to the model's image encoder: the mean
+of each channel of its map, in directions that are the same for all slides. NaN where there is none.
+"""
+
+_HEAD = re.compile(r"head_(\d+)")
 
 INTERVAL = "interval_90"
 """Column of ``var``: half width of a gene's 90 % interval in the unit of ``X``, NaN where
@@ -214,6 +222,12 @@ def spread(prediction: AnnData) -> NDArray[np.float32] | None:
     """(tiles, genes) standard deviation over the model's heads; None where there is none."""
     found = prediction.layers.get(SPREAD)
     return None if found is None else np.asarray(found, np.float32)
+
+
+def head_layers(prediction: AnnData) -> list[str]:
+    """Keys of ``layers`` with the values of each of the model's heads, where they were kept."""
+    found = [name for name in prediction.layers if _HEAD.fullmatch(name)]
+    return sorted(found, key=lambda name: int(name.removeprefix("head_")))
 
 
 def interval(prediction: AnnData) -> pd.Series:

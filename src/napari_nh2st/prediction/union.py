@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_nh2st.prediction.lattice import same_lattice, step_um
 from napari_nh2st.prediction.reliability import LOOK_UNLIKE, STAIN_IS_FAR, unfamiliar_notices
 from napari_nh2st.prediction.schema import (
+    IMAGE_FEATURES,
     MARK,
     PENDING,
     PREDICTED,
@@ -91,7 +92,8 @@ class Union:
                 key: np.concatenate([former.obsm[key], part.obsm[key][is_new]])
                 for key in part.obsm
                 if key in former.obsm
-            },
+            }
+            | _image_features(former, part, is_new),
             layers={
                 key: np.concatenate([_layer(former, key), _layer(part, key)[is_new]])
                 for key in dict.fromkeys([*former.layers, *part.layers])
@@ -100,7 +102,8 @@ class Union:
         )
         union = cls(prediction, part, prediction.obs_names.get_indexer(part.obs_names))
         for key in prediction.obsm:  # where its tissue is painted anew, that counts
-            prediction.obsm[key][union.rows] = part.obsm[key]
+            if key != IMAGE_FEATURES:
+                prediction.obsm[key][union.rows] = part.obsm[key]
         union.bring(np.flatnonzero(_has_value(part)))  # of many tiles, few: all would be copied
         return union
 
@@ -118,12 +121,15 @@ class Union:
         # What the former run said of its values does not hold for others.
         for key, values in self.prediction.layers.items():
             values[rows] = self.part.layers[key][tiles] if key in self.part.layers else np.nan
+        if (image := self.prediction.obsm.get(IMAGE_FEATURES)) is not None:
+            known = self.part.obsm.get(IMAGE_FEATURES)
+            image[rows] = np.nan if known is None else known[tiles]
         # The run may end without saying so.
         _in_place(self.prediction.obs[STATUS])[rows] = PREDICTED
         if UNFAMILIAR in self.prediction.obs:
             far = _in_place(self.prediction.obs[UNFAMILIAR])
-            known = self.part.obs.get(UNFAMILIAR)
-            far[rows] = np.nan if known is None else known.to_numpy()[tiles]
+            unfamiliar = self.part.obs.get(UNFAMILIAR)
+            far[rows] = np.nan if unfamiliar is None else unfamiliar.to_numpy()[tiles]
 
     def finish(self) -> None:
         """Copy all values of the part, what ``obs`` says of their tiles, and its notices.
@@ -168,6 +174,21 @@ def _layer(prediction: AnnData, key: str) -> NDArray[np.floating]:
     if key in prediction.layers:
         return np.asarray(prediction.layers[key])
     return np.full(prediction.shape, np.nan, np.float32)
+
+
+def _image_features(
+    former: AnnData, part: AnnData, is_new: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float16]]:
+    """Image features of the union's tiles, NaN where a prediction does not have them."""
+    both = [each.obsm.get(IMAGE_FEATURES) for each in (former, part)]
+    known = next((each for each in both if each is not None), None)
+    if known is None:
+        return {}
+    first, second = (
+        np.full((each.n_obs, known.shape[1]), np.nan, np.float16) if values is None else values
+        for each, values in zip((former, part), both, strict=True)
+    )
+    return {IMAGE_FEATURES: np.concatenate([first, second[is_new]])}
 
 
 def _joined_notes(former: Notes, part: Notes) -> Notes:

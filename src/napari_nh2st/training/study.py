@@ -193,7 +193,7 @@ def section_tiles(
     measured
         From :func:`load_study`.
     panel
-        Genes of the target, in order.
+        Genes of the target, in order; none where the tiles alone are wanted.
     tile_px, mpp
         Side of a tile and its µm/px.
     neighborhood
@@ -205,7 +205,9 @@ def section_tiles(
         A gene was not measured, or not one of the tiles can be read.
     """
     # Smoothed over all spots there are, whether or not their tiles can be read.
-    target = expression_target(measured.spots, panel)
+    target = np.empty((measured.spots.n_obs, 0), np.float32)
+    if panel:
+        target = expression_target(measured.spots, panel)
     tiles = _SlideTiles(measured, tile_px, mpp)
     kept = np.flatnonzero(tiles.readable)
     if not len(kept):
