@@ -1,6 +1,7 @@
 """int8: near to float32 or not taken, the same in every region, and never mixed with others."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from array_slides import ArrayLevel, array_slide, textured
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, Started, int8, predict, predict_events
 from napari_nh2st.inference.device import place
-from napari_nh2st.model.int8 import has_int8
+from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.int8 import has_int8, int8_encoder
+from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from napari_nh2st.prediction.schema import notes, notices
 from napari_nh2st.training import TrainSettings
 from small_models import colour_model, model_with_heads, small_model
@@ -40,6 +43,13 @@ def test_values_differ_from_those_of_float32_by_little() -> None:
     exact, quantized = predicted("float32"), predicted()
     assert notes(quantized)["run"]["precision"] == "int8"
     difference = np.abs(quantized.X - exact.X)
+    run = notes(quantized)["run"]
+    assert 0.2 < run["int8_difference"] / difference.max() < 5  # on tiles with other neighbors
+    assert 0.5 <= run["int8_pcc"] < 1
+    assert any(
+        f"correlation of a gene with itself in float32 is {run['int8_pcc']:.4f}" in notice
+        for notice in notices(quantized)
+    )
     assert difference.max() > 0
     assert difference.max() < 0.1 * np.ptp(exact.X)
     spread = quantized.layers["spread"]
@@ -54,6 +64,38 @@ def test_a_tile_has_the_same_value_in_every_region_and_with_every_choice_of_gene
     assert 0 < part.n_obs < whole.n_obs
     of_both = whole[part.obs_names, ["VIM", "CD74"]]
     np.testing.assert_allclose(part.X, of_both.X, rtol=0, atol=1e-6)
+
+
+def test_the_mean_of_each_channel_is_that_of_float32_on_the_tiles_it_was_made_from() -> None:
+    encoder = small_model("query").network.image_encoder.prepared()
+    tiles = torch.randint(0, 256, (12, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    tiles = tiles.to(torch.uint8)
+    with torch.inference_mode():
+        maps = [
+            each(normalize_tiles(tiles, torch.float32))
+            for each in (encoder, int8_encoder(encoder, tiles))
+        ]
+    shift = (maps[0] - maps[1]).mean((0, 2, 3)).abs()
+    assert maps[0].sub(maps[1]).abs().max() > 1e-3
+    assert shift.max() < 1e-5
+
+
+@pytest.mark.usefixtures("any_pcc")
+def test_an_encoder_of_others_is_not_prepared_to_be_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(int8, "can_have_int8", lambda config: False)
+    prepared = []
+    prepare = PreparedNH2ST.__init__
+
+    def note(self: PreparedNH2ST, *arguments: Any, **more: Any) -> None:
+        prepared.append(arguments)
+        prepare(self, *arguments, **more)
+
+    monkeypatch.setattr(PreparedNH2ST, "__init__", note)
+    found = predicted()
+    assert any("this network has no such form" in notice for notice in notices(found))
+    assert len(prepared) == 1  # for the prediction itself
 
 
 def test_where_a_gene_differs_too_much_another_precision_is_taken(

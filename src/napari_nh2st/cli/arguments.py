@@ -21,6 +21,7 @@ _COMMANDS = {
         "train with each donor or section left out, and score what was left out",
         "training_arguments:crossval",
     ),
+    "cache": ("show or clear what is kept to be faster the next time", "cache:add_options"),
     "demo": ("predict a sample slide and draw heatmaps", "demo:add_options"),
 }
 """Help of each command, and what adds its options.

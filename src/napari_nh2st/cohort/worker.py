@@ -27,7 +27,7 @@ from napari_nh2st.files import InUse
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Started, TilesDone
 from napari_nh2st.inference.parts import Part, part_events
-from napari_nh2st.inference.settings import Precision, PredictSettings
+from napari_nh2st.inference.settings import PredictPrecision, PredictSettings
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
@@ -247,7 +247,7 @@ def _split(job: SlideJob, here: PredictSettings, event: Started, count: int) -> 
     common = replace(
         job.settings,
         step_um=event.grid.step_um,
-        precision=cast(Precision, placement.precision),
+        precision=cast(PredictPrecision, event.precision),
         batch_size=placement.batch_size,
     )
     return Split(replace(job, settings=common), count, event.total)

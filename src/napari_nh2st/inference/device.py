@@ -1,7 +1,7 @@
 """Device and precision of a run."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -9,7 +9,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.int8 import has_int8
 from napari_nh2st.prediction.schema import RunNotes
 
-_DTYPES = {
+PRECISION_DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -45,6 +45,10 @@ class Placement:
     def precision(self) -> str:
         """The name of ``dtype``, or ``"int8"``."""
         return "int8" if self.is_int8 else str(self.dtype).removeprefix("torch.")
+
+    def with_precision(self, precision: str) -> "Placement":
+        """The same in another precision that this device has, but for int8."""
+        return replace(self, dtype=PRECISION_DTYPES[precision], is_int8=False)
 
     def notes(self) -> RunNotes:
         """Device and precision, as a prediction records them."""
@@ -106,10 +110,12 @@ def place(
     on_cpu = chosen == "cpu"
     if precision == "auto":
         dtype = _fast_dtype(chosen)
-    elif precision not in _DTYPES:
-        raise InputError(f"precision {precision!r} is not one of auto, {', '.join(_DTYPES)}")
+    elif precision not in PRECISION_DTYPES:
+        raise InputError(
+            f"precision {precision!r} is not one of auto, {', '.join(PRECISION_DTYPES)}"
+        )
     else:
-        dtype = _DTYPES[precision]
+        dtype = PRECISION_DTYPES[precision]
     if on_cpu and dtype == torch.float16:
         raise InputError(
             "float16 on a CPU is many times slower than float32; use auto, float32 or bfloat16"

@@ -14,6 +14,7 @@ from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
 from napari_nh2st.inference.int8 import calibrated
 from napari_nh2st.inference.plan import survey
+from napari_nh2st.inference.precision import auto_placements, int8_offer
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import RunResults
 from napari_nh2st.inference.schedule import Focus
@@ -140,9 +141,10 @@ def predict_events(
         settings.device, settings.precision, settings.batch_size, settings.reader_threads
     )
     found, placement = calibrated(survey(slide, model, settings, tissue), placement)
-    choice = choose_step(found, placement, path, focus)
-    plan = choice.plan
     folder = None if kept is None else Path(kept)
+    placements, calibration = auto_placements(found, placement, may_calibrate=path is not None)
+    choice = choose_step(found, placements, path, folder, focus)
+    plan, placement = choice.plan, choice.placement
     if path is not None:
         folder = path.absolute().parent
     elif folder is not None:
@@ -159,17 +161,21 @@ def predict_events(
     )
     about = notes(prediction)
     about["run"] = placement.notes()
+    if found.calibration is not None:
+        about["run"] |= found.calibration.notes()
     about["tissue"] = plan.tissue
     about["notices"] = np.array(plan.notices, object)
     if plan.stain_distance is not None:
         about["stain_distance"] = plan.stain_distance
     run = Run(plan, prediction)
-    identity = plan.identity | {"precision": placement.precision}
+    identity = plan.identity_in(placement.precision)
     results = RunResults(identity, found.n_columns, path, None if kept is None else Path(kept))
     meter = SpeedMeter()
     started = time.perf_counter()
     try:
         run.take_over(results.stored())
+        seconds = choice.detail(run.total - run.done).seconds
+        offer = int8_offer(calibration, placement.precision, seconds)
         yield Started(
             prediction,
             plan.grid,
@@ -177,9 +183,9 @@ def predict_events(
             run.total,
             str(placement.device),
             placement.precision,
-            (*plan.notices, *results.notices),
+            (*plan.notices, *results.notices, *(() if offer is None else (offer,))),
             plan.stain_distance,
-            choice.detail(run.total - run.done).seconds,
+            seconds,
         )
         if len(early := run.take_over([choice.timed])):
             results.append(run.as_stored(early, rows_of(prediction, early)))

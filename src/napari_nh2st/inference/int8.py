@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,16 +16,27 @@ from napari_nh2st.inference.plan import Survey
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
 from napari_nh2st.model.architectures import Predictor
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.int8 import int8_encoder
 from napari_nh2st.model.prepared import Prepared
+from napari_nh2st.prediction.schema import RunNotes
 from napari_nh2st.slide.bulk import BulkReader
 from napari_nh2st.tiles import neighborhoods
 
 LOWEST_PCC = 0.999
 """Pearson correlation with float32 that each gene has to have."""
 
+_FORM = b"2"
+"""Another one when the same tiles give an encoder of other values than before."""
+
 _TILES = 64
-"""So many give the ranges of activations, and as many others are predicted to compare."""
+"""So many give the ranges of activations."""
+
+_COMPARED = 64, 256
+"""So many others are predicted to compare, more where tiles are small and cost little: the more,
+the less a single one decides."""
+
+_USUAL_PX = 224
 
 _FEWEST_TILES = 8
 """To compare."""
@@ -40,17 +52,45 @@ class Calibration:
         See :func:`~napari_nh2st.model.int8.int8_encoder`.
     tiles_sha256
         Tells the tiles from others.
+    n_compared
+        Other tiles, on which it was compared with float32.
+    pcc, gene
+        Lowest Pearson correlation of a gene there, and that gene.
+    difference
+        Largest one of a value.
     """
 
     encoder: nn.Module
     tiles_sha256: str
+    n_compared: int
+    pcc: float
+    gene: str
+    difference: float
+
+    @property
+    def notice(self) -> str:
+        """A sentence on what it changes."""
+        return (
+            f"Predicted in int8: on {self.n_compared} tiles of this slide the lowest Pearson "
+            f"correlation of a gene with itself in float32 is {self.pcc:.4f} ({self.gene}), and "
+            f"values differ by {self.difference:.2g} at most."
+        )
+
+    def notes(self) -> RunNotes:
+        """The same numbers, as a prediction records them beside device and precision."""
+        return cast(RunNotes, {"int8_pcc": self.pcc, "int8_difference": self.difference})
 
     def apply(self, predictor: Predictor) -> Predictor:
-        """A predictor of the same network with this encoder; what follows it stays as it is."""
-        assert isinstance(predictor, Prepared)
-        result = copy.copy(predictor)
-        result.encoder = self.encoder
-        return result
+        """A predictor of the same network with this encoder."""
+        return with_encoder(predictor, self.encoder)
+
+
+def with_encoder(predictor: Predictor, encoder: nn.Module) -> Predictor:
+    """A predictor of the same network with another encoder; what follows it stays as it is."""
+    assert isinstance(predictor, Prepared)
+    result = copy.copy(predictor)
+    result.encoder = encoder
+    return result
 
 
 def calibrated(found: Survey, placement: Placement) -> tuple[Survey, Placement]:
@@ -62,7 +102,8 @@ def calibrated(found: Survey, placement: Placement) -> tuple[Survey, Placement]:
     Returns
     -------
     Survey, Placement
-        With the calibration; where int8 will not do, with a notice and what ``"auto"`` stands for.
+        With the calibration and a notice on what it changes; where int8 will not do, with a notice
+        that says why, and what ``"auto"`` usually stands for.
 
     Raises
     ------
@@ -73,51 +114,71 @@ def calibrated(found: Survey, placement: Placement) -> tuple[Survey, Placement]:
         return found, placement
     calibration, reason = _calibration(found, placement)
     if calibration is not None:
-        return replace(found, calibration=calibration), placement
+        notices = (*found.notices, calibration.notice)
+        return replace(found, calibration=calibration, notices=notices), placement
     other = place("cpu", "auto", placement.batch_size, placement.reader_threads)
     notice = f"Predicted in {other.precision}, not in int8: {reason}."
     return replace(found, notices=(*found.notices, notice)), other
 
 
-def _sample(found: Survey) -> tuple[Tensor, NDArray[np.float64]]:
-    """Tiles that can be read, and their centers in µm."""
+def _sample(found: Survey) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+    """Tiles that can be read: to see, and others to compare; centers of the latter in µm."""
     slide, config = found.slide, found.model.config
     assert slide.mpp is not None
     every = found.grids.tiles(1).centers
-    chosen = np.linspace(0, len(every) - 1, min(len(every), 2 * _TILES)).astype(int)
+    compared = int(np.clip(_TILES * (_USUAL_PX / config.tile_px) ** 2, *_COMPARED))
+    count = min(len(every), _TILES + compared)
+    chosen = np.linspace(0, len(every) - 1, count).astype(int)
     source = tile_source(slide, slide.mpp, every[chosen], config.tile_px, config.mpp)
     reader = BulkReader(slide.levels[source.level], source.top_left, source.size)
     batch = reader.read(np.arange(len(chosen)))
     good = np.setdiff1d(batch.index, [batch.index[i] for i in batch.failures])
     resample = Resampler(source.extent, config.tile_px, torch.device("cpu"))
     centers = every[chosen[good]] * np.asarray(slide.mpp)
-    return resample(torch.from_numpy(batch.pixels[good])), centers
+    is_seen = np.zeros(len(good), bool)
+    n_seen = min(_TILES, -(-len(good) // 2))
+    is_seen[np.linspace(0, len(good) - 1, n_seen).astype(int)] = True
+    tiles = [resample(torch.from_numpy(batch.pixels[good[each]])) for each in (is_seen, ~is_seen)]
+    return tiles[0], tiles[1], centers[~is_seen]
+
+
+def can_have_int8(config: ModelConfig) -> bool:
+    """Whether a model's encoder has a form in int8, as far as its config says.
+
+    Others than the published one may be too large to be prepared for no purpose.
+    """
+    return config.encoder is None
 
 
 def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | None, str]:
     """The encoder, or None and why int8 will not do."""
     model = found.model
+    without = "this network has no such form"
+    if not can_have_int8(model.config):
+        return None, without
     columns = [model.config.panel.index(gene) for gene in found.genes]
     exact = model.architecture.prepare(
         model.network, columns, placement.device, placement.dtype, None
     )
-    if not isinstance(exact, Prepared) or model.config.encoder is not None:
-        return None, "this network has no such form"
-    sampled, centers = _sample(found)
-    seen, tiles, centers = sampled[::2], sampled[1::2], centers[1::2]
+    if not isinstance(exact, Prepared):
+        return None, without
+    seen, tiles, centers = _sample(found)
     if len(tiles) < _FEWEST_TILES:
         return None, "the slide has too few tiles to see whether values stay what they are"
-    sha256 = hashlib.sha256(np.ascontiguousarray(seen.numpy()).data).hexdigest()
-    calibration = Calibration(int8_encoder(exact.encoder, seen), sha256)
+    sha256 = hashlib.sha256(_FORM + np.ascontiguousarray(seen.numpy()).tobytes()).hexdigest()
+    encoder = int8_encoder(exact.encoder, seen)
     with_offsets = model.config.needs_offsets
     values = [
-        _values(each, tiles, centers, with_offsets) for each in (exact, calibration.apply(exact))
+        _values(each, tiles, centers, with_offsets)
+        for each in (exact, with_encoder(exact, encoder))
     ]
     # A gene that is the same everywhere has no correlation.
     pcc = np.where(np.ptp(values[0], 0) == 0, 1.0, np.nan_to_num(pearson(*values)))
     worst = int(pcc.argmin())
     if pcc[worst] >= LOWEST_PCC:
-        return calibration, ""
+        difference = float(np.abs(values[0] - values[1]).max())
+        about = len(tiles), float(pcc[worst]), found.genes[worst], difference
+        return Calibration(encoder, sha256, *about), ""
     return None, (
         f"on tiles of this slide, {found.genes[worst]} then has a Pearson correlation of "
         f"{pcc[worst]:.4f} with itself in float32, and at least {LOWEST_PCC} is wanted"

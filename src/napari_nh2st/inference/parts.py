@@ -88,7 +88,7 @@ def part_events(
         raise InputError("the parts of a prediction need a step: give step_um")
     plan = plan_prediction(found, found.grids.divisions[0])
     rows = rows_of_part(slide, plan, part)
-    identity = of_part(plan.identity | {"precision": placement.precision}, part.number, part.count)
+    identity = of_part(plan.identity_in(placement.precision), part.number, part.count)
     run = Run(plan, _empty_prediction(found, plan))
     run.leave_out(rows)
     store = ResultStore(store_beside(output, identity), identity, found.n_columns)

@@ -79,6 +79,10 @@ class Plan:
     stain_distance: float | None
     tissue: TissueNotes
 
+    def identity_in(self, precision: str) -> dict[str, Any]:
+        """The identity with a precision: results of two are never mixed."""
+        return self.identity | {"precision": precision}
+
 
 @dataclass(frozen=True)
 class Survey:

@@ -50,7 +50,8 @@ class PredictSettings:
     device
         ``"auto"`` takes CUDA, else MPS, else the CPU; ``"cuda:1"`` names one of several.
     precision
-        ``"auto"`` takes bfloat16 where the hardware has it, else float32. ``"int8"`` is calibrated
+        ``"auto"`` takes bfloat16 where the hardware has it, else float32; on a CPU float32 also
+        where it is faster, see :mod:`~napari_nh2st.inference.precision`. ``"int8"`` is calibrated
         on the slide's tiles; where a gene has a Pearson correlation below 0.999 with float32 on
         others of them, what ``"auto"`` stands for is taken instead, and a notice says so.
     spread

@@ -8,6 +8,7 @@ import platform
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
@@ -74,18 +75,32 @@ def remember_speed(config: ModelConfig, settings: PredictSettings, tiles_per_s: 
         draft.write_text(json.dumps({"tiles_per_s": tiles_per_s}) + "\n", "utf-8")
 
 
-def _file(config: ModelConfig, settings: PredictSettings) -> Path:
+def file_of_machine(kind: str, config: ModelConfig, *others: Any) -> Path:
+    """A file in the cache for this machine and models of one shape; it need not be there.
+
+    Parameters
+    ----------
+    kind
+        Folder in the cache.
+    config
+        Of the model.
+    others
+        What else the content depends on, as JSON has it.
+    """
     key = [
         platform.node(),
         os.cpu_count(),
         [os.environ.get(name) for name in _LIMITS],
-        settings.device,
-        settings.precision,
-        settings.batch_size,
+        *others,
         config.architecture,
         dict(config.hyperparameters),
         config.tile_px,
         *([] if config.encoder is None else [config.encoder["sha256"]]),
     ]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache_folder("speeds") / f"{digest[:32]}.json"
+    return cache_folder(kind) / f"{digest[:32]}.json"
+
+
+def _file(config: ModelConfig, settings: PredictSettings) -> Path:
+    how = settings.device, settings.precision, settings.batch_size
+    return file_of_machine("speeds", config, *how)

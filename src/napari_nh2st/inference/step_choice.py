@@ -1,5 +1,6 @@
 """Step of a prediction, where none was asked for: as fine as the time that it may take allows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from napari_nh2st.inference.schedule import Focus
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.steps import FEW_TILES, Detail, finest_that_fits
+from napari_nh2st.inference.store import kept_store
 from napari_nh2st.inference.tile_values import tile_values
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
@@ -32,6 +34,8 @@ class StepChoice:
     ----------
     plan
         Of the prediction.
+    placement
+        Where it runs; where precision was left open, that of the results which are there.
     tiles_per_s
         Speed of this machine; None where it is not known.
     timed
@@ -39,6 +43,7 @@ class StepChoice:
     """
 
     plan: Plan
+    placement: Placement
     tiles_per_s: float | None
     timed: Rows
 
@@ -48,7 +53,11 @@ class StepChoice:
 
 
 def choose_step(
-    found: Survey, placement: Placement, output: Path | None, focus: Focus | None = None
+    found: Survey,
+    placements: Sequence[Placement],
+    output: Path | None,
+    kept: Path | None = None,
+    focus: Focus | None = None,
 ) -> StepChoice:
     """Take the step of the settings, or that of a stopped run, or else the finest in time.
 
@@ -56,10 +65,12 @@ def choose_step(
     ----------
     found
         Of the slide.
-    placement
-        Where the prediction runs.
+    placements
+        Where the prediction runs, and others in which a run that was stopped may have begun.
     output
-        What it writes: a run of it that was stopped goes on with its own step.
+        What it writes: a run of it that was stopped goes on with its own step and precision.
+    kept
+        Folder of kept results: those that are there are gone on with in their own precision.
     focus
         Where the user looks: where the speed is not known, tiles there are timed.
 
@@ -68,17 +79,18 @@ def choose_step(
     InputError
         There is no tissue, or the step that was asked for is no part of the pitch.
     """
-    grids = found.grids
+    grids, placement = found.grids, placements[0]
     nothing = np.empty(0, np.int64), np.empty((0, found.n_columns), np.float32)
     speed, timed = known_speed(found.model.config, found.settings), nothing
     possible = grids.divisions
     if len(possible) == 1:
-        return StepChoice(plan_prediction(found, possible[0]), speed, nothing)
+        plan = plan_prediction(found, possible[0])
+        return StepChoice(plan, _begun(plan, placements, output, kept) or placement, speed, nothing)
     if output is not None and has_stopped_runs(output):
         for divisions in possible:
             plan = plan_prediction(found, divisions)
-            if has_results(output, plan.identity | {"precision": placement.precision}):
-                return StepChoice(plan, speed, nothing)
+            if (begun := _begun(plan, placements, output, None)) is not None:
+                return StepChoice(plan, begun, speed, nothing)
     known = grids.details(speed)
     details = list(known.values())
     if speed is None and 1 in known and details[0].n_tiles > FEW_TILES:
@@ -86,7 +98,23 @@ def choose_step(
         details = [detail.at_speed(speed) for detail in details]
     number, notice = finest_that_fits(details, found.n_columns, found.settings.detail_seconds)
     plan = plan_prediction(found, list(known)[number], *(() if notice is None else (notice,)))
-    return StepChoice(plan, speed, (_in_fine_array(timed[0], found, plan), timed[1]))
+    begun = _begun(plan, placements, None, kept) or placement
+    if begun.precision != placement.precision:
+        timed = nothing
+    return StepChoice(plan, begun, speed, (_in_fine_array(timed[0], found, plan), timed[1]))
+
+
+def _begun(
+    plan: Plan, placements: Sequence[Placement], output: Path | None, kept: Path | None
+) -> Placement | None:
+    """The first placement of which there are results; None where there are none at all."""
+    for placement in placements:
+        identity = plan.identity_in(placement.precision)
+        if kept is not None and kept_store(kept, identity).is_dir():
+            return placement
+        if kept is None and output is not None and has_results(output, identity):
+            return placement
+    return None
 
 
 def estimate(

@@ -12,6 +12,24 @@ _ENGINE = "onednn"
 _TILES_A_PASS = 8
 
 
+class _Unshifted(nn.Module):
+    """An encoder whose maps have the mean of each channel corrected.
+
+    Rounding does not average out: without this, the values of whole genes are shifted.
+    """
+
+    shift: Tensor
+
+    def __init__(self, encoder: nn.Module, shift: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("shift", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.encoder(x)
+        return maps + self.shift
+
+
 def has_int8() -> bool:
     """Whether this torch computes convolutions in int8 on this machine."""
     try:
@@ -43,16 +61,18 @@ def int8_encoder(encoder: nn.Module, tiles: Tensor) -> nn.Module:
         MinMaxObserver.with_args(dtype=torch.quint8, reduce_range=False),
         default_per_channel_weight_observer,
     )
+    mapping = QConfigMapping().set_global(settings)
+    for name in ("add_", "relu_"):
+        # What goes past the convolutions is not rounded again at each block, at no cost.
+        mapping = mapping.set_object_type(name, None)
     torch.backends.quantized.engine = _ENGINE
-    parts = tiles.split(_TILES_A_PASS)
+    parts = [normalize_tiles(part, torch.float32) for part in tiles.split(_TILES_A_PASS)]
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # that it is to leave torch
-        observed = prepare_fx(
-            copy.deepcopy(encoder),
-            QConfigMapping().set_global(settings),
-            (normalize_tiles(parts[0], torch.float32),),
-        )
-        for part in parts:
-            observed(normalize_tiles(part, torch.float32))
-        quantized: nn.Module = convert_fx(observed)
-    return quantized
+        observed = prepare_fx(copy.deepcopy(encoder), mapping, (parts[0],))
+        exact = [observed(part) for part in parts]
+        quantized = convert_fx(observed)
+        # A part at a time, since all maps together may be large.
+        shifts = [maps - quantized(part) for maps, part in zip(exact, parts, strict=True)]
+        shift = torch.cat(shifts).mean((0, 2, 3), keepdim=True)
+    return _Unshifted(quantized, shift)

@@ -71,10 +71,16 @@ class ModelNotes(TypedDict):
 
 
 class RunNotes(TypedDict):
-    """Device and precision of the run."""
+    """Device and precision of the run.
+
+    For int8 also what it changes on some tiles of the slide: ``int8_pcc`` is the lowest Pearson
+    correlation of a gene with itself in float32, ``int8_difference`` the largest of a value.
+    """
 
     device: str
     precision: str
+    int8_pcc: NotRequired[float]
+    int8_difference: NotRequired[float]
 
 
 TissueOrigin = Literal["found", "given", "all tiles"]

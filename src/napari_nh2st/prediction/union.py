@@ -212,7 +212,10 @@ def _joined_notes(former: Notes, part: Notes) -> Notes:
     if "stain_distance" in by_stain[-1]:
         joined["stain_distance"] = by_stain[-1]["stain_distance"]
     if "run" in former and "run" in part:
+        # Of int8, the numbers are those of the slide's own tiles, the same in each of its runs.
         joined["run"] = {
+            **former["run"],
+            **part["run"],
             "device": _both(former["run"]["device"], part["run"]["device"]),
             "precision": _both(former["run"]["precision"], part["run"]["precision"]),
         }
