@@ -28,6 +28,7 @@ from napari_nh2st.evaluation.architecture_scores import (
     top_genes,
 )
 from napari_nh2st.evaluation.settings import CompareSettings
+from napari_nh2st.model.config import read_config
 from napari_nh2st.model.folder import load_model_folder
 from napari_nh2st.spots import expression_target
 from napari_nh2st.training import MeasuredSection, StepDone, TrainFinished, TrainSettings
@@ -215,6 +216,8 @@ def test_a_stopped_comparison_goes_on_and_ends_the_same(
         (("linear",), {}, "at least two architectures"),
         (("linear:query", "nh2st"), {}, "architecture linear has no contexts"),
         (("linear", "nh2st:all"), {}, "context is 'all'; it must be one of query"),
+        (("linear", "triplex:lines"), {}, "guides is 'lines'; it must be one of none, boundary"),
+        (("linear", "sepal"), {"guides": "boundary"}, "none of linear, sepal has guides"),
         (("sepal", "linear"), {"encoder": "whole"}, "linear cannot be compared .* closed form"),
         (("linear", "nh2st"), {"dim": 24}, "nh2st cannot be compared .* the start model .* has 16"),
         (("linear", "sepal"), {"dim": 16}, "none of linear, sepal has dim"),
@@ -249,6 +252,23 @@ def test_shapes_go_to_the_architectures_that_have_them(settings: TrainSettings) 
     ]
     assert [each.context for each in given.values()] == [None, "average", None]
     assert {each.encoder for each in given.values()} == {"frozen"}
+
+
+def test_guides_are_compared_each_in_a_folder_of_its_own(
+    sections: tuple[MeasuredSection, ...], settings: TrainSettings, tmp_path: Path
+) -> None:
+    names = ("triplex:none", "triplex:boundary")
+    result = compare_architectures(
+        sections, names, replace(settings, dim=16), folder=tmp_path / "out"
+    )
+    assert [each.name for each in result.architectures] == list(names)
+    none, boundary = result.architectures
+    assert boundary.n_parameters > none.n_parameters
+    for guides in ("none", "boundary"):
+        config = read_config(
+            tmp_path / "out" / f"triplex-{guides}" / "folds" / "A" / "triplex" / "model"
+        )
+        assert config.hyperparameters["guides"] == guides
 
 
 def test_top_genes_vary_most_on_the_training_sections(

@@ -13,6 +13,7 @@ from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import new_model
+from napari_nh2st.model.guides import N_GUIDES
 from napari_nh2st.model.network import RidgeSolution
 from napari_nh2st.model.pooled import PooledNetwork
 from small_configs import PANEL, small_config
@@ -21,14 +22,17 @@ POOLED = [key for key, entry in CATALOGUE.items() if entry.reach is not None]
 IN_CONTEXT = [key for key in POOLED if CATALOGUE[key].reach == "neighborhood"]
 
 
+NARROW = {"linear": {}, "triplex": {"dim": 8, "heads": 2}}
+
+
 def config_of(key: str, **changed: Any) -> ModelConfig:
-    hidden = {"hidden": 8} if key in IN_CONTEXT else {}
-    return small_config(architecture=key, hyperparameters=hidden, **changed)
+    """With narrow layers, and hyperparameters that are changed."""
+    return small_config(architecture=key, hyperparameters=NARROW.get(key, {"hidden": 8}) | changed)
 
 
-def drawn_network(key: str) -> PooledNetwork:
+def drawn_network(key: str, **changed: Any) -> PooledNetwork:
     """With every weight drawn, the last layers' too."""
-    network = new_model(config_of(key), 3).network
+    network = new_model(config_of(key, **changed), 3).network
     assert isinstance(network, PooledNetwork)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -115,6 +119,89 @@ def test_a_deep_set_adds_sub_tiles_and_takes_the_most_of_neighbors_in_any_order(
         torch.testing.assert_close(predicted.double(), expected, rtol=1e-4, atol=1e-4)
     order = [0, *(8 - k for k in range(8))]
     torch.testing.assert_close(network.predict(maps, index[:, order], mask[:, order]), found)
+
+
+@pytest.mark.parametrize("guides", ["none", "boundary"])
+@torch.inference_mode()
+def test_triplex_asks_the_tile_and_its_neighbors_and_adds_what_it_hears(
+    guides: str, around: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
+    network = drawn_network("triplex", guides=guides)
+    maps, index, mask, offsets = around
+    if guides == "boundary":
+        maps = torch.cat([maps, torch.rand((12, N_GUIDES, 2, 2))], dim=1)
+    state = {name: tensor.double() for name, tensor in network.state_dict().items()}
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        bias = state.get(f"{name}.bias")
+        return x @ state[f"{name}.weight"].T + (0 if bias is None else bias)
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        centered = x - x.mean(-1, keepdim=True)
+        unit = centered / (centered.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        return unit * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    def gelu(x: Tensor) -> Tensor:
+        return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+    def attended(name: str, x: Tensor, context: Tensor, bias: Any = None) -> Tensor:
+        """A layer, one token and one head at a time."""
+        q = linear(f"{name}.attention.to_q", norm(f"{name}.norm_attention", x))
+        normed = norm(f"{name}.norm_attention", context)
+        keys, values = linear(f"{name}.attention.to_kv", normed).chunk(2, -1)
+        heard = torch.zeros_like(q)
+        for token in range(len(x)):
+            for head in range(2):
+                part = slice(4 * head, 4 * head + 4)
+                logits = keys[:, part] @ q[token, part] / 2
+                if bias is not None:
+                    logits = logits + bias[head][token]
+                heard[token, part] = logits.softmax(0) @ values[:, part]
+        x = x + linear(f"{name}.attention.to_out", heard)
+        hidden = gelu(linear(f"{name}.mlp.0", norm(f"{name}.norm_mlp", x)))
+        return x + linear(f"{name}.mlp.3", hidden)
+
+    def encoded(name: str, x: Tensor) -> Tensor:
+        return linear(f"{name}.2", gelu(linear(f"{name}.0", x)))
+
+    outputs = network.eval().outputs(maps, torch.zeros(12, 5), index, mask, offsets)
+    torch.testing.assert_close(outputs.prediction, network.predict(maps, index, mask, offsets))
+    features = maps.double().mean((2, 3))
+    for query in range(4):
+        there = [k for k in range(9) if mask[query, k]]
+        tiles, places = index[query, there], offsets[query, there].double()
+        bias: Any = torch.zeros(2, len(there), len(there)).double()
+        for i, one in enumerate(places):
+            for j, other in enumerate(places):
+                apart = (one - other).abs()
+                angles = [2 * np.pi * d / w for d in apart for w in (400, 800, 1600)]
+                bias[:, i, j] = linear("place", torch.tensor(np.cos(angles)))
+        nodes = linear("neighbor", features[tiles])
+        nodes = attended("layers.0", nodes, nodes, bias)
+        parts = maps[tiles[0]].double().flatten(1).T
+        tokens = linear("token", parts)
+        if guides == "boundary":
+            heard = [
+                attended("guiding.layer", tokens, encoded(f"guiding.{name}", shown))
+                for name, shown in (
+                    ("boundaries", parts[:, -3:]),
+                    ("nuclei", parts[:, -5:-3]),
+                )
+            ]
+            tokens = norm("guiding.norm", heard[0] + heard[1])
+        fused = attended("fusion", nodes[:1], tokens) + attended("fusion", nodes[:1], nodes)
+        of_tile = linear("tile_head", features[tiles[0]])
+        expected = {
+            "prediction": of_tile + linear("correction", norm("norm", fused))[0],
+            "target": of_tile,
+            "neighbor": of_tile + linear("neighbor_head", nodes.mean(0)),
+        }
+        found = {"prediction": outputs.prediction} | outputs.branches
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            torch.testing.assert_close(
+                found[name][query].double(), values, rtol=1e-4, atol=1e-4, msg=name
+            )
 
 
 @pytest.mark.parametrize("key", POOLED)

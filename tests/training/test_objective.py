@@ -31,3 +31,21 @@ def test_further_contrastive_terms_are_added_with_their_weights() -> None:
     assert list(now.terms)[1:3] == ["query_soft_contrastive", "query_group_contrastive"]
     added = 0.7 * soft_contrastive_loss(*pair, 0.3) + 0.2 * group_contrastive_loss(*pair, 0.3)
     assert float(now.total) == pytest.approx(float(before.total + added))
+
+
+def test_branches_learn_from_the_target_and_from_what_is_fused_of_them() -> None:
+    settings = resolved_settings(TrainSettings(mse_weight=2.0, distillation=0.25), None, ("GENE",))
+    fused = PREDICTION.clone().requires_grad_(True)
+    branch = torch.tensor([[0.0], [4.0]], requires_grad=True)
+    losses = objective(Outputs(fused, branches={"a": branch, "b": TARGET}), TARGET, settings)
+    # a: of the target (0 + 9) / 2, of the fused (1 + 1) / 2; b: 0, and (1 + 4) / 2.
+    distillation = 0.75 * 4.5 + 0.25 * 1 + 0.25 * 2.5
+    expected = {"total": 2 * (2.5 + distillation), "mse": 2.5, "branch_distillation": distillation}
+    assert {name: value.item() for name, value in losses.terms.items()} | {
+        "total": losses.total.item()
+    } == expected
+    losses.total.backward()
+    # What is fused learns from the target alone.
+    torch.testing.assert_close(fused.grad, 2 * (fused.detach() - TARGET))
+    of_branch = 2 * (0.75 * torch.tensor([[0.0], [3.0]]) + 0.25 * torch.tensor([[-1.0], [1.0]]))
+    torch.testing.assert_close(branch.grad, of_branch)

@@ -82,7 +82,8 @@ def crossval(command: argparse.ArgumentParser) -> None:
         default=(),
         metavar="A,B",
         help="compare architectures on the same folds instead, such as "
-        "linear,nh2st:query,nh2st:average,sepal; a frozen encoder unless --encoder says otherwise",
+        "linear,nh2st:query,nh2st:average,triplex:boundary; a frozen encoder unless --encoder "
+        "says otherwise",
     )
     # It takes several contexts, and one device.
     _training_options(command, "context", "devices")

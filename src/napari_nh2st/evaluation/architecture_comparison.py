@@ -123,8 +123,8 @@ def compare_architectures_events(
     settings
         Settings of each training, without an architecture; None for the defaults.
     folder
-        Gets ``<architecture>/`` with the cross-validation of each, ``comparison.csv``,
-        ``folds.csv`` and ``comparison.png``.
+        Gets ``<architecture>/``, or ``<architecture>-<guides>/``, with the cross-validation of
+        each, ``comparison.csv``, ``folds.csv`` and ``comparison.png``.
 
     Yields
     ------
@@ -193,19 +193,20 @@ def architecture_settings(
         )
     shapes = {
         name: set(names_of(kind)) | {"tile_px"}
-        for name, (key, _) in plan.parsed.items()
-        if (kind := ARCHITECTURES[key].hyperparameters) is not None
+        for name, compared in plan.parsed.items()
+        if (kind := ARCHITECTURES[compared.key].hyperparameters) is not None
     }
     known = set().union(*shapes.values())
     given = [name for name in SHAPES if getattr(settings, name) is not None]
     if unknown := [name for name in given if name not in known]:
         raise InputError(f"none of {', '.join(plan.architectures)} has {unknown[0]}; leave it out")
     found = {}
-    for name, (key, context) in plan.parsed.items():
+    for name, (key, context, guides) in plan.parsed.items():
         # Contexts are NH2ST's; what another architecture predicts from is fixed.
         trained = None if entry_of(key).reach is not None else context or settings.context
         changed: dict[str, Any] = {"architecture": key, "context": trained}
         changed |= {shape: None for shape in given if shape not in shapes[name]}
+        changed |= {} if guides is None else {"guides": guides}
         try:
             found[name] = replace(settings, encoder=settings.encoder or "frozen", **changed)
         except InputError as error:
@@ -254,17 +255,18 @@ def _checked(
     encoder = image_encoder(replace(fixed, encoder=fixed.encoder or "frozen"), start)
     candidates = []
     for name, own in by_name.items():
-        key, asked = plan.parsed[name]
+        key, asked, guides = plan.parsed[name]
+        own_folder = folder / (key if guides is None else f"{key}-{guides}")
         context = asked or own_context(own, config)
         settings = replace(own, panel=fixed.panel)
         contexts = (context,) if context in CONTEXTS else None
         of_fold = CrossValidateSettings(plan.leave, contexts, final=False)
         try:
-            checked_cross_validation(sections, settings, of_fold, folder / key)
+            checked_cross_validation(sections, settings, of_fold, own_folder)
             sizes = _sizes(settings_in_context(settings, context), start, encoder)
         except InputError as error:
             raise InputError(f"{name} cannot be compared with these settings: {error}") from None
-        candidates.append(_Candidate(name, context, settings, of_fold, folder / key, *sizes))
+        candidates.append(_Candidate(name, context, settings, of_fold, own_folder, *sizes))
     return candidates
 
 

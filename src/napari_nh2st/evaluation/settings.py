@@ -4,11 +4,11 @@ Nothing here needs torch.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
-from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.catalogue import CATALOGUE, GUIDES, Guides
 from napari_nh2st.model.config import CONTEXTS, Context
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.training.split import Leave
@@ -37,6 +37,14 @@ class EvaluateSettings:
         check_options(self)
 
 
+class Compared(NamedTuple):
+    """An architecture in a comparison; its context and its guides may be left open."""
+
+    key: str
+    context: Context | None = None
+    guides: Guides | None = None
+
+
 @dataclass(frozen=True)
 class CompareSettings:
     """Architectures to compare, and what each cross-validation leaves out.
@@ -44,9 +52,9 @@ class CompareSettings:
     Parameters
     ----------
     architectures
-        Keys of :data:`napari_nh2st.model.catalogue.CATALOGUE`; of one with contexts, also with one
-        of them behind a colon, such as ``"nh2st:average"``. Without one it has the settings' own
-        or the start model's.
+        Keys of :data:`napari_nh2st.model.catalogue.CATALOGUE`; of one with contexts or guides, also
+        with one of them behind a colon, such as ``"nh2st:average"`` or ``"triplex:boundary"``.
+        Without one it has the settings' own or the start model's.
     """
 
     architectures: tuple[str, ...]
@@ -58,22 +66,27 @@ class CompareSettings:
             raise InputError("a comparison needs at least two architectures, such as linear,nh2st")
 
     @property
-    def parsed(self) -> dict[str, tuple[str, Context | None]]:
-        """Key and context of each architecture, by its name here; the context may be left open."""
+    def parsed(self) -> dict[str, Compared]:
+        """What is compared, by its name here."""
         return {name: _parsed(name) for name in self.architectures}
 
 
-def _parsed(name: str) -> tuple[str, Context | None]:
-    key, colon, context = name.partition(":")
+def _parsed(name: str) -> Compared:
+    key, colon, variant = name.partition(":")
     if key not in CATALOGUE:
         raise InputError(f"there is no architecture {key!r}; there are {', '.join(CATALOGUE)}")
     if not colon:
-        return key, None
-    if CATALOGUE[key].reach is not None:
+        return Compared(key)
+    entry = CATALOGUE[key]
+    if entry.guides:
+        if variant not in GUIDES:
+            raise InputError(f"guides is {variant!r}; it must be one of {', '.join(GUIDES)}")
+        return Compared(key, guides=variant)
+    if entry.reach is not None:
         raise InputError(f"{name}: architecture {key} has no contexts; write {key}")
-    if context not in CONTEXTS:
-        raise InputError(f"context is {context!r}; it must be one of {', '.join(CONTEXTS)}")
-    return key, context
+    if variant not in CONTEXTS:
+        raise InputError(f"context is {variant!r}; it must be one of {', '.join(CONTEXTS)}")
+    return Compared(key, variant)
 
 
 Intervals = Literal["gene", "spread"]

@@ -1,4 +1,4 @@
-"""Cross-attention between the image and the expression side of a branch."""
+"""Attention: of tokens to a context, and between the image and the expression side of a branch."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +7,8 @@ from torch.nn import functional
 class CrossAttention(nn.Module):
     """Multi-head attention of tokens to the tokens of a context.
 
-    Shapes: x (b, t, dim), context (b, s, dim) → (b, t, dim).
+    Shapes: x (b, t, dim), context (b, s, dim) → (b, t, dim). A bias (b or 1, heads or 1, t, s) is
+    added to the logits; -inf keeps a token out.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -18,12 +19,12 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
         q, k, v = (
             t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for t in (self.to_q(x), *self.to_kv(context).chunk(2, dim=-1))
         )
-        attended = functional.scaled_dot_product_attention(q, k, v)
+        attended = functional.scaled_dot_product_attention(q, k, v, bias)
         return self.dropout(self.to_out(attended.transpose(1, 2).flatten(2)))
 
 
@@ -47,8 +48,8 @@ class CrossAttentionLayer(nn.Module):
             nn.Dropout(dropout),
         )
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = x + self.attention(self.norm_attention(x), self.norm_attention(context))
+    def forward(self, x: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
+        x = x + self.attention(self.norm_attention(x), self.norm_attention(context), bias)
         return x + self.mlp(self.norm_mlp(x))
 
 

@@ -5,10 +5,15 @@ here.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Reach = Literal["tile", "neighborhood", "slide"]
 """What a prediction of a tile depends on."""
+
+Guides = Literal["none", "boundary"]
+"""Maps of a tile beside those of its encoder: none, or hematoxylin and where it changes."""
+
+GUIDES: tuple[Guides, ...] = get_args(Guides)
 
 DEFAULT_ARCHITECTURE = "nh2st"
 
@@ -31,6 +36,8 @@ class ArchitectureEntry:
         Whether it is made for an encoder that is not trained, which is then the default.
     closed_form
         Whether its training is a ridge regression, without steps.
+    guides
+        Whether it can be shown where boundaries are, see :mod:`napari_nh2st.model.guides`.
     """
 
     module: str
@@ -39,6 +46,7 @@ class ArchitectureEntry:
     offsets: bool = False
     frozen_encoder: bool = False
     closed_form: bool = False
+    guides: bool = False
 
 
 CATALOGUE: dict[str, ArchitectureEntry] = {
@@ -66,6 +74,14 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         "Linear tile model, corrected from the sum of its parts and the most of its neighbors",
         "neighborhood",
         frozen_encoder=True,
+    ),
+    "triplex": ArchitectureEntry(
+        "triplex",
+        "Linear tile model, corrected by attention to the tile's parts and to its neighbors",
+        "neighborhood",
+        offsets=True,
+        frozen_encoder=True,
+        guides=True,
     ),
 }
 """By the key that a config and the settings of a training name."""

@@ -1,5 +1,7 @@
 """The training objective's parts."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -95,6 +97,37 @@ def group_contrastive_loss(image: Tensor, expression: Tensor, temperature: float
         centroids, group = _groups(others.detach(), count)
         losses.append(functional.cross_entropy(rows @ centroids.T / temperature, group))
     return (losses[0] + losses[1]) / 2
+
+
+def branch_distillation_loss(
+    branches: Sequence[Tensor], fused: Tensor, target: Tensor, share: float
+) -> Tensor:
+    """Squared errors of branches against the target and against the fused prediction.
+
+    ``Σ (1 - share) · mse(branch, target) + share · mse(branch, fused)``, as published with TRIPLEX
+    (Chung et al., CVPR 2024; share 0.3). The fused prediction has no gradient by it: it teaches.
+
+    Parameters
+    ----------
+    branches
+        (b, panel) each.
+    fused, target
+        (b, panel)
+    share
+        From 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the sum over the branches.
+    """
+    taught = fused.detach()
+    losses = [
+        (1 - share) * functional.mse_loss(branch, target)
+        + share * functional.mse_loss(branch, taught)
+        for branch in branches
+    ]
+    return torch.stack(losses).sum()
 
 
 def _groups(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,11 @@ class Network(nn.Module, ABC):
     tile_head: nn.Module | None
 
     @property
+    def tile_encoder(self) -> Encoder:
+        """What makes the maps that the network takes: ``image_encoder``, or more channels of it."""
+        return self.image_encoder
+
+    @property
     @abstractmethod
     def reach(self) -> Reach:
         """What a prediction of a tile depends on."""
@@ -130,7 +135,7 @@ class Network(nn.Module, ABC):
 
     def encode(self, tiles: Tensor) -> Tensor:
         """Feature maps of tiles: (n, 3, tile, tile) normalized → (n, d, h, h)."""
-        return self.image_encoder(tiles)
+        return self.tile_encoder(tiles)
 
     def forward(
         self,

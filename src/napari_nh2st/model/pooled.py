@@ -35,11 +35,23 @@ class PooledNetwork(Network):
         super().__init__()
         self.hyperparameters = hyperparameters
         self.image_encoder = encoder or load_encoder(tile_px=hyperparameters.tile_px)
-        self.tile_head = zero_linear(self.image_encoder.spec.n_features, hyperparameters.panel_size)
+        self.tile_head = zero_linear(self.tile_encoder.spec.n_features, hyperparameters.panel_size)
 
     @property
     def gene_bias(self) -> Tensor:
         return self.tile_head.bias
+
+    def guided(self, maps: Tensor, tiles: Tensor) -> Tensor:
+        """Maps of ``tile_encoder`` from those of ``image_encoder``.
+
+        Parameters
+        ----------
+        maps
+            (n, d, h, h)
+        tiles
+            (n, t, t, 3) RGB in 0–255, from which further channels may be computed.
+        """
+        return maps
 
     def rows(self, maps: Tensor) -> tuple[Tensor, ...]:
         """What is computed once per tile.

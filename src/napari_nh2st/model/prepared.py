@@ -86,11 +86,12 @@ class PreparedNetwork(Prepared):
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
         spec = self._spec
         maps = self.encoder(normalize_tiles(tiles, self.dtype, spec.mean, spec.std)).float()
-        rows = self._head.rows(maps)
+        seen = self._head.guided(maps, tiles)
+        rows = self._head.rows(seen)
         if not self._others:
             return rows
         distance = unfamiliarity(pooled(maps), self._mean, self._whitening)
-        of_others = [other.rows(maps) for other in self._others]
+        of_others = [other.rows(seen) for other in self._others]
         if self.reach == "tile":
             said = head_columns([each[0] for each in of_others], distance, self.keeps_head_values)
             return (torch.cat([rows[0], said], dim=1),)

@@ -220,6 +220,7 @@ def same_settings(
         "smoothing": "array-neighbors",
         "soft_weight": 0.0,
         "group_weight": 0.0,
+        "distillation": settings.distillation,
         "adapter_rank": 0,
     }
     recorded = before | dict(recorded)

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_nh2st.model.encoders import Encoder, normalize_tiles
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.encoders.readers import library_version
+from napari_nh2st.model.guides import GuidedEncoder
 from napari_nh2st.training.augmentation import AugmentationDraw, augment, draw
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.feature_store import digest, feature_store
@@ -61,6 +62,9 @@ class FrozenStages:
             # Either may round in another way.
             "by": [torch.__version__, device.type],
         }
+        if isinstance(encoder, GuidedEncoder):
+            self._key |= encoder.key
+            encoder = encoder.encoder
         if isinstance(encoder, ForeignEncoder):
             # What weights alone do not say, and what computes with them.
             self._key |= {"recipe": dict(encoder.recipe), "library": library_version(encoder)}

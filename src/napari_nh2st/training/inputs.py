@@ -127,7 +127,7 @@ class TrainedPart(nn.Module):
 
     def maps(self, inputs: Tensor) -> Tensor:
         """Feature maps (n, d, h, h) of inputs as :class:`StudyInputs` gives them."""
-        encoder = self.network.image_encoder
+        encoder = self.network.tile_encoder
         return encoder.through(inputs, self.first_stage, len(encoder.stages))
 
     def forward(
@@ -192,7 +192,7 @@ class StudyInputs:
         if not self._part.first_stage:
             return
         network = self._part.network
-        encoder = network.image_encoder
+        encoder = network.tile_encoder
         stages = FrozenStages(encoder, self._part.first_stage, self._device)
         is_frozen = self._part.first_stage == len(encoder.stages)
         for section in self.study.sections:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_nh2st.model.losses import (
+    branch_distillation_loss,
     contrastive_loss,
     group_contrastive_loss,
     soft_contrastive_loss,
@@ -30,7 +31,8 @@ def objective(outputs: Outputs, target: Tensor, settings: ResolvedSettings) -> L
 
     ``mse``, and for each pair of an image and an expression side, such as NH2ST's ``query`` and
     ``neighbor``, ``<pair>_contrastive``: with both, the published objective (Qu et al. 2025). With
-    weights of their own, also ``<pair>_soft_contrastive`` and ``<pair>_group_contrastive``.
+    weights of their own, also ``<pair>_soft_contrastive`` and ``<pair>_group_contrastive``. Where
+    there are branches, ``branch_distillation``, with the weight of ``mse``.
 
     Parameters
     ----------
@@ -58,6 +60,12 @@ def objective(outputs: Outputs, target: Tensor, settings: ResolvedSettings) -> L
                 weighted.append((f"{name}_{kind}_contrastive", extra, loss))
     mse = functional.mse_loss(outputs.prediction.float(), target)
     weighted.append(("mse", settings.mse_weight, mse))
+    if outputs.branches:
+        branches = [branch.float() for branch in outputs.branches.values()]
+        loss = branch_distillation_loss(
+            branches, outputs.prediction.float(), target, settings.distillation
+        )
+        weighted.append(("branch_distillation", settings.mse_weight, loss))
     _, weight, term = weighted[0]
     total = weight * term
     for _, weight, term in weighted[1:]:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
+from napari_nh2st.model.catalogue import Guides
 from napari_nh2st.model.config import Context
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
@@ -53,10 +54,15 @@ class TrainSettings(StartSettings):
         None: 200 where the head starts from ridge, at which the contrastive losses hardly move it;
         where it starts from a start model's (see ``learning_rate``), what that one was trained
         with; else 1 (published).
+    distillation
+        As published with TRIPLEX; the term ``branch_distillation`` has the weight of the squared
+        error.
     augmentation
         All tiles of a patch take the same look.
     frozen_looks
         The first is the tile as it is.
+    guides
+        See :mod:`napari_nh2st.model.guides`.
     tile_px, dim, depth, heads, mlp_ratio, hidden, hypergraph_hidden, neighbors, hyperedge_others
         Shapes, see :class:`~napari_nh2st.model.nh2st.NH2STHyperparameters`. A start model has
         its own, which cannot be changed.
@@ -216,6 +222,15 @@ class TrainSettings(StartSettings):
             (0, 1_000_000),
         ),
     ] = 0.0
+    distillation: Annotated[
+        float,
+        Option(
+            "Distillation",
+            "Of architectures with branches: share of the fused prediction in what each branch "
+            "learns, beside the measured",
+            (0, 1),
+        ),
+    ] = 0.3
     temperature: Annotated[
         float, Option("Temperature", "Temperature of the contrastive losses", (1e-4, 10_000))
     ] = 0.05
@@ -257,6 +272,17 @@ class TrainSettings(StartSettings):
             (0.02, 20),
             unit="µm/px",
             default=of_start(0.5),
+        ),
+    ] = None
+    guides: Annotated[
+        Guides | None,
+        Option(
+            "Guides",
+            "Maps that triplex sees beside those of the encoder: boundary, hematoxylin and where "
+            "it changes",
+            default="the start model's, else none",
+            special="the start model's",
+            words={"none": "none", "boundary": "boundaries of nuclei and tissue"},
         ),
     ] = None
     dim: Annotated[int | None, shape_option("Features", "Features of a branch", 512)] = None

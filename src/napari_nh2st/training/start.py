@@ -28,7 +28,7 @@ DEFAULT_MPP = 0.5
 
 SHAPES = (
     *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
-    *("neighbors", "hyperedge_others"),
+    *("neighbors", "hyperedge_others", "guides"),
 )
 """Settings that are hyperparameters of some architecture, and fix its shape."""
 

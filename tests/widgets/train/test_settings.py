@@ -40,6 +40,7 @@ NUMBERS: dict[str, float] = {
     "mse_weight": 2.0,
     "temperature": 0.07,
     "off_diagonal": 0.2,
+    "distillation": 0.5,
     "frozen_looks": 4,
     "tile_px": 96,
     "mpp": 0.75,
@@ -102,6 +103,10 @@ CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = 
     "smoothing": (
         lambda f: pick(f.more["smoothing"], "spcs"),
         replace(DEFAULT, smoothing="spcs"),
+    ),
+    "guides": (
+        lambda f: pick(f.more["guides"], "boundary"),
+        replace(DEFAULT, guides="boundary"),
     ),
     "device": (lambda f: f.device.setCurrentText("cpu"), replace(DEFAULT, device="cpu")),
     "precision": (

@@ -1,0 +1,211 @@
+"""TRIPLEX architecture: branches for a tile and for its neighborhood, fused by attention.
+
+After Chung et al., CVPR 2024 (TRIPLEX), and BG-TRIPLEX (arXiv 2412.04072), whose guides show where
+boundaries are. Each branch has a linear head, and learns from the fused prediction as well. Here
+all of it corrects the linear head of the tile, and starts at zero; neighbors are tiles of the grid
+instead of the pixels around; guides are computed from the tile's hematoxylin.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.architecture import trainable
+from napari_nh2st.model.attention import CrossAttentionLayer
+from napari_nh2st.model.catalogue import Guides, Reach
+from napari_nh2st.model.encoders import Encoder
+from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
+from napari_nh2st.model.guides import N_GUIDES, GuidedEncoder, boundary_guides
+from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.network import Outputs
+from napari_nh2st.model.pooled import PooledNetwork, pooled, zero_linear
+from napari_nh2st.model.prepared import prepare_pooled
+from napari_nh2st.model.sepal import WAVELENGTHS_UM, place_code
+
+TOKEN_SIDE = 3
+"""A tile has so many tokens along a side, at most: all tiles of a neighborhood are kept."""
+
+
+@dataclass(frozen=True)
+class TriplexHyperparameters:
+    """What fixes the shapes of the network.
+
+    Narrow, so that a training takes a minute on a CPU; published are a width of 512, up to 5
+    layers, and 24 neighbors.
+
+    Parameters
+    ----------
+    panel_size
+        Number of genes.
+    tile_px
+        Side of a tile in pixels.
+    guides
+        What the branches see beside the encoder's maps.
+    dim
+        Width of a branch.
+    depth, heads, mlp_ratio
+        Layers of the neighbor branch, and heads and feed-forward ratio of all attention.
+    neighbors
+        Tiles beside the query in a neighborhood.
+    dropout
+        In the attention, and before each head of a branch.
+    """
+
+    panel_size: int
+    tile_px: int = 224
+    guides: Guides = "none"
+    dim: Annotated[int, AtMost(16_384)] = 64
+    depth: Annotated[int, AtMost(64)] = 1
+    heads: Annotated[int, AtMost(1024)] = 4
+    mlp_ratio: float = 1.0
+    neighbors: Annotated[int, AtMost(1024)] = 8
+    dropout: float = 0.3
+
+    def check(self) -> None:
+        """Check what has to fit together."""
+        if self.dropout >= 1:
+            raise InputError(f"dropout is {self.dropout!r}; it must be below 1")
+        if not 1 <= self.mlp_ratio * self.dim <= 65_536:
+            raise InputError(f"mlp_ratio is {self.mlp_ratio!r}; with dim it makes no layer")
+        if self.dim % self.heads:
+            raise InputError(f"dim is {self.dim}; it must be a multiple of heads ({self.heads})")
+
+
+class TriplexNetwork(PooledNetwork):
+    """Tile prediction + correction from a query that attends to the tile and to its neighbors.
+
+    With tokens ``T`` of the tile and ``N = layers(neighbors)`` of its neighborhood, itself first:
+    ``f = norm(layer(N₀, T) + layer(N₀, N))``, one layer for both. The prediction is
+    ``tile_head(x) + correction(f)``; the branches' own are ``tile_head(x)`` (target) and
+    ``tile_head(x) + neighbor_head(mean N)`` (neighbor). All but the tile head start at zero.
+    """
+
+    gene_layers = ("tile_head", "correction", "neighbor_head")
+    hyperparameters: TriplexHyperparameters
+
+    def __init__(
+        self, hyperparameters: TriplexHyperparameters, encoder: Encoder | None = None
+    ) -> None:
+        super().__init__(hyperparameters, encoder)
+        p, features = hyperparameters, self.tile_encoder.spec.n_features
+        shape = (p.dim, p.heads, p.mlp_ratio, p.dropout)
+        self.token = nn.Linear(features, p.dim)
+        self.guiding = GuidingLayer(*shape) if p.guides == "boundary" else None
+        self.neighbor = nn.Linear(features, p.dim)
+        self.place = nn.Linear(2 * len(WAVELENGTHS_UM), p.heads)
+        self.layers = nn.ModuleList(CrossAttentionLayer(*shape) for _ in range(p.depth))
+        self.fusion = CrossAttentionLayer(*shape)
+        self.norm = nn.LayerNorm(p.dim)
+        self.dropout = nn.Dropout(p.dropout)
+        self.neighbor_head = zero_linear(p.dim, p.panel_size)
+        self.correction = zero_linear(p.dim, p.panel_size)
+
+    @property
+    def reach(self) -> Reach:
+        return "neighborhood"
+
+    @property
+    def tile_encoder(self) -> Encoder:
+        encoder = self.image_encoder
+        return GuidedEncoder(encoder) if self.hyperparameters.guides == "boundary" else encoder
+
+    def guided(self, maps: Tensor, tiles: Tensor) -> Tensor:
+        if self.hyperparameters.guides == "none":
+            return maps
+        return torch.cat([maps, boundary_guides(tiles, maps.shape[-1])], dim=1)
+
+    def rows(self, maps: Tensor) -> tuple[Tensor, ...]:
+        features = pooled(maps)
+        side = min(TOKEN_SIDE, maps.shape[-1])
+        tokens = self.token(maps.flatten(2).mT)
+        if self.guiding is not None:
+            tokens = self.guiding(tokens, maps[:, -N_GUIDES:].flatten(2).mT)
+        # (n, tokens · dim): a row of numbers, whatever the side of the maps.
+        tokens = functional.adaptive_avg_pool2d(tokens.mT.unflatten(2, maps.shape[2:]), side)
+        return self.tile_head(features), self.neighbor(features), tokens.flatten(2).mT.flatten(1)
+
+    def combine(
+        self, gathered: tuple[Tensor, ...], mask: Tensor, offsets: Tensor | None = None
+    ) -> Tensor:
+        return self._fused(gathered, mask, offsets)[0]
+
+    def outputs(
+        self,
+        maps: Tensor,
+        expression: Tensor,
+        neighborhoods: Tensor,
+        mask: Tensor | None = None,
+        offsets: Tensor | None = None,
+    ) -> Outputs:
+        """The prediction, and those of the branches ``target`` and ``neighbor``."""
+        if mask is None:
+            mask = torch.ones_like(neighborhoods, dtype=torch.bool)
+        gathered = tuple(row[neighborhoods] for row in self.rows(maps))
+        prediction, around = self._fused(gathered, mask, offsets)
+        of_tile = gathered[0][:, 0]
+        neighbor = of_tile + self.neighbor_head(self.dropout(around))
+        return Outputs(prediction, branches={"target": of_tile, "neighbor": neighbor})
+
+    def _fused(
+        self, gathered: Sequence[Tensor], mask: Tensor, offsets: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Prediction (b, panel), and mean (b, dim) of the neighbor branch's tokens."""
+        of_tile, around, tokens = gathered
+        if offsets is None:
+            raise ValueError("it needs to know where the neighbors lie: pass their offsets")
+        outside = torch.zeros_like(mask, dtype=around.dtype).masked_fill(~mask, -torch.inf)
+        bias = self._of_places(offsets) + outside[:, None, None]
+        for layer in self.layers:
+            around = layer(around, around, bias)
+        query = around[:, :1]
+        target = tokens[:, 0].unflatten(1, (-1, self.hyperparameters.dim))
+        fused = self.fusion(query, target) + self.fusion(query, around, outside[:, None, None])
+        correction = self.correction(self.dropout(self.norm(fused)[:, 0]))
+        share = mask[..., None] / mask.sum(1)[:, None, None]
+        return of_tile[:, 0] + correction, (around * share).sum(1)
+
+    def _of_places(self, offsets: Tensor) -> Tensor:
+        """Bias (b, heads, k, k) of attention by how far tiles are apart along each axis."""
+        apart = (offsets[:, :, None] - offsets[:, None]).abs()
+        # Of a distance along an axis, the cosines alone: at the sines' bend it has no direction.
+        cosines = place_code(apart)[..., 2 * len(WAVELENGTHS_UM) :]
+        return self.place(cosines).permute(0, 3, 1, 2)
+
+
+class GuidingLayer(nn.Module):
+    """Tokens that ask where boundaries are, then where nuclei are; what they hear is added.
+
+    One attention serves both, as in BG-TRIPLEX. Shapes: tokens (n, t, dim), guides (n, t, 5) →
+    (n, t, dim).
+    """
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: float, dropout: float) -> None:
+        super().__init__()
+        self.boundaries = _guide_encoder(N_GUIDES - 2, dim)
+        self.nuclei = _guide_encoder(2, dim)
+        self.layer = CrossAttentionLayer(dim, heads, mlp_ratio, dropout)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, guides: Tensor) -> Tensor:
+        # Amount and finest steps tell nuclei, coarser steps boundaries of tissue.
+        nuclei, boundaries = self.nuclei(guides[..., :2]), self.boundaries(guides[..., 2:])
+        return self.norm(self.layer(tokens, boundaries) + self.layer(tokens, nuclei))
+
+
+def _guide_encoder(channels: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, dim), nn.GELU(), nn.Linear(dim, dim))
+
+
+_HEAD_PARTS = (
+    *("tile_head.", "token.", "guiding.", "neighbor.", "place.", "layers.", "fusion.", "norm."),
+    *("neighbor_head.", "correction."),
+)
+
+ARCHITECTURE = trainable(
+    TriplexHyperparameters, TriplexNetwork, prepare_pooled, lambda config: _HEAD_PARTS, MAP_CHANNELS
+)

@@ -1,0 +1,88 @@
+"""Boundary guides: what they say of a tile, and that training and prediction see the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import hed_from_rgb
+from torch import Tensor
+
+from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
+from napari_nh2st.model.folder import load_model_folder, new_model, save_model_folder
+from napari_nh2st.model.guides import N_GUIDES, GuidedEncoder, boundary_guides, hematoxylin
+from napari_nh2st.model.pooled import PooledNetwork
+from small_configs import small_config
+
+PALE, DARK = (235, 200, 220), (90, 70, 150)
+GUIDED = {"dim": 8, "heads": 2, "guides": "boundary"}
+
+
+@pytest.fixture(scope="module")
+def tiles() -> Tensor:
+    return torch.randint(0, 256, (9, 64, 64, 3), generator=torch.Generator().manual_seed(0)).byte()
+
+
+def test_hematoxylin_is_that_of_a_product_with_the_stain_matrix(tiles: Tensor) -> None:
+    density = -np.log((tiles.double().numpy() + 1) / 256)
+    expected = np.maximum((density @ hed_from_rgb)[..., 0], 0)
+    np.testing.assert_allclose(hematoxylin(tiles), expected, atol=1e-5)
+
+
+def test_guides_are_high_where_two_tissues_meet_and_zero_within_either() -> None:
+    tile = np.full((64, 64, 3), PALE, np.uint8)
+    tile[:, :32] = DARK
+    flat = np.stack([tile, np.full_like(tile, PALE), np.full_like(tile, DARK)])
+    (edge, pale, dark) = boundary_guides(torch.from_numpy(flat), 8)
+    assert torch.all(dark[0] > pale[0] + 1)
+    torch.testing.assert_close(edge[0, :, :4], dark[0, :, :4])
+    assert torch.all(pale[1:] < 1e-3)
+    assert torch.all(dark[1:] < 1e-3)
+    for steps in edge[1:3]:  # the coarser ones see it from afar
+        assert torch.all(steps[:, 3:5] > 10 * steps[:, [0, 7]] + 0.1)
+    for steps in edge[3:]:
+        assert torch.all(steps[:, 3:5] > 1.5 * steps[:, [0, 7]])
+    # Which side is the dark one does not matter, nor where the tile is turned to.
+    for turned in (tile[:, ::-1], tile.transpose(1, 0, 2)):
+        found = boundary_guides(torch.from_numpy(turned.copy())[None], 1)[0, 1:]
+        torch.testing.assert_close(found, edge[1:].mean((1, 2))[:, None, None])
+
+
+def test_a_tile_has_the_same_guides_in_any_batch(tiles: Tensor) -> None:
+    every = boundary_guides(tiles, 2)
+    assert every.shape == (9, N_GUIDES, 2, 2)
+    for size in (1, 2, 4):
+        parts = torch.cat([boundary_guides(part, 2) for part in tiles.split(size)])
+        assert torch.equal(parts, every)
+
+
+@torch.no_grad()
+def test_an_encoder_passes_its_guides_on_from_stage_to_stage(tiles: Tensor) -> None:
+    plain = ResNet18Encoder(64).eval()
+    encoder = GuidedEncoder(plain)
+    pixels = normalize_tiles(tiles)
+    maps = encoder(pixels)
+    torch.testing.assert_close(maps[:, :512], plain(pixels))
+    torch.testing.assert_close(maps[:, 512:], boundary_guides(tiles, 2), rtol=1e-4, atol=1e-5)
+    assert encoder.spec.n_features == maps.shape[1]
+    half_way = encoder.through(pixels, 0, 3)
+    assert half_way.shape == (9, 128 + N_GUIDES, 8, 8)
+    torch.testing.assert_close(encoder.through(half_way, 3, 5), maps, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_prediction_sees_the_guides_of_the_tiles_themselves(
+    tiles: Tensor, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    config = small_config(architecture="triplex", hyperparameters=GUIDED, tile_px=64)
+    model = new_model(config, 0)
+    save_model_folder(model, tmp_path / "model")
+    model = load_model_folder(tmp_path / "model")
+    network = model.network
+    assert isinstance(network, PooledNetwork)
+    with torch.no_grad():
+        network.tile_head.weight.zero_()
+        network.tile_head.weight[:, -N_GUIDES:] = torch.eye(N_GUIDES)  # five genes, five guides
+    predictor = model.architecture.prepare(network, range(5), torch.device("cpu"), dtype, None)
+    preview = predictor.encode(tiles)[0]
+    torch.testing.assert_close(preview, boundary_guides(tiles, 1)[..., 0, 0], atol=1e-5, rtol=1e-4)
