@@ -571,11 +571,12 @@ def test_model_list_names_the_bundled_models(
 
 def test_model_list_names_the_architectures_that_train_takes(nh2st: Nh2st) -> None:
     shown = nh2st("model", "list", "--architectures").out.splitlines()
-    assert [line.split()[0] for line in shown] == ["nh2st", "linear", "sepal", "deepset"]
+    names = ["nh2st", "linear", "sepal", "deepset", "triplex", "merge"]
+    assert [line.split()[0] for line in shown] == names
     listed = json.loads(nh2st("model", "list", "--architectures", "--json").out)
     assert listed["linear"].startswith("Ridge regression")
     helped = nh2st("train", "--help").out
-    assert "{nh2st,linear,sepal,deepset}" in helped
+    assert f"{{{','.join(names)}}}" in helped
 
 
 @pytest.mark.parametrize("real", [True, False])

@@ -100,7 +100,16 @@ def test_architectures_over_pooled_features_have_heads_as_well(key: str, tmp_pat
     offsets[:, 0] = 0
     assert isinstance(model.network, Network)
     maps = model.network.encode(normalize_tiles(tiles))
-    by_head = [each.predict(maps, around, mask, offsets)[:, GENES] for each in networks]
+    centers = torch.cartesian_prod(torch.arange(3.0), torch.arange(4.0))
+    of_slide = networks[0].reach == "slide"
+    by_head = [
+        (
+            each.predict_slide(maps, centers)
+            if of_slide
+            else each.predict(maps, around, mask, offsets)
+        )[:, GENES]
+        for each in networks
+    ]
     found = []
     for with_heads, keeps_values in ((False, False), (True, False), (True, True)):
         prepared = architecture.prepare(
@@ -115,6 +124,10 @@ def test_architectures_over_pooled_features_have_heads_as_well(key: str, tmp_pat
         encoded = prepared.encode(tiles)
         if prepared.reach == "neighborhood":
             encoded = (prepared.combine(tuple(row[around] for row in encoded), mask, offsets),)
+        elif of_slide:
+            preview = encoded[1]
+            encoded = (prepared.combine_slide(encoded[0], centers),)
+            assert preview.shape == encoded[0].shape
         found.append(encoded[0])
     torch.testing.assert_close(found[2][:, 7:], torch.cat(by_head, dim=1), rtol=1e-4, atol=1e-4)
     spread = torch.stack(by_head).std(0, correction=0)

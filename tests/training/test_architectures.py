@@ -70,6 +70,8 @@ def of_network(model: Model, tiles: NDArray[np.uint8], um: NDArray[np.float64]) 
     index, mask = map(torch.from_numpy, neighborhoods(um))
     offsets = torch.from_numpy(um)[index] - torch.from_numpy(um)[:, None]
     maps = network.encode(normalize_tiles(torch.from_numpy(tiles)))
+    if network.reach == "slide":
+        return network.predict_slide(maps, torch.from_numpy(um).float() / 32).numpy()
     return network.predict(maps, index, mask, offsets.float()).numpy()
 
 
@@ -125,7 +127,7 @@ def test_each_is_trained_predicted_exported_and_reopened(
 
 
 @pytest.mark.parametrize(
-    "architecture", [key for key, entry in CATALOGUE.items() if entry.reach == "neighborhood"]
+    "architecture", [key for key, entry in CATALOGUE.items() if entry.reach not in (None, "tile")]
 )
 def test_a_context_learns_and_leaves_a_frozen_tile_head(
     architecture: str, study: tuple[MeasuredSection, ...], start: str
@@ -178,6 +180,7 @@ def test_what_an_architecture_cannot_do_is_said(
         ({"architecture": "linear", "encoder": "whole"}, "solved in closed form on a frozen one"),
         ({"architecture": "linear", "head_start": "random"}, "linear is a ridge regression"),
         ({"architecture": "sepal", "context": "average"}, "which architecture sepal does not have"),
+        ({"architecture": "merge", "encoder": "last-stages"}, "merge learns from whole sections"),
         ({"architecture": "linear", "start": None}, "encoder is frozen, but its weights would be"),
         ({"architecture": "resnet"}, "architecture is 'resnet'; it must be one of nh2st, linear"),
     ):

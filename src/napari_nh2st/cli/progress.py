@@ -8,7 +8,7 @@ from tqdm import tqdm
 from napari_nh2st.cli.output import report
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.inference import Detail
-from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+from napari_nh2st.inference.events import Event, Finished, Started, TilesDone, TilesEncoded
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -49,7 +49,7 @@ class ProgressReport:
         match event:
             case Started():
                 self._start(event)
-            case TilesDone():
+            case TilesDone() | TilesEncoded():
                 self.done = event.done
                 self._advance(event)
             case Finished():
@@ -82,7 +82,7 @@ class ProgressReport:
             )
         self._last_line = time.monotonic()
 
-    def _advance(self, event: TilesDone) -> None:
+    def _advance(self, event: TilesDone | TilesEncoded) -> None:
         if self._bar is not None:
             self._bar.update(event.done - self._bar.n)
         elif not self._quiet and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:

@@ -28,7 +28,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import make_folder
 from napari_nh2st.inference.device import place
-from napari_nh2st.inference.events import Event, Started, TilesDone
+from napari_nh2st.inference.events import Event, Started, TilesDone, TilesEncoded
 from napari_nh2st.inference.plan import chosen_genes
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model import bundled_models, read_config
@@ -199,7 +199,7 @@ def _counted(
         except StopIteration as end:
             result: SlideResult = end.value
             return result
-        if isinstance(event, Started | TilesDone):
+        if isinstance(event, Started | TilesEncoded | TilesDone):
             yield slide, event.done, event.total
 
 

@@ -25,7 +25,7 @@ from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import InUse
 from napari_nh2st.inference.device import place
-from napari_nh2st.inference.events import Started, TilesDone
+from napari_nh2st.inference.events import Started, TilesDone, TilesEncoded
 from napari_nh2st.inference.parts import Part, part_events
 from napari_nh2st.inference.settings import PredictPrecision, PredictSettings
 from napari_nh2st.model.folder import Model
@@ -123,7 +123,7 @@ def predict_slide(job: SlideJob, run: Run, *, whole: bool) -> SlideResult | Spli
                     left = event.total - event.done
                     if left > run.part_tiles:
                         return _split(job, here.settings, event, -(-left // run.part_tiles))
-                if isinstance(event, Started | TilesDone):
+                if isinstance(event, Started | TilesEncoded | TilesDone):
                     send(event.done, event.total)
     except Reschedule:
         raise

@@ -125,7 +125,7 @@ def predict_tiles(
     layout = RowLayout(len(panel), has_spread=model.heads is not None)
     rows = np.full((count, layout.n_columns), np.nan, np.float32)
     everything = np.arange(count)
-    gatherer = None
+    gatherer, slide_rows = None, None
     if predictor.reach == "neighborhood":
         gatherer = NeighborhoodGatherer(
             predictor,
@@ -140,11 +140,19 @@ def predict_tiles(
     for at in range(0, count, placement.batch_size):
         batch = order[at : at + placement.batch_size]
         encoded = predictor.encode(torch.from_numpy(tiles.tiles[batch]).to(placement.device))
-        if gatherer is None:
+        if predictor.reach == "slide":
+            if slide_rows is None:
+                slide_rows = torch.empty((count, encoded[0].shape[1]), dtype=torch.float16)
+            slide_rows[batch] = encoded[0].cpu().half()
+        elif gatherer is None:
             rows[batch] = encoded[0].float().cpu().numpy()
         else:
             ready, predicted = gatherer.add(batch, encoded, np.zeros(len(batch), bool))
             if predicted is not None:
                 rows[ready] = predicted.float().cpu().numpy()
         yield SpotsPredicted(tiles.name, at + len(batch), count)
+    if slide_rows is not None:
+        centers = torch.from_numpy(tiles.places).to(placement.device)
+        combined = predictor.combine_slide(slide_rows.to(placement.device), centers)
+        rows[:] = combined.float().cpu().numpy()
     return rows

@@ -6,7 +6,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from napari_nh2st.inference.engine import predict, predict_events
-    from napari_nh2st.inference.events import Event, Finished, Started, TilesDone
+    from napari_nh2st.inference.events import Event, Finished, Started, TilesDone, TilesEncoded
     from napari_nh2st.inference.schedule import Focus
     from napari_nh2st.inference.settings import PredictSettings
     from napari_nh2st.inference.step_choice import estimate
@@ -20,6 +20,7 @@ __all__ = [
     "PredictSettings",
     "Started",
     "TilesDone",
+    "TilesEncoded",
     "estimate",
     "predict",
     "predict_events",
@@ -29,7 +30,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "engine": ["predict", "predict_events"],
-        "events": ["Event", "Finished", "Started", "TilesDone"],
+        "events": ["Event", "Finished", "Started", "TilesDone", "TilesEncoded"],
         "schedule": ["Focus"],
         "settings": ["PredictSettings"],
         "step_choice": ["estimate"],

@@ -19,9 +19,11 @@ from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import RunResults
 from napari_nh2st.inference.schedule import Focus
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.slide_rows import SlideRows
 from napari_nh2st.inference.speed import SpeedMeter, remember_speed
 from napari_nh2st.inference.step_choice import choose_step
 from napari_nh2st.inference.tile_values import tile_values
+from napari_nh2st.inference.whole_slide import whole_slide_events
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
@@ -123,7 +125,9 @@ def predict_events(
     ------
     Event
         :class:`~napari_nh2st.inference.events.Started`, then
-        :class:`~napari_nh2st.inference.events.TilesDone` per batch, then
+        :class:`~napari_nh2st.inference.events.TilesDone` per batch, before them
+        :class:`~napari_nh2st.inference.events.TilesEncoded` per batch where the model predicts from
+        the whole slide, then
         :class:`~napari_nh2st.inference.events.Finished`.
 
     Raises
@@ -168,19 +172,35 @@ def predict_events(
     if plan.stain_distance is not None:
         about["stain_distance"] = plan.stain_distance
     run = Run(plan, prediction)
+    encoded = None
+    if plan.whole_slide:
+        assert slide.mpp is not None
+        encoded = SlideRows(plan.tiles, slide.mpp, model.config.pitch_um)
     identity = plan.identity_in(placement.precision)
-    results = RunResults(identity, found.n_columns, path, None if kept is None else Path(kept))
+    results = RunResults(
+        identity,
+        found.n_columns,
+        path,
+        None if kept is None else Path(kept),
+        plan.whole_slide,
+    )
+    all_encoded = None if encoded is None else encoded.all_as_stored
     meter = SpeedMeter()
     started = time.perf_counter()
     try:
         run.take_over(results.stored())
-        seconds = choice.detail(run.total - run.done).seconds
+        done, total = run.done, run.total
+        if encoded is not None:
+            encoded.take_over(results.stored_encoded())
+            total = len(plan.tiles)
+            done = total if run.is_done.all() else encoded.n_rows
+        seconds = choice.detail(total - done).seconds
         offer = int8_offer(calibration, placement.precision, seconds)
         yield Started(
             prediction,
             plan.grid,
-            run.done,
-            run.total,
+            done,
+            total,
             str(placement.device),
             placement.precision,
             (*plan.notices, *results.notices, *(() if offer is None else (offer,))),
@@ -193,12 +213,17 @@ def predict_events(
             left = (run.total - run.done) / rate
             yield TilesDone(prediction, early, run.done, run.total, rate, left)
         before, began = run.done, time.perf_counter()
-        for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
-            run.fill(tiles, rows, failures)
-            results.append(run.as_stored(tiles, rows))
-            rate = (run.done - before) / (time.perf_counter() - began)
-            left = (run.total - run.done) / rate
-            yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
+        if encoded is not None:
+            yield from whole_slide_events(
+                found, plan, placement, run, encoded, results, focus, meter
+            )
+        else:
+            for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
+                run.fill(tiles, rows, failures)
+                results.append(run.as_stored(tiles, rows))
+                rate = (run.done - before) / (time.perf_counter() - began)
+                left = (run.total - run.done) / rate
+                yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
         if meter.batches >= _ENOUGH_BATCHES and meter.tiles_per_s is not None:
             remember_speed(model.config, settings, meter.tiles_per_s)
         if len(run.failures) == run.total:
@@ -211,7 +236,7 @@ def predict_events(
             try:
                 write_anndata(prediction, path, overwrite)
             except InputError as error:
-                where = results.secure(run.all_as_stored)
+                where = results.secure(run.all_as_stored, all_encoded)
                 raise InputError(
                     f"{error}. All {run.total} tiles are kept in {where}: the same command goes on "
                     "from there."
@@ -220,7 +245,7 @@ def predict_events(
     finally:
         run.write_status()
         try:
-            results.secure(run.all_as_stored)
+            results.secure(run.all_as_stored, all_encoded)
         finally:
             results.close()
     duration = time.perf_counter() - started

@@ -20,7 +20,8 @@ class Started:
     grid
         Its tiles.
     done, total
-        Tiles that an earlier, stopped run had finished, and all tiles.
+        Tiles that an earlier, stopped run had finished, and all tiles; where the model predicts
+        from the whole slide, tiles of the slide that are encoded, and all of them.
     device, precision
         What was chosen.
     notices
@@ -41,6 +42,37 @@ class Started:
     notices: tuple[str, ...]
     stain_distance: float | None = None
     seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class TilesEncoded:
+    """Some tiles of a whole slide are encoded; their values come when all of them are.
+
+    Parameters
+    ----------
+    prediction
+        Not filled at these tiles yet.
+    tiles
+        (m,) their rows. Tiles outside of the region, which its context needs, are not among them.
+    preview
+        (m, columns) what the model predicts of each tile for itself, to be shown meanwhile, NaN
+        where a tile could not be read; see :mod:`napari_nh2st.prediction.rows`. None where the
+        model has no such part.
+    done, total
+        Tiles encoded so far, and all of the slide.
+    tiles_per_s
+        Rate of this run.
+    seconds_left
+        At that rate.
+    """
+
+    prediction: AnnData
+    tiles: NDArray[np.int64]
+    preview: NDArray[np.float32] | None
+    done: int
+    total: int
+    tiles_per_s: float
+    seconds_left: float
 
 
 @dataclass(frozen=True)
@@ -91,5 +123,6 @@ class Finished:
     notices: tuple[str, ...] = ()
 
 
-Event = Started | TilesDone | Finished
-"""Started once, TilesDone any number of times, Finished once."""
+Event = Started | TilesEncoded | TilesDone | Finished
+"""Started once, TilesEncoded any number of times where a model predicts from the whole slide,
+TilesDone any number of times, Finished once."""

@@ -99,6 +99,8 @@ class Grids:
             It has no tile.
         """
         n_tiles = len(self.grid(divisions))
+        if self.config.reach == "slide" and self.settings.polygons:
+            n_tiles = len(self.tiles(divisions))  # a region costs what the tissue does
         return Detail(self.pitch_um / divisions, n_tiles, None).at_speed(tiles_per_s)
 
     def details(self, tiles_per_s: float | None) -> dict[int, Detail]:

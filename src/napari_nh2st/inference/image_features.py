@@ -59,6 +59,8 @@ class WithImageFeatures:
         features = seen @ self._axes
         if self.reach == "tile":
             return (torch.cat([rows[0], features], dim=1),)
+        if self.reach == "slide":  # what is kept, and the preview where there is one
+            return tuple(torch.cat([each, features], dim=1) for each in rows)
         return (*rows, features)
 
     @torch.inference_mode()
@@ -67,6 +69,13 @@ class WithImageFeatures:
         *rows, features = gathered
         predicted = self._predictor.combine(tuple(rows), mask, *offsets)
         return torch.cat([predicted, features[:, 0]], dim=1)
+
+    @torch.inference_mode()
+    def combine_slide(self, rows: Tensor, centers: Tensor) -> Tensor:
+        """See :class:`~napari_nh2st.model.architectures.Predictor`."""
+        kept, features = rows.tensor_split([-N_IMAGE_FEATURES], dim=1)
+        predicted = self._predictor.combine_slide(kept, centers)
+        return torch.cat([predicted, features.float()], dim=1)
 
 
 def image_axes(n_channels: int) -> Tensor:

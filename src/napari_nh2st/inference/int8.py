@@ -21,7 +21,7 @@ from napari_nh2st.model.int8 import int8_encoder
 from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.prediction.schema import RunNotes
 from napari_nh2st.slide.bulk import BulkReader
-from napari_nh2st.tiles import neighborhoods
+from napari_nh2st.tiles.neighborhoods import array_spacing, neighborhoods
 
 LOWEST_PCC = 0.999
 """Pearson correlation with float32 that each gene has to have."""
@@ -197,4 +197,7 @@ def _values(
         around = torch.from_numpy(centers[index] - centers[:, None]).float()
         offsets = (around,) if with_offsets else ()
         return predictor.combine(gathered, torch.from_numpy(mask), *offsets).numpy()
+    if predictor.reach == "slide":
+        places = torch.from_numpy(centers / array_spacing(centers)).float()
+        return predictor.combine_slide(rows[0].half(), places).numpy()
     return rows[0].numpy()

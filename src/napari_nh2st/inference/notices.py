@@ -83,6 +83,11 @@ def slide_notices(slide: Slide) -> list[str]:
     return notices
 
 
+def is_same_pitch(pitch_um: float, config: ModelConfig) -> bool:
+    """Whether a pitch is that of a model's training, or near it."""
+    return abs(pitch_um / config.pitch_um - 1) <= _SAME_PITCH
+
+
 def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig) -> list[str]:
     """Sentences on a µm/px or a pitch that is not what the model was made for.
 
@@ -107,7 +112,7 @@ def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig
             f"The slide ({max(mpp):.3g} µm/px) is {enlarged:.1f} times coarser than what the "
             f"model was made for ({config.mpp:g}): tiles are enlarged, and lack the detail."
         )
-    if config.reach != "tile" and abs(pitch_um / config.pitch_um - 1) > _SAME_PITCH:
+    if config.reach != "tile" and not is_same_pitch(pitch_um, config):
         notices.append(
             f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
             f"spots in training, so the neighborhoods that this model looks at do too."

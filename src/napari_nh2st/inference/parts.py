@@ -6,6 +6,7 @@ two processes write to one; a prediction with that output takes them over, see
 """
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.device import place
+from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.int8 import calibrated
 from napari_nh2st.inference.plan import Plan, Survey, plan_prediction, survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.slide_rows import SlideRows
 from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.store import ResultStore, of_part, store_beside
-from napari_nh2st.inference.tile_values import tile_values
+from napari_nh2st.inference.tile_values import prepared_predictor, tile_values
+from napari_nh2st.inference.whole_slide import encode_slide
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.schema import PENDING, STATUS
 from napari_nh2st.slide import Slide
@@ -56,7 +59,8 @@ def part_events(
 ) -> Generator[tuple[int, int], None, None]:
     """Compute a part of a prediction. Closing the generator keeps what is done.
 
-    Values are those that the whole prediction has, to the bit.
+    Values are those that the whole prediction has, to the bit. Where the model predicts from the
+    whole slide, a part is encoded: values are computed by the prediction that takes the parts over.
 
     Parameters
     ----------
@@ -91,8 +95,13 @@ def part_events(
     identity = of_part(plan.identity_in(placement.precision), part.number, part.count)
     run = Run(plan, _empty_prediction(found, plan))
     run.leave_out(rows)
-    store = ResultStore(store_beside(output, identity), identity, found.n_columns)
+    store = ResultStore(
+        store_beside(output, identity), identity, found.n_columns, with_encoded=plan.whole_slide
+    )
     try:
+        if store.encoded is not None:
+            yield from _encode_part(found, plan, placement, store.encoded, rows)
+            return
         run.take_over(store.stored())
         yield len(rows) - len(run.left), len(rows)
         for tiles, new, failures in tile_values(found, plan, placement, run, None, SpeedMeter()):
@@ -106,15 +115,36 @@ def part_events(
             store.close()
 
 
+def _encode_part(
+    found: Survey, plan: Plan, placement: Placement, store: ResultStore, part: NDArray[np.int64]
+) -> Generator[tuple[int, int], None, None]:
+    """Encode some tiles of a slide, see :func:`part_events`."""
+    assert found.slide.mpp is not None
+    rows = SlideRows(plan.tiles, found.slide.mpp, found.model.config.pitch_um)
+    rows.take_over(store.stored())
+    needed = part[~rows.has_row[part]]
+    done, total = len(part) - len(needed), len(part)
+    yield done, total
+    predictor = prepared_predictor(found, placement)
+    batches = encode_slide(found, plan, placement, predictor, rows, needed, None, SpeedMeter())
+    with closing(batches):
+        for tiles, _, _ in batches:
+            store.append(*rows.as_stored(tiles[rows.has_row[tiles]]))
+            done += len(tiles)
+            yield done, total
+
+
 def rows_of_part(slide: Slide, plan: Plan, part: Part) -> NDArray[np.int64]:
-    """The tiles of a part, (m,) rows of the prediction.
+    """The tiles of a part, (m,) of the plan's.
 
     Parts are bands of about as many tiles, with borders where rows of the slide's segments begin:
     what is decoded for one is hardly decoded for another. A slide whose segments are very high has
     fewer bands, and parts without a tile.
     """
     high = slide.levels[plan.source.level].segment_shape[0]
-    band = plan.source.top_left[: len(plan.grid), 0] // high
+    # What a whole slide is predicted from has no rows of the prediction apart.
+    count = len(plan.tiles) if plan.whole_slide else len(plan.grid)
+    band = plan.source.top_left[:count, 0] // high
     bands, tiles_in = np.unique(band, return_counts=True)
     before = np.cumsum(tiles_in) - tiles_in
     part_of_band = before * part.count // len(band)

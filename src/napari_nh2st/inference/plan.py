@@ -15,7 +15,13 @@ from torch import Tensor
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.grids import Grids
-from napari_nh2st.inference.notices import StainFit, scale_notices, slide_notices, stain_fit
+from napari_nh2st.inference.notices import (
+    StainFit,
+    is_same_pitch,
+    scale_notices,
+    slide_notices,
+    stain_fit,
+)
 from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
@@ -52,10 +58,12 @@ class Plan:
     grid
         Rows.
     tiles
-        What is read and encoded: the rows first, then, where the context needs neighbors and the
+        What is read and encoded: the rows first, then, where the context needs other tiles and the
         region leaves tissue out, the tissue's other tiles.
     neighborhoods
         Index and mask, (n, 9) each, of all ``tiles``; None where the context does without.
+    whole_slide
+        Whether values come from all ``tiles`` at once.
     source
         Where their pixels lie.
     identity
@@ -73,6 +81,7 @@ class Plan:
     grid: TileGrid
     tiles: TileGrid
     neighborhoods: _Neighborhoods | None
+    whole_slide: bool
     source: TileSource
     identity: dict[str, Any]
     notices: tuple[str, ...]
@@ -158,7 +167,8 @@ def survey(
     Raises
     ------
     InputError
-        The slide does not know its µm/px or is not brightfield, or a gene is not in the panel.
+        The slide does not know its µm/px or is not brightfield, a gene is not in the panel, or the
+        model predicts from the whole slide and is asked for another pitch than it knows.
     """
     config = model.config
     if slide.mpp is None:
@@ -182,6 +192,8 @@ def survey(
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
     if mask is None:
         mask = scanned_area(slide)
+    if config.reach == "slide":
+        notices += _whole_slide_notices(config, settings, origin)
     stain = stain_fit(slide, config, mask) if with_stain else StainFit()
     notices = [
         *_untrained(config),
@@ -222,7 +234,7 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
     identity = {
         **subject_identity(slide, found.model),
         "genes": list(found.genes),
-        "tiles": _tiles_identity(tiles, around is not None),
+        "tiles": _tiles_identity(tiles, config.reach != "tile"),
     }
     if found.heads is not None:
         about = config.heads or {}
@@ -238,6 +250,7 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
         grid,
         tiles,
         around,
+        config.reach == "slide",
         source,
         identity,
         (*found.notices, *notices),
@@ -264,21 +277,20 @@ def subject_identity(slide: Slide, model: Model) -> dict[str, Any]:
 def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighborhoods | None]:
     """The tiles to predict, those with whatever else they need, and their neighborhoods."""
     config, slide = found.model.config, found.slide
-    if config.reach == "slide":
-        raise InputError(
-            f"{config.name} predicts a tile from the whole slide, which this version cannot do yet"
-        )
     if config.reach == "tile":
         grid = found.grids.grid(divisions)
         return grid, grid, None
     tiles = found.grids.tiles(divisions)
-    size = int(config.neighborhood["size"])
-    index, filled = neighborhoods_in_phases(
-        tiles.centers * np.asarray(slide.mpp), tiles.phases, size
-    )
+    around = None
+    if config.reach == "neighborhood":
+        around = neighborhoods_in_phases(
+            tiles.centers * np.asarray(slide.mpp),
+            tiles.phases,
+            int(config.neighborhood["size"]),
+        )
     polygons = found.settings.polygons
     if not polygons:
-        return tiles, tiles, (index, filled)
+        return tiles, tiles, around
     # A tile's prediction must not change with the region: its neighbors are the tissue's. They
     # are found first and renumbered then, since of tiles equally far the first is taken.
     inside = inside_region(tiles.centers, tuple(np.array(polygon) for polygon in polygons))
@@ -287,8 +299,10 @@ def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighbor
     order = np.argsort(~inside, kind="stable")
     number = np.empty_like(order)
     number[order] = np.arange(len(order))
-    wanted = order[: inside.sum()]
-    return tiles.subset(wanted), tiles.subset(order), (number[index[order]], filled[order])
+    if around is not None:
+        index, filled = around
+        around = number[index[order]], filled[order]
+    return tiles.subset(order[: inside.sum()]), tiles.subset(order), around
 
 
 def _tiles_identity(tiles: TileGrid, with_neighbors: bool) -> Any:
@@ -331,6 +345,25 @@ def _sha256(state: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _whole_slide_notices(
+    config: ModelConfig, settings: PredictSettings, origin: TissueOrigin
+) -> list[str]:
+    """Check that tiles lie as far from each other as in training; say where there is glass."""
+    pitch_um = settings.pitch_um or config.pitch_um
+    if not is_same_pitch(pitch_um, config):
+        raise InputError(
+            f"pitch_um is {pitch_um:g}, but {config.name} predicts from the whole slide, and knows "
+            f"tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, give "
+            "step_um, a whole part of that"
+        )
+    if origin != "all tiles":
+        return []
+    return [
+        f"{config.name} predicts each tile from all others, and glass counts as well: values in "
+        "tissue are not those of a prediction of the tissue alone."
+    ]
 
 
 def _untrained(config: ModelConfig) -> tuple[str, ...]:

@@ -30,10 +30,10 @@ class Run:
         self.is_done = np.zeros(self.total, bool)
         self.failures: dict[int, str] = {}
         self._neighborhoods = plan.neighborhoods
-        # In the store a tile goes by its place in the array, which is the same in every region.
-        # Tiles beyond the rows are those that rows have as neighbors.
-        array = plan.tiles.array
-        self._place = array[:, 0] * plan.tiles.array_shape[1] + array[:, 1]
+        self._whole_slide = plan.whole_slide
+        # In the store a tile goes by its place in the array. Tiles beyond the rows are those that
+        # rows are predicted from.
+        self._place = plan.tiles.places
         self._filled_bytes = 0
         self._failed_neighbors: set[int] = set()
         self._stored_neighbors: set[int] = set()
@@ -118,7 +118,9 @@ class Run:
         # A tile that failed may have been on a disk that was away: it is tried again, and with it
         # those that did without it as their neighbor.
         again = has_failed[: self.total].copy()
-        if has_failed.any() and self._neighborhoods is not None:
+        if self._whole_slide:
+            again |= has_failed.any()
+        elif has_failed.any() and self._neighborhoods is not None:
             again |= has_failed[self._neighborhoods[0][: self.total]].any(1)
         again = np.flatnonzero(again & self.is_done & ~before)
         columns = rows_of(self.prediction, again[:0]).shape[1]

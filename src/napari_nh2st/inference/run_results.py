@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import InUse, Lock, make_folder, recover
+from napari_nh2st.inference.slide_rows import EncodedRows
 from napari_nh2st.inference.store import (
     ResultStore,
     earlier_versions_store,
@@ -42,6 +43,8 @@ class RunResults:
         What the run writes; None where it writes nothing.
     kept
         Folder of kept results; without it, results go when the output is written.
+    with_encoded
+        Encoded rows are kept as well, for a model that predicts from the whole slide.
 
     Raises
     ------
@@ -50,9 +53,15 @@ class RunResults:
     """
 
     def __init__(
-        self, identity: dict[str, Any], n_columns: int, output: Path | None, kept: Path | None
+        self,
+        identity: dict[str, Any],
+        n_columns: int,
+        output: Path | None,
+        kept: Path | None,
+        with_encoded: bool = False,
     ) -> None:
         self._identity, self._n_columns = identity, n_columns
+        self._with_encoded = with_encoded
         self._is_kept = kept is not None
         self._store: ResultStore | None = None
         self._lock = None if output is None else _lock_of(output)
@@ -60,11 +69,11 @@ class RunResults:
         try:
             if kept is not None:
                 make_folder(kept)
-                self._store = ResultStore(kept_store(kept, identity), identity, n_columns)
+                self._store = self._opened(kept_store(kept, identity), identity)
             elif output is not None:
                 recover(output)
                 folder = store_beside(output, identity)
-                self._store = ResultStore(folder, identity, n_columns)
+                self._store = self._opened(folder, identity)
                 self._take_rescued(self._store)
                 self._take_parts(self._store, output)
                 self.notices = _notices(output, folder)
@@ -76,18 +85,32 @@ class RunResults:
         """What earlier runs of the same prediction have computed, in parts, the oldest first."""
         return iter(()) if self._store is None else self._store.stored()
 
+    def stored_encoded(self) -> Iterator[EncodedRows]:
+        """What earlier runs of the same prediction have encoded, in parts, the oldest first."""
+        encoded = None if self._store is None else self._store.encoded
+        return iter(()) if encoded is None else encoded.stored()
+
+    def append_encoded(self, rows: EncodedRows) -> None:
+        """Keep what was encoded."""
+        if self._store is not None and self._store.encoded is not None:
+            self._store.encoded.append(*rows)
+
     def append(self, rows: Rows) -> None:
         """Keep what was computed; see :meth:`~napari_nh2st.inference.store.ResultStore.append`."""
         if self._store is not None:
             self._store.append(*rows)
 
-    def secure(self, rows: Callable[[], Rows]) -> Path | None:
+    def secure(
+        self, rows: Callable[[], Rows], encoded: Callable[[], EncodedRows] | None = None
+    ) -> Path | None:
         """Write what is still in memory: to the store, or where that is away to the cache folder.
 
         Parameters
         ----------
         rows
             Gives all that is known, also what has been written.
+        encoded
+            Gives all that is encoded, where that is kept.
 
         Returns
         -------
@@ -111,6 +134,8 @@ class RunResults:
             with suppress(InputError, OSError):
                 rescued = self._rescued()
                 rescued.append(*rows())
+                if rescued.encoded is not None and encoded is not None:
+                    rescued.encoded.append(*encoded())
                 rescued.flush()
                 rescued.close()
                 self._store.forget()
@@ -132,7 +157,10 @@ class RunResults:
 
     def _rescued(self) -> ResultStore:
         folder = kept_store(cache_folder("rescued"), self._identity)
-        return ResultStore(folder, self._identity, self._n_columns)
+        return self._opened(folder, self._identity)
+
+    def _opened(self, folder: Path, identity: dict[str, Any]) -> ResultStore:
+        return ResultStore(folder, identity, self._n_columns, with_encoded=self._with_encoded)
 
     def _take_rescued(self, store: ResultStore) -> None:
         """Move into the store what an earlier run could not write there."""
@@ -141,10 +169,7 @@ class RunResults:
                 return
             rescued = self._rescued()
             try:
-                for rows in rescued.stored():
-                    store.append(*rows)
-                store.flush()
-                rescued.remove()
+                rescued.move_to(store)
             finally:
                 rescued.close()
 
@@ -152,14 +177,11 @@ class RunResults:
         """Move into the store what other processes computed of the same prediction."""
         for folder, identity in part_stores(output, self._identity):
             try:
-                part = ResultStore(folder, identity, self._n_columns)
+                part = self._opened(folder, identity)
             except InUse:  # one of them is not done: it computes that for a later run
                 continue
             try:
-                for rows in part.stored():
-                    store.append(*rows)
-                store.flush()
-                part.remove()
+                part.move_to(store)
             finally:
                 part.close()
 

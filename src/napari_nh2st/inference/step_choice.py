@@ -1,6 +1,7 @@
 """Step of a prediction, where none was asked for: as fine as the time that it may take allows."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import Rows, has_results, has_stopped_runs
 from napari_nh2st.inference.schedule import Focus
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.inference.slide_rows import SlideRows
 from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.steps import FEW_TILES, Detail, finest_that_fits
 from napari_nh2st.inference.store import kept_store
-from napari_nh2st.inference.tile_values import tile_values
+from napari_nh2st.inference.tile_values import prepared_predictor, tile_values
+from napari_nh2st.inference.whole_slide import encode_slide
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -183,11 +186,23 @@ def _time_first_tiles(
     found.layout.add_room(prediction)
     run = Run(plan, prediction)
     meter, parts = SpeedMeter(), [run.all_as_stored()]
-    for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
-        run.fill(tiles, rows, failures)
-        parts.append(run.as_stored(tiles, rows))
-        if meter.batches > _TIMED_BATCHES:
-            break
+    if plan.whole_slide:
+        # A few tiles have no values yet: what is encoded of them is for the time alone.
+        assert found.slide.mpp is not None
+        scratch = SlideRows(plan.tiles, found.slide.mpp, found.model.config.pitch_um)
+        predictor, every = prepared_predictor(found, placement), scratch.missing
+        with closing(
+            encode_slide(found, plan, placement, predictor, scratch, every, focus, meter)
+        ) as batches:
+            for _ in batches:
+                if meter.batches > _TIMED_BATCHES:
+                    break
+    else:
+        for tiles, rows, failures in tile_values(found, plan, placement, run, focus, meter):
+            run.fill(tiles, rows, failures)
+            parts.append(run.as_stored(tiles, rows))
+            if meter.batches > _TIMED_BATCHES:
+                break
     speed = meter.tiles_per_s
     if speed is not None:
         remember_speed(found.model.config, found.settings, speed)

@@ -22,6 +22,7 @@ _SECONDS_BETWEEN_WRITES = 10.0
 _MOST_BUFFERED_BYTES = 2**24
 _FORMAT = 2
 _IDENTITY = "identity.json"
+_ENCODED = "encoded"
 _PART = "part"
 _MARK = "napari-nh2st results"
 
@@ -137,7 +138,16 @@ class ResultStore:
     identity
         What has to be the same for stored results to be taken over: slide, model, settings, grid.
     n_columns
-        Numbers that are kept of a tile.
+        Numbers that are kept of a tile; None for as many as come.
+    dtype
+        Their type.
+    with_encoded
+        Keep encoded rows as well, for a model that predicts from the whole slide.
+
+    Attributes
+    ----------
+    encoded
+        Store of the encoded rows, in half precision, within this one; None where there is none.
 
     Raises
     ------
@@ -148,11 +158,20 @@ class ResultStore:
         fails in :meth:`flush`.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], n_columns: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        n_columns: int | None,
+        dtype: type[np.floating] = np.float32,
+        with_encoded: bool = False,
+    ) -> None:
         self.folder = folder
         self._key = _key(identity)
         self._n_columns = n_columns
-        self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        self._dtype = np.dtype(dtype)
+        self._buffer: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
+        self.encoded: ResultStore | None = None
         self._flushed = time.monotonic()
         self._has_warned = False
         try:
@@ -168,6 +187,8 @@ class ResultStore:
             self._open(identity)
             self._number = 1 + max((_number(file) for file in self._files()), default=0)
             recover_all_in(folder)  # no other run writes a draft of the same number again
+            if with_encoded:
+                self.encoded = ResultStore(folder / _ENCODED, identity, None, np.float16)
         except BaseException:
             self._lock.release()
             raise
@@ -208,7 +229,7 @@ class ResultStore:
         except OSError as error:
             raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
 
-    def stored(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def stored(self) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """What is there, one file at a time, the oldest first.
 
         A file that is damaged counts nothing, so that its tiles alone are computed again.
@@ -229,13 +250,13 @@ class ResultStore:
                 content = file.read_bytes()
             except OSError as error:
                 raise InputError(self._left(f"cannot be read: {error.strerror}")) from None
-            rows = _unpacked(content, self._n_columns)
+            rows = _unpacked(content, self._n_columns, self._dtype)
             if rows is None:
                 log.warning("%s is damaged: its tiles are computed again", file)
                 continue
             yield rows
 
-    def append(self, tiles: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+    def append(self, tiles: NDArray[np.int64], values: NDArray[np.floating]) -> None:
         """Keep predicted tiles; written once enough of them have come, and by :meth:`flush`.
 
         Where they cannot be written, because a share is away or a disk is full, they stay in
@@ -256,6 +277,8 @@ class ResultStore:
 
     def flush(self) -> None:
         """Write what :meth:`append` took in."""
+        if self.encoded is not None:
+            self.encoded.flush()
         if not self._buffer:
             return
         tiles = np.concatenate([tiles for tiles, _ in self._buffer])
@@ -267,7 +290,7 @@ class ResultStore:
         if not here:
             raise InputError(f"{self.folder} cannot be written: it is not there any more")
         with whole_output(self.folder / f"{self._number}.npz") as draft:
-            np.savez(draft, tile=tiles.astype(np.int64), X=values.astype(np.float32))
+            np.savez(draft, tile=tiles.astype(np.int64), X=values.astype(self._dtype))
         self._buffer = []
         self._number += 1
         self._flushed = time.monotonic()
@@ -276,16 +299,30 @@ class ResultStore:
     def forget(self) -> None:
         """Let go of what could not be written: it is elsewhere."""
         self._buffer = []
+        if self.encoded is not None:
+            self.encoded.forget()
 
     def remove(self) -> None:
         """Delete the store: its results are elsewhere now."""
-        self._buffer = []
+        self.forget()
         remove_folder(self.folder)
         self.close()
 
     def close(self) -> None:
         """Let another run have it."""
+        if self.encoded is not None:
+            self.encoded.close()
         self._lock.release()
+
+    def move_to(self, other: "ResultStore") -> None:
+        """Put all that is here into another store, and delete this one."""
+        for rows in self.stored():
+            other.append(*rows)
+        if self.encoded is not None and other.encoded is not None:
+            for rows in self.encoded.stored():
+                other.encoded.append(*rows)
+        other.flush()
+        self.remove()
 
 
 def _key(identity: dict[str, Any]) -> str:
@@ -303,8 +340,8 @@ def _number(file: Path) -> int:
 
 
 def _unpacked(
-    content: bytes, n_columns: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    content: bytes, n_columns: int | None, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
     """Tiles and values of a file; None where it is damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -316,7 +353,9 @@ def _unpacked(
         raise
     except Exception:  # whatever a damaged file does to its readers
         return None
-    fits = tiles.ndim == 1 and values.shape == (len(tiles), n_columns)
-    if not fits or tiles.dtype != np.int64 or values.dtype != np.float32:
+    fits = tiles.ndim == 1 and values.ndim == 2 and len(values) == len(tiles)
+    if not fits or tiles.dtype != np.int64 or values.dtype != dtype:
+        return None
+    if n_columns is not None and values.shape[1] != n_columns:
         return None
     return tiles, values

@@ -1,8 +1,9 @@
 """Values of tiles: read → encode → gather, stages overlapping."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.schedule import Focus, Schedule
 from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.transfer import Fetched
+from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
 
@@ -67,21 +69,11 @@ def tile_values(
         (m,) tiles and their rows (m, columns) as they come, NaN where a tile failed, and why it
         did; see :mod:`napari_nh2st.prediction.rows`.
     """
-    slide, model, settings = found.slide, found.model, found.settings
+    slide, model = found.slide, found.model
     wanted = run.left
     if not len(wanted):
         return
-    gene_rows = [model.config.panel.index(gene) for gene in plan.genes]
-    predictor = model.architecture.prepare(
-        model.network, gene_rows, placement.device, placement.dtype, found.heads
-    )
-    if found.calibration is not None:
-        predictor = found.calibration.apply(predictor)
-    if found.layout.n_heads:
-        assert isinstance(predictor, Prepared)  # as all are that have heads
-        predictor.keeps_head_values = True
-    if found.layout.has_image:
-        predictor = WithImageFeatures(predictor)
+    predictor = prepared_predictor(found, placement)
     gatherer, needed = None, wanted
     if plan.neighborhoods is not None:
         positions = None
@@ -95,51 +87,111 @@ def tile_values(
             positions,
         )
         needed = gatherer.needed
-    level = slide.levels[plan.source.level]
-    schedule = Schedule(
-        plan.tiles,
-        needed,
-        placement.batch_size,
-        settings.order,
-        gatherer is not None,
-        focus,
-        # Strips of a width that decodes wide segments once; usual ones are a tile wide.
-        strip_tiles=len(plan.tiles) if level.segment_shape[1] > _WIDE_SEGMENT_PX else None,
+    batches = encoded_batches(
+        found, plan, placement, predictor, needed, gatherer is not None, focus, meter
     )
-    reader = BulkReader(level, plan.source.top_left, plan.source.size)
-    resample = Resampler(plan.source.extent, model.config.tile_px, placement.device)
-    encode = Encoder(predictor, resample, placement, model.config.tile_px)
     in_flight: deque[tuple[NDArray[np.int64], Fetched, dict[int, str]]] = deque()
-    most_in_flight = 0 if placement.device.type == "cpu" else _IN_FLIGHT
     try:
-        for batch, pixels in _read_ahead(reader, schedule, encode, placement.reader_threads):
-            encoded = tuple(rows[: len(batch.index)] for rows in encode(pixels))
-            meter.note(len(batch.index))
-            failed = np.zeros(len(batch.index), bool)
-            failed[list(batch.failures)] = True
-            failures = {int(batch.index[i]): why for i, why in batch.failures.items()}
+        for tiles, encoded, failures in batches:
             if gatherer is None:
-                in_flight.append((batch.index, Fetched(encoded[0]), failures))
+                in_flight.append((tiles, Fetched(encoded[0]), failures))
             else:
-                ready, values = gatherer.add(batch.index, encoded, failed)
+                failed = np.isin(tiles, list(failures))
+                ready, values = gatherer.add(tiles, encoded, failed)
                 failures = run.own_failures(failures)
                 if values is not None:
                     in_flight.append((ready, Fetched(values), {}))
                 if failures:
                     in_flight.append(_without_values(failures, found.n_columns))
-            while len(in_flight) > most_in_flight:
+            while len(in_flight) > most_in_flight(placement):
                 yield _fetch(*in_flight.popleft())
         while in_flight:
             yield _fetch(*in_flight.popleft())
     finally:
-        del predictor, gatherer, encode
+        batches.close()
+        del predictor, gatherer, batches
         if placement.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
+def prepared_predictor(found: Survey, placement: Placement) -> Predictor:
+    """The network, made ready to predict the chosen genes."""
+    model = found.model
+    gene_rows = [model.config.panel.index(gene) for gene in found.genes]
+    predictor = model.architecture.prepare(
+        model.network, gene_rows, placement.device, placement.dtype, found.heads
+    )
+    if found.calibration is not None:
+        predictor = found.calibration.apply(predictor)
+    if found.layout.n_heads:
+        assert isinstance(predictor, Prepared)  # as all are that have heads
+        predictor.keeps_head_values = True
+    return WithImageFeatures(predictor) if found.layout.has_image else predictor
+
+
+def most_in_flight(placement: Placement) -> int:
+    """Batches whose values are fetched late."""
+    return 0 if placement.device.type == "cpu" else _IN_FLIGHT
+
+
+def encoded_batches(
+    found: Survey,
+    plan: Plan,
+    placement: Placement,
+    predictor: Predictor,
+    needed: NDArray[np.int64],
+    whole_neighborhoods: bool,
+    focus: Focus | None,
+    meter: SpeedMeter,
+) -> Generator[tuple[NDArray[np.int64], tuple[Tensor, ...], dict[int, str]], None, None]:
+    """Read and encode tiles, what is looked at first.
+
+    Parameters
+    ----------
+    found, plan, placement, focus, meter
+        As for :func:`tile_values`.
+    predictor
+        Encodes them.
+    needed
+        Which of the plan's tiles.
+    whole_neighborhoods
+        See :class:`~napari_nh2st.inference.schedule.Schedule`.
+
+    Yields
+    ------
+    tiles, encoded, failures
+        (m,) tiles, what :meth:`Predictor.encode` makes of them, and why tiles could not be read.
+    """
+    tile_px = found.model.config.tile_px
+    level = found.slide.levels[plan.source.level]
+    schedule = Schedule(
+        plan.tiles,
+        needed,
+        placement.batch_size,
+        found.settings.order,
+        whole_neighborhoods,
+        focus,
+        # Strips of a width that decodes wide segments once; usual ones are a tile wide.
+        strip_tiles=len(plan.tiles) if level.segment_shape[1] > _WIDE_SEGMENT_PX else None,
+    )
+    reader = BulkReader(level, plan.source.top_left, plan.source.size)
+    resample = Resampler(plan.source.extent, tile_px, placement.device)
+    encode = Encoder(predictor, resample, placement, tile_px)
+    batches = _read_ahead(reader, schedule, encode, placement.reader_threads)
+    with closing(batches):
+        for batch, pixels in batches:
+            encoded = tuple(rows[: len(batch.index)] for rows in encode(pixels))
+            meter.note(len(batch.index))
+            yield (
+                batch.index,
+                encoded,
+                {int(batch.index[i]): why for i, why in batch.failures.items()},
+            )
+
+
 def _read_ahead(
     reader: BulkReader, schedule: Schedule, encode: Encoder, threads: int
-) -> Iterator[tuple[TileBatch, Tensor]]:
+) -> Generator[tuple[TileBatch, Tensor], None, None]:
     """Batches in the schedule's order, decoded by threads, a bounded number ahead.
 
     With each comes the memory that it was read into, which is always that of a whole batch: few

@@ -39,7 +39,9 @@ class Predictor(Protocol):
 
         Takes (n, tile, tile, 3) RGB tiles in 0–255 on the predictor's device, uint8 or float.
         Returns tensors of n rows; the first is (n, columns) predictions where the
-        reach is ``"tile"``.
+        reach is ``"tile"``. Where it is ``"slide"``, the first is what :meth:`combine_slide` takes
+        of a tile, (n, d), and a second, if there is one, (n, columns) predictions of each tile for
+        itself: a preview.
         """
         ...
 
@@ -49,6 +51,14 @@ class Predictor(Protocol):
         Takes for each tensor of :meth:`encode` its rows gathered as (b, k, ...), and the (b, k)
         mask of present tiles; where the architecture's entry has ``offsets``, also the (b, k, 2)
         positions in µm relative to the first. Returns (b, columns).
+        """
+        ...
+
+    def combine_slide(self, rows: Tensor, centers: Tensor) -> Tensor:
+        """Predictions of all tiles of a slide, where the reach is ``"slide"``.
+
+        Takes the (n, d) rows of :meth:`encode`, in half precision, and the tiles' (n, 2) centers
+        (y, x) in units of the pitch. Returns (n, columns).
         """
         ...
 

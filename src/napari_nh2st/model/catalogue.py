@@ -83,6 +83,12 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         frozen_encoder=True,
         guides=True,
     ),
+    "merge": ArchitectureEntry(
+        "merge",
+        "Linear tile model, corrected by attention over a graph of the whole slide",
+        "slide",
+        frozen_encoder=True,
+    ),
 }
 """By the key that a config and the settings of a training name."""
 

@@ -111,8 +111,42 @@ class Network(nn.Module, ABC):
         Raises
         ------
         ValueError
-            Neighborhoods are needed and none came.
+            Neighborhoods are needed and none came, or it predicts whole slides.
         """
+
+    def predict_slide(self, maps: Tensor, centers: Tensor) -> Tensor:
+        """Predicted expression of a slide's tiles, images only, where the reach is ``"slide"``.
+
+        Parameters
+        ----------
+        maps
+            (n, d, h, h), maps of all its tiles.
+        centers
+            (n, 2) where they lie, (y, x) in units of the pitch of the array that they are on.
+
+        Returns
+        -------
+        Tensor
+            (n, panel) in the units of the model's target.
+
+        Raises
+        ------
+        ValueError
+            It does not predict whole slides.
+        """
+        raise ValueError("it does not predict whole slides: call predict")
+
+    def slide_outputs(self, maps: Tensor, expression: Tensor, centers: Tensor) -> Outputs:
+        """All outputs of a training step, of a whole section.
+
+        Parameters
+        ----------
+        maps, centers
+            As for :meth:`predict_slide`.
+        expression
+            (n, panel), the target of each tile.
+        """
+        return Outputs(self.predict_slide(maps, centers))
 
     def outputs(
         self,

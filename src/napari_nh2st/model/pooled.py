@@ -15,8 +15,8 @@ class PooledNetwork(Network):
     """A network that predicts from each tile's mean features, and may correct that by others.
 
     A subclass gives its ``reach``, :meth:`rows` and, where it reaches beyond a tile,
-    :meth:`combine`. With a correction that starts at zero it begins as the ridge regression that
-    fills ``tile_head``.
+    :meth:`combine` or :meth:`combine_slide`. With a correction that starts at zero it begins as
+    the ridge regression that fills ``tile_head``.
 
     Parameters
     ----------
@@ -28,6 +28,10 @@ class PooledNetwork(Network):
 
     gene_layers: tuple[str, ...] = ("tile_head",)
     """Names of the linear layers whose outputs are the genes of the panel."""
+
+    sees_rows_alike = False
+    """Whether the rows for :meth:`combine_slide` are the same whatever the weights after the
+    encoder: then those of one head serve all."""
 
     tile_head: nn.Linear
 
@@ -64,7 +68,9 @@ class PooledNetwork(Network):
         Returns
         -------
         tuple of Tensor
-            Of n rows each; the first is the tile's prediction (n, panel).
+            Of n rows each; the first is the tile's prediction (n, panel). Where the reach is
+            ``"slide"`` there are two: what :meth:`combine_slide` takes, (n, d), which is kept of
+            all tiles in half precision; and the tile's prediction, which is shown meanwhile.
         """
         return (self.tile_head(pooled(maps)),)
 
@@ -84,6 +90,18 @@ class PooledNetwork(Network):
         """
         raise NotImplementedError("a prediction of each tile for itself needs no neighbors")
 
+    def combine_slide(self, rows: Tensor, centers: Tensor) -> Tensor:
+        """Predictions (n, panel) of all tiles of a slide.
+
+        Parameters
+        ----------
+        rows
+            (n, d), the first of :meth:`rows`.
+        centers
+            (n, 2) in units of the pitch.
+        """
+        raise NotImplementedError("it does not predict whole slides")
+
     def predict(
         self,
         maps: Tensor,
@@ -91,6 +109,8 @@ class PooledNetwork(Network):
         mask: Tensor | None = None,
         offsets: Tensor | None = None,
     ) -> Tensor:
+        if self.reach == "slide":
+            raise ValueError("it predicts whole slides: call predict_slide")
         rows = self.rows(maps)
         if self.reach == "tile":
             return rows[0] if neighborhoods is None else rows[0][neighborhoods[:, 0]]
@@ -99,6 +119,11 @@ class PooledNetwork(Network):
         if mask is None:
             mask = torch.ones_like(neighborhoods, dtype=torch.bool)
         return self.combine(tuple(row[neighborhoods] for row in rows), mask, offsets)
+
+    def predict_slide(self, maps: Tensor, centers: Tensor) -> Tensor:
+        if self.reach != "slide":
+            return super().predict_slide(maps, centers)
+        return self.combine_slide(self.rows(maps)[0], centers)
 
     def keep_genes(self, genes: Sequence[int]) -> None:
         """Drop the other genes' outputs.

@@ -36,6 +36,10 @@ class Prepared(ABC):
     def combine(self, gathered: tuple[Tensor, ...], mask: Tensor, *offsets: Tensor) -> Tensor:
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
 
+    def combine_slide(self, rows: Tensor, centers: Tensor) -> Tensor:
+        """See :class:`~napari_nh2st.model.architecture.Predictor`."""
+        raise NotImplementedError("it does not predict whole slides")
+
 
 class PreparedNetwork(Prepared):
     """A network over pooled features, for prediction only, on one device, for some genes.
@@ -95,6 +99,14 @@ class PreparedNetwork(Prepared):
         if self.reach == "tile":
             said = head_columns([each[0] for each in of_others], distance, self.keeps_head_values)
             return (torch.cat([rows[0], said], dim=1),)
+        if self.reach == "slide":
+            of_model = [rows, *of_others]
+            kept = [each[0] for each in (of_model[:1] if self._head.sees_rows_alike else of_model)]
+            said = head_columns([each[1] for each in of_others], distance, self.keeps_head_values)
+            return (
+                torch.cat([*kept, distance[:, None]], dim=1),
+                torch.cat([rows[1], said], dim=1),
+            )
         return (*rows, distance, *(row for each in of_others for row in each))
 
     @torch.inference_mode()
@@ -111,6 +123,20 @@ class PreparedNetwork(Prepared):
             for number, other in enumerate(self._others)
         ]
         said = head_columns(values, distance[:, 0], self.keeps_head_values)
+        return torch.cat([predicted, said], dim=1)
+
+    @torch.inference_mode()
+    def combine_slide(self, rows: Tensor, centers: Tensor) -> Tensor:
+        """See :class:`~napari_nh2st.model.architecture.Predictor`."""
+        if not self._others:
+            return self._head.combine_slide(rows.float(), centers)
+        kept, distance = rows[:, :-1].float(), rows[:, -1].float()
+        every = (self._head, *self._others)
+        parts = [kept] * len(every) if self._head.sees_rows_alike else kept.chunk(len(every), 1)
+        predicted, *values = (
+            each.combine_slide(part, centers) for each, part in zip(every, parts, strict=True)
+        )
+        said = head_columns(values, distance, self.keeps_head_values)
         return torch.cat([predicted, said], dim=1)
 
 

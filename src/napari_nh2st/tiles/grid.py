@@ -77,6 +77,11 @@ class TileGrid:
         return _origin(self.step_px[0], self.divisions), _origin(self.step_px[1], self.divisions)
 
     @property
+    def places(self) -> NDArray[np.int64]:
+        """(n,) number of each tile in the whole array, row by row: the same in every region."""
+        return np.asarray(self.array[:, 0] * self.array_shape[1] + self.array[:, 1], np.int64)
+
+    @property
     def phases(self) -> NDArray[np.int64]:
         """(n,) phase of each tile."""
         return phases_of(self.array, self.layout, self.divisions)

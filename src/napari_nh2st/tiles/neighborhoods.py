@@ -52,6 +52,17 @@ def neighborhoods(
     return index, mask
 
 
+def array_spacing(centers: NDArray[np.float64]) -> float:
+    """Pitch of the array that centers (n, 2) are on: the median distance to the nearest other.
+
+    In their unit; 1 where there is a single one.
+    """
+    if len(centers) < 2:
+        return 1.0
+    distance, _ = KDTree(centers).query(centers, k=[2])
+    return float(np.median(distance)) or 1.0
+
+
 def neighborhoods_in_phases(
     centers: NDArray[np.float64], phases: NDArray[np.int64], size: int = 9
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

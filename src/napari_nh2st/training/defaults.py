@@ -19,7 +19,7 @@ from napari_nh2st.model.encoders.key import DEFAULT_ENCODER
 from napari_nh2st.model.sources import find_model
 from napari_nh2st.training.record import FREE
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.training.settings_checks import check_adapters
+from napari_nh2st.training.settings_checks import check_adapters, check_slide_reach
 from napari_nh2st.training.start_settings import TrainedEncoder
 
 PUBLISHED_LEARNING_RATE = 5e-4
@@ -30,6 +30,9 @@ FINE_LEARNING_RATE = 2e-5
 
 CONTEXT_LEARNING_RATE = 1e-4
 """Learning rate for a context that begins as no correction of a tile head."""
+
+SLIDE_LEARNING_RATE = 1e-3
+"""Learning rate for a context over the whole slide, as MERGE's: an epoch is a step a section."""
 
 ADAPTER_LEARNING_RATE = 1e-4
 """Learning rate where an encoder's adapters are trained, half of which begin at zero."""
@@ -89,20 +92,21 @@ def resolved_settings(
     ------
     InputError
         The start model was trained without the squared error, and the other losses have
-        weight 0; or adapters do not go with the encoder or the architecture.
+        weight 0; or adapters, or a trained encoder, do not go with the architecture.
     """
     architecture = architecture_of(settings, start)
     entry = entry_of(architecture)
     adapter_rank = _adapter_rank(settings, start)
     foreign = settings.has_foreign_encoder or (start is not None and start.encoder is not None)
     encoder = settings.encoder or ("frozen" if entry.frozen_encoder or foreign else "whole")
+    check_slide_reach(architecture, encoder, adapter_rank)
     filled = filled_by_start(settings, start, panel)
     head_start = settings.head_start
     if entry.closed_form or (head_start is None and encoder != "whole" and filled < 1):
         head_start = "ridge"
     learning_rate, mse_weight = PUBLISHED_LEARNING_RATE, PUBLISHED_MSE_WEIGHT
     if entry.reach is not None:
-        learning_rate = CONTEXT_LEARNING_RATE
+        learning_rate = SLIDE_LEARNING_RATE if entry.reach == "slide" else CONTEXT_LEARNING_RATE
     elif head_start == "ridge":
         mse_weight = RIDGE_MSE_WEIGHT
         # On random maps a regression finds little, and the encoder has all to learn.
@@ -133,7 +137,8 @@ def _adapter_rank(settings: TrainSettings, start: ModelConfig | None) -> int:
     encoder = None if start is None or settings.has_foreign_encoder else start.encoder
     own = int(encoder["adapter"]["rank"]) if encoder and "adapter" in encoder else 0
     if rank is None:
-        return 0 if entry_of(architecture).closed_form else own
+        entry = entry_of(architecture)
+        return 0 if entry.closed_form or entry.reach == "slide" else own
     if rank == 0:
         return 0
     key = settings.image_encoder or (encoder["key"] if encoder else DEFAULT_ENCODER)

@@ -46,6 +46,7 @@ class StudyTiles:
         )
         self.mask = np.concatenate([s.mask for s in sections])
         self.positions = np.concatenate([s.centers_um for s in sections])
+        self.places = np.concatenate([s.places for s in sections])
 
     def __len__(self) -> int:
         return int(self.first[-1])
@@ -136,10 +137,49 @@ class TrainedPart(nn.Module):
         expression: Tensor,
         neighborhoods: Tensor,
         mask: Tensor,
-        offsets: Tensor,
+        places: Tensor,
+        patch: Tensor,
     ) -> Outputs:
-        """All outputs of a training step, see :meth:`Network.outputs`."""
-        return self.network.outputs(self.maps(inputs), expression, neighborhoods, mask, offsets)
+        """All outputs of a training step.
+
+        Parameters
+        ----------
+        inputs
+            As :class:`StudyInputs` gives them.
+        expression, neighborhoods, mask
+            As for :meth:`Network.outputs`.
+        places
+            As :meth:`StudyInputs.places` gives them.
+        patch
+            (b,) the patch that each spot is in; a section, where the reach is ``"slide"``: no spot
+            is seen from another's.
+        """
+        maps = self.maps(inputs)
+        if self.network.reach != "slide":
+            return self.network.outputs(maps, expression, neighborhoods, mask, places)
+        sizes = torch.bincount(patch).tolist()
+        return joined_outputs(
+            [
+                self.network.slide_outputs(*each)
+                for each in zip(*(t.split(sizes) for t in (maps, expression, places)), strict=True)
+            ]
+        )
+
+
+def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of several sections, one behind the other."""
+    first = parts[0]
+    return Outputs(
+        torch.cat([part.prediction for part in parts]),
+        {name: torch.cat([part.branches[name] for part in parts]) for name in first.branches},
+        {
+            name: (
+                torch.cat([part.pairs[name][0] for part in parts]),
+                torch.cat([part.pairs[name][1] for part in parts]),
+            )
+            for name in first.pairs
+        },
+    )
 
 
 class StudyInputs:
@@ -217,12 +257,19 @@ class StudyInputs:
         look = torch.randint(self._looks, (batch.n_patches,), generator=generator).numpy()
         return self._gathered(batch.rows, look[batch.patch])
 
-    def offsets(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Positions (b, k, 2) in µm of neighbors, turned and mirrored as the tiles are.
+    def places(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Where spots lie, turned and mirrored as the tiles are.
 
-        From a generator in the state that :meth:`augmented` gets.
+        Positions (b, k, 2) in µm of neighbors relative to their query; where the reach is
+        ``"slide"``, positions (b, 2) in units of the pitch. From a generator in the state that
+        :meth:`augmented` gets.
         """
-        offsets = self.study.offsets(batch.rows, batch.neighborhoods)
+        if self._part.network.reach == "slide":
+            at = torch.from_numpy(self.study.places[batch.rows])
+            return self._turned(at[:, None], batch, generator)[:, 0]
+        return self._turned(self.study.offsets(batch.rows, batch.neighborhoods), batch, generator)
+
+    def _turned(self, offsets: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
         patch = torch.from_numpy(batch.patch)
         if not self._part.first_stage:
             looks = draw(self._settings, batch.n_patches, generator)[patch]

@@ -148,12 +148,15 @@ class Optimization:
     def _epoch_batches(self) -> list[Batch]:
         if self._batches is None:
             s, study = self.settings, self._study
+            batch_size, patch_spots = s.batch_size, min(s.patch_spots, s.batch_size)
+            if self._part.network.reach == "slide":  # a batch is a whole section
+                batch_size = patch_spots = max(map(len, study.sections))
             self._batches = epoch_batches(
                 study.centers,
                 study.neighborhoods,
                 study.mask,
-                batch_size=s.batch_size,
-                patch_spots=min(s.patch_spots, s.batch_size),
+                batch_size=batch_size,
+                patch_spots=patch_spots,
                 generator=np.random.default_rng((s.seed, self.epoch)),
                 multiple_of=self.fabric.world_size,
             )
@@ -175,13 +178,14 @@ class Optimization:
         target = self._study.target[torch.from_numpy(batch.rows)].to(device)
         index = torch.from_numpy(batch.neighborhoods).to(device)
         mask = torch.from_numpy(batch.mask).to(device)
-        offsets = inputs.offsets(batch, torch.Generator().manual_seed(seed)).to(device)
+        places = inputs.places(batch, torch.Generator().manual_seed(seed)).to(device)
+        patch = torch.from_numpy(batch.patch).to(device)
         # The caller's random state is left as it was; dropout draws from ours.
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             _seed_global_draws(seed, device)
             tensors = inputs.augmented(batch, torch.Generator().manual_seed(seed))
-            outputs = self._wrapped(tensors, target, index, mask, offsets)
+            outputs = self._wrapped(tensors, target, index, mask, places, patch)
             losses = objective(outputs, target, s)
             self._optimizer.zero_grad()
             self.fabric.backward(losses.total)

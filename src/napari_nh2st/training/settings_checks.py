@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE
+from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE, entry_of
 from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def check_together(settings: "TrainSettings") -> None:
             f"context is {settings.context}, which architecture {settings.architecture} does "
             "not have"
         )
+    if settings.architecture is not None:
+        check_slide_reach(settings.architecture, settings.encoder, settings.adapter_rank)
     if entry.closed_form and settings.encoder not in (None, "frozen"):
         raise InputError(
             f"encoder is {settings.encoder}, but architecture {settings.architecture} is solved in "
@@ -71,6 +73,23 @@ def check_together(settings: "TrainSettings") -> None:
         raise InputError(
             f"encoder is {encoder}, but its weights would be random: give a start model "
             "or encoder_weights, or train the whole encoder"
+        )
+
+
+def check_slide_reach(architecture: str, encoder: str | None, adapter_rank: int | None) -> None:
+    """Refuse to train an encoder where a step takes a whole section.
+
+    Raises
+    ------
+    InputError
+        It, or its adapters, would be trained.
+    """
+    if entry_of(architecture).reach == "slide" and (
+        encoder not in (None, "frozen") or adapter_rank
+    ):
+        raise InputError(
+            f"architecture {architecture} learns from whole sections, of which it takes the "
+            "features of an encoder that stays as it is: leave encoder and adapter_rank out"
         )
 
 

@@ -27,7 +27,7 @@ from napari_nh2st.spots import (
 )
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.spots.sections import section_spots
-from napari_nh2st.tiles import neighborhoods
+from napari_nh2st.tiles.neighborhoods import array_spacing, neighborhoods
 from napari_nh2st.training.feature_store import digest, feature_store
 
 _TILES_A_READ = 32
@@ -167,6 +167,11 @@ class SectionTiles:
 
     def __len__(self) -> int:
         return len(self.kept)
+
+    @cached_property
+    def places(self) -> NDArray[np.float32]:
+        """(n, 2) positions (y, x) in units of the pitch of the section's array."""
+        return (self.centers_um / array_spacing(self.centers_um)).astype(np.float32)
 
     @cached_property
     def tiles(self) -> NDArray[np.uint8]:

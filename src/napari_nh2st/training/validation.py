@@ -64,6 +64,13 @@ def predict_section(part: TrainedPart, inputs: StudyInputs, number: int) -> NDAr
     result = np.empty(tuple(study.sections[number].target.shape), np.float32)
     was_training = part.training
     part.eval()
+    if network.reach == "slide":
+        rows = np.arange(first, study.first[number + 1])
+        maps = part.maps(inputs.plain(rows))
+        centers = torch.from_numpy(study.places[rows]).to(maps.device)
+        result[:] = network.predict_slide(maps, centers).float().cpu().numpy()
+        part.train(was_training)
+        return result
     # Compact parts share most of their neighbors' tiles.
     for queries in patches(study.centers[number], _QUERIES_A_PASS, np.random.default_rng(0)):
         rows = queries + first

@@ -1,0 +1,203 @@
+"""Predictions by a model that looks at the whole slide."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from array_slides import ArrayLevel, array_slide, textured
+from napari_nh2st.errors import InputError
+from napari_nh2st.inference import (
+    Event,
+    Finished,
+    PredictSettings,
+    Started,
+    TilesDone,
+    TilesEncoded,
+    estimate,
+    predict,
+    predict_events,
+)
+from napari_nh2st.inference.parts import Part, part_events
+from napari_nh2st.model.folder import Model, new_model
+from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.model.prepared import PreparedNetwork
+from napari_nh2st.slide import Slide
+from small_configs import small_config
+
+torch.set_num_threads(1)
+
+SETTINGS = PredictSettings(
+    device="cpu", precision="float32", tissue_only=False, batch_size=5, reader_threads=1
+)
+REGION = ((((20.0, 20.0), (20.0, 90.0), (90.0, 90.0), (90.0, 20.0))),)
+
+
+def pixels_slide(damaged: tuple[tuple[int, int], ...] = ()) -> Slide:
+    """42 tiles of 32 µm."""
+    return array_slide(ArrayLevel(textured(200, 232), damaged=damaged), mpp=1.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """With a correction that is not zero."""
+    config = small_config(architecture="merge", hyperparameters={"hidden": 8, "heads": 2})
+    made = new_model(config, 0)
+    assert isinstance(made.network, PooledNetwork)
+    generator = torch.Generator().manual_seed(1)
+    for name in made.network.gene_layers:
+        torch.nn.init.normal_(made.network.get_submodule(name).weight, generator=generator)
+    return made
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of tiles of each call of an encoder."""
+    calls: list[int] = []
+    plain = PreparedNetwork.encode
+
+    def counted(self: PreparedNetwork, tiles: Tensor) -> tuple[Tensor, ...]:
+        calls.append(len(torch.unique(tiles, dim=0)))
+        return plain(self, tiles)
+
+    monkeypatch.setattr(PreparedNetwork, "encode", counted)
+    return calls
+
+
+def stopped(events: Any, enough: int) -> int:
+    """Tiles encoded when a run was closed."""
+    with closing(events):
+        for event in events:
+            if isinstance(event, TilesEncoded) and event.done >= enough:
+                return event.done
+    raise AssertionError("it ended before")
+
+
+def test_values_are_the_networks_own_and_the_preview_its_tile_heads(model: Model) -> None:
+    slide = pixels_slide()
+    events: list[Event] = list(predict_events(slide, model, SETTINGS))
+    started, finished = events[0], events[-1]
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert (started.done, started.total) == (0, 42)
+    assert any("glass counts as well" in notice for notice in started.notices)
+    prediction = finished.prediction
+    with torch.inference_mode():
+        centers = prediction.obsm["spatial"][:, ::-1]
+        corners = np.floor(centers - 16 + 0.5).astype(int)
+        tiles = np.stack([slide.levels[0].read(*corner, 32, 32) for corner in corners])
+        prepared = model.architecture.prepare(
+            model.network, range(5), torch.device("cpu"), torch.float32, None
+        )
+        rows, preview = prepared.encode(torch.from_numpy(tiles))
+        places = torch.from_numpy(centers / 32).float()
+        values = prepared.combine_slide(rows.half(), places)
+    np.testing.assert_allclose(prediction.X, values, rtol=1e-4, atol=1e-4)
+    shown = np.full((42, 5), np.nan)
+    for event in events:
+        if isinstance(event, TilesEncoded):
+            assert event.preview is not None
+            shown[event.tiles] = event.preview
+    np.testing.assert_allclose(shown, preview, rtol=1e-4, atol=1e-4)
+    assert np.abs(shown - prediction.X).max() > 0.1
+    last = [event for event in events if isinstance(event, TilesEncoded | TilesDone)]
+    assert [type(event) for event in last] == [TilesEncoded] * 9 + [TilesDone]
+    assert [event.done for event in last] == [*range(5, 45, 5), 42, 42]
+
+
+def test_a_stopped_run_encodes_nothing_again(
+    model: Model, tmp_path: Path, encoded: list[int]
+) -> None:
+    slide, output = pixels_slide(), tmp_path / "out.h5ad"
+    whole = predict(slide, model, SETTINGS)
+    encoded.clear()
+    done = stopped(predict_events(slide, model, SETTINGS, output=output), 17)
+    assert sum(encoded) == done == 20
+    encoded.clear()
+    events = list(predict_events(slide, model, SETTINGS, output=output))
+    assert isinstance(events[0], Started)
+    assert events[0].done == 20
+    assert sum(encoded) == 22
+    assert isinstance(events[-1], Finished)
+    np.testing.assert_array_equal(events[-1].prediction.X, whole.X)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
+
+    # Stopped when all was encoded, the next has nothing to encode at all.
+    stopped(predict_events(slide, model, SETTINGS, output=tmp_path / "late.h5ad"), 42)
+    encoded.clear()
+    late = predict(slide, model, SETTINGS, output=tmp_path / "late.h5ad")
+    assert not encoded
+    np.testing.assert_array_equal(late.X, whole.X)
+
+
+def test_a_region_has_the_values_of_the_whole_slide(
+    model: Model, tmp_path: Path, encoded: list[int]
+) -> None:
+    slide, settings = pixels_slide(), replace(SETTINGS, region=REGION)
+    whole = predict(slide, model, SETTINGS)
+    encoded.clear()
+    region = predict(slide, model, settings)
+    assert sum(encoded) == 42
+    assert 1 < region.n_obs < 10
+    np.testing.assert_array_equal(region.X, whole[region.obs_names].X)
+    assert next(detail.n_tiles for detail in estimate(slide, model, settings)) == 42
+
+    # Kept rows serve another region, and the whole.
+    list(predict_events(slide, model, settings, kept=tmp_path / "kept"))
+    encoded.clear()
+    *_, last = predict_events(slide, model, SETTINGS, kept=tmp_path / "kept")
+    assert not encoded
+    assert isinstance(last, Finished)
+    np.testing.assert_array_equal(last.prediction.X, whole.X)
+
+
+def test_a_finer_step_is_several_slides_of_the_models_pitch(model: Model) -> None:
+    slide = pixels_slide()
+    coarse = predict(slide, model, replace(SETTINGS, step_um=32.0))
+    fine = predict(slide, model, replace(SETTINGS, step_um=16.0))
+    at = {tuple(center): number for number, center in enumerate(fine.obsm["spatial"].tolist())}
+    same = [at[tuple(center)] for center in coarse.obsm["spatial"].tolist()]
+    np.testing.assert_array_equal(fine.X[same], coarse.X)
+    assert np.isfinite(fine.X).all()
+    with pytest.raises(InputError, match="pitch_um is 64, but small predicts from the whole slide"):
+        predict(slide, model, replace(SETTINGS, pitch_um=64.0))
+
+
+def test_a_damaged_tile_is_left_out_and_all_are_computed_again_once_it_is_there(
+    model: Model, tmp_path: Path
+) -> None:
+    whole = predict(pixels_slide(), model, SETTINGS)
+    damaged, kept = pixels_slide(damaged=((0, 0),)), tmp_path / "kept"
+    *_, last = predict_events(damaged, model, SETTINGS, kept=kept)
+    assert isinstance(last, Finished)
+    broken = last.prediction
+    lost = np.isnan(broken.X).any(1)
+    assert last.n_failed == lost.sum() > 0
+    assert (broken.obs["status"][~lost] == "predicted").all()
+    assert (broken.X[~lost] != whole.X[~lost]).any()
+    damaged.levels[0].damaged = ()  # type: ignore[attr-defined]
+    *_, last = predict_events(damaged, model, SETTINGS, kept=kept)
+    assert isinstance(last, Finished)
+    np.testing.assert_array_equal(last.prediction.X, whole.X)
+
+
+def test_parts_are_encoded_apart_and_combined_at_once(
+    model: Model, tmp_path: Path, encoded: list[int]
+) -> None:
+    slide, settings = pixels_slide(), replace(SETTINGS, step_um=32.0)
+    whole, output = predict(slide, model, settings), tmp_path / "out.h5ad"
+    encoded.clear()
+    for number in range(2):
+        progress = list(part_events(slide, model, settings, output=output, part=Part(number, 2)))
+        assert progress[0][0] == 0
+        assert progress[-1][0] == progress[-1][1]
+    assert sum(encoded) == 42
+    encoded.clear()
+    joined = predict(slide, model, settings, output=output)
+    assert not encoded
+    np.testing.assert_array_equal(joined.X, whole.X)

@@ -1,0 +1,157 @@
+"""MERGE's graph and attention, against a dense form of both."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from napari_nh2st.errors import InputError
+from napari_nh2st.model import slide_graph as graph_module
+from napari_nh2st.model.folder import new_model
+from napari_nh2st.model.merge import MergeHyperparameters, MergeNetwork
+from small_configs import small_config
+
+Doubles = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def network() -> MergeNetwork:
+    """With every weight drawn, the last layer's too."""
+    config = small_config(architecture="merge", hyperparameters={"hidden": 8, "heads": 2})
+    network = new_model(config, 3).network
+    assert isinstance(network, MergeNetwork)
+    torch.nn.init.normal_(network.correction.weight, generator=torch.Generator().manual_seed(1))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def slide() -> tuple[Tensor, Tensor]:
+    """Rows (60, 512) of two kinds of tissue, and their places: an array with a hole and a gap."""
+    generator = torch.Generator().manual_seed(0)
+    at = [(y, x) for y in range(8) for x in range(9) if (y, x) != (3, 3) and x != 6][:60]
+    centers = torch.tensor(at).float()
+    rows = torch.randn((60, 512), generator=generator) + 2 * (centers.sum(1, keepdim=True) > 8)
+    return rows, centers + 0.02 * torch.randn(centers.shape, generator=generator)
+
+
+def dense_edges(features: Doubles, places: Doubles) -> NDArray[np.bool_]:
+    """(n, n) who listens to whom, edge by edge."""
+    n = len(places)
+    edges = np.eye(n, dtype=bool)
+    for i in range(n):
+        far = np.hypot(*(places - places[i]).T)
+        for j in np.argsort(far)[1:9]:
+            if far[j] <= 1.6:
+                edges[i, j] = edges[j, i] = True
+    centers = []
+    for points in (places, features):
+        label = KMeans(max(2, round(n / 100)), n_init=1, random_state=0).fit_predict(points)
+        for cluster in np.unique(label):
+            members = np.flatnonzero(label == cluster)
+            mean = features[members].mean(0)
+            center = members[np.square(features[members] - mean).sum(1).argmin()]
+            edges[center, members] = edges[members, center] = True
+            centers.append(center)
+    edges[np.ix_(centers, centers)] = True
+    return edges
+
+
+def dense_prediction(network: MergeNetwork, rows: Doubles, edges: NDArray[np.bool_]) -> Doubles:
+    state = {name: tensor.double().numpy() for name, tensor in network.state_dict().items()}
+    nodes = rows
+    for layer in range(3):
+        own = {
+            n.split(".", 2)[2]: v for n, v in state.items() if n.startswith(f"attention.{layer}.")
+        }
+        values = (nodes @ own["linear.weight"].T).reshape(len(rows), 2, 4)
+        heads = []
+        for head in range(2):
+            sent = values[:, head] @ own["sender"][head]
+            received = values[:, head] @ own["receiver"][head]
+            score = received[:, None] + sent[None]
+            weight = np.where(edges, np.exp(np.where(score > 0, score, 0.2 * score)), 0)
+            heads.append(weight / weight.sum(1, keepdims=True) @ values[:, head])
+        out = np.maximum(np.concatenate(heads, axis=1) + own["bias"], 0)
+        out = (out - out.mean(1, keepdims=True)) / np.sqrt(out.var(1, keepdims=True) + 1e-5)
+        nodes = out * state[f"norms.{layer}.weight"] + state[f"norms.{layer}.bias"]
+    both = (("tile_head", rows), ("correction", nodes))
+    return np.sum([x @ state[f"{n}.weight"].T + state[f"{n}.bias"] for n, x in both], axis=0)
+
+
+@pytest.mark.parametrize("most_edges", [2**15, 40])
+@torch.inference_mode()
+def test_merge_is_attention_over_the_dense_graph(
+    network: MergeNetwork,
+    slide: tuple[Tensor, Tensor],
+    most_edges: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graph_module, "_MOST_EDGES", most_edges)
+    rows, centers = slide
+    edges = dense_edges(rows.double().numpy(), centers.double().numpy())
+    expected = dense_prediction(network, rows.double().numpy(), edges)
+    found = network.combine_slide(rows, centers).double().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    graph = graph_module.slide_graph(rows.numpy(), centers.numpy(), 8)
+    assert (len(graph.blocks) > 10) == (most_edges == 40)
+    assert sum(int(block.mask.sum()) for block in graph.blocks) == edges.sum()
+    # Far from the tile itself alone: three steps reach every other.
+    moved = rows.clone()
+    moved[0] += 1
+    changed = (network.combine_slide(moved, centers) != network.combine_slide(rows, centers)).any(1)
+    assert changed.all()
+
+
+def test_gradients_are_the_same_to_the_bit(
+    network: MergeNetwork, slide: tuple[Tensor, Tensor]
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, again = (_gradients(network, slide) for _ in range(2))
+    finally:
+        torch.set_num_threads(threads)
+    assert first.keys() == again.keys()
+    assert "attention.0.linear.weight" in first
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def _gradients(network: MergeNetwork, slide: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    network.zero_grad()
+    network.combine_slide(*slide).square().mean().backward()
+    named = network.named_parameters()
+    return {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_slide_of_few_or_equal_tiles_has_values(network: MergeNetwork, count: int) -> None:
+    rows, centers = torch.ones(count, 512), torch.arange(2.0 * count).reshape(count, 2)
+    with torch.inference_mode():
+        assert network.combine_slide(rows, centers).isfinite().all()
+
+
+def test_many_tiles_are_clustered_by_batches_and_the_same_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graph_module, "_MOST_FOR_KMEANS", 300)
+    generator = np.random.default_rng(0)
+    places = np.stack(np.divmod(np.arange(400), 20), axis=1).astype(float)
+    features = generator.normal(size=(400, 6))
+    first, again = (graph_module.slide_graph(features, places, 8) for _ in range(2))
+    assert 4 <= len(first.centers) <= 8
+    np.testing.assert_array_equal(first.centers, again.centers)
+    assert len(first.blocks) == len(again.blocks)
+
+
+def test_hyperparameters_fit_together() -> None:
+    p = MergeHyperparameters(5)
+    for changed, wrong in (
+        ({"hidden": 9}, "hidden is 9, which 4 heads"),
+        ({"dropout": 1.0}, "1.0"),
+    ):
+        with pytest.raises(InputError, match=wrong):
+            replace(p, **changed).check()
