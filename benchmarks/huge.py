@@ -153,7 +153,7 @@ def _fill(options: argparse.Namespace) -> dict[str, Any]:
     with open_slide(options.folder / "huge.tiff") as slide:
         plan = plan_prediction(survey(slide, model, _settings()), 1)
         parts.done("plan")
-        identity = plan.identity | {"precision": "float32"}
+        identity = plan.identity_in("float32")
         store = ResultStore(store_beside(_output(options), identity), identity, options.genes)
         place = plan.grid.array[:, 0] * plan.grid.array_shape[1] + plan.grid.array[:, 1]
         random = np.random.default_rng(0)

@@ -31,6 +31,7 @@ SHAPE = (57, 70)
 def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every array is large, and worked on a few rows at a time."""
     monkeypatch.setattr(value_arrays, "LARGE_BYTES", 1)
+    monkeypatch.setattr(value_arrays, "BY_GENE_BYTES", 1)
     monkeypatch.setattr(value_arrays, "BLOCK_BYTES", 10 * 4 * SHAPE[1])
 
 
@@ -50,6 +51,20 @@ def large_anndata() -> AnnData:
     data.obs["status"] = ["predicted"] * len(values)
     data.obsm["spatial"] = rng.normal(size=(len(values), 2))
     return data
+
+
+def test_values_that_memory_holds_are_written_by_gene_where_that_saves_reading_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = large_anndata()
+    monkeypatch.setattr(value_arrays, "BY_GENE_BYTES", data.X.nbytes)
+    path = tmp_path / "out.h5ad"
+    write_anndata(data, path)
+    assert is_mapped(read_anndata_file(path).X)
+    np.testing.assert_array_equal(read_anndata_file(path).X, data.X)
+    monkeypatch.setattr(value_arrays, "BY_GENE_BYTES", data.X.nbytes + 1)
+    write_anndata(data, path, overwrite=True)
+    assert not is_mapped(read_anndata_file(path).X)
 
 
 @pytest.mark.usefixtures("all_large")

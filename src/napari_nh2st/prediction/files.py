@@ -19,7 +19,7 @@ from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
 from napari_nh2st.prediction.hdf5 import mapped_values, new_hdf5, write_by_gene
 from napari_nh2st.prediction.schema import MARK
-from napari_nh2st.prediction.value_arrays import is_large, leave_memory, row_blocks
+from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import SlidePath
 from napari_nh2st.zarr_codecs import refuse_pickles
@@ -217,9 +217,9 @@ def write_anndata_group(
             plain = pd.Categorical(element) if pd.isna(element).any() else np.asarray(element, "O")
             write_elem(store, key, plain, dataset_kwargs=dataset_kwargs)
             return
-        if _is_large(element) and isinstance(store, h5py.Group):
+        if _is_by_gene(element) and isinstance(store, h5py.Group):
             write_by_gene(store, key, element)
-        elif _is_large(element):
+        elif _is_by_gene(element):
             _write_in_blocks(store, key, element)
         else:
             write_element(store, key, element, dataset_kwargs=dataset_kwargs)
@@ -234,7 +234,7 @@ def write_anndata_group(
 
 
 def _write_hdf5(data: AnnData, path: Path) -> None:
-    by_gene = any(_is_large(values) for values in (data.X, *data.layers.values()))
+    by_gene = any(_is_by_gene(values) for values in (data.X, *data.layers.values()))
     with new_hdf5(path, by_gene) as file:
         # Of a large one the rest is small, and would take seconds to read.
         write_anndata_group(file, "/", data, compression=None if by_gene else "gzip")
@@ -262,9 +262,11 @@ def _read_hdf5(path: Path) -> AnnData:
     return anndata.read_h5ad(path)
 
 
-def _is_large(element: Any) -> bool:
+def _is_by_gene(element: Any) -> bool:
     return (
-        isinstance(element, np.ndarray) and element.dtype == np.float32 and is_large(element.shape)
+        isinstance(element, np.ndarray)
+        and element.dtype == np.float32
+        and is_by_gene(element.shape)
     )
 
 

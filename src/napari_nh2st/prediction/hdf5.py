@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.value_arrays import is_large, leave_memory, row_blocks
+from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
 
 _ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
 """What anndata knows an array by."""
@@ -122,7 +122,7 @@ def mapped_values(dataset: h5py.Dataset, path: Path) -> NDArray[np.float32] | No
     """
     n_bytes = 4 * int(np.prod(dataset.shape or 0))
     if (
-        not is_large(dataset.shape or ())
+        not is_by_gene(dataset.shape or ())
         or dataset.dtype != np.dtype("<f4")
         or dataset.chunks != (dataset.shape[0], 1)
         or not hasattr(dataset.id, "chunk_iter")

@@ -13,7 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGE_BYTES = 2**28
-"""Arrays of at least so many bytes lie in files."""
+"""Arrays of at least so many bytes lie in temporary files."""
+
+BY_GENE_BYTES = 2**27
+"""Arrays of at least so many bytes are written in chunks of few genes, and read as they are used:
+compressed as a whole, twice as many take a second and a half of computing to read."""
 
 BLOCK_BYTES = 2**25
 """Work on many rows takes so many bytes of them at a time."""
@@ -30,6 +34,11 @@ class _OwnFile(mmap.mmap):
 def is_large(shape: tuple[int, ...]) -> bool:
     """Whether an array of float32 is one of tiles × genes that had better lie in a file."""
     return len(shape) == 2 and 4 * shape[0] * shape[1] >= LARGE_BYTES
+
+
+def is_by_gene(shape: tuple[int, ...]) -> bool:
+    """Whether an array of float32 is one of tiles × genes that is written by gene."""
+    return len(shape) == 2 and 4 * shape[0] * shape[1] >= BY_GENE_BYTES
 
 
 def nan_values(shape: tuple[int, int], folder: Path | None = None) -> NDArray[np.float32]:
