@@ -55,6 +55,20 @@ def maps_of(section: SectionTiles, stages: FrozenStages) -> tuple[Tensor, bool]:
     return maps, all(event.found for event in events)
 
 
+def test_values_beyond_half_precision_are_kept_in_float32() -> None:
+    own = encoder()
+    with torch.no_grad():
+        own.layer4[1].bn2.weight.mul_(1e7)  # type: ignore[union-attr]
+    maps, _ = maps_of(Section().tiles, FrozenStages(own, 5, CPU))
+    assert maps.dtype == torch.float32
+    assert maps.isfinite().all()
+    assert maps.max() > torch.finfo(torch.float16).max
+    with torch.no_grad():
+        own.conv1.weight[0] = torch.inf
+    with pytest.raises(InputError, match=r"A: the encoder resnet18 gives values .* not finite"):
+        maps_of(Section().tiles, FrozenStages(own, 5, CPU))
+
+
 def test_maps_are_the_encoders_in_half_precision_found_or_not() -> None:
     own = encoder()
     stages = FrozenStages(own, 5, CPU)

@@ -167,8 +167,8 @@ def test_what_does_not_go_with_a_foreign_encoder_is_refused() -> None:
         TrainSettings(image_encoder="onnx:e.onnx", encoder="whole")
     with pytest.raises(InputError, match="it is resnet18, or begins with transformers:"):
         TrainSettings(image_encoder="resnet50")
-    with pytest.raises(InputError, match="begins with 'features'"):
-        TrainSettings(image_encoder="features:slide.h5")
+    with pytest.raises(InputError, match="begins with 'torchhub'"):
+        TrainSettings(image_encoder="torchhub:slide.h5")
     with pytest.raises(InputError, match="its own weights"):
         TrainSettings(image_encoder="onnx:e.onnx", encoder_weights="w.pt")
 

@@ -29,7 +29,7 @@ from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.prediction.schema import add_notices, notes
 from napari_nh2st.training.notices import check_overlaps
-from napari_nh2st.training.study import MeasuredSection, section_tiles
+from napari_nh2st.training.study import MeasuredSection, tiles_for
 
 SUMMARY_FILE = "summary.json"
 
@@ -153,13 +153,7 @@ def evaluate_events(
     predictions: dict[str, AnnData] = {}
     for measured in sections:
         yield SpotsPredicted(measured.name, 0, measured.spots.n_obs)
-        tiles = section_tiles(
-            measured,
-            genes[measured.name],
-            tile_px=config.tile_px,
-            mpp=config.mpp,
-            neighborhood=config.neighborhood["size"],
-        )
+        tiles = tiles_for(measured, config, genes[measured.name])
         predictions[measured.name] = yield from predict_spots(
             model, measured, tiles, device=device, precision=precision
         )

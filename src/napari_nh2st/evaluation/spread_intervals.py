@@ -32,7 +32,7 @@ from napari_nh2st.prediction.schema import MEASURED
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
-from napari_nh2st.training.study import MeasuredSection, section_tiles
+from napari_nh2st.training.study import MeasuredSection, tiles_for
 
 _FEWEST, _MOST = 4, 6
 """Donors or sections left out: of three, two heads would be trained on one each; of seven, there
@@ -213,13 +213,7 @@ def _predict_section(
         model = with_context(load_model_folder(path), context)
         config = model.config
         if tiles is None:
-            tiles = section_tiles(
-                section,
-                config.panel,
-                tile_px=config.tile_px,
-                mpp=config.mpp,
-                neighborhood=config.neighborhood["size"],
-            )
+            tiles = tiles_for(section, config, config.panel)
         values.append((yield from _of_fold(subset, predict_tiles(model, tiles, placement))))
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.feature_grids import FeatureGrids, feature_notices, given_features
 from napari_nh2st.inference.grids import Grids
 from napari_nh2st.inference.notices import (
     StainFit,
@@ -38,6 +39,7 @@ from napari_nh2st.tiles import (
     neighborhoods_in_phases,
 )
 from napari_nh2st.tiles.coverage import share_without_tile
+from napari_nh2st.tiles.given_features import GivenFeatures
 from napari_nh2st.tiles.grid import inside_region
 from napari_nh2st.tiles.mask import scanned_area
 
@@ -111,6 +113,8 @@ class Survey:
         As in :class:`Plan`.
     calibration
         For int8; see :func:`~napari_nh2st.inference.int8.calibrated`.
+    given
+        Features of the slide's tiles, for a model that takes them in the place of pixels.
     """
 
     slide: Slide
@@ -122,10 +126,15 @@ class Survey:
     notices: tuple[str, ...]
     stain_distance: float | None
     calibration: "Calibration | None" = None
+    given: GivenFeatures | None = None
 
     @property
     def grids(self) -> Grids:
         """The grids that may be laid."""
+        if self.given is not None:
+            by_hand = self.mask if self.tissue_origin == "given" else None
+            config, settings = self.model.config, self.settings
+            return FeatureGrids(self.slide, config, settings, by_hand, self.given)
         return Grids(self.slide, self.model.config, self.settings, self.mask)
 
     @property
@@ -182,6 +191,7 @@ def survey(
             "the model would see what it never saw. Allow any stain to predict it all the same."
         )
     genes = chosen_genes(settings.genes, config.panel)
+    given = given_features(slide, config, settings.features)
     notices = []
     mask = tissue
     origin: TissueOrigin = "all tiles" if tissue is None else "given"
@@ -199,10 +209,24 @@ def survey(
         *_untrained(config),
         *slide_notices(slide),
         *notices,
-        *scale_notices(slide.mpp, settings.pitch_um or config.pitch_um, config),
+        *(
+            scale_notices(slide.mpp, settings.pitch_um or config.pitch_um, config)
+            if given is None
+            else feature_notices(given, slide, config, settings)
+        ),
         *((stain.notice,) if stain.notice else ()),
     ]
-    return Survey(slide, model, settings, genes, mask, origin, tuple(notices), stain.distance)
+    return Survey(
+        slide,
+        model,
+        settings,
+        genes,
+        mask,
+        origin,
+        tuple(notices),
+        stain.distance,
+        given=given,
+    )
 
 
 def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
@@ -236,6 +260,8 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
         "genes": list(found.genes),
         "tiles": _tiles_identity(tiles, config.reach != "tile"),
     }
+    if found.given is not None:
+        identity["features"] = found.given.sha256
     if found.heads is not None:
         about = config.heads or {}
         identity["heads"] = about.get("sha256") or _sha256(found.heads.tensors())

@@ -49,6 +49,9 @@ class PredictSettings:
         ``"square"`` or ``"hexagonal"``.
     device
         ``"auto"`` takes CUDA, else MPS, else the CPU; ``"cuda:1"`` names one of several.
+    features
+        Of :mod:`napari_nh2st.tiles.given_features`. The tiles are then those of the file, and the
+        step is theirs. Options may follow, as in ``slide.h5?tile_px=256&mpp=0.5``.
     precision
         ``"auto"`` takes bfloat16 where the hardware has it, else float32; on a CPU float32 also
         where it is faster, see :mod:`~napari_nh2st.inference.precision`. ``"int8"`` is calibrated
@@ -121,6 +124,15 @@ class PredictSettings:
             negative="all_tiles",
         ),
     ] = True
+    features: Annotated[
+        str | None,
+        Option(
+            "Features",
+            "Features of the tiles that TRIDENT, CLAM or LazySlide computed, for a model that was "
+            "trained with such: a file, or a folder with a file for each slide",
+            default="where those of the training are",
+        ),
+    ] = None
     device: Annotated[str, DEVICE] = "auto"
     precision: Annotated[
         PredictPrecision,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.inference.encoder import Encoder
+from napari_nh2st.inference.feature_grids import given_rows
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.image_features import WithImageFeatures
 from napari_nh2st.inference.plan import Plan, Survey
@@ -174,6 +175,13 @@ def encoded_batches(
         # Strips of a width that decodes wide segments once; usual ones are a tile wide.
         strip_tiles=len(plan.tiles) if level.segment_shape[1] > _WIDE_SEGMENT_PX else None,
     )
+    if found.given is not None:
+        size = placement.batch_size
+        for tiles, features in given_rows(found.given, plan.tiles, schedule, size):
+            encoded = predictor.encode(torch.from_numpy(features).to(placement.device))
+            meter.note(len(tiles))
+            yield tiles, tuple(rows[: len(tiles)] for rows in encoded), {}
+        return
     reader = BulkReader(level, plan.source.top_left, plan.source.size)
     resample = Resampler(plan.source.extent, tile_px, placement.device)
     encode = Encoder(predictor, resample, placement, tile_px)

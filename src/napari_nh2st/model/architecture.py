@@ -37,7 +37,8 @@ class Predictor(Protocol):
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """What is computed once per tile.
 
-        Takes (n, tile, tile, 3) RGB tiles in 0–255 on the predictor's device, uint8 or float.
+        Takes (n, tile, tile, 3) RGB tiles in 0–255 on the predictor's device, uint8 or float; where
+        the encoder takes features, these, (n, d).
         Returns tensors of n rows; the first is (n, columns) predictions where the
         reach is ``"tile"``. Where it is ``"slide"``, the first is what :meth:`combine_slide` takes
         of a tile, (n, d), and a second, if there is one, (n, columns) predictions of each tile for

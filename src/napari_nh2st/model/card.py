@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.licences import storage_words
 
@@ -44,7 +45,7 @@ def model_card(config: ModelConfig) -> str:
         _sentences("Intended use", training.get("intended_use")),
         _sentences("Limits", training.get("limits")),
         f"## Reliability\n\n{_reliability(config)}\n",
-        _held_out(training.get("held_out")),
+        _held_out(training.get("held_out"), config),
         _intervals(config),
         f"## Training\n\n{_facts(training)}\n",
         "Research use only; not for diagnosis.\n",
@@ -63,6 +64,8 @@ def _encoder(config: ModelConfig) -> str:
     said = config.encoder
     if said is None:
         return ""
+    if config.takes_features:
+        return _features(config, said)
     mpp = f"{said['mpp']:g}" if said["mpp"] else "not stated"
     rows = {
         "key": _code(said["key"]),
@@ -76,6 +79,17 @@ def _encoder(config: ModelConfig) -> str:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     where = storage_words(said["licence"], said["weights"] == "model")
     return f"## Image encoder\n\n| | |\n|---|---|\n{table}\n\n{_text(where)}\n"
+
+
+def _features(config: ModelConfig, said: Mapping[str, Any]) -> str:
+    """What features a model takes that were computed before."""
+    name = said["recipe"].get("name") or "an encoder that their files do not name"
+    return (
+        "## Features\n\n"
+        f"The model does not read pixels: it takes {said['n_features']} features of each tile, "
+        f"which were computed by {_text(name)}, with another tool, of tiles of {config.tile_px} px "
+        f"at {config.mpp:.4g} µm/px. A prediction needs a file of them for its slide.\n"
+    )
 
 
 def model_summary(config: ModelConfig) -> str:
@@ -177,7 +191,7 @@ def _in_words(value: Any) -> str:
     return str(value)
 
 
-def _held_out(held_out: Any) -> str:
+def _held_out(held_out: Any, config: ModelConfig) -> str:
     """Tables of what the model, or its like, made of sections that it had not seen."""
     contexts = _contexts(held_out)
     if not contexts:
@@ -201,6 +215,7 @@ def _held_out(held_out: Any) -> str:
         each = (scores["sections"].get(section, {}) for scores in contexts.values())
         row = (_text(section), *(_number(one.get("mean_pcc"), 3) for one in each))
         by_section.append(f"| {' | '.join(row)} |")
+    kind = "context" if entry_of(config.architecture).reach is None else "architecture"
     whole = "donors" if held_out.get("left_out") == "donor" else "sections"
     lines = (
         f"Whole {whole} were left out of training, and predicted by what had not seen them. The "
@@ -208,7 +223,7 @@ def _held_out(held_out: Any) -> str:
         "picked on the same sections, which flatters them. The mean is that of each gene in "
         "training.",
         "",
-        "| context | mean PCC, all genes | top-50 genes | MSE | MSE of the mean |",
+        f"| {kind} | mean PCC, all genes | top-50 genes | MSE | MSE of the mean |",
         "|---|---|---|---|---|",
         *rows,
         "",

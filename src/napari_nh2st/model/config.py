@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from napari_nh2st.errors import InputError
 from napari_nh2st.json_text import parse_json
 from napari_nh2st.model.catalogue import Reach, entry_of
+from napari_nh2st.model.encoders.key import FEATURES, parse_key
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -159,6 +160,11 @@ class ModelConfig:
     def needs_offsets(self) -> bool:
         """Whether a prediction needs where the neighbors lie."""
         return entry_of(self.architecture).offsets
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether it predicts from features that another tool computed, and not from pixels."""
+        return self.encoder is not None and parse_key(str(self.encoder["key"])).kind == FEATURES
 
     @property
     def tile_um(self) -> float:

@@ -165,6 +165,8 @@ def _is_elsewhere(name: str) -> bool:
 def _read_encoder(encoder: ForeignEncoder, config: ModelConfig, folder: Path) -> None:
     """Give an encoder the weights that are not in the model's own file."""
     assert config.encoder is not None
+    if encoder.spec.takes_features:  # which were computed elsewhere, and come with the slides
+        return
     if config.encoder["weights"] == "model":
         if isinstance(encoder, OnnxEncoder):
             encoder.read_weights(folder / ENCODER_FILE)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from napari_nh2st.model.architecture import trainable
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.encoders import encoder_dtype, encoder_input
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import (
@@ -62,9 +62,9 @@ class PreparedNH2ST(Prepared):
         p = network.hyperparameters
         self.context = p.context
         self.reach: Reach = network.reach
-        self.dtype = dtype
         self._others = p.hyperedge_others
         self._spec = network.image_encoder.spec
+        self.dtype = dtype = encoder_dtype(self._spec, dtype)
         self.encoder: nn.Module = network.image_encoder.prepared().to(device, dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -86,8 +86,7 @@ class PreparedNH2ST(Prepared):
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """See :class:`~napari_nh2st.model.architectures.Predictor`."""
-        spec = self._spec
-        maps = self.encoder(normalize_tiles(tiles, self.dtype, spec.mean, spec.std))
+        maps = self.encoder(encoder_input(tiles, self._spec, self.dtype))
         flat = maps.permute(0, 2, 3, 1).flatten(1)
         full = flat.float()
         values = functional.linear(full, self.weight, self.bias)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_nh2st.model.catalogue import Reach
-from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.encoders import encoder_dtype, encoder_input
 from napari_nh2st.model.heads import Heads, head_columns, unfamiliarity
 from napari_nh2st.model.pooled import PooledNetwork, pooled
 
@@ -68,8 +68,8 @@ class PreparedNetwork(Prepared):
         heads: Heads | None = None,
     ) -> None:
         self.reach: Reach = network.reach
-        self.dtype = dtype
         self._spec = network.image_encoder.spec
+        self.dtype = dtype = encoder_dtype(self._spec, dtype)
         self.encoder: nn.Module = network.image_encoder.prepared().to(device, dtype)
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Not the encoder once more, which may be large.
@@ -88,8 +88,7 @@ class PreparedNetwork(Prepared):
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
-        spec = self._spec
-        maps = self.encoder(normalize_tiles(tiles, self.dtype, spec.mean, spec.std)).float()
+        maps = self.encoder(encoder_input(tiles, self._spec, self.dtype)).float()
         seen = self._head.guided(maps, tiles)
         rows = self._head.rows(seen)
         if not self._others:

@@ -92,6 +92,11 @@ class TriplexNetwork(PooledNetwork):
         self, hyperparameters: TriplexHyperparameters, encoder: Encoder | None = None
     ) -> None:
         super().__init__(hyperparameters, encoder)
+        if hyperparameters.guides == "boundary" and self.image_encoder.spec.takes_features:
+            raise InputError(
+                "guides is boundary, but guides are computed from the pixels of tiles, which "
+                "features that are given do not have; leave guides out"
+            )
         p, features = hyperparameters, self.tile_encoder.spec.n_features
         shape = (p.dim, p.heads, p.mlp_ratio, p.dropout)
         self.token = nn.Linear(features, p.dim)

@@ -32,7 +32,7 @@ from napari_nh2st.table_cells import (
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
 _CHOICE = ("library", "bin_um", "coordinate_system")
-_SELDOM = (*_CHOICE, "image")
+_SELDOM = (*_CHOICE, "image", "features")
 _OPTIONAL = ("positions", "mpp", "fix", *_SELDOM)
 _COLUMNS = (*_REQUIRED, *_OPTIONAL)
 _YAML = (".yaml", ".yml")
@@ -66,6 +66,8 @@ class Section:
         :func:`~napari_nh2st.spots.read_spots` takes them.
     image
         Which image of the slide's file, by number or name; None for the largest brightfield one.
+    features
+        Features of the slide's tiles that another tool computed, for models that take them.
     """
 
     section_id: str
@@ -79,6 +81,7 @@ class Section:
     bin_um: int | None = None
     coordinate_system: str | None = None
     image: ImageChoice = None
+    features: Path | None = None
 
     @property
     def choice(self) -> SpotChoice:
@@ -125,8 +128,8 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
         CSV (comma, semicolon or tab) with the columns ``section_id``, ``donor_id``, ``slide``,
         ``expression`` and, optional, ``positions``, ``mpp``, ``fix`` (see
         :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`), ``library``, ``bin_um``,
-        ``coordinate_system`` and ``image``; or YAML, a list of mappings with the same keys, by
-        itself or under ``sections``. Relative paths start at its folder.
+        ``coordinate_system``, ``image`` and ``features``; or YAML, a list of mappings with the same
+        keys, by itself or under ``sections``. Relative paths start at its folder.
 
     Returns
     -------
@@ -209,7 +212,12 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
                 written(section.positions),
                 "" if section.mpp is None else repr(float(section.mpp)),
                 "" if section.fix is None else section.fix.spelled(),
-                *("" if (v := getattr(section, name)) is None else v for name in used),
+                *(
+                    written(section.features)
+                    if name == "features"
+                    else ("" if (v := getattr(section, name)) is None else v)
+                    for name in used
+                ),
             )
         )
     check_place(path, True, is_ours=is_sections_table, kind="a sections table")
@@ -300,6 +308,7 @@ def _section(where: str, row: Mapping[str, str], folder: Path) -> Section:
         cell(where, row, "bin_um", bin_side),
         row.get("coordinate_system") or None,
         row.get("image") or None,
+        cell(where, row, "features", existing),
     )
 
 

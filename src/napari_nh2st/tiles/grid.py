@@ -48,6 +48,9 @@ class TileGrid:
         Rows and columns of the whole array, with and without tissue.
     divisions
         Steps in a pitch.
+    first_center
+        Center (y, x) of array position (0, 0) in full-resolution pixels, of tiles that another tool
+        has laid; None for our own, which begin half a step from the slide's edge.
     """
 
     array: NDArray[np.int64]
@@ -58,6 +61,7 @@ class TileGrid:
     layout: Layout
     array_shape: tuple[int, int]
     divisions: int = 1
+    first_center: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.array)
@@ -74,6 +78,8 @@ class TileGrid:
     @property
     def origin(self) -> tuple[float, float]:
         """Center (y, x) of array position (0, 0) in full-resolution pixels."""
+        if self.first_center is not None:
+            return self.first_center
         return _origin(self.step_px[0], self.divisions), _origin(self.step_px[1], self.divisions)
 
     @property

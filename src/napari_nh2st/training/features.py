@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_nh2st.model.encoders import Encoder, normalize_tiles
+from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders import Encoder, encoder_input
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.encoders.readers import library_version
 from napari_nh2st.model.guides import GuidedEncoder
@@ -34,10 +35,10 @@ class FeaturesDone:
 class FrozenStages:
     """The first stages of an encoder, which stay as they are.
 
-    What they make of a tile is kept in half precision: half the memory, and the range is far from
-    float16's bounds. Of the whole encoder's maps the means are kept as well, in float32. Both
-    depend on nothing but the tile and the weights, so that folds and trainings share them: see
-    :func:`~napari_nh2st.training.feature_store.feature_store`.
+    What they make of a tile is kept in half precision, which takes half the memory; where a value
+    is beyond its range, in float32. Of the whole encoder's maps the means are kept as well, in
+    float32. Both depend on nothing but the tile and the weights, so that folds and trainings share
+    them: see :func:`~napari_nh2st.training.feature_store.feature_store`.
 
     Parameters
     ----------
@@ -72,7 +73,9 @@ class FrozenStages:
     def maps(
         self, section: SectionTiles, look: AugmentationDraw | None = None
     ) -> Generator[FeaturesDone, None, Tensor]:
-        """What the stages make of all tiles of a section, (n, d, h, w) float16 on the CPU.
+        """What the stages make of all tiles of a section, (n, d, h, w) on the CPU.
+
+        float16, or float32 where a value is beyond its range.
 
         Parameters
         ----------
@@ -85,6 +88,11 @@ class FrozenStages:
         ------
         FeaturesDone
             After each batch, or once where they were found.
+
+        Raises
+        ------
+        InputError
+            A value is not finite.
         """
         return (yield from self._features("maps", section, look))
 
@@ -107,6 +115,12 @@ class FrozenStages:
         parts: dict[str, list[Tensor]] = {}
         for rows in np.array_split(np.arange(len(section)), -(-len(section) // TILES_A_PASS)):
             computed = self._computed(torch.from_numpy(section.tiles[rows]), look)
+            if not all(tensor.isfinite().all() for tensor in computed.values()):
+                raise InputError(
+                    f"{section.name}: the encoder {self._encoder.spec.key} gives values of a tile "
+                    "that are not finite; its weights are damaged, or its tiles are not what it "
+                    "was made for"
+                )
             for each, tensor in computed.items():
                 if each in (kind, "means"):
                     parts.setdefault(each, []).append(tensor)
@@ -125,10 +139,10 @@ class FrozenStages:
         if look is not None:
             every = torch.zeros(len(tiles), dtype=torch.int64)
             tiles = augment(tiles, look[every].to(self._device))
-        spec = self._encoder.spec
-        normalized = normalize_tiles(tiles, mean=spec.mean, std=spec.std)
-        maps = self._encoder.through(normalized, 0, self._n_stages)
-        result = {"maps": maps.to("cpu", torch.float16).contiguous()}
+        fed = encoder_input(tiles, self._encoder.spec)
+        maps = self._encoder.through(fed, 0, self._n_stages)
+        half = maps.to("cpu", torch.float16)
+        result = {"maps": (half if half.isfinite().all() else maps.float().cpu()).contiguous()}
         if self._n_stages == len(self._encoder.stages):
             result["means"] = maps.float().mean((2, 3)).cpu()
         return result

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_nh2st.model.encoders import Encoder, normalize_tiles
+from napari_nh2st.model.encoders import Encoder, encoder_input
 from napari_nh2st.model.encoders.adapters import adapter_parameters
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.network import Network, Outputs
@@ -216,7 +216,9 @@ class StudyInputs:
         self._settings = settings
         self._device = device
         self._seed = seed
-        self._looks = looks if part.first_stage else 1
+        # Features that are given have no other look.
+        one_look = not part.first_stage or part.network.image_encoder.spec.takes_features
+        self._looks = 1 if one_look else looks
         self._features: list[list[Tensor]] = []
         """By section and look: (its spots, d, h, w)."""
         self._turns: list[list[tuple[int, bool]]] = []
@@ -289,11 +291,17 @@ class StudyInputs:
         section = np.searchsorted(self.study.first, rows, side="right") - 1
         within = torch.from_numpy(rows - self.study.first[section])
         some = self._features[0][0]
-        result = torch.empty((len(rows), *some.shape[1:]), dtype=some.dtype)
         together = section * self._looks + looks
-        for number in np.unique(together):
+        parts = [
+            (number, self._features[number // self._looks][number % self._looks])
+            for number in np.unique(together)
+        ]
+        # Where one has values beyond the range of half precision, others need not.
+        dtypes = {features.dtype for _, features in parts}
+        dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+        result = torch.empty((len(rows), *some.shape[1:]), dtype=dtype)
+        for number, features in parts:
             chosen = torch.from_numpy(np.flatnonzero(together == number))
-            features = self._features[number // self._looks][number % self._looks]
             result[chosen] = features[within[chosen]]
         return result.to(self._device, torch.float32)
 
@@ -301,5 +309,4 @@ class StudyInputs:
         tiles = self.study.tiles(rows).to(self._device)
         if looks is not None:
             tiles = augment(tiles, looks.to(self._device))
-        spec = self._part.network.image_encoder.spec
-        return normalize_tiles(tiles, mean=spec.mean, std=spec.std)
+        return encoder_input(tiles, self._part.network.image_encoder.spec)

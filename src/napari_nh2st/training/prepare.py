@@ -1,6 +1,6 @@
 """Preparation of a training: everything that can be refused is refused before the first step."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import PanelSettings, choose_panel, spcs_target
+from napari_nh2st.tiles.given_features import GivenFeatures
 from napari_nh2st.training.checks import sections_seen
 from napari_nh2st.training.defaults import (
     ResolvedSettings,
@@ -33,7 +34,13 @@ from napari_nh2st.training.record import MODEL_FOLDER, is_trained
 from napari_nh2st.training.run_state import RunFolder, remove_checkpoints, run_identity
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
-from napari_nh2st.training.start import DEFAULT_MPP, DEFAULT_TILE_PX, image_encoder
+from napari_nh2st.training.spot_features import StudyFeatures, read_study_features
+from napari_nh2st.training.start import (
+    DEFAULT_MPP,
+    DEFAULT_TILE_PX,
+    features_key,
+    image_encoder,
+)
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 
 _DEFAULT_NEIGHBORS = 8
@@ -133,12 +140,22 @@ def prepare(
     missing = [s.name for s in aside if not set(panel) <= set(s.spots.var_names)]
     if missing:
         raise InputError(f"validation section {missing[0]} lacks genes of the panel; leave it out")
-    encoder = image_encoder(settings, start)
+    given: StudyFeatures | None = None
+    if (key := features_key(settings, config)) is None:
+        encoder = image_encoder(settings, start)
+    else:
+        given = read_study_features(
+            [(s.section, s.mpp, s.centers) for s in (*in_training, *aside)],
+            key,
+            None if settings.has_foreign_encoder else config,
+        )
+        encoder = given.encoder
+        notices += given.notices
     state = None
     if folder is not None:
         sha256 = None if config is None else str(config.weights.get("sha256"))
         if encoder is not None:
-            sha256 = f"{sha256} {encoder.spec.sha256}"
+            sha256 = f"{sha256} {encoder.spec.sha256 if given is None else given.sha256}"
         # What the head starts from follows from the rest, and is no more asked when going on.
         asked = replace(resolved, head_start=settings.head_start)
         state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
@@ -162,9 +179,10 @@ def prepare(
         mpp=mpp,
         neighborhood=1 + neighbors,
         needed=resolved.encoder == "whole" or resolved.adapter_rank > 0,
+        given={} if given is None else given.of_section,
     )
     for section, cut in zip((*in_training, *aside), tiles, strict=True):
-        if lost := section.spots.n_obs - len(cut):
+        if given is None and (lost := section.spots.n_obs - len(cut)):
             notices.append(f"{section.name}: {lost} spots lie on damaged parts and are left out.")
     learned = tiles[: len(in_training)]
     if settings.smoothing == "spcs":
@@ -207,6 +225,11 @@ def _encoder_notices(encoder: ForeignEncoder, settings: TrainSettings, mpp: floa
         Tiles of another size are asked for than it takes.
     """
     spec = encoder.spec
+    if spec.takes_features and settings.mpp is not None:
+        raise InputError(
+            f"mpp is {settings.mpp:g}, but features are of tiles of {spec.tile_px} px at "
+            f"{spec.mpp:.4g} µm/px; leave it out"
+        )
     if settings.tile_px not in (None, spec.tile_px):
         raise InputError(
             f"tile_px is {settings.tile_px}, but encoder {spec.key} takes tiles of {spec.tile_px} "
@@ -245,6 +268,7 @@ def _read_tiles(
     mpp: float,
     neighborhood: int,
     needed: bool,
+    given: Mapping[str, GivenFeatures],
 ) -> Generator[Preparing, None, list[SectionTiles]]:
     total = sum(section.spots.n_obs for section in sections)
     done = 0
@@ -252,7 +276,14 @@ def _read_tiles(
     for section in sections:
         yield Preparing("reading tiles", done, total)
         tiles.append(
-            section_tiles(section, panel, tile_px=tile_px, mpp=mpp, neighborhood=neighborhood)
+            section_tiles(
+                section,
+                panel,
+                tile_px=tile_px,
+                mpp=mpp,
+                neighborhood=neighborhood,
+                features=given.get(section.name),
+            )
         )
         if needed:  # rather now than within the first epoch
             _ = tiles[-1].tiles

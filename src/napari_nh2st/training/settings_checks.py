@@ -48,7 +48,7 @@ def check_together(settings: "TrainSettings") -> None:
     if not settings.has_foreign_encoder and settings.image_encoder not in (None, DEFAULT_ENCODER):
         raise InputError(
             f"image_encoder is {settings.image_encoder!r}; it is {DEFAULT_ENCODER}, or begins with "
-            "transformers:, timm: or onnx:"
+            "transformers:, timm:, onnx: or features"
         )
     if settings.adapter_rank and (settings.image_encoder or settings.start is None):
         check_adapters(settings.adapter_rank, settings.image_encoder or DEFAULT_ENCODER)
@@ -104,7 +104,10 @@ def check_adapters(rank: int, image_encoder: str) -> None:
     kind = parse_key(image_encoder).kind
     if kind in ("transformers", "timm"):
         return
-    has = "an ONNX file has no gradients" if kind else f"{image_encoder} is no transformer"
+    has = {
+        "onnx": "an ONNX file has no gradients",
+        "features": "features are computed already",
+    }.get(kind or "", f"{image_encoder} is no transformer")
     raise InputError(
         f"adapter_rank is {rank}, but {has}: leave it out, or give an image_encoder that begins "
         "with transformers: or timm:"

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
-from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.encoders.key import FEATURES, EncoderKey, parse_key
 from napari_nh2st.model.encoders.readers import describe, gives_same_features, read_encoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.hyperparameters import names_of
@@ -110,6 +111,24 @@ def image_encoder(settings: TrainSettings, start: Model | None) -> ForeignEncode
             "and image_encoder out, or start without a model"
         )
     return copy.deepcopy(own)
+
+
+def features_key(settings: TrainSettings, start: ModelConfig | None) -> EncoderKey | None:
+    """The key of features that take an encoder's place in a training; None for an encoder.
+
+    Parameters
+    ----------
+    settings
+        May name it.
+    start
+        Config of the model to start from, whose features they are otherwise.
+    """
+    if settings.has_foreign_encoder:
+        key = parse_key(str(settings.image_encoder))
+        return key if key.kind == FEATURES else None
+    if start is None or start.encoder is None or not start.takes_features:
+        return None
+    return parse_key(str(start.encoder["key"]))
 
 
 def _has_encoder(start: Model, encoder: ForeignEncoder | None) -> bool:

@@ -77,7 +77,8 @@ class StartSettings:
         Option(
             "Image encoder",
             "Encoder of another library, which stays as it is but for adapters: transformers:…, "
-            "timm:… or onnx:…, see `nh2st model list --encoders`",
+            "timm:… or onnx:…; or features:…, which another tool computed, see "
+            "`nh2st model list --encoders`",
             default="the start model's, else NH2ST's ResNet-18",
             special="the start model's",
         ),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.source import tile_source
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.remote import SlidePath
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
@@ -27,8 +29,10 @@ from napari_nh2st.spots import (
 )
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.spots.sections import section_spots
+from napari_nh2st.tiles.given_features import GivenFeatures
 from napari_nh2st.tiles.neighborhoods import array_spacing, neighborhoods
 from napari_nh2st.training.feature_store import digest, feature_store
+from napari_nh2st.training.spot_features import SpotFeatures, features_for
 
 _TILES_A_READ = 32
 _FORMAT = 1
@@ -142,7 +146,8 @@ class SectionTiles:
     name, donor
         Name and donor of the section.
     read
-        Gives the tiles: (n, tile, tile, 3) uint8, the spot in the middle, at the model's µm/px.
+        Gives the tiles: (n, tile, tile, 3) uint8, the spot in the middle, at the model's µm/px; or
+        (n, d) float32 features of the tiles that the spots lie in.
     target
         (n, panel) float32 expression that is to be predicted.
     centers_um
@@ -157,7 +162,7 @@ class SectionTiles:
 
     name: str
     donor: str
-    read: Callable[[], NDArray[np.uint8]]
+    read: Callable[[], NDArray[Any]]
     target: NDArray[np.float32]
     centers_um: NDArray[np.float64]
     neighborhoods: NDArray[np.int64]
@@ -174,8 +179,8 @@ class SectionTiles:
         return (self.centers_um / array_spacing(self.centers_um)).astype(np.float32)
 
     @cached_property
-    def tiles(self) -> NDArray[np.uint8]:
-        """(n, tile, tile, 3) uint8, read when they are first asked for."""
+    def tiles(self) -> NDArray[Any]:
+        """(n, tile, tile, 3) uint8 or (n, d) float32, read when they are first asked for."""
         return self.read()
 
 
@@ -186,6 +191,7 @@ def section_tiles(
     tile_px: int,
     mpp: float,
     neighborhood: int = 9,
+    features: GivenFeatures | None = None,
 ) -> SectionTiles:
     """The tiles of a section's spots and their targets.
 
@@ -203,6 +209,9 @@ def section_tiles(
         Side of a tile and its µm/px.
     neighborhood
         Spots in a neighborhood, itself counted.
+    features
+        Features of the slide's tiles: each spot gets those of the tile that it lies in. None for
+        pixels.
 
     Raises
     ------
@@ -213,10 +222,18 @@ def section_tiles(
     target = np.empty((measured.spots.n_obs, 0), np.float32)
     if panel:
         target = expression_target(measured.spots, panel)
-    tiles = _SlideTiles(measured, tile_px, mpp)
+    tiles: _SlideTiles | SpotFeatures
+    if features is None:
+        tiles = _SlideTiles(measured, tile_px, mpp)
+    else:
+        tiles = SpotFeatures(measured.centers, features)
     kept = np.flatnonzero(tiles.readable)
     if not len(kept):
-        raise InputError(f"{measured.name}: none of the spots' tiles can be read from its slide")
+        raise InputError(
+            f"{measured.name}: none of the spots' tiles can be read from its slide"
+            if features is None
+            else f"{measured.name}: no spot lies in one of the tiles of {features.path}"
+        )
     centers_um = measured.centers[kept] * np.asarray(measured.mpp)
     index, mask = neighborhoods(centers_um, neighborhood)
     return SectionTiles(
@@ -229,6 +246,28 @@ def section_tiles(
         mask,
         kept,
         tiles.key,
+    )
+
+
+def tiles_for(measured: MeasuredSection, config: ModelConfig, genes: Sequence[str]) -> SectionTiles:
+    """The tiles of a section's spots as a model takes them, and the targets of some genes.
+
+    Raises
+    ------
+    InputError
+        As :func:`section_tiles`; or the model takes features that another tool computed, and there
+        are none of the section, or others.
+    """
+    features = None
+    if config.takes_features:
+        features = features_for(measured.section, measured.mpp, config)
+    return section_tiles(
+        measured,
+        genes,
+        tile_px=config.tile_px,
+        mpp=config.mpp,
+        neighborhood=int(config.neighborhood["size"]),
+        features=features,
     )
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         IMAGENET_STD,
         Encoder,
         EncoderSpec,
+        encoder_dtype,
+        encoder_input,
         normalize_tiles,
     )
     from napari_nh2st.model.encoders.resnet import ResNet18Encoder
@@ -29,6 +31,8 @@ __all__ = [
     "Encoder",
     "EncoderSpec",
     "ResNet18Encoder",
+    "encoder_dtype",
+    "encoder_input",
     "load_encoder",
     "normalize_tiles",
 ]
@@ -36,7 +40,10 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "base": ["IMAGENET_MEAN", "IMAGENET_STD", "Encoder", "EncoderSpec", "normalize_tiles"],
+        "base": [
+            *("IMAGENET_MEAN", "IMAGENET_STD", "Encoder", "EncoderSpec"),
+            *("encoder_dtype", "encoder_input", "normalize_tiles"),
+        ],
         "resnet": ["ResNet18Encoder"],
         "table": ["ENCODERS", "load_encoder"],
     },

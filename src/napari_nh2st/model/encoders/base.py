@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders.key import FEATURES, parse_key
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -47,6 +48,11 @@ class EncoderSpec:
     std: tuple[float, float, float] = IMAGENET_STD
     n_features: int = 512
     map_side: int = 7
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether it is fed with features that another tool computed, and not with tiles."""
+        return parse_key(self.key).kind == FEATURES
 
 
 class Encoder(nn.Module, ABC):
@@ -113,6 +119,36 @@ def normalize_tiles(
     """
     scale, offset = _normalization(tiles.device, mean, std)
     return (tiles.to(torch.float32) * scale).sub_(offset).to(dtype).permute(0, 3, 1, 2)
+
+
+def encoder_input(rows: Tensor, spec: EncoderSpec, dtype: torch.dtype = torch.float32) -> Tensor:
+    """What an encoder is given for tiles, or for features that take their place.
+
+    Parameters
+    ----------
+    rows
+        (n, height, width, 3), as for :func:`normalize_tiles`; or (n, d) features.
+    spec
+        Of the encoder.
+    dtype
+        Type of the result.
+
+    Returns
+    -------
+    Tensor
+        (n, 3, height, width) normalized, or the features (n, d).
+    """
+    if spec.takes_features:
+        return rows.to(dtype)
+    return normalize_tiles(rows, dtype, spec.mean, spec.std)
+
+
+def encoder_dtype(spec: EncoderSpec, dtype: torch.dtype) -> torch.dtype:
+    """The type in which a prediction holds what an encoder gives, where `dtype` is asked for.
+
+    Features that are given cost nothing to encode: to round them would only lose digits.
+    """
+    return torch.float32 if spec.takes_features else dtype
 
 
 @cache

@@ -12,8 +12,10 @@ from napari_nh2st.names import nearest_names
 DEFAULT_ENCODER = "resnet18"
 """The encoder that NH2ST was published with; its weights lie in the model's own file."""
 
-EncoderKind = Literal["transformers", "timm", "onnx"]
-"""What reads an encoder that is not ours."""
+EncoderKind = Literal["transformers", "timm", "onnx", "features"]
+"""What reads an encoder that is not ours; ``features`` are those that another tool computed."""
+
+FEATURES: EncoderKind = "features"
 
 Features = Literal["cls", "pooled", "cls+mean"]
 """What of a transformer's output are the features of a tile.
@@ -23,6 +25,7 @@ tokens, ``cls+mean`` the class token and the mean of the patch tokens, one after
 """
 
 _OPTIONS = ("features", "licence", "mean", "mpp", "std", "tile_px")
+_FEATURES_OPTIONS = ("licence", "mpp", "name", "table", "tile_px")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -36,10 +39,12 @@ class EncoderKey:
     kind
         What reads it; None for an encoder of ours, whose name is the place.
     place
-        A folder, a file, an id of the Hugging Face Hub with or without its revision, or a name.
+        A folder, a file, an id of the Hugging Face Hub with or without its revision, or a name;
+        "" for features whose files a sections table names.
     options
         What the user says of it; see :data:`Features` for ``features``. ``mpp`` is in µm/px,
-        ``mean`` and ``std`` are three numbers with commas between them.
+        ``mean`` and ``std`` are three numbers with commas between them. Of features, ``name`` is
+        that of the encoder, and ``table`` the one of a SpatialData store.
     """
 
     kind: EncoderKind | None
@@ -50,7 +55,8 @@ class EncoderKey:
         if self.kind is None:
             return self.place
         said = "&".join(f"{name}={value}" for name, value in sorted(self.options.items()))
-        return f"{self.kind}:{self.place}{'?' if said else ''}{said}"
+        colon = ":" if self.place else ""
+        return f"{self.kind}{colon}{self.place}{'?' if said else ''}{said}"
 
     @property
     def path(self) -> Path:
@@ -118,6 +124,8 @@ def parse_key(text: str) -> EncoderKey:
         The kind is none of ours, nothing follows it, or an option is unknown.
     """
     kind, colon, rest = text.partition(":")
+    if text.partition("?")[0] == FEATURES:  # their files are named elsewhere
+        kind, colon, rest = FEATURES, ":", text.removeprefix(FEATURES)
     if not colon:
         return EncoderKey(None, text)
     if kind not in get_args(EncoderKind):
@@ -128,16 +136,17 @@ def parse_key(text: str) -> EncoderKey:
             + (f"; did you mean {near[0]}:?" if near else "")
         )
     place, _, said = rest.partition("?")
+    known_options = _FEATURES_OPTIONS if kind == FEATURES else _OPTIONS
     options = {}
     for part in filter(None, said.split("&")):
         name, equals, value = part.partition("=")
-        if name not in _OPTIONS or not equals or not value:
+        if name not in known_options or not equals or not value:
             raise InputError(
-                f"encoder {text!r}: {part!r} is no option; there are {', '.join(_OPTIONS)}, "
+                f"encoder {text!r}: {part!r} is no option; there are {', '.join(known_options)}, "
                 "each as name=value"
             )
         options[name] = value
-    if not place:
+    if not place and kind != FEATURES:
         raise InputError(f"encoder {text!r}: a folder, file or id must follow {kind}:")
     return EncoderKey(
         next(known for known in get_args(EncoderKind) if known == kind), place, options

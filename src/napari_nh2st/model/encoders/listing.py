@@ -14,8 +14,9 @@ LIBRARIES: dict[EncoderKind, tuple[str, str]] = {
     "transformers": ("transformers", "transformers"),
     "timm": ("timm", "timm"),
     "onnx": ("onnxruntime", "onnx"),
+    "features": ("h5py", ""),
 }
-"""Library of a kind, and the extra that installs it."""
+"""Library of a kind, and the extra that installs it; "" for one that is always there."""
 
 _KINDS: dict[EncoderKind, tuple[str, str]] = {
     "transformers": (
@@ -24,6 +25,10 @@ _KINDS: dict[EncoderKind, tuple[str, str]] = {
     ),
     "timm": ("timm:FOLDER, timm:NAME or timm:OWNER/NAME@REVISION", "any model of timm"),
     "onnx": ("onnx:FILE", "an ONNX file that takes tiles and gives features or maps"),
+    "features": (
+        "features, features:FILE or features:FOLDER",
+        "features that TRIDENT, CLAM or LazySlide computed, a file for each slide",
+    ),
 }
 
 

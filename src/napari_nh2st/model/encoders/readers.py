@@ -10,6 +10,7 @@ from typing import Any
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.encoders.adapters import described_adapter
 from napari_nh2st.model.encoders.base import EncoderSpec
+from napari_nh2st.model.encoders.features_encoder import FeaturesEncoder
 from napari_nh2st.model.encoders.foreign import ForeignEncoder, find_place
 from napari_nh2st.model.encoders.key import EncoderKey, EncoderKind, parse_key
 from napari_nh2st.model.encoders.listing import LIBRARIES
@@ -34,10 +35,18 @@ class Reader:
     build: Callable[[EncoderSpec, Mapping[str, Any]], ForeignEncoder]
 
 
+def _read_features(key: EncoderKey) -> ForeignEncoder:
+    raise InputError(
+        f"encoder {key}: features are those of a slide's tiles and belong to its sections; there "
+        "is no encoder to read without them"
+    )
+
+
 READERS: dict[EncoderKind, Reader] = {
     "transformers": Reader(read_transformers, TransformersEncoder),
     "timm": Reader(read_timm, TimmEncoder),
     "onnx": Reader(read_onnx, OnnxEncoder),
+    "features": Reader(_read_features, FeaturesEncoder),
 }
 
 

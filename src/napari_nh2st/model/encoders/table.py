@@ -35,6 +35,6 @@ def load_encoder(key: str = DEFAULT_ENCODER, tile_px: int = 224) -> Encoder:
     except KeyError:
         raise InputError(
             f"encoder is {key!r}; this version has {', '.join(map(repr, ENCODERS))}, and reads "
-            "transformers:…, timm:… and onnx:…"
+            "transformers:…, timm:…, onnx:… and features:…"
         ) from None
     return build(tile_px)
