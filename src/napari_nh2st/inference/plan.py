@@ -384,11 +384,18 @@ def _whole_slide_notices(
             f"tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, give "
             "step_um, a whole part of that"
         )
+    notices = []
+    if settings.polygons:
+        notices.append(
+            f"{config.name} predicts each tile from the whole slide: all tissue is encoded, and "
+            "the region alone gets values."
+        )
     if origin != "all tiles":
-        return []
+        return notices
     return [
+        *notices,
         f"{config.name} predicts each tile from all others, and glass counts as well: values in "
-        "tissue are not those of a prediction of the tissue alone."
+        "tissue are not those of a prediction of the tissue alone.",
     ]
 
 

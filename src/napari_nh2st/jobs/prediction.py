@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_nh2st.inference.events import Finished, Started, TilesDone
+from napari_nh2st.inference.events import Finished, Started, TilesDone, TilesEncoded
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.store import forget_oldest
 from napari_nh2st.jobs.child import Inbox
@@ -66,6 +66,9 @@ class Values:
         (m, columns) float32, see :mod:`napari_nh2st.prediction.rows`.
     done, total, tiles_per_s, seconds_left
         As in :class:`~napari_nh2st.inference.TilesDone`.
+    preview
+        Whether they are of a :class:`~napari_nh2st.inference.TilesEncoded`, whose rows are shown
+        until the values come, and empty where it has none.
     """
 
     tiles: NDArray[np.int64]
@@ -74,6 +77,7 @@ class Values:
     total: int
     tiles_per_s: float
     seconds_left: float
+    preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,10 @@ def predict(
                     case TilesDone(prediction, tiles, done, total, rate, left):
                         rows = rows_of(prediction, tiles)
                         yield Values(tiles, rows, done, total, rate, left)
+                    case TilesEncoded(prediction, tiles, preview, done, total, rate, left):
+                        tiles = tiles[:0] if preview is None else tiles
+                        rows = rows_of(prediction, tiles) if preview is None else preview
+                        yield Values(tiles, rows, done, total, rate, left, preview=True)
                     case Finished(prediction, n_failed, seconds, notices):
                         status = prediction.obs[STATUS].to_numpy(object)
                         yield Ended(status, n_failed, seconds, notices)

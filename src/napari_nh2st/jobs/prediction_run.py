@@ -5,10 +5,11 @@ from pathlib import Path
 
 from anndata import AnnData
 
-from napari_nh2st.inference.events import Event, Finished, TilesDone
+from napari_nh2st.inference.events import Event, Finished, TilesDone, TilesEncoded
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.prediction import Begun, Ended, Loading, Values
 from napari_nh2st.jobs.stoppable import PATIENCE_S, Jobs, StoppableJob
+from napari_nh2st.prediction.preview import end_preview, settle, show_preview
 from napari_nh2st.prediction.rows import fill_rows, make_room
 from napari_nh2st.prediction.schema import PREDICTED, STATUS, add_notices
 from napari_nh2st.prediction.value_arrays import has_value
@@ -105,8 +106,20 @@ class PredictionRun(StoppableJob):
                         make_room(prediction, event.layout)
                         fill_rows(prediction, event.tiles, event.rows)
                         yield started
+                    case Values(preview=True) if prediction is not None:
+                        show_preview(prediction, event.tiles, event.rows)
+                        yield TilesEncoded(
+                            prediction,
+                            event.tiles,
+                            event.rows,
+                            event.done,
+                            event.total,
+                            event.tiles_per_s,
+                            event.seconds_left,
+                        )
                     case Values() if prediction is not None:
                         fill_rows(prediction, event.tiles, event.rows)
+                        settle(prediction, event.tiles)
                         yield TilesDone(
                             prediction,
                             event.tiles,
@@ -116,12 +129,14 @@ class PredictionRun(StoppableJob):
                             event.seconds_left,
                         )
                     case Ended() if prediction is not None:
+                        end_preview(prediction)
                         prediction.obs[STATUS] = event.status
                         add_notices(prediction, event.notices)
                         finished = True
                         yield Finished(prediction, event.n_failed, event.seconds, event.notices)
         finally:
             if prediction is not None and not finished:
+                end_preview(prediction)
                 mark_predicted(prediction)
 
 

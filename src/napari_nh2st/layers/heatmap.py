@@ -16,6 +16,7 @@ from napari_nh2st.layers.keys import (
     id_of,
 )
 from napari_nh2st.layers.tile_image import TileImage, place
+from napari_nh2st.prediction.preview import has_preview
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.prediction.schema import (
     is_trained,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari.types import LayerData
 
 _UNTRAINED = " · UNTRAINED"
+_PREVIEW = " · PREVIEW"
 _UNMOVED: dict[str, Any] = {
     "scale": (1, 1),
     "translate": (0, 0),
@@ -117,7 +119,8 @@ class Heatmap:
     replaced
         Emitted with the heatmap itself and the former prediction when it shows another.
     filling_changed
-        Emitted with the heatmap itself when a run begins or ends to fill its prediction.
+        Emitted with the heatmap itself when a run begins or ends to fill its prediction, or to
+        show a preview in it.
     """
 
     gene_changed = Signal(str)
@@ -131,6 +134,7 @@ class Heatmap:
         known = shown.get("gene") in prediction.var_names
         self._gene: str = shown["gene"] if known else shown_gene(prediction)
         self._is_filling = False
+        self._is_preview = has_preview(prediction)
         self._has_colorbar = False
         self.prediction = prediction
         self.slide_name: str = shown.get("slide", layer.name)
@@ -251,6 +255,10 @@ class Heatmap:
         """
         values = self.values_of(self._gene)
         self.image.show(values, filling=filling)
+        if has_preview(self.prediction) != self._is_preview:
+            self._is_preview = not self._is_preview
+            self._name_layer(self.renamed)
+            self.filling_changed.emit(self)
         # With the first values, not with the layer: making it takes napari a tenth of a second.
         if not self._has_colorbar and np.isfinite(values).any():
             self._has_colorbar = True
@@ -307,9 +315,14 @@ def of_same_slide(one: Heatmap, other: Heatmap) -> bool:
 
 
 def layer_name(prediction: AnnData, gene: str, slide_name: str, detail: str = "") -> str:
-    """What a heatmap's layer is called; it says so where the model is untrained."""
+    """What a heatmap's layer is called; it says so where the model is untrained, or values are a
+    preview.
+    """
     parts = [gene, slide_name, *([detail] if detail else [])]
-    return for_qt(" · ".join(parts)) + ("" if is_trained(prediction) else _UNTRAINED)
+    marks = ("" if is_trained(prediction) else _UNTRAINED) + (
+        _PREVIEW if has_preview(prediction) else ""
+    )
+    return for_qt(" · ".join(parts)) + marks
 
 
 def _placement_on(slide_layer: Image, raster: HeatmapRaster) -> dict[str, Any]:

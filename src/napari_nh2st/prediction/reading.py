@@ -9,6 +9,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.prediction.half_widths import half_widths, typical_half_width
+from napari_nh2st.prediction.preview import PREVIEW_IN_WORDS, has_preview, is_preview
 from napari_nh2st.prediction.schema import PENDING, STATUS, UNFAMILIAR, notes, notices
 from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.shown_text import with_minus
@@ -145,7 +146,8 @@ class GeneReading:
         words = f"{self.gene} {self.number(tile)}"
         if meaning:
             words += f", {meaning}" if meaning == OUTSIDE else f" {meaning}"
-        return f"{words} · {_ordinal(self.percentile(value))} percentile"
+        words += f" · {_ordinal(self.percentile(value))} percentile"
+        return f"{words} · preview" if is_preview(self._prediction, tile) else words
 
 
 def half_width_in_words(prediction: AnnData, gene: str) -> str:
@@ -187,8 +189,10 @@ def notices_in_short(prediction: AnnData) -> str:
     """How many notices there are on a prediction, and the first, where there is little room.
 
     Of the notice, what stands before its first colon or full stop, without parentheses; empty where
-    there is none.
+    there is none. While a preview is shown, that alone is said.
     """
+    if has_preview(prediction):
+        return PREVIEW_IN_WORDS
     first, *others = notices(prediction) or ("",)
     words = _CLAUSE_ENDS.split(_PARENTHESES.sub("", first))[0]
     caution = f"{len(others) + 1} cautions" if others else "Caution"

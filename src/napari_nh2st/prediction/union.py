@@ -11,7 +11,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.prediction.lattice import same_lattice, step_um
+from napari_nh2st.prediction.preview import end_preview, settle, show_preview
 from napari_nh2st.prediction.reliability import LOOK_UNLIKE, STAIN_IS_FAR, unfamiliar_notices
+from napari_nh2st.prediction.rows import RowLayout
 from napari_nh2st.prediction.schema import (
     IMAGE_FEATURES,
     MARK,
@@ -117,6 +119,7 @@ class Union:
         """
         tiles = tiles[np.isfinite(self.part.X[tiles]).any(1)]
         rows = self.rows[tiles]
+        settle(self.prediction, rows)
         self.prediction.X[rows] = self.part.X[tiles]
         # What the former run said of its values does not hold for others.
         for key, values in self.prediction.layers.items():
@@ -131,11 +134,20 @@ class Union:
             unfamiliar = self.part.obs.get(UNFAMILIAR)
             far[rows] = np.nan if unfamiliar is None else unfamiliar.to_numpy()[tiles]
 
+    def show_preview(self, tiles: NDArray[np.int64]) -> None:
+        """Show the preview of tiles of the part, where the former prediction has no value."""
+        shown = tiles[np.isfinite(self.part.X[tiles]).any(1)]
+        genes = self.part.n_vars
+        rows = np.full((len(shown), RowLayout.of(self.prediction).n_columns), np.nan, np.float32)
+        rows[:, :genes] = self.part.X[shown]
+        show_preview(self.prediction, self.rows[shown], rows)
+
     def finish(self) -> None:
         """Copy all values of the part, what ``obs`` says of their tiles, and its notices.
 
         Tiles without a value in either say why there is none.
         """
+        end_preview(self.prediction)
         has_value = _has_value(self.part)
         self.bring(np.flatnonzero(has_value))
         # Those that the part had when it began are there already.

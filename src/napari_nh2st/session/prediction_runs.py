@@ -43,6 +43,11 @@ class PredictionRunMap:
         if self.union is not None:
             self.union.bring(tiles)
 
+    def show_preview(self, tiles: NDArray[np.int64]) -> None:
+        """Show the preview of these rows, which the run's prediction has, in the map."""
+        if self.union is not None:
+            self.union.show_preview(tiles)
+
     def finish(self) -> None:
         """Take what the ended run says of its tiles into the map."""
         if self.union is not None:

@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 from anndata import AnnData
 from napari.layers import Image
-from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
 from napari_nh2st.cache import cache_folder
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.events import Finished, Started, TilesDone
+from napari_nh2st.inference.events import Finished, Started, TilesDone, TilesEncoded
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.prediction import Loading
@@ -95,6 +93,7 @@ class PredictionRunner(QObject):
         self._choice: Choice | None = None
         self._foreseen: list[str] = []
         self._keeps = True
+        self._is_encoding = False
         self._refreshed = 0.0
         self.thread_of_job.event.connect(self._on_event)
         self.thread_of_job.failed.connect(self._on_error)
@@ -137,6 +136,7 @@ class PredictionRunner(QObject):
             As the user painted it; None to look for it.
         """
         self.slide_layer, self._map = layer, None
+        self._is_encoding = False
         self._choice, self._foreseen = choice, foreseen
         self._keeps = keep_bytes is not None
         self.run = PredictionRun(
@@ -197,8 +197,8 @@ class PredictionRunner(QObject):
                 self._controls.status.setText("Loading the model and looking for tissue …")
             case Started():
                 self._on_started(event)
-            case TilesDone():
-                self._note_done(event.tiles)
+            case TilesDone() | TilesEncoded():
+                self._note_done(event)
                 # Each of these makes Qt paint the whole window again.
                 if time.monotonic() - self._refreshed > _SECONDS_BETWEEN_REFRESHES:
                     self._show_progress(event)
@@ -259,18 +259,26 @@ class PredictionRunner(QObject):
             session.shown_layers.show(heatmap.layer)
         return heatmap
 
-    def _note_done(self, tiles: NDArray[np.int64]) -> None:
-        """Take values that have come into the map: from the first on, the run can be continued."""
+    def _note_done(self, event: TilesDone | TilesEncoded) -> None:
+        """Take what has come into the map: from the first on, the run can be continued."""
+        self._is_encoding = isinstance(event, TilesEncoded)
         if self._map is not None:
-            self._map.bring(tiles)
+            if isinstance(event, TilesEncoded):
+                self._map.show_preview(event.tiles)
+            else:
+                self._map.bring(event.tiles)
             self._map.heatmap.layer.metadata[STOPPED_KEY] = self._choice
 
-    def _show_progress(self, event: TilesDone) -> None:
+    def _show_progress(self, event: TilesDone | TilesEncoded) -> None:
         self._controls.bar.setValue(event.done)
-        self._controls.status.setText(
+        words = (
             f"{event.done:,} of {event.total:,} tiles, {event.tiles_per_s:.1f} tiles/s, "
             f"{duration(event.seconds_left)} left"
         )
+        if isinstance(event, TilesEncoded):
+            shown = "" if event.preview is None else " What is shown is a preview."
+            words += f". This model predicts when the whole slide is encoded.{shown}"
+        self._controls.status.setText(words)
         self._refresh(filling=True)
         self._show_in_napari(event.done, event.total)
 
@@ -308,14 +316,15 @@ class PredictionRunner(QObject):
 
     def _say_stopped(self) -> None:
         bar = self._controls.bar
-        if self._map is not None:
+        if self._map is not None and not self._is_encoding:
             bar.setValue(self._map.n_done)
         layers = self._session.viewer.layers
         removed = self._filled is not None and self._filled.layer not in layers
         why = "The heatmap was removed. " if removed else ""
+        preview = " The preview is taken away." if self._is_encoding else ""
         kept = "what is done is kept" if self._keeps else "what is done is shown, but not kept"
         self._controls.status.setText(
-            f"{why}Stopped at {bar.value():,} of {bar.maximum():,} tiles; {kept}."
+            f"{why}Stopped at {bar.value():,} of {bar.maximum():,} tiles; {kept}.{preview}"
             if bar.value() > 0
             else "Stopped before the first tile."
         )
