@@ -76,6 +76,8 @@ def test_remembered_keys_are_those_that_napari_has_kept_so_far(script: dict[str,
         **{name: value for name, value in predict.items() if not name.startswith("keep")},
         "folder": "",
         "format": "h5ad",
+        "workers": 0,
+        "scheduler": "",
     }
     assert keys == {
         "predict": predict,

@@ -1,11 +1,21 @@
-"""Folder of what can be made again: coarse levels, features, speeds, the sample slide."""
+"""Folders of what can be made again, up to a size: coarse levels, remote blocks, features."""
 
 import os
+import time
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from napari_nh2st.errors import InputError
+
+EMPTIED_TO = 0.9
+"""Where room is needed, so much of what is allowed stays: not every new file looks for room."""
+
+_GB = 10**9
+_TOUCHED_EVERY_S = 60
 
 
 def cache_folder(subfolder: str) -> Path:
@@ -86,4 +96,96 @@ def _files(folder: Path) -> list[tuple[Path, int]]:
             path = Path(parent, name)
             with suppress(OSError):
                 found.append((path, path.lstat().st_size))
+    return found
+
+
+def bounded_cache_folder(subfolder: str, variable: str, default_gb: float) -> tuple[Path, int]:
+    """The folder for one kind of cached files, and the bytes that they may take.
+
+    Parameters
+    ----------
+    subfolder
+        Name of the kind.
+    variable
+        Environment variable with another number of GB; 0 keeps none.
+    default_gb
+        GB where it is not set.
+
+    Returns
+    -------
+    folder, n_bytes
+        0 bytes where there can be no such folder.
+
+    Raises
+    ------
+    InputError
+        The environment variable is no number.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        gigabytes = float(text) if text else default_gb
+    except ValueError:
+        gigabytes = -1.0
+    if not 0 <= gigabytes < float("inf"):
+        raise InputError(f"The environment variable {variable} must be a number of GB, not {text}.")
+    try:
+        return cache_folder(subfolder), int(gigabytes * _GB)
+    except OSError:
+        return Path(subfolder), 0
+
+
+def mark_used(path: Path, last_used_s: float) -> None:
+    """Note in a file's time that it was used, unless that was noted a minute ago.
+
+    Parameters
+    ----------
+    last_used_s
+        Its time of modification, in seconds.
+    """
+    if time.time() - last_used_s > _TOUCHED_EVERY_S:
+        os.utime(path)
+
+
+def total_bytes(files: Iterable[Path]) -> int:
+    """Size of files; what vanishes meanwhile counts nothing."""
+    return sum(size for _, size, _ in _states(files))
+
+
+def remove_least_used(files: Iterable[Path], most_bytes: float, keep: Collection[str] = ()) -> int:
+    """Remove files, those not used for longest first, until the rest is small enough.
+
+    Parameters
+    ----------
+    files
+        All that count.
+    most_bytes
+        What those that stay may take together.
+    keep
+        Names of files that stay.
+
+    Returns
+    -------
+    int
+        Bytes of those that stay.
+    """
+    found = sorted(_states(files))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in found:
+        if total <= most_bytes:
+            break
+        if path.name in keep:
+            continue
+        with suppress(OSError):  # another process removed it, or (Windows) reads it just now
+            path.unlink()
+            total -= size
+    return total
+
+
+def _states(files: Iterable[Path]) -> list[tuple[int, int, Path]]:
+    """Time of use, bytes and path of each file."""
+    found = []
+    for path in files:
+        with suppress(OSError):
+            about = path.stat()
+            found.append((about.st_mtime_ns, about.st_size, path))
     return found

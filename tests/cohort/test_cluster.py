@@ -19,19 +19,23 @@ import pytest
 
 from cohort_slides import SETTINGS, write_model, write_slide
 from napari_nh2st import predict_cohort, predict_cohort_events
+from napari_nh2st.cli.cohort import CohortReport
+from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cohort import (
     CohortFinished,
     CohortSettings,
     SlideProgress,
+    WaitingForWorkers,
     cluster,
     find_slides,
     worker,
 )
 from napari_nh2st.cohort.cluster import _local_cluster
+from napari_nh2st.cohort.events import CohortEvent
 from napari_nh2st.errors import InputError
 
-FINE = replace(SETTINGS, step_um=8)
-"""3,600 tiles in the large slide: a second of work."""
+FINE = replace(SETTINGS, step_um=16)
+"""1,600 tiles in the large slide, 200 batches."""
 
 NH2ST = "from nh2st_command import main; raise SystemExit(main())"
 
@@ -45,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A large slide, two small ones, and one that is none."""
     folder = tmp_path_factory.mktemp("slides")
-    write_slide(folder / "large.tif", 0, side=480)
+    write_slide(folder / "large.tif", 0, side=640)
     for number, name in enumerate("ab"):
         write_slide(folder / f"{name}.tif", number)
     (folder / "broken.svs").write_text("no slide")
@@ -86,19 +90,16 @@ def worker_processes() -> list[psutil.Process]:
 def test_a_killed_worker_costs_nothing_but_time(
     slides: Path, model: Path, alone: Path, tmp_path: Path
 ) -> None:
-    settings = CohortSettings(workers=2, part_tiles=1800)
+    settings = CohortSettings(workers=2, part_tiles=800)
     found = find_slides([slides], mpp=1.0)
     killed: list[psutil.Process] = []
+    n_large = 0
     workers: list[psutil.Process] = []
     with closing(predict_cohort_events(found, tmp_path / "out", model, FINE, settings)) as events:
         for event in events:
-            # both workers are within their parts of the large slide, which is the last
-            if (
-                isinstance(event, SlideProgress)
-                and event.slide.name == "large"
-                and event.progress.slides_done == 3
-                and not killed
-            ):
+            n_large += isinstance(event, SlideProgress) and event.slide.name == "large"
+            # It was opened, and both workers have begun with their parts of it.
+            if n_large == 3 and not killed:
                 workers = worker_processes()
                 for process in [psutil.Process(), *workers]:
                     for socket in process.net_connections("inet"):
@@ -116,14 +117,14 @@ def test_a_killed_worker_costs_nothing_but_time(
 def test_workers_of_a_scheduler_that_is_there_do_the_same(
     slides: Path, model: Path, alone: Path, tmp_path: Path, here: distributed.LocalCluster
 ) -> None:
-    settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=700)
+    settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=300)
     found = find_slides([slides], mpp=1.0)
     *events, last = predict_cohort_events(found, tmp_path / "out", model, FINE, settings)
     assert isinstance(last, CohortFinished)
     assert [r.status for r in last.results] == ["done", "done", "failed", "done"]
     assert same_as_alone(tmp_path / "out", alone)
     large = [e for e in events if isinstance(e, SlideProgress) and e.slide.name == "large"]
-    assert {event.total for event in large} == {3600}
+    assert {event.total for event in large} == {1600}
     assert events[-1].progress.share == pytest.approx(1)
     assert len(here.workers) == 2
     again = predict_cohort(found, tmp_path / "out", model, FINE, settings)
@@ -139,7 +140,7 @@ def test_a_stopped_run_goes_on_with_or_without_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker, "_SECONDS_BETWEEN_MESSAGES", 0.0)
-    settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=700)
+    settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=300)
     found, output = find_slides([slides], mpp=1.0), tmp_path / "out"
     with closing(predict_cohort_events(found, output, model, FINE, settings)) as events:
         for event in events:
@@ -186,6 +187,46 @@ def test_a_scheduler_that_is_not_there_is_told(
         predict_cohort([slides], tmp_path / "out", model, SETTINGS, settings)
 
 
+def test_a_scheduler_without_workers_is_waited_for_with_a_word(
+    slides: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("_QUIET_S", "_LOOK_EVERY_S", "_WAIT_S"):
+        monkeypatch.setattr(cluster, name, 0.05)
+    shown = CohortReport(StopRequest())
+    waits: list[WaitingForWorkers] = []
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as there:
+        address = there.scheduler_address
+
+        def start_a_worker(event: CohortEvent) -> None:
+            shown(event)
+            if isinstance(event, WaitingForWorkers):
+                waits.append(event)
+                if len(waits) == 2:
+                    there.scale(1)
+
+        table = predict_cohort(
+            find_slides([slides / "a.tif"], mpp=1.0),
+            tmp_path / "out",
+            model,
+            SETTINGS,
+            CohortSettings(scheduler=address),
+            on_event=start_a_worker,
+        )
+    assert list(table["status"]) == ["done"]
+    assert [event.is_first for event in waits] == [True] + [False] * (len(waits) - 1)
+    sentence = f"The scheduler at {address} has no workers; waiting for some"
+    ours = [record for record in caplog.records if record.name.startswith("napari_nh2st")]
+    assert [record.message for record in ours] == [f"{sentence}."]
+    assert capsys.readouterr().err.count(f"{sentence}; Ctrl-C stops.") == 1
+
+
 def test_a_worker_that_cannot_help_is_told_before_the_first_slide(
     slides: Path,
     model: Path,
@@ -220,14 +261,14 @@ def test_workers_and_a_scheduler_exclude_each_other() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_workers_end_with_the_command_that_started_them(
-    slides: Path, model: Path, alone: Path, tmp_path: Path, number: signal.Signals
+    slides: Path, model: Path, alone: Path, tmp_path: Path, number: signal.Signals, workers: int
 ) -> None:
     command = [
         *("predict", slides, "-o", tmp_path / "out", "--model", model, "--mpp", 1),
-        *("--all-tiles", "--step-um", 8, "--device", "cpu", "--precision", "float32"),
-        *("--batch-size", 8, "--reader-threads", 1, "--workers", 2, "--part-tiles", 1800),
+        *("--all-tiles", "--step-um", 16, "--device", "cpu", "--precision", "float32"),
+        *("--batch-size", 8, "--reader-threads", 1, "--workers", workers, "--part-tiles", 800),
     ]
     started = subprocess.Popen(
         [sys.executable, "-c", NH2ST, *map(str, command)],
@@ -242,7 +283,7 @@ def test_workers_end_with_the_command_that_started_them(
         if re.match(r"[ab]: ", line):  # a slide is done, and others are being done
             break
     children = psutil.Process(started.pid).children(recursive=True)
-    assert len(children) >= 2, seen
+    assert len(children) > workers, seen  # and what tracks their resources
     # as a terminal does, to all of them; a kill is of one
     (os.killpg if number == signal.SIGINT else os.kill)(started.pid, number)
     _, said = started.communicate(timeout=60)

@@ -1,18 +1,20 @@
 """A cohort whose scheduler is lost, or whose workers are lost over and over."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import anndata
 import dask
+import distributed
 import numpy as np
-import psutil
 import pytest
 from distributed import Reschedule, Status
 
@@ -22,8 +24,13 @@ from napari_nh2st.cohort import CohortFinished, CohortSettings, SlideProgress, f
 from napari_nh2st.cohort.early_end import SchedulerLost
 from napari_nh2st.files import InUse
 
-FINE = replace(SETTINGS, step_um=8)
-"""3,600 tiles in the large slide: a second of work."""
+FINE = replace(SETTINGS, step_um=16)
+"""900 tiles in the large slide, a hundred batches."""
+
+
+@pytest.fixture(autouse=True)
+def message_of_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_SECONDS_BETWEEN_MESSAGES", 0.0)
 
 
 @pytest.fixture
@@ -39,31 +46,40 @@ def slides(tmp_path: Path) -> list[Path]:
     return [write_slide(folder / f"{n}.tif", i, side) for i, (n, side) in enumerate(sides.items())]
 
 
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.communicate()
+@contextmanager
+def worker_here(address: str) -> Iterator[threading.Thread]:
+    """A worker in a thread of this process, which has imported all that it needs."""
+    started: Future[tuple[distributed.Worker, asyncio.AbstractEventLoop]] = Future()
 
+    async def work() -> None:
+        async with distributed.Worker(address, nthreads=1, dashboard=False) as here:
+            started.set_result((here, asyncio.get_running_loop()))
+            await here.finished()
 
-def dask_process(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    thread = threading.Thread(target=asyncio.run, args=(work(),))
+    thread.start()
+    here, loop = started.result(60)
+    try:
+        yield thread
+    finally:
+        if thread.is_alive():
+            asyncio.run_coroutine_threadsafe(here.close(), loop)
+        thread.join(60)
 
 
 def test_a_run_whose_scheduler_is_killed_ends_and_goes_on(
-    slides: list[Path], model: Path, tmp_path: Path, processes: list[subprocess.Popen[str]]
+    slides: list[Path], model: Path, tmp_path: Path
 ) -> None:
-    scheduler = dask_process("scheduler", "--port", "0", "--no-dashboard")
-    processes.append(scheduler)
+    scheduler = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "dask", "scheduler"),
+            *("--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert scheduler.stderr is not None
     address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
-    processes.append(dask_process("worker", address, "--no-nanny", "--nthreads", "1"))
     found, output = find_slides(slides, mpp=1.0), tmp_path / "out"
     settings = CohortSettings(scheduler=address)
     sentence = rf"^stopped, since the scheduler .* at {address}$"
@@ -72,10 +88,15 @@ def test_a_run_whose_scheduler_is_killed_ends_and_goes_on(
         if isinstance(event, SlideProgress) and event.slide.name == "large" and event.done:
             scheduler.kill()
 
-    with pytest.raises(SchedulerLost, match=sentence):
-        predict_cohort(found, output, model, FINE, settings, on_event=kill_within_the_large_slide)
-    # The worker, which nobody has told, closes by itself and lets go of the slide.
-    processes[1].communicate(timeout=60)
+    with worker_here(address) as its_thread:
+        with pytest.raises(SchedulerLost, match=sentence):
+            predict_cohort(
+                found, output, model, FINE, settings, on_event=kill_within_the_large_slide
+            )
+        scheduler.communicate()
+        # The worker, which nobody tells, closes by itself and lets go of the slide.
+        its_thread.join(60)
+        assert not its_thread.is_alive()
     assert (output / "a.h5ad").exists()
     assert not (output / "large.h5ad").exists()
     events = list(predict_cohort_events(found, output, model, FINE))
@@ -92,23 +113,27 @@ def test_a_run_whose_scheduler_is_killed_ends_and_goes_on(
 def test_a_slide_that_costs_its_workers_fails_and_those_behind_it_do_not(
     slides: list[Path], model: Path, tmp_path: Path
 ) -> None:
-    found, n_killed = find_slides([slides[1], slides[2]], mpp=1.0), 0
-    settings = CohortSettings(workers=1)
+    found, n_lost = find_slides([slides[1], slides[2]], mpp=1.0), 0
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        closing(predict_cohort_events(found, tmp_path / "out", model, FINE, settings)) as events,
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        ExitStack() as workers,
     ):
+        scheduler = cluster.scheduler
+        workers.enter_context(worker_here(cluster.scheduler_address))
+        settings = CohortSettings(scheduler=cluster.scheduler_address)
         seen = 0
-        for event in events:
-            if isinstance(event, SlideProgress) and event.slide.name == "large" and n_killed < 2:
-                if n_killed == 0 or event.done > seen:
-                    children = psutil.Process().children(recursive=True)
-                    for child in children:
-                        if "spawn_main" in " ".join(child.cmdline()):
-                            child.kill()
-                    n_killed += 1
-                seen = event.done
-    assert n_killed == 2
+        with closing(predict_cohort_events(found, tmp_path / "out", model, FINE, settings)) as run:
+            for event in run:
+                if isinstance(event, SlideProgress) and event.slide.name == "large" and n_lost < 2:
+                    if n_lost == 0 or event.done > seen:
+                        (lost,) = scheduler.workers
+                        # What it does when the connection to a worker breaks.
+                        cluster.sync(scheduler.remove_worker, lost, stimulus_id="lost")
+                        workers.enter_context(worker_here(cluster.scheduler_address))
+                        n_lost += 1
+                    seen = event.done
+    assert n_lost == 2
     assert isinstance(event, CohortFinished)
     large, other = event.results
     assert large.status == "failed"

@@ -21,6 +21,7 @@ from napari_nh2st.cohort.events import (
     Progress,
     SlideEnded,
     SlideProgress,
+    WaitingForWorkers,
 )
 from napari_nh2st.cohort.progress import progress_in_words, slide_count
 from napari_nh2st.cohort.results import SlideResult
@@ -189,6 +190,8 @@ class CohortReport:
             case SlideEnded():
                 self._end(event.result)
                 self._advance(event.progress)
+            case WaitingForWorkers(is_first=True):
+                warn(f"{event}; Ctrl-C stops.", self._bar)
             case CohortFinished():
                 self.close()
 

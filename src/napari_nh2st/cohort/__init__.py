@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Progress,
         SlideEnded,
         SlideProgress,
+        WaitingForWorkers,
     )
     from napari_nh2st.cohort.results import SlideResult
     from napari_nh2st.cohort.run import predict_cohort, predict_cohort_events
@@ -31,6 +32,7 @@ __all__ = [
     "SlideEnded",
     "SlideProgress",
     "SlideResult",
+    "WaitingForWorkers",
     "cohort_table",
     "find_slides",
     "predict_cohort",
@@ -41,7 +43,14 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cohort_slide": ["CohortSlide"],
-        "events": ["CohortFinished", "CohortStarted", "Progress", "SlideEnded", "SlideProgress"],
+        "events": [
+            "CohortFinished",
+            "CohortStarted",
+            "Progress",
+            "SlideEnded",
+            "SlideProgress",
+            "WaitingForWorkers",
+        ],
         "results": ["SlideResult"],
         "run": ["predict_cohort", "predict_cohort_events"],
         "settings": ["CohortSettings"],

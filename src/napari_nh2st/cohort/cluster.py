@@ -22,6 +22,7 @@ import distributed
 
 from napari_nh2st.cohort import worker
 from napari_nh2st.cohort.early_end import SchedulerLost
+from napari_nh2st.cohort.events import WaitingForWorkers
 from napari_nh2st.cohort.job import Done, SlideJob, Work
 from napari_nh2st.cohort.results import SlideResult, failed
 from napari_nh2st.cohort.settings import CohortSettings
@@ -33,6 +34,11 @@ _MOST_SUBMITTED = 1000
 
 _WAIT_S = 0.5
 """On Windows, Ctrl-C does not end a wait."""
+
+_QUIET_S = 3.0
+"""Where nothing is heard for so long, it is looked whether there are workers at all."""
+
+_LOOK_EVERY_S = 1.0
 
 _CONNECT_S = 10
 
@@ -91,9 +97,11 @@ class _Tasks:
         self._tasks: dict[str, tuple[distributed.Future[Any], _Slide, int | None]] = {}
         self._said: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._slides: dict[str, _Slide] = {}
+        self._look_at = time.monotonic() + _QUIET_S
+        self._is_waiting = False
         client.subscribe_topic(run.name, self._said.put)
 
-    def results(self) -> Iterator[Done | SlideResult]:
+    def results(self) -> Iterator[Done | SlideResult | WaitingForWorkers]:
         """What becomes of the slides, as it comes."""
         self._submit_more()
         while self._tasks:
@@ -101,7 +109,9 @@ class _Tasks:
                 said = self._said.get(timeout=_WAIT_S)
             except queue.Empty:
                 self._check_scheduler()
+                yield from self._without_workers()
                 continue
+            self._look_at = time.monotonic() + _QUIET_S
             if isinstance(said, distributed.Future):
                 yield from self._ended(said)
                 self._submit_more()
@@ -226,6 +236,19 @@ class _Tasks:
             total = slide.split.total
         slide.done[part] = max(done, slide.done.get(part, 0))
         yield slide.job.slide, min(total, sum(slide.done.values())), total
+
+    def _without_workers(self) -> Iterator[WaitingForWorkers]:
+        """Report that there are no workers: tasks wait for them without a word."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
+        try:
+            has_workers = bool(self._client.nthreads())
+        except OSError:  # the scheduler is lost just now
+            return
+        if not has_workers:
+            yield WaitingForWorkers(self._client.scheduler.address, not self._is_waiting)
+        self._is_waiting = not has_workers
 
     def _check_scheduler(self) -> None:
         """See that the scheduler is there: one that comes back knows of no task."""

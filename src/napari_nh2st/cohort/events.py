@@ -84,6 +84,25 @@ class SlideEnded:
 
 
 @dataclass(frozen=True, eq=False)
+class WaitingForWorkers:
+    """The scheduler has no workers, so that nothing goes on until one comes.
+
+    Parameters
+    ----------
+    scheduler
+        Its address.
+    is_first
+        Whether the wait begins; it is reported again and again while it lasts.
+    """
+
+    scheduler: str
+    is_first: bool
+
+    def __str__(self) -> str:
+        return f"The scheduler at {self.scheduler} has no workers; waiting for some"
+
+
+@dataclass(frozen=True, eq=False)
 class CohortFinished:
     """Every slide is done or failed, and the summary is written.
 
@@ -99,6 +118,7 @@ class CohortFinished:
     summary: "pd.DataFrame"
 
 
-CohortEvent = CohortStarted | SlideProgress | SlideEnded | CohortFinished
+CohortEvent = CohortStarted | SlideProgress | SlideEnded | WaitingForWorkers | CohortFinished
 """CohortStarted once; SlideProgress any number of times and SlideEnded once for each slide, those
-of several slides mixed where they are predicted at the same time; CohortFinished once."""
+of several slides mixed where they are predicted at the same time; WaitingForWorkers every second
+while there are none; CohortFinished once."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_nh2st.cohort.cohort_slide import CohortSlide
+from napari_nh2st.cohort.events import WaitingForWorkers
 from napari_nh2st.cohort.results import SlideResult, done
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
@@ -30,7 +31,7 @@ _HOW = ("device", "batch_size", "reader_threads", "order")
 Done = tuple[CohortSlide, int, int]
 """A slide, its tiles that have a value, and all of them."""
 
-Work = Generator[Done | SlideResult, None, None]
+Work = Generator[Done | SlideResult | WaitingForWorkers, None, None]
 """Slides as they are predicted, in whatever order, each ending with its result."""
 
 

@@ -1,5 +1,6 @@
 """Prediction over many slides, as events and as a whole."""
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from napari_nh2st.cohort.events import (
     CohortStarted,
     SlideEnded,
     SlideProgress,
+    WaitingForWorkers,
 )
 from napari_nh2st.cohort.job import Done, SlideJob, Work, slide_events
 from napari_nh2st.cohort.progress import ProgressMeter
@@ -37,6 +39,8 @@ from napari_nh2st.model.sources import find_config, load_model, whole_path
 
 _MOST_MODELS = 4
 """Models in memory at a time."""
+
+_log = logging.getLogger(__name__)
 
 
 def predict_cohort(
@@ -72,6 +76,8 @@ def predict_cohort(
         predict_cohort_events(slides, output, model, settings, cohort, overwrite=overwrite)
     ) as events:
         for event in events:
+            if isinstance(event, WaitingForWorkers) and event.is_first:
+                _log.warning("%s.", event)
             if on_event is not None:
                 on_event(event)
     assert isinstance(event, CohortFinished)
@@ -146,6 +152,9 @@ def predict_cohort_events(
             try:
                 summary.write()
                 for each in work:
+                    if isinstance(each, WaitingForWorkers):
+                        yield each
+                        continue
                     if not isinstance(each, SlideResult):
                         yield SlideProgress(*each, meter.tiles_done(*each))
                         continue

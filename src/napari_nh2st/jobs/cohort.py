@@ -6,14 +6,20 @@ from contextlib import closing
 from pathlib import Path
 
 from napari_nh2st.cohort.cohort_slide import CohortSlide
-from napari_nh2st.cohort.events import CohortFinished, CohortStarted, SlideEnded, SlideProgress
+from napari_nh2st.cohort.events import (
+    CohortFinished,
+    CohortStarted,
+    SlideEnded,
+    SlideProgress,
+    WaitingForWorkers,
+)
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.cohort.slides import FoundSlides
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.jobs.child import Inbox
 
-Event = CohortStarted | SlideProgress | SlideEnded
+Event = CohortStarted | SlideProgress | SlideEnded | WaitingForWorkers
 
 FINISH_SLIDE = "finish slide"
 """Sent to the job: it ends with the slide under way, or with one of those."""

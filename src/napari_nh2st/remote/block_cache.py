@@ -5,15 +5,19 @@ import json
 import os
 import tempfile
 import threading
-import time
 import zlib
 from collections import OrderedDict
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from napari_nh2st.cache import cache_folder
-from napari_nh2st.errors import InputError
+from napari_nh2st.cache import (
+    EMPTIED_TO,
+    bounded_cache_folder,
+    mark_used,
+    remove_least_used,
+    total_bytes,
+)
 
 from .transport import Version
 
@@ -21,16 +25,12 @@ VARIABLE = "NH2ST_REMOTE_CACHE_GB"
 """Environment variable: GB that blocks of remote files take on disk, at most; 0 keeps none."""
 
 _DEFAULT_GB = 4.0
-_GB = 10**9
 _MEMORY = 64 * 1024**2
 """Bytes: what some readers look at together, and what they read ahead."""
 
 _SUM_BYTES = 4
 _LOOKED_AT_EVERY = 16
 """The size is looked at when a sixteenth of what is allowed was written."""
-
-_EMPTIED_TO = 0.9
-_TOUCHED_EVERY_S = 60
 
 
 class BlockCache:
@@ -80,9 +80,8 @@ class BlockCache:
         try:
             with path.open("rb") as file:
                 data = file.read()
-                is_old = time.time() - os.fstat(file.fileno()).st_mtime > _TOUCHED_EVERY_S
-            if is_old:
-                os.utime(path)
+                last_used = os.fstat(file.fileno()).st_mtime
+            mark_used(path, last_used)
         except OSError:
             return None
         body = data[_SUM_BYTES:]
@@ -113,27 +112,22 @@ class BlockCache:
                 self._memory_bytes -= len(self._memory.popitem(last=False)[1])
 
     def _remove_oldest(self) -> None:
-        found = []
-        with suppress(OSError):
-            for folder in self._folder.iterdir():
-                with suppress(OSError), os.scandir(folder) as entries:
-                    for entry in entries:
-                        with suppress(OSError):
-                            about = entry.stat()
-                            found.append((about.st_mtime_ns, about.st_size, entry.path))
-        total = sum(size for _, size, _ in found)
-        if total <= self._max_bytes:
+        files = self._files()
+        if total_bytes(files) <= self._max_bytes:
             return
-        for _, size, path in sorted(found):
-            if total <= _EMPTIED_TO * self._max_bytes:
-                break
-            with suppress(OSError):  # another process removed it, or reads it just now
-                Path(path).unlink()
-                total -= size
+        remove_least_used(files, EMPTIED_TO * self._max_bytes)
         with suppress(OSError):
             for folder in self._folder.iterdir():
                 with suppress(OSError):  # not empty
                     folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        found: list[Path] = []
+        with suppress(OSError):
+            for folder in self._folder.iterdir():
+                with suppress(OSError):
+                    found += folder.iterdir()
+        return found
 
     def _write(self, path: Path, data: bytes) -> bool:
         if not self._is_writable:
@@ -176,18 +170,7 @@ def block_cache() -> BlockCache:
     InputError
         The environment variable is no number.
     """
-    text = os.environ.get(VARIABLE, "")
-    try:
-        gigabytes = float(text) if text else _DEFAULT_GB
-    except ValueError:
-        gigabytes = -1.0
-    if not 0 <= gigabytes < float("inf"):
-        raise InputError(f"The environment variable {VARIABLE} must be a number of GB, not {text}.")
-    try:
-        folder = cache_folder("remote")
-    except OSError:
-        folder, gigabytes = Path("remote"), 0.0
-    return _cache_of(folder, int(gigabytes * _GB))
+    return _cache_of(*bounded_cache_folder("remote", VARIABLE, _DEFAULT_GB))
 
 
 @cache

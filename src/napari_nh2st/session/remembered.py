@@ -96,7 +96,7 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         FOLDER,
         *_some(PredictSettings, "step_um", "pitch_um", "min_tissue", "tissue_only"),
         *_some(PredictSettings, "device", "any_stain"),
-        *_some(CohortSettings, "format"),
+        *_some(CohortSettings, "format", "workers", "scheduler"),
     ),
     "compare": (MODEL, *_some(PredictSettings, "device")),
     "genes": (RELIABLE_FROM, ONLY_RELIABLE, *_some(DisplaySettings)),

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import threading
-import time
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_nh2st.cache import cache_folder
+from napari_nh2st.cache import (
+    EMPTIED_TO,
+    bounded_cache_folder,
+    mark_used,
+    remove_least_used,
+    total_bytes,
+)
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover_all_in, whole_output
 
@@ -25,13 +29,10 @@ VARIABLE = "NH2ST_FEATURE_CACHE_GB"
 """Environment variable: GB that features take on disk, at most; 0 keeps none."""
 
 _DEFAULT_GB = 4.0
-_GB = 10**9
 _HEADER = 4096
 """Bytes: what a file has beside its tensors, at most."""
 
 _SUFFIX = ".safetensors"
-_EMPTIED_TO = 0.9
-_TOUCHED_EVERY_S = 60
 
 
 class FeatureStore:
@@ -60,7 +61,7 @@ class FeatureStore:
     @property
     def n_bytes(self) -> int:
         """Size of all that is kept."""
-        return sum(size for _, size, _ in self._files())
+        return total_bytes(self._files())
 
     def get(self, key: str) -> dict[str, Tensor] | None:
         """The tensors of a key, mapped from their file; None where it is not there or damaged."""
@@ -68,8 +69,7 @@ class FeatureStore:
             return None
         path = self._path(key)
         try:
-            if time.time() - path.stat().st_mtime > _TOUCHED_EVERY_S:
-                os.utime(path)
+            mark_used(path, path.stat().st_mtime)
             with safe_open(path, framework="pt") as file:
                 sums = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -100,35 +100,19 @@ class FeatureStore:
 
     def clear(self) -> None:
         """Remove all that is kept; what is mapped just now stays readable where it is mapped."""
-        for _, _, path in self._files():
-            with suppress(OSError):
-                path.unlink()
+        remove_least_used(self._files(), 0)
 
     def _make_room(self, size: int) -> bool:
-        total = self.n_bytes
-        if total + size <= self.max_bytes:
+        if self.n_bytes + size <= self.max_bytes:
             return True
         recover_all_in(self.folder)  # drafts of killed processes
-        freed_to = _EMPTIED_TO * self.max_bytes - size
-        for _, old, path in sorted(self._files()):
-            if total <= freed_to:
-                break
-            if path.name in self._used:
-                continue
-            with suppress(OSError):  # another process removed it, or (Windows) reads it just now
-                path.unlink()
-                total -= old
-        return total + size <= self.max_bytes
+        left = remove_least_used(self._files(), EMPTIED_TO * self.max_bytes - size, keep=self._used)
+        return left + size <= self.max_bytes
 
-    def _files(self) -> list[tuple[int, int, Path]]:
-        """Time of use, size and path of each file."""
-        found = []
+    def _files(self) -> list[Path]:
         with suppress(OSError):
-            for path in self.folder.glob(f"*{_SUFFIX}"):
-                with suppress(OSError):
-                    about = path.stat()
-                    found.append((about.st_mtime_ns, about.st_size, path))
-        return found
+            return list(self.folder.glob(f"*{_SUFFIX}"))
+        return []
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
@@ -155,18 +139,7 @@ def feature_store() -> FeatureStore:
     InputError
         The environment variable is no number.
     """
-    text = os.environ.get(VARIABLE, "")
-    try:
-        gigabytes = float(text) if text else _DEFAULT_GB
-    except ValueError:
-        gigabytes = -1.0
-    if not 0 <= gigabytes < float("inf"):
-        raise InputError(f"The environment variable {VARIABLE} must be a number of GB, not {text}.")
-    try:
-        folder = cache_folder("features")
-    except OSError:
-        folder, gigabytes = Path("features"), 0.0
-    return _store_of(folder, int(gigabytes * _GB))
+    return _store_of(*bounded_cache_folder("features", VARIABLE, _DEFAULT_GB))
 
 
 @cache

@@ -23,7 +23,7 @@ class RememberedControls:
     remembered
         The section.
     controls
-        By name of the field; at least those of the section.
+        By name of the field. What a section keeps for a control that is not offered here, stays.
     """
 
     def __init__(self, remembered: Remembered, controls: Mapping[str, Control]) -> None:
@@ -32,7 +32,8 @@ class RememberedControls:
         self._is_paused = False
         self._show(remembered.get)
         for setting in SECTIONS[remembered.section]:
-            controls[setting.name].changed.connect(partial(self._keep, setting.name))
+            if setting.name in controls:
+                controls[setting.name].changed.connect(partial(self._keep, setting.name))
 
     def reset(self) -> None:
         """Forget what was kept, and show the defaults."""
@@ -51,7 +52,8 @@ class RememberedControls:
     def _show(self, get: Callable[[str, Any], Any]) -> None:
         with self.paused():
             for name, value in restored_values(self._remembered.section, get).items():
-                self._controls[name].show_value(value)
+                if name in self._controls:
+                    self._controls[name].show_value(value)
 
     def _keep(self, name: str, *_value: object) -> None:
         if not self._is_paused:

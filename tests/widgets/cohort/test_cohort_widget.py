@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata
 import distributed
@@ -12,8 +13,9 @@ from qtpy.QtCore import QItemSelectionModel
 
 from cohort_slides import write_model, write_slide
 from local_jobs import LocalJobs
-from napari_nh2st.cohort import SlideProgress, worker
+from napari_nh2st.cohort import SlideProgress, cluster, worker
 from napari_nh2st.files import Lock
+from napari_nh2st.session import remembered
 from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.cohort import queue_table, settings_form
 from napari_nh2st.widgets.cohort.queue_table import MPP, STATE
@@ -186,6 +188,7 @@ def test_workers_are_offered_and_a_paused_run_of_theirs_goes_on(
     dock: CohortWidget, qtbot: QtBot, messages: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_SECONDS_BETWEEN_MESSAGES", 0.0)
+    monkeypatch.setattr(cluster, "_QUIET_S", 0.2)
     workers, scheduler = (dock.settings.controls[name] for name in ("workers", "scheduler"))
     assert (workers.value(), scheduler.value()) == (None, None)
     workers.show_value(2)
@@ -193,12 +196,15 @@ def test_workers_are_offered_and_a_paused_run_of_theirs_goes_on(
     dock.start()
     assert "exclude each other" in messages["error"].pop()
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-    ) as cluster:
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as there:
         workers.show_value(None)
-        scheduler.show_value(cluster.scheduler_address)
+        scheduler.show_value(there.scheduler_address)
         dock.settings.controls["step_um"].show_value(8.0)
         dock.start()
+        qtbot.waitUntil(lambda: "has no workers" in dock.status.text(), timeout=60_000)
+        assert dock.status.text().endswith("Cancel stops.")
+        there.scale(1)
         qtbot.waitUntil(lambda: dock.queue.rows[0].done > 0, timeout=60_000)
         dock.pause_run()
         finish(dock, qtbot)
@@ -219,6 +225,22 @@ def test_without_the_extra_one_sentence_says_how_to_get_workers(
     assert "workers" not in dock.settings.controls
     assert "pip install 'napari-nh2st[distributed]'" in dock.settings.without_workers.text()
     assert dock.settings.chosen()[1].workers is None
+
+
+def test_workers_and_scheduler_are_remembered(
+    new_dock: Callable[[], CohortWidget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = SimpleNamespace(workers=0, scheduler="")
+    monkeypatch.setattr(remembered, "plugin_section", lambda _name: kept)
+    controls = new_dock().settings.controls
+    controls["workers"].show_value(3)
+    controls["scheduler"].show_value("tcp://host:8786")
+    again = new_dock()
+    shown = [again.settings.controls[name].value() for name in ("workers", "scheduler")]
+    assert shown == [3, "tcp://host:8786"]
+    monkeypatch.setattr(settings_form, "find_spec", lambda _name: None)
+    assert new_dock().settings.chosen()[1].workers is None
+    assert kept == SimpleNamespace(workers=3, scheduler="tcp://host:8786")
 
 
 def test_a_resolution_is_typed_into_the_table(dock: CohortWidget, messages: Messages) -> None:

@@ -64,9 +64,6 @@ class CohortSettingsForm(SettingsForm):
         """Show the defaults of what holds for one session of napari."""
         self.genes.show_value(None)
         self.overwrite.setChecked(False)
-        for name in _WITH_WORKERS:
-            if name in self.controls:
-                self.controls[name].show_value(None)
 
     def chosen(self) -> tuple[PredictSettings, CohortSettings]:
         """The settings that the controls stand for.

@@ -13,7 +13,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_nh2st.cohort.events import CohortStarted, SlideEnded, SlideProgress
+from napari_nh2st.cohort.events import (
+    CohortStarted,
+    SlideEnded,
+    SlideProgress,
+    WaitingForWorkers,
+)
 from napari_nh2st.cohort.progress import progress_in_words, slide_count
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed
@@ -192,6 +197,8 @@ class CohortWidget(Dock):
                 show_info(notice)
         if isinstance(event, SlideProgress | SlideEnded):
             self._show_progress(event)
+        if isinstance(event, WaitingForWorkers) and self.run is not None and not self.run.stopped():
+            self.status.setText(f"{event}; Cancel stops.")
 
     def _show_progress(self, event: SlideProgress | SlideEnded) -> None:
         """Show how far all slides are, those of earlier jobs of this run among them."""
