@@ -99,6 +99,7 @@ class _Tasks:
         self._slides: dict[str, _Slide] = {}
         self._look_at = time.monotonic() + _QUIET_S
         self._is_waiting = False
+        self._address = str(client.scheduler_info()["address"])
         client.subscribe_topic(run.name, self._said.put)
 
     def results(self) -> Iterator[Done | SlideResult | WaitingForWorkers]:
@@ -247,7 +248,7 @@ class _Tasks:
         except OSError:  # the scheduler is lost just now
             return
         if not has_workers:
-            yield WaitingForWorkers(self._client.scheduler.address, not self._is_waiting)
+            yield WaitingForWorkers(self._address, not self._is_waiting)
         self._is_waiting = not has_workers
 
     def _check_scheduler(self) -> None:
