@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from napari_nh2st.analysis.domains import DomainSettings
+from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Setting, settings_of

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from napari_nh2st.analysis.domains import DomainSettings
+from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import Option, check_options, settings_of

@@ -14,7 +14,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from analysis_predictions import array_prediction
-from napari_nh2st.analysis import DomainSettings, find_domains
+from napari_nh2st.analysis import DomainSettings, NamedDomains, find_domains
+from napari_nh2st.analysis.domain_matching import is_same_domain
 from napari_nh2st.errors import InputError
 
 ROWS, COLUMNS, GENES = 20, 25, 70
@@ -184,6 +185,88 @@ def test_refined_domains_are_what_most_of_the_nine_tiles_around_are() -> None:
     assert adjusted_rand_score(expected, found) == 1  # numbered by size anew
     alone, voted = (adjusted_rand_score(true_domains(), labels) for labels in (plain, refined))
     assert voted > alone + 0.1
+
+
+def with_looks(prediction: AnnData, seed: int = 3) -> AnnData:
+    """Image features that follow the true domains, in few of their directions."""
+    rng = np.random.default_rng(seed)
+    looks = rng.normal(0, 1, (4, 32)) * (np.arange(32) < 3)
+    features = 6 + looks[true_domains()] + rng.normal(0, 0.6, (prediction.n_obs, 32))
+    prediction.obsm["image_features"] = features.astype(np.float16)
+    return prediction
+
+
+def test_the_look_of_tiles_is_clustered_beside_their_expression() -> None:
+    prediction = with_looks(banded(noise=4.0))
+    settings = replace(PLAIN, n_components=6, image_weight=0.4)
+    domains = find_domains(prediction, settings)
+    blocks = []
+    for share, values in ((0.6, prediction.X), (0.4, prediction.obsm["image_features"])):
+        values = values.astype(float)
+        scaled = StandardScaler(with_std=share == 0.6).fit_transform(values)
+        components = PCA(6, random_state=0).fit_transform(scaled)
+        blocks.append(components * np.sqrt(share / components.var(0).sum()))
+    expected = KMeans(3, n_init=10, random_state=0).fit_predict(np.hstack(blocks))
+    assert adjusted_rand_score(domains.labels, expected) > 0.99
+    # Neither alone gives these.
+    for weight in (0.0, 1.0):
+        alone = find_domains(prediction, replace(settings, image_weight=weight)).labels
+        assert adjusted_rand_score(alone, expected) < 0.95
+    assert domains.markers["score"].notna().any()
+
+
+def test_image_features_that_are_not_there_are_asked_for() -> None:
+    settings = replace(PLAIN, image_weight=0.5)
+    with pytest.raises(InputError, match="no image features: predict again with “Keep image"):
+        find_domains(banded(), settings)
+    prediction = with_looks(banded())
+    prediction.obsm["image_features"][7:9] = np.nan
+    with pytest.raises(InputError, match="2 of 500 predicted tiles have no image features"):
+        find_domains(prediction, settings)
+    prediction.X[7:9] = np.nan  # a tile without values needs none
+    assert find_domains(prediction, settings).labels[7] == 0
+
+
+def test_a_tile_is_stable_in_as_many_heads_as_group_it_alike() -> None:
+    prediction = banded(unpredicted=40)
+    predicted = np.isfinite(prediction.X[:, 0])
+    rng = np.random.default_rng(1)
+    for number in (1, 2, 10):
+        noise = rng.normal(0, 0.3, prediction.shape)
+        prediction.layers[f"head_{number}"] = prediction.X + noise.astype(np.float32)
+    # In one head, the first tiles look as those of another domain do.
+    moved = np.flatnonzero(predicted)[:30]
+    other = np.flatnonzero(predicted & (true_domains() == 1))[:30]
+    prediction.layers["head_10"][moved] = prediction.X[other]
+    domains = find_domains(prediction, PLAIN)
+    assert domains.n_heads == 3
+    assert domains.stable is not None
+    expected = np.where(predicted, 3, 0)
+    expected[moved] = 2
+    np.testing.assert_array_equal(domains.stable, expected)
+
+    prediction.uns["nh2st"] = {}
+    named = NamedDomains.found(domains)
+    named.write(prediction)
+    read = NamedDomains.of(prediction)
+    assert read is not None
+    np.testing.assert_array_equal(read.stable, expected)
+    assert read.n_heads == 3
+    first = int(named.labels[moved[0]])
+    whole = named.legend()["stable"]
+    assert whole[first - 1] == pytest.approx(100 * (1 - 30 / (domains.labels == first).sum()))
+    assert (np.delete(whole.to_numpy(), first - 1) == 100).all()
+    # Domains found without heads say nothing of them.
+    NamedDomains.found(find_domains(banded(), PLAIN)).write(prediction)
+    assert "domain_stable_in" not in prediction.obs
+    assert "stable" not in NamedDomains.of(prediction).legend()  # type: ignore[union-attr]
+
+
+def test_groups_are_matched_so_that_most_tiles_agree() -> None:
+    labels = np.array([1, 1, 1, 2, 2, 3, 3, 3, 3])
+    other = np.array([7, 7, 5, 5, 5, 9, 9, 9, 4])
+    expected = [True, True, False, True, True, True, True, True, False]
+    np.testing.assert_array_equal(is_same_domain(labels, other), expected)
 
 
 def test_a_vote_of_all_tiles_leaves_one_domain_and_says_so() -> None:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from napari_nh2st.analysis.at_spots import at_spots
     from napari_nh2st.analysis.autocorrelation import moran
     from napari_nh2st.analysis.comparison import KeptComparison, comparison_of, keep_comparison
-    from napari_nh2st.analysis.domains import Domains, DomainSettings, find_domains
+    from napari_nh2st.analysis.domain_settings import DomainSettings
+    from napari_nh2st.analysis.domains import Domains, find_domains
     from napari_nh2st.analysis.named_domains import NamedDomains
     from napari_nh2st.analysis.regions import compare_regions, region_statistics, tiles_in_region
     from napari_nh2st.analysis.residuals import comparison_table, residual
@@ -70,7 +71,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "at_spots": ["at_spots"],
         "autocorrelation": ["moran"],
         "comparison": ["KeptComparison", "comparison_of", "keep_comparison"],
-        "domains": ["DomainSettings", "Domains", "find_domains"],
+        "domain_settings": ["DomainSettings"],
+        "domains": ["Domains", "find_domains"],
         "named_domains": ["NamedDomains"],
         "regions": ["compare_regions", "region_statistics", "tiles_in_region"],
         "residuals": ["comparison_table", "residual"],

@@ -2,8 +2,8 @@
 
 import threading
 import warnings
-from dataclasses import dataclass
-from typing import Annotated, Literal, overload
+from dataclasses import dataclass, replace
+from typing import NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from napari_nh2st.analysis.domain_markers import domain_markers
+from napari_nh2st.analysis.domain_matching import is_same_domain
+from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.analysis.leiden import leiden
 from napari_nh2st.errors import InputError
-from napari_nh2st.options import Option, check_options
-from napari_nh2st.prediction.schema import reliability
+from napari_nh2st.prediction.schema import IMAGE_FEATURES, head_layers, reliability
 from napari_nh2st.prediction.values import predicted_tiles, standardized
 from napari_nh2st.spots.array import spot_array
-
-DomainMethod = Literal["kmeans", "leiden"]
 
 _FEWEST_GENES = 5
 _STARTS = 10
@@ -26,82 +26,9 @@ _MANY_TILES = 200_000
 """Above, k-means works on batches: its result is hardly worse, and its time stays seconds."""
 
 _BATCH = 8192
-_GENES_AT_ONCE = 64
 
 _DECIMALS = 5
 """Digits of components, the largest value being 1."""
-
-
-@dataclass(frozen=True)
-class DomainSettings:
-    """Everything that shapes the domains, for Python, the command line and the widget alike.
-
-    Parameters
-    ----------
-    method
-        ``"leiden"`` finds communities of the graph that joins each tile with the 15 whose
-        prediction is most alike.
-    spatial_weight
-        How much the mean of a tile's neighbors on the array counts, from 0 to 1.
-    refine
-        Nearest tiles that vote, with the tile itself, on the domain that it ends in, which removes
-        single tiles amid another domain; 0 for no vote. Published with 50 for the spots of a
-        section by spatial clustering methods that follow mclust (such as stMMC, arXiv 2411.02534).
-    """
-
-    method: Annotated[
-        DomainMethod,
-        Option(
-            "Method",
-            "k-means is quick; Leiden finds communities of alike tiles, of any shape",
-            words={"kmeans": "k-means", "leiden": "Leiden"},
-        ),
-    ] = "kmeans"
-    n_domains: Annotated[int, Option("Domains", "Number of domains to find", (2, 50), step=1)] = 6
-    resolution: Annotated[
-        float | None,
-        Option(
-            "Resolution",
-            "Resolution of Leiden; more for more domains",
-            (1e-4, 10_000),
-            default="what gives the number of domains",
-        ),
-    ] = None
-    n_components: Annotated[
-        int, Option("Components", "Principal components that are clustered", (1, 500))
-    ] = 20
-    spatial_weight: Annotated[
-        float,
-        Option(
-            "Smoothness",
-            "Smoothness, from 0 (each tile by itself) to 1 (by its neighbors alone)",
-            (0, 1),
-            step=0.1,
-        ),
-    ] = 0.0
-    refine: Annotated[
-        int,
-        Option(
-            "Refine",
-            "Nearest tiles whose majority decides a tile's domain; 0 for no vote",
-            (0, 200),
-            step=1,
-        ),
-    ] = 0
-    min_reliability: Annotated[
-        float | None,
-        Option(
-            "Only genes",
-            "Least held-out correlation of the genes that count",
-            (-1, 1),
-            step=0.05,
-            default="all genes count",
-        ),
-    ] = 0.2
-    seed: Annotated[int, Option("Seed", "Seed of the random start", (0, 2**32 - 1), step=1)] = 0
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +46,17 @@ class Domains:
         DataFrame, one row for each domain and gene that counted: ``domain``, ``gene``, ``score``,
         ``mean_in``, ``mean_out``; by domain, the highest score first. See :func:`find_domains`.
     genes
-        That counted.
+        That counted; with an ``image_weight`` of 1 those that markers are looked for among.
     resolution
         That Leiden ended with; None for k-means.
     notice
         Sentences the user should read; empty if there are none.
+    stable
+        (tiles,) in how many of the model's heads, each searched for domains in the same way, a
+        tile falls into the domain that stands for its own; None where the prediction kept no
+        values of heads.
+    n_heads
+        How many these are.
     """
 
     labels: NDArray[np.int64]
@@ -132,6 +65,8 @@ class Domains:
     genes: tuple[str, ...]
     resolution: float | None
     notice: str
+    stable: NDArray[np.int64] | None = None
+    n_heads: int = 0
 
 
 @overload
@@ -175,7 +110,8 @@ def find_domains(
     Raises
     ------
     InputError
-        Fewer tiles are predicted than domains are wanted, or no gene varies.
+        Fewer tiles are predicted than domains are wanted, no gene varies, or image features are to
+        count that the prediction does not have.
 
     Examples
     --------
@@ -193,37 +129,87 @@ def find_domains(
         )
     columns, notices = _reliable_genes(prediction, settings.min_reliability)
     values = np.asarray(prediction.X)[predicted][:, columns]
-    points = _components(values, settings)
-    if stop.is_set():
+    tiles = _Tiles(prediction, predicted, settings, stop)
+    groups = tiles.grouped(values)
+    if groups is None:
         return None
-    if settings.spatial_weight:
-        points = _smoothed(prediction, predicted, points, settings.spatial_weight)
-    resolution = None
-    if settings.method == "kmeans":
-        groups = _kmeans(points, settings)
-    else:
-        communities = leiden(points, settings.n_domains, settings.resolution, settings.seed, stop)
-        if communities is None:
-            return None
-        groups, resolution = communities.labels, communities.resolution
-        if communities.sampled < count:
-            notices.append(
-                f"Leiden saw {communities.sampled:,} of {count:,} tiles; the others joined the "
-                "domain of those most alike."
-            )
-    if stop.is_set():
-        return None
-    if settings.refine:
-        groups = _refined(prediction.obsm["spatial"][predicted], groups, settings.refine)
-    ordered, n = _by_size(groups)
+    ordered, n = _by_size(groups.labels)
+    if groups.sampled < count:
+        notices.append(
+            f"Leiden saw {groups.sampled:,} of {count:,} tiles; the others joined the domain of "
+            "those most alike."
+        )
     if n != settings.n_domains and settings.resolution is None:
         found = "1 domain was" if n == 1 else f"{n} domains were"
         notices.append(f"{found} found where {settings.n_domains} were asked for.")
+    stable, n_heads = None, 0
+    of_heads = [np.asarray(prediction.layers[name])[predicted] for name in head_layers(prediction)]
+    if of_heads and all(np.isfinite(each).all() for each in of_heads):
+        # The same search for each head, of Leiden at the resolution that was found.
+        same = replace(tiles, settings=replace(settings, resolution=groups.resolution))
+        agreeing = np.zeros(count, np.int64)
+        for each in of_heads:
+            other = same.grouped(each[:, columns])
+            if other is None:
+                return None
+            agreeing += is_same_domain(ordered, other.labels)
+        stable, n_heads = np.zeros(prediction.n_obs, np.int64), len(of_heads)
+        stable[predicted] = agreeing
     labels = np.zeros(prediction.n_obs, np.int64)
     labels[predicted] = ordered
     genes = tuple(prediction.var_names[columns])
-    markers = _markers(values, ordered, n, genes)
-    return Domains(labels, n, markers, genes, resolution, " ".join(notices))
+    markers = domain_markers(values, ordered, n, genes)
+    notice = " ".join(notices)
+    return Domains(labels, n, markers, genes, groups.resolution, notice, stable, n_heads)
+
+
+class _Groups(NamedTuple):
+    """Groups of the predicted tiles, in no order: Leiden's resolution, and tiles that it saw."""
+
+    labels: NDArray[np.int64]
+    resolution: float | None
+    sampled: int
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """The predicted tiles of a prediction, to be grouped by values of theirs."""
+
+    prediction: AnnData
+    predicted: NDArray[np.bool_]
+    settings: DomainSettings
+    stop: threading.Event
+
+    def grouped(self, values: NDArray[np.floating]) -> _Groups | None:
+        """Group them by (predicted tiles, genes) values; None if it was stopped."""
+        settings = self.settings
+        standard = standardized(values)
+        if not standard.any():
+            raise InputError("No gene varies between the predicted tiles, so there are no domains")
+        points = _components(standard[:, standard.any(0)], settings)
+        if settings.image_weight:
+            features = _image_features(self.prediction, self.predicted)
+            points = _beside_image(points, features, settings)
+        if self.stop.is_set():
+            return None
+        if settings.spatial_weight:
+            points = _smoothed(self.prediction, self.predicted, points, settings.spatial_weight)
+        resolution, sampled = None, len(points)
+        if settings.method == "kmeans":
+            labels = _kmeans(points, settings)
+        else:
+            found = leiden(
+                points, settings.n_domains, settings.resolution, settings.seed, self.stop
+            )
+            if found is None:
+                return None
+            labels, resolution, sampled = found.labels, found.resolution, found.sampled
+        if self.stop.is_set():
+            return None
+        if settings.refine:
+            centers = self.prediction.obsm["spatial"][self.predicted]
+            labels = _refined(centers, labels, settings.refine)
+        return _Groups(labels, resolution, sampled)
 
 
 def _reliable_genes(
@@ -246,19 +232,44 @@ def _reliable_genes(
 
 
 def _components(values: NDArray[np.floating], settings: DomainSettings) -> NDArray[np.float32]:
-    """(tiles, components) of the standardized genes."""
+    """(tiles, components) of values that vary, the largest being 1."""
     # Not above: scikit-learn takes a second to load, which a viewer would stand still.
     from sklearn.decomposition import PCA
 
-    standard = standardized(values)
-    varying = standard.any(0)
-    if not varying.any():
-        raise InputError("No gene varies between the predicted tiles, so there are no domains")
-    standard = standard[:, varying]
-    n_components = min(settings.n_components, *standard.shape)
-    points = PCA(n_components, random_state=settings.seed).fit_transform(standard)
+    n_components = min(settings.n_components, *values.shape)
+    points = PCA(n_components, random_state=settings.seed).fit_transform(values)
     # Equal tiles stay equal, though a product of matrices may round each row in its own way.
     return np.asarray(np.round(points / np.abs(points).max(), _DECIMALS), np.float32)
+
+
+def _image_features(prediction: AnnData, predicted: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(tiles, 32) image features of the predicted tiles."""
+    known = prediction.obsm.get(IMAGE_FEATURES)
+    if known is None:
+        raise InputError(
+            "The look of the tiles is to count, but this prediction has no image features: predict "
+            "again with “Keep image features” (--image-features), or set the image weight to 0"
+        )
+    features = np.asarray(known, np.float32)[predicted]
+    if missing := int((~np.isfinite(features)).any(1).sum()):
+        raise InputError(
+            f"The look of the tiles is to count, but {missing:,} of {len(features):,} predicted "
+            "tiles have no image features: predict the slide again with “Keep image features”"
+        )
+    return features
+
+
+def _beside_image(
+    points: NDArray[np.float32], features: NDArray[np.float32], settings: DomainSettings
+) -> NDArray[np.float32]:
+    """Components of expression beside those of the look, each with its share of the variance."""
+    features = features - features.mean(0)
+    blocks = [(1 - settings.image_weight, points)]
+    if features.any():  # tiles that all look the same say nothing
+        blocks.append((settings.image_weight, _components(features, settings)))
+    return np.concatenate(
+        [np.sqrt(share / block.var(0).sum()) * block for share, block in blocks], axis=1
+    ).astype(np.float32)
 
 
 def _smoothed(
@@ -310,50 +321,3 @@ def _by_size(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     rank = np.empty(len(sizes), np.int64)
     rank[np.lexsort((first, -sizes))] = np.arange(1, len(sizes) + 1)
     return rank[group], len(sizes)
-
-
-def _markers(
-    values: NDArray[np.floating], labels: NDArray[np.int64], n: int, genes: tuple[str, ...]
-) -> pd.DataFrame:
-    member = (labels == np.arange(1, n + 1)[:, None]).astype(np.float64)
-    n_in = member.sum(1)[:, None]
-    tables = []
-    for first in range(0, len(genes), _GENES_AT_ONCE):
-        part = values[:, first : first + _GENES_AT_ONCE].astype(np.float64)
-        middle = part.mean(0)
-        part -= middle  # around 0, sums of squares keep their digits
-        total, squares = member @ part, member @ part**2
-        inside = _mean_and_variance(total, squares, n_in)
-        outside = _mean_and_variance(
-            total.sum(0) - total, squares.sum(0) - squares, len(values) - n_in
-        )
-        spread = np.sqrt((inside[1] + outside[1]) / 2)
-        varies = spread > 1e-7 * np.abs(middle)
-        score = np.full_like(spread, np.nan)
-        np.divide(inside[0] - outside[0], spread, out=score, where=varies)
-        tables.append((score, inside[0] + middle, outside[0] + middle))
-    score, mean_in, mean_out = (
-        np.concatenate(parts, axis=1) for parts in zip(*tables, strict=True)
-    )
-    markers = pd.DataFrame(
-        {
-            "domain": np.repeat(np.arange(1, n + 1), len(genes)),
-            "gene": np.tile(np.array(genes), n),
-            "score": score.ravel(),
-            "mean_in": mean_in.ravel(),
-            "mean_out": mean_out.ravel(),
-        }
-    )
-    return markers.sort_values(
-        ["domain", "score"], ascending=[True, False], kind="stable", ignore_index=True
-    )
-
-
-def _mean_and_variance(
-    total: NDArray[np.float64], squares: NDArray[np.float64], count: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean, NaN of nothing, and the sample's variance, 0 of a single tile; (domains, genes)."""
-    mean = np.full_like(total, np.nan)
-    np.divide(total, count, out=mean, where=count > 0)
-    variance = np.maximum(squares - count * mean**2, 0) / np.maximum(count - 1, 1)
-    return mean, variance

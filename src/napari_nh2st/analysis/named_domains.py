@@ -17,6 +17,9 @@ from napari_nh2st.spots.positions import ARRAY
 COLUMN = "domain"
 """Column of ``obs``: domain of each tile; ``uns["domain_colors"]`` has the colors, as in scanpy."""
 
+STABLE_COLUMN = "domain_stable_in"
+"""Column of ``obs``: in how many of the model's heads a tile is in the same domain."""
+
 _COLORS = f"{COLUMN}_colors"
 _HEX = re.compile("#[0-9a-fA-F]{6}")
 _MARKER_COLUMNS = ["domain", "gene", "score", "mean_in", "mean_out"]
@@ -37,12 +40,17 @@ class NamedDomains:
         As :class:`~napari_nh2st.analysis.Domains` has them; empty where they are not known.
     colors
         Of the domains, as #rrggbb; by default those of their numbers.
+    stable, n_heads
+        (tiles,) in how many of so many heads of the model a tile is in the same domain, as
+        :class:`~napari_nh2st.analysis.Domains` has it; None where that is not known.
     """
 
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     markers: pd.DataFrame
     colors: tuple[str, ...] = ()
+    stable: NDArray[np.int64] | None = None
+    n_heads: int = 0
 
     def __post_init__(self) -> None:
         if len(self.colors) != len(self.names):
@@ -62,10 +70,10 @@ class NamedDomains:
             :func:`~napari_nh2st.analysis.domain_colors.matching_colors`.
         """
         names = tuple(f"domain {number}" for number in range(1, domains.n + 1))
-        if former is None:
-            return cls(domains.labels, names, domains.markers)
-        colors = matching_colors(domains.labels, domains.n, former.labels, former.colors)
-        return cls(domains.labels, names, domains.markers, colors)
+        colors: tuple[str, ...] = ()
+        if former is not None:
+            colors = matching_colors(domains.labels, domains.n, former.labels, former.colors)
+        return cls(domains.labels, names, domains.markers, colors, domains.stable, domains.n_heads)
 
     @classmethod
     def of(cls, prediction: AnnData) -> "NamedDomains | None":
@@ -78,13 +86,19 @@ class NamedDomains:
         column = pd.Categorical(prediction.obs[COLUMN])
         labels = column.codes.astype(np.int64) + 1
         names = tuple(map(str, column.categories))
-        return cls(labels, names, _written_markers(prediction, names), _written_colors(prediction))
+        markers, colors = _written_markers(prediction, names), _written_colors(prediction)
+        return cls(labels, names, markers, colors, *_written_stability(prediction))
 
     def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
         """The same domains on another prediction: tiles at the same places keep their labels."""
-        known = dict(zip(_places(former), self.labels.tolist(), strict=True))
-        labels = np.array([known.get(place, 0) for place in _places(prediction)], np.int64)
-        return replace(self, labels=labels)
+        places = _places(prediction)
+
+        def carried(values: NDArray[np.int64]) -> NDArray[np.int64]:
+            known = dict(zip(_places(former), values.tolist(), strict=True))
+            return np.array([known.get(place, 0) for place in places], np.int64)
+
+        stable = None if self.stable is None else carried(self.stable)
+        return replace(self, labels=carried(self.labels), stable=stable)
 
     def renamed(self, number: int, name: str) -> "NamedDomains":
         """The same domains with another name for one.
@@ -106,11 +120,19 @@ class NamedDomains:
         """Put them into a prediction.
 
         ``obs["domain"]`` is a categorical of the names, ``uns["domain_colors"]`` their colours as
-        scanpy wants them, and ``uns["nh2st"]["domain_markers"]`` the markers, with the names.
+        scanpy wants them, and ``uns["nh2st"]["domain_markers"]`` the markers, with the names. Where
+        it is known, ``obs["domain_stable_in"]`` is the number of heads in which a tile is in the
+        same domain, of ``uns["nh2st"]["domain_heads"]``.
         """
         prediction.obs[COLUMN] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
         prediction.uns[_COLORS] = np.array(self.colors, object)
         notes(prediction).pop("domain_markers", None)
+        notes(prediction).pop("domain_heads", None)
+        if self.stable is not None:
+            prediction.obs[STABLE_COLUMN] = self.stable
+            notes(prediction)["domain_heads"] = self.n_heads
+        elif STABLE_COLUMN in prediction.obs:
+            del prediction.obs[STABLE_COLUMN]
         if len(self.markers):
             names = dict(enumerate(self.names, start=1))
             markers = self.markers.assign(domain=self.markers["domain"].map(names))
@@ -120,10 +142,11 @@ class NamedDomains:
     def legend(self) -> pd.DataFrame:
         """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.
 
-        The markers are a tuple of the first few genes.
+        The markers are a tuple of the first few genes. Where it is known, ``stable`` is the share
+        of the domain's tiles, in percent, that are in it in all heads.
         """
         tiles = np.bincount(self.labels, minlength=len(self.names) + 1)[1:]
-        return pd.DataFrame(
+        legend = pd.DataFrame(
             {
                 "domain": self.names,
                 "tiles": tiles,
@@ -134,6 +157,10 @@ class NamedDomains:
                 ],
             }
         )
+        if self.stable is not None:
+            in_all = np.bincount(self.labels[self.stable == self.n_heads], minlength=len(tiles) + 1)
+            legend["stable"] = 100 * in_all[1:] / np.maximum(1, tiles)
+        return legend
 
     def markers_of(self, number: int) -> pd.DataFrame:
         """Genes of one domain, the highest score first."""
@@ -151,6 +178,14 @@ def _written_colors(prediction: AnnData) -> tuple[str, ...]:
     written = prediction.uns.get(_COLORS)
     colors = () if written is None else tuple(map(str, np.ravel(written)))
     return colors if all(map(_HEX.fullmatch, colors)) else ()
+
+
+def _written_stability(prediction: AnnData) -> tuple[NDArray[np.int64] | None, int]:
+    """In how many heads tiles are in the same domain, as :meth:`NamedDomains.write` left it."""
+    count = notes(prediction).get("domain_heads")
+    if count is None or STABLE_COLUMN not in prediction.obs:
+        return None, 0
+    return prediction.obs[STABLE_COLUMN].to_numpy(np.int64), int(count)
 
 
 def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from napari_nh2st.options import settings_of
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st domains``."""
-    from napari_nh2st.analysis.domains import DomainSettings
+    from napari_nh2st.analysis.domain_settings import DomainSettings
 
     add_prediction(command)
     add_output(
@@ -36,7 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_reliability(command: "argparse._ActionsContainer") -> None:
-    from napari_nh2st.analysis.domains import DomainSettings
+    from napari_nh2st.analysis.domain_settings import DomainSettings
 
     genes = command.add_mutually_exclusive_group()
     add_setting(genes, settings_of(DomainSettings)["min_reliability"])
@@ -87,11 +87,18 @@ def run(args: argparse.Namespace) -> None:
         return
     if found.notice:
         report(f"Notice: {found.notice}")
+    stable = () if domains.stable is None else (f"in all {domains.n_heads} heads",)
     rows = [
-        (str(row["domain"]), f"{row['tiles']}", f"{row['share']:.0f} %", ", ".join(row["markers"]))
+        (
+            str(row["domain"]),
+            f"{row['tiles']}",
+            f"{row['share']:.0f} %",
+            *(f"{row['stable']:.0f} %" for _ in stable),
+            ", ".join(row["markers"]),
+        )
         for row in legend.to_dict("records")
     ]
-    print_rows([("domain", "tiles", "share", "markers"), *rows])
+    print_rows([("domain", "tiles", "share", *stable, "markers"), *rows])
     show(f"{args.output}: {found.n} domains of {prediction.n_obs} tiles")
 
 
@@ -100,5 +107,6 @@ def _as_json(row: dict[Any, Any]) -> dict[str, Any]:
         "name": str(row["domain"]),
         "tiles": int(row["tiles"]),
         "percent": float(row["share"]),
+        **({"percent_in_all_heads": float(row["stable"])} if "stable" in row else {}),
         "markers": list(row["markers"]),
     }

@@ -89,7 +89,8 @@ def image_axes(n_channels: int) -> Tensor:
         generator=torch.Generator().manual_seed(0),
         dtype=torch.float64,
     )
-    axes = torch.linalg.qr(drawn)[0]
+    axes, upper = torch.linalg.qr(drawn)
+    axes = axes * upper.diagonal().sign()  # which a library is free to choose
     result = torch.zeros(n_channels, N_IMAGE_FEATURES)
     result[:, : axes.shape[1]] = axes
     return result

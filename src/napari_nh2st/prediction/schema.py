@@ -138,6 +138,7 @@ class Notes(TypedDict):
     # analyses
     signatures: NotRequired[pd.DataFrame]
     domain_markers: NotRequired[pd.DataFrame]
+    domain_heads: NotRequired[int]
     # display, for a layer opened from a file
     shown_gene: NotRequired[str]
     shows_domains: NotRequired[bool]

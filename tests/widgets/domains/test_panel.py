@@ -18,7 +18,8 @@ from skimage.color import rgb2lab
 from docked_panels import dock_of, docked
 from drawn_predictions import drawn_prediction
 from napari_nh2st.analysis.domain_colors import DOMAIN_COLORS
-from napari_nh2st.analysis.domains import Domains, DomainSettings
+from napari_nh2st.analysis.domain_settings import DomainSettings
+from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import DOMAINS_KEY
@@ -156,6 +157,44 @@ def test_every_control_reaches_the_settings(
     assert all(prediction is shown.prediction for prediction, _ in analysis.arrived)
 
 
+def test_the_look_of_tiles_counts_where_it_was_kept(
+    qtbot: QtBot, shown: Shown, panel: DomainsPanel, analysis: FakeAnalysis
+) -> None:
+    weight = panel.settings.image_weight
+    assert not weight.isEnabled()
+    assert "Keep image features" in weight.toolTip()
+    other = shown.prediction.copy()
+    other.obsm["image_features"] = np.zeros((other.n_obs, 32), np.float16)
+    shown.heatmap.take(other, shown.slide_layer)
+    assert weight.isEnabled()
+    assert "Keep image features" not in weight.toolTip()
+    weight.setValue(0.4)
+    run(qtbot, panel)
+    assert analysis.arrived[-1][1].image_weight == 0.4
+
+
+def test_the_legend_says_how_stable_domains_are(
+    qtbot: QtBot,
+    shown: Shown,
+    panel: DomainsPanel,
+    analysis: FakeAnalysis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run(qtbot, panel)
+    assert panel.legend.isColumnHidden(3)
+
+    def with_heads(prediction: AnnData, *args: Any) -> Domains | None:
+        found = analysis(prediction, *args)
+        assert found is not None
+        stable = np.where(found.labels == 2, 4, 5)
+        return replace(found, stable=stable, n_heads=5)
+
+    monkeypatch.setattr(domains_panel, "find_domains", with_heads)
+    run(qtbot, panel)
+    assert not panel.legend.isColumnHidden(3)
+    assert [panel.legend.item(row, 3).text() for row in range(3)] == ["100", "0", "100"]
+
+
 def test_untouched_controls_mean_the_defaults(panel: DomainsPanel) -> None:
     assert panel.settings.chosen() == DomainSettings()
 
@@ -223,7 +262,7 @@ def test_the_legend_says_what_there_is(
     run(qtbot, panel, 3)
     tiles = np.bincount(stripes(shown.prediction, 3))[1:]
     shares = [f"{100 * count / tiles.sum():.1f}" for count in tiles]
-    legend = [[panel.legend.item(row, c).text() for c in range(4)] for row in range(3)]
+    legend = [[panel.legend.item(row, c).text() for c in (0, 1, 2, 4)] for row in range(3)]
     top = [", ".join(np.roll(GENES, domain)[:3]) for domain in (1, 2, 3)]
     assert legend == [[f"domain {k + 1}", f"{tiles[k]}", shares[k], top[k]] for k in range(3)]
     assert panel.notice.text() == "Only 3 genes count."
@@ -240,7 +279,7 @@ def test_top_markers_have_a_badge_and_say_their_reliability(
     run(qtbot, panel, 3)
     assert not panel.legend.isHidden()
     for row, domain in enumerate((1, 2, 3)):
-        item = panel.legend.item(row, 3)
+        item = panel.legend.item(row, 4)
         dots = item.icon().pixmap(30, 14).toImage()
         top = np.roll(GENES, domain)[:3]
         colors = [dots.pixelColor(10 * place + 4, 4).name() for place in range(3)]
@@ -337,7 +376,7 @@ def open_again(qtbot: QtBot, path: Path) -> tuple[ViewerModel, DomainsPanel]:
 
 def legend_of(panel: DomainsPanel) -> list[list[str]]:
     rows = range(panel.legend.rowCount())
-    return [[panel.legend.item(row, column).text() for column in range(4)] for row in rows]
+    return [[panel.legend.item(row, column).text() for column in (0, 1, 2, 4)] for row in rows]
 
 
 def test_markers_of_other_domains_are_not_taken_for_those_of_these(

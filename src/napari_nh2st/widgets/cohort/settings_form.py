@@ -16,7 +16,15 @@ _NO_WORKERS = (
     "To predict several slides at the same time, here or on a cluster: "
     "pip install 'napari-nh2st[distributed]'"
 )
-_OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain")
+_OFFERED = (
+    "genes",
+    "pitch_um",
+    "min_tissue",
+    "tissue_only",
+    "head_values",
+    "image_features",
+    "any_stain",
+)
 
 
 class CohortSettingsForm(SettingsForm):

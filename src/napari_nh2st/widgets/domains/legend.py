@@ -17,15 +17,17 @@ _HEADS = {
     "Domain": "Name and colour on the slide",
     "Tiles": "Predicted tiles of the domain",
     "%": "Share of the predicted tiles",
+    "Stable %": "Share of the domain's tiles that stay in it with every one of the model's heads",
     "Top markers": "The genes that mark the domain best, each with the badge of its reliability",
 }
+_STABLE = list(_HEADS).index("Stable %")
 _ROWS_SEEN = 8
 _SWATCH_PX = 14
 _DOT_PX, _MOST_DOTS = 9, 3
 
 
 class DomainLegend(NameTable):
-    """One row a domain: colour and name, tiles, share, top markers.
+    """One row a domain: colour and name, tiles, share, stability where known, top markers.
 
     Attributes
     ----------
@@ -66,16 +68,18 @@ class DomainLegend(NameTable):
         self.show_rows(
             [
                 (
-                    _named(str(name), color),
-                    fixed_item(f"{tiles:,}"),
-                    fixed_item(f"{share:.1f}"),
-                    self._marked(markers, reliability),
+                    _named(str(row["domain"]), color),
+                    fixed_item(f"{row['tiles']:,}"),
+                    fixed_item(f"{row['share']:.1f}"),
+                    fixed_item(f"{row['stable']:.0f}" if "stable" in row else ""),
+                    self._marked(row["markers"], reliability),
                 )
-                for color, (name, tiles, share, markers) in zip(
-                    domains.colors, domains.legend().itertuples(index=False), strict=True
+                for color, row in zip(
+                    domains.colors, domains.legend().to_dict("records"), strict=True
                 )
             ]
         )
+        self.setColumnHidden(_STABLE, domains.stable is None)
         self.resizeColumnsToContents()
         self.picked.emit(self.currentRow() + 1)
 

@@ -17,6 +17,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.labels_compilation import then_compiled
 from napari_nh2st.prediction.reliability import Badges, with_reliability
+from napari_nh2st.prediction.schema import IMAGE_FEATURES
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets.background import STOP, Background
@@ -159,6 +160,8 @@ class DomainsPanel(QWidget):
             self.legend.show_legend(domains, prediction.var.get("reliability"))
         for widget in (self.legend, self.show_layer, self.markers_title, self.markers):
             widget.setVisible(domains is not None)
+        known = prediction is not None and IMAGE_FEATURES in prediction.obsm
+        self.settings.offer_image(known)
         self._enable()
 
     def _on_domain_picked(self, number: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
-from napari_nh2st.analysis.domains import DomainSettings
+from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.options import settings_of
 from napari_nh2st.widgets.setting_controls import NumberBox
 from napari_nh2st.widgets.settings_form import SettingsForm
@@ -17,7 +17,7 @@ class DomainSettingsForm(SettingsForm):
 
     Attributes
     ----------
-    method, n_domains, only_reliable, least_reliability, smoothness, refine, seed
+    method, n_domains, only_reliable, least_reliability, smoothness, image_weight, refine, seed
         Controls by what they are about.
     """
 
@@ -29,16 +29,30 @@ class DomainSettingsForm(SettingsForm):
             ("method", "n_domains", "min_reliability"),
             {"min_reliability": reliable},
         )
-        self.add_rows(DomainSettings, ("spatial_weight", "refine", "seed"))
+        for names in (("spatial_weight",), ("image_weight",), ("refine", "seed")):
+            self.add_rows(DomainSettings, names)
         self.only_reliable, self.least_reliability = reliable.only, reliable.least
         self.method, self.n_domains = self.controls["method"], self.controls["n_domains"]
         self.smoothness, self.seed = self.controls["spatial_weight"], self.controls["seed"]
-        self.refine = self.controls["refine"]
+        self.refine, self.image_weight = self.controls["refine"], self.controls["image_weight"]
+        self._image_tip = self.image_weight.toolTip()
         self._threshold = self.least_reliability.value()
 
     def chosen(self) -> DomainSettings:
         """The settings that the controls stand for."""
         return DomainSettings(**self.values(DomainSettings))
+
+    def offer_image(self, has_features: bool) -> None:
+        """Let the look of the tiles count, or say why it cannot: it was not kept."""
+        self.image_weight.setEnabled(has_features)
+        self.image_weight.setToolTip(
+            self._image_tip
+            if has_features
+            else "Not with this prediction, which kept nothing of how tiles look: predict again "
+            "with “Keep image features”"
+        )
+        if not has_features:
+            self.image_weight.show_value(0.0)
 
     def follow_threshold(self, threshold: float) -> None:
         """Take over the reliability that counts elsewhere, unless another was chosen here."""

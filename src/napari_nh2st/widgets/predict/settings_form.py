@@ -14,7 +14,16 @@ from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.settings_form import SettingsForm
 
-_OFFERED = ("genes", "pitch_um", "min_tissue", "tissue_only", "any_stain", "device")
+_OFFERED = (
+    "genes",
+    "pitch_um",
+    "min_tissue",
+    "tissue_only",
+    "head_values",
+    "image_features",
+    "any_stain",
+    "device",
+)
 
 
 class PredictSettingsForm(SettingsForm):
