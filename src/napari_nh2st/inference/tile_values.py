@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_nh2st.inference.batch_size import CudaMemory, with_fitting_batch
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.inference.encoder import Encoder
 from napari_nh2st.inference.feature_grids import given_rows
@@ -165,6 +166,13 @@ def encoded_batches(
     """
     tile_px = found.model.config.tile_px
     level = found.slide.levels[plan.source.level]
+    resample = Resampler(plan.source.extent, tile_px, placement.device)
+    is_open = found.settings.batch_size is None and found.given is None
+    if is_open and placement.device.type == "cuda":
+        memory = CudaMemory(
+            lambda tiles: predictor.encode(resample(tiles)), plan.source.size, placement.device
+        )
+        placement = with_fitting_batch(placement, memory, len(needed))
     schedule = Schedule(
         plan.tiles,
         needed,
@@ -183,7 +191,6 @@ def encoded_batches(
             yield tiles, tuple(rows[: len(tiles)] for rows in encoded), {}
         return
     reader = BulkReader(level, plan.source.top_left, plan.source.size)
-    resample = Resampler(plan.source.extent, tile_px, placement.device)
     encode = Encoder(predictor, resample, placement, tile_px)
     batches = _read_ahead(reader, schedule, encode, placement.reader_threads)
     with closing(batches):
