@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from skimage.color import hed2rgb, rgb2hed
+from skimage.color import hed2rgb, rgb2hed, rgb_from_hed
 
 from array_slides import textured
 from napari_nh2st.errors import InputError
@@ -105,6 +105,21 @@ class TestStain:
         assert got[::2].min() > 235
         assert got[1::2].max() < 20
 
+    def test_other_stains_change_amounts_and_colors_within_their_bounds(self) -> None:
+        settings = AugmentationSettings(False, False, stain_jitter=0, stain_colors=0.5)
+        looks = looks_of(settings, 200, seed=4)
+        # What a density of one of haematoxylin becomes.
+        became = torch.from_numpy(rgb_from_hed).float()[0] @ looks.stain
+        amount = became.norm(dim=1) / np.linalg.norm(rgb_from_hed[0])
+        assert np.exp(-0.55) - 0.01 < amount.min() < 0.65
+        assert 1.6 < amount.max() < np.exp(0.55) + 0.01
+        color = torch.nn.functional.normalize(became, dim=1)
+        turned = (color @ torch.nn.functional.normalize(became.mean(0), dim=0)).arccos().rad2deg()
+        assert 3 < turned.mean() < 10
+        assert not looks.shift.any()
+        again = looks_of(settings, 200, seed=4)
+        assert torch.equal(looks.stain, again.stain)
+
     @pytest.mark.parametrize("jitter", [-0.1, 1.0, float("nan")])
     def test_jitter_out_of_its_range_is_refused(self, jitter: float) -> None:
         with pytest.raises(InputError, match="stain_jitter"):
@@ -192,7 +207,7 @@ class TestOneLookAPatch:
         inputs = inputs_of(encoder, looks)
         batch = batch_of(inputs.study)
         plain = inputs.study.offsets(batch.rows, batch.neighborhoods)
-        got = inputs.offsets(batch, torch.Generator().manual_seed(0))
+        got = inputs.places(batch, torch.Generator().manual_seed(0))
         torch.testing.assert_close(got.norm(dim=-1), plain.norm(dim=-1))
         assert not torch.allclose(got, plain)
         if encoder == "whole":

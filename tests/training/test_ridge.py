@@ -38,7 +38,7 @@ def section(name: str, spots: int, seed: int) -> SectionTiles:
 
 
 def prepared(
-    context: Context, sections: list[SectionTiles], **shapes: int
+    context: Context, sections: list[SectionTiles], looks: int = 1, **shapes: int
 ) -> tuple[TrainedPart, StudyInputs]:
     torch.manual_seed(3)
     sizes = {"dim": 8, "heads": 2, "hidden": 8, "hypergraph_hidden": 8} | shapes
@@ -48,7 +48,7 @@ def prepared(
         StudyTiles(sections),
         part,
         AugmentationSettings(),
-        looks=1,
+        looks=looks,
         seed=0,
         device=torch.device("cpu"),
     )
@@ -92,6 +92,35 @@ def test_the_network_predicts_what_ridge_regression_predicts(context: Context) -
     expected = Ridge(alpha=penalty * unit).fit(features, target).predict(features)
     predicted = np.concatenate([predict_section(part, inputs, number) for number in (0, 1)])
     np.testing.assert_allclose(predicted, expected, atol=2e-3 * np.ptp(target))
+
+
+def test_within_sections_it_regresses_differences_in_all_looks_alike() -> None:
+    sections = [section("a", 40, 1), section("b", 33, 2)]
+    # One section is more of everything, for a reason that its tiles do not show.
+    sections[1] = replace(sections[1], target=sections[1].target + np.float32(5))
+    part, inputs = prepared("query", sections, looks=3)
+    penalty = start_from_ridge(part, inputs, within=True)
+    every = np.arange(73)
+    target, number = inputs.study.target.double().numpy(), inputs.study.section_of(every).numpy()
+    features, expected = [], []
+    for look in range(3):
+        maps = inputs.in_look(every, look).double().numpy()
+        assert look == 0 or np.abs(maps - inputs.plain(every).numpy()).max() > 0.01
+        flat = maps.transpose(0, 2, 3, 1).reshape(73, -1)
+        for one in (0, 1):
+            rows = flat[number == one]
+            features.append(rows - rows.mean(0))
+            expected.append(target[number == one] - target[number == one].mean(0))
+    joined = np.concatenate(features)
+    unit = np.square(joined).sum(1).mean()
+    fitted = Ridge(alpha=penalty * unit, fit_intercept=False).fit(joined, np.concatenate(expected))
+    plain = np.concatenate(features[:2])  # what a section has in common does not count
+    predicted = np.concatenate([predict_section(part, inputs, one) for one in (0, 1)])
+    for one in (0, 1):
+        got = predicted[number == one] - predicted[number == one].mean(0)
+        wanted = fitted.predict(plain[number == one])
+        np.testing.assert_allclose(got, wanted, atol=2e-3 * np.ptp(target))
+    np.testing.assert_allclose(predicted.mean(0), target.mean(0), atol=1e-3)
 
 
 def test_a_narrow_head_keeps_the_strongest_directions() -> None:

@@ -8,6 +8,14 @@ from torch import Tensor
 
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 
+_LOG_AMOUNTS = (1.1, 1.1, 0.6)
+"""Largest logarithm of the factors on haematoxylin, eosin and the residual: 3, 3 and 1.8."""
+
+_TURN = 0.15
+"""Standard deviation of what is added to a stain's optical density, of length 1, in each color."""
+
+_LEAST_DENSITY = 0.02
+
 
 @dataclass(frozen=True)
 class AugmentationDraw:
@@ -49,9 +57,23 @@ def draw(settings: AugmentationSettings, n: int, generator: torch.Generator) -> 
     factor = 1 + settings.stain_jitter * uniform[0]
     to_stains = torch.from_numpy(hed_from_rgb).float()
     to_density = torch.from_numpy(rgb_from_hed).float()
-    stain = (to_stains * factor[:, None, :]) @ to_density
     shift = (settings.stain_jitter / 5 * uniform[1]) @ to_density
+    if settings.stain_colors > 0:
+        amounts, to_density = _other_stains(settings.stain_colors, n, generator)
+        factor = factor * amounts
+    stain = (to_stains * factor[:, None, :]) @ to_density
     return AugmentationDraw(turns, flipped, stain, shift)
+
+
+def _other_stains(strength: float, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Amounts (n, 3) of the three stains as a factor, and their optical densities (n, 3, 3)."""
+    uniform = 2 * torch.rand((n, 3), generator=generator) - 1
+    amounts = torch.exp(strength * uniform * torch.tensor(_LOG_AMOUNTS))
+    own = torch.from_numpy(rgb_from_hed).float()
+    turned = own + strength * _TURN * torch.randn((n, 3, 3), generator=generator)
+    turned = turned.clamp(min=_LEAST_DENSITY)  # no stain shines
+    size = own.norm(dim=1, keepdim=True) / turned.norm(dim=2, keepdim=True)
+    return amounts, turned * size
 
 
 def augment(tiles: Tensor, looks: AugmentationDraw) -> Tensor:

@@ -14,6 +14,10 @@ class AugmentationSettings:
     drawn uniformly from ``1 ± stain_jitter`` and moved by an optical density from
     ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
     jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
+
+    ``stain_colors``: how far slides of other laboratories and scanners are imitated. At 1 the
+    amounts of haematoxylin and of eosin are multiplied by a factor from 1/3 to 3 each, that of the
+    residual from 1/1.8 to 1.8, evenly in the logarithm, and each stain's color turns by some 10°.
     """
 
     flips: Annotated[bool, Option("Mirror images", "Train on mirror images too")] = True
@@ -24,6 +28,15 @@ class AugmentationSettings:
         float,
         Option("Stain jitter", "How much the stains vary, from 0 to below 1", (0, 1), below=True),
     ] = 0.15
+    stain_colors: Annotated[
+        float,
+        Option(
+            "Other stains",
+            "How far the colors and amounts of the stains vary, from 0 to 1, as between "
+            "laboratories",
+            (0, 1),
+        ),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         check_options(self)

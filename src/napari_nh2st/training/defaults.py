@@ -51,7 +51,7 @@ class ResolvedSettings(TrainSettings):
     None of ``architecture``, ``encoder``, ``adapter_rank``, ``learning_rate`` and ``mse_weight`` is
     None.
 
-    ``head_start`` is ``"ridge"`` where the head starts from one, and else as it was given.
+    ``head_start`` is ``"ridge"`` where it is left open and the head starts from one.
     """
 
     architecture: str = DEFAULT_ARCHITECTURE
@@ -102,12 +102,13 @@ def resolved_settings(
     check_slide_reach(architecture, encoder, adapter_rank)
     filled = filled_by_start(settings, start, panel)
     head_start = settings.head_start
-    if entry.closed_form or (head_start is None and encoder != "whole" and filled < 1):
+    closed_form = entry.closed_form and not settings.starts_from_ridge
+    if closed_form or (head_start is None and encoder != "whole" and filled < 1):
         head_start = "ridge"
     learning_rate, mse_weight = PUBLISHED_LEARNING_RATE, PUBLISHED_MSE_WEIGHT
     if entry.reach is not None:
         learning_rate = SLIDE_LEARNING_RATE if entry.reach == "slide" else CONTEXT_LEARNING_RATE
-    elif head_start == "ridge":
+    elif head_start in ("ridge", "ridge-within"):
         mse_weight = RIDGE_MSE_WEIGHT
         # On random maps a regression finds little, and the encoder has all to learn.
         if start is not None or settings.encoder_weights is not None or foreign:
@@ -185,7 +186,7 @@ def start_notice(
     adapters = [runs] if rank else []
     if entry_of(settings.architecture).closed_form:
         return ["The model is a ridge regression on the encoder's features: there are no epochs."]
-    if settings.head_start == "ridge":
+    if settings.starts_from_ridge:
         head = "a ridge regression"
     elif start is not None and (filled := filled_by_start(settings, start, panel)):
         head = f"{start.name}, for {round(filled * len(panel))} of {len(panel)} genes"

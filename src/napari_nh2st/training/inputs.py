@@ -280,11 +280,20 @@ class StudyInputs:
         turns = torch.tensor(self._turns)[self.study.section_of(batch.rows), look]
         return turned_offsets(offsets, turns[:, 0], turns[:, 1] > 0)
 
-    def plain(self, rows: NDArray[np.int64]) -> Tensor:
-        """Inputs as they are."""
+    @property
+    def n_looks(self) -> int:
+        """Looks that are kept, of which the first is the tile as it is; 1 where none are."""
+        return self._looks
+
+    def in_look(self, rows: NDArray[np.int64], look: int) -> Tensor:
+        """Inputs in one of the looks that are kept."""
         if not self._part.first_stage:
             return self._pixels(rows, None)
-        return self._gathered(rows, np.zeros(len(rows), np.int64))
+        return self._gathered(rows, np.full(len(rows), look))
+
+    def plain(self, rows: NDArray[np.int64]) -> Tensor:
+        """Inputs as they are."""
+        return self.in_look(rows, 0)
 
     def _gathered(self, rows: NDArray[np.int64], looks: NDArray[np.int64]) -> Tensor:
         """Features of rows, each with its look: (b, ...) float32."""

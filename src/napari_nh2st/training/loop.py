@@ -244,8 +244,10 @@ class _Training:
 
     def _set_start(self) -> None:
         """Set what follows from the training sections, such as the head's ridge regression."""
-        if self._prepared.settings.head_start == "ridge":
-            start_from_ridge(self._part, self._inputs)
+        settings = self._prepared.settings
+        if settings.starts_from_ridge:
+            within = settings.head_start == "ridge-within"
+            start_from_ridge(self._part, self._inputs, within=within)
         elif self._prepared.start is not None:
             center_predictions(self._part, self._inputs)
         else:
@@ -254,7 +256,7 @@ class _Training:
 
     def _has_learned(self) -> bool:
         """Whether the network predicts something before the first step."""
-        return self._prepared.start is not None or self._prepared.settings.head_start == "ridge"
+        return self._prepared.start is not None or self._prepared.settings.starts_from_ridge
 
     def _started(self) -> TrainStarted:
         prepared = self._prepared

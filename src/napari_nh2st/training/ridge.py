@@ -6,6 +6,7 @@ hold that solution exactly (NH2ST's up to the width of its layers); training goe
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from napari_nh2st.training.batches import patches
 from napari_nh2st.training.inputs import StudyInputs, TrainedPart
 
 _MOST_SPOTS = 2000
-"""Spots that are solved for with whole maps; of larger studies an even selection."""
+"""Spots, in one look or several, that are solved for with whole maps; of more an even selection."""
 
 _QUERIES_A_PASS = 64
 
@@ -27,7 +28,7 @@ PENALTIES = 10.0 ** np.arange(-2.0, 3.5, 0.5)
 
 
 @torch.no_grad()
-def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
+def start_from_ridge(part: TrainedPart, inputs: StudyInputs, *, within: bool = False) -> float:
     """Set the prediction head to a ridge regression.
 
     Minimizes ``‖Y - X W‖² + λ ‖W‖²``, X being the features of a spot that the network names in
@@ -41,6 +42,9 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
         The network; what follows no features stays as it is.
     inputs
         Inputs of the training sections; no other is looked at.
+    within
+        Regress the differences within a section and look, on all looks that are kept. What a stain
+        adds to all tiles of a slide alike then has no say in how its tiles differ.
 
     Returns
     -------
@@ -50,12 +54,21 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     network = part.network
     was_training = part.training
     part.eval()
-    blocks, target, group = _design(part, inputs)
-    means = [block.mean(0) for block in blocks]
-    for block, mean in zip(blocks, means, strict=True):
-        block -= mean
+    n_looks = inputs.n_looks if within else 1
+    blocks, target, group, image = _design(part, inputs, n_looks)
+    # The mean of the tiles as they are is predicted as the mean of the target.
+    as_it_is = image % n_looks == 0
+    means = [block[as_it_is].mean(0) for block in blocks]
+    center = target[as_it_is].mean(0)
+    if within:
+        centered: list[NDArray[Any]] = [*blocks, target]
+        for values in centered:
+            for number in np.unique(image):
+                values[image == number] -= values[image == number].mean(0)
+    else:
+        for block, mean in zip(blocks, means, strict=True):
+            block -= mean
     joined = np.concatenate(blocks, axis=1)
-    center = target.mean(0)
     if joined.shape[1] < len(joined):
         penalty, weights = _by_features(joined.astype(np.float64), target, group)
         axes = _principal(joined @ weights, network.ridge_rank)
@@ -70,19 +83,24 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs) -> float:
     shift = [mean @ factor.numpy().T for mean, factor in zip(means, factors, strict=True)]
     constant = torch.from_numpy(center - axes @ sum(shift))
     solution = RidgeSolution(factors, torch.from_numpy(axes), constant)
-    network.start_from_ridge(solution, _maps(part, inputs))
+    network.start_from_ridge(solution, _maps(part, inputs, n_looks))
     part.train(was_training)
     return penalty
 
 
 def _design(
-    part: TrainedPart, inputs: StudyInputs
-) -> tuple[list[NDArray[np.float32]], NDArray[np.float64], NDArray[np.int64]]:
-    """Blocks of features, target, and each spot's left-out group."""
-    rows, parts = [], []
-    for queries, blocks in _features(part, inputs, _chosen(part, inputs)):
-        rows.append(queries)
-        parts.append(blocks)
+    part: TrainedPart, inputs: StudyInputs, n_looks: int
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Blocks of features, target, each row's left-out group, and the number of its image: sections
+    times looks, of which each section's first is the section as it is.
+    """
+    rows, images, parts = [], [], []
+    chosen = _chosen(part, inputs, n_looks)
+    for look in range(n_looks):
+        for queries, blocks in _features(part, inputs, chosen[look], look):
+            rows.append(queries)
+            images.append(inputs.study.section_of(queries).numpy() * n_looks + look)
+            parts.append(blocks)
     every = np.concatenate(rows)
     target = inputs.study.target.numpy()[every].astype(np.float64)
     group = inputs.study.section_of(every).numpy()
@@ -90,23 +108,24 @@ def _design(
         compact = patches(inputs.study.centers[0], -(-len(inputs.study) // 5), _generator())
         for number, members in enumerate(compact):
             group[np.isin(every, members)] = number
-    return [np.concatenate(block) for block in zip(*parts, strict=True)], target, group
+    joined = [np.concatenate(block) for block in zip(*parts, strict=True)]
+    return joined, target, group, np.concatenate(images)
 
 
-def _chosen(part: TrainedPart, inputs: StudyInputs) -> NDArray[np.bool_]:
-    """Spots that are solved for: all where features are pooled, since these are few."""
-    count = len(inputs.study)
-    if isinstance(part.network, PooledNetwork):
-        return np.ones(count, bool)
-    chosen = np.zeros(count, bool)
-    chosen[np.linspace(0, count - 1, min(count, _MOST_SPOTS)).astype(int)] = True
-    return chosen
+def _chosen(part: TrainedPart, inputs: StudyInputs, n_looks: int) -> NDArray[np.bool_]:
+    """(looks, spots) that are solved for: all where features are pooled, since these are few."""
+    count = n_looks * len(inputs.study)
+    chosen = np.ones(count, bool)
+    if not isinstance(part.network, PooledNetwork):
+        chosen[:] = False
+        chosen[np.linspace(0, count - 1, min(count, _MOST_SPOTS)).astype(int)] = True
+    return chosen.reshape(n_looks, -1)
 
 
 def _features(
-    part: TrainedPart, inputs: StudyInputs, chosen: NDArray[np.bool_]
+    part: TrainedPart, inputs: StudyInputs, chosen: NDArray[np.bool_], look: int
 ) -> Iterator[tuple[NDArray[np.int64], tuple[NDArray[np.float32], ...]]]:
-    """Rows, and the network's features of them."""
+    """Rows, and the network's features of them in a look."""
     study, network = inputs.study, part.network
     for number, centers in enumerate(study.centers):
         for queries in patches(centers, _QUERIES_A_PASS, _generator()):
@@ -115,21 +134,22 @@ def _features(
             if not len(rows):
                 continue
             if network.ridge_reach == "tile":
-                blocks = network.ridge_design(part.maps(inputs.plain(rows)))
+                blocks = network.ridge_design(part.maps(inputs.in_look(rows, look)))
             else:
                 needed, near = np.unique(study.neighborhoods[rows], return_inverse=True)
-                maps = part.maps(inputs.plain(needed))
+                maps = part.maps(inputs.in_look(needed, look))
                 index = torch.from_numpy(near.reshape(len(rows), -1)).to(maps.device)
                 mask = torch.from_numpy(study.mask[rows]).to(maps.device)
                 blocks = network.ridge_design(maps, index, mask)
             yield rows, tuple(block.float().cpu().numpy() for block in blocks)
 
 
-def _maps(part: TrainedPart, inputs: StudyInputs) -> Iterator[Tensor]:
-    """Maps of all spots, some at a time."""
+def _maps(part: TrainedPart, inputs: StudyInputs, n_looks: int) -> Iterator[Tensor]:
+    """Maps of all spots in all looks, some at a time."""
     count = len(inputs.study)
-    for rows in np.array_split(np.arange(count), -(-count // _QUERIES_A_PASS)):
-        yield part.maps(inputs.plain(rows)).cpu()
+    for look in range(n_looks):
+        for rows in np.array_split(np.arange(count), -(-count // _QUERIES_A_PASS)):
+            yield part.maps(inputs.in_look(rows, look)).cpu()
 
 
 def _by_spots(

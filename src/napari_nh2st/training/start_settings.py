@@ -10,7 +10,7 @@ from napari_nh2st.options import Option
 TrainedEncoder = Literal["frozen", "last-stages", "whole"]
 """Trained part of the image encoder: nothing, its last two stages, or all of it."""
 
-HeadStart = Literal["random", "ridge"]
+HeadStart = Literal["random", "ridge", "ridge-within"]
 """Start of the prediction head, where it does not keep a start model's."""
 
 
@@ -38,7 +38,8 @@ class StartSettings:
         they alone of it are trained. 0: none are trained; those of a start model stay as they are.
     head_start
         ``"ridge"``: a ridge regression of the target on the encoder's maps, see
-        :mod:`napari_nh2st.training.ridge`; ``"random"``: random weights (published), but for the
+        :mod:`napari_nh2st.training.ridge`; ``"ridge-within"``: the same of the differences within
+        sections, on all ``frozen_looks``; ``"random"``: random weights (published), but for the
         genes that a start model knows. None: with an encoder that is not trained whole, ``"ridge"``
         unless a start model's head can predict every gene of the panel as it is: it knows them
         all, and neither encoder nor context take from it what it reads; else ``"random"``.
@@ -112,13 +113,19 @@ class StartSettings:
         HeadStart | None,
         Option(
             "Head",
-            "What the prediction head starts from: ridge regression on the encoder's maps, or "
-            "random weights, but for the genes that a start model knows",
+            "What the prediction head starts from: ridge regression on the encoder's maps, the "
+            "same on differences within sections in all looks that are kept, or random weights, "
+            "but for the genes that a start model knows",
             default="random; with an encoder that is not trained whole ridge, unless the start "
             "model knows the whole panel",
             special="as it fits",
         ),
     ] = None
+
+    @property
+    def starts_from_ridge(self) -> bool:
+        """Whether the prediction head is to start from a ridge regression of either kind."""
+        return self.head_start in ("ridge", "ridge-within")
 
     @property
     def has_foreign_encoder(self) -> bool:
