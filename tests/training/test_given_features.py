@@ -12,11 +12,14 @@ from feature_files import corners_over, means_of, write_clam, write_trident
 from napari_nh2st import PredictSettings, load_model, open_slide, predict
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate
+from napari_nh2st.inference import precision
+from napari_nh2st.inference.step_costs import step_costs
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.prediction.files import read_anndata_file
 from napari_nh2st.prediction.schema import notes
+from napari_nh2st.session.section_rows import row_of
 from napari_nh2st.spots import Section
 from napari_nh2st.spots.sections import read_sections, write_sections
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study, train
@@ -113,7 +116,10 @@ def test_the_model_says_what_features_it_takes(linear: Model, tmp_path: Path) ->
     assert "were computed by tiny" in model_card(config)
 
 
-def test_a_folder_of_features_serves_training_evaluation_and_prediction(study: Study) -> None:
+def test_a_folder_of_features_serves_training_evaluation_and_prediction(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "FEWEST_TILES", 1)  # so few are timed, where tiles are encoded
     bare = tuple(replace(s, features=None) for s in study.sections)
     measured = load_study(bare, trust_positions=True)
     model, _ = trained(measured[:2], image_encoder=f"features:{study.folder / 'features_tiny'}")
@@ -123,6 +129,7 @@ def test_a_folder_of_features_serves_training_evaluation_and_prediction(study: S
         at_spot = prediction[0].X
     assert scores.predictions["S2"].shape == (30, 5)
     assert np.isfinite(at_spot).all()
+    assert notes(prediction)["run"]["precision"] == "float32"
 
 
 def test_evaluation_reads_the_sections_own_file(linear: Model, study: Study) -> None:
@@ -224,6 +231,14 @@ def test_a_model_of_pixels_refuses_features(study: Study) -> None:
         predict(slide, model, settings)
 
 
+def test_what_a_prediction_costs_is_known_before_it(study: Study, linear: Model) -> None:
+    settings = PredictSettings(features=str(study.sections[2].features))
+    with open_slide(study.sections[2].slide, mpp=MPP) as slide:
+        costs = step_costs(slide, linear.config, settings, None)
+    assert [(each.step_um, each.n_tiles) for each in costs.details] == [(200.0, 42)]
+    assert costs.automatic == costs.details[0]
+
+
 def test_a_region_is_predicted_as_in_the_whole(study: Study) -> None:
     model, _ = trained(study.measured[:2], architecture="deepset")
     features = str(study.sections[2].features)
@@ -241,6 +256,7 @@ def test_the_sections_table_names_the_files(study: Study, tmp_path: Path) -> Non
     table = tmp_path / "sections.csv"
     write_sections(study.sections, table)
     assert read_sections(table) == study.sections
+    assert [row_of(section).section for section in study.sections] == list(study.sections)
     table.write_text(table.read_text().replace("S1.h5\n", "S8.h5\n"))
     with pytest.raises(InputError, match=r"row 3, column features: there is no .*S8\.h5"):
         read_sections(table)

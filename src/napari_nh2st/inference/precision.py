@@ -98,7 +98,11 @@ def auto_placements(
     InputError
         There is no tissue.
     """
-    if found.settings.precision != "auto" or placement.device.type != "cpu":
+    if found.settings.precision != "auto":
+        return (placement,), None
+    if found.given is not None:  # nothing is encoded
+        return (placement.with_precision("float32"),), None
+    if placement.device.type != "cpu":
         return (placement,), None
     model = found.model
     known = _remembered(model.config, placement)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.feature_grids import FeatureGrids, given_features
 from napari_nh2st.inference.grids import Grids
 from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.speed import known_speed
@@ -43,13 +44,19 @@ def step_costs(
     settings
         Of the prediction.
     tissue
-        Where tiles are laid; None for all that was scanned.
+        Where tiles are laid; None for all that was scanned, or all that have features.
 
     Raises
     ------
     InputError
-        The step of the settings is no part of the pitch.
+        The step of the settings is no part of the pitch; or the model takes features, and those
+        cannot be used.
     """
+    given = given_features(slide, config, settings.features)
+    if given is not None:
+        own = FeatureGrids(slide, config, settings, tissue, given)
+        detail = _cost(own, own.divisions[0], known_speed(config, settings))
+        return StepCosts((detail,), detail)
     mask = scanned_area(slide) if tissue is None else tissue
     grids = Grids(slide, config, settings, mask)
     speed = known_speed(config, settings)

@@ -38,7 +38,7 @@ class SectionRow:
         What it is for.
     name, donor
         As in :class:`~napari_nh2st.spots.Section`; empty while not given.
-    slide, expression, positions, mpp, fix, image
+    slide, expression, positions, mpp, fix, image, features
         Likewise; None while not given.
     choice
         Which part of the ST's file, where it holds several.
@@ -54,6 +54,7 @@ class SectionRow:
     fix: Fix | None = None
     image: ImageChoice = None
     choice: SpotChoice = NO_CHOICE
+    features: Path | None = None
 
     @property
     def missing_files(self) -> tuple[str, ...]:
@@ -89,6 +90,7 @@ class SectionRow:
             self.mpp,
             self.fix,
             image=self.image,
+            features=self.features,
             **asdict(self.choice),
         )
 
@@ -111,6 +113,7 @@ def row_of(section: Section, role: Role = "train") -> SectionRow:
         section.mpp,
         section.fix,
         image=section.image,
+        features=section.features,
         choice=section.choice,
     )
 

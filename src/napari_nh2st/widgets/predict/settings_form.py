@@ -10,6 +10,7 @@ from napari_nh2st.options import settings_of
 from napari_nh2st.session.remembered import KEEP, KEEP_GB
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.predict.detail_choice import DetailChoice
+from napari_nh2st.widgets.predict.features_line import FeaturesLine
 from napari_nh2st.widgets.predict.forget_button import ForgetButton
 from napari_nh2st.widgets.predict.gene_field import GeneField
 from napari_nh2st.widgets.settings_form import SettingsForm
@@ -34,11 +35,11 @@ class PredictSettingsForm(SettingsForm):
     device
         Picker of the device.
     detail
-        Choice of the step; it has no row here.
+        Choice of the step; it has no row here, and nor have the features.
 
     Attributes
     ----------
-    detail, genes, pitch, min_tissue, all_tiles, any_stain, device
+    detail, features, genes, pitch, min_tissue, all_tiles, any_stain, device
         Stand for fields of :class:`~napari_nh2st.inference.settings.PredictSettings`.
     keep, keep_gb, forget
         Whether results are kept, how many at most, and what deletes them.
@@ -51,7 +52,9 @@ class PredictSettingsForm(SettingsForm):
     ) -> None:
         super().__init__(parent)
         self.detail = detail
+        self.features = FeaturesLine()
         self.add_control(settings_of(PredictSettings)["step_um"], detail)
+        self.add_control(settings_of(PredictSettings)["features"], self.features)
         self.genes, self.device = GeneField(), device
         self.forget = ForgetButton()
         own = {"genes": self.genes, "device": device}
@@ -81,4 +84,6 @@ class PredictSettingsForm(SettingsForm):
             The panel lacks a gene, or a setting cannot be used.
         """
         values = self.values(PredictSettings)
+        if self.features.is_needed:  # the tiles are those that have features
+            values |= {"step_um": None, "pitch_um": None}
         return PredictSettings(**values, region=region, order="coarse-to-fine")

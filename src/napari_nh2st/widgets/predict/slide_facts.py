@@ -88,9 +88,10 @@ class SlideFacts(QWidget):
         if self._slide is None:
             return []
         notices = slide_notices(self._slide)
-        if self._slide.mpp is not None and self._config is not None:
-            pitch_um = self._pitch_um or self._config.pitch_um
-            notices += scale_notices(self._slide.mpp, pitch_um, self._config)
+        config = self._config
+        if self._slide.mpp is not None and config is not None and not config.takes_features:
+            pitch_um = self._pitch_um or config.pitch_um
+            notices += scale_notices(self._slide.mpp, pitch_um, config)
         if self._found is not None and self._found.notice:
             notices.append(self._found.notice)
         return notices

@@ -127,6 +127,7 @@ class PredictWidget(Dock):
         self.runner.ended.connect(self._on_ended)
         self.connections.when_opened(self._on_slide)
         controls = {"model": self.model, **self.settings.controls}
+        del controls["features"]  # those of another slide are of no use
         self._remembered_controls = RememberedControls(self.remembered, controls)
         self._on_model(self.model.config)
         self.open()
@@ -231,7 +232,8 @@ class PredictWidget(Dock):
             self._status_of = self._picked_slide()
             self.status.setText("")
             self.controls.reset_bar()
-        self.detail.show_pitch(self._pitch_um())
+        has_steps = not self.settings.features.is_needed
+        self.detail.show_pitch(self._pitch_um() if has_steps else None)
         self._estimate_soon()
         self._name_run_button()
 
@@ -260,7 +262,8 @@ class PredictWidget(Dock):
             self.detail.forget_costs()
             return
         self.facts.show_painted(painted)
-        if painted is None and settings.tissue_only and slide.brightfield:
+        finds_tissue = settings.tissue_only and not config.takes_features
+        if painted is None and finds_tissue and slide.brightfield:
             if self.facts.found is None:
                 self.detail.forget_costs()  # it is being looked for
                 return
@@ -273,6 +276,7 @@ class PredictWidget(Dock):
         return self.settings.pitch.value() or (None if config is None else config.pitch_um)
 
     def _on_model(self, config: Any) -> None:
+        self.settings.features.show_for(config, self.form)
         self.settings.genes.set_panel(config.panel if config is not None else ())
         self._on_slide()
 
@@ -335,13 +339,14 @@ class PredictWidget(Dock):
         where = QHBoxLayout()
         where.addWidget(self.region, 1)
         where.addWidget(self.new_region)
-        form = QFormLayout()
+        self.form = form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Slide", slide)
         form.addRow("µm/px", mpp)
         form.addRow(self.facts)
         form.addRow("", self.tissue)
         form.addRow("Model", self.model)
+        form.addRow("Features", self.settings.features)
         form.addRow("Where", where)
         form.addRow("", self.to_scale)
         content = QWidget()
