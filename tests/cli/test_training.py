@@ -164,8 +164,8 @@ def test_every_setting_has_an_option(nh2st: Nh2st) -> None:
         ("--panel spatial", TrainSettings(panel=PanelSettings("spatial"))),
         ("--smoothing spcs", TrainSettings(smoothing="spcs")),
         (
-            "--architecture triplex --start x --guides boundary --distillation 0.5",
-            TrainSettings("x", architecture="triplex", guides="boundary", distillation=0.5),
+            "--guides boundary --distillation 0.5",
+            TrainSettings(guides="boundary", distillation=0.5),
         ),
         (
             "--n-genes 3 --leave-out-ribosomal --leave-out-mitochondrial",
