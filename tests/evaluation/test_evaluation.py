@@ -21,6 +21,7 @@ from event_generators import result_of
 from napari_nh2st.analysis import comparison_of
 from napari_nh2st.analysis import scores as scores_module
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.density_scores import scores_by_density
 from napari_nh2st.evaluation.evaluation import (
     Evaluation,
     combine_evaluations,
@@ -324,6 +325,8 @@ def test_a_folder_holds_the_whole_evaluation(tmp_path: Path, evaluation: Evaluat
     folder = tmp_path / "new" / "evaluation"
     write_evaluation(evaluation, folder)
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
+        "by_density.csv",
+        "by_density.png",
         "gene_pcc.png",
         "genes.csv",
         "maps-S1.png",
@@ -347,10 +350,45 @@ def test_a_folder_holds_the_whole_evaluation(tmp_path: Path, evaluation: Evaluat
     expected = evaluation.predictions["left/2"]
     np.testing.assert_array_equal(stored.X, expected.X)
     np.testing.assert_array_equal(stored.layers["measured"], expected.layers["measured"])
-    for name in ("maps-S1.png", "gene_pcc.png"):
+    for name in ("maps-S1.png", "gene_pcc.png", "by_density.png"):
         picture = imread(folder / name)
         assert min(picture.shape[:2]) > 300
         assert picture.std() > 0.02
+
+
+def test_scores_by_density_are_those_of_the_quarters(evaluation: Evaluation) -> None:
+    """Of two sections, of which one lacks a gene and counts for no error."""
+    found = scores_by_density(evaluation.predictions.values())
+    assert found is not None
+    first, second = evaluation.predictions.values()
+    both = [
+        (float(density), section, row)
+        for section, each in enumerate((first, second))
+        for row, density in enumerate(each.obs["nuclei_per_mm2"])
+    ]
+    both.sort(key=lambda spot: spot[0])
+    assert both[0][0] < both[-1][0]
+    for number, scores in enumerate(found.itertuples(index=False)):
+        quarter = [spot for k, spot in enumerate(both) if int(k * 4 / len(both)) == number]
+        assert (scores[0], scores[1]) == (quarter[0][0], quarter[-1][0])
+        assert scores.spots == len(quarter)
+        spots = [(first, second)[section][row] for _, section, row in quarter]
+        predicted, measured = (
+            np.concatenate(each)
+            for each in ([s.X for s in spots], [s.layers["measured"] for s in spots])
+        )
+        pcc = [np.corrcoef(predicted[:, g], measured[:, g])[0, 1] for g in range(5)]
+        assert scores.mean_pcc == pytest.approx(np.mean([p for p in pcc if np.isfinite(p)]))
+        errors = [np.square(s.X - s.layers["measured"]).mean() for s in spots]
+        assert scores.mse == pytest.approx(np.nanmean(errors), rel=1e-5)
+
+
+def test_few_spots_have_no_quarters(evaluation: Evaluation) -> None:
+    few = evaluation.predictions["S1"][:31]
+    assert scores_by_density([few]) is None
+    without = evaluation.predictions["S1"].copy()
+    del without.obs["nuclei_per_mm2"]
+    assert scores_by_density([without]) is None
 
 
 def test_each_file_is_a_comparison_with_the_scores_of_its_own_section(

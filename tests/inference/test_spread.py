@@ -22,6 +22,7 @@ from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.reliability import trust_numbers, why_far
 from napari_nh2st.prediction.schema import (
     IMAGE_FEATURES,
+    NUCLEI,
     head_layers,
     interval,
     notices,
@@ -89,7 +90,7 @@ def test_some_genes_have_the_spread_that_they_have_among_all() -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_stopped_prediction_goes_on_to_the_same_spread(tmp_path: Path, context: Context) -> None:
     slide, model, output = pixels_slide(), model_with_heads(context), tmp_path / "out.h5ad"
-    settings = replace(SETTINGS, head_values=True, image_features=True)
+    settings = replace(SETTINGS, head_values=True, image_features=True, nuclei=True)
     whole = predict(slide, model, settings)
     assert [np.isfinite(whole.layers[name]).all() for name in head_layers(whole)] == [True] * 3
     assert np.isfinite(whole.obsm[IMAGE_FEATURES]).all()
@@ -106,7 +107,8 @@ def test_a_stopped_prediction_goes_on_to_the_same_spread(tmp_path: Path, context
             np.testing.assert_array_equal(found.layers[name], whole.layers[name])
         np.testing.assert_array_equal(found.obsm[IMAGE_FEATURES], whole.obsm[IMAGE_FEATURES])
         np.testing.assert_array_equal(found.layers["spread"], whole.layers["spread"])
-        np.testing.assert_array_equal(found.obs["unfamiliar"], whole.obs["unfamiliar"])
+        for column in ("unfamiliar", NUCLEI):
+            np.testing.assert_array_equal(found.obs[column], whole.obs[column])
         np.testing.assert_array_equal(found.X, whole.X)
 
 

@@ -16,6 +16,7 @@ from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.analysis.intervals import Coverage, interval_coverage
 from napari_nh2st.analysis.scores import joint_scores, score_sections
 from napari_nh2st.errors import InputError
+from napari_nh2st.evaluation.density_scores import save_density_figure, scores_by_density
 from napari_nh2st.evaluation.events import Evaluated, EvaluateEvent, SpotsPredicted
 from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
 from napari_nh2st.evaluation.notices import model_notices, section_notices
@@ -221,6 +222,9 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
         - ``genes.csv``: the scores;
         - ``predictions/<section>.h5ad``: predicted and measured, with the section's scores, which
           napari opens as a comparison;
+        - ``by_density.csv`` and ``by_density.png``, see
+          :func:`~napari_nh2st.evaluation.density_scores.scores_by_density`, where nuclei were
+          counted;
         - ``gene_pcc.png``, and ``maps.png`` or, for several sections, ``maps-<section>.png``.
 
         In file names, what a section's name has beside letters, digits and ``_.-~`` is
@@ -300,6 +304,9 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
         maps = "maps.png" if len(predictions) == 1 else f"maps-{quote(name, safe='')}.png"
         save_maps(prediction, evaluation.scores, folder / maps)
     save_gene_pcc(evaluation.scores, evaluation.summary, folder / "gene_pcc.png")
+    if (by_density := scores_by_density(predictions.values())) is not None:
+        by_density.to_csv(folder / "by_density.csv", index=False)
+        save_density_figure(by_density, folder / "by_density.png")
 
 
 def _check_target(config: ModelConfig) -> None:

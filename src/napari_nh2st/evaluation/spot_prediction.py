@@ -11,10 +11,12 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import SpotsPredicted
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
+from napari_nh2st.inference.nuclei import COARSEST_MPP, nuclei_of_tiles
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.new import spot_prediction
 from napari_nh2st.prediction.rows import RowLayout
+from napari_nh2st.prediction.schema import NUCLEI
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training.study import MeasuredSection, SectionTiles
 
@@ -50,7 +52,8 @@ def predict_spots(
     -------
     AnnData
         Spots whose tile could be read × the panel, as
-        :func:`~napari_nh2st.prediction.new.spot_prediction` has it.
+        :func:`~napari_nh2st.prediction.new.spot_prediction` has it, with
+        ``obs["nuclei_per_mm2"]`` where the tiles are fine enough to count nuclei.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def predict_spots(
     with open_slide(
         measured.section.slide, mpp=measured.mpp, image=measured.section.image
     ) as slide:
-        return spot_prediction(
+        prediction = spot_prediction(
             rows,
             target,
             measured.spots[tiles.kept],
@@ -80,6 +83,9 @@ def predict_spots(
             donor=measured.donor,
             run=placement.notes(),
         )
+    if config.mpp <= COARSEST_MPP:
+        prediction.obs[NUCLEI] = nuclei_of_tiles(tiles.tiles, config.mpp)
+    return prediction
 
 
 def measured_genes(config: ModelConfig, measured: MeasuredSection) -> tuple[str, ...]:

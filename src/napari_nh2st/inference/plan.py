@@ -23,6 +23,7 @@ from napari_nh2st.inference.notices import (
     slide_notices,
     stain_fit,
 )
+from napari_nh2st.inference.nuclei import check_mpp_for_nuclei
 from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
@@ -191,6 +192,8 @@ def survey(
             "the model would see what it never saw. Allow any stain to predict it all the same."
         )
     genes = chosen_genes(settings.genes, config.panel)
+    if settings.nuclei:
+        check_mpp_for_nuclei(config.name, config.mpp)
     given = given_features(slide, config, settings.features)
     notices = []
     mask = tissue
@@ -269,6 +272,8 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
         identity["head_values"] = True
     if found.layout.has_image:
         identity["image_features"] = N_IMAGE_FEATURES
+    if found.layout.has_nuclei:
+        identity["nuclei"] = True
     if found.calibration is not None:
         identity["calibration"] = found.calibration.tiles_sha256
     return Plan(

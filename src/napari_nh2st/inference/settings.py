@@ -64,6 +64,8 @@ class PredictSettings:
         wanted.
     image_features
         In ``obsm["image_features"]``.
+    nuclei
+        In ``obs["nuclei_per_mm2"]``, see :mod:`napari_nh2st.inference.nuclei`.
     order
         ``"raster"`` is the fastest; ``"coarse-to-fine"`` gives every eighth tile first, then the
         ones between.
@@ -174,6 +176,13 @@ class PredictSettings:
             "Keep 32 numbers of how each tile looks, so that domains can go by the image as well",
         ),
     ] = False
+    nuclei: Annotated[
+        bool,
+        Option(
+            "Keep the density of nuclei",
+            "Keep an estimate of the nuclei per mm² of each tile, from its hematoxylin",
+        ),
+    ] = False
     order: Annotated[Order, Option("Order", "Order in which tiles are predicted")] = "raster"
     any_stain: Annotated[
         bool,
@@ -214,7 +223,9 @@ class PredictSettings:
         if self.genes is not None:
             values["genes"] = list(self.genes)
         # What was predicted by an earlier version without these is still the same prediction.
-        left_out = {name for name in ("head_values", "image_features") if not values[name]}
+        left_out = {
+            name for name in ("head_values", "image_features", "nuclei") if not values[name]
+        }
         return {n: value for n, value in values.items() if value is not None and n not in left_out}
 
 
@@ -226,4 +237,5 @@ def row_layout(n_genes: int, n_heads: int, settings: PredictSettings) -> RowLayo
         has_spread=count > 0,
         n_heads=count if settings.head_values else 0,
         has_image=settings.image_features,
+        has_nuclei=settings.nuclei,
     )

@@ -16,6 +16,7 @@ from napari_nh2st.inference.encoder import Encoder
 from napari_nh2st.inference.feature_grids import given_rows
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.image_features import WithImageFeatures
+from napari_nh2st.inference.nuclei import WithNuclei
 from napari_nh2st.inference.plan import Plan, Survey
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.run import Run
@@ -128,7 +129,9 @@ def prepared_predictor(found: Survey, placement: Placement) -> Predictor:
     if found.layout.n_heads:
         assert isinstance(predictor, Prepared)  # as all are that have heads
         predictor.keeps_head_values = True
-    return WithImageFeatures(predictor) if found.layout.has_image else predictor
+    if found.layout.has_image:
+        predictor = WithImageFeatures(predictor)
+    return WithNuclei(predictor, model.config.mpp) if found.layout.has_nuclei else predictor
 
 
 def most_in_flight(placement: Placement) -> int:

@@ -1,8 +1,8 @@
 """Rows of a prediction: all that is computed of a tile, as one line of numbers.
 
 A value for each gene; where the model has heads, their spread for each gene behind them and the
-tile's unfamiliarity; then what was asked for beside: the values of each head, and the tile's image
-features. Models give rows, stores and processes pass them on.
+tile's unfamiliarity; then what was asked for beside: the values of each head, the tile's image
+features, and its density of nuclei. Models give rows, stores and processes pass them on.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,13 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.schema import IMAGE_FEATURES, SPREAD, UNFAMILIAR, head_layers
+from napari_nh2st.prediction.schema import (
+    IMAGE_FEATURES,
+    NUCLEI,
+    SPREAD,
+    UNFAMILIAR,
+    head_layers,
+)
 from napari_nh2st.prediction.value_arrays import nan_values
 
 N_IMAGE_FEATURES = 32
@@ -33,12 +39,15 @@ class RowLayout:
         Heads whose own values are kept; 0 for none.
     has_image
         Whether image features are.
+    has_nuclei
+        Whether the density of nuclei is.
     """
 
     n_genes: int
     has_spread: bool = False
     n_heads: int = 0
     has_image: bool = False
+    has_nuclei: bool = False
 
     @classmethod
     def of(cls, prediction: AnnData) -> "RowLayout":
@@ -48,6 +57,7 @@ class RowLayout:
             SPREAD in prediction.layers,
             len(head_layers(prediction)),
             IMAGE_FEATURES in prediction.obsm,
+            NUCLEI in prediction.obs,
         )
 
     @property
@@ -55,7 +65,7 @@ class RowLayout:
         """Numbers in the row of a tile."""
         spread = self.n_genes + 1 if self.has_spread else 0
         image = N_IMAGE_FEATURES if self.has_image else 0
-        return self.n_genes * (1 + self.n_heads) + spread + image
+        return self.n_genes * (1 + self.n_heads) + spread + image + self.has_nuclei
 
     def add_room(self, prediction: AnnData, folder: Path | None = None) -> None:
         """Make room for all but the values of genes: NaN.
@@ -71,6 +81,8 @@ class RowLayout:
         if self.has_image:
             shape = (prediction.n_obs, N_IMAGE_FEATURES)
             prediction.obsm[IMAGE_FEATURES] = np.full(shape, np.nan, np.float16)
+        if self.has_nuclei:
+            prediction.obs[NUCLEI] = np.full(prediction.n_obs, np.nan, np.float32)
 
 
 def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.float32]) -> None:
@@ -90,16 +102,23 @@ def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.fl
     at = genes
     if SPREAD in prediction.layers:
         prediction.layers[SPREAD][tiles] = rows[:, at : at + genes]
-        # In place: a new column for every batch takes longer than what is in it.
-        unfamiliar = prediction.obs[UNFAMILIAR].to_numpy()
-        unfamiliar.flags.writeable = True
-        unfamiliar[tiles] = rows[:, at + genes]
+        _column(prediction, UNFAMILIAR)[tiles] = rows[:, at + genes]
         at += genes + 1
     for name in head_layers(prediction):
         prediction.layers[name][tiles] = rows[:, at : at + genes]
         at += genes
     if IMAGE_FEATURES in prediction.obsm:
-        prediction.obsm[IMAGE_FEATURES][tiles] = rows[:, at:]
+        prediction.obsm[IMAGE_FEATURES][tiles] = rows[:, at : at + N_IMAGE_FEATURES]
+        at += N_IMAGE_FEATURES
+    if NUCLEI in prediction.obs:
+        _column(prediction, NUCLEI)[tiles] = rows[:, at]
+
+
+def _column(prediction: AnnData, name: str) -> NDArray[np.float32]:
+    """A column to write into: a new one for every batch takes longer than what is in it."""
+    values: NDArray[np.float32] = prediction.obs[name].to_numpy()
+    values.flags.writeable = True
+    return values
 
 
 def rows_of(prediction: AnnData, tiles: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -111,13 +130,15 @@ def rows_of(prediction: AnnData, tiles: NDArray[np.int64]) -> NDArray[np.float32
     parts += [prediction.layers[name][tiles] for name in head_layers(prediction)]
     if IMAGE_FEATURES in prediction.obsm:
         parts.append(prediction.obsm[IMAGE_FEATURES][tiles])
+    if NUCLEI in prediction.obs:
+        parts.append(prediction.obs[NUCLEI].to_numpy(np.float32)[tiles, None])
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def without_values(prediction: AnnData) -> AnnData:
     """All of a prediction but its values: what a process is sent, which gets the rows later."""
     return AnnData(
-        obs=prediction.obs.drop(columns=UNFAMILIAR, errors="ignore"),
+        obs=prediction.obs.drop(columns=[UNFAMILIAR, NUCLEI], errors="ignore"),
         var=prediction.var,
         uns=prediction.uns,
         obsm={key: each for key, each in prediction.obsm.items() if key != IMAGE_FEATURES},

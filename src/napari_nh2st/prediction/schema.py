@@ -58,6 +58,10 @@ UNFAMILIAR = "unfamiliar"
 """Column of ``obs``: distance of a tile from those of training, float32; 99 % of the tiles of
 sections like those of training have 1 or less. NaN where there is none."""
 
+NUCLEI = "nuclei_per_mm2"
+"""Column of ``obs``: estimated density of nuclei in a tile, float32, where it was asked for and at
+measured spots; see :mod:`napari_nh2st.inference.nuclei`. NaN where there is none."""
+
 
 class ModelNotes(TypedDict):
     """The model that predicted."""
@@ -257,6 +261,12 @@ def usual_spread(prediction: AnnData) -> pd.Series:
 def unfamiliar(prediction: AnnData) -> pd.Series | None:
     """(tiles,) float64 distance from the tiles of training; None where it is not known."""
     known = prediction.obs.get(UNFAMILIAR)
+    return None if known is None else known.astype(np.float64)
+
+
+def nuclei(prediction: AnnData) -> pd.Series | None:
+    """(tiles,) float64 nuclei per mm²; None where they were not counted."""
+    known = prediction.obs.get(NUCLEI)
     return None if known is None else known.astype(np.float64)
 
 

@@ -17,6 +17,7 @@ from napari_nh2st.prediction.rows import RowLayout
 from napari_nh2st.prediction.schema import (
     IMAGE_FEATURES,
     MARK,
+    NUCLEI,
     PENDING,
     PREDICTED,
     STATUS,
@@ -53,6 +54,10 @@ def is_of_region(prediction: AnnData) -> bool:
     return len(notes(prediction).get("settings", {}).get("region", ())) > 0
 
 
+_COMPUTED = (UNFAMILIAR, NUCLEI)
+"""Columns of ``obs`` that are computed of a tile with its values."""
+
+
 @dataclass(frozen=True, eq=False)
 class Union:
     """A prediction to which another one, that may still fill up, is added tile by tile.
@@ -80,11 +85,11 @@ class Union:
         """
         is_new = ~part.obs_names.isin(former.obs_names)
         columns = part.obs.columns
-        if UNFAMILIAR in former.obs:
-            columns = columns.union([UNFAMILIAR], sort=False)
+        columns = columns.union([name for name in _COMPUTED if name in former.obs], sort=False)
         obs = pd.concat([former.obs, part.obs[is_new]])[columns]
-        if UNFAMILIAR in obs:
-            obs[UNFAMILIAR] = obs[UNFAMILIAR].astype(np.float32)
+        for name in _COMPUTED:
+            if name in obs:
+                obs[name] = obs[name].astype(np.float32)
         obs[STATUS] = obs[STATUS].astype(object)  # categories, of a file
         prediction = AnnData(
             np.concatenate([former.X, part.X[is_new]]),
@@ -129,10 +134,10 @@ class Union:
             image[rows] = np.nan if known is None else known[tiles]
         # The run may end without saying so.
         _in_place(self.prediction.obs[STATUS])[rows] = PREDICTED
-        if UNFAMILIAR in self.prediction.obs:
-            far = _in_place(self.prediction.obs[UNFAMILIAR])
-            unfamiliar = self.part.obs.get(UNFAMILIAR)
-            far[rows] = np.nan if unfamiliar is None else unfamiliar.to_numpy()[tiles]
+        for name in _COMPUTED:
+            if name in self.prediction.obs:
+                column, of_part = _in_place(self.prediction.obs[name]), self.part.obs.get(name)
+                column[rows] = np.nan if of_part is None else of_part.to_numpy()[tiles]
 
     def show_preview(self, tiles: NDArray[np.int64]) -> None:
         """Show the preview of tiles of the part, where the former prediction has no value."""
