@@ -39,7 +39,7 @@ def _main(job: str, path: Path) -> None:
         _predict(slide, model, network=job == "predict")
     seconds = time.perf_counter() - started
     slide.close()
-    print(json.dumps({"seconds": seconds, "before_mb": before / MB, "peak_mb": _peak() / MB}))
+    print(json.dumps({"seconds": seconds, "before_mb": before / MB, "peak_mb": peak() / MB}))
 
 
 def _predict(slide: Any, model: Any, network: bool) -> None:
@@ -70,7 +70,7 @@ class _Mean:
         return (tiles.float().mean((1, 2, 3))[:, None].repeat(1, self._n_genes),)
 
 
-def _peak() -> int:
+def peak() -> int:
     """Largest resident memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():

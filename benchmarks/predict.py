@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from architectures import architecture_rows
 from measuring import Result, in_turns, ratios
 from memory import in_own_process
 from predicting import (
@@ -29,6 +30,7 @@ from predicting import (
 from reading import BULK, RAW, readers
 from repeated_slide import write_repeated_slide
 
+_SMALL_SIDE = 4096
 _TILE_MPX = 224 * 224 / 1e6
 _JOBS = {
     "predict(), every 4th tile": "predict",
@@ -85,7 +87,8 @@ def main() -> None:
         slide = Path(folder) / "slide.tiff"
         write_repeated_slide(slide, options.side)
         for name in options.parts:
-            report[name], wanted = _PARTS[name](options, slide)
+            part = _architectures if name == "architectures" else _PARTS[name]
+            report[name], wanted = part(options, slide)
             comparisons += wanted
     report["load_average_after"] = _load()
     report["comparisons"] = [
@@ -114,7 +117,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="that read")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
-    return parser.parse_args()
+    parser.add_argument(
+        "--architectures", action="store_true", help="compare the architectures, and nothing else"
+    )
+    options = parser.parse_args()
+    if options.architectures:
+        options.parts = ["architectures"]
+    return options
 
 
 def _reading(options: argparse.Namespace, slide: Path) -> tuple[Any, list[Comparison]]:
@@ -177,6 +186,18 @@ def _memory(options: argparse.Namespace, slide: Path) -> tuple[Any, list[Compari
     wanted.append(Comparison(f"{what}, seconds", seconds, 1, True))
     wanted.append(Comparison(f"{what}, MB added", megabytes, 150, True))
     return rows, wanted
+
+
+def _architectures(options: argparse.Namespace, slide: Path) -> tuple[Any, list[Comparison]]:
+    small = slide.with_name("small.tiff")
+    write_repeated_slide(small, _SMALL_SIDE)
+    rows = architecture_rows(small)
+    print(f"\n{'Architectures, 64 px, 250 genes':<32}{'tiles/s':>10}{'peak MB':>10}", end="")
+    print(f"{'after the encoder, ms/tile':>30}{'MB added':>10}")
+    for key, row in rows.items():
+        print(f"{key:<32}{row['tiles_per_s']:>10.1f}{row['peak_mb']:>10.0f}", end="")
+        print(f"{row['context_ms']:>30.3f}{row['context_mb']:>10.0f}")
+    return rows, []
 
 
 _PARTS: dict[str, Part] = {"reading": _reading, "predicting": _predicting, "memory": _memory}

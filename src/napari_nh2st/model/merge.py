@@ -98,7 +98,7 @@ class MergeNetwork(PooledNetwork):
         return features, self.tile_head(features)
 
     def combine_slide(self, rows: Tensor, centers: Tensor) -> Tensor:
-        features, positions = (each.detach().cpu().numpy() for each in (rows, centers))
+        features, positions = (each.detach().float().cpu().numpy() for each in (rows, centers))
         graph = slide_graph(features, positions, self.hyperparameters.neighbors).to(rows.device)
         nodes = rows
         for attention, norm in zip(self.attention, self.norms, strict=True):
