@@ -216,6 +216,7 @@ def test_what_is_trained_is_taken_by_the_next_run(
     ("change", "message"),
     [
         ({"encoder": "whole"}, "give --encoder frozen"),
+        ({"image_encoder": "onnx:e.onnx"}, r"a model around onnx:e\.onnx does not have"),
         ({"validation": "section"}, "Without .* and .* section only"),
     ],
 )

@@ -194,6 +194,13 @@ def test_weights_are_passed_on_where_a_licence_is_known_to_allow_it(
 # --- ONNX ---
 
 
+def test_a_side_that_an_encoder_cannot_take_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    folder = write_dinov2(tmp_path / "dino")
+    assert read_encoder(parse_key(f"transformers:{folder}?tile_px=42")).spec.tile_px == 42
+    with pytest.raises(InputError, match=r"tile_px=5 cannot take tiles of 5 px: "):
+        read_encoder(parse_key(f"transformers:{folder}?tile_px=5"))
+
+
 def test_an_onnx_file_encodes_tiles(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

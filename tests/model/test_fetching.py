@@ -87,6 +87,12 @@ def test_what_was_fetched_once_is_read_offline(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("hub")
+def test_a_plain_name_of_timm_is_fetched_from_timms_own_repository() -> None:
+    with pytest.raises(InputError, match=r"the Hub has no model timm/vit_tiny\.dino"):
+        fetch(parse_key("timm:vit_tiny.dino"))
+
+
+@pytest.mark.usefixtures("hub")
 def test_a_model_that_the_hub_has_not_is_a_sentence() -> None:
     with pytest.raises(InputError, match="the Hub has no model owner/other"):
         fetch(parse_key("transformers:owner/other"))

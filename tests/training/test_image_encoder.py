@@ -12,6 +12,8 @@ from encoder_folders import MEAN, SIDE, STD, write_dinov2, write_onnx
 from napari_nh2st import PredictSettings, load_model, open_slide, predict
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.card import model_card
+from napari_nh2st.model.encoders.key import EncoderKey
+from napari_nh2st.model.encoders.onnx_models import normalization_notice, read_onnx
 from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study, train
@@ -127,7 +129,10 @@ def test_weights_of_an_unknown_licence_stay_where_they_are(
 def test_a_model_around_an_onnx_file_predicts(trained: Trained, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     path = write_onnx(tmp_path / "means.onnx")
-    model, _ = trained_on(trained.study, f"onnx:{path}?licence=mit")
+    model, notices = trained_on(trained.study, f"onnx:{path}?licence=mit")
+    assert any("how its tiles are normalized: they are as for ImageNet" in n for n in notices)
+    said = EncoderKey("onnx", str(path), {"mean": "0.5,0.5,0.5", "std": "0.5,0.5,0.5"})
+    assert not normalization_notice(read_onnx(said))
     save_model_folder(model, tmp_path / "model")
     path.unlink()
     with open_slide(trained.sections[0].slide, mpp=MPP) as slide:

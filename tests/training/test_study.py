@@ -59,6 +59,16 @@ def test_a_run_of_other_places_is_another_run(mirrored: tuple[Section, np.ndarra
     assert one != other
 
 
+def test_a_run_of_a_slide_that_was_replaced_is_another_run(tmp_path: Path) -> None:
+    identities = []
+    for seed in (0, 0, 1):
+        (tmp_path / "S1.tif").unlink(missing_ok=True)
+        section = drawn_section(tmp_path, "S1", "A", seed)
+        identities.append(run_identity([section], PANEL, TrainSettings(), None))
+    assert identities[0] == identities[1]
+    assert identities[1] != identities[2]
+
+
 def test_spcs_smooths_what_is_learned_and_not_what_chooses_the_epoch(tmp_path: Path) -> None:
     sections = [drawn_section(tmp_path, f"S{n}", f"D{n}", n) for n in range(3)]
     settings = replace(_SMALL, validation_sections=("S2",))

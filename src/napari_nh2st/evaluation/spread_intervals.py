@@ -29,6 +29,7 @@ from napari_nh2st.inference.device import place
 from napari_nh2st.model.folder import load_model_folder
 from napari_nh2st.prediction.half_widths import scaled_half_width
 from napari_nh2st.prediction.schema import MEASURED
+from napari_nh2st.training.defaults import start_config
 from napari_nh2st.training.record import MODEL_FOLDER
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.split import set_aside
@@ -115,6 +116,13 @@ def check_further_trainings(splits: Splits, settings: TrainSettings, leave: str)
         raise InputError(
             "intervals by spread need heads around one encoder: give --encoder frozen, or do "
             "without (--intervals gene)"
+        )
+    start = start_config(settings)
+    if settings.has_foreign_encoder or (start is not None and start.encoder is not None):
+        key = settings.image_encoder or (start and start.encoder and start.encoder["key"])
+        raise InputError(
+            f"intervals by spread need the heads of all folds, which a model around {key} does not "
+            "have; do without (--intervals gene)"
         )
     panel = () if settings.panel is None else settings.panel.genes or ()
     for _, tested in splits:

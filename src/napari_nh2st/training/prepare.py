@@ -14,6 +14,7 @@ from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
+from napari_nh2st.model.encoders.onnx_models import normalization_notice
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
@@ -235,17 +236,18 @@ def _encoder_notices(encoder: ForeignEncoder, settings: TrainSettings, mpp: floa
             f"tile_px is {settings.tile_px}, but encoder {spec.key} takes tiles of {spec.tile_px} "
             "px; leave it out"
         )
+    notices = normalization_notice(encoder)
     if spec.mpp is None and settings.mpp is None:
-        return [
+        notices.append(
             f"Encoder {spec.key} does not say at which µm/px it was trained: its tiles are read at "
             f"{mpp:g}. Say it with mpp, here or in the key."
-        ]
-    if spec.mpp is not None and abs(mpp / spec.mpp - 1) > _OTHER_MPP:
-        return [
+        )
+    elif spec.mpp is not None and abs(mpp / spec.mpp - 1) > _OTHER_MPP:
+        notices.append(
             f"Encoder {spec.key} was trained at {spec.mpp:g} µm/px and gets tiles at {mpp:g}; its "
             "features may be worse there."
-        ]
-    return []
+        )
+    return notices
 
 
 def _panel(

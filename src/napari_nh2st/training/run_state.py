@@ -21,8 +21,8 @@ from napari_nh2st.training.study import MeasuredSection
 
 BEST, HISTORY, LOCK = "best.pt", "history.csv", "running.lock"
 
-_FORMAT = 2
-"""Of a checkpoint: 1 had fixed names of losses."""
+_FORMAT = 3
+"""Of a checkpoint: 1 had fixed names of losses, 2 an identity without what the slides show."""
 
 
 def run_identity(
@@ -44,6 +44,7 @@ def run_identity(
                 s.name,
                 s.donor,
                 str(s.section.slide),
+                s.fingerprint,
                 float(s.spots.X.sum()),
                 hashlib.sha256(s.centers.tobytes()).hexdigest(),
                 list(s.mpp),
@@ -93,11 +94,7 @@ class RunFolder:
             self._stored_best = epoch
         self._write(
             LAST,
-            {
-                "format": _FORMAT,
-                "optimization": optimization,
-                "history": [vars(done) for done in history],
-            },
+            {"optimization": optimization, "history": [vars(done) for done in history]},
         )
 
     def load_last(self) -> dict[str, Any] | None:
@@ -108,13 +105,7 @@ class RunFolder:
         InputError
             It was a run of other sections or settings, or its file is damaged.
         """
-        state = self._read(LAST)
-        if state is not None and state.get("format") != _FORMAT:
-            raise InputError(
-                f"{self.folder} holds a stopped run of an earlier version, with which this one "
-                "cannot go on; give another folder"
-            )
-        return state
+        return self._read(LAST)
 
     def load_best(self) -> dict[str, Tensor]:
         """Read the best weights so far.
@@ -142,7 +133,8 @@ class RunFolder:
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         make_folder(self.folder)
-        write_checkpoint(self.folder / name, {"identity": self._identity} | state)
+        about = {"format": _FORMAT, "identity": self._identity}
+        write_checkpoint(self.folder / name, about | state)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name
@@ -150,10 +142,16 @@ class RunFolder:
         if not path.exists():
             return None
         state = read_checkpoint(path)
+        if state.get("format") != _FORMAT:
+            raise InputError(
+                f"{self.folder} holds a stopped run of an earlier version, with which this one "
+                "cannot go on; give another folder"
+            )
         if state.get("identity") != self._identity:
             raise InputError(
                 f"{self.folder} holds a stopped run of other sections or settings; give the same "
-                "again to go on with it, or another folder"
+                "again to go on with it, or another folder. A slide that was replaced by another "
+                "of the same name counts as another section"
             )
         return state
 

@@ -82,6 +82,12 @@ class MeasuredSection:
         return centers(self.spots).copy()
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Tells the slide from another under the same path."""
+        with open_slide(self.section.slide, mpp=self.mpp, image=self.section.image) as slide:
+            return f"{slide.fingerprint} {slide.image}"
+
+    @cached_property
     def key(self) -> str:
         """Names the slide, as its file is now, and the positions of the spots."""
         with open_slide(self.section.slide, mpp=self.mpp, image=self.section.image) as slide:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.json_text import parse_json
 from napari_nh2st.model.encoders.adapters import (
     Adapter,
@@ -298,6 +298,26 @@ def check_sha256(spec: EncoderSpec, found: str, place: Path) -> None:
             f"the weights of encoder {spec.key} in {place} are not those that the model was made "
             f"with (sha256 {spec.sha256[:12]}…, found {found[:12]}…)"
         )
+
+
+@torch.no_grad()
+def check_tile_px(encoder: ForeignEncoder, key: EncoderKey) -> None:
+    """See that an encoder takes tiles of the side that its key asks for, by an empty one.
+
+    Raises
+    ------
+    InputError
+        It does not.
+    """
+    if key.number("tile_px") is None:
+        return
+    side = encoder.spec.tile_px
+    try:
+        encoder.eval()(torch.zeros(1, 3, side, side))
+    except Exception as error:  # whatever its library raises
+        raise InputError(
+            f"encoder {key} cannot take tiles of {side} px: {first_line(error)}"
+        ) from None
 
 
 def as_maps(features: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ def fetch(key: EncoderKey) -> EncoderKey:
     InputError
         It is no id of the Hub, is gated, has no weights that are read here, or cannot be reached.
     """
+    key = key.with_owner
     if key.repository is None:
         raise InputError(
             f"{key} is not on the Hugging Face Hub; give transformers:owner/name or "

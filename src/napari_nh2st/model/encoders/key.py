@@ -73,6 +73,15 @@ class EncoderKey:
         """The commit of the Hub's id; None where it has none."""
         return None if (match := self._hub_id()) is None else match["revision"]
 
+    @property
+    def with_owner(self) -> "EncoderKey":
+        """A plain name of timm's, such as ``timm:vit_small_patch16_224.dino``, as timm's own
+        repository of the Hub; other keys as they are.
+        """
+        if self.kind != "timm" or "/" in self.place or self.path.exists():
+            return self
+        return EncoderKey(self.kind, f"timm/{self.place}", self.options)
+
     def _hub_id(self) -> re.Match[str] | None:
         if self.kind not in ("transformers", "timm") or self.path.exists():
             return None

@@ -13,7 +13,7 @@ from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
 from napari_nh2st.model.encoders.base import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 from napari_nh2st.model.encoders.foreign import ForeignEncoder, as_maps, check_sha256
-from napari_nh2st.model.encoders.key import EncoderKey
+from napari_nh2st.model.encoders.key import EncoderKey, parse_key
 from napari_nh2st.model.weights_file import file_sha256
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -89,6 +89,17 @@ def read_onnx(key: EncoderKey) -> OnnxEncoder:
     encoder = OnnxEncoder(spec, {})
     encoder.read_weights(path)
     return encoder.eval()
+
+
+def normalization_notice(encoder: ForeignEncoder) -> list[str]:
+    """Say that an ONNX file is fed as if for ImageNet, where nobody says how it wants its tiles."""
+    key = parse_key(encoder.spec.key)
+    if key.kind != "onnx" or {"mean", "std"} <= set(key.options):
+        return []
+    return [
+        f"Encoder {encoder.spec.key} does not say how its tiles are normalized: they are as for "
+        "ImageNet. Say it in the key, as in onnx:FILE?mean=0.5,0.5,0.5&std=0.5,0.5,0.5."
+    ]
 
 
 def _session(path: Path) -> Any:

@@ -17,6 +17,7 @@ from napari_nh2st.model.encoders.foreign import (
     ForeignEncoder,
     as_maps,
     check_sha256,
+    check_tile_px,
     find_place,
     read_description,
     token_features,
@@ -107,9 +108,7 @@ def read_timm(key: EncoderKey) -> TimmEncoder:
         It is not there, or something in it is wrong.
     """
     library = _library()
-    if "/" not in key.place and not key.path.exists():
-        key = EncoderKey(key.kind, f"timm/{key.place}", key.options)
-    place = find_place(key)
+    place = find_place(key.with_owner)
     said = read_description(place.folder / CONFIG)
     given = said.get("pretrained_cfg", said)
     if not isinstance(given, dict) or not isinstance(said.get("architecture"), str):
@@ -142,6 +141,7 @@ def read_timm(key: EncoderKey) -> TimmEncoder:
     )
     encoder = TimmEncoder(spec, recipe)
     encoder.read_weights(place.folder)
+    check_tile_px(encoder, key)
     return encoder.eval()
 
 

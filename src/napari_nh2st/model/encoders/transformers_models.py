@@ -18,6 +18,7 @@ from napari_nh2st.model.encoders.foreign import (
     ForeignEncoder,
     as_maps,
     check_sha256,
+    check_tile_px,
     find_place,
     preprocessing,
     read_description,
@@ -157,6 +158,7 @@ def read_transformers(key: EncoderKey) -> TransformersEncoder:
     )
     encoder = TransformersEncoder(spec, recipe | {"features": features})
     encoder.read_weights(place.folder)
+    check_tile_px(encoder, key)
     return encoder.eval()
 
 
