@@ -29,7 +29,10 @@ collect_ignore = [] if find_spec("torch") else ["faults"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much the tests of faults try; see tests/faults."""
+    """How much the tests of faults and of documented blocks try."""
+    parser.addoption(
+        "--all-blocks", action="store_true", help="documented blocks that train are run as well"
+    )
     group = parser.getgroup("faults")
     group.addoption("--faults", type=int, default=44, help="damaged slides to try")
     group.addoption("--faults-seed", type=int, default=0, help="seed of the first of them")
