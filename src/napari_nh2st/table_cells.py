@@ -112,7 +112,7 @@ def existing_slide(text: str, folder: Path) -> SlidePath:
 
 
 def um_per_px(text: str) -> float:
-    """A µm/px.
+    """A µm/px, also with the comma that spreadsheets of many languages write.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def um_per_px(text: str) -> float:
         It is no number above 0.
     """
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):

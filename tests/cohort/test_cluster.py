@@ -24,6 +24,7 @@ from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cohort import (
     CohortFinished,
     CohortSettings,
+    CohortSlide,
     SlideProgress,
     WaitingForWorkers,
     cluster,
@@ -32,6 +33,7 @@ from napari_nh2st.cohort import (
 )
 from napari_nh2st.cohort.cluster import _local_cluster
 from napari_nh2st.cohort.events import CohortEvent
+from napari_nh2st.cohort.slides import FoundSlides
 from napari_nh2st.errors import InputError
 
 FINE = replace(SETTINGS, step_um=16)
@@ -54,6 +56,12 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_slide(folder / f"{name}.tif", number)
     (folder / "broken.svs").write_text("no slide")
     return folder
+
+
+def with_a_missing_one(slides: Path) -> FoundSlides:
+    """The slides, behind one that is not there."""
+    gone = CohortSlide(slides / "gone.tif", "gone", mpp=1.0)
+    return FoundSlides((gone, *find_slides([slides], mpp=1.0).slides))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +99,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     slides: Path, model: Path, alone: Path, tmp_path: Path
 ) -> None:
     settings = CohortSettings(workers=2, part_tiles=800)
-    found = find_slides([slides], mpp=1.0)
+    found = with_a_missing_one(slides)
     killed: list[psutil.Process] = []
     n_large = 0
     workers: list[psutil.Process] = []
@@ -108,8 +116,8 @@ def test_a_killed_worker_costs_nothing_but_time(
                 killed[0].kill()
     assert len(workers) == 2
     assert isinstance(event, CohortFinished)
-    status = event.summary.set_index("output")["status"]
-    assert sorted(status) == ["done", "done", "done", "failed"]
+    assert sorted(event.summary["status"]) == ["done", "done", "done", "failed", "failed"]
+    assert event.results[0].failure == f"{slides / 'gone.tif'}: there is no such file."
     assert same_as_alone(tmp_path / "out", alone)
     assert worker_processes() == []
 
@@ -118,10 +126,11 @@ def test_workers_of_a_scheduler_that_is_there_do_the_same(
     slides: Path, model: Path, alone: Path, tmp_path: Path, here: distributed.LocalCluster
 ) -> None:
     settings = CohortSettings(scheduler=here.scheduler_address, part_tiles=300)
-    found = find_slides([slides], mpp=1.0)
+    found = with_a_missing_one(slides)
     *events, last = predict_cohort_events(found, tmp_path / "out", model, FINE, settings)
     assert isinstance(last, CohortFinished)
-    assert [r.status for r in last.results] == ["done", "done", "failed", "done"]
+    assert [r.status for r in last.results] == ["failed", "done", "done", "failed", "done"]
+    assert "gone.tif is not there on worker" in last.results[0].failure
     assert same_as_alone(tmp_path / "out", alone)
     large = [e for e in events if isinstance(e, SlideProgress) and e.slide.name == "large"]
     assert {event.total for event in large} == {1600}

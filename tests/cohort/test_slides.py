@@ -118,7 +118,7 @@ def test_a_table_names_slides_with_what_belongs_to_them(tmp_path: Path) -> None:
         ("slides,mpp\na.tif,1\n", "the column slide is missing; is it 'slides'?"),
         ("slide,mpp,MPP\na.tif,1,1\n", "the column 'mpp' occurs twice"),
         ("slide,tiles\na.tif,1\n", "'tiles' is a column of the summary"),
-        ("slide,mpp\na.tif,0.5\nb.tif,0.5\n", "row 3, column slide: there is no .*b.tif"),
+        ("slide,mpp\nb.tif,0.5\nc.tif,0.5\n", "row 2, column slide: there is no .*b.tif"),
         ("slide,mpp\na.tif,wide\n", "row 2, column mpp: 'wide' is no µm/px"),
         ("slide,region\na.tif,a.tif\n", "row 2, column region: .* is not GeoJSON"),
         ("slide,mpp\n,1\n", "row 2, column slide: it is empty"),
@@ -133,6 +133,20 @@ def test_what_is_wrong_in_a_table_is_told_with_row_and_column(
     table.write_text(text)
     with pytest.raises(InputError, match=message):
         find_slides([table])
+
+
+def test_a_missing_slide_does_not_stop_the_others(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "a.tif")
+    table = tmp_path / "slides.csv"
+    names = ["a.tif", *(f"gone {number}.tif" for number in range(5))]
+    table.write_text("slide;mpp\n" + "".join(f"{name};0,5\n" for name in names))
+    found = find_slides([table])
+    assert [each.path for each in found.slides] == [tmp_path / name for name in names]
+    assert {each.mpp for each in found.slides} == {0.5}
+    assert found.slides[0].path == slide
+    first, *_, last = found.notices
+    assert first.endswith(f"row 3, column slide: there is no {tmp_path / 'gone 0.tif'}")
+    assert last == "2 more slides are not there"
 
 
 def test_a_column_that_may_be_misspelt_is_told(tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ def on_cluster(jobs: Sequence[SlideJob], cohort: CohortSettings) -> Work:
     with _client(cohort) as client:
         _check_workers(client, jobs)
         client.run(worker.load_ahead, jobs[0].model)
-        run = worker.Run(f"nh2st-{uuid.uuid4().hex}", cohort.part_tiles)
+        run = worker.Run(
+            f"nh2st-{uuid.uuid4().hex}", cohort.part_tiles, is_local=cohort.scheduler is None
+        )
         with closing(_Tasks(client, run, jobs)) as tasks:
             yield from tasks.results()
 
@@ -318,7 +320,10 @@ def _local_cluster(cohort: CohortSettings) -> distributed.LocalCluster:
 def _check_workers(client: distributed.Client, jobs: Sequence[SlideJob]) -> None:
     """See that the workers there are can read and write what they have to."""
     models = {Path(job.model) for job in jobs if Path(job.model).is_absolute()}
-    others = (jobs[0].slide.path, *models)
+    # One that is missing here as well, or whose server is, is its own slide's failure.
+    local = (job.slide.path for job in jobs if isinstance(job.slide.path, Path))
+    there = next((path for path in local if path.exists()), None)
+    others = (*models, *(() if there is None else (there,)))
     try:
         version = metadata.version("napari-nh2st")
         problems = client.run(worker.problem, version, jobs[0].output.parent, others)

@@ -19,7 +19,6 @@ from napari_nh2st.table_cells import (
     cell,
     csv_rows,
     existing_path,
-    existing_slide,
     table_text,
     um_per_px,
 )
@@ -60,6 +59,8 @@ RESULT_COLUMNS = (
     "image",
 )
 """Columns of ``summary.csv``, followed by those of the table of slides."""
+
+_MISSING_SHOWN = 3
 
 _OF_A_SERIES = ".dcm"
 """A slide in DICOM is a folder of files, of which any opens the whole."""
@@ -150,12 +151,13 @@ def read_slide_table(path: Path) -> tuple[list[CohortSlide], tuple[str, ...]]:
     Returns
     -------
     slides, notices
-        In the table's order, without names; and sentences on what may be a typing error.
+        In the table's order, without names; and sentences on what may be a typing error, and on
+        slides that are not there.
 
     Raises
     ------
     InputError
-        Naming row and column of the first thing that is wrong.
+        Naming row and column of the first thing that is wrong, or that no slide is there.
     """
     path = path.absolute()
     check_regular(path)
@@ -184,7 +186,17 @@ def read_slide_table(path: Path) -> tuple[list[CohortSlide], tuple[str, ...]]:
     rows = csv_rows(table_text(path), path, check_columns)
     if not rows:
         raise InputError(f"{path}: there is no slide in it")
-    return [_table_slide(row, path.parent) for row in rows], tuple(notices)
+    slides = [_table_slide(row, path.parent) for row in rows]
+    missing = [
+        f"{where}, column slide: there is no {slide.path}"
+        for (where, _), slide in zip(rows, slides, strict=True)
+        if isinstance(slide.path, Path) and not slide.path.exists()
+    ]
+    if len(missing) == len(slides):
+        raise InputError(missing[0])
+    if len(missing) > _MISSING_SHOWN:
+        missing[_MISSING_SHOWN:] = [f"{len(missing) - _MISSING_SHOWN} more slides are not there"]
+    return slides, (*notices, *missing)
 
 
 def _table_slide(row: Row, folder: Path) -> CohortSlide:
@@ -193,7 +205,7 @@ def _table_slide(row: Row, folder: Path) -> CohortSlide:
     if not known.get("slide"):
         raise InputError(f"{where}, column slide: it is empty")
     existing = partial(existing_path, folder=folder)
-    slide = cell(where, known, "slide", partial(existing_slide, folder=folder))
+    slide = cell(where, known, "slide", partial(_place, folder=folder))
     assert slide is not None
     region = cell(where, known, "region", existing)
     if region is not None:
@@ -207,6 +219,14 @@ def _table_slide(row: Row, folder: Path) -> CohortSlide:
         image=known.get("image") or None,
         columns={n: text for n, text in cells.items() if n.casefold() not in _COLUMNS},
     )
+
+
+def _place(text: str, folder: Path) -> SlidePath:
+    """Where a slide is, which need not be there: one that is missing stops no other."""
+    place = slide_path(text)
+    if isinstance(place, RemotePath):
+        return place
+    return Path(os.path.normpath(folder / place.expanduser()))
 
 
 def _model_name(text: str, folder: Path) -> str:
