@@ -60,6 +60,7 @@ SMALLER = {
         "--epochs 4": "--epochs 1",
         "--epochs 3": "--epochs 1 --no-final",
         "-o compared": "-o compared --epochs 1",
+        "linear,nh2st:query,nh2st:average,sepal,deepset": "linear,nh2st:query",
         "epochs=3": "epochs=1",
     },
 }
