@@ -87,6 +87,6 @@ def _disconnect(signal: Any, slot: Callable[..., Any]) -> None:
     if isinstance(signal, SignalInstance):
         signal.disconnect(slot, missing_ok=True)
         return
-    # Qt's raise where either side is gone.
-    with suppress(TypeError, RuntimeError, ValueError):
+    # Qt's raise where either side is gone; PySide6's do so by a SystemError.
+    with suppress(TypeError, RuntimeError, ValueError, SystemError):
         signal.disconnect(slot)
