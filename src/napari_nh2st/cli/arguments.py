@@ -23,6 +23,7 @@ _COMMANDS = {
     ),
     "cache": ("show or clear what is kept to be faster the next time", "cache:add_options"),
     "doctor": ("what is installed, what is missing, and how to mend it", "doctor:add_options"),
+    "completion": ("print what makes a shell complete this command", "completion:add_options"),
     "demo": ("predict a sample slide and draw heatmaps", "demo:add_options"),
 }
 """Help of each command, and what adds its options.
