@@ -28,7 +28,8 @@ from napari_nh2st.spots import Section, read_spots, spot_array
 from napari_nh2st.spots.positions import centers
 from napari_nh2st.synthetic import write_synthetic_slide
 from napari_nh2st.training import load_study
-from napari_nh2st.training.study import SectionTiles, read_tiles, section_tiles
+from napari_nh2st.training.slide_tiles import read_tiles
+from napari_nh2st.training.study import SectionTiles, section_tiles
 
 _PITCH_UM = 200.0
 _COVERAGE, _LOWEST, _HIGHEST, _WANTED_AUC = 0.9, 0.87, 0.93, 0.9

@@ -55,7 +55,7 @@ from napari_nh2st.training import (
 from napari_nh2st.training.augmentation import augment, draw
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.optimization import learning_rate_factor
-from napari_nh2st.training.study import read_tiles
+from napari_nh2st.training.slide_tiles import read_tiles
 
 SECTIONS = ("C2", "C3", "C4", "C5", "C6")
 TILE_PX, MPP = 64, 2.4

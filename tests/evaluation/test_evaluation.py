@@ -38,7 +38,7 @@ from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.spots import Section, expression_target, spot_array
-from napari_nh2st.training import study
+from napari_nh2st.training import slide_tiles
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 from small_configs import PANEL, small_config
 from small_models import colour_model, small_model
@@ -207,14 +207,14 @@ def test_notices_tell_what_makes_the_numbers_less_than_they_seem(
     assert notices[2] == "S1: an odd µm/px"
 
     untrained = small_model(training={"trained": False, "summary": "-", "target_mean": [1] * 5})
-    read_tiles = study.read_tiles
+    read_tiles = slide_tiles.read_tiles
 
     def damaged(*args: Any, **named: Any) -> Any:
         tiles, readable = read_tiles(*args, **named)
         readable[[3, 7]] = False
         return tiles, readable
 
-    monkeypatch.setattr(study, "read_tiles", damaged)
+    monkeypatch.setattr(slide_tiles, "read_tiles", damaged)
     evaluation = evaluate(untrained, [drawn_section(tmp_path)], device="cpu", bootstrap=0)
     assert "UNTRAINED" in evaluation.notices[0]
     assert "2 of 42 spots are left out" in evaluation.notices[1]

@@ -104,7 +104,7 @@ def test_what_is_left_open_follows_from_the_start(
     assert (resolved.head_start, resolved.learning_rate, resolved.mse_weight) == expected
     # All else is as it was, and there is nothing more to decide.
     decided = ("architecture", "encoder", "adapter_rank", "head_start")
-    decided += ("learning_rate", "mse_weight")
+    decided += ("learning_rate", "mse_weight", "stain")
     open_before = {name: getattr(settings, name) for name in decided}
     assert replace(resolved, **open_before).to_json() == settings.to_json()
     assert resolved_settings(resolved, config, panel) == resolved

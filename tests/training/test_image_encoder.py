@@ -18,7 +18,7 @@ from napari_nh2st.model.folder import Model, save_model_folder
 from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study, train
 from napari_nh2st.training.events import TrainEvent, TrainStarted
-from napari_nh2st.training.study import read_tiles
+from napari_nh2st.training.slide_tiles import read_tiles
 from train_studies import drawn_study
 
 MPP = 6.25

@@ -14,7 +14,7 @@ from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.heads import Heads, stacked_heads
 from napari_nh2st.model.network import Network
 from napari_nh2st.training.features import FrozenStages, without_progress
-from napari_nh2st.training.study import MeasuredSection, section_tiles
+from napari_nh2st.training.study import MeasuredSection, tiles_for
 
 Features = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def section_features(model: Model, measured: MeasuredSection) -> Features:
     network, config = model.network, model.config
     assert isinstance(network, Network)
     encoder = network.image_encoder
-    tiles = section_tiles(measured, (), tile_px=config.tile_px, mpp=config.mpp)
+    tiles = tiles_for(measured, config, ())
     stages = FrozenStages(encoder, len(encoder.stages), torch.device("cpu"))
     return without_progress(stages.means(tiles)).double().numpy()
 

@@ -133,7 +133,7 @@ def _sample(found: Survey) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
     reader = BulkReader(slide.levels[source.level], source.top_left, source.size)
     batch = reader.read(np.arange(len(chosen)))
     good = np.setdiff1d(batch.index, [batch.index[i] for i in batch.failures])
-    resample = Resampler(source.extent, config.tile_px, torch.device("cpu"))
+    resample = Resampler(source.extent, config.tile_px, torch.device("cpu"), found.stain)
     centers = every[chosen[good]] * np.asarray(slide.mpp)
     is_seen = np.zeros(len(good), bool)
     n_seen = min(_TILES, -(-len(good) // 2))

@@ -4,12 +4,20 @@ Nothing here needs torch.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.prediction.schema import TissueOrigin
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.images import others_notice
 from napari_nh2st.tiles import TissueMask, find_tissue
+
+if TYPE_CHECKING:
+    from napari_nh2st.inference.settings import PredictSettings
 
 MUCH_COARSER = 1.5
 """Times the model's µm/px: tiles enlarged by more are worth a notice, the detail is not there."""
@@ -67,6 +75,42 @@ def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = Non
     return StainFit(distance, stain_notice(distance, descriptors, profile))
 
 
+def normalized_stain(
+    slide: Slide, config: ModelConfig, tissue: TissueMask | None = None
+) -> tuple[NDArray[np.float32] | None, str | None]:
+    """What brings a slide's stains to those that a model wants; reads coarse levels only.
+
+    Parameters
+    ----------
+    slide, config
+        As for :func:`stain_fit`.
+    tissue
+        As found on the slide; found here by default, since the same slide is to be seen alike
+        whatever part of it is predicted.
+
+    Returns
+    -------
+    matrix
+        As of :func:`~napari_nh2st.analysis.stain_normalization.normalization`; None where the
+        model sees slides as they are, or the slide's stains cannot be told apart.
+    notice
+        That they cannot; None otherwise.
+    """
+    # Not above: scikit-image takes a moment to load.
+    from napari_nh2st.analysis.stain_normalization import (
+        normalization,
+        reference_of,
+        slide_stain_colors,
+    )
+
+    if (reference := reference_of(config)) is None:
+        return None, None
+    try:
+        return normalization(slide_stain_colors(slide, tissue), reference), None
+    except InputError as error:
+        return None, f"The slide is predicted in its own stain, not the model's. {error}"
+
+
 def slide_notices(slide: Slide) -> list[str]:
     """Sentences on a slide that looks damaged, is none of H&E, is one of several in its file, or
     whose µm/px is unusual; reads no pixels.
@@ -118,3 +162,29 @@ def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig
             f"spots in training, so the neighborhoods that this model looks at do too."
         )
     return notices
+
+
+def whole_slide_notices(
+    config: ModelConfig, settings: "PredictSettings", origin: TissueOrigin
+) -> list[str]:
+    """Check that tiles lie as far from each other as in training; say where there is glass."""
+    pitch_um = settings.pitch_um or config.pitch_um
+    if not is_same_pitch(pitch_um, config):
+        raise InputError(
+            f"pitch_um is {pitch_um:g}, but {config.name} predicts from the whole slide, and knows "
+            f"tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, give "
+            "step_um, a whole part of that"
+        )
+    notices = []
+    if settings.polygons:
+        notices.append(
+            f"{config.name} predicts each tile from the whole slide: all tissue is encoded, and "
+            "the region alone gets values."
+        )
+    if origin != "all tiles":
+        return notices
+    return [
+        *notices,
+        f"{config.name} predicts each tile from all others, and glass counts as well: values in "
+        "tissue are not those of a prediction of the tissue alone.",
+    ]

@@ -18,10 +18,11 @@ from napari_nh2st.inference.feature_grids import FeatureGrids, feature_notices, 
 from napari_nh2st.inference.grids import Grids
 from napari_nh2st.inference.notices import (
     StainFit,
-    is_same_pitch,
+    normalized_stain,
     scale_notices,
     slide_notices,
     stain_fit,
+    whole_slide_notices,
 )
 from napari_nh2st.inference.nuclei import check_mpp_for_nuclei
 from napari_nh2st.inference.settings import PredictSettings, row_layout
@@ -114,6 +115,9 @@ class Survey:
         As in :class:`Plan`.
     calibration
         For int8; see :func:`~napari_nh2st.inference.int8.calibrated`.
+    stain
+        (3, 3) that brings the slide's stains to the model's reference, as of
+        :class:`~napari_nh2st.inference.resample.Resampler`; None where tiles are seen as they are.
     given
         Features of the slide's tiles, for a model that takes them in the place of pixels.
     """
@@ -128,6 +132,7 @@ class Survey:
     stain_distance: float | None
     calibration: "Calibration | None" = None
     given: GivenFeatures | None = None
+    stain: NDArray[np.float32] | None = None
 
     @property
     def grids(self) -> Grids:
@@ -206,8 +211,11 @@ def survey(
     if mask is None:
         mask = scanned_area(slide)
     if config.reach == "slide":
-        notices += _whole_slide_notices(config, settings, origin)
+        notices += whole_slide_notices(config, settings, origin)
     stain = stain_fit(slide, config, mask) if with_stain else StainFit()
+    matrix, unknown_stain = None, None
+    if given is None:
+        matrix, unknown_stain = normalized_stain(slide, config, mask if origin == "found" else None)
     notices = [
         *_untrained(config),
         *slide_notices(slide),
@@ -217,7 +225,7 @@ def survey(
             if given is None
             else feature_notices(given, slide, config, settings)
         ),
-        *((stain.notice,) if stain.notice else ()),
+        *(notice for notice in (stain.notice, unknown_stain) if notice),
     ]
     return Survey(
         slide,
@@ -229,6 +237,7 @@ def survey(
         tuple(notices),
         stain.distance,
         given=given,
+        stain=matrix,
     )
 
 
@@ -274,6 +283,8 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
         identity["image_features"] = N_IMAGE_FEATURES
     if found.layout.has_nuclei:
         identity["nuclei"] = True
+    if found.stain is not None:
+        identity["stain"] = found.stain.tolist()
     if found.calibration is not None:
         identity["calibration"] = found.calibration.tiles_sha256
     return Plan(
@@ -376,32 +387,6 @@ def _sha256(state: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor.cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _whole_slide_notices(
-    config: ModelConfig, settings: PredictSettings, origin: TissueOrigin
-) -> list[str]:
-    """Check that tiles lie as far from each other as in training; say where there is glass."""
-    pitch_um = settings.pitch_um or config.pitch_um
-    if not is_same_pitch(pitch_um, config):
-        raise InputError(
-            f"pitch_um is {pitch_um:g}, but {config.name} predicts from the whole slide, and knows "
-            f"tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, give "
-            "step_um, a whole part of that"
-        )
-    notices = []
-    if settings.polygons:
-        notices.append(
-            f"{config.name} predicts each tile from the whole slide: all tissue is encoded, and "
-            "the region alone gets values."
-        )
-    if origin != "all tiles":
-        return notices
-    return [
-        *notices,
-        f"{config.name} predicts each tile from all others, and glass counts as well: values in "
-        "tissue are not those of a prediction of the tissue alone.",
-    ]
 
 
 def _untrained(config: ModelConfig) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def encoded_batches(
     """
     tile_px = found.model.config.tile_px
     level = found.slide.levels[plan.source.level]
-    resample = Resampler(plan.source.extent, tile_px, placement.device)
+    resample = Resampler(plan.source.extent, tile_px, placement.device, found.stain)
     is_open = found.settings.batch_size is None and found.given is None
     if is_open and placement.device.type == "cuda":
         memory = CudaMemory(

@@ -39,7 +39,7 @@ before they are scaled, and the logarithm is to base 10."""
 _LARGEST_CONFIG = 16 * 1024**2
 """Bytes of a file; that of a panel of 100,000 genes has some 6 MB."""
 
-_ADDED = ("reliability_of", "interval_90", "usual_spread", "heads", "encoder")
+_ADDED = ("reliability_of", "interval_90", "usual_spread", "heads", "encoder", "stain_reference")
 """Fields that are written only where they have a value: earlier versions do not know them."""
 
 _RESNET_STRIDE = 32
@@ -100,6 +100,10 @@ class ModelConfig:
         and the ``adapter`` where it has some, see
         :class:`~napari_nh2st.model.encoders.adapters.Adapter`.
         None for NH2ST's ResNet-18.
+    stain_reference
+        ``vectors`` (2, 3) and ``amounts`` (2,) of the stains that slides are brought to before they
+        are seen, see :class:`~napari_nh2st.analysis.stain_normalization.StainColors`; None for
+        slides as they are.
     """
 
     name: str
@@ -119,6 +123,7 @@ class ModelConfig:
     usual_spread: Mapping[str, float | None] | None = None
     heads: Mapping[str, Any] | None = None
     encoder: Mapping[str, Any] | None = None
+    stain_reference: Mapping[str, Any] | None = None
 
     @property
     def trained(self) -> bool:

@@ -120,6 +120,9 @@ def resolved_settings(
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     values |= {"architecture": architecture, "encoder": encoder, "head_start": head_start}
     values["adapter_rank"] = adapter_rank
+    if settings.stain is None:
+        has_reference = start is not None and start.stain_reference is not None
+        values["stain"] = "normalized" if has_reference else "as-is"
     for name, value in (("learning_rate", learning_rate), ("mse_weight", mse_weight)):
         if values[name] is None:
             values[name] = value
@@ -228,6 +231,7 @@ def same_settings(
         "group_weight": 0.0,
         "distillation": settings.distillation,
         "adapter_rank": 0,
+        "stain": "as-is",
     }
     recorded = before | dict(recorded)
     first, second = (

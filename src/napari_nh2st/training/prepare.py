@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
+from napari_nh2st.analysis.stain_normalization import REFERENCE, StainColors, reference_of
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
@@ -83,6 +84,8 @@ class PreparedTraining:
         Folder of the run and the checkpoints in it; None for a training in memory.
     notices
         Sentences the user should read.
+    stain_reference
+        What the slides' stains are brought to; None where they are seen as they are.
     """
 
     sections: Sequence[MeasuredSection]
@@ -100,6 +103,7 @@ class PreparedTraining:
     folder: Path | None
     state: RunFolder | None
     notices: tuple[str, ...]
+    stain_reference: StainColors | None = None
 
     @property
     def validation_names(self) -> tuple[str, ...]:
@@ -170,6 +174,9 @@ def prepare(
     if encoder is not None:
         tile_px, mpp = encoder.spec.tile_px, settings.mpp or encoder.spec.mpp or mpp
         notices += _encoder_notices(encoder, settings, mpp)
+    reference = None
+    if resolved.stain == "normalized" and given is None:
+        reference = (reference_of(config) if config is not None else None) or REFERENCE
     neighbors = settings.neighbors or (
         int(config.neighborhood["size"]) - 1 if config else _DEFAULT_NEIGHBORS
     )
@@ -181,6 +188,7 @@ def prepare(
         neighborhood=1 + neighbors,
         needed=resolved.encoder == "whole" or resolved.adapter_rank > 0,
         given={} if given is None else given.of_section,
+        stain=reference,
     )
     for section, cut in zip((*in_training, *aside), tiles, strict=True):
         if given is None and (lost := section.spots.n_obs - len(cut)):
@@ -214,6 +222,7 @@ def prepare(
         folder=folder,
         state=state,
         notices=tuple(notices),
+        stain_reference=reference,
     )
 
 
@@ -271,6 +280,7 @@ def _read_tiles(
     neighborhood: int,
     needed: bool,
     given: Mapping[str, GivenFeatures],
+    stain: StainColors | None,
 ) -> Generator[Preparing, None, list[SectionTiles]]:
     total = sum(section.spots.n_obs for section in sections)
     done = 0
@@ -285,6 +295,7 @@ def _read_tiles(
                 mpp=mpp,
                 neighborhood=neighborhood,
                 features=given.get(section.name),
+                stain=stain,
             )
         )
         if needed:  # rather now than within the first epoch

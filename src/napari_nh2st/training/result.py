@@ -80,7 +80,7 @@ def trained_config(
     }
     if prepared.stain is not None:
         training["stain"] = prepared.stain.to_json()
-    p = network.hyperparameters
+    p, reference = network.hyperparameters, prepared.stain_reference
     hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
     return ModelConfig(
         name=prepared.name,
@@ -99,6 +99,7 @@ def trained_config(
         encoder=None
         if prepared.encoder is None
         else describe(prepared.encoder) | {"weights": "elsewhere"},
+        stain_reference=None if reference is None else reference.to_json(),
     )
 
 

@@ -16,6 +16,9 @@ from napari_nh2st.training.start_settings import StartSettings
 Smoothing = Literal["array-neighbors", "spcs"]
 """Smoothing of the training target, see :mod:`napari_nh2st.spots.spcs` for the second."""
 
+Stain = Literal["as-is", "normalized"]
+"""What slides look like to a model, see :mod:`napari_nh2st.analysis.stain_normalization`."""
+
 Validation = Literal["auto", "donor", "section", "none"]
 
 
@@ -87,6 +90,17 @@ class TrainSettings(StartSettings):
             words={"array-neighbors": "mean over neighbors", "spcs": "SPCS: alike spots too"},
         ),
     ] = "array-neighbors"
+    stain: Annotated[
+        Stain | None,
+        Option(
+            "Stain",
+            "Whether slides are brought to one reference stain, in training and in each "
+            "prediction (after Macenko et al. 2009)",
+            default="the start model's, else as it is",
+            special="the start model's",
+            words={"as-is": "as it is", "normalized": "normalized: one stain for all slides"},
+        ),
+    ] = None
     context: Annotated[
         Context | None,
         Option(

@@ -2,24 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from napari_nh2st.analysis.stain_normalization import StainColors, reference_of
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.resample import Resampler
-from napari_nh2st.inference.source import tile_source
 from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.remote import SlidePath
 from napari_nh2st.slide import open_slide
-from napari_nh2st.slide.bulk import BulkReader
-from napari_nh2st.slide.images import ImageChoice
 from napari_nh2st.spots import (
     Section,
     SectionCheck,
@@ -31,12 +25,9 @@ from napari_nh2st.spots.positions import centers
 from napari_nh2st.spots.sections import section_spots
 from napari_nh2st.tiles.given_features import GivenFeatures
 from napari_nh2st.tiles.neighborhoods import array_spacing, neighborhoods
-from napari_nh2st.training.feature_store import digest, feature_store
+from napari_nh2st.training.feature_store import digest
+from napari_nh2st.training.slide_tiles import SlideTiles
 from napari_nh2st.training.spot_features import SpotFeatures, features_for
-
-_TILES_A_READ = 32
-_FORMAT = 1
-"""Raised when the same slide gives other tiles than before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +189,7 @@ def section_tiles(
     mpp: float,
     neighborhood: int = 9,
     features: GivenFeatures | None = None,
+    stain: StainColors | None = None,
 ) -> SectionTiles:
     """The tiles of a section's spots and their targets.
 
@@ -218,19 +210,22 @@ def section_tiles(
     features
         Features of the slide's tiles: each spot gets those of the tile that it lies in. None for
         pixels.
+    stain
+        Reference that the slide's stains are brought to; None for tiles as they are.
 
     Raises
     ------
     InputError
-        A gene was not measured, or not one of the tiles can be read.
+        A gene was not measured, not one of the tiles can be read, or the slide's two stains cannot
+        be told apart.
     """
     # Smoothed over all spots there are, whether or not their tiles can be read.
     target = np.empty((measured.spots.n_obs, 0), np.float32)
     if panel:
         target = expression_target(measured.spots, panel)
-    tiles: _SlideTiles | SpotFeatures
+    tiles: SlideTiles | SpotFeatures
     if features is None:
-        tiles = _SlideTiles(measured, tile_px, mpp)
+        tiles = SlideTiles(measured, tile_px, mpp, stain)
     else:
         tiles = SpotFeatures(measured.centers, features)
     kept = np.flatnonzero(tiles.readable)
@@ -274,103 +269,5 @@ def tiles_for(measured: MeasuredSection, config: ModelConfig, genes: Sequence[st
         mpp=config.mpp,
         neighborhood=int(config.neighborhood["size"]),
         features=features,
+        stain=None if features is not None else reference_of(config),
     )
-
-
-class _SlideTiles:
-    """Tiles of a section's spots that can be read, and which these are.
-
-    Where all of them can be, that is remembered. A part that cannot be read may be read another
-    time, from a share or a server, so that of such a section nothing is kept.
-    """
-
-    def __init__(self, measured: MeasuredSection, tile_px: int, mpp: float) -> None:
-        self._measured = measured
-        self._tile_px, self._mpp = tile_px, mpp
-        self._tiles: NDArray[np.uint8] | None = None
-        self.readable = np.ones(measured.spots.n_obs, bool)
-        key = digest({"format": _FORMAT, "spots": measured.key, "tile": [tile_px, mpp]})
-        self.key: str | None = key
-        store = feature_store()
-        if store.get(key) is not None:
-            return
-        self._tiles, self.readable = self._read()
-        if self.readable.all():
-            store.put(key, {"readable": torch.from_numpy(self.readable)})
-        else:
-            self.key = None
-
-    def read(self) -> NDArray[np.uint8]:
-        tiles, self._tiles = self._tiles, None  # whoever asks for them keeps them
-        if tiles is None:
-            tiles, readable = self._read()
-            if lost := int((self.readable & ~readable).sum()):
-                raise InputError(
-                    f"{self._measured.name}: {lost} tiles that could be read before cannot be "
-                    "read any more. Start again to go on without them"
-                )
-        return tiles if self.readable.all() else tiles[self.readable]
-
-    def _read(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        measured = self._measured
-        return read_tiles(
-            measured.section.slide,
-            measured.mpp,
-            measured.centers,
-            tile_px=self._tile_px,
-            mpp=self._mpp,
-            image=measured.section.image,
-        )
-
-
-def read_tiles(
-    slide_path: SlidePath,
-    slide_mpp: tuple[float, float],
-    centers: NDArray[np.float64],
-    *,
-    tile_px: int,
-    mpp: float,
-    threads: int = 2,
-    image: ImageChoice = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Tiles of a slide around given centers.
-
-    Parameters
-    ----------
-    slide_path, slide_mpp
-        The slide and its µm/px at full resolution, (y, x).
-    centers
-        (n, 2) positions (y, x) in full-resolution pixels.
-    tile_px, mpp
-        Side of a tile and its µm/px.
-    threads
-        Number of threads that decode the slide.
-    image
-        Which image of the slide's file.
-
-    Returns
-    -------
-    tiles
-        (n, tile_px, tile_px, 3) uint8; white beyond the slide.
-    readable
-        (n,) bool, False where a tile lies on a damaged part.
-    """
-    tiles = np.empty((len(centers), tile_px, tile_px, 3), np.uint8)
-    readable = np.ones(len(centers), bool)
-    # From top to bottom, so that pieces of the slide are decoded once.
-    order = np.lexsort((centers[:, 1], np.round(centers[:, 0] * slide_mpp[0] / (tile_px * mpp))))
-    with (
-        open_slide(slide_path, mpp=slide_mpp, image=image) as slide,
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        source = tile_source(slide, slide_mpp, centers, tile_px, mpp)
-        reader = BulkReader(slide.levels[source.level], source.top_left, source.size)
-        resample = Resampler(source.extent, tile_px, torch.device("cpu"))
-        chunks = [order[at : at + _TILES_A_READ] for at in range(0, len(order), _TILES_A_READ)]
-        for batch in pool.map(reader.read, chunks):
-            resampled = resample(torch.from_numpy(batch.pixels))
-            if resampled.is_floating_point():
-                resampled = resampled.round().clamp(0, 255).to(torch.uint8)
-            tiles[batch.index] = resampled.numpy()
-            readable[batch.index[list(batch.failures)]] = False
-    return tiles, readable

@@ -104,6 +104,10 @@ CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = 
         lambda f: pick(f.more["smoothing"], "spcs"),
         replace(DEFAULT, smoothing="spcs"),
     ),
+    "stain": (
+        lambda f: pick(f.more["stain"], "normalized"),
+        replace(DEFAULT, stain="normalized"),
+    ),
     "guides": (
         lambda f: pick(f.more["guides"], "boundary"),
         replace(DEFAULT, guides="boundary"),

@@ -1,0 +1,68 @@
+"""A model that brings slides to its own stain: alike in training, evaluation and prediction."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from array_slides import ArrayLevel, array_slide
+from napari_nh2st import PredictSettings, predict
+from napari_nh2st.analysis.stain_normalization import REFERENCE, normalization, slide_stain_colors
+from napari_nh2st.inference.resample import Resampler
+from napari_nh2st.slide import Slide
+from small_models import small_model
+
+OTHER = np.array([[0.55, 0.75, 0.37], [0.20, 0.90, 0.39]])
+OTHER_AMOUNTS = np.array([1.4, 1.6])
+
+
+def stained(vectors: NDArray[np.float64], amounts: NDArray[np.float64]) -> Slide:
+    """A slide of 1 µm/px, drawn with two stains."""
+    y, x = np.mgrid[:420, :420]
+    shares = np.stack(
+        [
+            (0.5 + 0.5 * np.sin(y / 9) * np.cos(x / 13)) ** 2,
+            (0.5 + 0.5 * np.cos(y / 17 + 1) * np.sin(x / 11)) ** 2,
+        ],
+        -1,
+    )
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    light = 256 * np.exp(-(shares * amounts) @ unit) - 1
+    return array_slide(ArrayLevel(np.clip(np.rint(light), 0, 255).astype(np.uint8)), mpp=1.0)
+
+
+@pytest.fixture(scope="module")
+def slides() -> tuple[Slide, Slide]:
+    return stained(REFERENCE.vectors, REFERENCE.amounts), stained(OTHER, OTHER_AMOUNTS)
+
+
+SETTINGS = PredictSettings(device="cpu", precision="float32", step_um=32.0, tissue_only=False)
+
+
+def test_a_slide_in_another_stain_is_predicted_as_in_the_reference(
+    slides: tuple[Slide, Slide],
+) -> None:
+    as_it_is, brought = small_model(), small_model(stain_reference=REFERENCE.to_json())
+    before, after = (
+        [predict(slide, model, SETTINGS).X for slide in slides] for model in (as_it_is, brought)
+    )
+    spread = after[0].std(0).mean()
+    assert np.abs(before[0] - before[1]).mean() > 5 * np.abs(after[0] - after[1]).mean()
+    assert np.abs(after[0] - after[1]).mean() < 0.2 * spread
+
+
+def test_tiles_are_multiplied_in_optical_density(slides: tuple[Slide, Slide]) -> None:
+    matrix = normalization(slide_stain_colors(slides[1]), REFERENCE)
+    tiles = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    got = Resampler((8, 8), 8, torch.device("cpu"), matrix)(tiles).numpy()
+    density = -np.log((tiles.numpy().astype(float) + 1) / 256) @ matrix
+    np.testing.assert_allclose(got, np.clip(256 * np.exp(-density) - 1, 0, 255), atol=0.01)
+
+
+def test_a_slide_of_one_stain_is_predicted_as_it_is_with_a_word() -> None:
+    slide = stained(np.array([REFERENCE.vectors[0]] * 2), REFERENCE.amounts)
+    brought = predict(slide, small_model(stain_reference=REFERENCE.to_json()), SETTINGS)
+    plain = predict(slide, small_model(), SETTINGS)
+    np.testing.assert_array_equal(brought.X, plain.X)
+    assert "in its own stain" in "".join(brought.uns["nh2st"]["notices"])
+    assert "in its own stain" not in "".join(plain.uns["nh2st"]["notices"])
