@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import SpotsPredicted
+from napari_nh2st.evaluation.kept_maps import KeptMaps
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.nuclei import COARSEST_MPP, nuclei_of_tiles
@@ -127,6 +128,8 @@ def predict_tiles(
     predictor = model.architecture.prepare(
         model.network, panel, placement.device, placement.dtype, model.heads
     )
+    maps = KeptMaps(predictor, model.config, tiles, placement)
+    predictor = maps.predictor
     count = len(tiles)
     layout = RowLayout(len(panel), has_spread=model.heads is not None)
     rows = np.full((count, layout.n_columns), np.nan, np.float32)
@@ -145,7 +148,12 @@ def predict_tiles(
     order = np.lexsort(tiles.centers_um.T[::-1])
     for at in range(0, count, placement.batch_size):
         batch = order[at : at + placement.batch_size]
-        encoded = predictor.encode(torch.from_numpy(tiles.tiles[batch]).to(placement.device))
+        if maps.needs_pixels:
+            pixels = torch.from_numpy(tiles.tiles[batch])
+        else:
+            side = model.config.tile_px
+            pixels = torch.zeros((len(batch), side, side, 3), dtype=torch.uint8)
+        encoded = predictor.encode(pixels.to(placement.device))
         if predictor.reach == "slide":
             if slide_rows is None:
                 slide_rows = torch.empty((count, encoded[0].shape[1]), dtype=torch.float16)
@@ -157,6 +165,7 @@ def predict_tiles(
             if predicted is not None:
                 rows[ready] = predicted.float().cpu().numpy()
         yield SpotsPredicted(tiles.name, at + len(batch), count)
+    maps.keep()
     if slide_rows is not None:
         centers = torch.from_numpy(tiles.places).to(placement.device)
         combined = predictor.combine_slide(slide_rows.to(placement.device), centers)

@@ -20,12 +20,15 @@ class Prepared(ABC):
     ----------
     encoder
         Normalized tiles to maps, in the precision of the prediction.
+    sees_tiles
+        Whether anything but the encoder looks at the tiles.
     keeps_head_values
         Whether rows end with the values of each head, where there are heads.
     """
 
     reach: Reach
     encoder: nn.Module
+    sees_tiles = False
     keeps_head_values = False
 
     @abstractmethod
@@ -84,6 +87,7 @@ class PreparedNetwork(Prepared):
             self._mean, self._whitening = heads.mean.to(device), heads.whitening.to(device)
         for each in (self._head, *self._others):
             each.keep_genes(genes)
+        self.sees_tiles = type(self._head).guided is not PooledNetwork.guided
 
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
