@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,27 @@ def test_a_stopped_run_goes_on_and_ends_the_same(trained: Trained, tmp_path: Pat
     state = trained.model.network.state_dict()
     again = finished.model.network.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in again.items())
+
+
+def test_checkpointed_gradients_take_less_memory_and_end_the_same(trained: Trained) -> None:
+    less = train(trained.study, replace(trained.settings, gradient_checkpointing=True))
+    own, other = (model.network.state_dict() for model in (trained.model, less))
+    assert all(torch.equal(own[name], tensor) for name, tensor in other.items())
+    kept: list[int] = []
+    for model in (trained.model, less):
+        sizes: list[int] = []
+
+        def pack(tensor: Tensor, sizes: list[int] = sizes) -> Tensor:
+            sizes.append(tensor.nbytes)
+            return tensor
+
+        encoder = model.network.image_encoder.requires_grad_(True)  # type: ignore[union-attr]
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            encoder(torch.rand(4, 3, 28, 28))  # type: ignore[operator]
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
+    with pytest.raises(InputError, match="give adapter_rank, or leave it out"):
+        replace(trained.settings, gradient_checkpointing=True, adapter_rank=0)
 
 
 def test_a_training_goes_on_from_a_models_adapters(trained: Trained, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ MODEL_FOLDER = "model"
 TEST_FOLDER, TEST_BEFORE_FOLDER = "test", "test-before"
 """Scores of the model on held-out sections, and those of the start model."""
 
-FREE = ("device", "checkpoint_minutes")
+FREE = ("device", "checkpoint_minutes", "gradient_checkpointing")
 """Settings that may change between a run and its continuation."""
 
 

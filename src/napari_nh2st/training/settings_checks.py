@@ -52,6 +52,14 @@ def check_together(settings: "TrainSettings") -> None:
         )
     if settings.adapter_rank and (settings.image_encoder or settings.start is None):
         check_adapters(settings.adapter_rank, settings.image_encoder or DEFAULT_ENCODER)
+    has_adapters = settings.adapter_rank or (
+        settings.adapter_rank is None and settings.start and not settings.image_encoder
+    )
+    if settings.gradient_checkpointing and not has_adapters:
+        raise InputError(
+            "gradient_checkpointing saves memory where an encoder has adapters: give adapter_rank, "
+            "or leave it out"
+        )
     if settings.adapter_rank and entry.closed_form:
         raise InputError(
             f"adapter_rank is {settings.adapter_rank}, but architecture {settings.architecture} is "

@@ -80,6 +80,8 @@ def starting_network(
         network.image_encoder.load_weights(Path(settings.encoder_weights))
     if settings.adapter_rank and encoder is not None and encoder.adapter is None:
         encoder.adapt(settings.adapter_rank, settings.seed)
+    if settings.adapter_rank and settings.gradient_checkpointing and encoder is not None:
+        encoder.checkpoint_gradients()
     return network
 
 

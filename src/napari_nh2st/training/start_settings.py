@@ -36,6 +36,8 @@ class StartSettings:
         Of low-rank adapters on the linear layers of a transformer's attention and MLP, see
         :mod:`napari_nh2st.model.encoders.adapters`. With them the encoder runs in every step, and
         they alone of it are trained. 0: none are trained; those of a start model stay as they are.
+    gradient_checkpointing
+        Of the blocks that have adapters; it changes nothing but time and memory.
     head_start
         ``"ridge"``: a ridge regression of the target on the encoder's maps, see
         :mod:`napari_nh2st.training.ridge`; ``"ridge-within"``: the same of the differences within
@@ -109,6 +111,14 @@ class StartSettings:
             special="the start model's",
         ),
     ] = None
+    gradient_checkpointing: Annotated[
+        bool,
+        Option(
+            "Save memory",
+            "Compute the blocks of an adapted encoder twice in a step, in place of keeping all "
+            "that their gradients need: less memory, slower, the same model",
+        ),
+    ] = False
     head_start: Annotated[
         HeadStart | None,
         Option(

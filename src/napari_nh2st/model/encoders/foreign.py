@@ -106,6 +106,19 @@ class ForeignEncoder(Encoder):
             torch.manual_seed(seed)
             self.insert(Adapter(rank, layers))
 
+    def checkpoint_gradients(self) -> None:
+        """Compute blocks again for their gradients, in place of keeping all that these need.
+
+        Raises
+        ------
+        InputError
+            Its library cannot do so.
+        """
+        raise InputError(
+            f"gradient_checkpointing is on, but encoder {self.spec.key} has no blocks that can be "
+            "computed again; leave it out"
+        )
+
 
 @dataclass(frozen=True)
 class EncoderPlace:

@@ -80,6 +80,10 @@ class TimmEncoder(ForeignEncoder):
         hidden = self.model.forward_features(tiles)  # type: ignore[operator]
         return as_maps(token_features(hidden, self._features, self._n_prefix))
 
+    def checkpoint_gradients(self) -> None:
+        """See :class:`~napari_nh2st.model.encoders.foreign.ForeignEncoder`."""
+        self.model.set_grad_checkpointing(True)  # type: ignore[operator]
+
     def read_weights(self, place: Path) -> None:
         """See :class:`~napari_nh2st.model.encoders.foreign.ForeignEncoder`.
 

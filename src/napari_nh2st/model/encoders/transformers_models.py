@@ -82,6 +82,22 @@ class TransformersEncoder(ForeignEncoder):
             return as_maps(output.pooler_output)
         return as_maps(token_features(output.last_hidden_state, self._features, self._n_prefix))
 
+    def checkpoint_gradients(self) -> None:
+        """See :class:`~napari_nh2st.model.encoders.foreign.ForeignEncoder`."""
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "TransformersEncoder":
+        """Put in training mode, or not."""
+        super().train(mode)
+        # Blocks are computed again in training mode alone: theirs says no more than that. What is
+        # in them, such as dropout, keeps the mode that is asked for.
+        block = _layers().GradientCheckpointingLayer
+        for module in self.model.modules():
+            if isinstance(module, block):
+                module.training = mode or module.gradient_checkpointing
+        return self
+
     def read_weights(self, place: Path) -> None:
         """See :class:`~napari_nh2st.model.encoders.foreign.ForeignEncoder`.
 
@@ -160,6 +176,10 @@ def read_transformers(key: EncoderKey) -> TransformersEncoder:
     encoder.read_weights(place.folder)
     check_tile_px(encoder, key)
     return encoder.eval()
+
+
+def _layers() -> ModuleType:
+    return import_extra("transformers.modeling_layers", "transformers", "This image encoder")
 
 
 def _library() -> ModuleType:
