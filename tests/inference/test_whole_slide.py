@@ -147,6 +147,11 @@ def test_a_region_has_the_values_of_the_whole_slide(
     np.testing.assert_array_equal(region.X, whole[region.obs_names].X)
     assert next(detail.n_tiles for detail in estimate(slide, model, settings)) == 42
 
+    started = next(predict_events(slide, model, settings))
+    assert isinstance(started, Started)
+    others = 42 - region.n_obs
+    assert any(f"{others} others are encoded as well" in each for each in started.notices)
+
     # Kept rows serve another region, and the whole.
     list(predict_events(slide, model, settings, kept=tmp_path / "kept"))
     encoded.clear()
@@ -154,6 +159,21 @@ def test_a_region_has_the_values_of_the_whole_slide(
     assert not encoded
     assert isinstance(last, Finished)
     np.testing.assert_array_equal(last.prediction.X, whole.X)
+
+
+def test_a_region_is_predicted_at_the_step_that_is_encoded_already(
+    tmp_path: Path, encoded: list[int]
+) -> None:
+    config = small_config(
+        architecture="merge", hyperparameters={"hidden": 8, "heads": 2}, pitch_um=80.0
+    )
+    model, slide, kept = new_model(config, 0), pixels_slide(), tmp_path / "kept"
+    list(predict_events(slide, model, replace(SETTINGS, step_um=40.0), kept=kept))
+    encoded.clear()
+    *_, last = predict_events(slide, model, replace(SETTINGS, region=REGION), kept=kept)
+    assert isinstance(last, Finished)
+    assert last.prediction.uns["nh2st"]["step_um"] == 40
+    assert not encoded
 
 
 def test_a_finer_step_is_several_slides_of_the_models_pitch(model: Model) -> None:
@@ -164,7 +184,7 @@ def test_a_finer_step_is_several_slides_of_the_models_pitch(model: Model) -> Non
     same = [at[tuple(center)] for center in coarse.obsm["spatial"].tolist()]
     np.testing.assert_array_equal(fine.X[same], coarse.X)
     assert np.isfinite(fine.X).all()
-    with pytest.raises(InputError, match="pitch_um is 64, but small predicts from the whole slide"):
+    with pytest.raises(InputError, match="pitch is 64 µm, but small predicts from the whole slide"):
         predict(slide, model, replace(SETTINGS, pitch_um=64.0))
 
 

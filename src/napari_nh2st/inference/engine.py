@@ -23,7 +23,7 @@ from napari_nh2st.inference.slide_rows import SlideRows
 from napari_nh2st.inference.speed import SpeedMeter, remember_speed
 from napari_nh2st.inference.step_choice import choose_step
 from napari_nh2st.inference.tile_values import tile_values
-from napari_nh2st.inference.whole_slide import whole_slide_events
+from napari_nh2st.inference.whole_slide import region_notices, whole_slide_events
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import check_output, is_within, write_anndata
 from napari_nh2st.prediction.new import new_prediction
@@ -175,7 +175,7 @@ def predict_events(
     encoded = None
     if plan.whole_slide:
         assert slide.mpp is not None
-        encoded = SlideRows(plan.tiles, slide.mpp, model.config.pitch_um)
+        encoded = SlideRows(plan.tiles, slide.mpp)
     identity = plan.identity_in(placement.precision)
     results = RunResults(
         identity,
@@ -203,7 +203,12 @@ def predict_events(
             total,
             str(placement.device),
             placement.precision,
-            (*plan.notices, *results.notices, *(() if offer is None else (offer,))),
+            (
+                *plan.notices,
+                *region_notices(plan),
+                *results.notices,
+                *(() if offer is None else (offer,)),
+            ),
             plan.stain_distance,
             seconds,
         )

@@ -127,9 +127,24 @@ def slide_notices(slide: Slide) -> list[str]:
     return notices
 
 
-def is_same_pitch(pitch_um: float, config: ModelConfig) -> bool:
-    """Whether a pitch is that of a model's training, or near it."""
-    return abs(pitch_um / config.pitch_um - 1) <= _SAME_PITCH
+def pitch_notice(pitch_um: float, config: ModelConfig) -> str | None:
+    """A sentence on a pitch that is not that of a model's training; None where it is, or nothing
+    depends on it.
+
+    With a model that predicts from the whole slide, it cannot be another.
+    """
+    if config.reach == "tile" or abs(pitch_um / config.pitch_um - 1) <= _SAME_PITCH:
+        return None
+    if config.reach == "slide":
+        return (
+            f"The pitch is {pitch_um:g} µm, but {config.name} predicts from the whole slide, and "
+            f"knows tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, "
+            "choose the step, a whole part of that."
+        )
+    return (
+        f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
+        f"spots in training, so the neighborhoods that this model looks at do too."
+    )
 
 
 def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig) -> list[str]:
@@ -156,11 +171,8 @@ def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig
             f"The slide ({max(mpp):.3g} µm/px) is {enlarged:.1f} times coarser than what the "
             f"model was made for ({config.mpp:g}): tiles are enlarged, and lack the detail."
         )
-    if config.reach != "tile" and not is_same_pitch(pitch_um, config):
-        notices.append(
-            f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
-            f"spots in training, so the neighborhoods that this model looks at do too."
-        )
+    if (differs := pitch_notice(pitch_um, config)) is not None:
+        notices.append(differs)
     return notices
 
 
@@ -168,23 +180,11 @@ def whole_slide_notices(
     config: ModelConfig, settings: "PredictSettings", origin: TissueOrigin
 ) -> list[str]:
     """Check that tiles lie as far from each other as in training; say where there is glass."""
-    pitch_um = settings.pitch_um or config.pitch_um
-    if not is_same_pitch(pitch_um, config):
-        raise InputError(
-            f"pitch_um is {pitch_um:g}, but {config.name} predicts from the whole slide, and knows "
-            f"tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, give "
-            "step_um, a whole part of that"
-        )
-    notices = []
-    if settings.polygons:
-        notices.append(
-            f"{config.name} predicts each tile from the whole slide: all tissue is encoded, and "
-            "the region alone gets values."
-        )
+    if problem := pitch_notice(settings.pitch_um or config.pitch_um, config):
+        raise InputError(problem.rstrip("."))
     if origin != "all tiles":
-        return notices
+        return []
     return [
-        *notices,
         f"{config.name} predicts each tile from all others, and glass counts as well: values in "
         "tissue are not those of a prediction of the tissue alone.",
     ]

@@ -120,7 +120,7 @@ def _encode_part(
 ) -> Generator[tuple[int, int], None, None]:
     """Encode some tiles of a slide, see :func:`part_events`."""
     assert found.slide.mpp is not None
-    rows = SlideRows(plan.tiles, found.slide.mpp, found.model.config.pitch_um)
+    rows = SlideRows(plan.tiles, found.slide.mpp)
     rows.take_over(store.stored())
     needed = part[~rows.has_row[part]]
     done, total = len(part) - len(needed), len(part)

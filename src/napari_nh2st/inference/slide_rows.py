@@ -25,8 +25,8 @@ class SlideRows:
     ----------
     tiles
         All of the tissue.
-    mpp, pitch_um
-        µm/px of the slide, (y, x), and the model's pitch.
+    mpp
+        µm/px of the slide, (y, x).
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class SlideRows:
         (n,) which tiles are encoded, and which could not be read.
     """
 
-    def __init__(self, tiles: TileGrid, mpp: tuple[float, float], pitch_um: float) -> None:
+    def __init__(self, tiles: TileGrid, mpp: tuple[float, float]) -> None:
         self._tiles = tiles
-        self._positions = (tiles.centers * np.asarray(mpp) / pitch_um).astype(np.float32)
+        self._positions = (tiles.centers * np.asarray(mpp) / tiles.pitch_um).astype(np.float32)
         self._place = tiles.places
         self._rows: NDArray[np.float16] | None = None
         self.has_row = np.zeros(len(tiles), bool)

@@ -89,10 +89,12 @@ def choose_step(
     if len(possible) == 1:
         plan = plan_prediction(found, possible[0])
         return StepChoice(plan, _begun(plan, placements, output, kept) or placement, speed, nothing)
-    if output is not None and has_stopped_runs(output):
+    # Where a region costs what the slide does, it is predicted at the step that is encoded already.
+    in_kept = kept if found.model.config.reach == "slide" else None
+    if in_kept is not None or (output is not None and has_stopped_runs(output)):
         for divisions in possible:
             plan = plan_prediction(found, divisions)
-            if (begun := _begun(plan, placements, output, None)) is not None:
+            if (begun := _begun(plan, placements, output, in_kept)) is not None:
                 return StepChoice(plan, begun, speed, nothing)
     known = grids.details(speed)
     details = list(known.values())
@@ -189,7 +191,7 @@ def _time_first_tiles(
     if plan.whole_slide:
         # A few tiles have no values yet: what is encoded of them is for the time alone.
         assert found.slide.mpp is not None
-        scratch = SlideRows(plan.tiles, found.slide.mpp, found.model.config.pitch_um)
+        scratch = SlideRows(plan.tiles, found.slide.mpp)
         predictor, every = prepared_predictor(found, placement), scratch.missing
         with closing(
             encode_slide(found, plan, placement, predictor, scratch, every, focus, meter)

@@ -28,6 +28,17 @@ from napari_nh2st.model.architectures import Predictor
 _Encoded = tuple[NDArray[np.int64], NDArray[np.float32] | None, dict[int, str]]
 
 
+def region_notices(plan: Plan) -> tuple[str, ...]:
+    """Say that more is encoded than a region has, which the result need not record."""
+    more = len(plan.tiles) - len(plan.grid)
+    if not plan.whole_slide or not more:
+        return ()
+    return (
+        "This model predicts each tile from the whole slide: for the region's "
+        f"{len(plan.grid):,} tiles, {more:,} others are encoded as well.",
+    )
+
+
 def whole_slide_events(
     found: Survey,
     plan: Plan,
