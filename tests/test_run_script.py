@@ -82,12 +82,15 @@ def test_a_complete_machine_makes_tox_and_runs_it_alone(
     script: ModuleType, machine: Machine
 ) -> None:
     assert script.main(["test"]) == 0
-    make, install, run = machine.commands
+    make, install, prepare, run = machine.commands
     assert make[1:3] == ["-m", "venv"]
     assert "--constraint" in install
     assert str(ROOT / "constraints.txt") in install
     names = run[run.index("-e") + 1].split(",")
     assert names == ["older-anndata", "test", "newest", "newest-without-torch"]
+    assert "--notest" in prepare
+    assert prepare[prepare.index("-e") + 1] == run[run.index("-e") + 1]
+    assert "NH2ST_NEWEST_TESTS" not in machine.environments[-1]
 
 
 def test_arguments_after_dashes_reach_pytest(script: ModuleType, machine: Machine) -> None:
@@ -107,6 +110,7 @@ def test_a_newer_python_is_found_by_its_answer(
     assert script.main(["test"]) == 0
     run = machine.commands[-1]
     assert run[run.index("--discover") + 1] == "python3.12"
+    assert machine.environments[-1]["NH2ST_NEWEST_TESTS"] == "tests/model"
     assert "skipped" not in capsys.readouterr().out
 
 

@@ -127,8 +127,8 @@ class _Tasks:
             return
         with suppress(Exception):  # of a cluster that goes just now, say
             self._client.unsubscribe_topic(self._run.name)
-            if self._tasks:
-                self._client.run(worker.stop, self._run.name)
+            # Without a worker there is nothing to wait for.
+            if self._tasks and self._client.run(worker.stop, self._run.name):
                 self._wait_for_the_last_tiles()
         with suppress(Exception):
             self._client.cancel([future for future, *_ in self._tasks.values()], force=True)
