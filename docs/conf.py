@@ -1,5 +1,6 @@
 """Configuration of the documentation site: ``tox run -e docs`` builds it into ``docs/_build``."""
 
+import os
 import re
 import sys
 import tomllib
@@ -63,8 +64,16 @@ html_sidebars = {"index": [], "changelog": [], "benchmarks": []}
 
 def _link_to_repository(_app: Any, page: str, source: list[str]) -> None:
     """Files of the repository that are no page: their links lead to the repository."""
-    del page
-    source[0] = re.sub(r"\]\(\.\./([^)]+)\)", rf"]({REPOSITORY}/blob/main/\1)", source[0])
+
+    def link(match: re.Match[str]) -> str:
+        place = Path(os.path.normpath((HERE / page).parent / match[1]))
+        if place.is_relative_to(HERE):
+            return match[0]
+        return (
+            f"]({REPOSITORY}/blob/main/{place.relative_to(HERE.parent).as_posix()}{match[2] or ''})"
+        )
+
+    source[0] = re.sub(r"\]\((\.\./[^)#]+)(#[^)]*)?\)", link, source[0])
 
 
 def _without_options(

@@ -1,6 +1,7 @@
 """The documentation site builds without a warning, and its reference says what the code has."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,29 @@ def test_every_public_name_is_described_in_its_room(pages: dict[str, str]) -> No
         room = getattr(napari_nh2st, name).__module__.split(".")[1]
         described = rf"^(\w+ )?napari_nh2st\.{room}\.{name}\b"
         assert re.search(described, pages[room], re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "expected"),
+    [
+        ("models", "[it](../SECURITY.md)", "[it]({repository}/blob/main/SECURITY.md)"),
+        (
+            "a",
+            "[it](../benchmarks/README.md#b)",
+            "[it]({repository}/blob/main/benchmarks/README.md#b)",
+        ),
+        ("tutorials/first-slide", "[it](../slides.md#a) ![x](../images/tile.png)", None),
+        (
+            "reference/api/slide",
+            "[it](../../../README.md)",
+            "[it]({repository}/blob/main/README.md)",
+        ),
+    ],
+)
+def test_links_out_of_the_site_lead_to_the_repository(
+    page: str, text: str, expected: str | None
+) -> None:
+    conf = runpy.run_path(str(DOCS / "conf.py"))
+    source = [text]
+    conf["_link_to_repository"](None, page, source)
+    assert source == [(expected or text).format(repository=conf["REPOSITORY"])]
