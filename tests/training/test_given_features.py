@@ -182,9 +182,14 @@ def guides(study: Study) -> object:
     return trained(study.measured[:2], architecture="triplex", guides="boundary")
 
 
+def stain(study: Study) -> object:
+    return trained(study.measured[:2], stain="normalized")
+
+
 @pytest.mark.parametrize(
     ("attempt", "message"),
     [
+        (stain, "stain is normalized, but features are computed already"),
         (guides, "guides is boundary, but guides are computed from the pixels"),
         (missing_features, r"S0: there is no file of features; name it in the column features"),
         (other_features, r"S1: .*features of uni; section S0 takes those of tiny"),
@@ -220,6 +225,14 @@ def test_what_cannot_be_predicted_is_said(
             changed = {**changed, "features": text.replace("CLAM", str(clam))}
         with pytest.raises(InputError, match=message):
             predict(slide, linear, PredictSettings(**changed))  # type: ignore[arg-type]
+
+
+def test_a_model_of_the_whole_slide_refuses_tiles_at_another_distance(study: Study) -> None:
+    model, _ = trained(study.measured[:2], architecture="merge")
+    with open_slide(study.sections[2].slide, mpp=MPP) as slide:
+        near = write_trident(study.folder / "near.h5", slide, overlap=4)
+        with pytest.raises(InputError, match=r"those of near\.h5 are 150 µm apart"):
+            predict(slide, model, PredictSettings(features=str(near)))
 
 
 def test_a_model_of_pixels_refuses_features(study: Study) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.grids import Grids
-from napari_nh2st.inference.notices import scale_notices
+from napari_nh2st.inference.notices import pitch_notice, scale_notices
 from napari_nh2st.inference.settings import PredictSettings, Region
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.key import FEATURES, EncoderKey, parse_key
@@ -131,8 +131,20 @@ class FeatureGrids(Grids):
 def feature_notices(
     given: GivenFeatures, slide: Slide, config: ModelConfig, settings: PredictSettings
 ) -> list[str]:
-    """Sentences on features, and on a distance of their tiles that is not the model's pitch."""
+    """Sentences on features, and on a distance of their tiles that is not the model's pitch.
+
+    Raises
+    ------
+    InputError
+        The model predicts from the whole slide, and knows tiles at another distance.
+    """
     pitch_um = FeatureGrids(slide, config, settings, None, given).pitch_um
+    if config.reach == "slide" and pitch_notice(pitch_um, config) is not None:
+        raise InputError(
+            f"{config.name} predicts from the whole slide, and knows tiles {config.pitch_um:g} µm "
+            f"apart; those of {given.path.name} are {pitch_um:.4g} µm apart, or a part of it. "
+            "Compute features of tiles that are, with overlap or without"
+        )
     # The slide's own µm/px is none of the model's business: it sees no pixels.
     return [*given.notices, *scale_notices((config.mpp, config.mpp), pitch_um, config)]
 

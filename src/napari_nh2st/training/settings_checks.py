@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.catalogue import CATALOGUE, DEFAULT_ARCHITECTURE, entry_of
-from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, FEATURES, parse_key
 
 if TYPE_CHECKING:
     from napari_nh2st.training.settings import TrainSettings
@@ -66,6 +66,12 @@ def check_together(settings: "TrainSettings") -> None:
             "solved in closed form on features of an encoder that stays as it is: leave it out"
         )
     if settings.has_foreign_encoder:
+        features = parse_key(str(settings.image_encoder)).kind == FEATURES
+        if features and settings.stain == "normalized":
+            raise InputError(
+                "stain is normalized, but features are computed already, from slides as they "
+                "were: leave it out"
+            )
         if settings.encoder not in (None, "frozen"):
             raise InputError(
                 f"encoder is {settings.encoder}, but {settings.image_encoder} stays as it is: "

@@ -19,6 +19,8 @@ def test_what_cannot_run_here_is_not_offered_and_the_tooltip_says_why(
     tooltip = picker.box.toolTip()
     assert "transformers:owkin/phikon: not fetched" in tooltip
     assert tooltip.count("timm is not installed: pip install 'napari-nh2st[timm]'") == 1
+    assert "To be typed:\n" in tooltip
+    assert "features:FOLDER: features that TRIDENT, CLAM or LazySlide computed" in tooltip
     assert picker.value() is None
     picker.show_value("onnx:encoder.onnx")
     assert picker.value() == "onnx:encoder.onnx"

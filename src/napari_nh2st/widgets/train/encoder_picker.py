@@ -1,6 +1,7 @@
 """Picker of the image encoder that a training is built around."""
 
 from psygnal import Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from napari_nh2st.model.encoders.listing import EncoderLine, encoder_lines
@@ -45,12 +46,14 @@ class EncoderPicker(QWidget):
         for each in lines:
             if each.is_key and not each.problem:
                 self.box.addItem(each.key)
+                about = Qt.ItemDataRole.ToolTipRole
+                self.box.setItemData(self.box.count() - 1, each.about, about)
         self.box.setCurrentIndex(-1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box)
         for widget in (self, self.box, line):
-            widget.setToolTip(f"{tooltip}\n\n{_absent(lines)}".strip())
+            widget.setToolTip("\n\n".join(filter(None, (tooltip, _forms(lines), _absent(lines)))))
         self.box.currentTextChanged.connect(self.changed)
 
     def value(self) -> str | None:
@@ -60,6 +63,12 @@ class EncoderPicker(QWidget):
     def show_value(self, value: str | None) -> None:
         """Show a key."""
         self.box.setCurrentText(value or "")
+
+
+def _forms(lines: list[EncoderLine]) -> str:
+    """What can be typed: a line for each kind of encoder that can run here."""
+    here = [f"{each.key}: {each.about}" for each in lines if not (each.is_key or each.problem)]
+    return "\n".join(["To be typed:", *here]) if here else ""
 
 
 def _absent(lines: list[EncoderLine]) -> str:
