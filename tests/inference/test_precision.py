@@ -1,18 +1,28 @@
 """What ``"auto"`` stands for on a CPU: timed once, remembered, and the same where a run goes on."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide, textured
 from napari_nh2st.cache import cache_folder
-from napari_nh2st.inference import PredictSettings, Started, precision, predict_events
+from napari_nh2st.inference import (
+    PredictSettings,
+    Started,
+    TilesDone,
+    precision,
+    predict_events,
+    step_choice,
+)
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.precision import Calibration, int8_offer, seconds_a_tile
+from napari_nh2st.inference.speed import remember_speed
 from napari_nh2st.prediction.schema import notes
 from small_models import small_model
 
@@ -139,6 +149,33 @@ def test_kept_results_are_gone_on_with_in_their_own_precision(
     assert run(tmp_path / "other").precision == "float32"
     again = run(tmp_path / "kept")
     assert (again.precision, again.done > 0) == ("bfloat16", True)
+
+
+def test_tiles_that_were_timed_in_another_precision_are_not_mixed_in(
+    times: list[Calibration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_choice, "FEW_TILES", 4)
+    model, settings = small_model(pitch_um=64.0), replace(SETTINGS, batch_size=4)
+
+    def run(settings: PredictSettings, kept: Path | None, stop: bool = False) -> AnnData:
+        remember_speed(model.config, settings, 1e6)
+        if not stop:  # the first tiles are timed
+            for path in cache_folder("speeds").iterdir():
+                path.unlink()
+        events = predict_events(SLIDE, model, settings, kept=kept)
+        with closing(events):
+            for event in events:
+                if stop and isinstance(event, TilesDone):
+                    break
+        return event.prediction
+
+    run(settings, tmp_path / "kept", stop=True)
+    found_out = begun(tmp_path / "a.h5ad", settings)
+    assert found_out.precision == "float32"
+    found = run(settings, tmp_path / "kept")
+    assert notes(found)["run"]["precision"] == "bfloat16"
+    expected = run(replace(settings, precision="bfloat16"), None)
+    np.testing.assert_array_equal(found[expected.obs_names].X, expected.X)
 
 
 def test_int8_is_offered_where_it_saves_minutes_and_never_taken(
