@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model import triplex_slide
 from napari_nh2st.model.architectures import ARCHITECTURES, StartWeights
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.config import ModelConfig
@@ -16,13 +17,18 @@ from napari_nh2st.model.folder import new_model
 from napari_nh2st.model.guides import N_GUIDES
 from napari_nh2st.model.network import RidgeSolution
 from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.model.triplex_slide import slide_context
 from small_configs import PANEL, small_config
 
 POOLED = [key for key, entry in CATALOGUE.items() if entry.reach is not None]
 IN_CONTEXT = [key for key in POOLED if CATALOGUE[key].reach == "neighborhood"]
 
 
-NARROW = {"linear": {}, "triplex": {"dim": 8, "heads": 2}}
+NARROW: dict[str, dict[str, Any]] = {
+    "linear": {},
+    "triplex": {"dim": 8, "heads": 2},
+    "triplex-slide": {"dim": 8, "heads": 2},
+}
 
 
 def config_of(key: str, **changed: Any) -> ModelConfig:
@@ -130,12 +136,14 @@ def test_a_deep_set_adds_sub_tiles_and_takes_the_most_of_neighbors_in_any_order(
     torch.testing.assert_close(network.predict(maps, index[:, order], mask[:, order]), found)
 
 
-@pytest.mark.parametrize("guides", ["none", "boundary"])
+@pytest.mark.parametrize(
+    ("key", "guides"), [("triplex", "none"), ("triplex", "boundary"), ("triplex-slide", "boundary")]
+)
 @torch.inference_mode()
 def test_triplex_asks_the_tile_and_its_neighbors_and_adds_what_it_hears(
-    guides: str, around: tuple[Tensor, Tensor, Tensor, Tensor]
+    key: str, guides: str, around: tuple[Tensor, Tensor, Tensor, Tensor]
 ) -> None:
-    network = drawn_network("triplex", guides=guides)
+    network = drawn_network(key, guides=guides).eval()
     maps, index, mask, offsets = around
     if guides == "boundary":
         maps = torch.cat([maps, torch.rand((12, N_GUIDES, 2, 2))], dim=1)
@@ -173,10 +181,22 @@ def test_triplex_asks_the_tile_and_its_neighbors_and_adds_what_it_hears(
     def encoded(name: str, x: Tensor) -> Tensor:
         return linear(f"{name}.2", gelu(linear(f"{name}.0", x)))
 
-    outputs = network.eval().outputs(maps, torch.zeros(12, 5), index, mask, offsets)
-    torch.testing.assert_close(outputs.prediction, network.predict(maps, index, mask, offsets))
     features = maps.double().mean((2, 3))
-    for query in range(4):
+    seen: Tensor | None = None
+    if key == "triplex":
+        outputs = network.outputs(maps, torch.zeros(12, 5), index, mask, offsets)
+        torch.testing.assert_close(outputs.prediction, network.predict(maps, index, mask, offsets))
+    else:
+        centers = 3 * torch.rand((12, 2), generator=torch.Generator().manual_seed(1))
+        outputs = network.slide_outputs(maps, torch.zeros(12, 5), centers)
+        torch.testing.assert_close(outputs.prediction, network.predict_slide(maps, centers))
+        far = torch.linalg.vector_norm(centers[:, None] - centers, dim=-1).double()
+        index, mask = far.argsort(1)[:, :9], torch.ones((12, 9), dtype=torch.bool)
+        offsets = 200 * (centers[index] - centers[:, None])
+        every = linear("neighbor", features)
+        slope = torch.log(1 + torch.exp(state["slope"]))
+        seen = attended("slide_layers.0", every, every, [-one * far for one in slope])
+    for query in range(len(index)):
         there = [k for k in range(9) if mask[query, k]]
         tiles, places = index[query, there], offsets[query, there].double()
         bias: Any = torch.zeros(2, len(there), len(there)).double()
@@ -198,19 +218,52 @@ def test_triplex_asks_the_tile_and_its_neighbors_and_adds_what_it_hears(
                 )
             ]
             tokens = norm("guiding.norm", heard[0] + heard[1])
-        fused = attended("fusion", nodes[:1], tokens) + attended("fusion", nodes[:1], nodes)
+        asking = nodes[:1] if seen is None else seen[query][None]
+        fused = attended("fusion", asking, tokens) + attended("fusion", asking, nodes)
         of_tile = linear("tile_head", features[tiles[0]])
         expected = {
             "prediction": of_tile + linear("correction", norm("norm", fused))[0],
-            "target": of_tile,
             "neighbor": of_tile + linear("neighbor_head", nodes.mean(0)),
         }
+        if seen is not None:
+            expected["global"] = of_tile + linear("global_head", seen[query])
         found = {"prediction": outputs.prediction} | outputs.branches
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             torch.testing.assert_close(
                 found[name][query].double(), values, rtol=1e-4, atol=1e-4, msg=name
             )
+
+
+def test_of_a_large_slide_cells_are_attended_to_each_as_its_tiles() -> None:
+    centers = 20 * torch.rand((60, 2), generator=torch.Generator().manual_seed(2))
+    context = slide_context(centers, 59)
+    found = {}
+    for members, share, center, bias in zip(*context, strict=True):
+        there = members[share > 0].tolist()
+        found[frozenset(there)] = center
+        assert share.sum().item() == pytest.approx(1)
+        assert bias.item() == pytest.approx(np.log(len(there)))
+        torch.testing.assert_close(center, centers[there].mean(0))
+    cells: dict[tuple[int, int], set[int]] = {}
+    for tile, (y, x) in enumerate(((centers - centers.amin(0)) // 8).tolist()):
+        cells.setdefault((y, x), set()).add(tile)
+    assert found.keys() == {frozenset(each) for each in cells.values()}
+    assert len(cells) > 4
+
+
+@torch.inference_mode()
+def test_a_slide_in_cells_of_a_tile_each_or_in_parts_is_the_slide(
+    around: tuple[Tensor, Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, maps = drawn_network("triplex-slide").eval(), around[0]
+    centers = 9.0 * torch.tensor([[row, column] for row in range(3) for column in range(4)])
+    whole = network.predict_slide(maps, centers)
+    monkeypatch.setattr(triplex_slide, "MOST_TILES", 11)
+    torch.testing.assert_close(network.predict_slide(maps, centers), whole, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(triplex_slide, "_MOST_LOGITS", 2 * 12 * 5)
+    monkeypatch.setattr(triplex_slide, "_TILES_TOGETHER", 5)
+    torch.testing.assert_close(network.predict_slide(maps, centers), whole, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("key", POOLED)

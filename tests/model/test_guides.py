@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from skimage.color import hed_from_rgb
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
 from napari_nh2st.model.folder import load_model_folder, new_model, save_model_folder
 from napari_nh2st.model.guides import N_GUIDES, GuidedEncoder, boundary_guides, hematoxylin
 from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.synthetic import SyntheticTissue, synthetic_spots
 from small_configs import small_config
 
 PALE, DARK = (235, 200, 220), (90, 70, 150)
@@ -86,3 +88,26 @@ def test_a_prediction_sees_the_guides_of_the_tiles_themselves(
     predictor = model.architecture.prepare(network, range(5), torch.device("cpu"), dtype, None)
     preview = predictor.encode(tiles)[0]
     torch.testing.assert_close(preview, boundary_guides(tiles, 1)[..., 0, 0], atol=1e-5, rtol=1e-4)
+
+
+def boundaries(seed: int) -> tuple[Tensor, NDArray[np.float64]]:
+    """Guides of a synthetic tissue's tiles at its spots, and how near boundaries they are."""
+    tissue = SyntheticTissue(seed, (1250, 1250), 2.4)
+    spots = synthetic_spots(tissue)
+    picture = tissue.render(0, 0, *tissue.shape)
+    corners = np.round(spots.obsm["spatial"][:, ::-1]).astype(int) - 32
+    tiles = np.stack([picture[y : y + 64, x : x + 64] for y, x in corners])
+    level = spots.obsm["programmes"]["boundary"].to_numpy()
+    return boundary_guides(torch.from_numpy(tiles), 1)[..., 0, 0], level
+
+
+def test_guides_tell_how_near_boundaries_of_an_unseen_tissue_are() -> None:
+    (seen, level), (unseen, truth) = boundaries(1), boundaries(2)
+    correlation = []
+    for channels in (slice(0, 1), slice(0, None)):  # hematoxylin alone, and where it changes too
+        design = np.column_stack([seen[:, channels], np.ones(len(seen))])
+        weights = np.linalg.lstsq(design, level, rcond=None)[0]
+        predicted = np.column_stack([unseen[:, channels], np.ones(len(unseen))]) @ weights
+        correlation.append(np.corrcoef(predicted, truth)[0, 1])
+    assert correlation[0] < 0.4
+    assert correlation[1] > 0.55

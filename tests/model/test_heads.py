@@ -76,11 +76,11 @@ def test_spread_is_that_of_the_networks_with_these_heads(context: Context) -> No
     )
 
 
-@pytest.mark.parametrize("key", ["linear", "sepal", "deepset", "triplex"])
+@pytest.mark.parametrize("key", ["linear", "sepal", "deepset", "triplex", "triplex-slide", "merge"])
 @torch.inference_mode()
 def test_architectures_over_pooled_features_have_heads_as_well(key: str, tmp_path: Path) -> None:
     narrow: dict[str, Any] = {} if key == "linear" else {"hidden": 8}
-    if key == "triplex":
+    if key.startswith("triplex"):
         narrow = {"dim": 8, "heads": 2, "guides": "boundary"}
     config = small_config(architecture=key, hyperparameters=narrow)
     networks = [drawn_network(config, seed) for seed in range(3)]

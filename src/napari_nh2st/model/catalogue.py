@@ -83,6 +83,13 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         frozen_encoder=True,
         guides=True,
     ),
+    "triplex-slide": ArchitectureEntry(
+        "triplex_slide",
+        "As triplex, asked by a token that has attended to all tiles of the slide",
+        "slide",
+        frozen_encoder=True,
+        guides=True,
+    ),
     "merge": ArchitectureEntry(
         "merge",
         "Linear tile model, corrected by attention over a graph of the whole slide",

@@ -107,7 +107,7 @@ class PreparedNetwork(Prepared):
             kept = [each[0] for each in (of_model[:1] if self._head.sees_rows_alike else of_model)]
             said = head_columns([each[1] for each in of_others], distance, self.keeps_head_values)
             return (
-                torch.cat([*kept, distance[:, None]], dim=1),
+                torch.cat([*kept, distance], dim=1),
                 torch.cat([rows[1], said], dim=1),
             )
         return (*rows, distance, *(row for each in of_others for row in each))
@@ -133,9 +133,14 @@ class PreparedNetwork(Prepared):
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
         if not self._others:
             return self._head.combine_slide(rows.float(), centers)
-        kept, distance = rows[:, :-1].float(), rows[:, -1].float()
+        # As without heads: products of what lies otherwise in memory round otherwise.
+        kept, distance = rows[:, :-1].float().contiguous(), rows[:, -1:].float()
         every = (self._head, *self._others)
-        parts = [kept] * len(every) if self._head.sees_rows_alike else kept.chunk(len(every), 1)
+        parts = (
+            [kept] * len(every)
+            if self._head.sees_rows_alike
+            else [part.contiguous() for part in kept.chunk(len(every), 1)]
+        )
         predicted, *values = (
             each.combine_slide(part, centers) for each, part in zip(every, parts, strict=True)
         )

@@ -64,7 +64,7 @@ class TriplexHyperparameters:
     heads: Annotated[int, AtMost(1024)] = 4
     mlp_ratio: float = 1.0
     neighbors: Annotated[int, AtMost(1024)] = 8
-    dropout: float = 0.3
+    dropout: float = 0.5
 
     def check(self) -> None:
         """Check what has to fit together."""
@@ -81,8 +81,10 @@ class TriplexNetwork(PooledNetwork):
 
     With tokens ``T`` of the tile and ``N = layers(neighbors)`` of its neighborhood, itself first:
     ``f = norm(layer(N₀, T) + layer(N₀, N))``, one layer for both. The prediction is
-    ``tile_head(x) + correction(f)``; the branches' own are ``tile_head(x)`` (target) and
-    ``tile_head(x) + neighbor_head(mean N)`` (neighbor). All but the tile head start at zero.
+    ``tile_head(x) + correction(f)``, that of the neighbor branch ``tile_head(x) +
+    neighbor_head(mean N)``; both last layers start at zero. The target branch's own is
+    ``tile_head(x)``, which the ridge regression that a training starts from fills, and which stays:
+    trained on with the others, it predicts left-out sections worse.
     """
 
     gene_layers = ("tile_head", "correction", "neighbor_head")
@@ -99,6 +101,7 @@ class TriplexNetwork(PooledNetwork):
             )
         p, features = hyperparameters, self.tile_encoder.spec.n_features
         shape = (p.dim, p.heads, p.mlp_ratio, p.dropout)
+        self.tile_head.requires_grad_(False)
         self.token = nn.Linear(features, p.dim)
         self.guiding = GuidingLayer(*shape) if p.guides == "boundary" else None
         self.neighbor = nn.Linear(features, p.dim)
@@ -147,19 +150,25 @@ class TriplexNetwork(PooledNetwork):
         mask: Tensor | None = None,
         offsets: Tensor | None = None,
     ) -> Outputs:
-        """The prediction, and those of the branches ``target`` and ``neighbor``."""
+        """The prediction, and that of the branch ``neighbor``."""
         if mask is None:
             mask = torch.ones_like(neighborhoods, dtype=torch.bool)
         gathered = tuple(row[neighborhoods] for row in self.rows(maps))
         prediction, around = self._fused(gathered, mask, offsets)
-        of_tile = gathered[0][:, 0]
-        neighbor = of_tile + self.neighbor_head(self.dropout(around))
-        return Outputs(prediction, branches={"target": of_tile, "neighbor": neighbor})
+        neighbor = gathered[0][:, 0] + self.neighbor_head(self.dropout(around))
+        return Outputs(prediction, branches={"neighbor": neighbor})
 
     def _fused(
-        self, gathered: Sequence[Tensor], mask: Tensor, offsets: Tensor | None
+        self,
+        gathered: Sequence[Tensor],
+        mask: Tensor,
+        offsets: Tensor | None,
+        query: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Prediction (b, panel), and mean (b, dim) of the neighbor branch's tokens."""
+        """Prediction (b, panel), and mean (b, dim) of the neighbor branch's tokens.
+
+        A query (b, 1, dim) is given where the tile's own token is not to ask.
+        """
         of_tile, around, tokens = gathered
         if offsets is None:
             raise ValueError("it needs to know where the neighbors lie: pass their offsets")
@@ -167,7 +176,7 @@ class TriplexNetwork(PooledNetwork):
         bias = self._of_places(offsets) + outside[:, None, None]
         for layer in self.layers:
             around = layer(around, around, bias)
-        query = around[:, :1]
+        query = around[:, :1] if query is None else query
         target = tokens[:, 0].unflatten(1, (-1, self.hyperparameters.dim))
         fused = self.fusion(query, target) + self.fusion(query, around, outside[:, None, None])
         correction = self.correction(self.dropout(self.norm(fused)[:, 0]))
@@ -206,11 +215,11 @@ def _guide_encoder(channels: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, dim), nn.GELU(), nn.Linear(dim, dim))
 
 
-_HEAD_PARTS = (
+HEAD_PARTS = (  # names of the parameters begin with one of these
     *("tile_head.", "token.", "guiding.", "neighbor.", "place.", "layers.", "fusion.", "norm."),
     *("neighbor_head.", "correction."),
 )
 
 ARCHITECTURE = trainable(
-    TriplexHyperparameters, TriplexNetwork, prepare_pooled, lambda config: _HEAD_PARTS, MAP_CHANNELS
+    TriplexHyperparameters, TriplexNetwork, prepare_pooled, lambda config: HEAD_PARTS, MAP_CHANNELS
 )
