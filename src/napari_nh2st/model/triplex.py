@@ -87,7 +87,7 @@ class TriplexNetwork(PooledNetwork):
     trained on with the others, it predicts left-out sections worse.
     """
 
-    gene_layers = ("tile_head", "correction", "neighbor_head")
+    gene_layers: tuple[str, ...] = ("tile_head", "correction", "neighbor_head")
     hyperparameters: TriplexHyperparameters
 
     def __init__(

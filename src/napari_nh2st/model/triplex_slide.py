@@ -102,6 +102,7 @@ class TriplexSlideNetwork(TriplexNetwork):
         of_tile, nodes, tokens = rows.tensor_split(
             (len(self.gene_bias), p.dim + len(self.gene_bias)), 1
         )
+        centers = centers.float()  # whatever the precision of a training makes of them
         seen = self._seen(nodes, centers)
         index, mask = (each.to(rows.device) for each in nearest(centers, 1 + p.neighbors))
         parts = []
@@ -139,7 +140,7 @@ def nearest(centers: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
     Places that are not hold the tile itself.
     """
-    at = centers.detach().cpu().numpy()
+    at = centers.detach().float().cpu().numpy()
     _, index = KDTree(at).query(at, k=np.arange(1, size + 1))
     filled = index < len(at)
     index = np.where(filled, index, np.arange(len(at))[:, None])
@@ -156,7 +157,7 @@ def slide_context(centers: Tensor, most: int) -> Context:
         every = torch.arange(count, device=centers.device)[:, None]
         share = torch.ones_like(every, dtype=centers.dtype)
         return Context(every, share, centers, centers.new_zeros(count))
-    at = centers.detach().cpu().numpy().astype(np.float64)
+    at = centers.detach().float().cpu().numpy().astype(np.float64)
     cell = np.floor((at - at.min(0)) / CELL).astype(np.int64)
     _, number, sizes = np.unique(
         cell @ [int(cell[:, 1].max()) + 1, 1], return_inverse=True, return_counts=True
@@ -166,11 +167,11 @@ def slide_context(centers: Tensor, most: int) -> Context:
     place = np.arange(sizes.max())
     filled = place < sizes[:, None]
     members = order[np.where(filled, first[:, None] + place, first[:, None])]
-    share = filled / sizes[:, None]
-    middle = (at[members] * share[..., None]).sum(1)
+    of_member = filled / sizes[:, None]
+    middle = (at[members] * of_member[..., None]).sum(1)
     return Context(
         torch.from_numpy(members).to(centers.device),
-        torch.from_numpy(share).to(centers),
+        torch.from_numpy(of_member).to(centers),
         torch.from_numpy(middle).to(centers),
         torch.from_numpy(np.log(sizes)).to(centers),
     )
