@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import pearsonr
@@ -28,7 +29,9 @@ from napari_nh2st.model.card import model_card, model_summary
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import load_model_folder, save_model_folder
+from napari_nh2st.model.held_out import held_out_pcc
 from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.prediction.new import _assembled
 from napari_nh2st.spots import read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
@@ -354,6 +357,34 @@ def test_a_model_of_all_sections_has_the_heads_of_its_folds(
         for name, tensor in model.heads.state.items():
             assert torch.equal(tensor[number], state[name]), name
     assert "those of the 3 folds" in model_card(model.config)
+
+
+def test_genes_say_how_they_did_in_each_fold(
+    around_one_encoder: tuple[CrossValidation, Path], sections: tuple[MeasuredSection, ...]
+) -> None:
+    result, folder = around_one_encoder
+    model = load_model_folder(folder / "model")
+    by_fold = held_out_pcc(model.config)
+    assert by_fold is not None
+    for number, section in enumerate(sections):
+        prediction = result.evaluations["neighborhood"].predictions[section.name]
+        for gene in range(5):
+            values = prediction.X[:, gene], prediction.layers["measured"][:, gene]
+            expected = np.corrcoef(*values)[0, 1]
+            assert by_fold[gene, number] == pytest.approx(expected, abs=6e-4, nan_ok=True)
+    predicted = _assembled(
+        np.zeros((2, 2), np.float32),
+        pd.DataFrame(index=["a", "b"]),
+        np.zeros((2, 2)),
+        model.config,
+        model.config.panel[3:1:-1],
+        status="pending",
+    )
+    np.testing.assert_array_equal(predicted.varm["held_out_pcc"], by_fold[[3, 2]])
+    # A config is a file that anybody may have edited.
+    for broken in ({"a": [0.1] * 5}, {"a": [0.1], "b": [0.2]}, {"a": "x", "b": 3}, [1, 2]):
+        training = {"held_out": {"pcc_by_fold": broken}}
+        assert held_out_pcc(replace(model.config, training=training)) is None
 
 
 def test_its_tiles_are_familiar_by_what_is_known_of_the_other_sections(

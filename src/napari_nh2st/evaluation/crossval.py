@@ -34,6 +34,7 @@ from napari_nh2st.evaluation.fold_training import (
 from napari_nh2st.evaluation.reliability import (
     errors_by_fold,
     with_intervals,
+    with_pcc_by_fold,
     with_reliability,
     with_spread_intervals,
 )
@@ -217,12 +218,11 @@ def cross_validate_events(
             for context, each in evaluations.items()
         }
     )
-    errors = errors_by_fold(
-        {
-            left_out: [evaluations[best].predictions[section.name] for section in tested]
-            for left_out, tested in splits
-        }
-    )
+    by_fold = {
+        left_out: [evaluations[best].predictions[section.name] for section in tested]
+        for left_out, tested in splits
+    }
+    errors = errors_by_fold(by_fold)
     coverage, model = held_out_coverage(errors), None
     if plan.final:
         weights_of = trained_context(best)
@@ -235,7 +235,7 @@ def cross_validate_events(
         model = with_context(model, best)
         model = replace(model, config=replace(model.config, name=folder.resolve().name))
         model = with_reliability(model, evaluations, best, plan.leave)
-        model = with_intervals(model, errors)
+        model = with_intervals(with_pcc_by_fold(model, by_fold), errors)
         model = _with_heads(
             model,
             [fold_folder(folder, [left_out], best) / MODEL_FOLDER for left_out, _ in splits],

@@ -16,10 +16,13 @@ from napari_nh2st.analysis.intervals import (
     held_out_coverage,
     widest_half_width,
 )
+from napari_nh2st.analysis.scores import pearson
 from napari_nh2st.evaluation.evaluation import Evaluation
 from napari_nh2st.evaluation.spread_intervals import LeftOutPredictions
 from napari_nh2st.model.config import WEIGHTS_FILE
 from napari_nh2st.model.folder import Model, save_model_folder
+from napari_nh2st.model.held_out import PCC_BY_FOLD
+from napari_nh2st.prediction.schema import MEASURED
 from napari_nh2st.training.split import Leave
 from napari_nh2st.training.study import MeasuredSection
 
@@ -68,6 +71,31 @@ def with_reliability(
             training=training,
         ),
     )
+
+
+def with_pcc_by_fold(model: Model, folds: Mapping[str, Sequence[AnnData]]) -> Model:
+    """A model that says how well each gene was predicted in each fold of its cross-validation.
+
+    Parameters
+    ----------
+    model
+        With its reliability.
+    folds
+        Predictions at the spots of what was left out, by its name. Of a donor's sections the mean
+        counts.
+    """
+    by_fold = {}
+    for left_out, predictions in folds.items():
+        each = [pearson(p.X, p.layers[MEASURED]) for p in predictions]
+        known = np.isfinite(each)
+        mean = np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1)
+        by_fold[left_out] = [
+            round(float(pcc), 3) if some else None
+            for pcc, some in zip(mean, known.any(0), strict=True)
+        ]
+    held_out = dict(model.config.training["held_out"]) | {PCC_BY_FOLD: by_fold}
+    training = dict(model.config.training) | {"held_out": held_out}
+    return replace(model, config=replace(model.config, training=training))
 
 
 def errors_by_fold(folds: Mapping[str, Sequence[AnnData]]) -> dict[str, NDArray[np.float64]]:

@@ -13,8 +13,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.held_out import held_out_pcc
 from napari_nh2st.prediction.rows import RowLayout, fill_rows
 from napari_nh2st.prediction.schema import (
+    HELD_OUT_PCC,
     INTERVAL,
     MARK,
     MEASURED,
@@ -91,6 +93,8 @@ def new_prediction(
         - ``var["reliability"]``: held-out Pearson correlation, and ``var["interval_90"]``, half
           width of the 90 % interval; NaN where unknown; ``var["usual_spread"]``, the spread it
           is for, where it changes with the spread;
+        - ``varm["held_out_pcc"]``: held-out correlation in each fold of the model's
+          cross-validation, where it has one;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``obsm["tissue_cells"]``: the `cells`;
         - ``obsm["image_features"]``: (n, 32) float16 of how tiles look, where they are kept;
@@ -211,11 +215,14 @@ def _assembled(
         for name, of_gene in known.items()
         if of_gene is not None or name != USUAL_SPREAD
     }
+    by_fold = held_out_pcc(config)
+    rows = [config.panel.index(gene) for gene in genes]
     return AnnData(
         values,
         obs=obs,
         var=pd.DataFrame(var),
         obsm=spatial_embeddings(xy),
+        varm={} if by_fold is None else {HELD_OUT_PCC: by_fold[rows]},
     )
 
 

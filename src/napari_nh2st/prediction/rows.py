@@ -141,6 +141,7 @@ def without_values(prediction: AnnData) -> AnnData:
         obs=prediction.obs.drop(columns=[UNFAMILIAR, NUCLEI], errors="ignore"),
         var=prediction.var,
         uns=prediction.uns,
+        varm=dict(prediction.varm),
         obsm={key: each for key, each in prediction.obsm.items() if key != IMAGE_FEATURES},
     )
 

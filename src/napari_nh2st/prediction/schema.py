@@ -45,6 +45,10 @@ of each channel of its map, in directions that are the same for all slides. NaN 
 
 _HEAD = re.compile(r"head_(\d+)")
 
+HELD_OUT_PCC = "held_out_pcc"
+"""Key of ``varm``: (genes, folds) Pearson correlation of each gene on what each fold of the model's
+cross-validation left out; NaN where there is none."""
+
 INTERVAL = "interval_90"
 """Column of ``var``: half width of a gene's 90 % interval in the unit of ``X``, NaN where
 unknown. Where the :data:`USUAL_SPREAD` is known too, it is that at a tile of this spread; see
@@ -239,6 +243,14 @@ def head_layers(prediction: AnnData) -> list[str]:
     """Keys of ``layers`` with the values of each of the model's heads, where they were kept."""
     found = [name for name in prediction.layers if _HEAD.fullmatch(name)]
     return sorted(found, key=lambda name: int(name.removeprefix("head_")))
+
+
+def held_out_pcc(prediction: AnnData) -> pd.DataFrame | None:
+    """(genes, folds) correlation on what each fold left out; None where that is not known."""
+    known = prediction.varm.get(HELD_OUT_PCC)
+    if known is None or getattr(known, "ndim", 0) != 2 or not known.shape[1]:
+        return None
+    return pd.DataFrame(np.asarray(known, np.float64), prediction.var_names)
 
 
 def interval(prediction: AnnData) -> pd.Series:

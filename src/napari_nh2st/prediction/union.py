@@ -95,6 +95,7 @@ class Union:
             np.concatenate([former.X, part.X[is_new]]),
             obs=obs,
             var=part.var.copy(),
+            varm=dict(part.varm),
             obsm={
                 key: np.concatenate([former.obsm[key], part.obsm[key][is_new]])
                 for key in part.obsm

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from gene_predictions import RELIABILITY, gene_prediction
 from napari_nh2st.analysis.gene_statistics import gene_statistics
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, GeneTable
+from napari_nh2st.widgets.genes.table import GENE, MEAN, MORAN, STABLE, GeneTable
 from napari_nh2st.widgets.genes.table import RELIABILITY as PCC
 from napari_nh2st.widgets.text_colors import TEXT_ROLE
 
@@ -49,6 +49,27 @@ def test_what_is_unknown_is_last_in_either_order(
     numbers = RELIABILITY if column == PCC else statistics.iloc[:, column - MEAN].to_dict()
     sign = 1 if order == Qt.SortOrder.AscendingOrder else -1
     assert table.shown_genes == [*sorted(known, key=lambda g: (sign * numbers[g], g)), "ESR1"]
+
+
+def test_genes_say_in_how_many_folds_they_are_reliable(table: GeneTable) -> None:
+    assert table.isColumnHidden(STABLE)
+    by_fold = pd.DataFrame(
+        [[0.6, 0.7, 0.5], [0.4, 0.1, 0.3], [0.3, 0.6, 0.2], [np.nan, 0.9, 0.3], [np.nan] * 3],
+        index=["ERBB2", "KRT19", "GRB7", "CD74", "ESR1"],
+    )
+    table.set_badges(Badges(0.3))
+    table.set_held_out(by_fold)
+    assert not table.isColumnHidden(STABLE)
+    counts = {gene: cell(table, gene, STABLE) for gene in by_fold.index}
+    assert counts == {"ERBB2": "3", "KRT19": "2", "GRB7": "2", "CD74": "2", "ESR1": "0"}
+    table.set_only_stable(True)
+    assert table.shown_genes == ["ERBB2"]
+    table.set_badges(Badges(0.1))
+    assert set(table.shown_genes) == {"ERBB2", "KRT19", "GRB7"}
+    # Of another prediction that is not known, and the filter hides nothing.
+    table.set_held_out(None)
+    assert len(table.shown_genes) == 5
+    assert table.isColumnHidden(STABLE)
 
 
 def test_names_sort_by_name(table: GeneTable) -> None:

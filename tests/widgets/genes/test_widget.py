@@ -92,6 +92,25 @@ def test_badges_say_what_they_are_of_and_follow_what_was_measured(
     assert not has_measured(prediction)
 
 
+def test_genes_that_are_not_reliable_in_every_fold_can_be_hidden(
+    widget: GenesWidget, viewer: ViewerModel
+) -> None:
+    prediction = gene_prediction()
+    tab, folds = widget.genes, np.full((prediction.n_vars, 4), 0.8)
+    folds[2:, 3] = 0.05
+    prediction.varm["held_out_pcc"] = folds
+    add_heatmap(viewer, prediction)
+    assert not tab.only_stable.isHidden()
+    assert {*tab.table.frame.table["stable"]} == {3, 4}
+    tab.only_stable.click()
+    assert sorted(tab.table.shown_genes) == sorted(prediction.var_names[:2])
+    other = gene_prediction()
+    add_heatmap(viewer, other, slide="other")
+    tab.session.heatmap = tab.session.heatmaps[-1]
+    assert tab.only_stable.isHidden()
+    assert len(tab.table.shown_genes) == other.n_vars
+
+
 def test_notices_stand_in_the_dock(widget: GenesWidget, heatmap: Heatmap) -> None:
     notice = widget.genes.notices
     assert notice.isHidden()

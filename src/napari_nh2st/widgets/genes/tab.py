@@ -22,7 +22,7 @@ from napari_nh2st.names import parse_genes
 from napari_nh2st.prediction.fading import can_fade
 from napari_nh2st.prediction.reading import limits_in_words
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.prediction.schema import notes, notices, reliability
+from napari_nh2st.prediction.schema import held_out_pcc, notes, notices, reliability
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
@@ -91,6 +91,11 @@ class GenesTab(QScrollArea):
         self.search_note = PlainLabel(wrap=True, tip="Names that the panel does not have")
         self.threshold = control_for(RELIABLE_FROM)
         self.only_reliable = control_for(ONLY_RELIABLE)
+        self.only_stable = QCheckBox("Only in every fold")
+        self.only_stable.setToolTip(
+            "Hide genes that were predicted worse than that in any fold of the model's "
+            "cross-validation, on what the fold had left out"
+        )
         self.measured_badges = MeasuredBadgesBox(session, connections)
         self.table = GeneTable()
         self.table.setMinimumHeight(_MIN_TABLE_HEIGHT)
@@ -116,10 +121,14 @@ class GenesTab(QScrollArea):
         if heatmap is None:
             self.table.set_genes((), ())
             self.value_name.setText("")
+            by_fold = None
         else:
             prediction = heatmap.prediction
             self.table.set_genes(prediction.var_names, reliability(prediction))
             self._show_value_name()
+            by_fold = held_out_pcc(prediction)
+        self.table.set_held_out(by_fold)
+        self.only_stable.setVisible(by_fold is not None)
         self._show_notices()
         self._offer_doubts()
         self._renew_badges()
@@ -243,6 +252,10 @@ class GenesTab(QScrollArea):
         self.table.set_only_reliable(only)
         self._after_filter()
 
+    def _on_only_stable(self, only: bool) -> None:
+        self.table.set_only_stable(only)
+        self._after_filter()
+
     def _after_filter(self) -> None:
         self._show_gene()
         shown, there = self.table.filter.rowCount(), len(self.table.genes)
@@ -288,6 +301,7 @@ class GenesTab(QScrollArea):
         self.search.returnPressed.connect(self._on_enter)
         self.threshold.valueChanged.connect(self._renew_badges)
         self.only_reliable.toggled.connect(self._on_only_reliable)
+        self.only_stable.toggled.connect(self._on_only_stable)
         self.unfamiliar.toggled.connect(session.unfamiliar.show)
 
     def _lay_out(self) -> None:
@@ -307,6 +321,7 @@ class GenesTab(QScrollArea):
         layout.addLayout(search)
         layout.addWidget(self.search_note)
         layout.addLayout(reliable)
+        layout.addWidget(self.only_stable)
         doubts = QHBoxLayout()
         doubts.addWidget(self.display.fade)
         doubts.addWidget(self.unfamiliar)

@@ -12,10 +12,10 @@ from napari_nh2st.shown_text import with_minus
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 from napari_nh2st.widgets.frame_table import FrameView
 
-GENE, RELIABILITY, MEAN, MORAN = range(4)
+GENE, RELIABILITY, MEAN, MORAN, STABLE = range(5)
 """Columns."""
 
-_COLUMNS = ("gene", "reliability", "mean", "morans_i")
+_COLUMNS = ("gene", "reliability", "mean", "morans_i", "stable")
 _HEADS = {
     "gene": ColumnHead("Gene", "Name in the model's panel"),
     "reliability": ColumnHead(
@@ -32,6 +32,12 @@ _HEADS = {
         "Moran's I",
         "Spatial autocorrelation of the predicted map: near 1 smooth, near 0 random",
         lambda value: "…" if np.isnan(value) else with_minus(f"{value:.2f}"),
+    ),
+    "stable": ColumnHead(
+        "Folds",
+        "In how many folds of the model's cross-validation the gene reached the reliability that "
+        "counts, on what the fold had left out",
+        lambda value: "" if np.isnan(value) else f"{value:.0f}",
     ),
 }
 
@@ -61,7 +67,8 @@ class GeneTable(FrameView):
         self._given = pd.DataFrame(columns=_COLUMNS)
         self._text = ""
         self._listed: frozenset[str] | None = None
-        self._only_reliable = False
+        self._only_reliable = self._only_stable = False
+        self._by_fold: pd.DataFrame | None = None
         self.setToolTip("Genes: choose one to show it, several for a composite")
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setShowGrid(False)
@@ -71,6 +78,7 @@ class GeneTable(FrameView):
         assert rows is not None
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.set_genes((), ())
+        self.setColumnHidden(STABLE, True)
         self.columns.setHighlightSections(False)
         self.sort_by_reliability()
 
@@ -84,6 +92,29 @@ class GeneTable(FrameView):
         self._given = frame.sort_values("gene", key=lambda names: names.str.casefold())
         with self.quietly():
             self.frame.set_table(self._given)
+        self._fit_columns()
+
+    def set_held_out(self, by_fold: pd.DataFrame | None) -> None:
+        """Take the correlation (genes, folds) on what each fold left out; None for not known."""
+        self._by_fold = by_fold
+        self.setColumnHidden(STABLE, by_fold is None)
+        self._count_folds()
+
+    def set_only_stable(self, only: bool) -> None:
+        """Leave out genes that fall below the threshold in a fold, where folds are known."""
+        self._only_stable = only
+        self._filter()
+
+    def _count_folds(self) -> None:
+        """Show in how many folds each gene reaches the threshold."""
+        counts = pd.Series(np.nan, self.genes)
+        if self._by_fold is not None:
+            reached = self._by_fold >= self.frame.badges.reliable_from
+            counts = reached.sum(axis=1).astype(float)
+        stable = counts.reindex(self._given["gene"]).to_numpy(np.float64)
+        self._given = self._given.assign(stable=stable)
+        with self.quietly():
+            self.frame.set_values(self._given)
         self._fit_columns()
 
     def set_reliability(self, reliability: pd.Series) -> None:
@@ -123,12 +154,15 @@ class GeneTable(FrameView):
     def set_badges(self, badges: Badges) -> None:
         """Grey the genes below the threshold, and give all of them these badges."""
         self.frame.badges = badges
+        self._count_folds()
         self._filter()
 
     def _fit_columns(self) -> None:
         """Numbers are as wide as they are, and only the sorted column has room for an arrow."""
         widths = {}
         for column in range(GENE + 1, self.frame.columnCount()):
+            if self.isColumnHidden(column):
+                continue
             is_sorted = self.columns.sortIndicatorSection() == column
             label = self.label_width(column, is_sorted)
             widths[column] = max(label, self.sizeHintForColumn(column))
@@ -153,4 +187,6 @@ class GeneTable(FrameView):
             shown = table["gene"].isin(self._listed) | (shown & bool(self._text))
         if self._only_reliable:
             shown &= table["reliability"] >= self.frame.badges.reliable_from
+        if self._only_stable and self._by_fold is not None:
+            shown &= table["stable"] == self._by_fold.shape[1]
         return shown

@@ -21,13 +21,12 @@ from napari_nh2st.jobs.training_report import (
 from napari_nh2st.jobs.training_run import TrainingRun
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.session import Session
-from napari_nh2st.training.checks import check_folder, check_record, sections_seen
+from napari_nh2st.training.checks import check_folder, check_record
 from napari_nh2st.training.events import EpochDone, TrainStarted
 from napari_nh2st.training.known_models import remember_run, unfinished_runs
-from napari_nh2st.training.notices import check_overlaps, held_out_notice, overlaps
+from napari_nh2st.training.notices import check_overlaps
 from napari_nh2st.training.record import RunRecord, is_unfinished, read_record
 from napari_nh2st.training.settings import TrainSettings
-from napari_nh2st.training.split import section_to_spare
 from napari_nh2st.widgets.child_jobs import JobThread
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.dock import Dock, open_dock
@@ -35,6 +34,7 @@ from napari_nh2st.widgets.labels import MarkupLabel
 from napari_nh2st.widgets.model_picker import add_model
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.scrolled import scroll_within
+from napari_nh2st.widgets.train.comparison import ArchitectureComparisonPanel
 from napari_nh2st.widgets.train.model_place import ModelPlace
 from napari_nh2st.widgets.train.progress import TrainingProgress
 from napari_nh2st.widgets.train.sections import SectionsTable
@@ -67,6 +67,8 @@ class TrainWidget(Dock):
         Settings, and name and folder of the model.
     start_notices
         Notices on the training before it begins.
+    comparison
+        Comparison of architectures on the same sections.
     progress, train, stop_button, bar, status, notes, curves, scores
         Progress and results, and the parts of that.
     predict
@@ -93,6 +95,9 @@ class TrainWidget(Dock):
         self.settings = TrainSettingsForm(DevicePicker(self.idle_jobs))
         self.place = ModelPlace()
         self.start_notices = StartNotices()
+        self.comparison = ArchitectureComparisonPanel(
+            self._chosen_record, lambda: self.place.chosen_folder, self.process
+        )
         self.progress = TrainingProgress()
         controls = self.progress.controls
         self.train, self.stop_button = controls.run, controls.cancel
@@ -105,6 +110,7 @@ class TrainWidget(Dock):
         self.thread_of_job.event.connect(self._on_event)
         self.thread_of_job.failed.connect(self._on_error)
         self.thread_of_job.finished.connect(self._on_finished)
+        self.comparison.running_changed.connect(self._on_comparing)
         self.train.clicked.connect(self.start)
         self.stop_button.clicked.connect(self.stop)
         self.bind_key(_TRAIN_KEY, self.train)
@@ -181,8 +187,8 @@ class TrainWidget(Dock):
 
     @property
     def is_running(self) -> bool:
-        """Whether a training runs."""
-        return self.run is not None
+        """Whether a training or a comparison runs."""
+        return self.run is not None or self.comparison.is_running
 
     def start(self) -> None:
         """Train with what is chosen; problems are shown as notifications."""
@@ -228,7 +234,8 @@ class TrainWidget(Dock):
             self.stop_button.setEnabled(False)
 
     def end_jobs(self) -> None:
-        """End the training with the dock; its checkpoint stays."""
+        """End the training with the dock; its checkpoint stays. A comparison ends likewise."""
+        self.comparison.close_job()
         if self.run is not None:
             self.run.close()
 
@@ -319,27 +326,11 @@ class TrainWidget(Dock):
 
     def _show_start_notices(self) -> None:
         """Show what to know before the training begins."""
-        trained = [(row.name, row.donor) for row in self.sections.rows.all if row.role == "train"]
-        if not trained:
-            self.start_notices.show_notices([], "")
-            return
-        nothing_held_out = held_out_notice(len(self.sections.names("hold out")))
-        start = self._start_config()
-        seen = [] if start is None else sections_seen(start, [name for name, _ in trained])
-        usable = [
-            (row.name, row.donor)
-            for number, row in enumerate(self.sections.rows.all)
-            if row.role == "train" and self.sections.state(number).level != "bad"
-        ]
-        spare = section_to_spare(usable, seen) if nothing_held_out else ""
-        notices = [nothing_held_out] if nothing_held_out else []
-        if start is not None and self.settings.panel.value() is None:
-            found = overlaps(start.panel, self.sections.genes())
-            notices += [overlap.sentence for overlap in found if overlap.sentence]
-        self.start_notices.show_notices(notices, spare)
+        genes = None if self.settings.panel.value() is not None else self.sections.genes()
+        self.start_notices.show_what_to_know(self.sections, self._start_config(), genes)
 
     def _show_running(self, running: bool) -> None:
-        for part in (self.table, self.settings, self.place, self.start_notices):
+        for part in (self.table, self.settings, self.place, self.start_notices, self.comparison):
             part.setEnabled(not running)
         self.progress.show_running(running)
         self.stop_button.setText("Stop")
@@ -347,6 +338,10 @@ class TrainWidget(Dock):
             f"Stop after the step under way and keep the best so far ({_STOP_KEY})"
         )
         self.predict.setVisible(not running and self.model_folder is not None)
+
+    def _on_comparing(self, running: bool) -> None:
+        for part in (self.table, self.settings, self.place, self.start_notices, self.train):
+            part.setEnabled(not running)
 
     def _on_take_over(self) -> None:
         """Show the sections and settings of the training that is offered."""
@@ -388,6 +383,7 @@ class TrainWidget(Dock):
             self.settings,
             self.place,
             self.start_notices,
+            self.comparison,
             self.progress,
             self.predict,
         ):
