@@ -86,8 +86,8 @@ def with_pcc_by_fold(model: Model, folds: Mapping[str, Sequence[AnnData]]) -> Mo
     """
     by_fold = {}
     for left_out, predictions in folds.items():
-        each = [pearson(p.X, p.layers[MEASURED]) for p in predictions]
-        known = np.isfinite(each)
+        each = np.array([pearson(p.X, p.layers[MEASURED]) for p in predictions])
+        known: NDArray[np.bool_] = np.isfinite(each)
         mean = np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1)
         by_fold[left_out] = [
             round(float(pcc), 3) if some else None

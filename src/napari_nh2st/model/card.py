@@ -7,6 +7,10 @@ from typing import Any
 from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.licences import storage_words
+from napari_nh2st.model.held_out import held_out_pcc
+
+_WELL = 0.2
+"""Correlation of a gene that counts as predicted, in the count over folds."""
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
 _TOO_LONG = ("target_mean", "settings", "stain")
@@ -112,8 +116,18 @@ def _reliability(config: ModelConfig) -> str:
     of = f" ({_text(config.reliability_of)})" if config.reliability_of else ""
     return (
         f"Pearson correlation on held-out sections{of}: mean {sum(known) / len(known):.2f} over "
-        f"{len(known)} genes, from {known[-1]:.2f} to {known[0]:.2f}."
+        f"{len(known)} genes, from {known[-1]:.2f} to {known[0]:.2f}.{_stable(config)}"
     )
+
+
+def _stable(config: ModelConfig) -> str:
+    """How many genes are predicted well in every fold; empty where folds are not known."""
+    by_fold = held_out_pcc(config)
+    if by_fold is None:
+        return ""
+    count = int((by_fold >= _WELL).all(1).sum())
+    folds = by_fold.shape[1]
+    return f" {count} of {len(config.panel)} genes have {_WELL:g} or more in each of {folds} folds."
 
 
 def _intervals(config: ModelConfig) -> str:
