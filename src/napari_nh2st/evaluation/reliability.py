@@ -88,10 +88,10 @@ def with_pcc_by_fold(model: Model, folds: Mapping[str, Sequence[AnnData]]) -> Mo
     for left_out, predictions in folds.items():
         each = np.array([pearson(p.X, p.layers[MEASURED]) for p in predictions])
         known: NDArray[np.bool_] = np.isfinite(each)
-        mean = np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1)
+        count = known.sum(0)
+        mean = np.where(known, each, 0).sum(0) / np.maximum(count, 1)
         by_fold[left_out] = [
-            round(float(pcc), 3) if some else None
-            for pcc, some in zip(mean, known.any(0), strict=True)
+            round(float(pcc), 3) if n else None for pcc, n in zip(mean, count, strict=True)
         ]
     held_out = dict(model.config.training["held_out"]) | {PCC_BY_FOLD: by_fold}
     training = dict(model.config.training) | {"held_out": held_out}
