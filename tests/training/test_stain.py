@@ -8,6 +8,7 @@ import torch
 
 from napari_nh2st.analysis.stain_normalization import REFERENCE, normalization, slide_stain_colors
 from napari_nh2st.inference.resample import with_stain
+from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.slide import open_slide
 from napari_nh2st.training import MeasuredSection, TrainSettings, train
@@ -34,9 +35,11 @@ def test_a_model_keeps_the_reference_and_so_does_what_starts_from_it(
     save_model_folder(small_model(), tmp_path / "start")
     as_it_is = train(study, settings(tmp_path / "start"))
     assert as_it_is.config.stain_reference is None
+    assert "two stains" not in model_card(as_it_is.config)
     model = train(study, settings(tmp_path / "start", stain="normalized"))
     assert model.config.stain_reference == REFERENCE.to_json()
     assert model.config.training["settings"]["stain"] == "normalized"
+    assert "two stains are brought to one reference" in model_card(model.config)
     save_model_folder(model, tmp_path / "model")
     further = train(study, settings(tmp_path / "model"))
     assert further.config.stain_reference == REFERENCE.to_json()

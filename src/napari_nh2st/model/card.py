@@ -44,7 +44,7 @@ def model_card(config: ModelConfig) -> str:
 | value | {_text(config.target["description"])} |
 | tile | {config.tile_px} px at {config.mpp:g} µm/px ({config.tile_um:g} µm) |
 | pitch in training | {config.pitch_um:g} µm, {config.neighborhood["layout"]} |
-""",
+{_stain(config)}""",
         _encoder(config),
         _sentences("Intended use", training.get("intended_use")),
         _sentences("Limits", training.get("limits")),
@@ -61,6 +61,13 @@ def _architecture(config: ModelConfig) -> str:
     """The architecture, and the context where it has several."""
     context = f", context {_code(config.context)}" if config.context != config.architecture else ""
     return f"{_text(config.architecture)}{context}"
+
+
+def _stain(config: ModelConfig) -> str:
+    """A row where slides are not seen as they are."""
+    if config.stain_reference is None:
+        return ""
+    return "| stain | each slide's two stains are brought to one reference before it is seen |\n"
 
 
 def _encoder(config: ModelConfig) -> str:
