@@ -79,7 +79,7 @@ def knowing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_drawing() -> Iterator[None]:
     """Figures have tests of their own, and take most of an evaluation's time."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("save_maps", "save_gene_pcc"):
+        for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
             patch.setattr(evaluation, name, lambda *others: others[-1].touch())
         yield
 

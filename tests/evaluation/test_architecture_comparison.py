@@ -66,7 +66,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 def no_drawing() -> Iterator[None]:
     """Figures of an evaluation have tests of their own, and take most of its time."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("save_maps", "save_gene_pcc"):
+        for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
             patch.setattr(evaluation, name, lambda *others: others[-1].touch())
         yield
 

@@ -47,7 +47,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> str:
 def no_drawing() -> Iterator[None]:
     """Figures take most of an evaluation's time."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("save_maps", "save_gene_pcc"):
+        for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
             patch.setattr(evaluation, name, lambda *_: None)
         yield
 
