@@ -12,11 +12,11 @@ _KINDS = {
     "calibrations": ("fastest precision of models on this machine", "some kB"),
     "features": (
         "what frozen encoders made of tiles, for training",
-        "NH2ST_FEATURE_CACHE_GB, or 4",
+        "NH2ST_FEATURE_CACHE_GB, or 4 GB",
     ),
     "levels": ("coarse levels of slides that have none", "none"),
     "predictions": ("results of the Predict dock", "4 GB, or as set there"),
-    "remote": ("blocks of remote slides", "NH2ST_REMOTE_CACHE_GB, or 4"),
+    "remote": ("blocks of remote slides", "NH2ST_REMOTE_CACHE_GB, or 4 GB"),
     "samples": ("sample slide", "a few MB"),
     "speeds": ("tiles per second on this machine", "some kB"),
 }

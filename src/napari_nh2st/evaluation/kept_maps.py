@@ -120,7 +120,7 @@ def _has_frozen_encoder(config: ModelConfig) -> bool:
 
 
 def _key(encoder: nn.Module, config: ModelConfig, tiles: str, placement: Placement) -> str:
-    weights = hashlib.sha256()
+    weights = hashlib.sha256()  # in the precision of the prediction
     for name, tensor in encoder.state_dict().items():
         weights.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -134,7 +134,6 @@ def _key(encoder: nn.Module, config: ModelConfig, tiles: str, placement: Placeme
             "tiles": tiles,
             # Each may round in another way.
             "by": [torch.__version__, placement.device.type, torch.get_num_threads()],
-            "precision": placement.precision,
             "batch": placement.batch_size,
         }
     )
