@@ -38,6 +38,7 @@ NOT_RUN = {
     r"https://|s3://": "tests/remote reads slides at URLs",
     r"fetch-encoder|transformers:": "fetches; tests/model has encoders that are there",
     r"--start run/model": "goes on from the line before, which is not run",
+    r"features:|--features trident": "tests/training/test_given_features.py has such files",
     r"--workers|--scheduler|SLURMCluster|#SBATCH": "tests/cohort runs them, the scripts whole",
     r"merged\.h5ad": "tests/spots has files of several sections and bins",
     r"^#!": "tests/cohort/test_slurm_page.py runs the script",
