@@ -12,6 +12,7 @@ from typing import Any
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover, write_text
 from napari_nh2st.model.config import CONFIG_FILE
+from napari_nh2st.remote import RemotePath, slide_path
 from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.settings import TrainSettings
@@ -130,7 +131,7 @@ def is_trained(folder: Path) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | RemotePath) else value
 
 
 def _section(values: Mapping[str, Any]) -> Section:
@@ -138,7 +139,7 @@ def _section(values: Mapping[str, Any]) -> Section:
     return Section(
         values["section_id"],
         values["donor_id"],
-        Path(values["slide"]),
+        slide_path(values["slide"]),
         Path(values["expression"]),
         None if positions is None else Path(positions),
         values["mpp"],

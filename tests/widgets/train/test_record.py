@@ -8,6 +8,7 @@ import pytest
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import bundled_models
+from napari_nh2st.remote import RemotePath
 from napari_nh2st.spots import Fix, PanelSettings, Section
 from napari_nh2st.training import AugmentationSettings, TrainSettings
 from napari_nh2st.training.known_models import (
@@ -31,6 +32,7 @@ SECTIONS = (
         Fix("with x mirrored", 4.0),
     ),
 )
+AT_A_URL = Section("A", "D", RemotePath("https://host/A%201.svs"), Path("/s/A.h5ad"))
 RECORD_OF_ALL = RunRecord(
     SECTIONS,
     TrainSettings(
@@ -48,7 +50,9 @@ RECORD_OF_ALL = RunRecord(
 )
 
 
-@pytest.mark.parametrize("record", [RECORD_OF_ALL, RunRecord(SECTIONS[:1], TrainSettings())])
+@pytest.mark.parametrize(
+    "record", [RECORD_OF_ALL, RunRecord((SECTIONS[0], AT_A_URL), TrainSettings())]
+)
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path, record: RunRecord) -> None:
     record.write(tmp_path)
     assert read_record(tmp_path) == record
