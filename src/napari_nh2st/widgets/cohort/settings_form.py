@@ -23,6 +23,7 @@ _OFFERED = (
     "tissue_only",
     "head_values",
     "image_features",
+    "nuclei",
     "any_stain",
 )
 
