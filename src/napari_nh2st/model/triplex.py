@@ -83,8 +83,7 @@ class TriplexNetwork(PooledNetwork):
     ``f = norm(layer(N₀, T) + layer(N₀, N))``, one layer for both. The prediction is
     ``tile_head(x) + correction(f)``, that of the neighbor branch ``tile_head(x) +
     neighbor_head(mean N)``; both last layers start at zero. The target branch's own is
-    ``tile_head(x)``, which the ridge regression that a training starts from fills, and which stays:
-    trained on with the others, it predicts left-out sections worse.
+    ``tile_head(x)``, which the ridge regression that a training starts from fills, and which stays.
     """
 
     gene_layers: tuple[str, ...] = ("tile_head", "correction", "neighbor_head")
