@@ -78,6 +78,14 @@ def test_a_tile_has_the_same_density_in_any_batch() -> None:
         assert torch.equal(torch.cat(parts), every)
 
 
+def test_a_part_that_is_all_alike_is_one_nucleus_at_most() -> None:
+    """As black beyond a scan: each of its pixels is as high as those around it."""
+    tile = torch.full((1, 64, 64, 3), 230, dtype=torch.uint8)
+    tile[:, :, :24] = 0
+    for mpp in (0.5, 1.0, 2.4):
+        assert nuclei_per_mm2(tile, mpp).item() == pytest.approx(1 / (64 * mpp / 1000) ** 2)
+
+
 @pytest.mark.parametrize("reach", ["query", "average", "merge"])
 def test_a_prediction_has_the_density_of_its_tiles_beside_the_same_values(reach: str) -> None:
     model = (

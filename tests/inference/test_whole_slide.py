@@ -24,6 +24,7 @@ from napari_nh2st.inference import (
     predict_events,
 )
 from napari_nh2st.inference.parts import Part, part_events
+from napari_nh2st.inference.settings import Region
 from napari_nh2st.model.folder import Model, new_model
 from napari_nh2st.model.pooled import PooledNetwork
 from napari_nh2st.model.prepared import PreparedNetwork
@@ -206,10 +207,11 @@ def test_a_damaged_tile_is_left_out_and_all_are_computed_again_once_it_is_there(
     np.testing.assert_array_equal(last.prediction.X, whole.X)
 
 
+@pytest.mark.parametrize("region", [(), REGION], ids=["slide", "region"])
 def test_parts_are_encoded_apart_and_combined_at_once(
-    model: Model, tmp_path: Path, encoded: list[int]
+    region: Region, model: Model, tmp_path: Path, encoded: list[int]
 ) -> None:
-    slide, settings = pixels_slide(), replace(SETTINGS, step_um=32.0)
+    slide, settings = pixels_slide(), replace(SETTINGS, step_um=32.0, region=region)
     whole, output = predict(slide, model, settings), tmp_path / "out.h5ad"
     encoded.clear()
     for number in range(2):

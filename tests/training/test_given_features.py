@@ -12,13 +12,13 @@ from feature_files import corners_over, means_of, write_clam, write_trident
 from napari_nh2st import PredictSettings, load_model, open_slide, predict
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate
-from napari_nh2st.inference import precision
+from napari_nh2st.inference import nuclei, precision
 from napari_nh2st.inference.step_costs import step_costs
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
 from napari_nh2st.prediction.files import read_anndata_file
-from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.schema import NUCLEI, notes
 from napari_nh2st.session.section_rows import row_of
 from napari_nh2st.spots import Section
 from napari_nh2st.spots.sections import read_sections, write_sections
@@ -132,8 +132,12 @@ def test_a_folder_of_features_serves_training_evaluation_and_prediction(
     assert notes(prediction)["run"]["precision"] == "float32"
 
 
-def test_evaluation_reads_the_sections_own_file(linear: Model, study: Study) -> None:
+def test_evaluation_reads_the_sections_own_file(
+    linear: Model, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nuclei, "COARSEST_MPP", 100.0)  # as of fine tiles: they would be counted
     (prediction,) = evaluate(linear, study.measured[2:]).predictions.values()
+    assert NUCLEI not in prediction.obs
     with open_slide(study.sections[2].slide, mpp=MPP) as slide:
         features = PredictSettings(features=str(study.sections[2].features), **PLAIN)  # type: ignore[arg-type]
         whole = predict(slide, linear, features)
@@ -212,6 +216,7 @@ def test_what_cannot_be_trained_is_said(
         ({"features": "FILE?name=uni"}, r"features of uni; the model .* takes those of tiny"),
         ({"features": "FILE?mpp=50"}, r"make tiles of 16 px at 12\.5 µm/px, and not at 50"),
         ({"features": "CLAM?tile_px=16&mpp=50"}, "features of tiles of 800 µm"),
+        ({"features": "FILE", "nuclei": True}, "nuclei are counted in the pixels of tiles, which"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(

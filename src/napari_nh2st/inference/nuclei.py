@@ -9,6 +9,7 @@ from torch.nn import functional
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.catalogue import Reach
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.guides import hematoxylin
 
 COARSEST_MPP = 3.0
@@ -19,6 +20,10 @@ _COUNTED_AT_MPP = 2.0
 
 _CONTRAST = 0.1
 """Hematoxylin that a nucleus has more than the mean of its tile."""
+
+_STEP = 1e-6
+"""Hematoxylin that a position is given more than the one before it, far less than light has steps:
+of neighbors that are alike, one is the higher."""
 
 _TILES_A_PASS = 256
 
@@ -50,10 +55,14 @@ def nuclei_per_mm2(tiles: Tensor, mpp: float) -> Tensor:
     if factor > 1:
         # Averages of pixels stop short at their edges, through the middle of a nucleus.
         amount = _smoothed(_smoothed(amount, (0, 1)), (1, 0))
+    # Of a part that is all alike, such as black beyond a scan, one position is the highest.
+    height, width = amount.shape[2:]
+    place = torch.arange(height * width, device=amount.device).reshape(height, width)
+    ranked = amount + _STEP * place
     # A maximum at the edge may belong to the tile beside: both take it, or neither does.
-    highest = functional.max_pool2d(amount, 3, 1, 1)
+    highest = functional.max_pool2d(ranked, 3, 1, 1)
     least = amount.mean((2, 3), keepdim=True) + _CONTRAST
-    count = ((amount == highest) & (amount > least)).sum((1, 2, 3))
+    count = ((ranked == highest) & (amount > least)).sum((1, 2, 3))
     side_mm = amount.shape[-1] * factor * mpp / 1000
     return count.to(torch.float32) / side_mm**2
 
@@ -72,19 +81,31 @@ def nuclei_of_tiles(tiles: NDArray[np.uint8], mpp: float) -> NDArray[np.float32]
     return torch.cat([nuclei_per_mm2(part, mpp) for part in parts]).numpy()
 
 
-def check_mpp_for_nuclei(name: str, mpp: float) -> None:
+def sees_nuclei(config: ModelConfig) -> bool:
+    """Whether a model gets the pixels of its tiles, fine enough to count nuclei."""
+    return not config.takes_features and config.mpp <= COARSEST_MPP
+
+
+def check_sees_nuclei(config: ModelConfig) -> None:
     """Refuse to count nuclei in the tiles of a model that sees too little of them.
 
     Raises
     ------
     InputError
-        Its tiles are coarser than :data:`COARSEST_MPP`.
+        It takes features in the place of pixels, or its tiles are coarser than
+        :data:`COARSEST_MPP`.
     """
-    if mpp > COARSEST_MPP:
+    if sees_nuclei(config):
+        return
+    if config.takes_features:
         raise InputError(
-            f"{name} sees tiles at {mpp:g} µm/px, where nuclei cannot be counted ({COARSEST_MPP:g} "
-            "at most); leave nuclei out"
+            f"{config.name} predicts from features, and nuclei are counted in the pixels of tiles, "
+            "which it does not read; leave nuclei out"
         )
+    raise InputError(
+        f"{config.name} sees tiles at {config.mpp:g} µm/px, where nuclei cannot be counted "
+        f"({COARSEST_MPP:g} at most); leave nuclei out"
+    )
 
 
 class WithNuclei:

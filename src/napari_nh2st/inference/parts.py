@@ -93,8 +93,6 @@ def part_events(
     plan = plan_prediction(found, found.grids.divisions[0])
     rows = rows_of_part(slide, plan, part)
     identity = of_part(plan.identity_in(placement.precision), part.number, part.count)
-    run = Run(plan, _empty_prediction(found, plan))
-    run.leave_out(rows)
     store = ResultStore(
         store_beside(output, identity), identity, found.n_columns, with_encoded=plan.whole_slide
     )
@@ -102,6 +100,8 @@ def part_events(
         if store.encoded is not None:
             yield from _encode_part(found, plan, placement, store.encoded, rows)
             return
+        run = Run(plan, _empty_prediction(found, plan))
+        run.leave_out(rows)
         run.take_over(store.stored())
         yield len(rows) - len(run.left), len(rows)
         for tiles, new, failures in tile_values(found, plan, placement, run, None, SpeedMeter()):

@@ -24,7 +24,7 @@ from napari_nh2st.inference.notices import (
     stain_fit,
     whole_slide_notices,
 )
-from napari_nh2st.inference.nuclei import check_mpp_for_nuclei
+from napari_nh2st.inference.nuclei import check_sees_nuclei
 from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
@@ -198,7 +198,7 @@ def survey(
         )
     genes = chosen_genes(settings.genes, config.panel)
     if settings.nuclei:
-        check_mpp_for_nuclei(config.name, config.mpp)
+        check_sees_nuclei(config)
     given = given_features(slide, config, settings.features)
     notices = []
     mask = tissue
