@@ -53,6 +53,7 @@ def test_a_slide_in_another_stain_is_predicted_as_in_the_reference(
 
 def test_tiles_are_multiplied_in_optical_density(slides: tuple[Slide, Slide]) -> None:
     matrix = normalization(slide_stain_colors(slides[1]), REFERENCE)
+    np.testing.assert_array_equal(matrix, np.round(matrix.astype(float), 6).astype(np.float32))
     tiles = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
     got = Resampler((8, 8), 8, torch.device("cpu"), matrix)(tiles).numpy()
     density = -np.log((tiles.numpy().astype(float) + 1) / 256) @ matrix

@@ -133,7 +133,8 @@ def slide_stain_colors(slide: Slide, tissue: TissueMask | None = None) -> StainC
 def normalization(found: StainColors, reference: StainColors) -> NDArray[np.float32]:
     """(3, 3) that takes optical densities of a slide, in rows, to those in the reference's stains.
 
-    What neither stain explains is left out.
+    What neither stain explains is left out. To six decimals: processors differ in the last digits,
+    and machines that predict parts of a slide are to have the same.
     """
     scale = (reference.amounts / found.amounts)[:, None] * reference.vectors
-    return (np.linalg.pinv(found.vectors) @ scale).astype(np.float32)
+    return np.round(np.linalg.pinv(found.vectors) @ scale, 6).astype(np.float32)

@@ -28,7 +28,7 @@ _TILES_A_READ = 32
 _FORMAT = 1
 """Raised when the same slide gives other tiles than before."""
 
-_STAIN_FORMAT = 1
+_STAIN_FORMAT = 2
 """Raised when the same slide's stains are found otherwise than before."""
 
 
