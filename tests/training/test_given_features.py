@@ -1,15 +1,20 @@
 """Models of features that another tool computed: trained, kept, evaluated and predicted."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import distributed
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from feature_files import corners_over, means_of, write_clam, write_trident
-from napari_nh2st import PredictSettings, load_model, open_slide, predict
+from napari_nh2st import PredictSettings, load_model, open_slide, predict, predict_cohort
+from napari_nh2st.cohort import CohortSettings, CohortSlide
+from napari_nh2st.cohort.slides import FoundSlides
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate
 from napari_nh2st.inference import nuclei, precision
@@ -268,6 +273,35 @@ def test_a_region_is_predicted_as_in_the_whole(study: Study) -> None:
         )
     assert 0 < part.n_obs < whole.n_obs
     np.testing.assert_array_equal(part.X, whole[part.obs_names].X)
+
+
+def test_a_cohort_takes_features_by_their_content(
+    study: Study, linear: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In however small parts slides would be computed, and wherever a worker runs."""
+    slide, stored = study.sections[2].slide, study.sections[2].features
+    assert isinstance(slide, Path)
+    assert stored is not None
+    save_model_folder(linear, tmp_path / "model")
+    (tmp_path / "near").mkdir()
+    here = shutil.copy(stored, tmp_path / "near")
+    found = FoundSlides((CohortSlide(slide, "S2", mpp=MPP),), ())
+    settings = PredictSettings(features="near", **PLAIN)  # type: ignore[arg-type]
+    arguments = (found, tmp_path / "out", tmp_path / "model", settings)
+    monkeypatch.chdir(tmp_path)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        workers = CohortSettings(scheduler=cluster.scheduler_address, part_tiles=1)
+        assert list(predict_cohort(*arguments, workers)["status"]) == ["done"]
+    monkeypatch.chdir(study.folder)
+    moved = replace(settings, features=here)
+    again = (found, tmp_path / "out", tmp_path / "model", moved)
+    assert list(predict_cohort(*again)["skipped"]) == [True]
+    with h5py.File(here, "r+") as file:
+        file["features"][:] = 2 * file["features"][:]
+    assert list(predict_cohort(*again)["status"]) == ["failed"]
+    assert list(predict_cohort(*again, overwrite=True)["status"]) == ["done"]
 
 
 def test_the_sections_table_names_the_files(study: Study, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from napari_nh2st.cohort.results import SlideResult, done
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import recover
 from napari_nh2st.inference import Event, PredictSettings, Started, predict_events
+from napari_nh2st.inference.feature_grids import given_features
 from napari_nh2st.inference.plan import subject_identity
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import read_without_values
@@ -123,14 +124,16 @@ def open_job(job: SlideJob, slide: Slide, model: Model) -> OpenJob:
     Raises
     ------
     InputError
-        A region or the tissue cannot be used.
+        A region, the tissue or features cannot be used.
     """
     settings, tissue = job.settings, None
     if job.slide.region is not None:
         settings = replace(settings, region=on_slide(read_regions(job.slide.region), slide))
     if job.slide.tissue is not None:
         tissue = read_tissue(job.slide.tissue, slide)
-    asked = {name: _plain(v) for name, v in settings.to_json().items() if name not in _HOW}
+    # Features count by what is in their file, and not by its name.
+    left_out = (*_HOW, "features")
+    asked = {name: _plain(v) for name, v in settings.to_json().items() if name not in left_out}
     content = {
         **subject_identity(slide, model),
         "panel": model.config.panel,
@@ -138,6 +141,8 @@ def open_job(job: SlideJob, slide: Slide, model: Model) -> OpenJob:
         "settings": asked,
         "tissue": None if tissue is None else tissue.sha256,
     }
+    if (given := given_features(slide, model.config, settings.features)) is not None:
+        content["features"] = given.sha256
     request = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return OpenJob(slide, model, settings, tissue, request)
 

@@ -36,6 +36,7 @@ from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model import bundled_models, read_config
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import find_config, load_model, whole_path
+from napari_nh2st.tiles.given_features import with_whole_path
 
 _MOST_MODELS = 4
 """Models in memory at a time."""
@@ -129,6 +130,8 @@ def predict_cohort_events(
         Slide after slide failed for a reason nobody foresaw, or the scheduler was lost.
     """
     settings, cohort = settings or PredictSettings(), cohort or CohortSettings()
+    if settings.features is not None:  # workers may have another working folder
+        settings = replace(settings, features=with_whole_path(settings.features))
     found = slides if isinstance(slides, FoundSlides) else find_slides(slides)
     if cohort.scheduler is None:
         place(settings.device, settings.precision, settings.batch_size, settings.reader_threads)

@@ -116,6 +116,8 @@ def predict_slide(job: SlideJob, run: Run, *, whole: bool) -> SlideResult | Spli
     try:
         if not run.is_local:
             _check_there(job)
+        # Where features are given, nothing is encoded: parts would save nothing.
+        whole = whole or _model(job).config.takes_features
         with closing(_once_free(lambda: slide_events(here, _model))) as events:
             while _goes_on(run):
                 try:

@@ -103,6 +103,13 @@ def features_key(text: str) -> EncoderKey:
     return parse_key(f"{FEATURES}:{text}")
 
 
+def with_whole_path(text: str) -> str:
+    """What a user gives, as :func:`features_key` takes it, so that it holds in another folder."""
+    key = features_key(text)
+    whole = EncoderKey(FEATURES, str(key.path.absolute()), key.options)
+    return str(whole).removeprefix(f"{FEATURES}:")
+
+
 def features_place(key: EncoderKey, slide: Slide) -> Path:
     """The file of a slide's features.
 
