@@ -150,6 +150,11 @@ def test_evaluation_reads_the_sections_own_file(
     tile = prediction.obsm["spatial"] // 32 * 32 + 16
     expected = [at[tuple(xy)] for xy in tile]
     np.testing.assert_allclose(prediction.X, expected, atol=1e-5)
+    # Of tiles as fine as foundation models see them; there are no pixels to count nuclei in.
+    fine = replace(linear, config=replace(linear.config, tile_px=128, mpp=1.5625))
+    (same,) = evaluate(fine, study.measured[2:]).predictions.values()
+    np.testing.assert_array_equal(same.X, prediction.X)
+    assert NUCLEI not in same.obs
 
 
 def test_spots_without_a_tile_and_spots_that_share_one_are_counted(

@@ -12,7 +12,8 @@ from napari_nh2st.evaluation.events import SpotsPredicted
 from napari_nh2st.evaluation.kept_maps import KeptMaps
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
-from napari_nh2st.inference.nuclei import nuclei_of_tiles, sees_nuclei
+from napari_nh2st.inference.nuclei import nuclei_of_tiles
+from napari_nh2st.inference.nuclei_limit import why_no_nuclei
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.new import spot_prediction
@@ -84,7 +85,7 @@ def predict_spots(
             donor=measured.donor,
             run=placement.notes(),
         )
-    if sees_nuclei(config):
+    if not why_no_nuclei(config):
         prediction.obs[NUCLEI] = nuclei_of_tiles(tiles.tiles, config.mpp)
     return prediction
 

@@ -6,14 +6,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from napari_nh2st.errors import InputError
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.catalogue import Reach
-from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.guides import hematoxylin
-
-COARSEST_MPP = 3.0
-"""µm/px of a tile above which a nucleus has too few pixels to be counted."""
 
 _COUNTED_AT_MPP = 2.0
 """Finer tiles are averaged to about this: a nucleus has some 3 px, and its texture is gone."""
@@ -40,7 +35,7 @@ def nuclei_per_mm2(tiles: Tensor, mpp: float) -> Tensor:
     tiles
         (n, t, t, 3) RGB in 0–255, uint8 or float.
     mpp
-        Their µm/px, up to :data:`COARSEST_MPP`.
+        Their µm/px, see :mod:`napari_nh2st.inference.nuclei_limit`.
 
     Returns
     -------
@@ -79,33 +74,6 @@ def nuclei_of_tiles(tiles: NDArray[np.uint8], mpp: float) -> NDArray[np.float32]
     """:func:`nuclei_per_mm2` of tiles in memory, (n, t, t, 3) uint8."""
     parts = torch.from_numpy(tiles).split(_TILES_A_PASS)
     return torch.cat([nuclei_per_mm2(part, mpp) for part in parts]).numpy()
-
-
-def sees_nuclei(config: ModelConfig) -> bool:
-    """Whether a model gets the pixels of its tiles, fine enough to count nuclei."""
-    return not config.takes_features and config.mpp <= COARSEST_MPP
-
-
-def check_sees_nuclei(config: ModelConfig) -> None:
-    """Refuse to count nuclei in the tiles of a model that sees too little of them.
-
-    Raises
-    ------
-    InputError
-        It takes features in the place of pixels, or its tiles are coarser than
-        :data:`COARSEST_MPP`.
-    """
-    if sees_nuclei(config):
-        return
-    if config.takes_features:
-        raise InputError(
-            f"{config.name} predicts from features, and nuclei are counted in the pixels of tiles, "
-            "which it does not read; leave nuclei out"
-        )
-    raise InputError(
-        f"{config.name} sees tiles at {config.mpp:g} µm/px, where nuclei cannot be counted "
-        f"({COARSEST_MPP:g} at most); leave nuclei out"
-    )
 
 
 class WithNuclei:

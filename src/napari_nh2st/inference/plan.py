@@ -24,7 +24,7 @@ from napari_nh2st.inference.notices import (
     stain_fit,
     whole_slide_notices,
 )
-from napari_nh2st.inference.nuclei import check_sees_nuclei
+from napari_nh2st.inference.nuclei_limit import why_no_nuclei
 from napari_nh2st.inference.settings import PredictSettings, row_layout
 from napari_nh2st.inference.source import TileSource, tile_source
 from napari_nh2st.model.config import ModelConfig
@@ -197,8 +197,8 @@ def survey(
             "the model would see what it never saw. Allow any stain to predict it all the same."
         )
     genes = chosen_genes(settings.genes, config.panel)
-    if settings.nuclei:
-        check_sees_nuclei(config)
+    if settings.nuclei and (problem := why_no_nuclei(config)):
+        raise InputError(f"{problem}; leave nuclei out")
     given = given_features(slide, config, settings.features)
     notices = []
     mask = tissue
