@@ -87,7 +87,7 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
     "predict": (
         MODEL,
         *_some(PredictSettings, "step_um", "pitch_um", "min_tissue", "tissue_only"),
-        *_some(PredictSettings, "device", "any_stain"),
+        *_some(PredictSettings, "head_values", "image_features", "nuclei", "device", "any_stain"),
         KEEP,
         KEEP_GB,
     ),
@@ -95,7 +95,7 @@ SECTIONS: Mapping[str, tuple[Setting, ...]] = {
         MODEL,
         FOLDER,
         *_some(PredictSettings, "step_um", "pitch_um", "min_tissue", "tissue_only"),
-        *_some(PredictSettings, "device", "any_stain"),
+        *_some(PredictSettings, "head_values", "image_features", "nuclei", "device", "any_stain"),
         *_some(CohortSettings, "format", "workers", "scheduler"),
     ),
     "compare": (MODEL, *_some(PredictSettings, "device")),

@@ -32,6 +32,8 @@ class SettingsForm(QWidget):
         self.form = QFormLayout(self)
         self.form.setContentsMargins(0, 0, 0, 0)
         self._heading = ""
+        self._tips: dict[str, str] = {}
+        self._withheld: set[str] = set()
 
     def add_rows(
         self,
@@ -80,6 +82,22 @@ class SettingsForm(QWidget):
         control.changed.connect(self._on_changed)
         return control
 
+    def offer(self, name: str, why_not: str = "") -> None:
+        """Let a setting be chosen, or show why it cannot be: its default counts then.
+
+        Parameters
+        ----------
+        name
+            Field with a control.
+        why_not
+            A sentence for the tooltip; empty where the setting can be chosen.
+        """
+        control = self.controls[name]
+        tip = self._tips.setdefault(name, control.toolTip())
+        control.setEnabled(not why_not)
+        control.setToolTip(why_not or tip)
+        (self._withheld.add if why_not else self._withheld.discard)(name)
+
     def add_reset(self) -> QPushButton:
         """Add the button to bring the defaults back; the dock, which remembers, connects it."""
         button = QPushButton("Reset settings")
@@ -100,7 +118,7 @@ class SettingsForm(QWidget):
             if setting.is_group:
                 if inner := self.values(setting.kind):
                     found[name] = setting.kind(**inner)
-            elif name in self.controls:
+            elif name in self.controls and name not in self._withheld:
                 found[name] = self.controls[name].value()
         return found
 

@@ -430,7 +430,7 @@ def test_settings_are_remembered_and_can_be_reset(
 ) -> None:
     class Section:
         model, device, pitch_um, min_tissue, keep, keep_gb = "", "auto", 0.0, 0.25, True, 4.0
-        all_tiles, any_stain = False, False
+        all_tiles, any_stain, image_features = False, False, False
 
     section = Section()
     monkeypatch.setattr(remembered, "plugin_section", lambda _name: section)
@@ -441,6 +441,7 @@ def test_settings_are_remembered_and_can_be_reset(
     widget.settings.keep_gb.setValue(2.5)
     widget.settings.all_tiles.setChecked(True)
     widget.settings.any_stain.setChecked(True)
+    widget.settings.controls["image_features"].setChecked(True)
     widget.model.name.setEditText(f"{model_folder} and more")  # being typed
     assert vars(section) == {
         "model": str(model_folder),
@@ -449,6 +450,7 @@ def test_settings_are_remembered_and_can_be_reset(
         "keep_gb": 2.5,
         "all_tiles": True,
         "any_stain": True,
+        "image_features": True,
     }
     another = PredictWidget(viewer)
     qtbot.addWidget(another)
@@ -457,12 +459,14 @@ def test_settings_are_remembered_and_can_be_reset(
     assert (another.settings.pitch.value(), another.settings.keep_gb.value()) == (100, 2.5)
     assert another.settings.all_tiles.isChecked()
     assert another.settings.any_stain.isChecked()
+    assert another.settings.controls["image_features"].isChecked()
     another.settings.reset.click()
     assert another.model.text == "her2-breast-demo"
     assert another.settings.device.currentText() == "auto"
     assert (another.settings.pitch.value(), another.settings.keep_gb.value()) == (None, 4)
     assert not another.settings.all_tiles.isChecked()
     assert not another.settings.any_stain.isChecked()
+    assert not another.settings.controls["image_features"].isChecked()
 
 
 def test_every_control_says_what_it_does(widget: PredictWidget) -> None:

@@ -37,6 +37,7 @@ from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info
+from napari_nh2st.widgets.predict.extra_values import offer_extra_values
 from napari_nh2st.widgets.remembered_controls import RememberedControls
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -297,6 +298,7 @@ class CohortWidget(Dock):
         self._show_running()
 
     def _on_model(self, config: Any) -> None:
+        offer_extra_values(self.settings, config)
         self.settings.genes.set_panel(config.panel if config is not None else ())
 
     def open_result(self, row: QueuedSlide) -> None:

@@ -35,7 +35,6 @@ class DomainSettingsForm(SettingsForm):
         self.method, self.n_domains = self.controls["method"], self.controls["n_domains"]
         self.smoothness, self.seed = self.controls["spatial_weight"], self.controls["seed"]
         self.refine, self.image_weight = self.controls["refine"], self.controls["image_weight"]
-        self._image_tip = self.image_weight.toolTip()
         self._threshold = self.least_reliability.value()
 
     def chosen(self) -> DomainSettings:
@@ -44,15 +43,13 @@ class DomainSettingsForm(SettingsForm):
 
     def offer_image(self, has_features: bool) -> None:
         """Let the look of the tiles count, or say why it cannot: it was not kept."""
-        self.image_weight.setEnabled(has_features)
-        self.image_weight.setToolTip(
-            self._image_tip
+        self.offer(
+            "image_weight",
+            ""
             if has_features
             else "Not with this prediction, which kept nothing of how tiles look: predict again "
-            "with “Keep image features”"
+            "with “Keep image features”",
         )
-        if not has_features:
-            self.image_weight.show_value(0.0)
 
     def follow_threshold(self, threshold: float) -> None:
         """Take over the reliability that counts elsewhere, unless another was chosen here."""
