@@ -17,7 +17,7 @@ from napari_nh2st.cohort import CohortSettings, CohortSlide
 from napari_nh2st.cohort.slides import FoundSlides
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluate
-from napari_nh2st.inference import nuclei, precision
+from napari_nh2st.inference import precision
 from napari_nh2st.inference.step_costs import step_costs
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.catalogue import CATALOGUE
@@ -137,12 +137,8 @@ def test_a_folder_of_features_serves_training_evaluation_and_prediction(
     assert notes(prediction)["run"]["precision"] == "float32"
 
 
-def test_evaluation_reads_the_sections_own_file(
-    linear: Model, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(nuclei, "COARSEST_MPP", 100.0)  # as of fine tiles: they would be counted
+def test_evaluation_reads_the_sections_own_file(linear: Model, study: Study) -> None:
     (prediction,) = evaluate(linear, study.measured[2:]).predictions.values()
-    assert NUCLEI not in prediction.obs
     with open_slide(study.sections[2].slide, mpp=MPP) as slide:
         features = PredictSettings(features=str(study.sections[2].features), **PLAIN)  # type: ignore[arg-type]
         whole = predict(slide, linear, features)
