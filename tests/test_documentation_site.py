@@ -15,6 +15,7 @@ from napari_nh2st.cli.arguments import parser
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.options import settings_of
+from napari_nh2st.prediction.schema import HELD_OUT_PCC
 from napari_nh2st.training.settings import TrainSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -36,9 +37,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_every_key_of_a_prediction_is_described(pages: dict[str, str]) -> None:
     slide = array_slide(ArrayLevel(textured(300, 300)), mpp=(0.5, 0.5), path="section.tif")
     for prediction in (drawn_prediction(slide), drawn_spot_prediction(slide)):
-        for place in ("obs", "var", "layers", "obsm"):
+        for place in ("obs", "var", "layers", "obsm", "varm"):
             for key in getattr(prediction, place):
                 assert f'"{place}["{key}"]"' in pages["anndata"]
+        assert f'"varm["{HELD_OUT_PCC}"]"' in pages["anndata"]
         for key in prediction.uns["nh2st"]:
             assert f'| "{key}" ' in pages["anndata"]
 

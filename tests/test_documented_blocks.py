@@ -183,7 +183,7 @@ def test_blocks_run(
                 program, *arguments = shlex.split(command, comments=True)
                 assert program == "nh2st", f"{page}:{number}"
                 if trains or not TRAINS.search(command):
-                    code = main(arguments)
-                    assert code == 0, f"{page}:{number}: {command}\n{capsys.readouterr().err}"
+                    status = main(arguments)
+                    assert status == 0, f"{page}:{number}: {command}\n{capsys.readouterr().err}"
                 else:
                     parser().parse_args(arguments)

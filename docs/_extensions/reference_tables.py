@@ -19,7 +19,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata, stringify_annotation
 
-_KEY = re.compile(r"(?:Columns?|Keys?) (?:of|in) ``(obs|var|obsm|layers|uns)``:? ?")
+_KEY = re.compile(r"(?:Columns?|Keys?) (?:of|in) ``(obs|var|obsm|varm|layers|uns)``:? ?")
 _CONSTANT = re.compile(r"`([A-Z_]+)`")
 _ROLE = re.compile(r":[a-z:]+:`~?([^`]+)`")
 
@@ -84,7 +84,7 @@ def keys() -> Iterator[str]:
         ("where", "what"),
         (
             (f'`{place}["{key}"]`', text)
-            for place in ("obs", "var", "layers", "obsm", "uns")
+            for place in ("obs", "var", "layers", "obsm", "varm", "uns")
             for key, text in found.get(place, {}).items()
         ),
     )

@@ -67,6 +67,8 @@ def test_results_that_a_run_has_open_stay_and_it_is_said(nh2st: Nh2st, own_cache
     result = nh2st("cache", "clear", "--what", "predictions")
     assert result.code == 2
     assert "predictions is in use" in result.err
+    result = nh2st("cache", "clear", "--what", "predictions", "--json")
+    assert (result.code, json.loads(result.out)["left"]) == (1, ["predictions"])
     stores[1].close()
     assert nh2st("cache", "clear", "--what", "predictions").code == 0
     assert not [path for path in folder.rglob("*") if path.is_file()]

@@ -38,7 +38,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     listed = actions.add_parser("list", help="what is kept, where, and how much")
     listed.set_defaults(run=_list)
     add_json(listed)
-    cleared = actions.add_parser("clear", help="delete it; it is made again where it is needed")
+    cleared = actions.add_parser("clear", help="delete what can be made again where it is needed")
     cleared.set_defaults(run=_clear)
     cleared.add_argument(
         "--what",
@@ -67,7 +67,7 @@ def _list(args: argparse.Namespace) -> None:
     show(f"{_size(sum(kind.n_bytes for kind in kinds))} in all")
 
 
-def _clear(args: argparse.Namespace) -> None:
+def _clear(args: argparse.Namespace) -> int | None:
     before = _by_name()
     with args.stop.cleaning_up():
         for name in dict.fromkeys(args.what):
@@ -84,7 +84,7 @@ def _clear(args: argparse.Namespace) -> None:
     left = [name for name in args.what if name in after]
     if args.json:
         print_json({"freed": freed, "left": left})
-        return
+        return 1 if left else None
     for name, n_bytes in freed.items():
         show(f"{name}: {_size(n_bytes)} deleted")
     if left:
@@ -94,6 +94,7 @@ def _clear(args: argparse.Namespace) -> None:
         )
     if not freed:
         show("There is nothing to delete.")
+    return None
 
 
 def _by_name() -> dict[str, CachedKind]:

@@ -25,7 +25,7 @@ JOBS: Mapping[str, str] = {
     "predict_cohort": "napari_nh2st.jobs.cohort:predict_cohort",
     "devices": "napari_nh2st.jobs.prediction:devices",
     "compare": "napari_nh2st.jobs.comparison:compare",
-    "compare_architectures": ("napari_nh2st.jobs.architecture_comparison:compare_architectures"),
+    "compare_architectures": "napari_nh2st.jobs.architecture_comparison:compare_architectures",
     "report": "napari_nh2st.jobs.comparison:write_report",
     "train": "napari_nh2st.jobs.training:train",
 }

@@ -97,7 +97,7 @@ def test_architectures_are_compared_and_the_report_opened(
     assert not panel.table.isHidden()
     assert list(panel.table.table["architecture"]) == ["nh2st:query", "linear"]
     assert panel.figure.pixmap().width() > 1
-    assert "difference from linear" in panel.notes.text()
+    assert "Differences are from linear" in panel.notes.text()
     assert "Highest mean PCC" in panel.controls.status.text()
     assert messages["info"][-1].startswith("Compared: Highest mean PCC")
     assert widget.train.isEnabled()

@@ -43,7 +43,7 @@ _HEADS = {
     "mean_pcc": ColumnHead(
         "PCC", "Mean Pearson correlation over all genes, mean over what was left out"
     ),
-    "difference": ColumnHead("more", "Mean difference from the reference, fold by fold"),
+    "difference": ColumnHead("difference", "Mean difference from the reference, fold by fold"),
     "difference_low": ColumnHead("from", "Lower end of the difference's 95 % interval"),
     "difference_high": ColumnHead("to", "Upper end; an interval that holds 0 shows no difference"),
     "better_folds": ColumnHead(
@@ -250,7 +250,7 @@ class ArchitectureComparisonPanel(QWidget):
             return
         self.table.show_table(result.table)
         self.figure.show_file(result.figure)
-        text = [f"“more” is the difference from {result.reference}.", *result.notices]
+        text = [f"Differences are from {result.reference}, with 95 % intervals.", *result.notices]
         self.notes.setText("\n".join(f"• {sentence}" for sentence in text))
 
     def _on_open(self) -> None:
