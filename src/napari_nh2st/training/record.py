@@ -57,7 +57,7 @@ class RunRecord:
     def goes_on_with(self, other: "RunRecord") -> bool:
         """Whether this is the same training as another, and can go on from its checkpoint.
 
-        Sections that only test may differ, and so may the device.
+        Sections that only test may differ, and so may the settings in :data:`FREE`.
         """
         return self._what_trains() == other._what_trains()
 
@@ -72,7 +72,8 @@ class RunRecord:
 
     def _what_trains(self) -> tuple[tuple[Section, ...], TrainSettings]:
         trained = tuple(s for s in self.sections if s.section_id not in self.held_out)
-        return trained, replace(self.settings, device="auto", checkpoint_minutes=0)
+        usual = TrainSettings()
+        return trained, replace(self.settings, **{name: getattr(usual, name) for name in FREE})
 
     def write(self, folder: Path) -> None:
         """Write the record into the folder of the training.
@@ -135,8 +136,8 @@ def _plain(value: Any) -> Any:
 
 
 def _section(values: Mapping[str, Any]) -> Section:
-    positions, fix = values["positions"], values.get("fix")
-    return Section(
+    positions, fix, features = values["positions"], values.get("fix"), values.get("features")
+    section = Section(
         values["section_id"],
         values["donor_id"],
         slide_path(values["slide"]),
@@ -146,6 +147,7 @@ def _section(values: Mapping[str, Any]) -> Section:
         None if fix is None else Fix(**fix),
         *(values.get(name) for name in ("library", "bin_um", "coordinate_system", "image")),
     )
+    return section if features is None else replace(section, features=Path(features))
 
 
 def _settings(values: dict[str, Any]) -> TrainSettings:

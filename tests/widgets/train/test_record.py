@@ -33,6 +33,7 @@ SECTIONS = (
     ),
 )
 AT_A_URL = Section("A", "D", RemotePath("https://host/A%201.svs"), Path("/s/A.h5ad"))
+WITH_FEATURES = replace(SECTIONS[0], features=Path("/s/A.features.h5"))
 RECORD_OF_ALL = RunRecord(
     SECTIONS,
     TrainSettings(
@@ -51,7 +52,12 @@ RECORD_OF_ALL = RunRecord(
 
 
 @pytest.mark.parametrize(
-    "record", [RECORD_OF_ALL, RunRecord((SECTIONS[0], AT_A_URL), TrainSettings())]
+    "record",
+    [
+        RECORD_OF_ALL,
+        RunRecord((SECTIONS[0], AT_A_URL), TrainSettings()),
+        RunRecord((WITH_FEATURES,), TrainSettings(image_encoder="features")),
+    ],
 )
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path, record: RunRecord) -> None:
     record.write(tmp_path)
@@ -72,6 +78,9 @@ def test_what_is_no_record_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_with_one_that_trains_the_same() -> None:
     record = RunRecord(SECTIONS, TrainSettings(), "one", ("B",))
+    adapted = TrainSettings(image_encoder="timm:vit", adapter_rank=4)
+    saved = replace(adapted, gradient_checkpointing=True)
+    assert replace(record, settings=saved).goes_on_with(replace(record, settings=adapted))
     other_device = replace(record, settings=TrainSettings(device="cpu"), name="two")
     other_test = replace(record, sections=SECTIONS[:1], held_out=())
     other_training = replace(record, held_out=())
