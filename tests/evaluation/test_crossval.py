@@ -267,6 +267,13 @@ def test_folds_of_other_settings_are_not_taken_over(
     cross_validate(sections, SETTINGS, folder=tmp_path, leave="donor", final=False)
     with pytest.raises(InputError, match="trained on other sections or settings"):
         cross_validate(sections, replace(SETTINGS, seed=1), folder=tmp_path, leave="donor")
+    counted_anew = []
+    for section in sections:
+        spots = section.spots.copy()
+        spots.X = 2 * spots.X
+        counted_anew.append(replace(section, spots=spots))
+    with pytest.raises(InputError, match="trained on other sections or settings"):
+        cross_validate(counted_anew, SETTINGS, folder=tmp_path, leave="donor")
 
 
 def test_settings_may_differ_by_fold(sections: tuple[MeasuredSection, ...], tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def test_a_model_is_compared_with_what_its_settings_came_to(tmp_path: Path) -> N
     assert same_settings(recorded_then, asked, PANEL)
     added = ("architecture", "smoothing", "soft_weight", "group_weight")
     of_earlier_version = {n: v for n, v in recorded_then.items() if n not in added}
-    assert same_settings(of_earlier_version, asked, PANEL)
+    augmentation = dict(recorded_then["augmentation"])
+    del augmentation["stain_colors"]
+    assert same_settings(of_earlier_version | {"augmentation": augmentation}, asked, PANEL)
     assert not same_settings(recorded_then, asked, ALL_NEW)  # ridge, and another weight
     assert not same_settings(recorded_then, replace(asked, learning_rate=1e-4), PANEL)
     assert same_settings(recorded_then, replace(asked, device="cpu"), PANEL), "as for a run"

@@ -13,8 +13,9 @@ _WELL = 0.2
 """Correlation of a gene that counts as predicted, in the count over folds."""
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
-_TOO_LONG = ("target_mean", "settings", "stain")
-"""What the config holds for programs: a value for every gene, every setting, a covariance."""
+_TOO_LONG = ("target_mean", "settings", "stain", "sections_sha256")
+"""What the config holds for programs: a value for every gene, every setting, a covariance, a
+digest."""
 
 
 def model_card(config: ModelConfig) -> str:

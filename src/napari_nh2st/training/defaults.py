@@ -234,6 +234,8 @@ def same_settings(
         "stain": "as-is",
     }
     recorded = before | dict(recorded)
+    if isinstance(augmentation := recorded.get("augmentation"), Mapping):
+        recorded["augmentation"] = {"stain_colors": 0.0} | dict(augmentation)
     first, second = (
         # As it is read back from a file: tuples are lists there.
         json.loads(json.dumps({name: values[name] for name in values if name not in FREE}))

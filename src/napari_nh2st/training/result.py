@@ -1,6 +1,7 @@
 """Config of a trained model, and the model that an earlier run left."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ from napari_nh2st.training.defaults import same_settings
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.prepare import PreparedTraining
 from napari_nh2st.training.record import MODEL_FOLDER, is_trained
-from napari_nh2st.training.run_state import remove_checkpoints
+from napari_nh2st.training.run_state import remove_checkpoints, sections_sha256
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.study import MeasuredSection
 
@@ -35,7 +36,8 @@ def trained_config(
     """The config of a model that has been trained.
 
     Its ``training`` holds the ``date``, now; ``sections`` and ``donors`` it saw, those of the start
-    model and the ``validation`` sections among them; ``own_sections`` of this training alone;
+    model and the ``validation`` sections among them; ``own_sections`` of this training alone,
+    and what these showed as ``sections_sha256``;
     ``target_mean`` by gene, the baseline that an evaluation compares with; ``best_epoch`` of
     ``epochs`` with its ``validation_pcc``; the ``settings``; the model that it ``start``-ed from;
     and the ``stain`` of its sections, which slides are compared with.
@@ -82,7 +84,7 @@ def trained_config(
         training["stain"] = prepared.stain.to_json()
     p, reference = network.hyperparameters, prepared.stain_reference
     hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
-    return ModelConfig(
+    config = ModelConfig(
         name=prepared.name,
         architecture=prepared.settings.architecture,
         hyperparameters={name: getattr(p, name) for name in names_of(type(p))},
@@ -101,6 +103,8 @@ def trained_config(
         else describe(prepared.encoder) | {"weights": "elsewhere"},
         stain_reference=None if reference is None else reference.to_json(),
     )
+    shown = {"sections_sha256": sections_sha256(sections, config)}
+    return replace(config, training=training | shown)
 
 
 def trained_earlier(
@@ -108,7 +112,8 @@ def trained_earlier(
 ) -> Model | None:
     """The model that the same training has left in its folder, which nobody else writes to.
 
-    None where there is none, it is of other settings or sections, or the training is not finished.
+    None where there is none, it is of other settings or sections, of others under the same names
+    too, or the training is not finished.
 
     Raises
     ------
@@ -119,8 +124,12 @@ def trained_earlier(
         return None
     remove_checkpoints(folder)  # of a run that was killed right after it wrote the model
     config = read_config(folder / MODEL_FOLDER)
-    same = same_settings(config.training.get("settings", {}), settings, config.panel)
-    if not same or config.training.get("own_sections") != [s.name for s in sections]:
+    training = config.training
+    same = same_settings(training.get("settings", {}), settings, config.panel)
+    if not same or training.get("own_sections") != [s.name for s in sections]:
+        return None
+    shown = training.get("sections_sha256")  # which earlier versions did not record
+    if shown is not None and shown != sections_sha256(sections, config):
         return None
     return load_model_folder(folder / MODEL_FOLDER)
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import InUse, Lock, make_folder, recover, write_text
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.weights_file import file_sha256
 from napari_nh2st.training.checkpoint import read_checkpoint, write_checkpoint
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.first_process import is_helper
 from napari_nh2st.training.record import FREE, LAST
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.spot_features import features_for
 from napari_nh2st.training.study import MeasuredSection
 
 BEST, HISTORY, LOCK = "best.pt", "history.csv", "running.lock"
@@ -39,22 +41,29 @@ def run_identity(
             given["encoder_weights"] = file_sha256(Path(settings.encoder_weights))
     content = {
         "settings": {name: value for name, value in given.items() if name not in FREE},
-        "sections": [
-            [
-                s.name,
-                s.donor,
-                str(s.section.slide),
-                s.fingerprint,
-                float(s.spots.X.sum()),
-                hashlib.sha256(s.centers.tobytes()).hexdigest(),
-                list(s.mpp),
-            ]
-            for s in sections
-        ],
+        "sections": [[s.name, s.donor, str(s.section.slide), *_content_of(s)] for s in sections],
         "panel": list(panel),
         "start": start_sha256,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sections_sha256(sections: Sequence[MeasuredSection], config: ModelConfig) -> str:
+    """Digest of what sections show to a model: slides, counts, positions, and given features."""
+    content: list[Any] = [_content_of(section) for section in sections]
+    if config.takes_features:
+        content += [features_for(each.section, each.mpp, config).sha256 for each in sections]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _content_of(section: MeasuredSection) -> list[Any]:
+    """Slide, counts and positions of a section, whatever its files are named."""
+    return [
+        section.fingerprint,
+        float(section.spots.X.sum()),
+        hashlib.sha256(section.centers.tobytes()).hexdigest(),
+        list(section.mpp),
+    ]
 
 
 class RunFolder:
