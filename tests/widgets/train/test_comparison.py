@@ -62,6 +62,7 @@ def test_architectures_are_compared_and_the_report_opened(
 ) -> None:
     panel = widget.comparison
     assert {name.partition(":")[0] for name in panel.choices} == set(CATALOGUE)
+    assert {"triplex", "triplex:boundary"} < set(panel.choices)
     assert panel.table.isHidden()
     assert panel.controls.isHidden()
     panel.folded.expand(animate=False)

@@ -17,7 +17,7 @@ from napari_nh2st.jobs import JobFailed
 from napari_nh2st.jobs.architecture_comparison import Compared, Comparing
 from napari_nh2st.jobs.stoppable import StoppableJob
 from napari_nh2st.jobs.training import Reading
-from napari_nh2st.model.catalogue import CATALOGUE
+from napari_nh2st.model.catalogue import CATALOGUE, GUIDES
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.options import settings_of
 from napari_nh2st.training.checks import section_donors
@@ -39,7 +39,7 @@ _PARTS = 1000
 
 _TABLE_HEIGHT = 190
 _HEADS = {
-    "architecture": ColumnHead("architecture", "With its context behind the colon"),
+    "architecture": ColumnHead("architecture", "With its context or its guides behind the colon"),
     "mean_pcc": ColumnHead(
         "PCC", "Mean Pearson correlation over all genes, mean over what was left out"
     ),
@@ -309,10 +309,11 @@ class _Picture(PlainLabel):
 
 
 def _choices() -> dict[str, QCheckBox]:
-    """A box for each architecture, of one with contexts for each of them."""
+    """A box for each architecture; of one with contexts, for each of them; with guides, if any."""
     found = {}
     for key, entry in CATALOGUE.items():
         names = [key] if entry.reach is not None else [f"{key}:{context}" for context in CONTEXTS]
+        names += [f"{key}:{each}" for each in GUIDES if entry.guides and each != "none"]
         for name in names:
             box = QCheckBox(name)
             box.setToolTip(entry.description)
