@@ -143,17 +143,21 @@ def find_domains(
         found = "1 domain was" if n == 1 else f"{n} domains were"
         notices.append(f"{found} found where {settings.n_domains} were asked for.")
     stable, n_heads = None, 0
-    of_heads = [np.asarray(prediction.layers[name])[predicted] for name in head_layers(prediction)]
-    if of_heads and all(np.isfinite(each).all() for each in of_heads):
+    heads = head_layers(prediction)
+
+    def of_head(name: str) -> NDArray[np.floating]:  # one at a time: each is as large as X
+        return np.asarray(prediction.layers[name])[predicted][:, columns]
+
+    if heads and all(np.isfinite(of_head(name)).all() for name in heads):
         # The same search for each head, of Leiden at the resolution that was found.
         same = replace(tiles, settings=replace(settings, resolution=groups.resolution))
         agreeing = np.zeros(count, np.int64)
-        for each in of_heads:
-            other = same.grouped(each[:, columns])
+        for name in heads:
+            other = same.grouped(of_head(name))
             if other is None:
                 return None
             agreeing += is_same_domain(ordered, other.labels)
-        stable, n_heads = np.zeros(prediction.n_obs, np.int64), len(of_heads)
+        stable, n_heads = np.zeros(prediction.n_obs, np.int64), len(heads)
         stable[predicted] = agreeing
     labels = np.zeros(prediction.n_obs, np.int64)
     labels[predicted] = ordered
