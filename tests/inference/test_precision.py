@@ -21,7 +21,7 @@ from napari_nh2st.inference import (
     step_choice,
 )
 from napari_nh2st.inference.device import Placement, place
-from napari_nh2st.inference.precision import Calibration, int8_offer, seconds_a_tile
+from napari_nh2st.inference.precision import EncoderTimes, int8_offer, seconds_a_tile
 from napari_nh2st.inference.speed import remember_speed
 from napari_nh2st.prediction.schema import notes
 from small_models import small_model
@@ -33,16 +33,16 @@ SETTINGS = PredictSettings(device="cpu", tissue_only=False, batch_size=16)
 
 
 @pytest.fixture
-def times(monkeypatch: pytest.MonkeyPatch) -> list[Calibration]:
+def times(monkeypatch: pytest.MonkeyPatch) -> list[EncoderTimes]:
     """A CPU that has bfloat16, and finds float32 faster; as often as it is timed, it is here."""
-    timed: list[Calibration] = []
+    timed: list[EncoderTimes] = []
 
-    def calibrate(model: object, placement: Placement) -> Calibration:
-        timed.append(Calibration({"float32": 1.0, "bfloat16": 2.0, "int8": 0.1}))
+    def time_encoder(model: object, placement: Placement) -> EncoderTimes:
+        timed.append(EncoderTimes({"float32": 1.0, "bfloat16": 2.0, "int8": 0.1}))
         return timed[-1]
 
     monkeypatch.setattr("napari_nh2st.inference.device._fast_dtype", lambda device: torch.bfloat16)
-    monkeypatch.setattr(precision, "calibrate", calibrate)
+    monkeypatch.setattr(precision, "time_encoder", time_encoder)
     monkeypatch.setattr(precision, "FEWEST_TILES", 4)
     return timed
 
@@ -62,9 +62,9 @@ def begun(output: Path | None, settings: PredictSettings = SETTINGS, *, tiles: i
 
 
 def test_a_usual_precision_is_left_only_for_one_that_is_clearly_faster() -> None:
-    assert Calibration({"float32": 1.0, "bfloat16": 1.1}).fastest("bfloat16") == "bfloat16"
-    assert Calibration({"float32": 1.0, "bfloat16": 1.2}).fastest("bfloat16") == "float32"
-    assert Calibration({"float32": 1.0, "int8": 0.1}).fastest("float32") == "float32"
+    assert EncoderTimes({"float32": 1.0, "bfloat16": 1.1}).fastest("bfloat16") == "bfloat16"
+    assert EncoderTimes({"float32": 1.0, "bfloat16": 1.2}).fastest("bfloat16") == "float32"
+    assert EncoderTimes({"float32": 1.0, "int8": 0.1}).fastest("float32") == "float32"
 
 
 def test_what_is_timed_takes_turns_with_fewer_tiles_where_they_are_slow() -> None:
@@ -85,7 +85,7 @@ def test_what_is_timed_takes_turns_with_fewer_tiles_where_they_are_slow() -> Non
 
 
 def test_it_is_timed_once_for_a_file_and_remembered(
-    times: list[Calibration], tmp_path: Path
+    times: list[EncoderTimes], tmp_path: Path
 ) -> None:
     assert begun(None).precision == "bfloat16"  # a viewer does not wait for it
     assert not times
@@ -98,7 +98,7 @@ def test_it_is_timed_once_for_a_file_and_remembered(
 
 
 def test_a_small_slide_is_not_worth_it(
-    times: list[Calibration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    times: list[EncoderTimes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "FEWEST_TILES", 1000)
     assert begun(tmp_path / "a.h5ad").precision == "bfloat16"
@@ -107,7 +107,7 @@ def test_a_small_slide_is_not_worth_it(
 
 @pytest.mark.parametrize("content", ["", "[]", '{"seconds_a_tile": {"float32": -1}}'])
 def test_a_damaged_file_is_made_again(
-    times: list[Calibration], tmp_path: Path, content: str
+    times: list[EncoderTimes], tmp_path: Path, content: str
 ) -> None:
     begun(tmp_path / "a.h5ad")
     (file,) = cache_folder("calibrations").iterdir()
@@ -120,7 +120,10 @@ def test_a_damaged_file_is_made_again(
 
 @pytest.mark.parametrize("step_um", [None, 32.0])
 def test_a_stopped_run_keeps_its_precision_whatever_was_found_out_since(
-    times: list[Calibration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_um: float | None
+    times: list[EncoderTimes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step_um: float | None,
 ) -> None:
     settings = replace(SETTINGS, step_um=step_um)
     with monkeypatch.context() as before:
@@ -134,7 +137,7 @@ def test_a_stopped_run_keeps_its_precision_whatever_was_found_out_since(
 
 
 def test_kept_results_are_gone_on_with_in_their_own_precision(
-    times: list[Calibration], tmp_path: Path
+    times: list[EncoderTimes], tmp_path: Path
 ) -> None:
     def run(kept: Path) -> Started:
         events = predict_events(SLIDE, small_model(), SETTINGS, kept=kept)
@@ -152,7 +155,7 @@ def test_kept_results_are_gone_on_with_in_their_own_precision(
 
 
 def test_tiles_that_were_timed_in_another_precision_are_not_mixed_in(
-    times: list[Calibration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    times: list[EncoderTimes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_choice, "FEW_TILES", 4)
     model, settings = small_model(pitch_um=64.0), replace(SETTINGS, batch_size=4)
@@ -179,21 +182,21 @@ def test_tiles_that_were_timed_in_another_precision_are_not_mixed_in(
 
 
 def test_int8_is_offered_where_it_saves_minutes_and_never_taken(
-    times: list[Calibration], tmp_path: Path
+    times: list[EncoderTimes], tmp_path: Path
 ) -> None:
-    timed = Calibration({"float32": 2.0, "bfloat16": 1.0, "int8": 0.5})
+    timed = EncoderTimes({"float32": 2.0, "bfloat16": 1.0, "int8": 0.5})
     offer = int8_offer(timed, "bfloat16", 600)
     assert offer is not None
     assert "2.0 times as fast with precision int8 as in bfloat16" in offer
     assert int8_offer(timed, "bfloat16", 100) is None
     assert int8_offer(timed, "bfloat16", None) is None
-    assert int8_offer(Calibration({"float32": 1.0}), "float32", 600) is None
-    assert int8_offer(Calibration({"bfloat16": 1.0, "int8": 0.9}), "bfloat16", 6000) is None
+    assert int8_offer(EncoderTimes({"float32": 1.0}), "float32", 600) is None
+    assert int8_offer(EncoderTimes({"bfloat16": 1.0, "int8": 0.9}), "bfloat16", 6000) is None
     assert begun(tmp_path / "a.h5ad").precision == "float32"
 
 
 def test_a_model_is_timed_in_what_the_processor_has() -> None:
     placement = place("cpu", "float32", 4, 1)
-    found = precision.calibrate(small_model("neighborhood"), placement).seconds
+    found = precision.time_encoder(small_model("neighborhood"), placement).seconds
     assert {"float32"} <= found.keys() <= {"float32", "int8"}
     assert all(np.isfinite(s) and s > 0 for s in found.values())

@@ -146,7 +146,7 @@ def predict_events(
     )
     found, placement = calibrated(survey(slide, model, settings, tissue), placement)
     folder = None if kept is None else Path(kept)
-    placements, calibration = auto_placements(found, placement, may_calibrate=path is not None)
+    placements, times = auto_placements(found, placement, may_time=path is not None)
     choice = choose_step(found, placements, path, folder, focus)
     plan, placement = choice.plan, choice.placement
     if path is not None:
@@ -195,7 +195,7 @@ def predict_events(
             total = len(plan.tiles)
             done = total if run.is_done.all() else encoded.n_rows
         seconds = choice.detail(total - done).seconds
-        offer = int8_offer(calibration, placement.precision, seconds)
+        offer = int8_offer(times, placement.precision, seconds)
         yield Started(
             prediction,
             plan.grid,

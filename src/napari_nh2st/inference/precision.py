@@ -47,7 +47,7 @@ _SECONDS_A_PASS = 0.2
 
 
 @dataclass(frozen=True)
-class Calibration:
+class EncoderTimes:
     """Seconds that a tile takes the encoder, by precision.
 
     Parameters
@@ -71,8 +71,8 @@ class Calibration:
 
 
 def auto_placements(
-    found: Survey, placement: Placement, *, may_calibrate: bool
-) -> tuple[tuple[Placement, ...], Calibration | None]:
+    found: Survey, placement: Placement, *, may_time: bool
+) -> tuple[tuple[Placement, ...], EncoderTimes | None]:
     """What ``"auto"`` stands for with this model on this machine.
 
     Parameters
@@ -81,7 +81,7 @@ def auto_placements(
         Of the slide.
     placement
         With the precision that the device usually has.
-    may_calibrate
+    may_time
         Whether a moment may be taken for timing, where this is not known and the slide is large.
 
     Returns
@@ -90,7 +90,7 @@ def auto_placements(
         What to take, then another in which a run that was stopped may have begun: what is
         remembered can have been deleted since. As given alone where the precision was asked for,
         or the device leaves no choice.
-    calibration
+    times
         What was timed; None where that was not done.
 
     Raises
@@ -106,8 +106,8 @@ def auto_placements(
         return (placement,), None
     model = found.model
     known = _remembered(model.config, placement)
-    if known is None and may_calibrate and len(found.grids.tiles(1)) >= FEWEST_TILES:
-        known = calibrate(model, placement)
+    if known is None and may_time and len(found.grids.tiles(1)) >= FEWEST_TILES:
+        known = time_encoder(model, placement)
         _remember(model.config, placement, known)
         # Of two processes that timed it at once, both go by what was written last.
         known = _remembered(model.config, placement) or known
@@ -117,21 +117,19 @@ def auto_placements(
     return tuple(placement.with_precision(name) for name in names), known
 
 
-def int8_offer(
-    calibration: Calibration | None, precision: str, seconds: float | None
-) -> str | None:
+def int8_offer(times: EncoderTimes | None, precision: str, seconds: float | None) -> str | None:
     """A sentence that offers int8 where it would save minutes; None elsewhere.
 
     Parameters
     ----------
-    calibration
+    times
         Of this machine.
     precision
         That is taken.
     seconds
         That the prediction is to take.
     """
-    speedup = None if calibration is None else calibration.int8_speedup(precision)
+    speedup = None if times is None else times.int8_speedup(precision)
     if speedup is None or speedup < _MUCH_FASTER or seconds is None:
         return None
     if seconds * (1 - 1 / speedup) < _SECONDS_WORTH_A_NOTICE:
@@ -143,7 +141,7 @@ def int8_offer(
     )
 
 
-def calibrate(model: Model, placement: Placement) -> Calibration:
+def time_encoder(model: Model, placement: Placement) -> EncoderTimes:
     """Time a model's encoder in float32, in a placement's precision and, where it has it, in int8.
 
     bfloat16 is not timed where the processor emulates it, several times slower.
@@ -166,7 +164,7 @@ def calibrate(model: Model, placement: Placement) -> Calibration:
             encoder = int8_encoder(exact.encoder, tiles[:2])
             predictors["int8"] = with_encoder(exact, encoder)
     timed = {name: partial(_encode, each, tiles) for name, each in predictors.items()}
-    return Calibration(seconds_a_tile(timed, len(tiles)))
+    return EncoderTimes(seconds_a_tile(timed, len(tiles)))
 
 
 def _encode(predictor: Predictor, tiles: torch.Tensor, count: int) -> object:
@@ -213,7 +211,7 @@ def seconds_a_tile(
     }
 
 
-def _remembered(config: ModelConfig, placement: Placement) -> Calibration | None:
+def _remembered(config: ModelConfig, placement: Placement) -> EncoderTimes | None:
     """What was timed before; None where that was never, or cannot be read."""
     try:
         content = json.loads(_file(config, placement).read_text("utf-8"))["seconds_a_tile"]
@@ -223,13 +221,13 @@ def _remembered(config: ModelConfig, placement: Placement) -> Calibration | None
     is_whole = "float32" in seconds and seconds.keys() <= {"float32", "bfloat16", "int8"}
     if not is_whole or not all(0 < value < math.inf for value in seconds.values()):
         return None
-    return Calibration(seconds)
+    return EncoderTimes(seconds)
 
 
-def _remember(config: ModelConfig, placement: Placement, calibration: Calibration) -> None:
+def _remember(config: ModelConfig, placement: Placement, times: EncoderTimes) -> None:
     """Keep it; where it cannot be written, nothing is kept."""
     with suppress(InputError, OSError), whole_output(_file(config, placement)) as draft:
-        text = json.dumps({"seconds_a_tile": dict(calibration.seconds)}, indent=1)
+        text = json.dumps({"seconds_a_tile": dict(times.seconds)}, indent=1)
         draft.write_text(text + "\n", "utf-8")
 
 
