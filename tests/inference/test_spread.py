@@ -147,6 +147,9 @@ def test_head_values_and_image_features_come_beside_what_there_is(context: Conte
     assert far[1:].min() > 0
     without = replace(SETTINGS, spread=False, head_values=True)
     assert not head_layers(predict(pixels_slide(), model, without))
+    headless = predict(pixels_slide(), replace(model, heads=None), with_both)
+    assert not head_layers(headless)
+    assert any("no heads of a cross-validation" in notice for notice in notices(headless))
 
 
 def test_what_was_kept_without_heads_is_of_another_run(tmp_path: Path) -> None:

@@ -210,6 +210,8 @@ def survey(
             notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
     if mask is None:
         mask = scanned_area(slide)
+    if settings.head_values and model.heads is None:
+        notices.append("The model has no heads of a cross-validation whose values could be kept.")
     if config.reach == "slide":
         notices += whole_slide_notices(config, settings, origin)
     stain = stain_fit(slide, config, mask) if with_stain else StainFit()
