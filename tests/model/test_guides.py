@@ -13,6 +13,7 @@ from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
 from napari_nh2st.model.folder import load_model_folder, new_model, save_model_folder
 from napari_nh2st.model.guides import N_GUIDES, GuidedEncoder, boundary_guides, hematoxylin
 from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.model.triplex import TriplexNetwork
 from napari_nh2st.synthetic import SyntheticTissue, synthetic_spots
 from small_configs import small_config
 
@@ -111,3 +112,18 @@ def test_guides_tell_how_near_boundaries_of_an_unseen_tissue_are() -> None:
         correlation.append(np.corrcoef(predicted, truth)[0, 1])
     assert correlation[0] < 0.4
     assert correlation[1] > 0.55
+
+
+def test_rows_of_guided_tiles_do_not_depend_on_their_place_in_the_batch() -> None:
+    network = new_model(small_config(architecture="triplex", hyperparameters=GUIDED), 0).network
+    assert isinstance(network, TriplexNetwork)
+    torch.nn.init.normal_(network.tile_head.weight)
+    generator = torch.Generator().manual_seed(0)
+    tiles = 255 * torch.rand((8, 32, 32, 3), generator=generator)
+    maps = torch.randn((8, 512, 1, 1), generator=generator)
+    order = torch.tensor([3, 1, 0, 2, 7, 5, 4, 6])
+    with torch.inference_mode():
+        rows = network.eval().rows(network.guided(maps, tiles))
+        others = network.rows(network.guided(maps[order], tiles[order]))
+    for row, other in zip(rows, others, strict=True):
+        assert torch.equal(row[order], other)

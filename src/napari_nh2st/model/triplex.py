@@ -129,12 +129,15 @@ class TriplexNetwork(PooledNetwork):
     def rows(self, maps: Tensor) -> tuple[Tensor, ...]:
         features = pooled(maps)
         side = min(TOKEN_SIDE, maps.shape[-1])
-        tokens = self.token(maps.flatten(2).mT)
+        tokens = _in_whole_sixteens(self.token, maps.flatten(2).mT)
         if self.guiding is not None:
             tokens = self.guiding(tokens, maps[:, -N_GUIDES:].flatten(2).mT)
         # (n, tokens · dim): a row of numbers, whatever the side of the maps.
         tokens = functional.adaptive_avg_pool2d(tokens.mT.unflatten(2, maps.shape[2:]), side)
-        return self.tile_head(features), self.neighbor(features), tokens.flatten(2).mT.flatten(1)
+        of_tile, around = (
+            _in_whole_sixteens(layer, features) for layer in (self.tile_head, self.neighbor)
+        )
+        return of_tile, around, tokens.flatten(2).mT.flatten(1)
 
     def combine(
         self, gathered: tuple[Tensor, ...], mask: Tensor, offsets: Tensor | None = None
@@ -208,6 +211,17 @@ class GuidingLayer(nn.Module):
         # Amount and finest steps tell nuclei, coarser steps boundaries of tissue.
         nuclei, boundaries = self.nuclei(guides[..., :2]), self.boundaries(guides[..., 2:])
         return self.norm(self.layer(tokens, boundaries) + self.layer(tokens, nuclei))
+
+
+def _in_whole_sixteens(layer: nn.Linear, rows: Tensor) -> Tensor:
+    """A linear layer, on rows filled up with zeros to a multiple of 16 numbers.
+
+    With guides there are five more than that, and products of such rows round by their place in
+    the batch: a tile's value would not be the same in every region and part.
+    """
+    missing = (0, -rows.shape[-1] % 16)
+    weight = functional.pad(layer.weight, missing)
+    return functional.linear(functional.pad(rows, missing), weight, layer.bias)
 
 
 def _guide_encoder(channels: int, dim: int) -> nn.Sequential:
