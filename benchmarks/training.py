@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from measuring import Clock, Contestant
-from memory import MB, _peak
+from memory import MB, peak
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.hypergraph import convolution_operator
 from napari_nh2st.model.linear import LinearHyperparameters, LinearNetwork
@@ -246,7 +246,7 @@ def _main(job: str, options: str) -> None:
     times = given.pop("times")
     before = psutil.Process().memory_info().rss
     seconds = JOBS[job](Size(**given), times)
-    print(json.dumps(seconds | {"before_mb": before / MB, "peak_mb": _peak() / MB}))
+    print(json.dumps(seconds | {"before_mb": before / MB, "peak_mb": peak() / MB}))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def test_every_setting_has_an_option(nh2st: Nh2st) -> None:
     text = nh2st("train", "--help").out
     for field in fields(TrainSettings):
         if field.name not in ("panel", "augmentation"):
-            assert f"--{field.name.replace('_', '-')} " in text
+            assert f"--{field.name.replace('_', '-')}" in text.split()
     for flag in ("--panel", "--n-genes", "--genes-file", "--no-flips", "--stain-jitter"):
         assert flag in text
     assert f"(default: {TrainSettings().patience})" in " ".join(text.split())

@@ -188,6 +188,7 @@ class CohortReport:
             case SlideProgress():
                 self._advance(event.progress)
             case SlideEnded():
+                self._progress = event.progress  # what is shown as done counts as done
                 self._end(event.result)
                 self._advance(event.progress)
             case WaitingForWorkers(is_first=True):
