@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_nh2st.inference.plan import Plan
 from napari_nh2st.inference.run_results import Rows
 from napari_nh2st.prediction.rows import fill_rows, rows_of
-from napari_nh2st.prediction.schema import PREDICTED, STATUS
+from napari_nh2st.prediction.schema import PREDICTED, STATUS, named_layers
 from napari_nh2st.prediction.value_arrays import BLOCK_BYTES, leave_memory
 
 
@@ -63,7 +63,7 @@ class Run:
         self._filled_bytes += rows.nbytes
         if self._filled_bytes > BLOCK_BYTES:
             self._filled_bytes = 0
-            for values in (self.prediction.X, *self.prediction.layers.values()):
+            for values in (self.prediction.X, *named_layers(self.prediction).values()):
                 leave_memory(values)
 
     def own_failures(self, failures: dict[int, str]) -> dict[int, str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
 from napari_nh2st.prediction.hdf5 import mapped_values, new_hdf5, write_by_gene
-from napari_nh2st.prediction.schema import MARK
+from napari_nh2st.prediction.schema import MARK, named_layers
 from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import SlidePath
@@ -234,7 +234,7 @@ def write_anndata_group(
 
 
 def _write_hdf5(data: AnnData, path: Path) -> None:
-    by_gene = any(_is_by_gene(values) for values in (data.X, *data.layers.values()))
+    by_gene = any(_is_by_gene(values) for values in (data.X, *named_layers(data).values()))
     with new_hdf5(path, by_gene) as file:
         # Of a large one the rest is small, and would take seconds to read.
         write_anndata_group(file, "/", data, compression=None if by_gene else "gzip")

@@ -239,9 +239,14 @@ def spread(prediction: AnnData) -> NDArray[np.float32] | None:
     return None if found is None else np.asarray(found, np.float32)
 
 
+def named_layers(prediction: AnnData) -> dict[str, Any]:
+    """Layers beside ``X``, which from version 0.13 on anndata lists among them, without a name."""
+    return {name: values for name, values in prediction.layers.items() if name is not None}
+
+
 def head_layers(prediction: AnnData) -> list[str]:
     """Keys of ``layers`` with the values of each of the model's heads, where they were kept."""
-    found = [name for name in prediction.layers if _HEAD.fullmatch(name)]
+    found = [name for name in named_layers(prediction) if _HEAD.fullmatch(name)]
     return sorted(found, key=lambda name: int(name.removeprefix("head_")))
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from anndata import AnnData
 
+from napari_nh2st.prediction.schema import named_layers
+
 
 def snapshot(prediction: AnnData) -> AnnData:
     """A prediction as it is now: what is annotated, named or chosen in it later is not in this.
@@ -18,7 +20,7 @@ def snapshot(prediction: AnnData) -> AnnData:
         uns=_copied(prediction.uns),
         obsm=dict(prediction.obsm),
         varm=dict(prediction.varm),
-        layers=dict(prediction.layers),
+        layers=named_layers(prediction),
         obsp=dict(prediction.obsp),
         varp=dict(prediction.varp),
     )

@@ -24,6 +24,7 @@ from napari_nh2st.prediction.schema import (
     UNFAMILIAR,
     Notes,
     add_notices,
+    named_layers,
     notes,
     notices,
     of_same_model,
@@ -104,7 +105,7 @@ class Union:
             | _image_features(former, part, is_new),
             layers={
                 key: np.concatenate([_layer(former, key), _layer(part, key)[is_new]])
-                for key in dict.fromkeys([*former.layers, *part.layers])
+                for key in dict.fromkeys([*named_layers(former), *named_layers(part)])
             },
             uns={**part.uns, MARK: _joined_notes(notes(former), notes(part))},
         )
@@ -128,7 +129,7 @@ class Union:
         settle(self.prediction, rows)
         self.prediction.X[rows] = self.part.X[tiles]
         # What the former run said of its values does not hold for others.
-        for key, values in self.prediction.layers.items():
+        for key, values in named_layers(self.prediction).items():
             values[rows] = self.part.layers[key][tiles] if key in self.part.layers else np.nan
         if (image := self.prediction.obsm.get(IMAGE_FEATURES)) is not None:
             known = self.part.obsm.get(IMAGE_FEATURES)
