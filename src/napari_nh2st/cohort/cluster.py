@@ -273,12 +273,22 @@ def _lost_workers(error: distributed.KilledWorker) -> str:
 def _client(cohort: CohortSettings) -> Iterator[distributed.Client]:
     """A client of a cluster of its own, which ends with it, or of one that is there."""
     if cohort.scheduler is None:
-        with (
-            closing(_local_cluster(cohort)) as cluster,
-            distributed.Client(cluster, set_as_default=False, name="nh2st") as client,
-        ):
-            client.run(worker.ignore_interrupts)
-            yield client
+        log = logging.getLogger("tornado.application")
+        level = log.level
+        try:
+            with (
+                closing(_local_cluster(cohort)) as cluster,
+                distributed.Client(cluster, set_as_default=False, name="nh2st") as client,
+            ):
+                client.run(worker.ignore_interrupts)
+                client.run(worker.silence_connections)
+                try:
+                    yield client
+                finally:
+                    # Connections that end in the middle of a message end in tracebacks.
+                    log.setLevel(logging.CRITICAL)
+        finally:
+            log.setLevel(level)
         return
     try:
         client = distributed.Client(

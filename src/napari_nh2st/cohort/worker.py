@@ -4,6 +4,7 @@ Everything here runs in the worker's process; the client's side is
 :mod:`napari_nh2st.cohort.cluster`.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -227,6 +228,14 @@ def ignore_interrupts() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def silence_connections() -> None:
+    """Print no traceback where a connection ends in the middle of a message.
+
+    Whoever stops the run ends them all, and what fails in a task reaches the client without them.
+    """
+    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
 
 
 def _goes_on(run: Run) -> bool:
