@@ -38,6 +38,11 @@ class ArchitectureEntry:
         Whether its training is a ridge regression, without steps.
     guides
         Whether it can be shown where boundaries are, see :mod:`napari_nh2st.model.guides`.
+    pairs, branches
+        Whether its training has contrastive terms, and terms of single branches; see
+        :class:`~napari_nh2st.model.network.Outputs`.
+    settings
+        Its hyperparameters that are settings of a training by the same name, but for ``tile_px``.
     """
 
     module: str
@@ -47,13 +52,20 @@ class ArchitectureEntry:
     frozen_encoder: bool = False
     closed_form: bool = False
     guides: bool = False
+    pairs: bool = False
+    branches: bool = False
+    settings: tuple[str, ...] = ()
 
+
+_ATTENTION = ("dim", "depth", "heads", "mlp_ratio", "neighbors", "dropout")
 
 CATALOGUE: dict[str, ArchitectureEntry] = {
     "nh2st": ArchitectureEntry(
         "nh2st_prepared",
         "Tile or neighborhood, aligned with measured expression by contrast (published)",
         None,
+        pairs=True,
+        settings=("context", *_ATTENTION, "hidden", "hypergraph_hidden", "hyperedge_others"),
     ),
     "linear": ArchitectureEntry(
         "linear",
@@ -68,12 +80,14 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         "neighborhood",
         offsets=True,
         frozen_encoder=True,
+        settings=("hidden", "neighbors", "dropout"),
     ),
     "deepset": ArchitectureEntry(
         "deepset",
         "Linear tile model, corrected from the sum of its parts and the most of its neighbors",
         "neighborhood",
         frozen_encoder=True,
+        settings=("hidden", "neighbors", "dropout"),
     ),
     "triplex": ArchitectureEntry(
         "triplex",
@@ -82,6 +96,8 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         offsets=True,
         frozen_encoder=True,
         guides=True,
+        branches=True,
+        settings=("guides", *_ATTENTION),
     ),
     "triplex-slide": ArchitectureEntry(
         "triplex_slide",
@@ -89,12 +105,15 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         "slide",
         frozen_encoder=True,
         guides=True,
+        branches=True,
+        settings=("guides", *_ATTENTION),
     ),
     "merge": ArchitectureEntry(
         "merge",
         "Linear tile model, corrected by attention over a graph of the whole slide",
         "slide",
         frozen_encoder=True,
+        settings=("hidden", "heads", "depth", "neighbors", "dropout"),
     ),
 }
 """By the key that a config and the settings of a training name."""

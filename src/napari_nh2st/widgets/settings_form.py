@@ -34,6 +34,8 @@ class SettingsForm(QWidget):
         self._heading = ""
         self._tips: dict[str, str] = {}
         self._withheld: set[str] = set()
+        self._hidden: frozenset[str] = frozenset()
+        self._sections: list[tuple[QWidget, list[str]]] = []
 
     def add_rows(
         self,
@@ -62,8 +64,12 @@ class SettingsForm(QWidget):
                 self.add_rows(setting.kind, names, own, headings=headings)
             elif name in names:
                 if headings and self._heading:
-                    self.form.addRow(MarkupLabel(f"<b>{self._heading}</b>"))
+                    heading = MarkupLabel(f"<b>{self._heading}</b>")
+                    self.form.addRow(heading)
+                    self._sections.append((heading, []))
                 self._heading = ""
+                if self._sections:
+                    self._sections[-1][1].append(name)
                 control = self.add_control(setting, (own or {}).get(name))
                 self.form.addRow(_row_label(setting), control)
 
@@ -98,6 +104,24 @@ class SettingsForm(QWidget):
         control.setToolTip(why_not or tip)
         (self._withheld.add if why_not else self._withheld.discard)(name)
 
+    def hide_unused(self, names: Collection[str]) -> None:
+        """Hide the rows of settings that are not used, and show all others.
+
+        The defaults of what is hidden count; its control keeps what was chosen for when it is used
+        again.
+
+        Parameters
+        ----------
+        names
+            Fields; those without a row may be among them.
+        """
+        self._hidden = frozenset(names) & self.controls.keys()
+        for name, control in self.controls.items():
+            if self.form.indexOf(control) >= 0:
+                self.form.setRowVisible(control, name not in self._hidden)
+        for heading, below in self._sections:
+            self.form.setRowVisible(heading, not self._hidden.issuperset(below))
+
     def add_reset(self) -> QPushButton:
         """Add the button to bring the defaults back; the dock, which remembers, connects it."""
         button = QPushButton("Reset settings")
@@ -118,7 +142,7 @@ class SettingsForm(QWidget):
             if setting.is_group:
                 if inner := self.values(setting.kind):
                     found[name] = setting.kind(**inner)
-            elif name in self.controls and name not in self._withheld:
+            elif name in self.controls and name not in self._withheld | self._hidden:
                 found[name] = self.controls[name].value()
         return found
 

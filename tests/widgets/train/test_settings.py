@@ -40,7 +40,6 @@ NUMBERS: dict[str, float] = {
     "mse_weight": 2.0,
     "temperature": 0.07,
     "off_diagonal": 0.2,
-    "distillation": 0.5,
     "frozen_looks": 4,
     "tile_px": 96,
     "mpp": 0.75,
@@ -108,9 +107,13 @@ CHOICES: dict[str, tuple[Callable[[TrainSettingsForm], None], TrainSettings]] = 
         lambda f: pick(f.more["stain"], "normalized"),
         replace(DEFAULT, stain="normalized"),
     ),
-    "guides": (
-        lambda f: pick(f.more["guides"], "boundary"),
-        replace(DEFAULT, guides="boundary"),
+    "guides and distillation": (
+        lambda f: (
+            pick(f.controls["architecture"], "triplex"),
+            pick(f.more["guides"], "boundary"),
+            f.more["distillation"].setText("0.5"),
+        ),
+        replace(DEFAULT, architecture="triplex", guides="boundary", distillation=0.5),
     ),
     "device": (lambda f: f.device.setCurrentText("cpu"), replace(DEFAULT, device="cpu")),
     "precision": (
@@ -228,6 +231,42 @@ def test_what_cannot_be_is_refused_in_words(
     choose(form)
     with pytest.raises(InputError, match=said):
         form.chosen()
+
+
+def hidden(form: TrainSettingsForm) -> set[str]:
+    return {name for name, c in (form.controls | form.more).items() if c.isHidden()}
+
+
+def test_what_architecture_and_encoder_do_not_use_is_hidden_and_kept(
+    form: TrainSettingsForm,
+) -> None:
+    architecture, more = form.controls["architecture"], form.more
+    assert {"guides", "distillation", "adapter_rank"} < hidden(form)
+    assert not {"context", "query_weight", "hypergraph_hidden", "tile_px"} & hidden(form)
+    pick(form.context, "average")
+    more["query_weight"].setText("0.3")
+    form.epochs.setText("many")
+    pick(architecture, "linear")
+    assert {"context", "epochs", "learning_rate", "mse_weight", "guides", "dim"} < hidden(form)
+    headings = [label for label, below in form._rest._sections if "weight_decay" in below]
+    assert [label.isHidden() for label in headings] == [True]
+    assert form.chosen() == replace(DEFAULT, architecture="linear")
+    assert not {"context", "epochs"} & form.to_remember().keys()  # what was kept stays
+    pick(architecture, "triplex")
+    assert not {"guides", "distillation", "epochs"} & hidden(form)
+    pick(more["guides"], "boundary")
+    more["image_encoder"].show_value("features?name=uni&tile_px=224&mpp=0.5")
+    assert {"encoder", "stain", "flips", "guides", "tile_px", "mpp", "frozen_looks"} < hidden(form)
+    form.epochs.setText("3")
+    assert form.chosen() == replace(
+        DEFAULT, architecture="triplex", epochs=3, image_encoder=more["image_encoder"].value()
+    )
+    more["image_encoder"].show_value("transformers:/an/encoder")
+    assert not {"adapter_rank", "gradient_checkpointing", "mpp"} & hidden(form)
+    more["image_encoder"].show_value(None)
+    assert form.chosen() == replace(DEFAULT, architecture="triplex", epochs=3, guides="boundary")
+    pick(architecture, None)
+    assert form.chosen() == replace(DEFAULT, context="average", query_weight=0.3, epochs=3)
 
 
 def test_genes_are_read_from_a_file(

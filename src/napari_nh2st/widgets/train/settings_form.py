@@ -1,6 +1,7 @@
 """Settings of a training as a form: the ones that matter, and the rest folded away."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,8 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
 from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import settings_of
 from napari_nh2st.session.remembered import remembered_values, restored_values
@@ -15,6 +18,7 @@ from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.known_models import known_models
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.unused_settings import unused_settings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
@@ -37,6 +41,9 @@ class TrainSettingsForm(SettingsForm):
     ----------
     device
         Picker of the device.
+
+    Rows of settings that the chosen architecture and encoder do not use are hidden; what was chosen
+    there comes back with them.
 
     Attributes
     ----------
@@ -107,6 +114,7 @@ class TrainSettingsForm(SettingsForm):
         """
         values = self._rest.values(TrainSettings) | self.values(TrainSettings)
         values |= {"start": self._start(), "panel": self._panel()}
+        values.setdefault("encoder", "frozen")  # it cannot be trained where it is not asked
         values["validation_sections"] = self._validated
         if self._validated:
             values["validation"] = "auto"
@@ -155,6 +163,8 @@ class TrainSettingsForm(SettingsForm):
         """What the next session shall begin with; the settings have to be sound."""
         chosen = self.chosen()
         values = {**vars(chosen), "from_random": chosen.start is None}
+        for name in self._unused():  # what was kept of it stays
+            values.pop(name, None)
         if not self._encoder_chosen:
             values["encoder"] = None
         if self._validated:  # that is the table's choice, and holds for these sections
@@ -184,6 +194,22 @@ class TrainSettingsForm(SettingsForm):
             self._validated = names
             self._update()
 
+    def _unused(self) -> frozenset[str]:
+        """Settings that the chosen architecture and encoder do not use."""
+        start = None if self.from_random.isChecked() else self.start.config
+        architecture = self.controls["architecture"].value()
+        if architecture is None:
+            architecture = DEFAULT_ARCHITECTURE if start is None else start.architecture
+        key = self.more["image_encoder"].value()
+        if key is None and start is not None and start.encoder is not None:
+            key = str(start.encoder["key"])
+        kind, rank = None, 0
+        with suppress(InputError):  # it is still being typed
+            kind = parse_key(key or DEFAULT_ENCODER).kind
+        with suppress(InputError):
+            rank = self.more["adapter_rank"].value() or 0
+        return unused_settings(architecture, kind, self.encoder.value(), rank)
+
     def _update(self, *_value: Any) -> None:
         random = self.from_random.isChecked()
         self.start.setEnabled(not random)
@@ -192,6 +218,9 @@ class TrainSettingsForm(SettingsForm):
                 sources = (self.more["encoder_weights"], self.more["image_encoder"])
                 is_given = any(source.value() for source in sources)
                 self.encoder.show_value("whole" if random and not is_given else "frozen")
+        unused = self._unused()
+        for form in (self, self._rest):
+            form.hide_unused(unused)
         if self._validated:
             self.validation.show_value("table")
         elif self.validation.value() == "table":
