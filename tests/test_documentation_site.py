@@ -1,9 +1,12 @@
 """The documentation site builds without a warning, and its reference says what the code has."""
 
+import inspect
+import pkgutil
 import re
 import runpy
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -60,9 +63,32 @@ def test_every_command_and_setting_is_listed(pages: dict[str, str]) -> None:
 
 def test_every_public_name_is_described_in_its_room(pages: dict[str, str]) -> None:
     for name in napari_nh2st.__all__:
-        room = getattr(napari_nh2st, name).__module__.split(".")[1]
-        described = rf"^(\w+ )?napari_nh2st\.{room}\.{name}\b"
-        assert re.search(described, pages[room], re.MULTILINE), name
+        found = getattr(napari_nh2st, name)
+        if inspect.isclass(found) or inspect.isroutine(found):
+            room = found.__module__.split(".")[1]
+            described = rf"^(\w+ )?napari_nh2st\.{room}\.{name}\b"
+            assert re.search(described, pages[room], re.MULTILINE), name
+
+
+def test_the_page_of_names_lists_all_and_says_what_each_is(pages: dict[str, str]) -> None:
+    _, *parts = re.split(r'^"(napari_nh2st[.\w]*)"\n=+$', pages["api"], flags=re.MULTILINE)
+    listed = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert {"napari_nh2st", "napari_nh2st.analysis", "napari_nh2st.export"} < set(listed)
+    for package, table in listed.items():
+        rows = re.findall(r'^\| "(\w+)" +\| (.*?) *\|$', table, re.MULTILINE)
+        names = [name for name, _ in rows]
+        home = import_module(package)
+        assert names == list(getattr(home, "__all__", names)), package
+        assert names
+        assert all(hasattr(home, name) for name in names), package
+        assert all(text for _, text in rows), package
+
+
+def test_every_package_with_public_names_is_on_the_page_of_names(pages: dict[str, str]) -> None:
+    inner = ("cli", "jobs", "layers", "remote", "widgets", "prediction")
+    for found in pkgutil.iter_modules(napari_nh2st.__path__):
+        if found.ispkg and found.name not in inner:
+            assert f'"napari_nh2st.{found.name}"\n==' in pages["api"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from types import ModuleType
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -110,17 +110,52 @@ def notes() -> Iterator[str]:
     yield from _table(("key", "type", "recorded"), rows)
 
 
-def names() -> Iterator[str]:
-    """Names that scripts need most, with links to where each is described."""
-    import napari_nh2st
-
+def names(package: str = "napari_nh2st") -> Iterator[str]:
+    """Public names of a package, or of a module, with links to where each is described."""
+    home = importlib.import_module(package)
     rows = []
-    for name in napari_nh2st.__all__:
-        found = getattr(napari_nh2st, name)
-        home = ".".join(found.__module__.split(".")[:2])
-        first_line = _plain((inspect.getdoc(found) or "").partition("\n")[0])
-        rows.append((f"{{py:obj}}`{name} <{home}.{name}>`", first_line))
+    for name in public_names(home):
+        found, place = getattr(home, name), f"{package}.{name}"
+        if isinstance(found, ModuleType) and callable(found):  # called like its function
+            found, place = getattr(found, name), f"{place}.{name}"
+        if inspect.isclass(found) or inspect.isroutine(found):
+            if package == "napari_nh2st":  # described in the package that it comes from
+                place = f"{'.'.join(found.__module__.split('.')[:2])}.{found.__name__}"
+            text = inspect.getdoc(found) or ""
+        elif isinstance(found, ModuleType):
+            text = found.__doc__ or ""
+        else:
+            place, text = "", _text_of_constant(home, name) or _text_of_type(found)
+        text = _plain(" ".join(text.partition("\n\n")[0].split()))
+        rows.append((f"{{py:obj}}`{name} <{place}>`" if place else f"`{name}`", text))
     yield from _table(("name", "what"), rows)
+
+
+def public_names(home: ModuleType) -> list[str]:
+    """Those of ``__all__``; of a module without one, those that it defines."""
+    own = (
+        name
+        for name, found in vars(home).items()
+        if not name.startswith("_") and getattr(found, "__module__", None) == home.__name__
+    )
+    return list(getattr(home, "__all__", own))
+
+
+def _text_of_constant(home: ModuleType, name: str) -> str:
+    """The documentation below a constant, in the module or its package's modules."""
+    for module in (home.__name__, *(_modules(home) if hasattr(home, "__path__") else ())):
+        analyzer = ModuleAnalyzer.for_module(module)
+        if f"\n{name}" in analyzer.code and (lines := analyzer.find_attr_docs().get(("", name))):
+            return " ".join(lines)
+    return ""
+
+
+def _text_of_type(kind: Any) -> str:
+    """What an alias of types stands for."""
+    kinds = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"One of {', '.join(f'`{choice}`' for choice in kinds)}."
+    return f"{' or '.join(f'`{each.__name__}`' for each in kinds)}."
 
 
 def architectures() -> Iterator[str]:

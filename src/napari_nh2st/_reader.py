@@ -1,5 +1,5 @@
-"""napari's reader under the name that scripts of earlier versions import."""
+"""napari's reader under its former name."""
 
-from napari_nh2st.layers.reader import get_reader
+from napari_nh2st.former_names import former_names
 
-__all__ = ["get_reader"]
+__getattr__ = former_names(__name__, {"get_reader": "napari_nh2st.layers.reader:get_reader"})

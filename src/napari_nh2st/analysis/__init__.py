@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from napari_nh2st.analysis.comparison import KeptComparison, comparison_of, keep_comparison
     from napari_nh2st.analysis.domain_settings import DomainSettings
     from napari_nh2st.analysis.domains import Domains, find_domains
+    from napari_nh2st.analysis.in_anndata import (
+        assign_domains,
+        score_measured,
+        score_signatures,
+        score_smoothness,
+    )
     from napari_nh2st.analysis.named_domains import NamedDomains
     from napari_nh2st.analysis.regions import compare_regions, region_statistics, tiles_in_region
     from napari_nh2st.analysis.residuals import comparison_table, residual
@@ -40,6 +46,7 @@ __all__ = [
     "KeptComparison",
     "NamedDomains",
     "StainProfile",
+    "assign_domains",
     "at_spots",
     "compare_regions",
     "comparison_of",
@@ -56,6 +63,9 @@ __all__ = [
     "read_gmt",
     "region_statistics",
     "residual",
+    "score_measured",
+    "score_signatures",
+    "score_smoothness",
     "signature_score",
     "slide_stain",
     "stain_distance",
@@ -73,6 +83,12 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "comparison": ["KeptComparison", "comparison_of", "keep_comparison"],
         "domain_settings": ["DomainSettings"],
         "domains": ["Domains", "find_domains"],
+        "in_anndata": [
+            "assign_domains",
+            "score_measured",
+            "score_signatures",
+            "score_smoothness",
+        ],
         "named_domains": ["NamedDomains"],
         "regions": ["compare_regions", "region_statistics", "tiles_in_region"],
         "residuals": ["comparison_table", "residual"],

@@ -73,17 +73,28 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
     InputError
         There is no ``layers["measured"]``, or fewer than two spots have both.
     """
+    both = spots_with_both(prediction)
+    scores = gene_scores([both], None, bootstrap=bootstrap, seed=seed)
+    scores = scores.drop(columns=["mse_baseline", "mae_baseline"])
+    scores["reliability"] = reliability(prediction).to_numpy()
+    scores["n_spots"] = both.n_obs
+    return scores
+
+
+def spots_with_both(prediction: AnnData) -> AnnData:
+    """View of the spots that have a prediction and a measurement.
+
+    Raises
+    ------
+    InputError
+        There is no ``layers["measured"]``, or they are fewer than two.
+    """
     known = predicted_tiles(prediction) & ~np.isnan(_measured(prediction)).all(1)
-    count = int(known.sum())
-    if count < 2:
+    if (count := int(known.sum())) < 2:
         raise InputError(
             f"Prediction and measurement have too few spots in common: {count}, and scores need two"
         )
-    scores = gene_scores([prediction[known]], None, bootstrap=bootstrap, seed=seed)
-    scores = scores.drop(columns=["mse_baseline", "mae_baseline"])
-    scores["reliability"] = reliability(prediction).to_numpy()
-    scores["n_spots"] = count
-    return scores
+    return prediction[known]
 
 
 def _measured(prediction: AnnData) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
-"""Outlines of tiles under the name that scripts of earlier versions import."""
+"""Outlines of tiles under their former name."""
 
-from napari_nh2st.prediction.outlines import spot_diameter
+from napari_nh2st.former_names import former_names
 
-__all__ = ["spot_diameter"]
+__getattr__ = former_names(
+    __name__, {"spot_diameter": "napari_nh2st.prediction.outlines:spot_diameter"}
+)

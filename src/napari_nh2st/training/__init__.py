@@ -3,10 +3,11 @@
 Names are loaded when first used: the settings and events need no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lazy_loader
+
+from napari_nh2st.former_names import former_names
 
 if TYPE_CHECKING:
     from napari_nh2st.training.augmentation_settings import AugmentationSettings
@@ -55,10 +56,7 @@ _attribute, __dir__, _ = lazy_loader.attach(
 )
 
 _MOVED = ("CrossValidation", "Evaluation", "cross_validate", "evaluate", "write_evaluation")
-"""Names of `napari_nh2st.evaluation`, which were here before it was."""
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MOVED:
-        return getattr(import_module("napari_nh2st.evaluation"), name)
-    return _attribute(name)
+__getattr__ = former_names(
+    __name__, {name: f"napari_nh2st.evaluation:{name}" for name in _MOVED}, _attribute
+)

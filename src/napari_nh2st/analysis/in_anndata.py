@@ -1,0 +1,185 @@
+"""Analyses that write their results into the AnnData of a prediction, as scanpy's tools do.
+
+Each returns None, or with ``copy=True`` a copy that has the results, and leaves the prediction as
+it is. What a reader of the results should know is a warning.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+from anndata import AnnData
+
+from napari_nh2st.analysis.autocorrelation import moran
+from napari_nh2st.analysis.comparison import keep_comparison
+from napari_nh2st.analysis.domain_settings import DomainSettings
+from napari_nh2st.analysis.domains import find_domains
+from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.analysis.residuals import spots_with_both
+from napari_nh2st.analysis.scores import joint_scores
+from napari_nh2st.analysis.signatures import found_text, keep_signatures
+from napari_nh2st.prediction.schema import check_prediction
+
+MORANS_I = "morans_i"
+"""Column of ``var``: Moran's I of a gene's map, see :func:`~napari_nh2st.analysis.moran`."""
+
+
+def assign_domains(
+    prediction: AnnData, settings: DomainSettings | None = None, *, copy: bool = False
+) -> AnnData | None:
+    """Group tiles by their prediction into spatial domains.
+
+    Parameters
+    ----------
+    prediction
+        Tiles × genes, from :func:`~napari_nh2st.inference.predict`.
+    settings
+        How :func:`~napari_nh2st.analysis.find_domains` groups them.
+    copy
+        Return a copy that has the results.
+
+    Returns
+    -------
+    AnnData or None
+        The prediction, or its copy, gets
+
+        - ``obs["domain"]``: categorical, "domain 1" the largest; NaN where nothing is predicted;
+        - ``uns["domain_colors"]``: their colors, where scanpy looks for them. A domain that is
+          found anew keeps the color that it had;
+        - ``uns["nh2st"]["domain_markers"]``: table of the genes that mark them;
+        - ``obs["domain_stable_in"]``, where the prediction kept the values of the model's heads: in
+          how many of them a tile is in the same domain.
+
+    Raises
+    ------
+    InputError
+        The AnnData is no prediction, or as :func:`~napari_nh2st.analysis.find_domains`.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        analysis.assign_domains(prediction, analysis.DomainSettings(n_domains=4))
+        sc.pl.spatial(prediction, color="domain", spot_size=100)
+    """
+    target = _target(prediction, copy)
+    found = find_domains(target, settings)
+    if found.notice:
+        warnings.warn(found.notice, UserWarning, stacklevel=2)
+    NamedDomains.found(found, NamedDomains.of(target)).write(target)
+    return target if copy else None
+
+
+def score_signatures(
+    prediction: AnnData, signatures: Mapping[str, Sequence[str]], *, copy: bool = False
+) -> AnnData | None:
+    """Score lists of genes over the tiles: the mean z-score of each list's genes.
+
+    Parameters
+    ----------
+    prediction
+        Tiles × genes.
+    signatures
+        Genes by name, see :func:`~napari_nh2st.analysis.read_gmt`. Capitals do not matter.
+    copy
+        Return a copy that has the results.
+
+    Returns
+    -------
+    AnnData or None
+        The prediction, or its copy, gets a column of ``obs`` for each signature, by its name (``_``
+        for ``/``), NaN where nothing is predicted, and ``uns["nh2st"]["signatures"]``, a table of
+        their genes.
+
+    Warns
+    -----
+    UserWarning
+        Genes of a list are not in the prediction; they are named, with the nearest that are.
+
+    Raises
+    ------
+    InputError
+        The AnnData is no prediction, a name is that of another column, or the prediction has no
+        gene of any signature.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        analysis.score_signatures(prediction, {"amplicon": ["ERBB2", "GRB7"]})
+        prediction.obs["amplicon"]
+    """
+    target = _target(prediction, copy)
+    for name, match in keep_signatures(target, signatures).items():
+        if match.unknown:
+            listed = len(match.found) + len(match.unknown)
+            warnings.warn(f"{name}: {found_text(listed, match)}", UserWarning, stacklevel=2)
+    return target if copy else None
+
+
+def score_smoothness(prediction: AnnData, *, copy: bool = False) -> AnnData | None:
+    """Score how smooth each gene's map is, by Moran's I over neighboring tiles.
+
+    Parameters
+    ----------
+    prediction
+        Tiles × genes, see :func:`~napari_nh2st.analysis.moran`.
+    copy
+        Return a copy that has the results.
+
+    Returns
+    -------
+    AnnData or None
+        The prediction, or its copy, gets ``var["morans_i"]``: near 1 for a smooth map, near 0 for a
+        random one, NaN for a gene without variance.
+
+    Raises
+    ------
+    InputError
+        The AnnData is no prediction.
+    """
+    target = _target(prediction, copy)
+    target.var[MORANS_I] = moran(target)
+    return target if copy else None
+
+
+def score_measured(
+    prediction: AnnData, *, bootstrap: int = 1000, seed: int = 0, copy: bool = False
+) -> AnnData | None:
+    """Score every gene against what was measured at the same places.
+
+    Parameters
+    ----------
+    prediction
+        Spots × genes with ``layers["measured"]``, from :func:`~napari_nh2st.analysis.at_spots` or
+        an evaluation. Spots without a prediction or without any measurement do not count.
+    bootstrap
+        Resamples for the 95 % interval of a correlation; 0 for none.
+    seed
+        Seed of the resampling.
+    copy
+        Return a copy that has the results.
+
+    Returns
+    -------
+    AnnData or None
+        The prediction, or its copy, gets the columns ``pcc``, ``pcc_low``, ``pcc_high``, ``mse``,
+        ``mae``, ``mse_baseline`` and ``mae_baseline`` (NaN here) in ``var``, and the summary over
+        all genes in ``uns["nh2st"]["comparison"]``; see
+        :func:`~napari_nh2st.analysis.scores.gene_scores` and
+        :func:`~napari_nh2st.analysis.scores.summarize`.
+
+    Raises
+    ------
+    InputError
+        The AnnData is no prediction, there is no ``layers["measured"]``, or fewer than two spots
+        have both.
+    """
+    target = _target(prediction, copy)
+    genes, summary = joint_scores([spots_with_both(target)], None, bootstrap=bootstrap, seed=seed)
+    keep_comparison(target, genes, summary)
+    return target if copy else None
+
+
+def _target(prediction: AnnData, copy: bool) -> AnnData:
+    check_prediction(prediction)
+    return prediction.copy() if copy else prediction
