@@ -55,13 +55,20 @@ SMALLER = {
         "--sections sections.csv -o cv": f"--sections sections.csv -o cv {TINY} --no-final",
     },
     "docs/models.md": {"-o run": "-o run --epochs 1", "-o cv": "-o cv --no-final"},
+    "docs/how-to/compare-architectures.md": {
+        "-o compared --start": "-o compared --epochs 1 --start",
+        "-o compared/sepal": "-o compared/sepal --epochs 1 --no-final",
+        "linear,nh2st:query,nh2st:average,sepal,deepset": "linear,sepal",
+    },
+    "docs/how-to/panels.md": {
+        "--sections sections.csv": f"--sections sections.csv {TINY}",
+        "--n-genes 100": "--n-genes 4",
+    },
     "docs/training.md": {
         '"mpp": 2.0': '"mpp": 4.0',
         "--tile-px 64 --mpp 2.5 --epochs 4": "--tile-px 32 --mpp 2.5 --epochs 1 --dim 16 --heads 2",
         "--epochs 4": "--epochs 1",
         "--epochs 3": "--epochs 1 --no-final",
-        "-o compared": "-o compared --epochs 1",
-        "linear,nh2st:query,nh2st:average,sepal,deepset": "linear,nh2st:query",
         "epochs=3": "epochs=1",
     },
 }
@@ -71,7 +78,7 @@ SMALLER = {
 TRAINS = re.compile(r"^nh2st (train|evaluate|crossval) |\bTrainSettings\b|evaluate_events|_study\b")
 """What trains takes minutes: run with ``--all-blocks``, as in the workflow, and else parsed."""
 
-MAKES_ITS_PREDICTION = ("README.md", "docs/tutorials/first-slide.md")
+MAKES_ITS_PREDICTION = ("README.md", "docs/predicting.md", "docs/tutorials/first-slide.md")
 
 
 class Block(NamedTuple):
@@ -108,6 +115,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slides.mkdir()
     for name in ("a", "b"):
         (slides / f"{name}.svs").write_bytes((folder / "slide.svs").read_bytes())
+    (folder / "genes.txt").write_text("ERBB2\nCD74\nIGKC\n")
     (folder / "slides.csv").write_text("slide\nslides/a.svs\nslides/b.svs\n")
     (folder / "sets.gmt").write_text("amplicon\tof a test\tERBB2\tGRB7\tSTARD3\n")
     rows = [

@@ -55,8 +55,13 @@ def test_the_wheel_holds_the_package_its_model_and_pages(wheel: Path) -> None:
     sources = {
         f"napari_nh2st/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")
     }
-    pages = {f"napari_nh2st/docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    pages -= {f"napari_nh2st/docs/{name}.md" for name in ("changelog", "index")}
+    docs = ROOT / "docs"
+    pages = {
+        f"napari_nh2st/docs/{path.relative_to(docs).as_posix()}"
+        for folder in ("", "concepts", "how-to")
+        for path in (docs / folder).glob("*.md")
+        if path.name not in ("changelog.md", "index.md")
+    }
     model = {
         f"napari_nh2st/{path.relative_to(package).as_posix()}"
         for path in (package / "models").rglob("*.*")

@@ -216,7 +216,8 @@ def test_a_model_of_an_architecture_is_where_the_next_training_starts(
 def test_the_documented_example_is_a_whole_architecture(
     study: tuple[MeasuredSection, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "adding-an-architecture.md"
+    text = page.read_text(encoding="utf-8")
     file, entry = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-2:]
     ring: dict[str, Any] = {"__name__": "ring"}
     exec(file, ring)
