@@ -34,6 +34,7 @@ from napari_nh2st.synthetic import (
     true_target,
     write_synthetic_section,
     write_synthetic_study,
+    write_synthetic_visium,
 )
 from spot_sections import assert_same_spots
 
@@ -372,3 +373,32 @@ class TestBadInput:
         with pytest.raises(ValueError, match="1 donors for 2 sections"):
             write_synthetic_study(tmp_path, (1, 2), donors=("A",))
         assert not list(tmp_path.iterdir())
+
+
+def test_a_visium_section_is_read_as_one_of_space_ranger(tmp_path: Path) -> None:
+    section = write_synthetic_visium(tmp_path, 3, size_um=(1200, 1200))
+    tissue = SyntheticTissue(seed=3, shape=(1200, 1200), mpp=1.0)
+    drawn = synthetic_spots(tissue, ProgrammeSettings(100, layout="hexagonal", tile_um=100))
+    spots = read_spots(section.expression)
+    np.testing.assert_array_equal(spots.X.toarray(), drawn.X.toarray())
+    np.testing.assert_allclose(spots.obsm["spatial"], drawn.obsm["spatial"])
+    array = spot_array(spots)
+    assert array.layout == "hexagonal"
+    assert array.neighbors.sum(1).max() == 6
+    around = array.neighbors.astype(float)
+    alone = level(drawn, "nests")
+    means = (around @ alone) / np.maximum(around.sum(1).A1, 1)
+    np.testing.assert_allclose(level(drawn, "neighbors"), np.clip((means - 0.1) / 0.6, 0, 1))
+    (library,) = spots.uns["spatial"].values()
+    with open_slide(section.slide) as slide:
+        check_section(spots, slide)
+        np.testing.assert_allclose(array.pitch_px * slide.mpp[0], 100, rtol=0.01)
+        picture = library["scalefactors"]["tissue_hires_scalef"] * np.array(slide.shape)
+    np.testing.assert_allclose(picture, (600, 600))
+
+    (section.expression / "spatial" / "tissue_positions.csv").unlink()
+    write_synthetic_visium(tmp_path, 3, size_um=(1200, 1200))
+    assert_same_spots(read_spots(section.expression), spots)
+    (section.expression / "filtered_feature_bc_matrix.h5").unlink()
+    with pytest.raises(InputError, match="is not a synthetic Visium section"):
+        write_synthetic_visium(tmp_path, 3, size_um=(1200, 1200))

@@ -13,6 +13,7 @@ from .writing import Mark, write_synthetic_slide
 
 if TYPE_CHECKING:
     from .expression import ProgrammeSettings, synthetic_spots, true_target
+    from .space_ranger import write_synthetic_visium
     from .study import write_synthetic_section, write_synthetic_study
 
 DRAWING_VERSION = 1
@@ -31,6 +32,7 @@ __all__ = [
     "write_synthetic_section",
     "write_synthetic_slide",
     "write_synthetic_study",
+    "write_synthetic_visium",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "true_target": "expression",
     "write_synthetic_section": "study",
     "write_synthetic_study": "study",
+    "write_synthetic_visium": "space_ranger",
 }
 
 

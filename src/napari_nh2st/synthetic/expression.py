@@ -20,6 +20,7 @@ from napari_nh2st.spots.positions import SPATIAL
 from .fields import NEST_DENSITY, STROMA_DENSITY, Floats, TissueFields
 from .tissue import SyntheticTissue
 
+Layout = Literal["square", "hexagonal"]
 Programme = Literal["density", "nests", "stroma", "boundary", "neighbors"]
 PROGRAMMES: Final[tuple[Programme, ...]] = get_args(Programme)
 NULL: Final = "null"
@@ -49,7 +50,9 @@ class ProgrammeSettings:
     Parameters
     ----------
     pitch_um
-        Distance between spots along rows and columns.
+        Distance between spots: along rows and columns, or between the six nearest.
+    layout
+        Array of the spots: square, as of legacy ST, or hexagonal, as of Visium.
     tile_um
         Side of the square of tissue that a gene follows, around its spot.
     genes_per_programme
@@ -81,6 +84,7 @@ class ProgrammeSettings:
     """
 
     pitch_um: float = 200.0
+    layout: Layout = "square"
     tile_um: float = 150.0
     genes_per_programme: int = 16
     null_genes: int = 40
@@ -110,7 +114,7 @@ class ProgrammeSettings:
 
 
 def synthetic_spots(tissue: SyntheticTissue, settings: ProgrammeSettings | None = None) -> AnnData:
-    """Measure a synthetic tissue with a square array of spots, as legacy ST does.
+    """Measure a synthetic tissue with an array of spots, square by default as legacy ST.
 
     A programmed gene is linear in the level of its programme at the spot. Levels are 0–1 and
     mean the same in all tissues:
@@ -120,8 +124,8 @@ def synthetic_spots(tissue: SyntheticTissue, settings: ProgrammeSettings | None 
     - ``"stroma"``: share of the tile that is stroma without lymphocytes;
     - ``"boundary"``: mean of exp(−d / 35 µm) over the tile, from 0.2 to 0.6, d the distance to
       the nearest boundary between nest and stroma;
-    - ``"neighbors"``: share of tumour nest, from 0.1 to 0.7, of the up to 8 neighboring tiles
-      together, not of its own.
+    - ``"neighbors"``: share of tumour nest, from 0.1 to 0.7, of the neighboring tiles together
+      (up to 8 on a square array, 6 on a hexagonal one), not of its own.
 
     Each gene has a partner of the same abundance that falls as it rises, and null genes are
     constant: so the expected total is the same at all spots, and null genes keep to it when
@@ -162,7 +166,9 @@ def synthetic_spots(tissue: SyntheticTissue, settings: ProgrammeSettings | None 
     settings = settings or ProgrammeSettings()
     inside, y, x = _array_on_tissue(tissue, settings)
     levels = _levels(tissue.fields, y, x, settings.tile_um)
-    levels["neighbors"] = _stretched(_over_neighbors(levels["nests"], inside), *_NEIGHBORS_RANGE)
+    levels["neighbors"] = _stretched(
+        _over_neighbors(levels["nests"], inside, settings.layout), *_NEIGHBORS_RANGE
+    )
     var, shares = _genes(settings, levels)
     rate = settings.depth * shares
     counts = _measured(tissue, rate, settings)
@@ -220,11 +226,18 @@ def true_target(
 def _array_on_tissue(
     tissue: SyntheticTissue, settings: ProgrammeSettings
 ) -> tuple[NDArray[np.bool_], Values, Values]:
-    """Which places of the array (rows, columns) have a spot, and the spots' y and x in µm (n,)."""
-    pitch = settings.pitch_um
+    """Which places of the array (rows, columns) have a spot, and the spots' y and x in µm (n,).
+
+    Of a hexagonal array every other place is empty: columns count half steps, as Visium's do.
+    """
+    pitch, is_hexagonal = settings.pitch_um, settings.layout == "hexagonal"
     size = np.array(tissue.shape) * tissue.mpp
+    steps = (pitch * np.sqrt(3) / 2, pitch / 2) if is_hexagonal else (pitch, pitch)
     y, x = np.meshgrid(
-        *((np.arange(n // pitch) - (n // pitch - 1) / 2) * pitch + n / 2 for n in size),
+        *(
+            (np.arange(n // step) - (n // step - 1) / 2) * step + n / 2
+            for n, step in zip(size, steps, strict=True)
+        ),
         indexing="ij",
     )
     fields = tissue.fields
@@ -237,6 +250,8 @@ def _array_on_tissue(
             f"{pitch:g} µm apart with tiles of {settings.tile_um:g} µm."
         )
     inside = piece == 1 + np.argmax(spots_of_piece)
+    if is_hexagonal:
+        inside &= np.indices(inside.shape).sum(0) % 2 == 0
     return inside, y[inside], x[inside]
 
 
@@ -276,10 +291,13 @@ def _stretched(values: Values, low: float, high: float) -> Values:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _over_neighbors(values: Values, inside: NDArray[np.bool_]) -> Values:
-    """Mean over the spots one step away along rows, columns or both; not the spot itself."""
-    ring = np.ones((3, 3))
-    ring[1, 1] = 0
+def _over_neighbors(values: Values, inside: NDArray[np.bool_], layout: Layout) -> Values:
+    """Mean over the spots one step away; not the spot itself."""
+    ring = np.array(
+        [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
+        if layout == "square"
+        else [[0, 1, 0, 1, 0], [1, 0, 0, 0, 1], [0, 1, 0, 1, 0]]
+    )
     of_spots = np.zeros(inside.shape)
     of_spots[inside] = values
     total, number = (
