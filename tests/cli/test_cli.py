@@ -571,7 +571,7 @@ def test_model_list_names_the_bundled_models(
 
 def test_model_list_names_the_architectures_that_train_takes(nh2st: Nh2st) -> None:
     shown = nh2st("model", "list", "--architectures").out.splitlines()
-    names = ["nh2st", "linear", "sepal", "deepset", "triplex", "triplex-slide", "merge"]
+    names = ["nh2st", "linear", "rings", "sepal", "deepset", "triplex", "triplex-slide", "merge"]
     assert [line.split()[0] for line in shown] == names
     listed = json.loads(nh2st("model", "list", "--architectures", "--json").out)
     assert listed["linear"].startswith("Ridge regression")

@@ -17,6 +17,7 @@ from napari_nh2st.model.folder import new_model
 from napari_nh2st.model.guides import N_GUIDES
 from napari_nh2st.model.network import RidgeSolution
 from napari_nh2st.model.pooled import PooledNetwork
+from napari_nh2st.model.rings import rings_of
 from napari_nh2st.model.triplex_slide import slide_context
 from small_configs import PANEL, small_config
 
@@ -26,6 +27,7 @@ IN_CONTEXT = [key for key in POOLED if CATALOGUE[key].reach == "neighborhood"]
 
 NARROW: dict[str, dict[str, Any]] = {
     "linear": {},
+    "rings": {"neighbors": 8},
     "triplex": {"dim": 8, "heads": 2},
     "triplex-slide": {"dim": 8, "heads": 2},
 }
@@ -105,6 +107,37 @@ def test_sepal_is_one_convolution_over_placed_neighbors(
         expected = state["tile_head.weight"] @ own + state["tile_head.bias"]
         expected = expected + state["correction.weight"] @ node + state["correction.bias"]
         np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_rings_add_what_the_mean_of_each_says_and_an_empty_one_is_the_one_inside() -> None:
+    config = small_config(
+        architecture="rings", hyperparameters={}, neighborhood={"size": 25, "layout": "square"}
+    )
+    network = new_model(config, 3).network
+    assert isinstance(network, PooledNetwork)
+    generator = torch.Generator().manual_seed(1)
+    for name in network.gene_layers:
+        network.get_submodule(name).weight.normal_(generator=generator)
+    maps = torch.randn((30, 512, 2, 2), generator=generator)
+    index = torch.stack([torch.randperm(30, generator=generator)[:25] for _ in range(4)])
+    mask = torch.rand((4, 25), generator=generator) < 0.5
+    mask[:, 0] = True
+    mask[2, 9:] = mask[3, 1:] = False  # no second ring, and a tile alone
+    features = maps.double().mean((2, 3))
+    weights = [network.get_submodule(name).weight.double() for name in network.gene_layers]
+    for query, found in enumerate(network.predict(maps, index, mask)):
+        seen = [features[index[query, 0]]]
+        for places in (range(1, 9), range(9, 25)):
+            there = [features[index[query, k]] for k in places if mask[query, k]]
+            seen.append(torch.stack(there).mean(0) if there else seen[-1])
+        expected = sum(weight @ each for weight, each in zip(weights, seen, strict=True))
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(
+        InputError, match=r"neighborhood.size is 9, but hyperparameters.neighbors 24"
+    ):
+        new_model(small_config(architecture="rings", hyperparameters={}), 0)
+    assert [(ring.start, ring.stop) for ring in rings_of(30)] == [(1, 9), (9, 25), (25, 31)]
 
 
 @torch.inference_mode()
@@ -268,19 +301,23 @@ def test_a_slide_in_cells_of_a_tile_each_or_in_parts_is_the_slide(
 
 @pytest.mark.parametrize("key", POOLED)
 @torch.no_grad()
-def test_each_begins_as_the_ridge_regression_in_its_tile_head(
+def test_each_begins_as_the_ridge_regression_on_its_design(
     key: str, around: tuple[Tensor, Tensor, Tensor, Tensor]
 ) -> None:
     network = new_model(config_of(key), 3).network
     assert isinstance(network, PooledNetwork)
-    factor, axes = torch.randn(5, 512), torch.linalg.qr(torch.randn(5, 5).double()).Q
+    maps, index, mask, _ = around
+    if network.ridge_reach == "neighborhood":
+        design = network.ridge_design(maps, index, mask)
+    else:
+        design = tuple(block[index[:, 0]] for block in network.ridge_design(maps))
+    factors = [torch.randn(5, 512) for _ in design]
+    axes = torch.linalg.qr(torch.randn(5, 5).double()).Q
     constant = torch.arange(5.0).double()
-    network.start_from_ridge(RidgeSolution([factor], axes, constant), [])
-    maps, index, *_ = around
-    expected = network.ridge_design(maps)[0].double() @ factor.double().T @ axes.T + constant
-    torch.testing.assert_close(
-        predicted(network, around).double(), expected[index[:, 0]], rtol=1e-4, atol=1e-4
-    )
+    network.start_from_ridge(RidgeSolution(factors, axes, constant), [])
+    both = zip(design, factors, strict=True)
+    expected = sum(block.double() @ factor.double().T for block, factor in both) @ axes.T + constant
+    torch.testing.assert_close(predicted(network, around).double(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("key", POOLED)

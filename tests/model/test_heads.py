@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import load_model, read_config
 from napari_nh2st.model.architectures import ARCHITECTURES
+from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.config import CONTEXTS, Context, ModelConfig
 from napari_nh2st.model.encoders import normalize_tiles
 from napari_nh2st.model.folder import Model, load_model_folder, new_model, save_model_folder
@@ -76,10 +77,10 @@ def test_spread_is_that_of_the_networks_with_these_heads(context: Context) -> No
     )
 
 
-@pytest.mark.parametrize("key", ["linear", "sepal", "deepset", "triplex", "triplex-slide", "merge"])
+@pytest.mark.parametrize("key", [key for key in CATALOGUE if key != "nh2st"])
 @torch.inference_mode()
 def test_architectures_over_pooled_features_have_heads_as_well(key: str, tmp_path: Path) -> None:
-    narrow: dict[str, Any] = {} if key == "linear" else {"hidden": 8}
+    narrow: dict[str, Any] = {"linear": {}, "rings": {"neighbors": 8}}.get(key, {"hidden": 8})
     if key.startswith("triplex"):
         narrow = {"dim": 8, "heads": 2, "guides": "boundary"}
     config = small_config(architecture=key, hyperparameters=narrow)

@@ -27,6 +27,7 @@ from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import EpochDone, TrainFinished, TrainSettings, train_events
 from napari_nh2st.training.defaults import ResolvedSettings
 from napari_nh2st.training.ridge import PENALTIES
+from napari_nh2st.training.start import neighbors_of
 from napari_nh2st.training.study import MeasuredSection, section_tiles
 from small_configs import PANEL, small_config
 from small_models import small_model
@@ -67,7 +68,7 @@ def of_network(model: Model, tiles: NDArray[np.uint8], um: NDArray[np.float64]) 
     """What the network itself says of tiles at places in µm, in one pass."""
     network = model.network
     assert isinstance(network, Network)
-    index, mask = map(torch.from_numpy, neighborhoods(um))
+    index, mask = map(torch.from_numpy, neighborhoods(um, model.config.neighborhood["size"]))
     offsets = torch.from_numpy(um)[index] - torch.from_numpy(um)[:, None]
     maps = network.encode(normalize_tiles(torch.from_numpy(tiles)))
     if network.reach == "slide":
@@ -99,7 +100,8 @@ def test_each_is_trained_predicted_exported_and_reopened(
                 model.network.get_submodule(name).weight.normal_(0, 0.1)
 
     # At spots and on a grid, through everything that makes a prediction fast.
-    tiles = section_tiles(study[1], PANEL, tile_px=32, mpp=1.0)
+    size = model.config.neighborhood["size"]
+    tiles = section_tiles(study[1], PANEL, tile_px=32, mpp=1.0, neighborhood=size)
     generator = predict_spots(model, study[1], tiles, batch_size=7, **PLAIN)
     while True:
         try:
@@ -127,7 +129,8 @@ def test_each_is_trained_predicted_exported_and_reopened(
 
 
 @pytest.mark.parametrize(
-    "architecture", [key for key, entry in CATALOGUE.items() if entry.reach not in (None, "tile")]
+    "architecture",
+    [key for key, entry in CATALOGUE.items() if entry.reach is not None and not entry.closed_form],
 )
 def test_a_context_learns_and_leaves_a_frozen_tile_head(
     architecture: str, study: tuple[MeasuredSection, ...], start: str
@@ -147,17 +150,24 @@ def test_a_context_learns_and_leaves_a_frozen_tile_head(
     assert losses[-1].losses["mse"] < losses[0].losses["mse"]
 
 
-def test_linear_is_ridge_regression_on_pooled_features(
-    study: tuple[MeasuredSection, ...], start: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("architecture", ["linear", "rings"])
+def test_in_closed_form_it_is_the_ridge_regression_on_pooled_features(
+    architecture: str, study: tuple[MeasuredSection, ...], start: str
 ) -> None:
-    model = finished(study, settings(start, "linear")).model
+    model = finished(study, settings(start, architecture)).model
     network = model.network
     assert isinstance(network, PooledNetwork)
-    cut = [section_tiles(section, PANEL, tile_px=32, mpp=1.0) for section in study]
+    cut = [section_tiles(s, PANEL, tile_px=32, mpp=1.0, neighborhood=25) for s in study]
     pixels, target = (np.concatenate([getattr(c, n) for c in cut]) for n in ("tiles", "target"))
     with torch.no_grad():
         maps = network.encode(normalize_tiles(torch.from_numpy(pixels))).half().float()
     features, donor = maps.mean((2, 3)).double().numpy(), np.repeat([0, 1], 30)
+    near = np.concatenate([cut[0].neighborhoods, cut[1].neighborhoods + 30])
+    if architecture == "rings":
+        assert model.config.neighborhood["size"] == 25, "the start model has 9"
+        blocks = [features, features[near[:, 1:9]].mean(1), features[near[:, 9:]].mean(1)]
+        lengths = [np.sqrt(np.square(b - b.mean(0)).sum(1).mean()) for b in blocks]
+        features = np.concatenate([b / n for b, n in zip(blocks, lengths, strict=True)], axis=1)
     unit = np.square(features - features.mean(0)).sum(1).mean()
 
     def error(penalty: float) -> float:
@@ -169,9 +179,10 @@ def test_linear_is_ridge_regression_on_pooled_features(
         return float(np.mean(errors))
 
     best = Ridge(alpha=min(PENALTIES, key=error) * unit).fit(features, target)
-    np.testing.assert_allclose(network.tile_head.weight.detach(), best.coef_, atol=2e-4)
+    if architecture == "linear":
+        np.testing.assert_allclose(network.tile_head.weight.detach(), best.coef_, atol=2e-4)
     with torch.no_grad():
-        predicted = network.predict(maps).numpy()
+        predicted = network.predict(maps, torch.from_numpy(near)).numpy()
     np.testing.assert_allclose(predicted, best.predict(features), atol=1e-3 * np.ptp(target))
 
 
@@ -211,6 +222,26 @@ def test_a_model_of_an_architecture_is_where_the_next_training_starts(
     )
     # The mean is that of the new sections; all else is as it was.
     np.testing.assert_allclose(after - after.mean(0), before - before.mean(0), atol=1e-4)
+
+
+def test_neighbors_are_asked_for_or_those_of_the_start_or_of_another_architecture() -> None:
+    asked = {"validation": "none", "encoder_weights": "weights.pt"}
+    around_25 = {"neighborhood": {"size": 25, "layout": "square"}}
+    nh2st, wide = small_config(), small_config(**around_25)
+    rings = small_config(architecture="rings", hyperparameters={}, **around_25)
+    for start, architecture, expected in (
+        (None, None, 8),
+        (None, "rings", 24),
+        (nh2st, "rings", 24),
+        (wide, None, 24),
+        (wide, "sepal", 8),
+        (rings, None, 24),
+        (rings, "nh2st", 8),
+        (rings, "linear", 24),
+    ):
+        chosen = TrainSettings(architecture=architecture, **asked)
+        assert neighbors_of(chosen, start) == expected
+        assert neighbors_of(replace(chosen, neighbors=12), start) == 12
 
 
 def test_the_documented_example_is_a_whole_architecture(

@@ -167,9 +167,8 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
         return None, "the slide has too few tiles to see whether values stay what they are"
     sha256 = hashlib.sha256(_FORM + np.ascontiguousarray(seen.numpy()).tobytes()).hexdigest()
     encoder = int8_encoder(exact.encoder, seen)
-    with_offsets = model.config.needs_offsets
     values = [
-        _values(each, tiles, centers, with_offsets)
+        _values(each, tiles, centers, model.config)
         for each in (exact, with_encoder(exact, encoder))
     ]
     # A gene that is the same everywhere has no correlation.
@@ -186,16 +185,16 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
 
 
 def _values(
-    predictor: Predictor, tiles: Tensor, centers: NDArray[np.float64], with_offsets: bool
+    predictor: Predictor, tiles: Tensor, centers: NDArray[np.float64], config: ModelConfig
 ) -> NDArray[np.float32]:
     """(n, genes) of tiles that have each other as neighbors."""
     parts = [predictor.encode(part) for part in tiles.split(16)]
     rows = tuple(torch.cat(each) for each in zip(*parts, strict=True))
     if predictor.reach == "neighborhood":
-        index, mask = neighborhoods(centers)
+        index, mask = neighborhoods(centers, int(config.neighborhood["size"]))
         gathered = tuple(each[torch.from_numpy(index)] for each in rows)
         around = torch.from_numpy(centers[index] - centers[:, None]).float()
-        offsets = (around,) if with_offsets else ()
+        offsets = (around,) if config.needs_offsets else ()
         return predictor.combine(gathered, torch.from_numpy(mask), *offsets).numpy()
     if predictor.reach == "slide":
         places = torch.from_numpy(centers / array_spacing(centers)).float()

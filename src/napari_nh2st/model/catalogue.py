@@ -74,6 +74,14 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         frozen_encoder=True,
         closed_form=True,
     ),
+    "rings": ArchitectureEntry(
+        "rings",
+        "Ridge regression on the features of a tile and of the two rings around it, in closed form",
+        "neighborhood",
+        frozen_encoder=True,
+        closed_form=True,
+        settings=("neighbors",),
+    ),
     "sepal": ArchitectureEntry(
         "sepal",
         "Linear tile model, corrected from where its neighbors lie and what they show",

@@ -63,6 +63,11 @@ class Network(nn.Module, ABC):
 
     sees_means_alone = False
     """Whether nothing of a map counts but the mean of each channel: then (n, d, 1, 1) serves."""
+
+    balances_blocks = False
+    """Whether a ridge regression brings the blocks of :meth:`ridge_design` to the same variance:
+    means over many tiles, which vary less, are then not held back more than single tiles."""
+
     tile_head: nn.Module | None
 
     @property

@@ -137,7 +137,8 @@ class PooledNetwork(Network):
         for name in self.gene_layers:
             layer = cast(nn.Linear, self.get_submodule(name))
             layer.weight = nn.Parameter(layer.weight[rows], requires_grad=False)
-            layer.bias = nn.Parameter(layer.bias[rows], requires_grad=False)
+            if layer.bias is not None:
+                layer.bias = nn.Parameter(layer.bias[rows], requires_grad=False)
 
     # --- how a training starts it ---
 

@@ -42,10 +42,10 @@ from napari_nh2st.training.start import (
     DEFAULT_TILE_PX,
     features_key,
     image_encoder,
+    neighbors_of,
 )
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 
-_DEFAULT_NEIGHBORS = 8
 _OTHER_MPP = 0.1
 """Relative difference of µm/px that is none."""
 _STAIN_FORMAT = 1
@@ -177,9 +177,7 @@ def prepare(
     reference = None
     if resolved.stain == "normalized" and given is None:
         reference = (reference_of(config) if config is not None else None) or REFERENCE
-    neighbors = settings.neighbors or (
-        int(config.neighborhood["size"]) - 1 if config else _DEFAULT_NEIGHBORS
-    )
+    neighbors = neighbors_of(settings, config)
     tiles = yield from _read_tiles(
         (*in_training, *aside),
         panel,

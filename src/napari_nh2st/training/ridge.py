@@ -32,9 +32,9 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs, *, within: bool = F
     """Set the prediction head to a ridge regression.
 
     Minimizes ``‖Y - X W‖² + λ ‖W‖²``, X being the features of a spot that the network names in
-    :meth:`~napari_nh2st.model.network.Network.ridge_design`. λ is the one with the least squared
-    error where each section is left out in turn (with one section, each of five compact parts of
-    it).
+    :meth:`~napari_nh2st.model.network.Network.ridge_design`, in blocks of one variance where it
+    ``balances_blocks``. λ is the one with the least squared error where each section is left out in
+    turn (with one section, each of five compact parts of it).
 
     Parameters
     ----------
@@ -68,6 +68,9 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs, *, within: bool = F
     else:
         for block, mean in zip(blocks, means, strict=True):
             block -= mean
+    scales = [_root_mean_square(block) if network.balances_blocks else 1.0 for block in blocks]
+    for block, scale in zip(blocks, scales, strict=True):
+        block /= scale
     joined = np.concatenate(blocks, axis=1)
     if joined.shape[1] < len(joined):
         penalty, weights = _by_features(joined.astype(np.float64), target, group)
@@ -80,6 +83,7 @@ def start_from_ridge(part: TrainedPart, inputs: StudyInputs, *, within: bool = F
         # the predictions vary most.
         axes = _principal(predictions, network.ridge_rank)
         factors = [torch.from_numpy((block.T @ (dual @ axes)).T).float() for block in blocks]
+    factors = [factor / scale for factor, scale in zip(factors, scales, strict=True)]
     shift = [mean @ factor.numpy().T for mean, factor in zip(means, factors, strict=True)]
     constant = torch.from_numpy(center - axes @ sum(shift))
     solution = RidgeSolution(factors, torch.from_numpy(axes), constant)
@@ -211,6 +215,11 @@ def _best_penalty(
             predicted = turned @ (projected / (np.maximum(size, 0) + penalty)[:, None]) + mean
             errors[number] += np.square(predicted - target[tested]).mean()
     return float(PENALTIES[errors.argmin()])
+
+
+def _root_mean_square(block: NDArray[np.float32]) -> float:
+    """Length of the rows of a centered block; 1 where all are zero."""
+    return float(np.sqrt(np.square(block, dtype=np.float64).sum() / len(block))) or 1.0
 
 
 def _principal(predictions: NDArray[np.float64], rank: int) -> NDArray[np.float64]:

@@ -323,7 +323,12 @@ class TrainSettings(StartSettings):
     ] = None
     neighbors: Annotated[
         int | None,
-        shape_option("Neighbors", "Nearest spots in a neighborhood, beside the spot itself", 8, 63),
+        Option(
+            "Neighbors",
+            "Nearest spots in a neighborhood, beside the spot itself",
+            (1, 63),
+            default="the start model's, else 8, of rings 24",
+        ),
     ] = None
     hyperedge_others: Annotated[
         int | None, shape_option("Hyperedge", "Most similar others in a hyperedge", 3, 63)

@@ -26,6 +26,7 @@ from napari_nh2st.training.validation import predict_section
 
 DEFAULT_TILE_PX = 224
 DEFAULT_MPP = 0.5
+_DEFAULT_NEIGHBORS = 8
 
 SHAPES = (
     *("tile_px", "dim", "depth", "heads", "mlp_ratio", "hidden", "hypergraph_hidden"),
@@ -113,6 +114,27 @@ def image_encoder(settings: TrainSettings, start: Model | None) -> ForeignEncode
             "and image_encoder out, or start without a model"
         )
     return copy.deepcopy(own)
+
+
+def neighbors_of(settings: TrainSettings, start: ModelConfig | None) -> int:
+    """Spots beside the spot itself in the neighborhoods of a training.
+
+    Parameters
+    ----------
+    settings
+        May say how many.
+    start
+        Config of the model to start from, which says it otherwise; but for an architecture that
+        has a number of its own and is not the start model's. None without one.
+    """
+    if settings.neighbors is not None:
+        return settings.neighbors
+    key = architecture_of(settings, start)
+    kind = ARCHITECTURES[key].hyperparameters
+    default = None if kind is None else getattr(kind, "neighbors", None)
+    if start is not None and (default is None or start.architecture == key):
+        return int(start.neighborhood["size"]) - 1
+    return _DEFAULT_NEIGHBORS if default is None else int(default)
 
 
 def features_key(settings: TrainSettings, start: ModelConfig | None) -> EncoderKey | None:
