@@ -77,7 +77,7 @@ def test_the_job_script_predicts_on_workers_that_are_jobs(tmp_path: Path) -> Non
         start_new_session=True,
     )
     try:
-        said, _ = started.communicate(timeout=120)
+        said, _ = started.communicate(timeout=300)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)

@@ -116,7 +116,7 @@ def compare_architectures(
             return
     parts = [left_out for left_out, _ in folds(study, plan.leave)]
     settings = replace(record.settings, architecture=None, context=None, validation_sections=())
-    latest = 0.0
+    latest, done = 0.0, 0.0
     with closing(compare_architectures_events(study, plan, settings, folder=folder)) as events:
         for event in events:
             match event:
@@ -131,7 +131,10 @@ def compare_architectures(
                 case ArchitectureProgress():
                     if time.monotonic() - latest > _SECONDS_BETWEEN_EVENTS:
                         latest = time.monotonic()
-                        yield _light(event, plan.architectures, parts)
+                        light = _light(event, plan.architectures, parts)
+                        # What a training prepares for its test comes after its last epoch.
+                        done = max(done, light.done)
+                        yield replace(light, done=done)
             if inbox.stopped():
                 return
 

@@ -9,6 +9,7 @@ from qtpy.QtGui import QDesktopServices
 
 from local_jobs import LocalJobs
 from napari_nh2st.evaluation.settings import CompareSettings
+from napari_nh2st.jobs import architecture_comparison
 from napari_nh2st.jobs.architecture_comparison import Comparing
 from napari_nh2st.jobs.training import Reading
 from napari_nh2st.model.catalogue import CATALOGUE
@@ -60,6 +61,7 @@ def test_architectures_are_compared_and_the_report_opened(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
+    monkeypatch.setattr(architecture_comparison, "_SECONDS_BETWEEN_EVENTS", -1)
     panel = widget.comparison
     assert {name.partition(":")[0] for name in panel.choices} == set(CATALOGUE)
     assert {"triplex", "triplex:boundary"} < set(panel.choices)
