@@ -1,13 +1,16 @@
 """The documentation site builds without a warning, and its reference says what the code has."""
 
+import argparse
 import inspect
 import pkgutil
 import re
 import runpy
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -15,13 +18,41 @@ import napari_nh2st
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction, drawn_spot_prediction
 from napari_nh2st.cli.arguments import parser
+from napari_nh2st.evaluation.settings import CompareSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.catalogue import CATALOGUE
-from napari_nh2st.options import settings_of
+from napari_nh2st.options import Option, settings_of
 from napari_nh2st.prediction.schema import HELD_OUT_PCC
 from napari_nh2st.training.settings import TrainSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Settings within others."""
+
+    sigma: Annotated[float, Option("Sigma", "Width", (0, 9.5), unit="µm")] = 2.0
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Settings of every kind that a table of the reference has."""
+
+    names: Annotated[tuple[str, ...], Option("Names", "What is shown | in which order")]
+    count: Annotated[int, Option("Count", "How many", (1, 2000), heading="Numbers")] = 3
+    share: Annotated[float | None, Option("Share", "How much", (0, 1), default="all")] = None
+    order: Annotated[Literal["up", "down"], Option("Order", "Which way")] = "up"
+    is_shown: Annotated[bool, Option("Hidden", "Show nothing", negative="hidden")] = True
+    inner: Annotated[Inner, Option("Inner", "Those within")] = field(default_factory=Inner)
+    own: Annotated[Inner | None, Option("Own", "Further ones", default="none")] = Inner()
+    plain: int = 0
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    """What makes the tables."""
+    return runpy.run_path(str(DOCS / "_extensions" / "reference_tables.py"))
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +85,83 @@ def test_every_command_and_setting_is_listed(pages: dict[str, str]) -> None:
             assert f"\nnh2st {line.split()[0]}\n" in pages["command-line"]
     assert '"--step-um µm"' in pages["command-line"]
     assert "\nnh2st model fetch-encoder\n" in pages["command-line"]
-    for kind in (PredictSettings, TrainSettings):
+    for kind in (PredictSettings, TrainSettings, CompareSettings):
         for name in settings_of(kind):
             assert f'| "{name}" ' in pages["settings"]
     for key in CATALOGUE:
         assert f'| "{key}" ' in pages["architectures"]
+
+
+def test_a_field_has_what_its_option_says(tables: dict[str, Any]) -> None:
+    assert list(tables["settings"](f"{__name__}:Outer")) == [
+        "| field | what | default | range |",
+        "|---|---|---|---|",
+        "| `names` | What is shown \\| in which order | required |  |",
+        "| **Numbers** |  |  |  |",
+        "| `count` | How many | `3` | from 1 to 2,000 |",
+        "| `share` | How much | all | from 0 to 1 |",
+        "| `order` | Which way | `'up'` | `up`, `down` |",
+        "| `is_shown` | False: show nothing | `True` |  |",
+        "| `inner` | Those within; see `Inner` |  |  |",
+        "| `own` | Further ones; see `Inner` |  |  |",
+    ]
+    assert list(tables["settings"](f"{__name__}:Inner"))[2:] == [
+        "| `sigma` | Width | `2` | from 0 to 9.5 µm |"
+    ]
+
+
+def test_a_command_has_its_groups_arguments_and_commands(tables: dict[str, Any]) -> None:
+    command = argparse.ArgumentParser("tool")
+    below = command.add_subparsers().add_parser("cut", help="cut it")
+    below.add_argument("file", help="which")
+    below.add_argument("--secret", help=argparse.SUPPRESS)
+    group = below.add_argument_group("size", "How large it is.")
+    group.add_argument("-n", "--number", type=int, default=2, help="how many (%(default)s)")
+    group.add_argument("--all", action="store_true", help="all of it")
+    below.add_subparsers(title="kinds").add_parser("fine", help="thin")
+    assert [line for line in tables["_command"](command, 2) if line] == [
+        "| argument | what |",
+        "|---|---|",
+        "| `cut` | cut it |",
+        "## tool cut",
+        "| argument | what |",
+        "|---|---|",
+        "| `file` | which |",
+        "| **size** | How large it is. |",
+        "| `-n NUMBER`, `--number NUMBER` | how many (2) |",
+        "| `--all` | all of it |",
+        "| **kinds** |  |",
+        "| `fine` | thin |",
+        "### tool cut fine",
+        "```text",
+        "tool cut file fine [-h]",
+        "```",
+        "| argument | what |",
+        "|---|---|",
+    ]
+
+
+def test_names_and_keys_say_what_they_are(tables: dict[str, Any]) -> None:
+    names = "\n".join(tables["names"]())
+    assert "| {py:obj}`predict <napari_nh2st.inference.predict>` | Predict gene expression" in names
+    assert "generator of events" in names.partition("predict_events")[2].partition("\n")[0]
+    keys = list(tables["keys"]())
+    for row in (
+        '| `obs["array_row"]` | row and column in the array',  # of a tuple of two
+        '| `obs["status"]` | `pending`, `predicted`, or why',  # values of constants
+        '| `obs["domain"]` | domain of each tile',
+    ):
+        assert row in "\n".join(keys)
+    places = [row[3:].partition("[")[0] for row in keys[2:]]
+    assert [*dict.fromkeys(places)] == ["obs", "var", "layers", "obsm", "varm", "uns"]
+    assert not re.search(r":\w+:`", "\n".join([names, *keys]))
+    notes = "\n".join(tables["notes"]())
+    assert "| `pitch_um` | `float` | always |" in notes
+    assert "| `donor` | `str` | where it applies |" in notes
+    rows = {row.split("`")[1]: row for row in list(tables["architectures"]())[2:]}
+    assert rows.keys() == CATALOGUE.keys()
+    assert rows["nh2st"].split(" | ")[2:4] == ["as its context says", "trained"]
+    assert rows["triplex-slide"].endswith("slide | frozen | `napari_nh2st/model/triplex_slide.py` |")
 
 
 def test_every_public_name_is_described_in_its_room(pages: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass
+from dataclasses import MISSING
 from types import ModuleType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -51,8 +51,8 @@ def _settings_rows(options: Any) -> Iterator[tuple[str, ...]]:
 
 
 def _shown_default(value: Any) -> str:
-    if is_dataclass(value):
-        return ""
+    if value is MISSING:
+        return "required"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value!r}`"
 
 

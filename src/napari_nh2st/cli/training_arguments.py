@@ -70,7 +70,7 @@ def train(command: argparse.ArgumentParser) -> None:
 
 def crossval(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st crossval``."""
-    from napari_nh2st.evaluation.settings import CrossValidateSettings
+    from napari_nh2st.evaluation.settings import CompareSettings, CrossValidateSettings
 
     _sections_and_output(
         command, "folder for all models and scores; a stopped run goes on when started again"
@@ -81,9 +81,7 @@ def crossval(command: argparse.ArgumentParser) -> None:
         type=comma_list,
         default=(),
         metavar="A,B",
-        help="compare architectures on the same folds instead, such as "
-        "linear,nh2st:query,nh2st:average,triplex:boundary; a frozen encoder unless --encoder "
-        "says otherwise",
+        help=in_running_text(settings_of(CompareSettings)["architectures"].option.help),
     )
     # It takes several contexts, and one device.
     _training_options(command, "context", "devices")

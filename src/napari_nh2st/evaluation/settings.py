@@ -57,7 +57,15 @@ class CompareSettings:
         Without one it has the settings' own or the start model's.
     """
 
-    architectures: tuple[str, ...]
+    architectures: Annotated[
+        tuple[str, ...],
+        Option(
+            "Architectures",
+            "Architectures to compare on the same folds, such as "
+            "linear,nh2st:query,nh2st:average,triplex:boundary; around a frozen encoder, unless "
+            "encoder says otherwise",
+        ),
+    ]
     leave: Annotated[Leave, Option("Leave out", "What is left out at a time")] = "donor"
 
     def __post_init__(self) -> None:
