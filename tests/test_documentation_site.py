@@ -161,7 +161,9 @@ def test_names_and_keys_say_what_they_are(tables: dict[str, Any]) -> None:
     rows = {row.split("`")[1]: row for row in list(tables["architectures"]())[2:]}
     assert rows.keys() == CATALOGUE.keys()
     assert rows["nh2st"].split(" | ")[2:4] == ["as its context says", "trained"]
-    assert rows["triplex-slide"].endswith("slide | frozen | `napari_nh2st/model/triplex_slide.py` |")
+    assert rows["triplex-slide"].endswith(
+        "slide | frozen | `napari_nh2st/model/triplex_slide.py` |"
+    )
 
 
 def test_every_public_name_is_described_in_its_room(pages: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import slide_graph as graph_module
 from napari_nh2st.model.folder import new_model
+from napari_nh2st.model.graph_attention import GraphAttention
 from napari_nh2st.model.merge import MergeHyperparameters, MergeNetwork
 from small_configs import small_config
 
@@ -24,7 +25,11 @@ def network() -> MergeNetwork:
     config = small_config(architecture="merge", hyperparameters={"hidden": 8, "heads": 2})
     network = new_model(config, 3).network
     assert isinstance(network, MergeNetwork)
-    torch.nn.init.normal_(network.correction.weight, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    torch.nn.init.normal_(network.correction.weight, generator=generator)
+    for name, parameter in network.named_parameters():  # biases are 0 at first, and norms 1
+        if name.startswith(("attention.", "norms.")) and parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, generator=generator)
     return network.eval()
 
 
@@ -104,6 +109,37 @@ def test_merge_is_attention_over_the_dense_graph(
     moved[0] += 1
     changed = (network.combine_slide(moved, centers) != network.combine_slide(rows, centers)).any(1)
     assert changed.all()
+
+
+def edges_of(graph: graph_module.SlideGraph) -> NDArray[np.bool_]:
+    """(n, n) who listens to whom."""
+    edges = np.zeros((len(graph.place),) * 2, dtype=bool)
+    for nodes, neighbors, mask in graph.blocks:
+        for node, row, filled in zip(nodes, neighbors, mask, strict=True):
+            edges[node, row[filled]] = True
+    return edges
+
+
+def test_tiles_that_lie_closer_than_on_an_array_listen_to_each_other() -> None:
+    generator = np.random.default_rng(2)
+    places, features = 3 * generator.random((60, 2)), generator.normal(size=(60, 6))
+    edges = edges_of(graph_module.slide_graph(features, places, 8))
+    np.testing.assert_array_equal(edges, edges.T)
+    np.testing.assert_array_equal(edges, dense_edges(features.astype(np.float32), places))
+
+
+def test_a_training_step_goes_without_some_edges(slide: tuple[Tensor, Tensor]) -> None:
+    rows, centers = slide[0][:, :8], slide[1]
+    graph = graph_module.slide_graph(rows.numpy(), centers.numpy(), 8)
+    torch.manual_seed(0)
+    attention = GraphAttention(8, 4, 2, dropout=0.5)
+    with torch.no_grad():
+        whole, again = (attention.eval()(rows, graph) for _ in range(2))
+        torch.testing.assert_close(whole, again, rtol=0, atol=0)
+        without = torch.stack([attention.train()(rows, graph) for _ in range(100)])
+    assert without.std(0).min() > 0
+    # What stays counts the more, so that nothing changes on average.
+    assert (without.mean(0) - whole).abs().max() < without.std(0).max() * 0.3
 
 
 def test_gradients_are_the_same_to_the_bit(
