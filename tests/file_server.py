@@ -1,13 +1,16 @@
 """A server of files for this machine alone, with the habits of good and of bad ones."""
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
@@ -32,7 +35,11 @@ class FileServer:
     requests
         All that were answered.
     ranges, marks
-        Whether it knows ranges of bytes, and tells versions apart (by ETag).
+        Whether it knows ranges of bytes, and tells versions apart.
+    dated
+        It tells them apart by the time of change instead of an ETag.
+    extra
+        Further headers of what is sent, in the place of its own.
     cuts
         So many of the next answers are cut in their middle.
     status
@@ -48,6 +55,8 @@ class FileServer:
     requests: list[Request] = field(default_factory=list)
     ranges: bool = True
     marks: bool = True
+    dated: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
     cuts: int = 0
     status: int = 0
     redirect: str = ""
@@ -57,6 +66,12 @@ class FileServer:
     def n_bytes(self) -> int:
         """Bytes that were sent."""
         return sum(request.n_bytes for request in self.requests)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *about: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # who asked has gone
+            super().handle_error(*about)
 
 
 @contextmanager
@@ -88,8 +103,11 @@ def serving(folder: Path) -> Iterator[FileServer]:
 
         def _send(self, path: str, file: Path) -> None:
             data, changed = file.read_bytes(), file.stat().st_mtime_ns
-            headers = {"ETag": f'"{len(data)}-{changed}"'} if state.marks else {}
-            if state.marks and self.headers.get("If-None-Match") == headers["ETag"]:
+            mark, condition = f'"{len(data)}-{changed}"', "If-None-Match"
+            if state.dated:
+                mark, condition = formatdate(changed // 10**9, usegmt=True), "If-Modified-Since"
+            headers = {"Last-Modified" if state.dated else "ETag": mark} if state.marks else {}
+            if state.marks and self.headers.get(condition) == mark:
                 self._answer(304, headers)
                 return
             asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
@@ -101,6 +119,7 @@ def serving(folder: Path) -> Iterator[FileServer]:
                 self._answer(416, headers | {"Content-Range": f"bytes */{len(data)}"})
                 return
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+            headers |= state.extra
             self._answer(206, headers, data[start:stop], start)
 
         def _answer(
@@ -125,7 +144,7 @@ def serving(folder: Path) -> Iterator[FileServer]:
                 with suppress(BrokenPipeError):  # who asked has gone
                     self.wfile.write(data)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

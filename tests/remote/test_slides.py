@@ -1,7 +1,11 @@
 """Slides at URLs: the same as local ones, read by ranges, and failing in a sentence."""
 
+import os
 import re
+import threading
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
@@ -84,6 +88,22 @@ def test_a_second_run_is_served_from_the_disk(served: str, server: FileServer) -
     with open_slide(served) as slide:
         np.testing.assert_array_equal(slide.read_region(0, 0, SIDE, SIDE), first)
     assert [request.status for request in server.requests] == [304]  # is it still the same?
+
+
+def test_versions_are_told_apart_by_time_where_there_is_nothing_else(
+    served: str, server: FileServer
+) -> None:
+    server.dated = True
+    for _ in range(2):
+        server.requests.clear()
+        with open_slide(served) as slide:
+            slide.read_region(0, 0, SIDE, SIDE)
+        new_process()
+    assert [request.status for request in server.requests] == [304]
+    place = write_tiff(server.folder / "slide.tif", 255 - textured(400, 400))
+    os.utime(place, (1e9, 1e9))
+    with open_slide(served) as slide:
+        np.testing.assert_array_equal(slide.read_region(0, 0, 400, 400), 255 - textured(400, 400))
 
 
 def test_the_cache_keeps_to_its_size(
@@ -194,6 +214,110 @@ def test_refusals_are_sentences(served: str, server: FileServer, status: int, re
     server.status = status
     with pytest.raises(InputError, match=f"^{re.escape(served)}: {reason}"):
         open_slide(served)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "reason"),
+    [
+        ("Content-Range", "bytes 1-262144/7000000", "127.0.0.1 sends other bytes than asked"),
+        ("Content-Range", "all", "127.0.0.1 does not say which bytes it sends"),
+        ("Content-Range", "bytes 0-9/7000000", "127.0.0.1 sends more bytes than it says"),
+        ("Content-Encoding", "gzip", "127.0.0.1 sends it compressed, not as it is"),
+    ],
+)
+def test_answers_that_cannot_be_right_are_sentences(
+    served: str, server: FileServer, header: str, value: str, reason: str
+) -> None:
+    server.extra = {header: value}
+    with pytest.raises(RemoteError, match=f"^{re.escape(served)}: {reason}"):
+        open_slide(served)
+    server.extra = {}
+    remote = RemotePath(served).file()
+    server.extra = {"Content-Range": f"bytes 7-262150/{remote.size}"}
+    with pytest.raises(RemoteError, match=r"sends other bytes than asked. Is there a network"):
+        remote.read(3 * file.BLOCK, 10)
+    assert len(server.requests) == 2 + 3  # it was asked for again
+
+
+def test_an_answer_that_drips_is_given_up(
+    served: str, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = count(step=1000)
+    monkeypatch.setattr(http, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    with pytest.raises(RemoteError, match=r"127.0.0.1 sends too slowly"):
+        open_slide(served)
+
+
+def test_an_empty_file_is_no_slide(server: FileServer) -> None:
+    (server.folder / "empty.tif").write_bytes(b"")
+    empty = RemotePath(f"{server.url}/empty.tif")
+    assert empty.stat().st_size == 0
+    assert empty.read_bytes() == b""
+    with pytest.raises(InputError, match=r"empty\.tif"):
+        open_slide(f"{server.url}/empty.tif")
+
+
+def test_a_block_that_several_threads_need_is_fetched_once(served: str, server: FileServer) -> None:
+    remote = RemotePath(served).file()
+    expected = (server.folder / "slide.tif").read_bytes()[2 * file.BLOCK :][:20]
+    server.requests.clear()
+    server.hangs = True
+    found: list[bytes] = []
+    read = lambda: found.append(remote.read(2 * file.BLOCK, 20))  # noqa: E731
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    server.hangs = False
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+    assert len(server.requests) == 1
+
+
+def test_a_failure_is_that_of_all_who_wait_and_of_no_later_reading(
+    served: str, server: FileServer
+) -> None:
+    remote = RemotePath(served).file()
+    remote.check()
+    server.status = 403
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            remote.prefetch([(2 * file.BLOCK, 10), (5 * file.BLOCK, 10), (8 * file.BLOCK, 10)])
+        except RemoteError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 3
+    with pytest.raises(RemoteError, match="403"):
+        remote.check()
+    server.status = 0
+    read()
+    assert len(errors) == 3
+    server.requests.clear()
+    remote.read(5 * file.BLOCK, 10)
+    assert not server.requests
+
+
+def test_a_stream_reads_where_it_stands(served: str, server: FileServer) -> None:
+    expected = (server.folder / "slide.tif").read_bytes()
+    with RemotePath(served).open() as stream:
+        assert stream.read(4) == expected[:4]
+        assert stream.seek(-10, 2) == len(expected) - 10
+        assert stream.read(100) == expected[-10:]
+        stream.seek(file.BLOCK - 5)
+        stream.seek(2, 1)
+        assert stream.tell() == file.BLOCK - 3
+        assert stream.read(6) == expected[file.BLOCK - 3 : file.BLOCK + 3]
+        with pytest.raises(ValueError, match="there is no byte -1"):
+            stream.seek(-1)
+    remote = RemotePath(served).file()
+    assert remote.read(-5, 10) == remote.read(len(expected), 1) == b""
 
 
 def test_hosts_that_are_not_there(server: FileServer) -> None:
