@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_nh2st.cohort import predict_cohort, predict_cohort_events
     from napari_nh2st.errors import InputError
     from napari_nh2st.evaluation import cross_validate, evaluate
-    from napari_nh2st.export import export
+    from napari_nh2st.export import export, plot_genes
     from napari_nh2st.inference import PredictSettings, predict, predict_events
     from napari_nh2st.model import load_model
     from napari_nh2st.slide import open_slide
@@ -32,6 +32,7 @@ __all__ = [
     "load_model",
     "load_study",
     "open_slide",
+    "plot_genes",
     "predict",
     "predict_cohort",
     "predict_cohort_events",
@@ -47,6 +48,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "cohort": ["predict_cohort", "predict_cohort_events"],
         "errors": ["InputError"],
+        "export": ["plot_genes"],
         "inference": ["PredictSettings", "predict", "predict_events"],
         "model": ["load_model"],
         "slide": ["open_slide"],

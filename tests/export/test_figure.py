@@ -12,7 +12,7 @@ from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import BEST, drawn_prediction, drawn_spot_prediction
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
-from napari_nh2st.export.figure import FigureSettings, _figure
+from napari_nh2st.export.figure import FigureSettings, SlidePicture, _figure
 from napari_nh2st.prediction.fading import fading
 from napari_nh2st.prediction.raster import HeatmapRaster
 from napari_nh2st.slide import Slide
@@ -48,9 +48,9 @@ def test_figures_are_what_their_names_say(
 
 
 def drawn(prediction: AnnData, genes: tuple[str, ...], settings: FigureSettings) -> Any:
-    (section,) = prediction.uns["spatial"].values()
-    scale = section["scalefactors"]["tissue_hires_scalef"]
-    return _figure(prediction, genes, section["images"]["hires"], scale, settings)
+    picture = SlidePicture.of(prediction)
+    assert picture is not None
+    return _figure(prediction, genes, picture, settings)
 
 
 def test_a_figure_shows_slide_heatmaps_and_what_the_values_are(prediction: AnnData) -> None:

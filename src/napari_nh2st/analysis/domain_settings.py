@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 
 DomainMethod = Literal["kmeans", "leiden"]
@@ -90,6 +91,8 @@ class DomainSettings:
             step=0.1,
         ),
     ] = 0.0
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)

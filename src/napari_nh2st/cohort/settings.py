@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 
 Format = Literal["h5ad", "zarr"]
@@ -63,6 +64,8 @@ class CohortSettings:
             (1, 1_000_000_000),
         ),
     ] = 20_000
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)

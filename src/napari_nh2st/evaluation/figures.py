@@ -10,7 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.analysis.scores import pearson
-from napari_nh2st.export.figure import save_figure
+from napari_nh2st.export.figure import draw_scale_bar, save_figure
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.prediction.schema import MEASURED, notes, slide_mpp, slide_name
 from napari_nh2st.shown_text import for_matplotlib
@@ -81,7 +81,7 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
         rows, 3, squeeze=False, gridspec_kw={"width_ratios": [width, width, 0.09]}
     )
     _tissue(axes[0, 0], prediction)
-    _scale_bar(axes[0, 0], left, right)
+    draw_scale_bar(axes[0, 0], left, right - left, um_per_px=1)
     axes[0, 0].set_title(for_matplotlib(f"{slide_name(prediction)} (H&E)"), fontsize=10)
     _caption(axes[0, 1], prediction)
     axes[0, 2].set_axis_off()
@@ -240,18 +240,6 @@ def _caption(axis: Any, prediction: AnnData) -> None:
             fontsize=9.5,
             weight="bold",
         )
-
-
-def _scale_bar(axis: Any, left: float, right: float) -> None:
-    """A bar of a round length in the lower left corner; the axis is in µm."""
-    room = (right - left) / 4
-    power = 10 ** np.floor(np.log10(room))
-    length = max(step * power for step in (1, 2, 5) if step * power <= room)
-    name = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    start = left + 0.03 * (right - left)
-    transform = axis.get_xaxis_transform()
-    axis.plot([start, start + length], [0.03, 0.03], color="black", lw=3, transform=transform)
-    axis.text(start, 0.05, name, transform=transform, va="bottom", fontsize=9)
 
 
 def _mean_in_words(summary: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from anndata import AnnData
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.prediction.fading import can_fade, fading
 from napari_nh2st.prediction.outlines import spot_diameter
@@ -32,10 +33,13 @@ from napari_nh2st.spots import spot_picture
 from napari_nh2st.spots.positions import positions
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
+
+UNTRAINED = "UNTRAINED model: these values mean nothing"
 
 _SOFTWARE = "napari-nh2st"
 _NOTES = (b"Software\0napari-nh2st", b"<dc:title>napari-nh2st", b"/Creator (napari-nh2st")
@@ -85,6 +89,8 @@ class FigureSettings:
         bool, Option("Fade where unsure", "Show less of the heatmap where the model is unsure")
     ] = False
     dpi: Annotated[int, Option("Resolution", "Pixels per inch", (10, 1200))] = 150
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -164,45 +170,134 @@ def save_heatmap_figure(
     """
     check_figure(path, overwrite=True)
     settings = settings or FigureSettings()
-    found = spot_picture(prediction)
-    if found is None:
+    picture = SlidePicture.of(prediction)
+    if picture is None:
         raise InputError("There is no picture of the slide in the prediction to draw a figure of.")
-    figure = _figure(prediction, chosen_genes(prediction, genes), *found, settings)
+    figure = _figure(prediction, chosen_genes(prediction, genes), picture, settings)
+    write_figure(figure, path, settings.dpi)
+
+
+def write_figure(figure: "Figure", path: Path, dpi: int) -> None:
+    """Write a figure, complete or not at all, over one that is there.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
     with whole_output(path) as draft:
-        save_figure(figure, draft, dpi=settings.dpi, bbox_inches="tight")
+        save_figure(figure, draft, dpi=dpi, bbox_inches="tight")
+
+
+class SlidePicture(NamedTuple):
+    """The slide as it is stored with a prediction.
+
+    Parameters
+    ----------
+    pixels
+        (height, width, 3 or 4).
+    scale
+        Pixels of the picture per full-resolution pixel.
+    """
+
+    pixels: NDArray[Any]
+    scale: float
+
+    @classmethod
+    def of(cls, prediction: AnnData) -> "SlidePicture | None":
+        """The picture in a prediction; None without one."""
+        found = spot_picture(prediction)
+        return None if found is None else cls(*found)
+
+    @property
+    def width(self) -> int:
+        """In pixels of the picture."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """In pixels of the picture."""
+        return int(self.pixels.shape[0])
 
 
 def _figure(
     prediction: AnnData,
     genes: Sequence[str],
-    picture: NDArray[Any],
-    scale: float,
+    picture: SlidePicture,
     settings: FigureSettings,
 ) -> Any:
-    """The figure; `scale` is the picture's pixels per full-resolution pixel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    height, width = picture.shape[:2]
-    panel_height = float(np.clip(_PANEL_WIDTH * height / width, 2.2, 9))
-    figure = Figure((_PANEL_WIDTH * (1 + len(genes)), panel_height + 0.9), layout="constrained")
+    figure = Figure(figure_size(picture, 1 + len(genes)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 1 + len(genes), squeeze=False)[0]
-    axes[0].imshow(picture, interpolation="antialiased")
+    axes[0].imshow(picture.pixels, interpolation="antialiased")
     axes[0].set_title(for_matplotlib(slide_name(prediction)))
-    _scale_bar(axes[0], width, float(slide_mpp(prediction)[1]) / scale)
-    grey = picture[..., :3].mean(-1)
-    white = 255 if picture.dtype.kind in "iu" else 1
-    label = textwrap.fill(value_name(prediction), _LABEL_WIDTH)
+    axes[0].set_axis_off()
+    draw_scale_bar(axes[0], 0, picture.width, um_per_px(prediction, picture.scale))
     for axis, gene in zip(axes[1:], genes, strict=True):
-        axis.imshow(grey, cmap="gray", vmin=0, vmax=white, alpha=0.5)
-        heat = _draw_heatmap(axis, prediction, gene, scale, settings)
-        axis.set_xlim(-0.5, width - 0.5)
-        axis.set_ylim(height - 0.5, -0.5)
-        axis.set_title(for_matplotlib(_title(prediction, gene)))
-        figure.colorbar(heat, ax=axis, fraction=0.05).set_label(for_matplotlib(label), fontsize=8)
-    for axis in axes:
-        axis.set_axis_off()
+        draw_gene(axis, prediction, gene, picture, settings)
+    draw_cautions(figure, prediction, settings)
+    return figure
+
+
+def figure_size(picture: SlidePicture, columns: int, rows: int = 1) -> tuple[float, float]:
+    """Width and height in inches of a figure with so many pictures."""
+    height = float(np.clip(_PANEL_WIDTH * picture.height / picture.width, 2.2, 9))
+    return _PANEL_WIDTH * columns, (height + 0.9) * rows
+
+
+def um_per_px(prediction: AnnData, scale: float) -> float:
+    """Width in µm of a picture's pixel, of `scale` pixels per full-resolution pixel."""
+    return float(slide_mpp(prediction)[1]) / scale
+
+
+def draw_gene(
+    axis: "Axes",
+    prediction: AnnData,
+    gene: str,
+    picture: SlidePicture,
+    settings: FigureSettings,
+    *,
+    colorbar: bool = True,
+) -> None:
+    """Draw one gene's heatmap over the slide in grey, with its title and colorbar.
+
+    Parameters
+    ----------
+    axis
+        Where; its coordinates are then pixels of the picture.
+    prediction, gene
+        At tiles or spots, and a gene of it.
+    picture
+        The slide.
+    settings
+        Contrast and colours.
+    colorbar
+        Draw a colorbar, whose label says what the values are.
+
+    Raises
+    ------
+    InputError
+        There is no such colormap.
+    """
+    grey = picture.pixels[..., :3].mean(-1)
+    white = 255 if picture.pixels.dtype.kind in "iu" else 1
+    axis.imshow(grey, cmap="gray", vmin=0, vmax=white, alpha=0.5)
+    heat = _draw_heatmap(axis, prediction, gene, picture.scale, settings)
+    axis.set_xlim(-0.5, picture.width - 0.5)
+    axis.set_ylim(picture.height - 0.5, -0.5)
+    axis.set_title(for_matplotlib(_title(prediction, gene)))
+    axis.set_axis_off()
+    if colorbar:
+        label = textwrap.fill(value_name(prediction), _LABEL_WIDTH)
+        bar = axis.figure.colorbar(heat, ax=axis, fraction=0.05)
+        bar.set_label(for_matplotlib(label), fontsize=8)
+
+
+def draw_cautions(figure: "Figure", prediction: AnnData, settings: FigureSettings) -> None:
+    """Write below a figure what a reader should know, and above it that a model is untrained."""
     cautions = list(notices(prediction))
     if settings.fade and can_fade(prediction):
         cautions.append("The heatmap fades where the model is unsure: where its heads differ.")
@@ -211,8 +306,7 @@ def _figure(
         text = "\n".join(textwrap.fill(for_matplotlib(each), width) for each in cautions)
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="firebrick")
     if not is_trained(prediction):
-        figure.suptitle("UNTRAINED model: these values mean nothing", color="firebrick")
-    return figure
+        figure.suptitle(UNTRAINED, color="firebrick")
 
 
 def _draw_heatmap(
@@ -276,13 +370,23 @@ def _extent(raster: HeatmapRaster, scale: float) -> tuple[float, float, float, f
     return tuple(edge * scale - 0.5 for edge in (left, right, bottom, top))  # type: ignore[return-value]
 
 
-def _scale_bar(axis: Any, width: int, um_per_px: float) -> None:
-    """A bar of a round length in the lower left corner."""
+def draw_scale_bar(axis: "Axes", left: float, width: float, um_per_px: float) -> None:
+    """Draw a bar of a round length in the lower left corner.
+
+    Parameters
+    ----------
+    axis
+        Where.
+    left, width
+        The part of the axis that is shown, in its own unit.
+    um_per_px
+        µm of that unit.
+    """
     room = width * um_per_px * _LARGEST_BAR
     power = 10 ** np.floor(np.log10(room))
     length = max(step * power for step in (1, 2, 5) if step * power <= room)
     name = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    start = width * 0.04
+    start = left + width * 0.04
     transform = axis.get_xaxis_transform()
     axis.plot(
         [start, start + length / um_per_px], [0.03, 0.03], color="black", lw=3, transform=transform

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.prediction.rows import RowLayout
 from napari_nh2st.tiles.grid import Layout
@@ -191,6 +192,8 @@ class PredictSettings:
             "Predict slides that the model was not made for, such as fluorescence or 16-bit ones",
         ),
     ] = False
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)

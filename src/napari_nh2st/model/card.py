@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from napari_nh2st.html_card import html_card
 from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.licences import storage_words
@@ -49,7 +50,7 @@ def model_card(config: ModelConfig) -> str:
         _encoder(config),
         _sentences("Intended use", training.get("intended_use")),
         _sentences("Limits", training.get("limits")),
-        f"## Reliability\n\n{_reliability(config)}\n",
+        f"## Reliability\n\n{_text(reliability_in_words(config))}\n",
         _held_out(training.get("held_out"), config),
         _intervals(config),
         f"## Training\n\n{_facts(training)}\n",
@@ -117,11 +118,42 @@ def model_summary(config: ModelConfig) -> str:
     )
 
 
-def _reliability(config: ModelConfig) -> str:
+def model_html(config: ModelConfig, source: str) -> str:
+    """The card in short, as notebooks show it.
+
+    Parameters
+    ----------
+    config
+        The model's config; what comes from it makes no markup.
+    source
+        Where the model came from.
+    """
+    said = config.encoder
+    genes = ", ".join(config.panel[:12]) + (", …" if len(config.panel) > 12 else "")
+    encoder = "NH2ST's ResNet-18, in the model"
+    if said is not None:
+        encoder = f"{said['key']}, licence: {said['licence'] or 'not known'}"
+    rows = (
+        ("from", source),
+        ("genes", f"{len(config.panel)}: {genes}"),
+        ("value", config.target["description"]),
+        ("architecture", f"{config.architecture}, predicts from: {config.reach}"),
+        ("image encoder", encoder),
+        ("tile", f"{config.tile_px} px at {config.mpp:g} µm/px ({config.tile_um:g} µm)"),
+        ("pitch", f"{config.pitch_um:g} µm, {config.neighborhood['layout']}"),
+        ("held-out score", reliability_in_words(config)),
+        ("training", config.training["summary"]),
+    )
+    caution = "" if config.trained else "UNTRAINED. Its predictions mean nothing."
+    return html_card(f"Model {config.name}", rows, caution=caution)
+
+
+def reliability_in_words(config: ModelConfig) -> str:
+    """How well the genes of sections that were left out are predicted; with text of the config."""
     known = sorted((v for v in (config.reliability or {}).values() if v is not None), reverse=True)
     if not known:
         return "Not measured: no gene's held-out correlation is known."
-    of = f" ({_text(config.reliability_of)})" if config.reliability_of else ""
+    of = f" ({config.reliability_of})" if config.reliability_of else ""
     return (
         f"Pearson correlation on held-out sections{of}: mean {sum(known) / len(known):.2f} over "
         f"{len(known)} genes, from {known[-1]:.2f} to {known[0]:.2f}.{_stable(config)}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.model.architectures import ARCHITECTURES, Architecture
-from napari_nh2st.model.card import model_card
+from napari_nh2st.model.card import model_card, model_html, model_summary
 from napari_nh2st.model.config import (
     CARD_FILE,
     CONFIG_FILE,
@@ -52,7 +52,7 @@ _LARGEST_ENCODER = 3 * 1024**3
 """Bytes of weights that a model folder holds of an encoder; what is larger is left where it is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A network with its config.
 
@@ -72,6 +72,13 @@ class Model:
     network: nn.Module
     source: str
     heads: Heads | None = None
+
+    def __repr__(self) -> str:
+        trained = "" if self.config.trained else "UNTRAINED, "
+        return f"<Model {self.config.name}: {trained}{model_summary(self.config)}>"
+
+    def _repr_html_(self) -> str:
+        return model_html(self.config, self.source)
 
     @property
     def architecture(self) -> Architecture:

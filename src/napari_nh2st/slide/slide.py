@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_nh2st.errors import InputError, SegmentError
+from napari_nh2st.html_card import PICTURE_PX, html_card
 from napari_nh2st.remote import RemotePath, SlidePath
 
 from .coarse import CoarseLevel, build, derive_levels
@@ -24,6 +26,8 @@ from .resolution import is_possible
 _MEGABYTE = 1 << 20
 _SAMPLED_BLOCKS = 16
 _BLOCK = 1 << 16
+_THUMBNAIL_PIXELS = 1 << 23
+"""Of a level that is read for a thumbnail, at most."""
 
 
 class Slide:
@@ -101,6 +105,36 @@ class Slide:
             f"<Slide {self.path.name}: {self.vendor}, {height} × {width} px, "
             f"{len(self.levels)} levels, {mpp}>"
         )
+
+    def _repr_html_(self) -> str:
+        height, width = self.shape
+        mpp = "not known" if self.mpp is None else f"{self.mpp[1]:.4g} × {self.mpp[0]:.4g}"
+        sizes = [f"{level.shape[1]:,} × {level.shape[0]:,}" for level in self.levels]
+        rows = (
+            ("format", self.vendor),
+            ("size", f"{width:,} × {height:,} px"),
+            ("µm/px", f"{mpp} ({self.mpp_source})"),
+            ("levels", f"{len(sizes)}, {self.n_native_levels} in the file: {', '.join(sizes)} px"),
+            ("brightfield", f"{'yes' if self.brightfield else 'no'}: {self.brightfield_reason}"),
+            ("notices", " ".join(self.notices)),
+        )
+        return html_card(f"Slide {self.path.name}", rows, self._thumbnail())
+
+    def _thumbnail(self) -> NDArray[np.uint8] | None:
+        """The coarsest level, if it is small, at hand, and can be read."""
+        if isinstance(self.path, RemotePath):
+            return None
+        ready = [each for each in self.levels if not isinstance(each, CoarseLevel) or each.complete]
+        small = [each for each in ready if math.prod(each.shape) <= _THUMBNAIL_PIXELS]
+        if not small:
+            return None
+        # The coarsest that is not smaller than the picture.
+        fine = [each for each in small if max(each.shape) >= PICTURE_PX]
+        level = fine[-1] if fine else small[0]
+        try:
+            return level.read(0, 0, *level.shape)
+        except (SegmentError, InputError, OSError, ValueError):  # damaged, or closed
+            return None
 
     def __enter__(self) -> Self:
         return self

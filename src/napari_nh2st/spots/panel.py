@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, diags
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.array import morans_i, spot_array
 from napari_nh2st.spots.assembly import are_ensembl_ids
@@ -67,6 +68,8 @@ class PanelSettings:
     leave_out_mitochondrial: Annotated[
         bool, Option("Without MT-", "Leave out mitochondrial genes (MT-)")
     ] = False
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)

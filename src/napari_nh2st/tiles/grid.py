@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skimage.measure import points_in_poly
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.html_card import PICTURE_PX, html_card
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.mask import Polygon, TissueMask
 
@@ -24,8 +25,10 @@ MOST_POSITIONS = 20_000_000
 
 _POSITIONS_AT_ONCE = 200_000
 
+_TILE_COLOR = (181, 54, 122)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class TileGrid:
     """Tiles on a regular array, those with tissue only.
 
@@ -65,6 +68,47 @@ class TileGrid:
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def __repr__(self) -> str:
+        rows, columns = self.array_shape
+        return (
+            f"<TileGrid: {len(self):,} tiles of {self._tile_um}, {self.step_um:g} µm apart "
+            f"(pitch {self.pitch_um:g} µm), on a {self.layout} array of {rows:,} × {columns:,}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows, columns = self.array_shape
+        tile_y, tile_x = self.tile_px
+        facts = (
+            ("tiles", f"{len(self):,}"),
+            ("tile", f"{self._tile_um}, {tile_x:.4g} × {tile_y:.4g} px of the slide"),
+            ("step", f"{self.step_um:g} µm"),
+            ("pitch", f"{self.pitch_um:g} µm"),
+            ("array", f"{self.layout}, {rows:,} × {columns:,}"),
+        )
+        return html_card("TileGrid", facts, self._drawing())
+
+    @property
+    def _tile_um(self) -> str:
+        """Side of a tile in µm, in words."""
+        per_step = 0.5 * 3**0.5 if self.layout == "hexagonal" else 1.0
+        return f"{self.tile_px[0] / self.step_px[0] * self.step_um * per_step:.4g} µm"
+
+    def _drawing(self) -> NDArray[np.uint8]:
+        """(height, width, 3) picture of where on the array tiles are."""
+        there = np.zeros(self.array_shape, bool)
+        there[tuple(self.array.T)] = True
+        if self.layout == "hexagonal":  # columns are half steps
+            there[:, 1:] |= there[:, :-1]
+        size = np.multiply(self.array_shape, self.step_px)
+        shape = np.maximum(1, np.round(size * PICTURE_PX / size.max())).astype(int)
+        row, column = (
+            (np.arange(pixels) + 0.5) * places // pixels
+            for pixels, places in zip(shape, self.array_shape, strict=True)
+        )
+        picture = np.full((*shape, 3), 235, np.uint8)
+        picture[there[np.ix_(row.astype(int), column.astype(int))]] = _TILE_COLOR
+        return picture
 
     def subset(self, index: NDArray[np.int64]) -> "TileGrid":
         """Some of the tiles, in the order given."""

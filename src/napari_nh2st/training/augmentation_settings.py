@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 
 
@@ -37,6 +38,8 @@ class AugmentationSettings:
             (0, 1),
         ),
     ] = 0.0
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
+from napari_nh2st.html_card import settings_card
 from napari_nh2st.inference.settings import DEVICE, PRECISION, Precision
 from napari_nh2st.model.catalogue import Guides
 from napari_nh2st.model.config import Context
@@ -337,6 +338,8 @@ class TrainSettings(StartSettings):
         float | None,
         Option("Dropout", "Dropout in the cross-attention", (0, 0.99), default=of_start(0.5)),
     ] = None
+
+    _repr_html_ = settings_card
 
     def __post_init__(self) -> None:
         check_options(self)
