@@ -211,6 +211,8 @@ def test_a_prediction_at_spots_opens_as_points(
     tmp_path: Path, predicted_slide: Path, spots: AnnData, infos: list[str], beside: bool
 ) -> None:
     folder = predicted_slide.parent if beside else tmp_path
+    spots = spots.copy()
+    spots.obs["nuclei_per_mm2"] = np.linspace(900, 2000, spots.n_obs)
     export(spots, folder / "out.h5ad")
     slide, measured, predicted = layers_of(folder / "out.h5ad")
     assert (SLIDE_KEY in slide.metadata) == beside
@@ -221,6 +223,8 @@ def test_a_prediction_at_spots_opens_as_points(
     np.testing.assert_allclose(predicted.data, expected)
     np.testing.assert_array_equal(predicted.features[list(PANEL)], spots.X)
     np.testing.assert_array_equal(measured.features[list(PANEL)], spots.layers["measured"])
+    for layer in (measured, predicted):  # to be read in the status bar, and to color by
+        np.testing.assert_array_equal(layer.features["nuclei_per_mm2"], spots.obs["nuclei_per_mm2"])
     (section,) = spots.uns["spatial"].values()
     diameter = section["scalefactors"]["spot_diameter_fullres"]
     np.testing.assert_allclose(predicted.size, diameter * np.mean(MPP))

@@ -8,6 +8,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_nh2st.layers.picked_tile import PickedTile
+from napari_nh2st.prediction.schema import UNFAMILIAR
 from napari_nh2st.session import Session
 from shown_predictions import Shown, show_prediction
 from trusted_predictions import add_trust
@@ -37,7 +38,7 @@ def _mark(session: Session) -> None:
     [
         lambda session: session.pins.pin("ERBB2"),
         lambda session: session.veils.fade(True),
-        lambda session: session.unfamiliar.show(True),
+        lambda session: session.tile_columns.show(UNFAMILIAR),
         _mark,
     ],
     ids=["pin", "veil", "unfamiliar", "picked tile"],
@@ -66,10 +67,10 @@ def test_a_heatmap_has_one_layer_of_unfamiliar_places(two: list[Shown]) -> None:
     session, layers = two[0].session, two[0].viewer.layers
     for shown in two:  # of equal pixels: they count as one slide, open twice
         session.heatmap = shown.heatmap
-        session.unfamiliar.show(True)
+        session.tile_columns.show(UNFAMILIAR)
     layers.remove(two[0].heatmap.layer)
-    (left,) = session.unfamiliar.items
+    (left,) = session.tile_columns.items
     assert left.source is two[1].heatmap
-    session.unfamiliar.show(False)
+    session.tile_columns.show(None)
     session.heatmap = two[1].heatmap
-    assert not session.unfamiliar.is_shown
+    assert session.tile_columns.shown is None

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from gene_predictions import VALUE_NAME, add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.analysis.signatures import Signature
+from napari_nh2st.prediction.schema import UNFAMILIAR
 from napari_nh2st.session import Session
 from napari_nh2st.session.picture_facts import PictureFacts
 from trusted_predictions import NOTICE, add_trust
@@ -70,7 +71,7 @@ def test_what_is_unsure_and_unfamiliar_has_its_meaning(session: Session) -> None
     facts = PictureFacts.of(session)
     assert facts.names == ("grey where the model is unsure",)
     assert facts.cautions == (NOTICE,)
-    session.unfamiliar.show()
+    session.tile_columns.show(UNFAMILIAR)
     facts = PictureFacts.of(session)
     assert facts.names == ()
     assert facts.cautions == (NOTICE,)

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import drawn_prediction
+from gene_predictions import add_heatmap, gene_prediction
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, write_anndata
@@ -215,6 +216,28 @@ def test_it_is_disabled_without_a_prediction_and_while_one_fills(
     assert not button.isEnabled()
     button.set_filling(False)
     assert button.isEnabled()
+
+
+def test_a_map_without_a_value_is_not_exported_and_the_tooltip_says_so(
+    qtbot: QtBot, viewer: ViewerModel
+) -> None:
+    connections = Connections()
+    session = Session.of(viewer)
+    button = PredictionExport(session, connections)
+    qtbot.addWidget(button)
+    connections.open()
+    assert button.toolTip() == "There is no prediction to export yet"
+    heatmap = add_heatmap(viewer, gene_prediction(filled=False))
+    heatmap.is_filling = True
+    heatmap.is_filling = False  # the run was stopped before its first tile
+    assert not button.isEnabled()
+    assert "No tile has a value" in button.toolTip()
+    heatmap.is_filling = True
+    heatmap.prediction.X[3] = 1.0
+    heatmap.is_filling = False
+    assert button.isEnabled()
+    assert "SpatialData" in button.toolTip()
+    connections.close()
 
 
 def test_domains_renamed_while_a_file_is_written_do_not_reach_it(

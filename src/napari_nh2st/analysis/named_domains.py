@@ -12,13 +12,11 @@ from napari_nh2st.analysis.domain_colors import domain_color, matching_colors
 from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.tile_columns import DOMAIN_STABLE_IN
 from napari_nh2st.spots.positions import ARRAY
 
 COLUMN = "domain"
 """Column of ``obs``: domain of each tile; ``uns["domain_colors"]`` has the colors, as in scanpy."""
-
-STABLE_COLUMN = "domain_stable_in"
-"""Column of ``obs``: in how many of the model's heads a tile is in the same domain."""
 
 _COLORS = f"{COLUMN}_colors"
 _HEX = re.compile("#[0-9a-fA-F]{6}")
@@ -129,10 +127,10 @@ class NamedDomains:
         notes(prediction).pop("domain_markers", None)
         notes(prediction).pop("domain_heads", None)
         if self.stable is not None:
-            prediction.obs[STABLE_COLUMN] = self.stable
+            prediction.obs[DOMAIN_STABLE_IN] = self.stable
             notes(prediction)["domain_heads"] = self.n_heads
-        elif STABLE_COLUMN in prediction.obs:
-            del prediction.obs[STABLE_COLUMN]
+        elif DOMAIN_STABLE_IN in prediction.obs:
+            del prediction.obs[DOMAIN_STABLE_IN]
         if len(self.markers):
             names = dict(enumerate(self.names, start=1))
             markers = self.markers.assign(domain=self.markers["domain"].map(names))
@@ -183,9 +181,9 @@ def _written_colors(prediction: AnnData) -> tuple[str, ...]:
 def _written_stability(prediction: AnnData) -> tuple[NDArray[np.int64] | None, int]:
     """In how many heads tiles are in the same domain, as :meth:`NamedDomains.write` left it."""
     count = notes(prediction).get("domain_heads")
-    if count is None or STABLE_COLUMN not in prediction.obs:
+    if count is None or DOMAIN_STABLE_IN not in prediction.obs:
         return None, 0
-    return prediction.obs[STABLE_COLUMN].to_numpy(np.int64), int(count)
+    return prediction.obs[DOMAIN_STABLE_IN].to_numpy(np.int64), int(count)
 
 
 def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:

@@ -32,6 +32,7 @@ from napari_nh2st.prediction.schema import (
     slide_name,
     slide_stem,
 )
+from napari_nh2st.prediction.tile_columns import column_values, tile_columns
 from napari_nh2st.prediction.values import best_gene
 from napari_nh2st.remote import is_url
 from napari_nh2st.shown_text import for_qt
@@ -208,7 +209,7 @@ def _spot_layers(prediction: AnnData) -> list["LayerData"]:
         tables = {MEASURED: pd.DataFrame(measured, columns=prediction.var_names)} | tables
         known = np.isfinite(measured).any(0)
         candidates = prediction[:, known] if known.any() else prediction
-    gene = best_gene(candidates)
+    gene, genes = best_gene(candidates), prediction.var_names
     # One scale for both, so that a colour means one value.
     limits = robust_limits(np.concatenate([table[gene].to_numpy() for table in tables.values()]))
     mpp = slide_mpp(prediction)
@@ -220,7 +221,9 @@ def _spot_layers(prediction: AnnData) -> list["LayerData"]:
         metadata: dict[str, Any] = {PREDICTION_KEY: prediction}
         if is_compared:
             metadata |= {COMPARISON_KEY: prediction, COMPARISON_KIND_KEY: kind}
-        attributes = _points(prediction, table, gene, limits, mpp, "um") | {
+        more = {name: column_values(prediction, name) for name in tile_columns(prediction, genes)}
+        features = table.assign(**more)
+        attributes = _points(prediction, features, gene, limits, mpp, "um") | {
             "name": f"{kind} · {stem}{untrained if kind != MEASURED else ''}",
             "visible": kind != MEASURED,
             "metadata": metadata,

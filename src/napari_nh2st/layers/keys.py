@@ -63,8 +63,8 @@ SIGNATURE_OF_KEY = "nh2st_signature_of"
 VEIL_KEY = "nh2st_veil"
 """Marks a layer that fades a heatmap where its model is unsure."""
 
-UNFAMILIAR_KEY = "nh2st_unfamiliar"
-"""Marks a layer that shows how unfamiliar the places of a heatmap's slide are."""
+COLUMN_KEY = "nh2st_column"
+"""Column of ``obs`` that a layer shows over a heatmap's tiles."""
 
 DOMAINS_KEY = "nh2st_domains"
 """AnnData of the prediction that a Labels layer shows domains of."""
@@ -179,9 +179,9 @@ def veil_metadata(heatmap_layer: "Layer") -> dict[str, Any]:
     return {VEIL_KEY: True} | made_over(heatmap_layer)
 
 
-def unfamiliar_metadata(heatmap_layer: "Layer") -> dict[str, Any]:
-    """Metadata of a layer of unfamiliar places, made over a heatmap."""
-    return {UNFAMILIAR_KEY: True} | made_over(heatmap_layer)
+def column_metadata(column: str, heatmap_layer: "Layer") -> dict[str, Any]:
+    """Metadata of a layer of a column of ``obs``, made over a heatmap."""
+    return {COLUMN_KEY: column} | made_over(heatmap_layer)
 
 
 def domains_metadata(prediction: "AnnData", name: str) -> dict[str, Any]:

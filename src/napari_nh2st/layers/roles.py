@@ -4,13 +4,13 @@ from napari.layers import Image, Labels, Layer, Points
 
 from napari_nh2st.layers.heatmap import shows_heatmap
 from napari_nh2st.layers.keys import (
+    COLUMN_KEY,
     COMPARISON_KIND_KEY,
     DOMAINS_KEY,
     GENE_KEY,
     OWN_NAME_KEY,
     PIN_KEY,
     SIGNATURE_KEY,
-    UNFAMILIAR_KEY,
     has_own_name,
 )
 
@@ -26,12 +26,12 @@ def is_in_composite(layer: Layer) -> bool:
 
 
 def covers_tiles(layer: Layer) -> bool:
-    """Whether it is a heatmap, signature, unfamiliar places, domains, or spots of measured ST.
+    """Whether it is a heatmap, signature, column of ``obs``, domains, or spots of measured ST.
 
     Of these, one is shown at a place.
     """
     if isinstance(layer, Image):
-        own = (SIGNATURE_KEY, UNFAMILIAR_KEY)
+        own = (SIGNATURE_KEY, COLUMN_KEY)
         return shows_heatmap(layer) or any(key in layer.metadata for key in own)
     if isinstance(layer, Points):
         return COMPARISON_KIND_KEY in layer.metadata

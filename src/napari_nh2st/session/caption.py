@@ -14,8 +14,6 @@ from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.prediction.reading import (
     FADED,
-    UNFAMILIAR_IN_SHORT,
-    UNFAMILIAR_SCALE,
     half_width_in_words,
     notices_in_short,
 )
@@ -138,7 +136,7 @@ class GeneCaption:
         """Hide the colorbars of what is not named."""
         session = self._session
         images = [
-            item.layer for each in (session.signatures, session.unfamiliar) for item in each.items
+            item.layer for each in (session.signatures, session.tile_columns) for item in each.items
         ]
         for layer in [*(heatmap.layer for heatmap in session.heatmaps), *images]:
             is_other = layer not in images and (
@@ -172,10 +170,11 @@ class GeneCaption:
         if words:
             text = " · ".join(dict.fromkeys(words))
             lines.append(self._line([text[0].upper() + text[1:]]))
-        for places in self._session.unfamiliar.items:
-            if self._is_seen(places.layer):
-                lines.append(self._line(["Unfamiliar tissue"], size=_TITLE_PT))
-                lines.append(self._line([UNFAMILIAR_SCALE, UNFAMILIAR_IN_SHORT]))
+        for shown in self._session.tile_columns.items:
+            if self._is_seen(shown.layer):
+                title, *meanings = shown.about
+                lines.append(self._line([title[:1].upper() + title[1:]], size=_TITLE_PT))
+                lines += [self._line(meanings)] if any(meanings) else []
         for item in self._session.signatures.items:
             if self._is_seen(item.layer):
                 title = item.signature.title

@@ -6,7 +6,9 @@ from weakref import WeakKeyDictionary
 
 from napari.layers import Image
 
+from napari_nh2st.analysis.named_domains import COLUMN
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.roles import covers_tiles, is_pin
 from napari_nh2st.layers.slide_below import is_covered
 from napari_nh2st.layers.tile_image import TileImage
@@ -16,6 +18,8 @@ from napari_nh2st.prediction.reading import (
     unfamiliarity_at,
     unfamiliarity_in_words,
 )
+from napari_nh2st.prediction.schema import UNFAMILIAR
+from napari_nh2st.prediction.tile_columns import column_in_words, stable_in_words
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -52,12 +56,36 @@ class Hover:
             if tile is not None and not is_covered(viewer, image.layer):
                 words.append(self._reading(image, heatmap, gene).at(tile))
                 far = unfamiliarity_at(heatmap.prediction, tile)
-        for item in self._session.unfamiliar.items:
+        for item in self._session.tile_columns.items:
             tile = tile_at(item.source, position, units) if item.layer.visible else None
-            far = far if tile is None else unfamiliarity_at(item.source.prediction, tile)
+            if tile is None:
+                continue
+            if item.column == UNFAMILIAR:
+                far = unfamiliarity_at(item.source.prediction, tile)
+            else:
+                words.append(column_in_words(item.source.prediction, item.column, tile))
         if far is not None:
             words.append(unfamiliarity_in_words(far))
-        return " · ".join(words)
+        words += self._domains_at(position, units)
+        return " · ".join(filter(None, words))
+
+    def _domains_at(self, position: Any, units: Any) -> Iterator[str]:
+        """The domains that are shown there, and how stable they are.
+
+        The name of the selected layer's is napari's to say.
+        """
+        layers = self._session.viewer.layers
+        for layer in layers:
+            prediction = layer.metadata.get(DOMAINS_KEY)
+            if prediction is None or not layer.visible or COLUMN not in prediction.obs:
+                continue
+            for heatmap in self._session.showing(prediction)[:1]:
+                tile = tile_at(heatmap, position, units)
+                if tile is None or prediction.obs[COLUMN].isna().iat[tile]:
+                    continue
+                if layer != layers.selection.active:
+                    yield str(prediction.obs[COLUMN].iat[tile])
+                yield stable_in_words(prediction, tile)
 
     def _shown(self) -> Iterator[tuple[TileImage, Heatmap, str]]:
         session = self._session

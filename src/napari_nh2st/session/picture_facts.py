@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from napari_nh2st.layers.heatmap import shows_heatmap
 from napari_nh2st.layers.keys import (
+    COLUMN_KEY,
     COMPARISON_KEY,
     COMPARISON_KIND_KEY,
     DOMAINS_KEY,
     GENE_KEY,
     PREDICTION_KEY,
     SIGNATURE_KEY,
-    UNFAMILIAR_KEY,
     VEIL_KEY,
 )
 from napari_nh2st.layers.slide_below import is_covered
-from napari_nh2st.prediction.reading import FADED, UNFAMILIAR_SCALE
+from napari_nh2st.prediction.reading import FADED
 from napari_nh2st.prediction.schema import is_trained, notices, value_name
+from napari_nh2st.prediction.tile_columns import tile_columns
 from napari_nh2st.session.comparison import ComparisonResults, unit_of
 from napari_nh2st.shown_text import from_qt
 
@@ -107,8 +108,9 @@ def _unit(layer: Image, prediction: AnnData | None) -> str:
     """Unit of a layer of predicted values; empty for other images."""
     if SIGNATURE_KEY in layer.metadata:
         return "mean z-score"
-    if UNFAMILIAR_KEY in layer.metadata:
-        return UNFAMILIAR_SCALE
+    if prediction is not None and (column := layer.metadata.get(COLUMN_KEY)) is not None:
+        known = tile_columns(prediction).get(column)
+        return (known and known.meaning) or str(column)
     if prediction is not None and (GENE_KEY in layer.metadata or shows_heatmap(layer)):
         return value_name(prediction)
     return ""

@@ -225,6 +225,14 @@ class SectionRows:
         else:
             self.change([place], positions=path)
 
+    def add_features(self, path: Path) -> None:
+        """Give features to the row they seem to belong to; a new one if none waits."""
+        place = self._waiting(path, "features")
+        if place is None:
+            self.set([*self._rows, SectionRow(name=self._free_name(path), features=path)])
+        else:
+            self.change([place], features=path)
+
     def add_measured(
         self,
         expression: Path,
@@ -297,7 +305,7 @@ class SectionRows:
         waiting = [
             (k, row)
             for k, row in enumerate(self._rows)
-            if getattr(row, field) is None and (field == "expression" or _takes_positions(row))
+            if getattr(row, field) is None and (field != "positions" or _takes_positions(row))
         ]
         best = _best(path, waiting)
         if best is not None:

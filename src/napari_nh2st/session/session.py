@@ -27,8 +27,8 @@ from napari_nh2st.session.prediction_runs import PredictionRuns
 from napari_nh2st.session.shown_layers import ShownLayers
 from napari_nh2st.session.signatures import Signatures
 from napari_nh2st.session.slide_placement import go_to, lay_in_units
+from napari_nh2st.session.tile_columns import TileColumns
 from napari_nh2st.session.training_sections import TrainingSections
-from napari_nh2st.session.unfamiliar import UnfamiliarPlaces
 from napari_nh2st.shown_text import for_qt
 
 _sessions: dict[int, "Session"] = {}
@@ -47,8 +47,8 @@ class Session:
         Shows and hides the layers of predictions.
     pins, signatures
         Layers of pinned genes and composites, and of signatures.
-    unfamiliar
-        Layers of how unfamiliar the places of slides are.
+    tile_columns
+        Layers of columns of ``obs``, such as how unfamiliar the places of slides are.
     veils
         Layers that fade heatmaps where they are unsure, as the display says.
     domains
@@ -120,9 +120,9 @@ class Session:
         self.display = Display(self)
         self.pins = Pins(self)
         self.signatures = Signatures(self)
-        self.unfamiliar = UnfamiliarPlaces(self)
         self.veils = Veils(self)
         self.domains = PredictionDomains(self)
+        self.tile_columns = TileColumns(self)
         self.runs = PredictionRuns(self)
         self.measured = MeasuredSections(self)
         self.training_sections, self.cohort = TrainingSections(), CohortQueue()
@@ -157,7 +157,7 @@ class Session:
     @property
     def derived_layers(self) -> "tuple[DerivedLayers[Any], ...]":
         """Layers that show more of the predictions of heatmaps."""
-        return self.pins, self.signatures, self.unfamiliar
+        return self.pins, self.signatures, self.tile_columns
 
     # --- slides ---
 
@@ -352,7 +352,7 @@ class Session:
         for each in self.showing(heatmap.prediction):
             if each is not heatmap:
                 each.refresh(filling=heatmap.is_filling)
-            for layers in (self.pins, self.unfamiliar, self.veils):
+            for layers in (self.pins, self.tile_columns, self.veils):
                 layers.refresh(each)
         self.signatures.refresh()
         if heatmap.prediction is self.prediction:

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.open_sections import open_measured, open_slides
+from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.session.latest_call import LatestCall
 from napari_nh2st.session.row_state import RowState, row_state
 from napari_nh2st.session.section_rows import Role, SectionRow, SectionRows, row_of
@@ -16,10 +17,16 @@ from napari_nh2st.spots import Section, read_sections, write_sections
 from napari_nh2st.spots.file_kinds import Kind, kind_of
 from napari_nh2st.spots.section_check import Found, check
 
-_Files = tuple[Section, bool]
-"""Files of a section, whatever it is called, and whether its positions are trusted."""
+_Files = tuple[Section, bool, str | None]
+"""Files of a section, whatever it is called, whether its positions are trusted, and the key of
+features that are given in place of an image encoder."""
 
-_FIELDS = {"slide": "slide", "ST": "expression", "positions": "positions"}
+_FIELDS = {
+    "slide": "slide",
+    "ST": "expression",
+    "positions": "positions",
+    "features": "features",
+}
 """Field of a row for each kind of file."""
 
 
@@ -39,6 +46,7 @@ class TrainingSections:
     def __init__(self) -> None:
         self.rows = SectionRows()
         self._trust_positions = False
+        self._features: str | None = None
         self._found: dict[_Files, Found] = {}
         self._wanted: list[_Files] = []
         self._checking = LatestCall(_checked, seconds=0)
@@ -84,7 +92,7 @@ class TrainingSections:
         self.update(lambda: self.rows.set(rows))
 
     def add_paths(self, paths: Iterable[Path], onto: int | None = None) -> None:
-        """Add slides, measured spots, tables of positions or of sections.
+        """Add slides, measured spots, features, tables of positions or of sections.
 
         Parameters
         ----------
@@ -99,7 +107,8 @@ class TrainingSections:
             A table of sections cannot be read; all else is added.
         """
         # Slides first: what belongs to them then finds their rows.
-        order: dict[Kind, int] = {"sections": 0, "slide": 1, "ST": 2, "positions": 3}
+        kinds_in_order: tuple[Kind, ...] = ("sections", "slide", "ST", "positions", "features")
+        order = {kind: number for number, kind in enumerate(kinds_in_order)}
         kinds = sorted(((kind_of(path), path) for path in paths), key=lambda item: order[item[0]])
         problems: list[InputError] = []
 
@@ -123,6 +132,8 @@ class TrainingSections:
             self.rows.add_slide(path)
         elif kind == "ST":
             self.rows.add_expression(path)
+        elif kind == "features":
+            self.rows.add_features(path)
         else:
             self.rows.add_positions(path)
 
@@ -215,6 +226,17 @@ class TrainingSections:
         self._trust_positions = trust
         self.check()
 
+    @property
+    def features(self) -> str | None:
+        """Key of the features that are learned from in place of pixels; None where none are."""
+        return self._features
+
+    @features.setter
+    def features(self, key: str | None) -> None:
+        if key != self._features:
+            self._features = key
+            self.check()
+
     def state(self, number: int) -> RowState:
         """State of a row: its level, and sentences on it."""
         return row_state(self.rows, number, self._found_of(self.rows[number]))
@@ -239,7 +261,9 @@ class TrainingSections:
         self._wanted = []
 
     def _files(self, row: SectionRow) -> _Files | None:
-        return None if row.files is None else (row.files, self._trust_positions)
+        if row.files is None:
+            return None
+        return row.files, self._trust_positions, self._features
 
     def _found_of(self, row: SectionRow) -> Found | None:
         """Result of a row's check; None while there is none."""
@@ -258,5 +282,6 @@ class TrainingSections:
 
 
 def _checked(files: _Files) -> tuple[_Files, Found]:
-    section, trust_positions = files
-    return files, check(section, trust_positions=trust_positions)
+    section, trust_positions, features = files
+    key = None if features is None else parse_key(features)
+    return files, check(section, trust_positions=trust_positions, features=key)

@@ -1,4 +1,4 @@
-"""Kinds of files of a study: slides, measured spots, their positions, tables of sections."""
+"""Kinds of files of a study: slides, measured spots, positions, features, tables of sections."""
 
 import csv
 import gzip
@@ -10,8 +10,9 @@ from napari_nh2st.spots.read import is_spots_store
 from napari_nh2st.spots.samples import is_matrix
 from napari_nh2st.spots.space_ranger import is_space_ranger
 from napari_nh2st.spots.st_tables import is_table
+from napari_nh2st.tiles.feature_files import is_features_file
 
-Kind = Literal["slide", "ST", "positions", "sections"]
+Kind = Literal["slide", "ST", "positions", "sections", "features"]
 
 _YAML = (".yaml", ".yml")
 _EXPRESSION = (".h5ad", ".h5")
@@ -25,6 +26,8 @@ def kind_of(path: Path) -> Kind:
         return "positions"
     if is_matrix(path):
         return "ST"
+    if is_features_file(path):
+        return "features"
     if is_table(path):
         return _kind_of_table(path)
     if path.suffix.lower() in _EXPRESSION:

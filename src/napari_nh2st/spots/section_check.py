@@ -6,14 +6,17 @@ from dataclasses import asdict, dataclass, field, replace
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.model.encoders.key import EncoderKey
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.spots.assembly import INFO
 from napari_nh2st.spots.checks import check_counts, check_enough_spots, check_section
 from napari_nh2st.spots.choice import ChoiceNeeded, Parts
 from napari_nh2st.spots.orientation import AS_THEY_ARE, apply_fix
 from napari_nh2st.spots.placement import Proposal, propose_fix
+from napari_nh2st.spots.positions import centers
 from napari_nh2st.spots.read import read_spots
 from napari_nh2st.spots.sections import Section
+from napari_nh2st.tiles.given_features import key_of_file, read_given_features
 
 _NAME = "This section"
 """What checks call the section."""
@@ -50,7 +53,9 @@ class Found:
     parts: Parts = field(default_factory=Parts)
 
 
-def check(section: Section, *, trust_positions: bool = False) -> Found:
+def check(
+    section: Section, *, trust_positions: bool = False, features: EncoderKey | None = None
+) -> Found:
     """Read a section's spots and slide, and see whether they fit; takes seconds.
 
     Parameters
@@ -59,6 +64,9 @@ def check(section: Section, *, trust_positions: bool = False) -> Found:
         The section; what it is called does not matter.
     trust_positions
         As in :func:`~napari_nh2st.spots.check_section`.
+    features
+        Features that take the place of an image encoder, see
+        :func:`~napari_nh2st.tiles.given_features.key_of_file`; None where tiles are encoded.
     """
     unreadable: list[str] = []
     with ExitStack() as opened:
@@ -85,13 +93,15 @@ def check(section: Section, *, trust_positions: bool = False) -> Found:
             return Found(tuple(unreadable), False, "unreadable")
         parts = Parts.of(spots.uns.get(INFO, {}))
         try:
-            return replace(_fit(spots, slide, section, trust_positions), parts=parts)
+            return replace(_fit(spots, slide, section, trust_positions, features), parts=parts)
         except Exception as error:
             return Found((_unforeseen("The section", error),), False, "not usable", parts=parts)
 
 
-def _fit(spots: AnnData, slide: Slide, section: Section, trust: bool) -> Found:
-    """Whether spots and slide that can be read belong together."""
+def _fit(
+    spots: AnnData, slide: Slide, section: Section, trust: bool, features: EncoderKey | None
+) -> Found:
+    """Whether spots, slide and features that can be read belong together."""
     genes = frozenset(spots.var_names)
     try:
         check_counts(spots, _NAME)
@@ -107,8 +117,25 @@ def _fit(spots: AnnData, slide: Slide, section: Section, trust: bool) -> Found:
             return Found((_sentence(error),), False, "not usable", genes=genes)
         return Found(_advice(proposal), False, "wrong places", (), proposal, genes)
     warnings = tuple(_sentence(warning) for warning in result.warnings)
+    sentences: tuple[str, ...] = (f"{spots.n_obs:,} spots, {result.mpp[0]:.3g} µm/px.",)
+    if features is not None:
+        try:
+            given = read_given_features(
+                key_of_file(features, section.features), slide.with_mpp(result.mpp)
+            )
+        except InputError as error:
+            return Found((_sentence(error),), False, "features?", genes=genes)
+        inside = int((given.nearest(centers(fixed)) >= 0).sum())
+        by = f" of {given.encoder}" if given.encoder else ""
+        sentences += (
+            f"{len(given.features):,} tiles with {given.n_features:,} features{by}; {inside:,} "
+            "spots lie in one.",
+        )
+        if not inside:
+            return Found(sentences[1:], False, "features?", genes=genes)
+        warnings += tuple(map(_sentence, given.notices))
     return Found(
-        (f"{spots.n_obs:,} spots, {result.mpp[0]:.3g} µm/px.",),
+        sentences,
         True,
         "ok, but read" if warnings else "ok",
         warnings,

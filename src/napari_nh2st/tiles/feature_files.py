@@ -46,6 +46,19 @@ class StoredFeatures:
     slide_shape: tuple[int, int] | None = None
 
 
+def is_features_file(path: Path) -> bool:
+    """Whether an HDF5 file has features and coordinates of tiles, and no counts of genes."""
+    if path.suffix.lower() not in (".h5", ".hdf5") or not path.is_file():
+        return False
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            return {"features", "coords"} <= set(file) and "matrix" not in file
+    except OSError:  # whoever reads it says what is wrong with it
+        return False
+
+
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a zarr store."""
     return any((path / name).exists() for name in ("zarr.json", ".zgroup"))

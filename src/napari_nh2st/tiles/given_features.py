@@ -142,6 +142,31 @@ def features_place(key: EncoderKey, slide: Slide) -> Path:
     )
 
 
+def key_of_file(key: EncoderKey, path: Path | None) -> EncoderKey:
+    """The key of a section's features.
+
+    Parameters
+    ----------
+    key
+        Of the study: its options hold for all files, and its folder where a section names none.
+    path
+        The section's own file; None without.
+
+    Raises
+    ------
+    InputError
+        Neither is given.
+    """
+    if path is not None:
+        return EncoderKey(FEATURES, str(path), key.options)
+    if key.place:
+        return key
+    raise InputError(
+        "there is no file of features; name it in the column features of the sections table, or "
+        "give a folder in which the files have their slides' names, as in features:FOLDER"
+    )
+
+
 def read_given_features(key: EncoderKey, slide: Slide, wanted: str | None = None) -> GivenFeatures:
     """Read the features of a slide's tiles.
 

@@ -20,6 +20,7 @@ from napari_nh2st.spots import Section
 from napari_nh2st.tiles.given_features import (
     GivenFeatures,
     check_same_kind,
+    key_of_file,
     read_for_model,
     read_given_features,
 )
@@ -112,7 +113,7 @@ def read_study_features(
     for section, mpp, centers in sections:
         name = section.section_id
         with _named(section), open_slide(section.slide, mpp=mpp, image=section.image) as slide:
-            own_key = _key_of(section, key)
+            own_key = key_of_file(key, section.features)
             if start is not None:
                 own = read_for_model(own_key, slide, start)
             else:
@@ -169,7 +170,7 @@ def features_for(section: Section, mpp: tuple[float, float], config: ModelConfig
     assert config.encoder is not None
     key = parse_key(str(config.encoder["key"]))
     with _named(section), open_slide(section.slide, mpp=mpp, image=section.image) as slide:
-        return read_for_model(_key_of(section, key), slide, config)
+        return read_for_model(key_of_file(key, section.features), slide, config)
 
 
 @contextmanager
@@ -179,18 +180,6 @@ def _named(section: Section) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{section.section_id}: {error}") from None
-
-
-def _key_of(section: Section, key: EncoderKey) -> EncoderKey:
-    """The key of a section's own file."""
-    if section.features is not None:
-        return EncoderKey(FEATURES, str(section.features), key.options)
-    if key.place:
-        return key
-    raise InputError(
-        "there is no file of features; name it in the column features of the sections table, or "
-        "give a folder in which the files have their slides' names, as in features:FOLDER"
-    )
 
 
 def _spot_notices(name: str, spots: SpotFeatures, n_spots: int) -> list[str]:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from anndata import AnnData
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
@@ -33,21 +34,32 @@ class ExportButton(QPushButton):
     def __init__(self) -> None:
         super().__init__("Export…")
         self._prediction: AnnData | None = None
+        self._tip = (
+            "Write the prediction as AnnData, SpatialData, GeoJSON for QuPath, CSV, OME-Zarr, or "
+            "what is shown as a figure"
+        )
         self._name = ""
         self._figure: Callable[[], Figure] | None = None
         self._filling = False
         self._writing = Background(self)
         self._writing.busy_changed.connect(self._enable)
-        self.setToolTip(
-            "Write the prediction as AnnData, SpatialData, GeoJSON for QuPath, CSV, OME-Zarr, or "
-            "what is shown as a figure"
-        )
         self.clicked.connect(self._ask)
-        self._enable()
+        self.offer(None, "")
 
-    def offer(self, prediction: AnnData | None, name: str) -> None:
-        """Export this prediction from now on, by default under this name; None for none."""
+    def offer(self, prediction: AnnData | None, name: str, why_not: str = "") -> None:
+        """Export this prediction from now on.
+
+        Parameters
+        ----------
+        prediction
+            None for none.
+        name
+            What its file is called by default.
+        why_not
+            For the tooltip: why there is none.
+        """
         self._prediction, self._name = prediction, name
+        self.setToolTip(why_not or self._tip)
         self._enable()
 
     def set_filling(self, filling: bool) -> None:
@@ -146,7 +158,12 @@ class PredictionExport(ExportButton):
 
     def _update(self) -> None:
         heatmap = self._session.heatmap
-        self.offer(self._session.prediction, "" if heatmap is None else heatmap.slide_name)
+        if heatmap is None:
+            self.offer(None, "", "There is no prediction to export yet")
+        elif not np.isfinite(heatmap.values_of(heatmap.gene)).any():
+            self.offer(None, "", "No tile has a value yet: there is nothing to export")
+        else:
+            self.offer(heatmap.prediction, heatmap.slide_name)
         self.set_filling(self._session.is_filling)
 
 

@@ -20,6 +20,7 @@ from napari_nh2st.widgets import child_jobs
 from napari_nh2st.widgets.cohort import queue_table, settings_form
 from napari_nh2st.widgets.cohort.queue_table import MPP, STATE
 from napari_nh2st.widgets.cohort.widget import CohortWidget
+from small_configs import small_config
 
 Messages = dict[str, list[str]]
 
@@ -241,6 +242,18 @@ def test_workers_and_scheduler_are_remembered(
     monkeypatch.setattr(settings_form, "find_spec", lambda _name: None)
     assert new_dock().settings.chosen()[1].workers is None
     assert kept == SimpleNamespace(workers=3, scheduler="tcp://host:8786")
+
+
+def test_a_model_of_features_asks_for_their_folder(dock: CohortWidget, tmp_path: Path) -> None:
+    features = dock.settings.features
+    features.show_value(str(tmp_path / "uni"))
+    assert features.isHidden()
+    assert dock._chosen().settings.features is None
+    encoder = {"key": "features", "tile_px": 32, "n_features": 6, "recipe": {"name": "uni_v1"}}
+    dock._on_model(small_config(encoder=encoder))
+    assert not features.isHidden()
+    chosen = dock._chosen().settings
+    assert (chosen.features, chosen.step_um) == (str(tmp_path / "uni"), None)
 
 
 def test_a_resolution_is_typed_into_the_table(dock: CohortWidget, messages: Messages) -> None:

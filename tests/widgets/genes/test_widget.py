@@ -22,7 +22,7 @@ from napari_nh2st.analysis.signatures import Signature
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY
 from napari_nh2st.prediction.reliability import has_measured, use_measured
-from napari_nh2st.prediction.schema import reliability
+from napari_nh2st.prediction.schema import NUCLEI, UNFAMILIAR, reliability
 from napari_nh2st.session import Session, remembered
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.widgets.genes import tab as gene_tab
@@ -140,18 +140,41 @@ def test_what_a_prediction_says_of_its_doubts_can_be_shown(
     tab.display.fade.click()
     assert len(session.veils.items) == 1
     tab.unfamiliar.click()
-    assert session.unfamiliar.is_shown
+    assert session.tile_columns.shown == UNFAMILIAR
     session.show_gene("CD74")
     assert not tab.unfamiliar.isChecked()
     tab.unfamiliar.click()
     tab.unfamiliar.click()
-    assert not session.unfamiliar.items
+    assert not session.tile_columns.items
     assert session.heatmap.layer.visible
     tab.display.reset.click()
     assert not session.veils.items
     assert not tab.display.fade.isChecked()
     session.heatmap = heatmap
     assert tab.display.fade.isHidden()
+
+
+def test_columns_of_the_tiles_are_offered_in_the_place_of_a_gene(
+    widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    tab, columns = widget.genes, widget.session.tile_columns
+    assert tab.column.isHidden()
+    heatmap.prediction.obs[NUCLEI] = np.float32(1500)
+    heatmap.prediction.obs["my score"] = np.arange(heatmap.prediction.n_obs)
+    widget.session.heatmap_changed.emit()
+    assert not tab.column.isHidden()
+    titles = [tab.column.itemText(k) for k in range(tab.column.count())]
+    assert titles == ["Instead of a gene …", "nuclei per mm²", "my score"]
+    tab.column.setCurrentIndex(1)
+    assert columns.shown == NUCLEI
+    tab.column.setCurrentIndex(2)
+    assert columns.shown == "my score"
+    widget.session.show_gene("CD74")
+    assert tab.column.currentIndex() == 0
+    tab.column.setCurrentIndex(2)
+    tab.column.setCurrentIndex(0)
+    assert not columns.items
+    assert heatmap.layer.visible
 
 
 def test_pins_cannot_fade_and_the_check_says_why(widget: GenesWidget, heatmap: Heatmap) -> None:

@@ -13,6 +13,7 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QKeySequence
 from qtpy.QtWidgets import QAction, QFileDialog
 
+from feature_files import write_trident
 from misplaced_sections import mirrored_section
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import (
@@ -26,6 +27,7 @@ from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.session import Session, training_sections
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.session.section_rows import ROLES, row_of
+from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Fix, Proposal, Section, read_sections, section_check, write_sections
 from napari_nh2st.spots.section_check import Found
 from napari_nh2st.widgets.queued_signals import deliver_queued_signals
@@ -33,6 +35,7 @@ from napari_nh2st.widgets.train.sections import SectionsTable, section_menu
 from napari_nh2st.widgets.train.sections_model import (
     DONOR,
     EXPRESSION,
+    FEATURES,
     FIX,
     MPP,
     NAME,
@@ -176,7 +179,7 @@ def nameless(section: Section) -> Section:
 
 
 def know(table: SectionsTable, section: Section, found: Found) -> None:
-    table.sections._found[nameless(section), False] = found
+    table.sections._found[nameless(section), False, None] = found
 
 
 def test_what_is_selected_is_told_in_full_or_else_the_first_problem(
@@ -209,7 +212,8 @@ def test_files_are_checked_once(
 ) -> None:
     asked: list[tuple[Section, bool]] = []
 
-    def check(section: Section, *, trust_positions: bool) -> Found:
+    def check(section: Section, *, trust_positions: bool, features: object) -> Found:
+        assert features is None
         asked.append((section, trust_positions))
         return Found((), True)
 
@@ -445,6 +449,42 @@ def test_no_fix_is_proposed_where_the_counts_are_wrong_or_positions_are_trusted(
     found = section_check.check(section)
     assert (found.is_good, found.short, found.proposal) == (False, "not usable", None)
     assert "is no count" in found.sentences[0]
+
+
+def test_features_are_dropped_checked_and_written(
+    qtbot: QtBot, table: SectionsTable, study: tuple[Section, ...], tmp_path: Path
+) -> None:
+    files = []
+    for section in study[:2]:
+        with open_slide(section.slide, mpp=6.25) as slide:
+            files.append(write_trident(tmp_path / "uni" / f"{section.section_id}.h5", slide))
+    table.sections.show(study[:2], (), ())
+    assert table.view.isColumnHidden(FEATURES)
+    table.sections.features = "features"
+    assert not table.view.isColumnHidden(FEATURES)
+    checked(qtbot, table)
+    assert cell(table, 0, STATUS) == "features?"
+    assert "There is no file of features" in cell(table, 0, STATUS, TIP)
+    drop(table, *files)
+    checked(qtbot, table)
+    assert [row.features for row in table.sections.rows.all] == files
+    assert cell(table, 0, FEATURES) == "S0.h5"
+    assert cell(table, 0, FEATURES, TIP) == str(files[0])
+    assert "features of tiny; 30 spots lie in one." in cell(table, 0, STATUS, TIP)
+    table.save_table(tmp_path / "sections.csv")
+    assert read_sections(tmp_path / "sections.csv") == table.sections.chosen()
+    table.sections.change([0], features=tmp_path / "gone.h5")
+    checked(qtbot, table)
+    assert "There is no file of features" in told(table)
+    with pytest.raises(InputError, match=r"gone\.h5"):
+        table.sections.chosen()
+    # Their folder does as well.
+    table.sections.change([0, 1], features=None)
+    table.sections.features = f"features:{tmp_path / 'uni'}"
+    checked(qtbot, table)
+    assert table.sections.chosen() == study[:2]
+    table.sections.features = None
+    assert table.view.isColumnHidden(FEATURES)
 
 
 def test_the_menu_of_a_row_offers_its_fix_and_to_leave_it(

@@ -8,27 +8,16 @@ from napari_nh2st.cohort.settings import CohortSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.labels import PlainLabel
-from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.settings_form import SettingsForm
+from napari_nh2st.widgets.prediction_form import PredictionForm
 
 _WITH_WORKERS = ("workers", "scheduler")
 _NO_WORKERS = (
     "To predict several slides at the same time, here or on a cluster: "
     "pip install 'napari-nh2st[distributed]'"
 )
-_OFFERED = (
-    "genes",
-    "pitch_um",
-    "min_tissue",
-    "tissue_only",
-    "head_values",
-    "image_features",
-    "nuclei",
-    "any_stain",
-)
 
 
-class CohortSettingsForm(SettingsForm):
+class CohortSettingsForm(PredictionForm):
     """What rarely changes from run to run.
 
     Parameters
@@ -38,8 +27,8 @@ class CohortSettingsForm(SettingsForm):
 
     Attributes
     ----------
-    genes, device
-        Genes to predict, and where.
+    features, genes, device
+        As in :class:`~napari_nh2st.widgets.prediction_form.PredictionForm`.
     without_workers
         What to install for several workers; empty where they are offered.
     overwrite
@@ -49,11 +38,8 @@ class CohortSettingsForm(SettingsForm):
     """
 
     def __init__(self, device: DevicePicker) -> None:
-        super().__init__()
-        self.genes, self.device = GeneField(), device
-        self.add_rows(PredictSettings, ("step_um",))
-        self.add_rows(PredictSettings, _OFFERED, {"genes": self.genes})
-        self.add_rows(PredictSettings, ("device",), {"device": device})
+        super().__init__(device)
+        self.add_prediction_rows(first=("step_um",))
         self.add_rows(CohortSettings, ("format",))
         self.without_workers = PlainLabel(wrap=True, fits=True)
         if find_spec("distributed") is not None:
@@ -82,5 +68,4 @@ class CohortSettingsForm(SettingsForm):
         InputError
             The panel lacks a gene, or a setting cannot be used.
         """
-        predict = PredictSettings(**self.values(PredictSettings))
-        return predict, CohortSettings(**self.values(CohortSettings))
+        return self.prediction(), CohortSettings(**self.values(CohortSettings))

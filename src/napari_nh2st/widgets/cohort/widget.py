@@ -37,7 +37,6 @@ from napari_nh2st.widgets.dock import Dock
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info
-from napari_nh2st.widgets.predict.extra_values import offer_extra_values
 from napari_nh2st.widgets.remembered_controls import RememberedControls
 from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.scrolled import scroll_within
@@ -111,6 +110,7 @@ class CohortWidget(Dock):
         self.model.changed.connect(self._on_model)
         self.settings.reset.clicked.connect(self.reset_settings)
         controls = {"model": self.model, "folder": self.folder, **self.settings.controls}
+        del controls["features"]  # those of another cohort are of no use
         self._remembered_controls = RememberedControls(self.remembered, controls)
         self.folder.changed.connect(self._on_folder)
         self._on_model(self.model.config)
@@ -298,8 +298,7 @@ class CohortWidget(Dock):
         self._show_running()
 
     def _on_model(self, config: Any) -> None:
-        offer_extra_values(self.settings, config)
-        self.settings.genes.set_panel(config.panel if config is not None else ())
+        self.settings.show_for(config, self.form)
 
     def open_result(self, row: QueuedSlide) -> None:
         """Show the slide and the map of a row in the viewer, also while others are predicted."""
@@ -332,9 +331,10 @@ class CohortWidget(Dock):
         self.cancel.setToolTip("End the run after the batch under way; what is done stays")
         self.bar.setToolTip("All slides of the queue")
         self.controls.add_button(self.pause)
-        form = QFormLayout()
+        self.form = form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Model", self.model)
+        form.addRow("Features", self.settings.features)
         form.addRow("Results", self.folder)
         content = QWidget()
         layout = QVBoxLayout(content)

@@ -22,7 +22,13 @@ from napari_nh2st.names import parse_genes
 from napari_nh2st.prediction.fading import can_fade
 from napari_nh2st.prediction.reading import limits_in_words
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.prediction.schema import held_out_pcc, notes, notices, reliability
+from napari_nh2st.prediction.schema import (
+    UNFAMILIAR,
+    held_out_pcc,
+    notes,
+    notices,
+    reliability,
+)
 from napari_nh2st.session import Session
 from napari_nh2st.session.caption import GeneCaption
 from napari_nh2st.session.connections import Connections
@@ -30,6 +36,7 @@ from napari_nh2st.session.remembered import ONLY_RELIABLE, RELIABLE_FROM
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.export_button import PredictionExport
 from napari_nh2st.widgets.folded import Folded
+from napari_nh2st.widgets.genes.column_choice import ColumnChoice
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
@@ -108,6 +115,7 @@ class GenesTab(QScrollArea):
             "Show, instead of a gene, which places of the slide are unlike what the model was "
             "trained on"
         )
+        self.column = ColumnChoice()
         self.caption = GeneCaption(session, connections)
         self.export = PredictionExport(session, connections)
         self._lay_out()
@@ -211,12 +219,16 @@ class GenesTab(QScrollArea):
 
     def _offer_doubts(self) -> None:
         """Offer what the prediction says of where it is unsure."""
-        prediction, places = self.session.prediction, self.session.unfamiliar
+        prediction, columns = self.session.prediction, self.session.tile_columns
         self.display.fade.setVisible(prediction is not None and can_fade(prediction))
         self._offer_fading()
-        self.unfamiliar.setVisible(places.can_show)
+        self.unfamiliar.setVisible(UNFAMILIAR in columns.offered)
         with signals_blocked(self.unfamiliar):
-            self.unfamiliar.setChecked(places.is_shown)
+            self.unfamiliar.setChecked(columns.shown == UNFAMILIAR)
+        self.column.offer(columns.offered, columns.shown)
+
+    def _show_unfamiliar(self, wanted: bool) -> None:
+        self.session.tile_columns.show(UNFAMILIAR if wanted else None)
 
     def _offer_fading(self) -> None:
         """Offer what only the heatmap can do while it is shown, or say why it is not."""
@@ -284,10 +296,10 @@ class GenesTab(QScrollArea):
         connections.add(session.filling_changed, self._show_notices)
         connections.add(session.filled, self._compute_statistics)
         connections.add(session.filled, self._renew_badges)
-        connections.add(session.unfamiliar.changed, self._offer_doubts)
+        connections.add(session.tile_columns.changed, self._offer_doubts)
         connections.add(session.pins.visibility_changed, self._offer_fading)
         connections.add(session.pins.changed, self._offer_fading)
-        connections.add(session.unfamiliar.visibility_changed, self._offer_doubts)
+        connections.add(session.tile_columns.visibility_changed, self._offer_doubts)
         connections.add(session.measured_badges.used, self._on_measured_badges)
         self.caption.updated.connect(self._show_value_name)
         connections.when_opened(self._on_heatmap)
@@ -302,7 +314,8 @@ class GenesTab(QScrollArea):
         self.threshold.valueChanged.connect(self._renew_badges)
         self.only_reliable.toggled.connect(self._on_only_reliable)
         self.only_stable.toggled.connect(self._on_only_stable)
-        self.unfamiliar.toggled.connect(session.unfamiliar.show)
+        self.unfamiliar.toggled.connect(self._show_unfamiliar)
+        self.column.changed.connect(session.tile_columns.show)
 
     def _lay_out(self) -> None:
         self.count = PlainLabel(tip="Genes in the table")
@@ -327,6 +340,7 @@ class GenesTab(QScrollArea):
         doubts.addWidget(self.unfamiliar)
         doubts.addStretch()
         layout.addLayout(doubts)
+        layout.addWidget(self.column)
         layout.addWidget(self.measured_badges)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.value_name)

@@ -3,32 +3,18 @@
 from typing import Any
 
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QHBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout
 
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.options import settings_of
 from napari_nh2st.session.remembered import KEEP, KEEP_GB
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.predict.detail_choice import DetailChoice
-from napari_nh2st.widgets.predict.features_line import FeaturesLine
 from napari_nh2st.widgets.predict.forget_button import ForgetButton
-from napari_nh2st.widgets.predict.gene_field import GeneField
-from napari_nh2st.widgets.settings_form import SettingsForm
-
-_OFFERED = (
-    "genes",
-    "pitch_um",
-    "min_tissue",
-    "tissue_only",
-    "head_values",
-    "image_features",
-    "nuclei",
-    "any_stain",
-    "device",
-)
+from napari_nh2st.widgets.prediction_form import PredictionForm
 
 
-class PredictSettingsForm(SettingsForm):
+class PredictSettingsForm(PredictionForm):
     """What rarely changes from run to run: genes, pitch, tissue, device and kept results.
 
     Parameters
@@ -36,7 +22,7 @@ class PredictSettingsForm(SettingsForm):
     device
         Picker of the device.
     detail
-        Choice of the step; it has no row here, and nor have the features.
+        Choice of the step; it has no row here.
 
     Attributes
     ----------
@@ -48,19 +34,12 @@ class PredictSettingsForm(SettingsForm):
         Button to bring the defaults back; the dock, which remembers the settings, connects it.
     """
 
-    def __init__(
-        self, device: DevicePicker, detail: DetailChoice, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, device: DevicePicker, detail: DetailChoice) -> None:
+        super().__init__(device)
         self.detail = detail
-        self.features = FeaturesLine()
         self.add_control(settings_of(PredictSettings)["step_um"], detail)
-        self.add_control(settings_of(PredictSettings)["features"], self.features)
-        self.genes, self.device = GeneField(), device
         self.forget = ForgetButton()
-        own = {"genes": self.genes, "device": device}
-        self.add_rows(PredictSettings, _OFFERED[:-1], own)
-        self.add_rows(PredictSettings, _OFFERED[-1:], own)
+        self.add_prediction_rows()
         kept = QHBoxLayout()
         for setting in (KEEP, KEEP_GB):
             kept.addWidget(self.add_control(setting))
@@ -84,7 +63,4 @@ class PredictSettingsForm(SettingsForm):
         InputError
             The panel lacks a gene, or a setting cannot be used.
         """
-        values = self.values(PredictSettings)
-        if self.features.is_needed:  # the tiles are those that have features
-            values |= {"step_um": None, "pitch_um": None}
-        return PredictSettings(**values, region=region, order="coarse-to-fine")
+        return self.prediction(region=region, order="coarse-to-fine")

@@ -31,7 +31,6 @@ from napari_nh2st.widgets.image_picker import ImagePicker
 from napari_nh2st.widgets.model_picker import ModelPicker
 from napari_nh2st.widgets.notifications import show_error, show_info
 from napari_nh2st.widgets.predict.detail_choice import DetailChoice
-from napari_nh2st.widgets.predict.extra_values import offer_extra_values
 from napari_nh2st.widgets.predict.mpp_buttons import UndoMppButton, UsualMppButton
 from napari_nh2st.widgets.predict.region_picker import RegionPicker
 from napari_nh2st.widgets.predict.result import PredictionResult
@@ -277,9 +276,7 @@ class PredictWidget(Dock):
         return self.settings.pitch.value() or (None if config is None else config.pitch_um)
 
     def _on_model(self, config: Any) -> None:
-        self.settings.features.show_for(config, self.form)
-        offer_extra_values(self.settings, config)
-        self.settings.genes.set_panel(config.panel if config is not None else ())
+        self.settings.show_for(config, self.form)
         self._on_slide()
 
     def _on_forgotten(self) -> None:

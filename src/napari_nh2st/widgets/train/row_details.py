@@ -46,7 +46,8 @@ class RowDetails(QWidget):
 
     def show_row(self, number: int, row: SectionRow, state: RowState) -> None:
         """Say how a row stands, and which files it has."""
-        files = [file.name for file in (row.slide, row.expression, row.positions) if file]
+        every = (row.slide, row.expression, row.positions, row.features)
+        files = [file.name for file in every if file]
         said = f"{row.name or f'Row {number + 1}'}: {' '.join(state.sentences)}"
         if row.fix is not None:
             said += f" Positions: {row.fix.in_short()}."

@@ -23,6 +23,7 @@ from napari_nh2st.widgets.train.row_details import RowDetails
 from napari_nh2st.widgets.train.sections_model import (
     DONOR,
     EXPRESSION,
+    FEATURES,
     FILES,
     FIX,
     MPP,
@@ -45,13 +46,16 @@ _WIDTHS = {
     POSITIONS: 62,
     MPP: 50,
     FIX: 90,
+    FEATURES: 90,
 }
 """Width in pixels: a row stands in a dock of 380 as far as its ST."""
 
 _HEIGHT = 190
 
 _HOW = "Drop slides and their ST here, or a sections table; or use the buttons below"
-_TIP = "The sections to train on. Drop slides, ST files or folders, or a sections table here"
+_TIP = (
+    "The sections to train on. Drop slides, ST files or folders, features, or a sections table here"
+)
 
 
 class SectionsTable(QWidget):
@@ -152,6 +156,9 @@ class SectionsTable(QWidget):
 
     def _on_changed(self) -> None:
         self.model.refresh()
+        rows = self.sections.rows.all
+        wanted = self.sections.features is not None or any(row.features for row in rows)
+        self.view.setColumnHidden(FEATURES, not wanted)
         self.undo.setEnabled(self.sections.rows.can_undo)
         self.save.setEnabled(len(self.sections.rows) > 0)
         self._show_details()
@@ -210,7 +217,12 @@ class SectionsTable(QWidget):
     def choose(self, index: QModelIndex, *, folder: bool) -> None:
         """Ask for the file or folder of a cell."""
         row, field = self.sections.rows[index.row()], FILES[index.column()]
-        what = {"slide": "Slide", "expression": "Measured spots", "positions": "Positions"}[field]
+        what = {
+            "slide": "Slide",
+            "expression": "Measured spots",
+            "positions": "Positions",
+            "features": "Features",
+        }[field]
         title = f"{what} of {row.name or 'the section'}"
         if folder:
             chosen = QFileDialog.getExistingDirectory(self, title)

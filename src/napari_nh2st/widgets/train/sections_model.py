@@ -17,7 +17,7 @@ from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 
-ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX = range(9)
+ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX, FEATURES = range(10)
 """Columns."""
 
 _HEADS = {
@@ -47,6 +47,11 @@ _HEADS = {
         "What is done to the positions of the file: scale=4, flip-x, flip-y, swap-xy, or several "
         "of them; empty for nothing",
     ),
+    "features": ColumnHead(
+        "Features",
+        "Features of the slide's tiles that another tool computed, for the image encoder "
+        "features; empty where they are in its folder; double-click to choose the file",
+    ),
 }
 """By field of a row, but for the status."""
 
@@ -54,7 +59,7 @@ _FIELDS = tuple(_HEADS)
 _EDITED = (ROLE, NAME, DONOR, MPP, FIX)
 """Columns that are typed into."""
 
-FILES: Mapping[int, str] = {k: _FIELDS[k] for k in (SLIDE, EXPRESSION, POSITIONS)}
+FILES: Mapping[int, str] = {k: _FIELDS[k] for k in (SLIDE, EXPRESSION, POSITIONS, FEATURES)}
 """Columns whose cells are files, and the fields of a row that these are."""
 
 _CHOOSE = "choose…"

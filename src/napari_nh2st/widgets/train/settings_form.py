@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE
-from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, FEATURES, EncoderKey, parse_key
 from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import settings_of
 from napari_nh2st.session.remembered import remembered_values, restored_values
@@ -194,20 +194,32 @@ class TrainSettingsForm(SettingsForm):
             self._validated = names
             self._update()
 
+    @property
+    def features(self) -> str | None:
+        """Key of the features that are learned from in place of pixels; None where none are."""
+        key = self._encoder_key()
+        return str(key) if key is not None and key.kind == FEATURES else None
+
+    def _encoder_key(self) -> EncoderKey | None:
+        """Key of the image encoder, of the start model or chosen; None while it is being typed."""
+        start = None if self.from_random.isChecked() else self.start.config
+        key = self.more["image_encoder"].value()
+        if key is None and start is not None and start.encoder is not None:
+            key = str(start.encoder["key"])
+        with suppress(InputError):
+            return parse_key(key or DEFAULT_ENCODER)
+        return None
+
     def _unused(self) -> frozenset[str]:
         """Settings that the chosen architecture and encoder do not use."""
         start = None if self.from_random.isChecked() else self.start.config
         architecture = self.controls["architecture"].value()
         if architecture is None:
             architecture = DEFAULT_ARCHITECTURE if start is None else start.architecture
-        key = self.more["image_encoder"].value()
-        if key is None and start is not None and start.encoder is not None:
-            key = str(start.encoder["key"])
-        kind, rank = None, 0
+        key, rank = self._encoder_key(), 0
         with suppress(InputError):  # it is still being typed
-            kind = parse_key(key or DEFAULT_ENCODER).kind
-        with suppress(InputError):
             rank = self.more["adapter_rank"].value() or 0
+        kind = None if key is None else key.kind
         return unused_settings(architecture, kind, self.encoder.value(), rank)
 
     def _update(self, *_value: Any) -> None:

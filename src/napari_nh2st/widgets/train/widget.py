@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from superqt.utils import qdebounced
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs import JobFailed
@@ -45,7 +46,7 @@ from napari_nh2st.widgets.train.unfinished_offer import UnfinishedOffer
 if TYPE_CHECKING:
     import napari
 
-_WIDTH = 350
+_WIDTH, _CHECK_MS = 350, 500
 _TRAIN_KEY, _STOP_KEY = "F7", "Shift+F7"
 
 
@@ -119,6 +120,8 @@ class TrainWidget(Dock):
         self.offer.take_over.clicked.connect(self._on_take_over)
         self.connect_to(self.sections.changed, self._on_sections)
         self.settings.changed.connect(self._show_what_starts)
+        self._check_soon = qdebounced(self._check_features, _CHECK_MS, parent=self)
+        self.settings.changed.connect(self._check_soon)
         self.settings.reset.clicked.connect(self.remembered.reset)
         self.settings.trust_positions.toggled.connect(self._on_trust_positions)
         self.place.changed.connect(self._show_what_starts)
@@ -126,6 +129,7 @@ class TrainWidget(Dock):
         self.predict_with.connect(self._open_predict)
         self.offer.offer(next(iter(unfinished_runs()), None))
         self.settings.restore(self.remembered.get)
+        self._check_features()
         self._show_running(False)
         self._show_what_starts()
         self.open()
@@ -195,6 +199,7 @@ class TrainWidget(Dock):
         if self.is_running:
             return
         folder = self.place.chosen_folder
+        self._check_features()
         try:
             record = self._chosen_record()
             self._check(folder, record)
@@ -209,8 +214,7 @@ class TrainWidget(Dock):
         self._ending = ""
         self.progress.begin()
         self._show_running(True)
-        name = record.name or folder.name
-        self.thread_of_job.start(self.run.events, f"Training {name}")
+        self.thread_of_job.start(self.run.events, f"Training {record.name or folder.name}")
 
     def stop(self) -> None:
         """Stop after the step under way, keeping the best.
@@ -295,8 +299,8 @@ class TrainWidget(Dock):
             scores = NOT_SCORED if run.record.held_out else NO_RELIABILITY
         name = run.record.name or run.folder.name
         show_info(" ".join(filter(None, (f"Training {name}: {how}", scores or validation))))
-        lines = (how, validation, scores, f"The model is in {trained.folder}")
-        return "\n".join(filter(None, lines))
+        place = f"The model is in {trained.folder}"
+        return "\n".join(filter(None, (how, validation, scores, place)))
 
     # --- what is shown ---
 
@@ -304,6 +308,9 @@ class TrainWidget(Dock):
         self.settings.set_validated(self.sections.names("validate"))
         self.settings.set_sections(self.sections.genes())
         self._show_what_starts()
+
+    def _check_features(self) -> None:
+        self.sections.features = self.settings.features
 
     def _on_trust_positions(self, trust: bool) -> None:
         self.sections.trust_positions = trust
@@ -361,8 +368,7 @@ class TrainWidget(Dock):
         self.offer.offer(None)
 
     def _open_predict(self, folder: str) -> None:
-        widget = open_dock(self.viewer, "Predict")
-        if widget is not None:
+        if (widget := open_dock(self.viewer, "Predict")) is not None:
             widget.model.choose(folder)
 
     # --- appearance ---

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QFormLayout
 
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.predict.detail_choice import DetailChoice
-from napari_nh2st.widgets.predict.extra_values import offer_extra_values
 from napari_nh2st.widgets.predict.settings_form import PredictSettingsForm
 from small_configs import small_config
 
@@ -20,6 +20,8 @@ NAMES = ("head_values", "image_features", "nuclei")
 def test_what_a_model_cannot_give_is_not_asked_of_it(qtbot: QtBot) -> None:
     form = PredictSettingsForm(DevicePicker(lambda: None), DetailChoice())  # type: ignore[arg-type,return-value]
     qtbot.addWidget(form)
+    rows = QFormLayout()
+    rows.addRow("Features", form.features)
     for name in NAMES:
         form.controls[name].show_value(True)
     fine = small_config(mpp=0.5)
@@ -29,7 +31,7 @@ def test_what_a_model_cannot_give_is_not_asked_of_it(qtbot: QtBot) -> None:
         (replace(fine, heads=HEADS, mpp=4.0), (True, True, False)),
         (replace(fine, heads=HEADS), (True, True, True)),
     ):
-        offer_extra_values(form, config)
+        form.show_for(config, rows)
         chosen = form.chosen(())
         assert tuple(getattr(chosen, name) for name in NAMES) == expected
         assert tuple(form.controls[name].isEnabled() for name in NAMES) == expected

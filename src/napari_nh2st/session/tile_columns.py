@@ -1,0 +1,194 @@
+"""Layers of columns of ``obs``: unfamiliar places, density of nuclei, what else tiles are given."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anndata import AnnData
+from napari.utils.colormaps import Colormap
+from psygnal import Signal
+
+from napari_nh2st.analysis.signatures import kept_signatures
+from napari_nh2st.layers.heatmap import Heatmap, of_same_slide
+from napari_nh2st.layers.keys import column_metadata
+from napari_nh2st.prediction.schema import UNFAMILIAR
+from napari_nh2st.prediction.tile_columns import (
+    UNFAMILIAR_LIMITS,
+    TileColumn,
+    column_limits,
+    column_values,
+    tile_columns,
+)
+from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
+from napari_nh2st.shown_text import for_qt
+
+if TYPE_CHECKING:
+    from napari_nh2st.session.session import Session
+
+_COLORMAP = "viridis"
+_UNFAMILIAR_COLORS = {
+    # Familiar tissue is seen as it is.
+    0.0: (1.0, 0.93, 0.6, 0.0),
+    0.8: (1.0, 0.93, 0.6, 0.15),
+    1.0: (1.0, 0.82, 0.35, 0.6),
+    1.4: (0.95, 0.45, 0.1, 0.85),
+    2.0: (0.5, 0.0, 0.15, 1.0),
+}
+"""By the value: 1 is where unfamiliar begins."""
+
+
+@dataclass(eq=False)
+class ShownColumn(DerivedLayer):
+    """A column of the tiles of a heatmap.
+
+    Parameters
+    ----------
+    column
+        Its name in ``obs``.
+    """
+
+    column: str
+
+    @property
+    def about(self) -> TileColumn:
+        """What the column is called, and what its numbers are."""
+        return columns_of(self.source.prediction).get(self.column, TileColumn(self.column))
+
+    @property
+    def label(self) -> str:
+        """What it shows, for messages."""
+        return self.about.title
+
+    @property
+    def layer_name(self) -> str:
+        """What it shows, and the slide."""
+        return _layer_name(self.about.title, self.source)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of the layer."""
+        return column_metadata(self.column, self.source.layer)
+
+    def restrict(self, prediction: AnnData) -> bool:
+        """Whether a prediction has the column."""
+        return self.column in columns_of(prediction)
+
+    def refresh(self) -> None:
+        """Show the values that are there by now."""
+        self.image.show(column_values(self.source.prediction, self.column))
+
+
+class TileColumns(DerivedLayers[ShownColumn]):
+    """Shows a column of ``obs`` of heatmaps' tiles, one at a time, in the heatmap's place.
+
+    Parameters
+    ----------
+    session
+        Has viewer and heatmaps.
+
+    Attributes
+    ----------
+    visibility_changed
+        Emitted when one of the layers was shown or hidden.
+    """
+
+    visibility_changed = Signal()
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__(session)
+        session.domains.changed.connect(self._on_columns)
+
+    @property
+    def offered(self) -> dict[str, TileColumn]:
+        """Columns of the current prediction that can be shown, by name."""
+        prediction = self.session.prediction
+        return {} if prediction is None else columns_of(prediction)
+
+    @property
+    def shown(self) -> str | None:
+        """The column of the current heatmap that is seen; None where none is."""
+        item = self._current()
+        return item.column if item is not None and item.layer.visible else None
+
+    def show(self, column: str | None) -> None:
+        """Show a column of the current prediction, or with None the heatmap again."""
+        item, heatmap = self._current(), self.session.heatmap
+        if item is not None and item.column != column:
+            self.remove_layer(item)
+            item = None
+        if item is None and heatmap is not None and column is not None and column in self.offered:
+            item = self._add(heatmap, column)
+        if item is not None:
+            self.session.shown_layers.show(item.layer)
+
+    def refresh(self, source: Heatmap) -> None:
+        """Show the values that have come in a heatmap's prediction."""
+        for item in self.items:
+            if item.source is source:
+                item.refresh()
+
+    def move_to(self, heatmap: Heatmap) -> list[str]:
+        """Take over from removed heatmaps of the slide, unless this one has a layer of its own."""
+        if all(item.source is not heatmap for item in self.items):
+            return super().move_to(heatmap)
+        for item in self._orphans():
+            if of_same_slide(item.source, heatmap):
+                self.remove_layer(item)
+        return []
+
+    def _current(self) -> ShownColumn | None:
+        heatmap = self.session.heatmap
+        return next((item for item in self.items if item.source is heatmap), None)
+
+    def _add(self, heatmap: Heatmap, column: str) -> ShownColumn:
+        prediction = heatmap.prediction
+        values, name = column_values(prediction, column), self.offered[column].title
+        image = self.add_layer(
+            heatmap,
+            values,
+            name=_layer_name(name, heatmap),
+            colormap=_unfamiliar_colormap() if column == UNFAMILIAR else _COLORMAP,
+            contrast_limits=column_limits(prediction, column, values),
+            opacity=1.0 if column == UNFAMILIAR else heatmap.layer.opacity,
+            blending="translucent_no_depth",
+            visible=False,
+            metadata=column_metadata(column, heatmap.layer),
+        )
+        item = ShownColumn(heatmap, image, _layer_name(name, heatmap), column)
+        image.limits = lambda values: column_limits(item.source.prediction, column, values)
+        image.show(values)
+        image.layer.colorbar.visible = True
+        self.items.append(item)
+        image.layer.events.visible.connect(self._on_visible)
+        self.changed.emit()
+        return item
+
+    def forget(self, item: ShownColumn) -> None:
+        """Know a layer no more that was removed."""
+        item.layer.events.visible.disconnect(self._on_visible)
+        super().forget(item)
+
+    def _on_columns(self) -> None:
+        """Columns have come, or others gone, with the domains."""
+        for item in list(self.items):
+            if item.restrict(item.source.prediction):
+                item.refresh()
+            else:
+                self.remove_layer(item)
+        self.changed.emit()
+
+    def _on_visible(self, _event: Any = None) -> None:
+        self.visibility_changed.emit()
+
+
+def columns_of(prediction: AnnData) -> dict[str, TileColumn]:
+    """Numeric columns of a prediction but for signatures, which have layers of their own."""
+    return tile_columns(prediction, without=kept_signatures(prediction))
+
+
+def _unfamiliar_colormap() -> Colormap:
+    controls = [value / UNFAMILIAR_LIMITS[1] for value in _UNFAMILIAR_COLORS]
+    return Colormap(list(_UNFAMILIAR_COLORS.values()), name="unfamiliar", controls=controls)
+
+
+def _layer_name(title: str, heatmap: Heatmap) -> str:
+    return for_qt(f"{title} · {heatmap.slide_name}")
