@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from event_generators import result_of
 from napari_nh2st.evaluation import kept_maps
-from napari_nh2st.evaluation.spot_prediction import predict_tiles
+from napari_nh2st.evaluation.spot_prediction import predict_spots, predict_tiles
 from napari_nh2st.inference.device import place
 from napari_nh2st.model.folder import Model
 from napari_nh2st.training.feature_store import feature_store
@@ -86,3 +86,27 @@ def test_maps_that_take_too_much_room_are_not_kept(
     first = predicted(model, tiles)
     assert np.array_equal(predicted(model, tiles), first)
     assert feature_store().n_bytes < 5000
+
+
+def test_a_section_with_kept_maps_is_predicted_without_its_tiles(tmp_path: Path) -> None:
+    section = drawn_section(tmp_path, "S", "D", 0)
+    tiles, model = section_tiles(section, PANEL, tile_px=32, mpp=1.0), frozen(small_model("query"))
+    first = result_of(predict_spots(model, section, tiles, device="cpu"))
+    again = result_of(predict_spots(model, section, unreadable(tiles), device="cpu"))
+    assert np.array_equal(first.X, again.X)
+    assert first.obs["nuclei_per_mm2"].notna().all()
+    assert np.array_equal(first.obs["nuclei_per_mm2"], again.obs["nuclei_per_mm2"])
+
+
+def test_maps_of_another_version_of_an_encoders_library_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles, model = tiles_of(tmp_path), frozen(small_model("query"))
+    around = replace(model, config=replace(model.config, encoder={"key": "timm:a", "sha256": ""}))
+    versions = {"timm": "1.0.1"}
+    monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
+    predicted(around, tiles)
+    predicted(around, unreadable(tiles))
+    versions["timm"] = "1.0.2"
+    with pytest.raises(AssertionError, match="are read"):
+        predicted(around, unreadable(tiles))

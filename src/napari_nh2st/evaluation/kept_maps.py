@@ -1,4 +1,5 @@
-"""Maps that a frozen encoder makes of a section's tiles, kept from one test to the next.
+"""Maps that a frozen encoder makes of a section's tiles, and the nuclei counted in them, kept from
+one test to the next.
 
 Folds, architectures and repeated commands test the same sections with the same encoder. What is
 kept here is that of a prediction, to the bit: :mod:`napari_nh2st.training.features` keeps others,
@@ -9,18 +10,25 @@ import copy
 import hashlib
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_nh2st.inference.device import Placement
+from napari_nh2st.inference.nuclei import nuclei_of_tiles
 from napari_nh2st.model.architecture import Predictor
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.encoders.readers import library_version
 from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.training.feature_store import digest, feature_store
 from napari_nh2st.training.study import SectionTiles
 
 _FORMAT = 1
 """Raised when the same inputs give other numbers than before."""
+
+_NUCLEI_FORMAT = 1
+"""Raised when another number of nuclei is counted in the same tile than before."""
 
 _MOST_BYTES = 2**28
 """Of the maps of a section: those of more spots are computed each time."""
@@ -75,6 +83,35 @@ class KeptMaps:
             feature_store().put(self._key, {"maps": maps})
 
 
+def section_nuclei(tiles: SectionTiles, mpp: float) -> NDArray[np.float32]:
+    """Nuclei per mm² in each tile of a section, (n,); the tiles are read where that is not kept.
+
+    Parameters
+    ----------
+    tiles
+        Of pixels.
+    mpp
+        Their µm/px, see :mod:`napari_nh2st.inference.nuclei_limit`.
+    """
+    if tiles.key is None:
+        return nuclei_of_tiles(tiles.tiles, mpp)
+    key = digest(
+        {
+            "format": _NUCLEI_FORMAT,
+            "kind": "nuclei",
+            "tiles": tiles.key,
+            "mpp": mpp,
+            "by": torch.__version__,
+        }
+    )
+    kept = (feature_store().get(key) or {}).get("nuclei")
+    if kept is not None and len(kept) == len(tiles):
+        return kept.numpy().copy()
+    counted = nuclei_of_tiles(tiles.tiles, mpp)
+    feature_store().put(key, {"nuclei": torch.from_numpy(counted)})
+    return counted
+
+
 class _NotedEncoder(nn.Module):
     """An encoder whose maps are collected, unless those of a tile take too many bytes."""
 
@@ -120,6 +157,7 @@ def _has_frozen_encoder(config: ModelConfig) -> bool:
 
 
 def _key(encoder: nn.Module, config: ModelConfig, tiles: str, placement: Placement) -> str:
+    encoder_of = config.encoder or {}
     weights = hashlib.sha256()  # in the precision of the prediction
     for name, tensor in encoder.state_dict().items():
         weights.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -129,11 +167,12 @@ def _key(encoder: nn.Module, config: ModelConfig, tiles: str, placement: Placeme
         {
             "format": _FORMAT,
             "kind": "predicted maps",
-            "encoder": None if config.encoder is None else dict(config.encoder),
+            "encoder": dict(encoder_of),
             "weights": weights.hexdigest(),
             "tiles": tiles,
             # Each may round in another way.
             "by": [torch.__version__, placement.device.type, torch.get_num_threads()],
+            "library": library_version(str(encoder_of.get("key", ""))),
             "batch": placement.batch_size,
         }
     )

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation.events import SpotsPredicted
-from napari_nh2st.evaluation.kept_maps import KeptMaps
+from napari_nh2st.evaluation.kept_maps import KeptMaps, section_nuclei
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
-from napari_nh2st.inference.nuclei import nuclei_of_tiles
 from napari_nh2st.inference.nuclei_limit import why_no_nuclei
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
@@ -86,7 +85,7 @@ def predict_spots(
             run=placement.notes(),
         )
     if not why_no_nuclei(config):
-        prediction.obs[NUCLEI] = nuclei_of_tiles(tiles.tiles, config.mpp)
+        prediction.obs[NUCLEI] = section_nuclei(tiles, config.mpp)
     return prediction
 
 

@@ -68,7 +68,8 @@ class FrozenStages:
             encoder = encoder.encoder
         if isinstance(encoder, ForeignEncoder):
             # What weights alone do not say, and what computes with them.
-            self._key |= {"recipe": dict(encoder.recipe), "library": library_version(encoder)}
+            library = library_version(encoder.spec.key)
+            self._key |= {"recipe": dict(encoder.recipe), "library": library}
 
     def maps(
         self, section: SectionTiles, look: AugmentationDraw | None = None

@@ -82,10 +82,14 @@ def gives_same_features(one: Mapping[str, Any], other: Mapping[str, Any]) -> boo
     return first == second
 
 
-def library_version(encoder: ForeignEncoder) -> str:
-    """Library that computes an encoder, with its version where that is known."""
-    kind = parse_key(encoder.spec.key).kind
-    assert kind is not None
+def library_version(key: str) -> str:
+    """Library that computes the encoder of a key, with its version where that is known.
+
+    Empty for an encoder of ours, which torch alone computes.
+    """
+    kind = parse_key(key).kind
+    if kind is None:
+        return ""
     library = LIBRARIES[kind][0]
     try:
         return f"{library} {metadata.version(library)}"
