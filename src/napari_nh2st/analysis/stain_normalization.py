@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis.stain_fields import tissue_fields
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
+from napari_nh2st.slide.optical_density import optical_density
 from napari_nh2st.tiles import TissueMask, find_tissue
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def stain_colors(pixels: NDArray[np.uint8]) -> StainColors:
     InputError
         Too few pixels are stained, or not by two stains.
     """
-    density = -np.log((pixels.astype(np.float64) + 1) / 256)
+    density = optical_density(pixels)
     density = density[density.mean(1) > _STAINED]
     if len(density) < _FEWEST_PIXELS:
         raise InputError(f"{len(density)} stained pixels are too few to tell two stains apart")

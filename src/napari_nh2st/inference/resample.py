@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_nh2st.slide.optical_density import optical_density, transmitted_light
 from napari_nh2st.tiles import resampling_weights
 
 SAME_SCALE = 0.01
@@ -56,5 +57,4 @@ class Resampler:
 
 def with_stain(tiles: Tensor, stain: Tensor) -> Tensor:
     """Multiply optical densities: (n, h, w, 3) in 0–255, (3, 3) → (n, h, w, 3) float32."""
-    density = ((tiles.to(torch.float32) + 1) / 256).log_().neg_()
-    return (density @ stain).neg_().exp_().mul_(256).sub_(1).clamp_(0, 255)
+    return transmitted_light(optical_density(tiles) @ stain)

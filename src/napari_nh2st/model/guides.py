@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_nh2st.model.encoders.base import Encoder
+from napari_nh2st.slide.optical_density import optical_density
 
 GRID = 32
 """Hematoxylin is looked at on so many fields along a side of a tile."""
@@ -44,7 +45,7 @@ def hematoxylin(tiles: Tensor) -> Tensor:
         (...) float32 in units of the stain vectors of scikit-image, where the optical density is a
         natural logarithm.
     """
-    density = ((tiles.to(torch.float32) + 1) / 256).log_().neg_()
+    density = optical_density(tiles)
     red, green, blue = (float(weight) for weight in hed_from_rgb[:, 0])
     # Channel by channel, not as a product of matrices: that rounds by the number of tiles.
     amount = density[..., 0] * red + density[..., 1] * green + density[..., 2] * blue

@@ -6,6 +6,7 @@ import torch
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
+from napari_nh2st.slide.optical_density import optical_density, transmitted_light
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 
 _LOG_AMOUNTS = (1.1, 1.1, 0.6)
@@ -91,12 +92,10 @@ def augment(tiles: Tensor, looks: AugmentationDraw) -> Tensor:
     Tensor
         (n, side, side, 3) float32 in 0–255.
     """
-    tiles = tiles.to(torch.float32)
     n, height, width, _ = tiles.shape
-    density = ((tiles + 1) / 256).log_().neg_()
-    density = density.reshape(n, height * width, 3)
+    density = optical_density(tiles).reshape(n, height * width, 3)
     density = torch.baddbmm(looks.shift[:, None, :], density, looks.stain)
-    light = density.neg_().exp_().mul_(256).sub_(1).clamp_(0, 255).reshape(n, height, width, 3)
+    light = transmitted_light(density).reshape(n, height, width, 3)
     # One group a look: eight rotations of blocks, where rolling each tile would be n of them.
     result = torch.empty_like(light)
     for turns in range(4):
