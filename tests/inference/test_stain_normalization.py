@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from array_slides import ArrayLevel, array_slide
 from napari_nh2st import PredictSettings, predict
+from napari_nh2st.analysis import fit_stain, slide_stain
 from napari_nh2st.analysis.stain_normalization import REFERENCE, normalization, slide_stain_colors
+from napari_nh2st.inference.notices import stain_fit
 from napari_nh2st.inference.resample import Resampler
+from napari_nh2st.inference.slide_facts import tissue_facts
 from napari_nh2st.slide import Slide
+from small_configs import small_config
 from small_models import small_model
 
 OTHER = np.array([[0.55, 0.75, 0.37], [0.20, 0.90, 0.39]])
@@ -67,3 +71,24 @@ def test_a_slide_of_one_stain_is_predicted_as_it_is_with_a_word() -> None:
     np.testing.assert_array_equal(brought.X, plain.X)
     assert "in its own stain" in "".join(brought.uns["nh2st"]["notices"])
     assert "in its own stain" not in "".join(plain.uns["nh2st"]["notices"])
+
+
+BROWN = np.array([[0.72, 0.60, 0.33], [0.27, 0.57, 0.78]])
+
+
+def test_of_a_slide_brought_to_the_reference_only_what_is_no_he_is_far(
+    slides: tuple[Slide, Slide],
+) -> None:
+    profile = fit_stain([slide_stain(slides[0])])
+    training = {"trained": True, "summary": "For a test.", "stain": profile.to_json()}
+    as_it_is = small_config(training=training)
+    brought = small_config(training=training, stain_reference=REFERENCE.to_json())
+    far = tissue_facts(slides[1], as_it_is).notice
+    assert far is not None
+    assert "pinker" in far
+    assert tissue_facts(slides[1], brought).notice is None
+    assert stain_fit(slides[1], brought, normalized=True).distance is None
+    one_stain = stained(np.array([REFERENCE.vectors[0]] * 2), REFERENCE.amounts)
+    assert "in its own stain" in str(tissue_facts(one_stain, brought).notice)
+    immunostained = stain_fit(stained(BROWN, np.array([0.5, 2.5])), brought, normalized=True)
+    assert "(DAB)" in str(immunostained.notice)

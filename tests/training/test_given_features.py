@@ -102,6 +102,9 @@ def test_each_architecture_is_trained_on_features_kept_and_predicted(
     centers = prediction.obsm["spatial"] - 16
     assert sorted(map(tuple, centers)) == sorted(map(tuple, corners))
     assert notes(prediction)["step_um"] == 200.0
+    # The tool has looked for tissue: no other mask hides a tile, or part of one.
+    assert notes(prediction)["tissue"] == {"origin": "features"}
+    assert (prediction.obsm["tissue_cells"] == 255).all()
     reopened = read_anndata_file(tmp_path / "out.h5ad")
     np.testing.assert_array_equal(reopened.X, prediction.X)
     assert np.isfinite(prediction.X).all()

@@ -255,17 +255,37 @@ def stain_notice(
     )
 
 
+def is_no_he(descriptors: NDArray[np.floating], profile: StainProfile) -> bool:
+    """Whether a slide has much more than a profile of what is neither hematoxylin nor eosin.
+
+    As immunohistochemistry has, whose brown no normalization turns into eosin that was there.
+
+    Parameters
+    ----------
+    descriptors
+        (m, 6) of the slide.
+    profile
+        Profile of the model.
+    """
+    known = _known(descriptors)
+    return len(known) > 0 and _is_brown(np.median(known, axis=0), profile)
+
+
+def _is_brown(found: NDArray[np.float64], profile: StainProfile) -> bool:
+    more = found - profile.mean
+    off = more / np.sqrt(np.diag(profile.covariance))
+    return bool(off[2] > FAR and more[2] > 2 * more[1])
+
+
 def _direction(found: NDArray[np.float64], profile: StainProfile) -> str:
     n = len(STAINS)
     stains, seen = found[:n], profile.mean[:n]
-    off = (found - profile.mean) / np.sqrt(np.diag(profile.covariance))
     share = stains / max(stains.sum(), _LEAST_SPREAD) - seen / max(seen.sum(), _LEAST_SPREAD)
     density = stains.sum() / max(seen.sum(), _LEAST_SPREAD)
     words = []
     if density > _DARKER or density < _PALER:
         words.append(f"{'darker' if density > 1 else 'paler'} ({density:.1f} times the stain)")
-    more = stains - seen
-    if off[2] > FAR and more[2] > 2 * more[1]:
+    if _is_brown(found, profile):
         words.append("browner")
         return (
             f"it is {' and '.join(words)}, with more of what is neither hematoxylin nor eosin. "
@@ -276,7 +296,8 @@ def _direction(found: NDArray[np.float64], profile: StainProfile) -> str:
     elif share[0] > _OTHER_SHARE:
         words.append("bluer (more hematoxylin for its eosin)")
     if not words:
-        uneven = off[n:].sum() > 0
+        deviation = np.sqrt(np.diag(profile.covariance))
+        uneven = ((found - profile.mean) / deviation)[n:].sum() > 0
         words.append("more unevenly stained" if uneven else "more evenly stained")
     return f"it is {' and '.join(words)}."
 

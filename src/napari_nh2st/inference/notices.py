@@ -45,7 +45,14 @@ class StainFit:
     notice: str | None = None
 
 
-def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = None) -> StainFit:
+def stain_fit(
+    slide: Slide,
+    config: ModelConfig,
+    tissue: TissueMask | None = None,
+    centers: NDArray[np.floating] | None = None,
+    *,
+    normalized: bool = False,
+) -> StainFit:
     """Look at a slide's stain; reads coarse levels only.
 
     Parameters
@@ -56,21 +63,34 @@ def stain_fit(slide: Slide, config: ModelConfig, tissue: TissueMask | None = Non
         Description of the model; without a stain profile, nothing is said of the stain.
     tissue
         Where to look; found by default.
+    centers
+        (n, 2) centers (y, x) of tiles in full-resolution pixels, some of which are looked at
+        instead.
+    normalized
+        The slide is brought to the model's stain, see :func:`normalized_stain`. How much
+        hematoxylin and eosin it has and which colors they are then counts for nothing; whether it
+        is H&E does.
     """
     # Not above: the stains are taken apart by scikit-image, which takes a moment to load.
-    from napari_nh2st.analysis.stain import profile_of, stain_distance, stain_notice
-    from napari_nh2st.analysis.stain_fields import slide_stain
+    from napari_nh2st.analysis.stain import is_no_he, profile_of, stain_distance, stain_notice
+    from napari_nh2st.analysis.stain_fields import MOST_FIELDS, slide_stain
 
     try:
         profile = profile_of(config)
         if profile is None or not slide.brightfield:
             return StainFit()
-        mask = find_tissue(slide) if tissue is None else tissue
-        if not mask.tissue.any():
-            return StainFit()
-        descriptors = slide_stain(slide, mask, mpp=profile.mpp)
+        if centers is None:
+            mask = find_tissue(slide) if tissue is None else tissue
+            if not mask.tissue.any():
+                return StainFit()
+            descriptors = slide_stain(slide, mask, mpp=profile.mpp)
+        else:
+            some = centers[:: -(-len(centers) // MOST_FIELDS)]
+            descriptors = slide_stain(slide, centers=some, mpp=profile.mpp)
     except InputError as error:  # a damaged profile, or tissue that cannot be read
         return StainFit(None, f"Whether the stain is what the model saw is not known. {error}")
+    if normalized and not is_no_he(descriptors, profile):
+        return StainFit()
     distance = stain_distance(profile, descriptors)
     return StainFit(distance, stain_notice(distance, descriptors, profile))
 

@@ -203,7 +203,9 @@ def survey(
     notices = []
     mask = tissue
     origin: TissueOrigin = "all tiles" if tissue is None else "given"
-    if mask is None and settings.tissue_only:
+    if mask is None and given is not None:
+        origin = "features"
+    elif mask is None and settings.tissue_only:
         if slide.brightfield:
             mask, origin = find_tissue(slide), "found"
         else:
@@ -214,10 +216,14 @@ def survey(
         notices.append("The model has no heads of a cross-validation whose values could be kept.")
     if config.reach == "slide":
         notices += whole_slide_notices(config, settings, origin)
-    stain = stain_fit(slide, config, mask) if with_stain else StainFit()
-    matrix, unknown_stain = None, None
+    matrix, unknown_stain, centers = None, None, None
     if given is None:
         matrix, unknown_stain = normalized_stain(slide, config, mask if origin == "found" else None)
+    elif origin == "features":
+        centers = given.centers
+    stain = StainFit()
+    if with_stain:
+        stain = stain_fit(slide, config, mask, centers, normalized=matrix is not None)
     notices = [
         *_untrained(config),
         *slide_notices(slide),
@@ -264,7 +270,7 @@ def plan_prediction(found: Survey, divisions: int, *notices: str) -> Plan:
     assert slide.mpp is not None
     grid, tiles, around = _grids(found, divisions)
     about_tissue = TissueNotes(origin=found.tissue_origin)
-    if found.mask is not None and found.tissue_origin != "all tiles":
+    if found.mask is not None and found.tissue_origin in ("found", "given"):
         about_tissue["sha256"] = found.mask.sha256
         if not found.settings.region:
             about_tissue["share_without_tile"] = share_without_tile(grid, found.mask)
@@ -327,17 +333,14 @@ def _grids(found: Survey, divisions: int) -> tuple[TileGrid, TileGrid, _Neighbor
     tiles = found.grids.tiles(divisions)
     around = None
     if config.reach == "neighborhood":
-        around = neighborhoods_in_phases(
-            tiles.centers * np.asarray(slide.mpp),
-            tiles.phases,
-            int(config.neighborhood["size"]),
-        )
+        centers_um, size = tiles.centers * np.asarray(slide.mpp), int(config.neighborhood["size"])
+        around = neighborhoods_in_phases(centers_um, tiles.phases, size)
     polygons = found.settings.polygons
     if not polygons:
         return tiles, tiles, around
     # A tile's prediction must not change with the region: its neighbors are the tissue's. They
     # are found first and renumbered then, since of tiles equally far the first is taken.
-    inside = inside_region(tiles.centers, tuple(np.array(polygon) for polygon in polygons))
+    inside = inside_region(tiles.centers, tuple(map(np.array, polygons)))
     if not inside.any():
         raise InputError(f"{slide.path}: no tile with tissue has its center in the region.")
     order = np.argsort(~inside, kind="stable")

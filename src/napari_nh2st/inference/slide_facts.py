@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.inference.notices import stain_fit
+from napari_nh2st.inference.notices import normalized_stain, stain_fit
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask, find_tissue
@@ -20,8 +20,8 @@ class TissueFacts:
     tissue
         Share of the slide that is tissue; None where it is not known.
     notice
-        A sentence where the stain is not what the model saw; None where it is, or where the model
-        does not say what it saw.
+        Sentences where the stain is not what the model saw, or cannot be brought to that; None
+        where it is, or where the model does not say what it saw.
     mask
         The tissue.
     """
@@ -36,8 +36,13 @@ def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
     try:
         mask = find_tissue(slide)
         share = float(np.mean(mask.tissue))
-        notice = None if config is None else stain_fit(slide, config, mask).notice
-        return TissueFacts(share, notice, mask)
+        if config is None:
+            return TissueFacts(share, None, mask)
+        matrix, unknown = None, None
+        if not config.takes_features:
+            matrix, unknown = normalized_stain(slide, config, mask)
+        notice = stain_fit(slide, config, mask, normalized=matrix is not None).notice
+        return TissueFacts(share, " ".join(filter(None, (notice, unknown))) or None, mask)
     except (InputError, OSError):  # whoever predicts it says what is wrong
         return TissueFacts(None, None)
 

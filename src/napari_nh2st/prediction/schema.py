@@ -91,14 +91,15 @@ class RunNotes(TypedDict):
     int8_difference: NotRequired[float]
 
 
-TissueOrigin = Literal["found", "given", "all tiles"]
+TissueOrigin = Literal["found", "given", "all tiles", "features"]
 
 
 class TissueNotes(TypedDict):
     """The tissue that tiles were laid over.
 
-    ``sha256`` is that of its mask; ``share_without_tile`` of the tissue (0–1) has no tile, which is
-    not counted where a region was predicted alone.
+    ``origin`` is ``"features"`` where they are the tiles of a file of features, whose tool has
+    looked for tissue. ``sha256`` is that of its mask; ``share_without_tile`` of the tissue (0–1)
+    has no tile, which is not counted where a region was predicted alone.
     """
 
     origin: TissueOrigin
