@@ -7,6 +7,7 @@ from typing import Any
 from napari_nh2st.html_card import html_card
 from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.config import ModelConfig
+from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.model.encoders.licences import storage_words
 from napari_nh2st.model.held_out import held_out_pcc
 
@@ -14,9 +15,12 @@ _WELL = 0.2
 """Correlation of a gene that counts as predicted, in the count over folds."""
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
-_TOO_LONG = ("target_mean", "settings", "stain", "sections_sha256")
-"""What the config holds for programs: a value for every gene, every setting, a covariance, a
-digest."""
+_TOO_LONG = (
+    *("target_mean", "settings", "stain"),
+    *("sections_sha256", "encoder_weights_sha256"),
+)
+"""What the config holds for programs: a value for every gene, every setting, a covariance,
+digests."""
 
 
 def model_card(config: ModelConfig) -> str:
@@ -87,6 +91,8 @@ def _encoder(config: ModelConfig) -> str:
         "features of a tile": f"{said['n_features']}",
         "µm/px it was trained at": mpp,
     }
+    if parse_key(str(said["key"])).takes_imagenet_colors:
+        rows["normalization"] = "as for ImageNet, since its file does not say"
     if (adapter := said.get("adapter")) is not None:
         rows["adapters"] = f"rank {adapter['rank']}, on {len(adapter['layers'])} layers"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())

@@ -1,6 +1,7 @@
 """Config of a trained model, and the model that an earlier run left."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig, read_config
-from napari_nh2st.model.encoders.readers import describe
+from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.encoders.readers import describe, weights_digest
 from napari_nh2st.model.folder import Model, load_model_folder
 from napari_nh2st.model.hyperparameters import names_of
 from napari_nh2st.model.network import Network
-from napari_nh2st.training.defaults import same_settings
+from napari_nh2st.model.weights_file import file_sha256
+from napari_nh2st.training.defaults import same_settings, start_config
 from napari_nh2st.training.events import EpochDone
 from napari_nh2st.training.prepare import PreparedTraining
 from napari_nh2st.training.record import MODEL_FOLDER, is_trained
@@ -39,7 +43,8 @@ def trained_config(
     model and the ``validation`` sections among them; ``own_sections`` of this training alone,
     and what these showed as ``sections_sha256``;
     ``target_mean`` by gene, the baseline that an evaluation compares with; ``best_epoch`` of
-    ``epochs`` with its ``validation_pcc``; the ``settings``; the model that it ``start``-ed from;
+    ``epochs`` with its ``validation_pcc``; the ``settings``; the model that it ``start``-ed from
+    with the sha256 of its weights, and that of a file of ``encoder_weights``;
     and the ``stain`` of its sections, which slides are compared with.
     """
     sections, start, validation = prepared.sections, prepared.start, prepared.validation_names
@@ -72,7 +77,7 @@ def trained_config(
         "best_epoch": best.epoch if best else 0,
         "validation_pcc": best.validation_pcc if best else None,
         "start": None if start is None else start.config.name,
-        "start_sha256": None if start is None else start.config.weights.get("sha256"),
+        **_start_digests(prepared.settings, None if start is None else start.config),
         "settings": prepared.settings.to_json(),
         "target_mean": {
             gene: round(float(value), 6)
@@ -112,8 +117,8 @@ def trained_earlier(
 ) -> Model | None:
     """The model that the same training has left in its folder, which nobody else writes to.
 
-    None where there is none, it is of other settings or sections, of others under the same names
-    too, or the training is not finished.
+    None where there is none, it is of other settings or sections, or of another start model or
+    image encoder, of others under the same names too, or the training is not finished.
 
     Raises
     ------
@@ -131,7 +136,32 @@ def trained_earlier(
     shown = training.get("sections_sha256")  # which earlier versions did not record
     if shown is not None and shown != sections_sha256(sections, config):
         return None
+    begun = _start_digests(settings, start_config(settings))
+    if any(training[name] != sha256 for name, sha256 in begun.items() if name in training):
+        return None
+    if not _has_encoder_of(config, settings):
+        return None
     return load_model_folder(folder / MODEL_FOLDER)
+
+
+def _start_digests(settings: TrainSettings, start: ModelConfig | None) -> dict[str, str | None]:
+    """Digests of what the settings name by a path, where another file may lie by now."""
+    weights = settings.encoder_weights
+    digests = {"start_sha256": None if start is None else start.weights.get("sha256")}
+    if weights is not None:
+        with suppress(OSError):  # it went away, which is no other file
+            digests["encoder_weights_sha256"] = file_sha256(Path(weights))
+    return digests
+
+
+def _has_encoder_of(config: ModelConfig, settings: TrainSettings) -> bool:
+    """Whether a model has the image encoder that settings name, as far as that can be found."""
+    if config.encoder is None or config.takes_features or not settings.has_foreign_encoder:
+        return True
+    try:
+        return config.encoder["sha256"] == weights_digest(parse_key(str(settings.image_encoder)))
+    except InputError:  # it is not on this machine any more
+        return True
 
 
 def _s(things: Sequence[object]) -> str:

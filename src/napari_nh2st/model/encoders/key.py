@@ -100,6 +100,11 @@ class EncoderKey:
             f"encoder {self}: features is {asked!r}; it is one of {', '.join(get_args(Features))}"
         )
 
+    @property
+    def takes_imagenet_colors(self) -> bool:
+        """Whether tiles are normalized as for ImageNet since neither file nor key says how."""
+        return self.kind == "onnx" and not {"mean", "std"} <= set(self.options)
+
     def number(self, name: Literal["mpp", "tile_px"]) -> float | None:
         """An option that is a number above 0; None where it was not given."""
         text = self.options.get(name)

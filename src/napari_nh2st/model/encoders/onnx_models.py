@@ -93,8 +93,7 @@ def read_onnx(key: EncoderKey) -> OnnxEncoder:
 
 def normalization_notice(encoder: ForeignEncoder) -> list[str]:
     """Say that an ONNX file is fed as if for ImageNet, where nobody says how it wants its tiles."""
-    key = parse_key(encoder.spec.key)
-    if key.kind != "onnx" or {"mean", "std"} <= set(key.options):
+    if not parse_key(encoder.spec.key).takes_imagenet_colors:
         return []
     return [
         f"Encoder {encoder.spec.key} does not say how its tiles are normalized: they are as for "

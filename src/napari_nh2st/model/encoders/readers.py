@@ -11,12 +11,18 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.encoders.adapters import described_adapter
 from napari_nh2st.model.encoders.base import EncoderSpec
 from napari_nh2st.model.encoders.features_encoder import FeaturesEncoder
-from napari_nh2st.model.encoders.foreign import ForeignEncoder, find_place
+from napari_nh2st.model.encoders.foreign import (
+    ForeignEncoder,
+    find_place,
+    weights_files,
+    weights_sha256,
+)
 from napari_nh2st.model.encoders.key import EncoderKey, EncoderKind, parse_key
 from napari_nh2st.model.encoders.listing import LIBRARIES
 from napari_nh2st.model.encoders.onnx_models import OnnxEncoder, read_onnx
 from napari_nh2st.model.encoders.timm_models import TimmEncoder, read_timm
 from napari_nh2st.model.encoders.transformers_models import TransformersEncoder, read_transformers
+from napari_nh2st.model.weights_file import file_sha256
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,18 @@ def build_described(description: Mapping[str, Any]) -> ForeignEncoder:
     if (adapter := described_adapter(description.get("adapter"))) is not None:
         encoder.insert(adapter)
     return encoder
+
+
+def weights_digest(key: EncoderKey) -> str:
+    """The sha256 of an encoder's weights as they are on this machine now; see its spec's.
+
+    Raises
+    ------
+    InputError
+        It is not here.
+    """
+    place = weights_place(key.with_owner)
+    return file_sha256(place) if place.is_file() else weights_sha256(weights_files(place))
 
 
 def weights_place(key: EncoderKey) -> Path:

@@ -1,0 +1,46 @@
+"""What an earlier run left: taken over only where it is the same training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from encoder_folders import write_onnx
+from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.training import TrainSettings, train
+from napari_nh2st.training.result import trained_earlier
+from napari_nh2st.training.study import MeasuredSection
+from small_models import small_model
+from train_studies import drawn_section
+
+RIDGE = TrainSettings(architecture="linear", validation="none", device="cpu", tile_px=32, mpp=1.0)
+
+
+@pytest.fixture(scope="module")
+def sections(tmp_path_factory: pytest.TempPathFactory) -> list[MeasuredSection]:
+    return [drawn_section(tmp_path_factory.mktemp("study"), "S0", "A", 0)]
+
+
+def test_a_training_from_another_start_of_the_same_name_is_not_taken_over(
+    sections: list[MeasuredSection], tmp_path: Path
+) -> None:
+    genes = tuple(sections[0].spots.var_names)
+    save_model_folder(small_model(panel=genes), tmp_path / "start")
+    settings = replace(RIDGE, start=str(tmp_path / "start"), tile_px=None, mpp=None)
+    train(sections, settings, folder=tmp_path / "out")
+    assert trained_earlier(tmp_path / "out", settings, sections) is not None
+    save_model_folder(small_model("average", panel=genes), tmp_path / "start", overwrite=True)
+    assert trained_earlier(tmp_path / "out", settings, sections) is None
+
+
+def test_a_training_on_other_encoder_weights_is_not_taken_over(
+    sections: list[MeasuredSection], tmp_path: Path
+) -> None:
+    onnx = write_onnx(tmp_path / "means.onnx")
+    settings = replace(RIDGE, image_encoder=f"onnx:{onnx}", tile_px=None)
+    train(sections, settings, folder=tmp_path / "out")
+    assert trained_earlier(tmp_path / "out", settings, sections) is not None
+    write_onnx(onnx, features=6)
+    assert trained_earlier(tmp_path / "out", settings, sections) is None
+    onnx.unlink()  # the model has its own copy, and is that of these settings for all we know
+    assert trained_earlier(tmp_path / "out", settings, sections) is not None
