@@ -162,6 +162,49 @@ def test_a_region_has_the_values_of_the_whole_slide(
     np.testing.assert_array_equal(last.prediction.X, whole.X)
 
 
+def test_other_genes_are_predicted_from_the_rows_that_are_kept(
+    model: Model, tmp_path: Path, encoded: list[int]
+) -> None:
+    slide, kept = pixels_slide(), tmp_path / "kept"
+    whole = predict(slide, model, SETTINGS)
+    first, second = (replace(SETTINGS, genes=(gene,)) for gene in whole.var_names[:2])
+    list(predict_events(slide, model, first, kept=kept))
+    encoded.clear()
+    # The rows are in use by a run of other genes: this one goes on without them.
+    with closing(predict_events(slide, model, first, kept=kept)) as other:
+        next(other)
+        *_, alone = predict_events(slide, model, second, kept=tmp_path / "kept")
+        assert sum(encoded) == 42
+    encoded.clear()
+    third = replace(SETTINGS, genes=(whole.var_names[2],))
+    *_, last = predict_events(slide, model, third, kept=kept)
+    assert not encoded
+    for finished, column in ((alone, 1), (last, 2)):
+        assert isinstance(finished, Finished)
+        np.testing.assert_array_equal(finished.prediction.X[:, 0], whole.X[:, column])
+
+
+def test_a_tile_beyond_half_precision_is_left_out_and_spoils_no_other(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = PreparedNetwork.encode
+
+    def spoiled(self: PreparedNetwork, tiles: Tensor) -> tuple[Tensor, ...]:
+        rows, *more = plain(self, tiles)
+        first = (tiles == torch.from_numpy(pixels)).all((1, 2, 3))
+        return torch.where(first[:, None], 7e4, rows), *more
+
+    slide = pixels_slide()
+    prediction = predict(slide, model, SETTINGS)
+    x, y = prediction.obsm["spatial"][20].astype(int)
+    pixels = slide.levels[0].read(y - 16, x - 16, 32, 32)
+    monkeypatch.setattr(PreparedNetwork, "encode", spoiled)
+    prediction = predict(slide, model, SETTINGS)
+    lost = np.isnan(prediction.X).any(1)
+    assert np.flatnonzero(lost).tolist() == [20]
+    assert "beyond half precision" in prediction.obs["status"].iloc[20]
+
+
 def test_a_region_is_predicted_at_the_step_that_is_encoded_already(
     tmp_path: Path, encoded: list[int]
 ) -> None:

@@ -13,6 +13,7 @@ from napari_nh2st.evaluation.kept_maps import KeptMaps, section_nuclei
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.gathering import NeighborhoodGatherer
 from napari_nh2st.inference.nuclei_limit import why_no_nuclei
+from napari_nh2st.inference.slide_rows import NOT_FINITE
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.new import spot_prediction
@@ -123,6 +124,11 @@ def predict_tiles(
     -------
     ndarray
         (n, columns) float32, see :mod:`napari_nh2st.prediction.rows`.
+
+    Raises
+    ------
+    InputError
+        The network predicts from the whole slide, and what it makes of a tile is not finite.
     """
     panel = range(len(model.config.panel))
     predictor = model.architecture.prepare(
@@ -158,6 +164,11 @@ def predict_tiles(
             if slide_rows is None:
                 slide_rows = torch.empty((count, encoded[0].shape[1]), dtype=torch.float16)
             slide_rows[batch] = encoded[0].cpu().half()
+            if not slide_rows[batch].isfinite().all():
+                raise InputError(
+                    f"{tiles.name}: a tile cannot be predicted: {NOT_FINITE}. Are the weights of "
+                    f"{model.config.name} damaged?"
+                )
         elif gatherer is None:
             rows[batch] = encoded[0].float().cpu().numpy()
         else:

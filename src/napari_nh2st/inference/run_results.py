@@ -18,6 +18,7 @@ from napari_nh2st.inference.store import (
     earlier_versions_store,
     kept_store,
     kept_stores,
+    of_encoded,
     other_stores_beside,
     part_stores,
     store_beside,
@@ -44,7 +45,8 @@ class RunResults:
     kept
         Folder of kept results; without it, results go when the output is written.
     with_encoded
-        Encoded rows are kept as well, for a model that predicts from the whole slide.
+        Encoded rows are kept as well, for a model that predicts from the whole slide: among kept
+        results once for all genes.
 
     Raises
     ------
@@ -69,7 +71,9 @@ class RunResults:
         try:
             if kept is not None:
                 make_folder(kept)
-                self._store = self._opened(kept_store(kept, identity), identity)
+                self._store = ResultStore(kept_store(kept, identity), identity, n_columns)
+                if with_encoded:
+                    self._store.encoded = _kept_rows(kept, identity)
             elif output is not None:
                 recover(output)
                 folder = store_beside(output, identity)
@@ -184,6 +188,20 @@ class RunResults:
                 part.move_to(store)
             finally:
                 part.close()
+
+
+def _kept_rows(kept: Path, identity: dict[str, Any]) -> ResultStore | None:
+    """The store of encoded rows of a prediction; None while a run of other genes has it."""
+    own = of_encoded(identity)
+    try:
+        return ResultStore(kept_store(kept, own), own, None, np.float16)
+    except InUse:
+        return None
+
+
+def has_kept(kept: Path, identity: dict[str, Any]) -> bool:
+    """Whether results of a prediction are kept, or what was encoded for it with other genes."""
+    return any(kept_store(kept, each).is_dir() for each in (identity, of_encoded(identity)))
 
 
 def has_stopped_runs(output: Path) -> bool:

@@ -10,6 +10,9 @@ from napari_nh2st.inference.transfer import to_device
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.tiles import TileGrid
 
+NOT_FINITE = "what the network makes of it is not finite, or beyond half precision"
+"""Why a tile has no row, which would spoil the values of the whole slide."""
+
 EncodedRows = tuple[NDArray[np.int64], NDArray[np.float16]]
 """Tiles (m,) by their places in the array, and their encoded rows (m, d)."""
 

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from napari_nh2st.inference.device import Placement
 from napari_nh2st.inference.plan import Plan, Survey, plan_prediction, survey
 from napari_nh2st.inference.run import Run
-from napari_nh2st.inference.run_results import Rows, has_results, has_stopped_runs
+from napari_nh2st.inference.run_results import Rows, has_kept, has_results, has_stopped_runs
 from napari_nh2st.inference.schedule import Focus
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.inference.slide_rows import SlideRows
 from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.steps import FEW_TILES, Detail, finest_that_fits
-from napari_nh2st.inference.store import kept_store
 from napari_nh2st.inference.tile_values import prepared_predictor, tile_values
 from napari_nh2st.inference.whole_slide import encode_slide
 from napari_nh2st.model.folder import Model
@@ -115,7 +114,7 @@ def _begun(
     """The first placement of which there are results; None where there are none at all."""
     for placement in placements:
         identity = plan.identity_in(placement.precision)
-        if kept is not None and kept_store(kept, identity).is_dir():
+        if kept is not None and has_kept(kept, identity):
             return placement
         if kept is None and output is not None and has_results(output, identity):
             return placement

@@ -78,6 +78,12 @@ def kept_store(folder: Path, identity: dict[str, Any]) -> Path:
     return folder / f"{_key(identity)[:32]}.results"
 
 
+def of_encoded(identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity of the encoded rows of a prediction, which are those of other genes as well."""
+    genes = {"genes", "head_values"}
+    return {"rows": _ENCODED} | {name: identity[name] for name in identity.keys() - genes}
+
+
 def kept_stores(folder: Path) -> list[Path]:
     """All predictions whose results lie in a folder of kept results."""
     with suppress(OSError):

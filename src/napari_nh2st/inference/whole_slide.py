@@ -15,7 +15,7 @@ from napari_nh2st.inference.plan import Plan, Survey
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.run_results import RunResults
 from napari_nh2st.inference.schedule import Focus
-from napari_nh2st.inference.slide_rows import SlideRows
+from napari_nh2st.inference.slide_rows import NOT_FINITE, SlideRows
 from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.tile_values import (
     encoded_batches,
@@ -133,8 +133,12 @@ def encode_slide(
     def taken_in() -> _Encoded:
         tiles, fetched, failures = in_flight.popleft()
         encoded, *more = (each.numpy() for each in fetched)
+        with np.errstate(over="ignore"):
+            half = encoded.astype(np.float16)
+        spoiled = tiles[~np.isfinite(half).all(1)]
+        failures = dict.fromkeys(spoiled.tolist(), NOT_FINITE) | failures
         failed = np.isin(tiles, list(failures))
-        rows.add(tiles[~failed], encoded[~failed].astype(np.float16))
+        rows.add(tiles[~failed], half[~failed])
         rows.fail(tiles[failed])
         preview = np.where(failed[:, None], np.float32(np.nan), more[0]) if more else None
         return tiles, preview, failures
