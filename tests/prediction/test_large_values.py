@@ -11,6 +11,7 @@ import torch
 from anndata import AnnData
 
 from array_slides import ArrayLevel, array_slide, textured
+from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.prediction import value_arrays
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
@@ -53,12 +54,13 @@ def large_anndata() -> AnnData:
     return data
 
 
+@pytest.mark.parametrize("name", ["out.h5ad", "out.zarr"])
 def test_values_that_memory_holds_are_written_by_gene_where_that_saves_reading_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     data = large_anndata()
     monkeypatch.setattr(value_arrays, "BY_GENE_BYTES", data.X.nbytes)
-    path = tmp_path / "out.h5ad"
+    path = tmp_path / name
     write_anndata(data, path)
     assert is_mapped(read_anndata_file(path).X)
     np.testing.assert_array_equal(read_anndata_file(path).X, data.X)
@@ -99,8 +101,9 @@ def test_a_file_of_large_values_is_read_by_anndata_as_any_other(tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("all_large")
-def test_genes_are_read_from_the_file_when_they_are_used(tmp_path: Path) -> None:
-    data, path = large_anndata(), tmp_path / "out.h5ad"
+@pytest.mark.parametrize("name", ["out.h5ad", "out.zarr"])
+def test_genes_are_read_from_the_file_when_they_are_used(tmp_path: Path, name: str) -> None:
+    data, path = large_anndata(), tmp_path / name
     write_anndata(data, path)
     found = read_anndata_file(path)
     assert is_mapped(found.X)
@@ -109,7 +112,8 @@ def test_genes_are_read_from_the_file_when_they_are_used(tmp_path: Path) -> None
     np.testing.assert_array_equal(predicted_tiles(found), predicted_tiles(data))
     found.X[0] = 7  # as a run that goes on would
     assert has_value(found.X).tolist() == has_value(data.X).tolist()
-    np.testing.assert_array_equal(anndata.read_h5ad(path).X, data.X)
+    read = anndata.read_h5ad if name == "out.h5ad" else anndata.read_zarr
+    np.testing.assert_array_equal(read(path).X, data.X)
     found[:5].write_h5ad(tmp_path / "part.h5ad")
     assert (anndata.read_h5ad(tmp_path / "part.h5ad").X[0] == 7).all()
     write_anndata(found, path, overwrite=True)
@@ -129,6 +133,20 @@ def test_values_that_lie_otherwise_are_read_whole(
         del file["X"]
         file.create_dataset("X", data=data.X, **layout).attrs.update(about)
     found = read_anndata_file(path)
+    assert not is_mapped(found.X)
+    np.testing.assert_array_equal(found.X, data.X)
+
+
+@pytest.mark.usefixtures("all_large")
+def test_values_of_a_damaged_store_or_in_chunks_are_read_whole(tmp_path: Path) -> None:
+    data, path = large_anndata(), tmp_path / "out.zarr"
+    write_anndata(data, path)
+    chunk = path / "X" / "0.0"
+    chunk.write_bytes(chunk.read_bytes()[:-4])
+    with pytest.raises(InputError, match="cannot be read as AnnData"):
+        read_anndata_file(path)
+    data.write_zarr(tmp_path / "other.zarr")
+    found = read_anndata_file(tmp_path / "other.zarr")
     assert not is_mapped(found.X)
     np.testing.assert_array_equal(found.X, data.X)
 

@@ -1,6 +1,6 @@
 """AnnData to disk and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
-from napari_nh2st.prediction.hdf5 import mapped_values, new_hdf5, write_by_gene
+from napari_nh2st.prediction import hdf5, zarr_values
+from napari_nh2st.prediction.hdf5 import new_hdf5
 from napari_nh2st.prediction.schema import MARK, named_layers
-from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
+from napari_nh2st.prediction.value_arrays import is_by_gene
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import SlidePath
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 SUFFIXES = (".h5ad", ".zarr")
-
-_GENES_IN_CHUNK = 16
-"""Of large arrays in zarr: few, so that one gene is read fast, and enough for few files."""
 
 TABLE = "tables/table"
 """Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
@@ -102,7 +100,7 @@ def read_anndata_file(path: Path) -> AnnData:
         refuse_pickles(path)
     try:
         if path.is_dir():
-            return anndata.read_zarr(path if is_anndata_store(path) else path / TABLE)
+            return _read_zarr(path if is_anndata_store(path) else path / TABLE)
         return _read_hdf5(path)
     except Exception as error:
         # anndata, h5py and zarr raise whatever they meet in a damaged file.
@@ -173,7 +171,12 @@ def has_anndata_table(folder: Path) -> bool:
 
 
 def write_anndata_group(
-    group: "zarr.Group | h5py.File", name: str, data: AnnData, **dataset_options: Any
+    group: "zarr.Group | h5py.File",
+    name: str,
+    data: AnnData,
+    *,
+    folder: Path | None = None,
+    **dataset_options: Any,
 ) -> None:
     """Write an AnnData into a group of zarr or HDF5, so that anndata from 0.10 on reads it.
 
@@ -190,6 +193,10 @@ def write_anndata_group(
         Key of the AnnData in it, without a slash; ``"/"`` for the group itself.
     data
         What is written.
+    folder
+        Of a group of zarr: large values are written into it by gene, uncompressed, to be mapped
+        when they are read. None has them in chunks, of which programs that look at a store through
+        the network fetch few.
     dataset_options
         For the arrays of HDF5, such as their compression.
 
@@ -218,9 +225,11 @@ def write_anndata_group(
             write_elem(store, key, plain, dataset_kwargs=dataset_kwargs)
             return
         if _is_by_gene(element) and isinstance(store, h5py.Group):
-            write_by_gene(store, key, element)
+            hdf5.write_by_gene(store, key, element)
+        elif _is_by_gene(element) and folder is not None:
+            zarr_values.write_by_gene(store, key, element, folder / store.path)
         elif _is_by_gene(element):
-            _write_in_blocks(store, key, element)
+            zarr_values.write_in_chunks(store, key, element)
         else:
             write_element(store, key, element, dataset_kwargs=dataset_kwargs)
 
@@ -242,24 +251,46 @@ def _write_hdf5(data: AnnData, path: Path) -> None:
 
 def _read_hdf5(path: Path) -> AnnData:
     """As :func:`anndata.read_h5ad`, but large values are mapped, see :mod:`.value_arrays`."""
-    mapped: dict[str, NDArray[np.float32]] = {}
     with h5py.File(path, "r") as file:
+        mapped = {}
         for name in ("X", *(f"layers/{key}" for key in file.get("layers", ()))):
             dataset = file.get(name)
-            found = mapped_values(dataset, path) if isinstance(dataset, h5py.Dataset) else None
-            if found is not None:
-                mapped[f"/{name}"] = found
-        if mapped:
+            if isinstance(dataset, h5py.Dataset):
+                mapped[name] = hdf5.mapped_values(dataset, path)
+        data = _read_with(file, mapped)
+    return anndata.read_h5ad(path) if data is None else data
 
-            def read(func: Callable[..., Any], name: str, element: Any, *, iospec: Any) -> Any:
-                if iospec.encoding_type == "anndata":
-                    return AnnData(**{k: read_dispatched(v, read) for k, v in element.items()})
-                found = mapped.get(element.name)
-                return func(element) if found is None else found
 
-            data: AnnData = read_dispatched(file, read)
-            return data
-    return anndata.read_h5ad(path)
+def _read_zarr(folder: Path) -> AnnData:
+    """As :func:`anndata.read_zarr`, but large values are mapped."""
+    group = zarr.open_group(folder, mode="r")
+    layers = group.get("layers")
+    keys = list(layers) if isinstance(layers, zarr.Group) else []
+    mapped = {}
+    for name in ("X", *(f"layers/{key}" for key in keys)):
+        array = group.get(name)
+        if isinstance(array, zarr.Array):
+            mapped[name] = zarr_values.mapped_values(array, folder / name)
+    data = _read_with(group, mapped)
+    return anndata.read_zarr(folder) if data is None else data
+
+
+def _read_with(
+    group: "zarr.Group | h5py.File", mapped: Mapping[str, NDArray[np.float32] | None]
+) -> AnnData | None:
+    """The AnnData in a group, some of whose arrays are mapped already; None where none are."""
+    known = {f"/{name}": values for name, values in mapped.items() if values is not None}
+    if not known:
+        return None
+
+    def read(func: Callable[..., Any], name: str, element: Any, *, iospec: Any) -> Any:
+        if iospec.encoding_type == "anndata":
+            return AnnData(**{key: read_dispatched(element[key], read) for key in element})
+        found = known.get(element.name)
+        return func(element) if found is None else found
+
+    data: AnnData = read_dispatched(group, read)
+    return data
 
 
 def _is_by_gene(element: Any) -> bool:
@@ -270,18 +301,7 @@ def _is_by_gene(element: Any) -> bool:
     )
 
 
-def _write_in_blocks(group: zarr.Group, name: str, values: NDArray[np.float32]) -> None:
-    """Write an array of anndata of which little is in memory at a time."""
-    blocks = list(row_blocks(values.shape))
-    shape = blocks[0].stop, min(_GENES_IN_CHUNK, values.shape[1])
-    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=shape)
-    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    for rows in blocks:
-        array[rows] = values[rows]
-        leave_memory(values)
-
-
 def _write_zarr(data: AnnData, folder: Path) -> None:
     group = zarr.open_group(folder, mode="w", zarr_format=2)  # what all of anndata's readers read
-    write_anndata_group(group, "/", data)
+    write_anndata_group(group, "/", data, folder=folder)
     zarr.consolidate_metadata(group.store)
