@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import anndata
 import distributed
@@ -234,6 +235,31 @@ def test_a_scheduler_without_workers_is_waited_for_with_a_word(
     ours = [record for record in caplog.records if record.name.startswith("napari_nh2st")]
     assert [record.message for record in ours] == [f"{sentence}."]
     assert capsys.readouterr().err.count(f"{sentence}; Ctrl-C stops.") == 1
+
+
+def test_slides_that_wait_for_a_gpu_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_QUIET_S", "_LOOK_EVERY_S"):
+        monkeypatch.setattr(cluster, name, 0.0)
+    workers: dict[str, Any] = {"a": {"resources": {"GPU": 1}}, "b": {"resources": {}}}
+    client = SimpleNamespace(
+        scheduler_info=lambda: {"address": "tcp://there", "workers": workers},
+        nthreads=lambda: dict.fromkeys(workers, 1),
+        subscribe_topic=lambda *_: None,
+    )
+    tasks = cluster._Tasks(client, worker.Run("run", None, is_local=False), [])
+    job = SimpleNamespace(settings=replace(SETTINGS, device="auto"))
+    assert tasks._resources(job) == {"GPU": 1}
+    assert not list(tasks._without_workers())
+    del workers["a"]  # at the end of its wall time
+    first, again = (next(tasks._without_workers()) for _ in range(2))
+    assert "at tcp://there has a GPU any more" in str(first)
+    assert (first.is_first, again.is_first) == (True, False)
+    del workers["b"]
+    none = next(tasks._without_workers())
+    assert "tcp://there has no workers" in str(none)
+    assert none.is_first
+    workers["c"] = {"resources": {"GPU": 1}}
+    assert not list(tasks._without_workers())
 
 
 def test_a_worker_that_cannot_help_is_told_before_the_first_slide(

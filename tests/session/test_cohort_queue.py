@@ -9,9 +9,11 @@ from napari.layers import Layer
 from cohort_slides import SETTINGS, write_model, write_slide
 from napari_nh2st import predict_cohort_events
 from napari_nh2st.cohort.slides import FoundSlides
+from napari_nh2st.cohort.summary import write_queue
 from napari_nh2st.errors import InputError
 from napari_nh2st.layers.keys import GIVEN_MPP_KEY
 from napari_nh2st.layers.reader import read_slide
+from napari_nh2st.remote import RemotePath, slide_path
 from napari_nh2st.session import Session
 from napari_nh2st.session.cohort_queue import CohortQueue
 
@@ -39,6 +41,26 @@ def run(queue: CohortQueue, model: Path, folder: Path) -> None:
     for event in predict_cohort_events(FoundSlides(queue.send()), folder, model, SETTINGS):
         queue.show_event(event)
     queue.show_ended()
+
+
+def test_a_url_that_was_signed_anew_takes_the_place_of_the_one_without_a_signature(
+    tmp_path: Path,
+) -> None:
+    signed = "https://data.example.org/a.tif?Signature={}&Expires=1"
+    queue = CohortQueue()
+    queue.add_paths([slide_path(signed.format("one"))])
+    write_queue(tmp_path, queue.named())
+    later = CohortQueue()
+    later.open_folder(tmp_path)
+    (row,) = later.rows
+    row.state, row.failure = "failed", "the rest of the URL is not stored"
+    later.add_paths([slide_path(signed.format("two"))])
+    (row,) = later.rows
+    assert isinstance(row.slide.path, RemotePath)
+    assert row.slide.path.url == signed.format("two")
+    assert (row.state, row.failure) == ("waiting", "")
+    with pytest.raises(InputError, match="in the queue already"):
+        later.add_paths([slide_path(signed.format("two"))])
 
 
 def test_slides_are_added_once_and_put_into_order(slides: Path, tmp_path: Path) -> None:

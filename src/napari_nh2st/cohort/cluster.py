@@ -100,7 +100,8 @@ class _Tasks:
         self._said: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._slides: dict[str, _Slide] = {}
         self._look_at = time.monotonic() + _QUIET_S
-        self._is_waiting = False
+        self._waits_for: tuple[bool, bool] | None = None
+        self._asks_for_gpu = False
         self._address = str(client.scheduler_info()["address"])
         client.subscribe_topic(run.name, self._said.put)
 
@@ -174,8 +175,14 @@ class _Tasks:
         """A GPU for each task, where workers say that they have some."""
         if job.settings.device == "cpu":
             return None
+        if not self._has_gpus():
+            return None
+        self._asks_for_gpu = True
+        return {"GPU": 1}
+
+    def _has_gpus(self) -> bool:
         workers = self._client.scheduler_info()["workers"].values()
-        return {"GPU": 1} if any(each["resources"].get("GPU") for each in workers) else None
+        return any(each["resources"].get("GPU") for each in workers)
 
     def _ended(self, future: "distributed.Future[Any]") -> Iterator[Done | SlideResult]:
         task = self._tasks.pop(str(future.key), None)
@@ -241,17 +248,19 @@ class _Tasks:
         yield slide.job.slide, min(total, sum(slide.done.values())), total
 
     def _without_workers(self) -> Iterator[WaitingForWorkers]:
-        """Report that there are no workers: tasks wait for them without a word."""
+        """Report that there are no workers, or none with a GPU: tasks wait without a word."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         try:
             has_workers = bool(self._client.nthreads())
+            for_gpu = has_workers and self._asks_for_gpu and not self._has_gpus()
         except OSError:  # the scheduler is lost just now
             return
-        if not has_workers:
-            yield WaitingForWorkers(self._address, not self._is_waiting)
-        self._is_waiting = not has_workers
+        waits = None if has_workers and not for_gpu else (has_workers, for_gpu)
+        if waits is not None:
+            yield WaitingForWorkers(self._address, waits != self._waits_for, for_gpu)
+        self._waits_for = waits
 
     def _check_scheduler(self) -> None:
         """See that the scheduler is there: one that comes back knows of no task."""

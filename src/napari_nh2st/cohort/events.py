@@ -85,7 +85,7 @@ class SlideEnded:
 
 @dataclass(frozen=True, eq=False)
 class WaitingForWorkers:
-    """The scheduler has no workers, so that nothing goes on until one comes.
+    """The scheduler has no workers, or none with a GPU, so that nothing goes on until one comes.
 
     Parameters
     ----------
@@ -93,12 +93,20 @@ class WaitingForWorkers:
         Its address.
     is_first
         Whether the wait begins; it is reported again and again while it lasts.
+    for_gpu
+        Whether there are workers, but none with the GPU that tasks ask for.
     """
 
     scheduler: str
     is_first: bool
+    for_gpu: bool = False
 
     def __str__(self) -> str:
+        if self.for_gpu:
+            return (
+                f"No worker of the scheduler at {self.scheduler} has a GPU any more, which the "
+                "slides ask for; waiting for one. Choose the device cpu to go on without"
+            )
         return f"The scheduler at {self.scheduler} has no workers; waiting for some"
 
 

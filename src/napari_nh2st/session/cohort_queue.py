@@ -17,6 +17,7 @@ from napari_nh2st.cohort.summary import SUMMARY, is_summary, rows_of, slide_of, 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import InUse
 from napari_nh2st.layers.open_sections import open_slides
+from napari_nh2st.remote import RemotePath
 
 State = Literal["waiting", "running", "done", "failed"]
 
@@ -128,9 +129,11 @@ class CohortQueue:
         self._add(slides)
 
     def _add(self, slides: Iterable[CohortSlide]) -> None:
-        known = {row.slide.identity for row in self.rows}
-        new = [slide for slide in slides if slide.identity not in known]
-        if not new:
+        known = {row.slide.identity: row for row in self.rows}
+        found = [(slide, known.get(slide.identity)) for slide in slides]
+        new = [slide for slide, row in found if row is None]
+        renewed = [row for slide, row in found if row is not None and _has_new_url(row, slide)]
+        if not new and not renewed:
             raise InputError("These slides are in the queue already.")
         self.rows += [QueuedSlide(slide) for slide in new]
         self.changed.emit()
@@ -255,6 +258,17 @@ class CohortQueue:
                 row.state, row.failure, row.output = former.state, former.failure, former.output
                 row.done, row.total, row.was_done = former.done, former.total, former.was_done
         self.updated.emit()
+
+
+def _has_new_url(row: QueuedSlide, slide: CohortSlide) -> bool:
+    """Take over a slide's URL, signed anew, of which a summary has no signature."""
+    path = slide.path
+    if not isinstance(path, RemotePath) or row.slide.path == path or row.state == "running":
+        return False
+    row.slide = replace(row.slide, path=path)
+    if row.state == "failed":
+        row.state, row.failure = "waiting", ""
+    return True
 
 
 def _rows_in(folder: Path) -> list[QueuedSlide]:
