@@ -28,7 +28,7 @@ from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.prediction.reliability import Badges
-from napari_nh2st.shown_text import for_matplotlib, for_qt, from_qt
+from napari_nh2st.shown_text import for_matplotlib, for_qt, from_qt, plain_number
 from napari_nh2st.slide import open_slide
 from napari_nh2st.widgets.card_browser import CardBrowser, open_web_page
 from napari_nh2st.widgets.genes.widget import GenesWidget
@@ -287,3 +287,14 @@ def test_a_gene_with_dollars_is_no_formula(folder: Path, gene: str) -> None:
 
     text = Figure().text(0, 0, for_matplotlib(gene))
     assert text._preprocess_math(text.get_text()) == (gene, False)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *((1e6, "1,000,000"), (1234567.25, "1,234,570"), (2**32, "4,294,967,296")),
+        *((0, "0"), (2.5, "2.5"), (-3e7, "-30,000,000"), (1e-7, "1e-07"), (float("inf"), "inf")),
+    ],
+)
+def test_large_numbers_have_no_power_of_ten(number: float, text: str) -> None:
+    assert plain_number(number) == text

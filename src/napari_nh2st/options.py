@@ -25,6 +25,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.shown_text import plain_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +80,9 @@ class Option:
         """The range in words."""
         least, most = self.range
         if most == inf:
-            return f"at least {least:,}"
-        return f"from {_shown(least)} to {'below ' if self.below else ''}{_shown(most)}"
+            return f"at least {plain_number(least)}"
+        ends = plain_number(least), plain_number(most)
+        return f"from {ends[0]} to {'below ' if self.below else ''}{ends[1]}"
 
     @property
     def tooltip(self) -> str:
@@ -199,7 +201,3 @@ def _setting(declared: Any, hint: Any, option: Option) -> Setting:
     if get_origin(kind) is Literal:
         choices = get_args(kind)
     return Setting(declared.name, kind, default, option, optional, choices)
-
-
-def _shown(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else f"{number:g}"

@@ -8,6 +8,8 @@ signs for a formula.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
+from math import isfinite
 
 from napari_nh2st.errors import InputError
 
@@ -40,6 +42,16 @@ def from_qt(text: str) -> str:
 def for_matplotlib(text: str) -> str:
     """A text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
+
+
+def plain_number(number: float) -> str:
+    """A number of six digits or fewer without a power of ten, but for very small ones.
+
+    Such as ``1,000,000``, ``0.25`` or ``1e-05``; whole numbers have all of their digits.
+    """
+    if abs(number) < 1 or not isfinite(number):
+        return f"{number:g}"
+    return f"{int(number):,}" if number == int(number) else f"{Decimal(f'{number:.6g}'):,f}"
 
 
 def with_minus(text: str) -> str:

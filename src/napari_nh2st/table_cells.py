@@ -8,9 +8,10 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import whole_output
 from napari_nh2st.remote import RemotePath, SlidePath, slide_path
 
 T = TypeVar("T")
@@ -126,3 +127,25 @@ def um_per_px(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{text!r} is no µm/px; give a number such as 0.5")
     return value
+
+
+def csv_encoding(text: str) -> Literal["utf-8", "utf-8-sig"]:
+    """Encoding of a CSV file that people open.
+
+    Text beyond ASCII, such as µ or ü, gets a byte-order mark, without which Excel takes it for
+    another encoding; other text gets none, which some programs take for part of the first name.
+    Our readers take both.
+    """
+    return "utf-8" if text.isascii() else "utf-8-sig"
+
+
+def write_csv(path: Path, text: str) -> None:
+    """Write a CSV file that people open, complete or not at all; one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    with whole_output(path) as draft:
+        draft.write_text(text, encoding=csv_encoding(text), newline="")

@@ -383,6 +383,29 @@ def test_an_anndata_that_is_no_prediction_is_refused(tmp_path: Path, name: str) 
         export(data, tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["a.h5ad", "a.zarr", "a.geojson", "a.csv", "a.ome.zarr", "a.png"])
+def test_of_a_prediction_without_a_value_nothing_is_written(
+    tmp_path: Path, prediction: AnnData, name: str
+) -> None:
+    stopped = prediction.copy()
+    stopped.X[:] = np.nan
+    with pytest.raises(InputError, match=f"{name} is not written: no tile .* has a value"):
+        export(stopped, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_beyond_ascii_is_known_to_spreadsheets(tmp_path: Path, prediction: AnnData) -> None:
+    export(prediction, tmp_path / "plain.csv")
+    assert (tmp_path / "plain.csv").read_bytes().startswith(b"tile,")
+    named = prediction.copy()
+    named.obs["region"] = "Müller"
+    export(named, tmp_path / "named.csv")
+    assert (tmp_path / "named.csv").read_text(encoding="utf-8-sig").startswith("tile,")
+    assert (tmp_path / "named.csv").read_bytes().startswith("\ufefftile,".encode())
+    assert pd.read_csv(tmp_path / "named.csv")["region"].unique().tolist() == ["Müller"]
+    export(named, tmp_path / "named.csv", overwrite=True)
+
+
 def test_what_is_missing_in_a_prediction_is_named(tmp_path: Path, prediction: AnnData) -> None:
     broken = prediction.copy()
     del broken.obsm["spatial"]

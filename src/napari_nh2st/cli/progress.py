@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from napari_nh2st.cli.output import report
 from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.durations import duration
 from napari_nh2st.inference import Detail
 from napari_nh2st.inference.events import Event, Finished, Started, TilesDone, TilesEncoded
 
@@ -89,5 +90,5 @@ class ProgressReport:
             self._last_line = time.monotonic()
             report(
                 f"{event.done} of {event.total} tiles, {event.tiles_per_s:.1f} tiles/s, "
-                f"{event.seconds_left:.0f} s left"
+                f"{duration(event.seconds_left)} left"
             )

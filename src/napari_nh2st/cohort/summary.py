@@ -14,8 +14,9 @@ from napari_nh2st.cohort.names import with_earlier_names
 from napari_nh2st.cohort.results import SlideResult
 from napari_nh2st.cohort.slides import RESULT_COLUMNS
 from napari_nh2st.errors import InputError
-from napari_nh2st.files import InUse, Lock, check_place, write_text
+from napari_nh2st.files import InUse, Lock, check_place
 from napari_nh2st.remote import slide_path
+from napari_nh2st.table_cells import write_csv
 
 SUMMARY = "summary.csv"
 
@@ -116,7 +117,7 @@ class Summary:
         writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_text(self.path, text.getvalue())
+        write_csv(self.path, text.getvalue())
         self._written = time.monotonic()
         self._took = self._written - started
 

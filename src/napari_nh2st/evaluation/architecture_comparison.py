@@ -46,6 +46,7 @@ from napari_nh2st.model.encoders.foreign import ForeignEncoder
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.hyperparameters import names_of
 from napari_nh2st.model.sources import load_model
+from napari_nh2st.table_cells import write_csv
 from napari_nh2st.training.defaults import (
     filled_by_start,
     resolved_settings,
@@ -223,8 +224,8 @@ def write_comparison(result: ArchitectureComparison, folder: Path) -> None:
         The folder cannot be written.
     """
     make_folder(folder)
-    write_text(folder / TABLE_FILE, result.table().to_csv(index=False))
-    write_text(folder / FOLDS_FILE, result.fold_table().to_csv(index=False))
+    write_csv(folder / TABLE_FILE, result.table().to_csv(index=False))
+    write_csv(folder / FOLDS_FILE, result.fold_table().to_csv(index=False))
     with whole_output(folder / FIGURE_FILE) as draft:
         save_architecture_figure(result, draft)
 

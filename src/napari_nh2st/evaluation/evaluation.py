@@ -29,6 +29,7 @@ from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.prediction.schema import add_notices, notes
+from napari_nh2st.table_cells import write_csv
 from napari_nh2st.training.notices import check_overlaps
 from napari_nh2st.training.study import MeasuredSection, tiles_for
 
@@ -297,7 +298,7 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
-    evaluation.scores.to_csv(folder / "genes.csv", index=False)
+    write_csv(folder / "genes.csv", evaluation.scores.to_csv(index=False))
     (folder / "predictions").mkdir()
     for name, prediction in predictions.items():
         write_anndata(prediction, _prediction_file(folder, name))
@@ -305,7 +306,7 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
         save_maps(prediction, evaluation.scores, folder / maps)
     save_gene_pcc(evaluation.scores, evaluation.summary, folder / "gene_pcc.png")
     if (by_density := scores_by_density(predictions.values())) is not None:
-        by_density.to_csv(folder / "by_density.csv", index=False)
+        write_csv(folder / "by_density.csv", by_density.to_csv(index=False))
         save_density_figure(by_density, folder / "by_density.png")
 
 

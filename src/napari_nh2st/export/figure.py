@@ -28,7 +28,7 @@ from napari_nh2st.prediction.schema import (
     value_name,
 )
 from napari_nh2st.prediction.values import chosen_genes, gene_values
-from napari_nh2st.shown_text import for_matplotlib
+from napari_nh2st.shown_text import for_matplotlib, plain_number
 from napari_nh2st.spots import spot_picture
 from napari_nh2st.spots.positions import positions
 
@@ -100,7 +100,8 @@ class FigureSettings:
         for gene, (low, high) in self.limits.items():
             if not (np.isfinite([low, high]).all() and low < high):
                 raise InputError(
-                    f"The limits of {gene} must rise, not fall from {low:g} to {high:g}."
+                    f"The limits of {gene} must rise, not fall from {plain_number(low)} to "
+                    f"{plain_number(high)}."
                 )
 
 

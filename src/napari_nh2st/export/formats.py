@@ -10,8 +10,8 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.files import write_anndata
-from napari_nh2st.prediction.schema import check_prediction
-from napari_nh2st.prediction.values import best_gene, chosen_genes
+from napari_nh2st.prediction.schema import MARK, check_prediction
+from napari_nh2st.prediction.values import best_gene, chosen_genes, predicted_tiles
 
 if TYPE_CHECKING:
     from napari_nh2st.export.figure import FigureSettings
@@ -176,8 +176,8 @@ def export(
     Raises
     ------
     InputError
-        The format is not known, the AnnData is no prediction, a gene is not in it, something is
-        there already, or writing failed, for example on a full disk.
+        The format is not known, the AnnData is no prediction or has no value yet, a gene is not in
+        it, something is there already, or writing failed, for example on a full disk.
 
     Examples
     --------
@@ -187,5 +187,10 @@ def export(
     write = format_of(place, format).write
     if write is not _anndata:  # which holds measured spots as well
         check_prediction(prediction)
+    if MARK in prediction.uns and not predicted_tiles(prediction).any():
+        raise InputError(
+            f"{place} is not written: no tile of the prediction has a value. Predict it first; one "
+            "that was stopped goes on where it was"
+        )
     chosen = None if genes is None else tuple(genes)
     write(prediction, place, _Request(chosen, domains, figure, overwrite))

@@ -12,6 +12,7 @@ from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.prediction.schema import STATUS, slide_mpp
 from napari_nh2st.prediction.values import chosen_genes
 from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS, positions
+from napari_nh2st.table_cells import csv_encoding
 
 _OF_EVERY_TILE = (IN_TISSUE, *ARRAY, *PIXELS, STATUS)
 
@@ -75,8 +76,11 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
         The name does not end in .csv, or the file may not or cannot be written.
     """
     check_table(path, overwrite, [str(table.index.name or ""), *map(str, table.columns)])
+    texts = table.select_dtypes(exclude="number").astype(str).to_numpy().ravel()
+    words = (*map(str, (table.index.name, *table.columns, *table.index)), *texts)
+    encoding = csv_encoding("".join(words))
     with whole_output(path) as draft:
-        table.to_csv(draft, float_format="%.8g")
+        table.to_csv(draft, float_format="%.8g", encoding=encoding)  # too large for one text
 
 
 def check_table(path: Path, overwrite: bool, columns: Sequence[str] = TILE_COLUMNS) -> None:

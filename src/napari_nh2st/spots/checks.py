@@ -8,6 +8,7 @@ from anndata import AnnData
 from scipy.sparse import coo_matrix
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.shown_text import plain_number
 from napari_nh2st.slide import Slide
 from napari_nh2st.spots.array import SpotArray, spot_array
 from napari_nh2st.spots.assembly import INFO, are_counts
@@ -132,9 +133,8 @@ def check_counts(spots: AnnData, name: str = "the section") -> None:
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             spot, gene = spots.obs_names[entries.row[first]], spots.var_names[entries.col[first]]
-            raise InputError(
-                f"{name}: the value {values[first]:g} of gene {gene} at spot {spot} {what}"
-            )
+            value = plain_number(values[first])
+            raise InputError(f"{name}: the value {value} of gene {gene} at spot {spot} {what}")
 
 
 def check_enough_spots(spots: AnnData, name: str = "the section") -> None:

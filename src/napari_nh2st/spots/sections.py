@@ -12,7 +12,7 @@ from pathlib import Path
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError, first_line
-from napari_nh2st.files import check_place, write_text
+from napari_nh2st.files import check_place
 from napari_nh2st.names import nearest_names
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import RemotePath, SlidePath
@@ -28,6 +28,7 @@ from napari_nh2st.table_cells import (
     existing_slide,
     table_text,
     um_per_px,
+    write_csv,
 )
 
 _REQUIRED = ("section_id", "donor_id", "slide", "expression")
@@ -221,7 +222,7 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
             )
         )
     check_place(path, True, is_ours=is_sections_table, kind="a sections table")
-    write_text(path, text.getvalue())
+    write_csv(path, text.getvalue())
 
 
 def is_sections_table(path: Path) -> bool:

@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.shown_text import plain_number
 from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.assembly import CountTable, Source, assemble
 from napari_nh2st.spots.positions import SPATIAL
@@ -246,8 +247,8 @@ def _array_on_tissue(
     spots_of_piece = np.bincount(piece.ravel(), minlength=2)[1:]
     if spots_of_piece.max() < _FEWEST_SPOTS:
         raise ValueError(
-            f"A synthetic tissue of {size[0]:g} × {size[1]:g} µm is too small for spots "
-            f"{pitch:g} µm apart with tiles of {settings.tile_um:g} µm."
+            f"A synthetic tissue of {plain_number(size[0])} × {plain_number(size[1])} µm is too "
+            f"small for spots {pitch:g} µm apart with tiles of {settings.tile_um:g} µm."
         )
     inside = piece == 1 + np.argmax(spots_of_piece)
     if is_hexagonal:

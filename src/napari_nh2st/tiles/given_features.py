@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.key import FEATURES, EncoderKey, parse_key
+from napari_nh2st.shown_text import plain_number
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.feature_files import StoredFeatures, is_zarr, read_stored
 
@@ -342,8 +343,8 @@ def _check_slide(stored: StoredFeatures, slide: Slide, path: Path) -> None:
         first = stored.corners[outside.argmax()]
         raise InputError(
             f"{path}: {count:,} of {len(outside):,} tiles lie outside of {slide.path.name} "
-            f"({width:,} × {height:,} px), the first at x {first[0]:g}, y {first[1]:g}. Is it the "
-            "file of another slide?"
+            f"({width:,} × {height:,} px), the first at x {plain_number(first[0])}, y "
+            f"{plain_number(first[1])}. Is it the file of another slide?"
         )
 
 
