@@ -61,12 +61,11 @@ class ForgetButton(QPushButton):
             )
 
     def _is_wanted(self, sizes: list[int]) -> bool:
-        predictions = "1 prediction" if len(sizes) == 1 else f"{len(sizes)} predictions"
         answer = QMessageBox.question(
             self,
             "Forget kept results",
-            f"Delete the kept results of {predictions} ({_in_words(sum(sizes))})? Heatmaps that "
-            "are open stay, but a run computes all their tiles again.",
+            f"Delete all kept results ({_in_words(sum(sizes))})? Heatmaps that are open stay, but "
+            "a run computes all their tiles again.",
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 
@@ -81,7 +80,7 @@ class ForgetButton(QPushButton):
 
 
 def kept_sizes(folder: Path) -> list[int]:
-    """Bytes of each prediction that is kept in a folder."""
+    """Bytes of each store of a prediction, or of what was encoded for some, in a folder."""
     return [size for store in kept_stores(folder) if (size := stored_bytes(store)[0])]
 
 
