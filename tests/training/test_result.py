@@ -1,9 +1,10 @@
 """What an earlier run left: taken over only where it is the same training."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from encoder_folders import write_onnx
 from napari_nh2st.model.folder import save_model_folder
@@ -13,7 +14,9 @@ from napari_nh2st.training.study import MeasuredSection
 from small_models import small_model
 from train_studies import drawn_section
 
-RIDGE = TrainSettings(architecture="linear", validation="none", device="cpu", tile_px=32, mpp=1.0)
+
+def ridge(**given: Any) -> TrainSettings:
+    return TrainSettings(architecture="linear", validation="none", device="cpu", **given)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def test_a_training_from_another_start_of_the_same_name_is_not_taken_over(
 ) -> None:
     genes = tuple(sections[0].spots.var_names)
     save_model_folder(small_model(panel=genes), tmp_path / "start")
-    settings = replace(RIDGE, start=str(tmp_path / "start"), tile_px=None, mpp=None)
+    settings = ridge(start=str(tmp_path / "start"))
     train(sections, settings, folder=tmp_path / "out")
     assert trained_earlier(tmp_path / "out", settings, sections) is not None
     save_model_folder(small_model("average", panel=genes), tmp_path / "start", overwrite=True)
@@ -37,10 +40,22 @@ def test_a_training_on_other_encoder_weights_is_not_taken_over(
     sections: list[MeasuredSection], tmp_path: Path
 ) -> None:
     onnx = write_onnx(tmp_path / "means.onnx")
-    settings = replace(RIDGE, image_encoder=f"onnx:{onnx}", tile_px=None)
+    settings = ridge(image_encoder=f"onnx:{onnx}?licence=mit", mpp=1.0)
     train(sections, settings, folder=tmp_path / "out")
     assert trained_earlier(tmp_path / "out", settings, sections) is not None
     write_onnx(onnx, features=6)
     assert trained_earlier(tmp_path / "out", settings, sections) is None
     onnx.unlink()  # the model has its own copy, and is that of these settings for all we know
     assert trained_earlier(tmp_path / "out", settings, sections) is not None
+
+
+def test_a_training_on_another_file_of_encoder_weights_is_not_taken_over(
+    sections: list[MeasuredSection], tmp_path: Path
+) -> None:
+    weights = tmp_path / "resnet.pt"
+    torch.save(small_model().network.image_encoder.state_dict(), weights)
+    settings = ridge(encoder_weights=str(weights), tile_px=32, mpp=1.0)
+    train(sections, settings, folder=tmp_path / "out")
+    assert trained_earlier(tmp_path / "out", settings, sections) is not None
+    weights.write_bytes(b"others")
+    assert trained_earlier(tmp_path / "out", settings, sections) is None

@@ -258,9 +258,9 @@ class _Tasks:
         except OSError:  # the scheduler is lost just now
             return
         waits = None if has_workers and not for_gpu else (has_workers, for_gpu)
+        is_first, self._waits_for = waits != self._waits_for, waits
         if waits is not None:
-            yield WaitingForWorkers(self._address, waits != self._waits_for, for_gpu)
-        self._waits_for = waits
+            yield WaitingForWorkers(self._address, is_first, for_gpu)
 
     def _check_scheduler(self) -> None:
         """See that the scheduler is there: one that comes back knows of no task."""

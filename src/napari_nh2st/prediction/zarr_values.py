@@ -1,6 +1,7 @@
 """Zarr stores of predictions with more values than memory holds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -67,7 +68,7 @@ def write_by_gene(group: zarr.Group, name: str, values: NDArray[np.float32], fol
             leave_memory(values)
 
 
-def mapped_values(array: zarr.Array, folder: Path) -> NDArray[np.float32] | None:
+def mapped_values(array: "zarr.Array[Any]", folder: Path) -> NDArray[np.float32] | None:
     """What :func:`write_by_gene` wrote, mapped into memory: genes are read when they are used.
 
     Changes stay in memory.

@@ -159,9 +159,10 @@ def _has_encoder_of(config: ModelConfig, settings: TrainSettings) -> bool:
     if config.encoder is None or config.takes_features or not settings.has_foreign_encoder:
         return True
     try:
-        return config.encoder["sha256"] == weights_digest(parse_key(str(settings.image_encoder)))
+        now = weights_digest(parse_key(str(settings.image_encoder)))
     except InputError:  # it is not on this machine any more
         return True
+    return bool(config.encoder["sha256"] == now)
 
 
 def _s(things: Sequence[object]) -> str:
