@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_nh2st import analysis
     from napari_nh2st.cohort import predict_cohort, predict_cohort_events
     from napari_nh2st.errors import InputError
-    from napari_nh2st.evaluation import cross_validate, evaluate
+    from napari_nh2st.evaluation import cross_validate, evaluate, plot_scores
     from napari_nh2st.export import export, plot_genes
     from napari_nh2st.inference import PredictSettings, predict, predict_events
     from napari_nh2st.model import load_model
@@ -33,6 +33,7 @@ __all__ = [
     "load_study",
     "open_slide",
     "plot_genes",
+    "plot_scores",
     "predict",
     "predict_cohort",
     "predict_cohort_events",
@@ -53,7 +54,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "model": ["load_model"],
         "slide": ["open_slide"],
         "spots": ["read_sections", "read_spots"],
-        "evaluation": ["cross_validate", "evaluate"],
+        "evaluation": ["cross_validate", "evaluate", "plot_scores"],
         "training": ["TrainSettings", "load_study", "train"],
         "version": ["__version__"],
     },

@@ -24,6 +24,11 @@ def parse_genes(text: str) -> tuple[str, ...]:
     -------
     tuple of str
         In the text's order, each once.
+
+    Examples
+    --------
+    >>> parse_genes("ERBB2, CD74; 'HLA-A' CD74")
+    ('ERBB2', 'CD74', 'HLA-A')
     """
     names = (name.strip(_QUOTES) for name in _SEPARATORS.split(text))
     return tuple(dict.fromkeys(name for name in names if name))
@@ -57,6 +62,11 @@ def nearest_names(
     -------
     tuple of str
         The most alike first; empty where none is.
+
+    Examples
+    --------
+    >>> nearest_names("epcan", ["ERBB2", "EPCAM", "CD74"])
+    ('EPCAM',)
     """
     folded = known if isinstance(known, dict) else folded_names(known)
     near = difflib.get_close_matches(name.casefold(), folded, n=n, cutoff=alike)

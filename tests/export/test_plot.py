@@ -65,6 +65,7 @@ def test_axes_go_in_and_come_out(prediction: AnnData, pyplot: Any) -> None:
     assert plot_genes(prediction, ax=axes[0]) is axes[0]
     assert axes[0].get_title().startswith(BEST)
     assert len(plot_genes(prediction, ["VIM"])) == 1
+    assert len(plot_genes(prediction, prediction.var_names[:2])) == 2
     with pytest.raises(InputError, match="2 genes need as many axes, not 1"):
         plot_genes(prediction, ["VIM", "CD74"], ax=axes[0])
 

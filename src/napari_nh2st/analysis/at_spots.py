@@ -63,7 +63,9 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
 
     Examples
     --------
-    >>> comparison_table(at_spots(prediction, spots))  # doctest: +SKIP
+    .. code-block:: python
+
+        comparison_table(at_spots(prediction, spots))
     """
     check_prediction(prediction)
     if not is_on_grid(prediction):

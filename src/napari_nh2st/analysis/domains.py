@@ -115,8 +115,10 @@ def find_domains(
 
     Examples
     --------
-    >>> domains = find_domains(prediction, DomainSettings(n_domains=4))  # doctest: +SKIP
-    >>> domains.markers.groupby("domain").head(3)  # doctest: +SKIP
+    .. code-block:: python
+
+        domains = find_domains(prediction, DomainSettings(n_domains=4))
+        domains.markers.groupby("domain").head(3)
     """
     settings = settings or DomainSettings()
     stop = stop or threading.Event()

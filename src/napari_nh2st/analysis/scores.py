@@ -34,6 +34,11 @@ def pearson(predicted: NDArray[np.floating], measured: NDArray[np.floating]) -> 
     -------
     ndarray
         (genes,), NaN where one of the two does not vary or is NaN.
+
+    Examples
+    --------
+    >>> pearson(np.array([[1, 1], [2, 1]]), np.array([[3, 3], [5, 4]])).round(3).tolist()
+    [1.0, nan]
     """
     x, y = _standardized(predicted), _standardized(measured)
     return np.asarray(np.clip(np.mean(x * y, axis=0), -1, 1))

@@ -127,7 +127,7 @@ def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
     Examples
     --------
     >>> match_genes(["erbb2", "ESR", "erbb2"], ["ERBB2", "ESR1"])
-    GeneMatch(found=('ERBB2',), unknown={'ESR': ('ESR1',)})
+    GeneMatch(found=('ERBB2',), unknown={'ESR': ('ESR1', 'ERBB2')})
     """
     exact = set(panel)
     folded = folded_names(panel)

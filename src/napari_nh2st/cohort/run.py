@@ -68,9 +68,12 @@ def predict_cohort(
 
     Examples
     --------
-    >>> from napari_nh2st import predict_cohort
-    >>> table = predict_cohort(["slides/"], "predictions")  # doctest: +SKIP
-    >>> table[table.status == "failed"][["slide", "failure"]]  # doctest: +SKIP
+    .. code-block:: python
+
+        from napari_nh2st import predict_cohort
+
+        table = predict_cohort(["slides/"], "predictions")
+        table[table.status == "failed"][["slide", "failure"]]
     """
     event: CohortEvent | None = None
     with closing(

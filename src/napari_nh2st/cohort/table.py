@@ -89,9 +89,12 @@ def cohort_table(
 
     Examples
     --------
-    >>> from napari_nh2st.cohort import cohort_table
-    >>> table = cohort_table("predictions", ["ERBB2", "GRB7"])  # doctest: +SKIP
-    >>> table[table.region == "all"].sort_values("ERBB2")  # doctest: +SKIP
+    .. code-block:: python
+
+        from napari_nh2st.cohort import cohort_table
+
+        table = cohort_table("predictions", ["ERBB2", "GRB7"])
+        table[table.region == "all"].sort_values("ERBB2")
     """
     found, notices = [], []
     for output, slide in done_slides(Path(folder)):

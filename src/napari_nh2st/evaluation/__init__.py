@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         FoldProgress,
         SpotsPredicted,
     )
+    from napari_nh2st.evaluation.plot import plot_scores
     from napari_nh2st.evaluation.training_run import training_run_events
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "cross_validate_events",
     "evaluate",
     "evaluate_events",
+    "plot_scores",
     "training_run_events",
     "write_evaluation",
 ]
@@ -69,6 +71,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "FoldProgress",
             "SpotsPredicted",
         ],
+        "plot": ["plot_scores"],
         "training_run": ["training_run_events"],
     },
 )

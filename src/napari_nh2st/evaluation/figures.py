@@ -127,12 +127,34 @@ def save_gene_pcc(scores: pd.DataFrame, summary: dict[str, Any], path: Path) -> 
 
     figure = Figure((8.6, 4.4), layout="constrained")
     curve, histogram = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 1]})
+    draw_gene_pcc(curve, scores, summary)
+    pcc = scores["pcc"].dropna().to_numpy(np.float64)
+    histogram.axhline(0, color="black", lw=0.8)
+    histogram.spines[["top", "right"]].set_visible(False)
+    if len(pcc):
+        histogram.axhline(float(summary["mean_pcc"]), color=_RED, ls="--", lw=1.4)
+        edges = np.linspace(min(pcc.min(), 0), max(pcc.max(), 0), 26)
+        histogram.hist(pcc, edges, orientation="horizontal", color=_BLUE, alpha=0.75)
+    histogram.set_xlabel("number of genes")
+    figure.suptitle(scored_in_words(summary), fontsize=11)
+    _save(figure, path)
+
+
+def draw_gene_pcc(curve: Any, scores: pd.DataFrame, summary: dict[str, Any]) -> None:
+    """Draw the genes' PCC, sorted, with their intervals, on axes of matplotlib.
+
+    Parameters
+    ----------
+    curve
+        The axes.
+    scores, summary
+        As of :func:`save_gene_pcc`.
+    """
     ranked = scores.dropna(subset="pcc").sort_values("pcc", ascending=False, kind="stable")
     pcc = ranked["pcc"].to_numpy(np.float64)
     place = np.arange(1, len(pcc) + 1)
-    for axis in (curve, histogram):
-        axis.axhline(0, color="black", lw=0.8)
-        axis.spines[["top", "right"]].set_visible(False)
+    curve.axhline(0, color="black", lw=0.8)
+    curve.spines[["top", "right"]].set_visible(False)
     if len(pcc):
         low, high = ranked["pcc_low"].to_numpy(float), ranked["pcc_high"].to_numpy(float)
         curve.fill_between(
@@ -144,21 +166,19 @@ def save_gene_pcc(scores: pd.DataFrame, summary: dict[str, Any], path: Path) -> 
             curve.set_xticks(place, ranked["gene"], rotation=60, ha="right", fontsize=8)
         mean = float(summary["mean_pcc"])
         curve.axhline(mean, color=_RED, ls="--", lw=1.4, label=_mean_in_words(summary))
-        histogram.axhline(mean, color=_RED, ls="--", lw=1.4)
-        edges = np.linspace(min(pcc.min(), 0), max(pcc.max(), 0), 26)
-        histogram.hist(pcc, edges, orientation="horizontal", color=_BLUE, alpha=0.75)
         curve.legend(frameon=False, fontsize=9)
     curve.set_ylabel("Pearson correlation (PCC) with the measured")
     curve.set_xlabel("genes, best first")
-    histogram.set_xlabel("number of genes")
+
+
+def scored_in_words(summary: dict[str, Any]) -> str:
+    """How many genes, sections and spots scores are of."""
     without = summary["n_genes_without_pcc"]
-    figure.suptitle(
+    return (
         f"{_count(summary['n_genes'], 'gene')}, {_count(summary['n_sections'], 'section')}, "
         f"{_count(summary['n_spots'], 'spot')}"
-        + (f" — {_count(without, 'gene')} without PCC not drawn" if without else ""),
-        fontsize=11,
+        + (f" — {_count(without, 'gene')} without PCC not drawn" if without else "")
     )
-    _save(figure, path)
 
 
 def _tissue(axis: Any, prediction: AnnData) -> None:

@@ -125,6 +125,11 @@ def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
     ------
     InputError
         There is no such format, or the file's name does not fit it.
+
+    Examples
+    --------
+    >>> format_of("maps.ome.zarr").title
+    'OME-Zarr heatmaps'
     """
     path = Path(path)
     if name is not None:
@@ -181,7 +186,9 @@ def export(
 
     Examples
     --------
-    >>> export(prediction, "tiles.geojson", genes=("ERBB2", "CD74"))  # doctest: +SKIP
+    .. code-block:: python
+
+        export(prediction, "tiles.geojson", genes=("ERBB2", "CD74"))
     """
     place = Path(path).expanduser()
     write = format_of(place, format).write

@@ -117,14 +117,20 @@ def plot_genes(
     figure: Any = axes[0].figure
     if ax is None:
         draw_cautions(figure, prediction, drawn)
+    if save_and_show(figure, save, show, drawn.dpi):
+        return None
+    return axes[0] if genes is None or isinstance(genes, str) else axes
+
+
+def save_and_show(figure: Any, save: str | Path | None, show: bool | None, dpi: int) -> bool:
+    """Write a figure, and show it, where that is asked for; whether it was shown."""
     if save is not None:
-        write_figure(figure, Path(save), drawn.dpi)
+        write_figure(figure, Path(save), dpi)
     if show:
         from matplotlib import pyplot
 
         pyplot.show()
-        return None
-    return axes[0] if genes is None or isinstance(genes, str) else axes
+    return bool(show)
 
 
 def _listed(prediction: AnnData, genes: str | Sequence[str] | None) -> Sequence[str]:

@@ -80,9 +80,12 @@ def predict(
 
     Examples
     --------
-    >>> from napari_nh2st import load_model, open_slide, predict
-    >>> with open_slide("slide.svs") as slide:  # doctest: +SKIP
-    ...     prediction = predict(slide, load_model("model"), output="slide.h5ad")
+    .. code-block:: python
+
+        from napari_nh2st import load_model, open_slide, predict
+
+        with open_slide("slide.svs") as slide:
+            prediction = predict(slide, load_model("model"), output="slide.h5ad")
     """
     event: Event | None = None
     # Closed here and now, whatever is raised: left to the interpreter, what is raised while the

@@ -148,11 +148,13 @@ def estimate(
 
     Examples
     --------
-    >>> for detail in estimate(slide, model):  # doctest: +SKIP
-    ...     print(detail)
-    200 µm · 20 tiles · 2 s
-    100 µm · 76 tiles · 3 s
-    50 µm · 298 tiles · 6 s
+    .. code-block:: python
+
+        for detail in estimate(slide, model):
+            print(detail)
+        # 200 µm · 20 tiles · 2 s
+        # 100 µm · 76 tiles · 3 s
+        # 50 µm · 298 tiles · 6 s
     """
     settings = settings or PredictSettings()
     grids = survey(slide, model, settings, tissue, with_stain=False).grids

@@ -104,8 +104,10 @@ def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model"
 
     Examples
     --------
-    >>> model = load_model("path/to/model")  # doctest: +SKIP
-    >>> model.config.panel[:3]  # doctest: +SKIP
+    .. code-block:: python
+
+        model = load_model("path/to/model")
+        model.config.panel[:3]
     """
     folder = find_model(name_or_path, revision)
     from napari_nh2st.model.folder import load_model_folder

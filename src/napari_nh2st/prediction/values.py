@@ -29,6 +29,7 @@ def chosen_genes(prediction: AnnData, names: Sequence[str] | None) -> tuple[str,
     known = [str(name) for name in prediction.var_names]
     if names is None:
         return tuple(known)
+    names = tuple(names)  # also those of a table's index
     if not names:
         raise InputError("No gene is chosen: name at least one, or leave the genes out for all.")
     for place, name in enumerate(names):
@@ -38,7 +39,7 @@ def chosen_genes(prediction: AnnData, names: Sequence[str] | None) -> tuple[str,
             similar = nearest_names(name, known)
             hint = f"Did you mean {' or '.join(similar)}?" if similar else f"There is {known[0]}, …"
             raise InputError(f"{name} is not among the {len(known)} predicted genes. {hint}")
-    return tuple(names)
+    return names
 
 
 def best_gene(prediction: AnnData) -> str:

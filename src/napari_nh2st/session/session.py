@@ -86,9 +86,11 @@ class Session:
 
     Examples
     --------
-    >>> session = Session.of(viewer)
-    >>> session.heatmap.gene = "ERBB2"
-    >>> session.pins.pin("CD74")
+    .. code-block:: python
+
+        session = Session.of(viewer)
+        session.heatmap.gene = "ERBB2"
+        session.pins.pin("CD74")
     """
 
     slides_changed = Signal()

@@ -60,8 +60,10 @@ def open_slide(
 
     Examples
     --------
-    >>> with open_slide("section.svs") as slide:  # doctest: +SKIP
-    ...     tissue = slide.read_region(y=0, x=0, height=512, width=512)
+    .. code-block:: python
+
+        with open_slide("section.svs") as slide:
+            tissue = slide.read_region(y=0, x=0, height=512, width=512)
     """
     given = _checked_mpp(mpp)
     path = slide_path(path)

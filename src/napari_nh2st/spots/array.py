@@ -198,6 +198,12 @@ def morans_i(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.
     ndarray
         (genes,): near 1 where neighbors are alike, ``-1/(n-1)`` expected by chance; NaN for a
         gene without variance, or if no spot has a neighbor.
+
+    Examples
+    --------
+    >>> in_a_row = csr_matrix(np.eye(4, k=1) + np.eye(4, k=-1), dtype=bool)
+    >>> morans_i(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), in_a_row).round(3).tolist()
+    [0.333, -1.0]
     """
     deviation = np.asarray(values, np.float64) - np.mean(values, axis=0, dtype=np.float64)
     pairs = neighbors.sum()

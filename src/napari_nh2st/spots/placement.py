@@ -88,9 +88,11 @@ def propose_fix(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
 
     Examples
     --------
-    >>> proposal = propose_fix(spots, slide)  # doctest: +SKIP
-    >>> if proposal is not None:  # doctest: +SKIP
-    ...     spots = apply_fix(spots, proposal.fix, slide.shape)
+    .. code-block:: python
+
+        proposal = propose_fix(spots, slide)
+        if proposal is not None:
+            spots = apply_fix(spots, proposal.fix, slide.shape)
     """
     if spots.n_obs < MIN_SPOTS:
         return None

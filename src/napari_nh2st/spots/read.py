@@ -75,9 +75,12 @@ def read_spots(
 
     Examples
     --------
-    >>> spots = read_spots("C6.tsv.gz", "C6_selection.tsv")  # doctest: +SKIP
-    >>> print(spots.uns["nh2st_spots"]["report"])  # doctest: +SKIP
-    C6.tsv.gz: 178 spots × 15772 genes (legacy ST table); 1 with a position but no counts left out
+    .. code-block:: python
+
+        spots = read_spots("C6.tsv.gz", "C6_selection.tsv")
+        print(spots.uns["nh2st_spots"]["report"])
+        # C6.tsv.gz: 178 spots × 15772 genes (legacy ST table); 1 with a position but no counts
+        # left out
     """
     place = Path(path).expanduser().absolute()
     where = None if positions is None else Path(positions).expanduser().absolute()

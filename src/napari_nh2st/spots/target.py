@@ -47,6 +47,11 @@ def normalize(counts: NDArray[np.floating], scale_to: float = SCALE_TO) -> NDArr
     ----------
     counts
         (spots, genes), raw, already restricted to the panel. A spot without counts becomes zero.
+
+    Examples
+    --------
+    >>> normalize(np.array([[999, 9001], [0, 0]])).round(4).tolist()
+    [[3.0, 3.9543], [0.0, 0.0]]
     """
     counts = np.asarray(counts, np.float64)
     total = counts.sum(1, keepdims=True)

@@ -29,6 +29,12 @@ def neighborhoods(
         in all, hold the tile itself.
     mask
         (n, size) bool, False at those places.
+
+    Examples
+    --------
+    >>> index, mask = neighborhoods(np.array([[0.0, 0], [0, 1], [0, 3]]), size=2)
+    >>> index.tolist()
+    [[0, 1], [1, 0], [2, 1]]
     """
     count = len(centers)
     found = min(size, count)

@@ -22,6 +22,11 @@ def resampling_weights(extent: float, size: int) -> NDArray[np.float32]:
     -------
     ndarray
         (size, ceil(extent)) float32, each row summing to 1: ``new = weights @ old``.
+
+    Examples
+    --------
+    >>> resampling_weights(4, 2).tolist()  # each new pixel is the mean of two
+    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     n_source = int(np.ceil(extent - 1e-9))
     step = extent / size

@@ -58,8 +58,10 @@ class Background(QObject):
 
     Examples
     --------
-    >>> self._looking = Background(self, debounce_ms=300)
-    >>> self._looking.start(find_tissue, slide, done=self._show_tissue, failed=self._show_failure)
+    .. code-block:: python
+
+        self._looking = Background(self, debounce_ms=300)
+        self._looking.start(find_tissue, slide, done=self._show, failed=self._show_failure)
     """
 
     busy_changed = Signal(bool)
