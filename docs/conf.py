@@ -48,6 +48,12 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+# --- links to other sites: tox run -e links ---
+# Scripts make the anchors of GitHub's pages, and what is linked there is ours to keep.
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]
+linkcheck_timeout = 30
+linkcheck_retries = 3
+
 # --- looks ---
 html_theme = "pydata_sphinx_theme"
 html_title = "NH2ST for napari"

@@ -1,10 +1,12 @@
 """Make the pictures of README and docs from the real application.
 
-    xvfb-run -a -s "-screen 0 1400x900x24" python scripts/screenshots.py
+    xvfb-run -a -s "-screen 0 1400x900x24" python scripts/screenshots.py             # all
+    xvfb-run -a -s "-screen 0 1400x900x24" python scripts/screenshots.py tutorials   # those alone
 
 Draws three synthetic sections, whose genes follow a known programme, trains on two of them in the
 *Train* dock with the bundled model's encoder, predicts the third, and explores and compares it.
 Then the bundled model predicts the real sample slide, of skin, which is not what it was trained on.
+The pictures of the tutorials are made by the commands that stand in them.
 Takes some minutes. Pictures go to ``docs/images``; the user's settings and cache are not touched.
 The sample slide is downloaded, or taken from the folder that ``NH2ST_TEST_DATA`` names.
 """
@@ -23,6 +25,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 LONGEST_S = 900
 EPOCHS = 12
 STEP_UM = 50.0
+WIDEST_PX = 1400
 NOTIFICATION_S = 6
 """How long napari's notifications stay."""
 
@@ -31,7 +34,10 @@ def main() -> int:
     """Make the pictures; 1 if something does not end in time."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with study_folder() as folder:
-        return 0 if make_pictures(folder) else 1
+        made = tutorial_pictures(folder)
+        if "tutorials" not in sys.argv[1:]:
+            made = make_pictures(folder) and made
+        return 0 if made else 1
 
 
 @contextmanager
@@ -115,6 +121,68 @@ def make_pictures(folder: Path) -> bool:
     shown = compared and show_trust(viewer, predict, genes, real)
     viewer.close()
     return shown and cohort_picture(folder, [section.slide for section in sections])
+
+
+def tutorial_pictures(folder: Path) -> bool:
+    """Follow the tutorials: a first slide, fine-tuning on Visium, the comparison."""
+    import napari
+
+    from napari_nh2st.spots import write_sections
+    from napari_nh2st.synthetic import write_synthetic_slide, write_synthetic_visium
+
+    slide = folder / "slide.tif"
+    write_synthetic_slide(slide, seed=1, shape=(1500, 1500), mpp=1.0)
+    genes = ("--genes", "ERBB2,IGKC,COL1A1", "--step-um", "50")
+    figure = folder / "first-slide.png"
+    run("predict", slide, "-o", folder / "slide.h5ad", "--picture", figure, *genes)
+    keep_figure(figure, figure.name)
+
+    donors = {1: "A", 2: "B", 3: "C"}
+    sections = [
+        write_synthetic_visium(folder / "visium", seed, size_um=(1600, 1600), donor=donor)
+        for seed, donor in donors.items()
+    ]
+    table, tuned, last = folder / "visium" / "sections.csv", folder / "tuned", sections[-1]
+    write_sections(sections, table)
+    panel = ("--panel", "mean", "--n-genes", "100")
+    how = ("--start", "her2-breast-demo", "--encoder", "frozen", *panel, "--epochs", "10")
+    run("train", "--sections", table, "-o", tuned, *how, "--test-sections", last.section_id)
+    keep_figure(tuned / "test" / "gene_pcc.png", "gene-pcc.png")
+    keep_figure(tuned / "test" / "maps.png", "measured-predicted.png")
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1280, 800)
+    viewer.open(last.slide, plugin="napari-nh2st")
+    viewer.canvas.overlays.scale_bar.visible = True
+    compare = dock(viewer, "Compare")
+    compare.model.choose(str(tuned / "model"))
+    compare.load(last.expression)
+    wait(lambda: compare.section is not None and not compare.measured.is_reading)
+    compare.start()
+    compared = wait(lambda: not compare.is_running) and compare.compared is not None
+    wait(lambda: False, NOTIFICATION_S)
+    picture(viewer, "compare-visium.png")
+    viewer.close()
+    return compared
+
+
+def run(*words: Any) -> None:
+    """Run a command; its failure ends the script."""
+    from napari_nh2st.cli.main import main as nh2st
+
+    if nh2st([str(word) for word in words]):
+        raise SystemExit(f"nh2st {words[0]} failed")
+
+
+def keep_figure(path: Path, name: str) -> None:
+    """Put a figure among the pictures, as wide as a page at most and in 256 colours."""
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        figure = opened.convert("RGB")
+    figure.thumbnail((WIDEST_PX, WIDEST_PX))
+    figure.quantize(256).save(IMAGES / name, optimize=True)
+    print(IMAGES / name)
 
 
 def train_picture(viewer: Any, folder: Path, sections: Sequence[Any]) -> Any:

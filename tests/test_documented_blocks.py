@@ -47,8 +47,15 @@ NOT_RUN = {
 """What a block or command contains → where it is tried instead."""
 
 TINY = "--tile-px 32 --mpp 6.25 --epochs 1 --dim 16 --heads 2 --hypergraph-hidden 16"
+VISIUM = {
+    "size_um=(1600, 1600)": "size_um=(1000, 1000), mpp=2.0",
+    "--epochs 10": "--epochs 1",
+    "--n-genes 100": "--n-genes 20",
+}
 SMALLER = {
     "docs/tutorials/first-slide.md": {"shape=(1500, 1500)": "shape=(500, 500)"},
+    "docs/tutorials/fine-tune-visium.md": VISIUM,
+    "docs/tutorials/compare.md": VISIUM,
     "README.md": {
         "nh2st predict": "nh2st predict --step-um 200",
         "--sections sections.csv -o run": f"--sections sections.csv -o run {TINY}",
@@ -75,8 +82,12 @@ SMALLER = {
 """Page → texts in its blocks, and what they are for this test."""
 
 
-TRAINS = re.compile(r"^nh2st (train|evaluate|crossval) |\bTrainSettings\b|evaluate_events|_study\b")
-"""What trains takes minutes: run with ``--all-blocks``, as in the workflow, and else parsed."""
+TRAINS = re.compile(
+    r"^nh2st (train|evaluate|crossval) |\bTrainSettings\b|evaluate_events|_study\b"
+    r"|--model tuned/model|scores/predictions"
+)
+"""What trains, and what reads its results: run with ``--all-blocks``, as in the workflow, and else
+parsed. It takes minutes."""
 
 MAKES_ITS_PREDICTION = ("README.md", "docs/predicting.md", "docs/tutorials/first-slide.md")
 

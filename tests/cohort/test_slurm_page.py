@@ -13,7 +13,7 @@ import pytest
 
 from cohort_slides import write_model, write_slide
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "slurm.md"
 
 SBATCH = """#!/bin/bash
 cp "$1" "{jobs}/$$.sh"
