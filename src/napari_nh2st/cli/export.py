@@ -12,7 +12,18 @@ from napari_nh2st.cli.options import (
 )
 from napari_nh2st.cli.output import print_json, show
 
-FORMAT_NAMES = ("h5ad", "zarr", "spatialdata", "geojson", "csv", "ome-zarr", "png", "svg", "pdf")
+FORMAT_NAMES = (
+    "h5ad",
+    "zarr",
+    "spatialdata",
+    "geojson",
+    "vitessce",
+    "csv",
+    "ome-zarr",
+    "png",
+    "svg",
+    "pdf",
+)
 """Those of :data:`napari_nh2st.export.FORMATS`, here so that ``--help`` imports nothing."""
 
 
@@ -21,15 +32,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_prediction(command)
     add_output(
         command,
-        "file to write: .h5ad, .zarr, .spatialdata.zarr, .geojson (for QuPath), .csv, "
-        ".ome.zarr, .png, .svg or .pdf",
+        "file to write: .h5ad, .zarr, .spatialdata.zarr, .geojson (for QuPath), .vitessce "
+        "(a folder for the browser), .csv, .ome.zarr, .png, .svg or .pdf",
     )
     command.add_argument(
         "--format", choices=FORMAT_NAMES, help="where the ending of the output does not give it"
     )
     add_genes(command, "which (default: all; in a figure the most reliable one)")
     command.add_argument(
-        "--domains", metavar="COLUMN", help="column of obs by which GeoJSON's tiles are classified"
+        "--domains",
+        metavar="COLUMN",
+        help="column of obs by which tiles are classified (GeoJSON) or colored (Vitessce)",
     )
     add_overwrite(command)
     add_json(command)

@@ -77,6 +77,18 @@ def _geojson(prediction: AnnData, path: Path, request: _Request) -> None:
     )
 
 
+def _vitessce(prediction: AnnData, path: Path, request: _Request) -> None:
+    from napari_nh2st.export.vitessce_folder import write_vitessce
+
+    write_vitessce(
+        prediction,
+        path,
+        genes=request.genes,
+        domains=request.domains,
+        overwrite=request.overwrite,
+    )
+
+
 def _csv(prediction: AnnData, path: Path, request: _Request) -> None:
     from napari_nh2st.export.table import prediction_table, write_table
 
@@ -102,6 +114,7 @@ FORMATS = (
     Format("zarr", ".zarr", "AnnData", _anndata),
     Format("spatialdata", ".spatialdata.zarr", "SpatialData", _spatialdata),
     Format("geojson", ".geojson", "GeoJSON for QuPath", _geojson),
+    Format("vitessce", ".vitessce", "Vitessce, in a browser", _vitessce),
     Format("csv", ".csv", "Table of tiles", _csv),
     Format("ome-zarr", ".ome.zarr", "OME-Zarr heatmaps", _ome_zarr),
     Format("png", ".png", "Figure", _figure),
@@ -165,14 +178,15 @@ def export(
         From :func:`~napari_nh2st.inference.predict`, at tiles, or at spots.
     path
         File to write. Its ending gives the format: ``.h5ad`` and ``.zarr`` (AnnData),
-        ``.spatialdata.zarr``, ``.geojson`` (for QuPath), ``.csv``, ``.ome.zarr`` (heatmaps),
+        ``.spatialdata.zarr``, ``.geojson`` (for QuPath, with a script beside it),
+        ``.vitessce`` (a folder for the browser), ``.csv``, ``.ome.zarr`` (heatmaps),
         ``.png``, ``.svg`` and ``.pdf`` (figures).
     format
         Name of a format in :data:`FORMATS`, where the file's ending does not give it.
     genes
         Which, in this order. None for all, or for the most reliable one in a figure.
     domains
-        Column of ``obs`` by which GeoJSON's tiles are classified.
+        Column of ``obs`` by which GeoJSON's tiles are classified and Vitessce's are colored.
     figure
         How a figure is drawn.
     overwrite

@@ -7,12 +7,11 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
-from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from napari_nh2st.errors import InputError
+from napari_nh2st.export.classes import TileClasses, tile_classes
+from napari_nh2st.export.qupath_script import check_qupath_script, write_qupath_script
 from napari_nh2st.files import check_place, whole_output
 from napari_nh2st.prediction.outlines import tile_outlines
 from napari_nh2st.prediction.schema import MARK, STATUS, notes, origin
@@ -32,7 +31,8 @@ def write_geojson(
     A feature is a tile object of QuPath (``objectType``) named as in ``obs_names``, whose
     measurements are its genes. Its id depends on slide and tile alone. What is not predicted
     has no measurement; its status is in the metadata.
-    Tiles wholly beyond the scanned part of a slide are left out.
+    Tiles wholly beyond the scanned part of a slide are left out. Beside the file lies a script of
+    the same name, ``.groovy``, that imports it in QuPath and colors the tiles.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def write_geojson(
         Column of ``obs`` that becomes the tiles' classification; colours are those of
         ``uns[f"{domains}_colors"]`` where scanpy or this package left some.
     overwrite
-        A file that is there is replaced, if this function wrote it.
+        A file that is there is replaced, if this function wrote it. The script is replaced
+        wherever this function wrote the one that is there.
 
     Raises
     ------
@@ -55,16 +56,18 @@ def write_geojson(
         There is no such gene or column, or the file may not or cannot be written.
     """
     names = chosen_genes(prediction, genes)
-    classes = None if domains is None else _classes(prediction, domains)
+    classes = None if domains is None else tile_classes(prediction, domains)
+    labels = None if classes is None else _classifications(classes)
     outlines = in_qupath(prediction, tile_outlines(prediction))
     check_geojson(path, overwrite)
     head = json.dumps({"type": "FeatureCollection", MARK: origin(prediction)})
     with whole_output(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.write(head[:-1] + ', "features": [')
-        for number, feature in enumerate(_features(prediction, names, outlines, classes)):
+        for number, feature in enumerate(_features(prediction, names, outlines, labels)):
             file.write(",\n" if number else "\n")
             file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
         file.write("\n]}\n")
+    write_qupath_script(prediction, path, names, classes)
 
 
 def in_qupath(prediction: AnnData, outlines: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,7 +90,7 @@ def in_qupath(prediction: AnnData, outlines: NDArray[np.float64]) -> NDArray[np.
 
 
 def check_geojson(path: Path, overwrite: bool) -> None:
-    """See beforehand that GeoJSON can be written.
+    """See beforehand that GeoJSON and the script beside it can be written.
 
     Raises
     ------
@@ -96,6 +99,7 @@ def check_geojson(path: Path, overwrite: bool) -> None:
         its folder cannot be written to.
     """
     check_place(path, overwrite, is_ours=_is_ours, kind="GeoJSON that NH2ST wrote")
+    check_qupath_script(path)
 
 
 def _is_ours(path: Path) -> bool:
@@ -139,19 +143,10 @@ def _slide_id(prediction: AnnData) -> UUID:
     return uuid5(NAMESPACE_URL, f"nh2st:{slide.get('fingerprint', slide['name'])}")
 
 
-def _classes(prediction: AnnData, column: str) -> list[dict[str, Any] | None]:
-    """QuPath's classification of each tile; None where it belongs to no domain."""
-    if column not in prediction.obs:
-        raise InputError(
-            f"There are no domains {column!r} in the prediction: obs has "
-            f"{', '.join(map(str, prediction.obs.columns))}."
-        )
-    labels = pd.Categorical(prediction.obs[column])
-    described: list[dict[str, Any]] = [{"name": str(label)} for label in labels.categories]
-    colors = prediction.uns.get(f"{column}_colors", ())
-    if len(colors) == len(described):
-        described = [
-            entry | {"color": [round(255 * part) for part in to_rgb(str(color))]}
-            for entry, color in zip(described, colors, strict=True)
-        ]
-    return [described[code] if code >= 0 else None for code in labels.codes]
+def _classifications(classes: TileClasses) -> list[dict[str, Any] | None]:
+    """QuPath's classification of each tile; None where it belongs to no class."""
+    described: list[dict[str, Any]] = [
+        {"name": name} | ({"color": list(classes.colors[name])} if classes.colors else {})
+        for name in classes.names
+    ]
+    return [described[code] if code >= 0 else None for code in classes.labels.codes]
