@@ -16,6 +16,7 @@ from napari_nh2st.inference.slide_rows import EncodedRows
 from napari_nh2st.inference.store import (
     ResultStore,
     earlier_versions_store,
+    kept_rows_store,
     kept_store,
     kept_stores,
     of_encoded,
@@ -192,16 +193,16 @@ class RunResults:
 
 def _kept_rows(kept: Path, identity: dict[str, Any]) -> ResultStore | None:
     """The store of encoded rows of a prediction; None while a run of other genes has it."""
-    own = of_encoded(identity)
+    folder = kept_rows_store(kept, identity)
     try:
-        return ResultStore(kept_store(kept, own), own, None, np.float16)
+        return ResultStore(folder, of_encoded(identity), None, np.float16)
     except InUse:
         return None
 
 
 def has_kept(kept: Path, identity: dict[str, Any]) -> bool:
     """Whether results of a prediction are kept, or what was encoded for it with other genes."""
-    return any(kept_store(kept, each).is_dir() for each in (identity, of_encoded(identity)))
+    return any(each(kept, identity).is_dir() for each in (kept_store, kept_rows_store))
 
 
 def has_stopped_runs(output: Path) -> bool:

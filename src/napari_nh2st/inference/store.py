@@ -26,6 +26,9 @@ _ENCODED = "encoded"
 _PART = "part"
 _MARK = "napari-nh2st results"
 
+ROWS = ".rows"
+"""Suffix of kept rows that were encoded of a whole slide."""
+
 log = logging.getLogger(__name__)
 
 
@@ -80,14 +83,18 @@ def kept_store(folder: Path, identity: dict[str, Any]) -> Path:
 
 def of_encoded(identity: dict[str, Any]) -> dict[str, Any]:
     """The identity of the encoded rows of a prediction, which are those of other genes as well."""
-    genes = {"genes", "head_values"}
-    return {"rows": _ENCODED} | {name: identity[name] for name in identity.keys() - genes}
+    return {name: identity[name] for name in identity.keys() - {"genes", "head_values"}}
+
+
+def kept_rows_store(folder: Path, identity: dict[str, Any]) -> Path:
+    """Where in a folder of kept results the encoded rows of a prediction lie, for all genes."""
+    return folder / f"{_key(of_encoded(identity))[:32]}{ROWS}"
 
 
 def kept_stores(folder: Path) -> list[Path]:
-    """All predictions whose results lie in a folder of kept results."""
+    """All that lies in a folder of kept results: those of predictions, and encoded rows."""
     with suppress(OSError):
-        return [path for path in folder.iterdir() if path.suffix in {".results", ".zarr"}]
+        return [path for path in folder.iterdir() if path.suffix in {".results", ROWS, ".zarr"}]
     return []  # .zarr: of earlier versions
 
 

@@ -294,6 +294,10 @@ def test_what_vanishes_while_it_is_counted_counts_nothing(
 
     monkeypatch.setattr(os, "walk", walk)
     assert forget_button.kept_sizes(tmp_path) == [5]
+    # Rows of a whole slide, which serve several predictions, are none themselves.
+    (tmp_path / "b.rows").mkdir()
+    (tmp_path / "b.rows" / "chunk").write_bytes(b"123")
+    assert forget_button.kept_sizes(tmp_path) == [8]
 
 
 def test_without_keeping_nothing_is_written(

@@ -6,7 +6,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from napari_nh2st.cache import cache_folder
-from napari_nh2st.inference.store import forget_oldest, kept_stores, stored_bytes
+from napari_nh2st.inference.store import ROWS, forget_oldest, kept_stores, stored_bytes
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.notifications import show_error, show_info
 
@@ -61,11 +61,12 @@ class ForgetButton(QPushButton):
             )
 
     def _is_wanted(self, sizes: list[int]) -> bool:
+        predictions = "1 prediction" if len(sizes) == 1 else f"{len(sizes)} predictions"
         answer = QMessageBox.question(
             self,
             "Forget kept results",
-            f"Delete all kept results ({_in_words(sum(sizes))})? Heatmaps that are open stay, but "
-            "a run computes all their tiles again.",
+            f"Delete the kept results of {predictions} ({_in_words(sum(sizes))})? Heatmaps that "
+            "are open stay, but a run computes all their tiles again.",
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 
@@ -80,8 +81,11 @@ class ForgetButton(QPushButton):
 
 
 def kept_sizes(folder: Path) -> list[int]:
-    """Bytes of each store of a prediction, or of what was encoded for some, in a folder."""
-    return [size for store in kept_stores(folder) if (size := stored_bytes(store)[0])]
+    """Bytes of each prediction that is kept in a folder; rows for several count with the first."""
+    found = {store: size for store in kept_stores(folder) if (size := stored_bytes(store)[0])}
+    rows = sum(size for store, size in found.items() if store.suffix == ROWS)
+    sizes = [size for store, size in found.items() if store.suffix != ROWS]
+    return [sizes[0] + rows, *sizes[1:]] if sizes else [rows] if rows else []
 
 
 def _in_words(size: int) -> str:
