@@ -1,8 +1,9 @@
-"""``nh2st model``: list, show, check or make models."""
+"""``nh2st model``: list, show, check, make, publish or fetch models."""
 
 import argparse
 from pathlib import Path
 
+from napari_nh2st.cli import model_hub
 from napari_nh2st.cli.options import add_json, read_genes
 from napari_nh2st.cli.output import print_json, print_table, show
 from napari_nh2st.errors import InputError
@@ -23,7 +24,14 @@ def add_actions(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="image encoders that models can have, and whether each can run here",
     )
+    listed.add_argument(
+        "--remote", action="store_true", help="models that were published, from the project's list"
+    )
+    listed.add_argument(
+        "--offline", action="store_true", help="with --remote: the list of this version"
+    )
     add_json(listed)
+    model_hub.add_actions(actions)
     fetched = actions.add_parser(
         "fetch-encoder", help="fetch an image encoder of the Hugging Face Hub, to use it offline"
     )
@@ -64,6 +72,11 @@ def _panel_and_output(command: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
+    if args.offline and not args.remote:
+        raise InputError("--offline has a meaning with --remote alone")
+    if args.remote:
+        model_hub.list_remote(args)
+        return
     if args.encoders:
         _list_encoders(args)
         return

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from napari_nh2st.html_card import html_card
 from napari_nh2st.model.catalogue import entry_of
 from napari_nh2st.model.config import ModelConfig
@@ -13,6 +15,14 @@ from napari_nh2st.model.held_out import held_out_pcc
 
 _WELL = 0.2
 """Correlation of a gene that counts as predicted, in the count over folds."""
+
+_HUB_TAGS = (
+    "histology",
+    "digital-pathology",
+    "h-and-e",
+    "spatial-transcriptomics",
+    "gene-expression",
+)
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
 _TOO_LONG = (
@@ -61,6 +71,34 @@ def model_card(config: ModelConfig) -> str:
         "Research use only; not for diagnosis.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def hub_card(config: ModelConfig, licence: str, repository: str) -> str:
+    """The card as the Hugging Face Hub has it: with metadata before it, and how to use the model.
+
+    Parameters
+    ----------
+    config
+        As in :func:`model_card`.
+    licence
+        Of the model, as the Hub writes it.
+    repository
+        ``owner/name``.
+    """
+    head = {
+        "license": licence,
+        "library_name": "napari-nh2st",
+        "pipeline_tag": "other",
+        "tags": ["nh2st", "napari", config.architecture, *_HUB_TAGS],
+    }
+    use = (
+        "## Use\n\nWith [napari-nh2st](https://pypi.org/project/napari-nh2st/):\n\n"
+        f"```bash\nnh2st model pull hf:{repository}\n```\n\n"
+        "It prints the name with its commit, which `nh2st predict --model`, napari and "
+        "`napari_nh2st.load_model` take, offline too.\n"
+    )
+    metadata = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return f"---\n{metadata}---\n\n{model_card(config)}\n{use}"
 
 
 def _architecture(config: ModelConfig) -> str:

@@ -20,6 +20,9 @@ WEIGHTS_FILE = "model.safetensors"
 HEADS_FILE = "heads.safetensors"
 CARD_FILE = "README.md"
 
+ENCODER_FILE = "encoder.onnx"
+"""An encoder that is a file, where the model holds it."""
+
 Context = Literal["query", "average", "neighborhood"]
 """What a prediction sees: see :class:`~napari_nh2st.model.nh2st.NH2STHyperparameters`."""
 

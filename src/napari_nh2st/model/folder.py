@@ -18,6 +18,7 @@ from napari_nh2st.model.card import model_card, model_html, model_summary
 from napari_nh2st.model.config import (
     CARD_FILE,
     CONFIG_FILE,
+    ENCODER_FILE,
     HEADS_FILE,
     WEIGHTS_FILE,
     ModelConfig,
@@ -43,9 +44,6 @@ from napari_nh2st.model.weights_file import (
 
 ENCODER_FOLDER = "encoder"
 """Where a model folder's user can put an encoder whose weights the model does not hold."""
-
-ENCODER_FILE = "encoder.onnx"
-"""An encoder that is a file, where the model holds it."""
 
 _ENCODER = "image_encoder."
 _LARGEST_ENCODER = 3 * 1024**3

@@ -1,21 +1,38 @@
 """Sources of models: bundled with the package, in a folder, or on the Hugging Face Hub."""
 
+import logging
+import os
 import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import recover
-from napari_nh2st.model.config import CARD_FILE, CONFIG_FILE, HEADS_FILE, WEIGHTS_FILE
+from napari_nh2st.model.config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    ENCODER_FILE,
+    HEADS_FILE,
+    WEIGHTS_FILE,
+    read_config,
+)
+from napari_nh2st.model.encoders.key import parse_key
 
 if TYPE_CHECKING:
     from napari_nh2st.model.folder import Model
 
-_FILES = (CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE)
-_HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
+_log = logging.getLogger(__name__)
+
+HUB_PREFIX = "hf:"
+"""May stand before the id of a model on the Hub."""
+
+HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, ENCODER_FILE, CARD_FILE)
+"""Files of a model on the Hub; others are not fetched."""
+
+_HUB_ID = re.compile(r"(hf:)?(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
 
 def bundled_models() -> dict[str, Path]:
@@ -30,7 +47,8 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
     Parameters
     ----------
     name_or_path
-        A bundled model's name, a folder, or a Hugging Face repository id ``owner/name``.
+        A bundled model's name, a folder, or a Hugging Face repository id ``owner/name``, with
+        ``hf:`` before it or without.
     revision
         For the Hub: the full commit hash (40 hexadecimal digits). It may stand in the id instead,
         ``owner/name@hash``. Branches and tags are not taken, since what they name can change.
@@ -57,7 +75,7 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
             f"{name} is a file; a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}. "
             "Pickled checkpoints are never loaded as models."
         )
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@.*)?", name) and not name.startswith("."):
+    if re.fullmatch(r"(hf:)?[\w.-]+/[\w.-]+(@.*)?", name) and not name.startswith("."):
         return _from_hub(f"{name}@{revision}" if revision else name)
     known = f" Bundled models: {', '.join(bundled)}." if bundled else ""
     raise InputError(f"There is no model {name}: no folder of that name.{known}")
@@ -112,24 +130,76 @@ def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model"
     folder = find_model(name_or_path, revision)
     from napari_nh2st.model.folder import load_model_folder
 
-    return load_model_folder(folder, str(name_or_path))
+    model = load_model_folder(folder, str(name_or_path))
+    _log.info("model %s: sha256 %s, in %s", name_or_path, model.config.weights["sha256"], folder)
+    return model
 
 
-def _from_hub(name: str, files: Sequence[str] = _FILES) -> Path:
+def hub_snapshot(repository: str, commit: str, files: Sequence[str] = HUB_FILES) -> Path:
+    """The folder of a commit in the Hub's local cache; fetched, unless it is there.
+
+    Parameters
+    ----------
+    repository
+        ``owner/name``.
+    commit
+        Its full hash.
+    files
+        What is wanted of it, as far as it has it.
+
+    Raises
+    ------
+    InputError
+        It cannot be fetched.
+    """
+    hub = import_extra("huggingface_hub", "hub", "A model from the Hugging Face Hub")
+    known = _kept_snapshot(hub, repository, commit, files)
+    if known is not None:
+        return known
+    try:
+        folder = hub.snapshot_download(
+            repository,
+            revision=commit,
+            allow_patterns=list(files),
+            endpoint=os.environ.get("HF_ENDPOINT"),
+        )
+    except Exception as error:  # its errors come from several HTTP libraries
+        reason = first_line(error)
+        raise InputError(
+            f"{repository}@{commit} could not be fetched from the Hub: {reason}"
+        ) from error
+    return Path(folder)
+
+
+def _from_hub(name: str, files: Sequence[str] = HUB_FILES) -> Path:
     match = _HUB_ID.fullmatch(name)
     if match is None:
         raise InputError(
             f"{name} is neither a folder nor a pinned Hugging Face model: give owner/name@REVISION "
-            "with the full commit hash (40 hexadecimal digits) as revision"
+            "with the full commit hash (40 hexadecimal digits) as revision, which `nh2st model "
+            "pull` prints"
         )
-    hub = import_extra("huggingface_hub", "hub", "A model from the Hugging Face Hub")
-    try:
-        folder = hub.snapshot_download(
-            match["repository"],
-            revision=match["revision"],
-            allow_patterns=list(files),
-        )
-    except Exception as error:  # its errors come from several HTTP libraries
-        reason = first_line(error)
-        raise InputError(f"{name} could not be fetched from the Hub: {reason}") from error
-    return Path(folder)
+    return hub_snapshot(match["repository"], match["revision"], files)
+
+
+def _kept_snapshot(hub: Any, repository: str, commit: str, files: Sequence[str]) -> Path | None:
+    """The folder of a commit whose files were fetched before; no server is asked."""
+
+    def kept(file: str) -> Path | None:
+        path = hub.try_to_load_from_cache(repository, file, revision=commit)
+        return Path(path) if isinstance(path, str) else None
+
+    config = kept(CONFIG_FILE)
+    if config is None:
+        return None
+    if WEIGHTS_FILE in files:
+        try:
+            about = read_config(config.parent)
+        except InputError:  # which who loads it will say
+            return config.parent
+        needed = [WEIGHTS_FILE, *([HEADS_FILE] if about.heads is not None else [])]
+        if about.encoder is not None and about.encoder["weights"] == "model":
+            needed += [ENCODER_FILE] if parse_key(about.encoder["key"]).kind == "onnx" else []
+        if not all(map(kept, needed)):
+            return None
+    return config.parent

@@ -1,0 +1,327 @@
+"""Models on the Hugging Face Hub: pushed in one commit, and pulled pinned to one.
+
+Weights travel as safetensors, and nothing of a repository is ever run. Tokens are those of
+``huggingface_hub`` (``hf auth login``, or ``HF_TOKEN``): they are neither read nor kept here.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from napari_nh2st.errors import InputError, first_line
+from napari_nh2st.extras import import_extra
+from napari_nh2st.files import make_folder, whole_output
+from napari_nh2st.model.card import hub_card
+from napari_nh2st.model.config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    ENCODER_FILE,
+    HEADS_FILE,
+    WEIGHTS_FILE,
+    ModelConfig,
+    read_config,
+)
+from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.encoders.licences import may_be_stored, storage_words
+from napari_nh2st.model.sources import HUB_FILES, HUB_PREFIX, hub_snapshot
+
+_NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?")
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,60}")
+_MOST_PATHS = 3
+
+
+@dataclass(frozen=True)
+class PushedModel:
+    """What a push sends, or has sent.
+
+    Parameters
+    ----------
+    repository
+        ``owner/name`` on the Hub.
+    files
+        Size in bytes of each file.
+    card
+        The model card, with its metadata.
+    notices
+        What whoever publishes it should know.
+    commit
+        Hash of the commit; "" where nothing was sent.
+    """
+
+    repository: str
+    files: Mapping[str, int]
+    card: str
+    notices: tuple[str, ...]
+    commit: str = ""
+
+    @property
+    def name(self) -> str:
+        """Pinned to the commit: what loads the model for good."""
+        return f"{self.repository}@{self.commit}" if self.commit else self.repository
+
+
+def push_model(
+    folder: Path | str,
+    repository: str,
+    licence: str,
+    *,
+    private: bool = False,
+    dry_run: bool = False,
+) -> PushedModel:
+    """Publish a model folder in one commit: all of it or nothing.
+
+    Parameters
+    ----------
+    folder
+        Of the model. Files in it that are not the model's are not sent, nor weights of an encoder
+        whose licence does not allow to pass them on.
+    repository
+        ``hf:owner/name``; made where it is not there. Of one that is, the model is replaced by a
+        commit more.
+    licence
+        Of the model, as the Hub writes it, such as ``"cc-by-4.0"``, ``"mit"`` or ``"other"``.
+    private
+        Whether a new repository is shown to its owner alone.
+    dry_run
+        Send nothing, and do not ask the Hub.
+
+    Raises
+    ------
+    InputError
+        The folder is no sound model, its encoder may not be passed on, the name or the licence
+        cannot be, the repository holds something else, or the Hub refuses it or cannot be reached.
+    """
+    folder = Path(folder).expanduser()
+    name, revision = _parsed(repository)
+    if revision is not None:
+        raise InputError(f"{repository}: a push makes a commit of its own: leave @{revision} out")
+    if not _LICENCE.fullmatch(licence):
+        raise InputError(
+            f"licence is {licence!r}; give it as the Hub writes it, such as cc-by-4.0, mit or other"
+        )
+    config = read_config(folder)
+    files = _checked_files(folder, config)
+    card = hub_card(config, licence, name)
+    notices = tuple(_notices(folder, config))
+    sizes = {file: (folder / file).stat().st_size for file in files}
+    push = PushedModel(name, {**sizes, CARD_FILE: len(card.encode())}, card, notices)
+    if dry_run:
+        return push
+    return PushedModel(name, push.files, card, notices, _sent(folder, push, private))
+
+
+def pull_model(name: str, output: Path | str | None = None) -> str:
+    """Fetch a model of the Hub, to use it offline from then on.
+
+    Parameters
+    ----------
+    name
+        ``hf:owner/name``, or ``hf:owner/name@REVISION`` with a commit, a branch or a tag.
+    output
+        A folder to copy it to; must not exist.
+
+    Returns
+    -------
+    str
+        ``owner/name@COMMIT``: the model pinned for good, as :func:`~napari_nh2st.load_model` and
+        ``--model`` take it.
+
+    Raises
+    ------
+    InputError
+        There is no such model or revision, it is no model of this package or a damaged one, or the
+        Hub cannot be reached.
+    """
+    repository, revision = _parsed(name)
+    place = None if output is None else Path(output).expanduser()
+    if place is not None and place.exists():
+        raise InputError(f"{place} exists already; give another folder or remove it first")
+    hub = import_extra("huggingface_hub", "hub", "A model from the Hugging Face Hub")
+    try:
+        info = _api(hub).model_info(repository, revision=revision)
+    except Exception as error:  # its errors come from several HTTP libraries
+        raise _hub_error(hub, error, name) from error
+    there = {file.rfilename for file in info.siblings or ()}
+    if lacking := [file for file in (CONFIG_FILE, WEIGHTS_FILE) if file not in there]:
+        raise InputError(
+            f"{name} is no model of nh2st: it has no {' and no '.join(lacking)}. Pickled weights "
+            "are never loaded."
+        )
+    pinned = f"{repository}@{info.sha}"
+    folder = hub_snapshot(repository, str(info.sha))
+    try:
+        files = _checked_files(folder, read_config(folder))
+    except InputError as error:
+        _forget(hub, str(info.sha))
+        raise InputError(f"{pinned} is damaged, and was removed again: {error}") from None
+    if place is not None:
+        make_folder(place.absolute().parent)
+        with whole_output(place) as draft:
+            draft.mkdir()
+            for file in (*files, *({CARD_FILE} & there)):
+                shutil.copyfile(folder / file, draft / file)
+    return pinned
+
+
+def _parsed(name: str) -> tuple[str, str | None]:
+    """Repository and revision of ``hf:owner/name@REVISION``."""
+    match = _NAME.fullmatch(name.removeprefix(HUB_PREFIX))
+    if match is None or name.startswith("."):
+        raise InputError(f"{name!r} is no repository of the Hub: give hf:owner/name")
+    return match["repository"], match["revision"]
+
+
+def _checked_files(folder: Path, config: ModelConfig) -> tuple[str, ...]:
+    """Files of a model, which are there and are those that its config was written with.
+
+    Raises
+    ------
+    InputError
+        One is missing or another one, or it holds an encoder that may not be passed on.
+    """
+    from napari_nh2st.model.weights_file import checked_shapes
+
+    files = [CONFIG_FILE]
+    described = {WEIGHTS_FILE: ("weights", config.weights)}
+    if config.heads is not None:
+        described[HEADS_FILE] = ("heads", config.heads)
+    for file, (field, about) in described.items():
+        if not (folder / file).is_file():
+            raise InputError(f"{folder} has no {file}, which {CONFIG_FILE} names")
+        checked_shapes(folder / file, about, field)
+        files.append(file)
+    encoder = config.encoder
+    if encoder is not None and encoder["weights"] == "model":
+        if not may_be_stored(str(encoder["licence"])):
+            raise InputError(
+                f"{folder} holds the weights of {encoder['key']}, whose licence "
+                f"({encoder['licence'] or 'not known'}) does not allow everybody to pass them on"
+            )
+        if parse_key(encoder["key"]).kind == "onnx":
+            if not (folder / ENCODER_FILE).is_file():
+                raise InputError(f"{folder} has no {ENCODER_FILE}, the image encoder of the model")
+            files.append(ENCODER_FILE)
+    return tuple(files)
+
+
+def _notices(folder: Path, config: ModelConfig) -> Iterator[str]:
+    """What whoever publishes a model should know."""
+    if not config.trained:
+        yield "The model is untrained: its predictions mean nothing, and its card says so."
+    encoder = config.encoder
+    if encoder is not None and not config.takes_features:
+        stored = encoder["weights"] == "model"
+        yield f"Image encoder {encoder['key']}: {storage_words(encoder['licence'], stored)}"
+        if encoder.get("adapter") is not None and not may_be_stored(str(encoder["licence"])):
+            yield (
+                "The adapters that were trained on it are in the weights: see whether its licence "
+                "lets you pass on what is derived from it."
+            )
+    others = sorted(path.name for path in folder.iterdir() if path.name not in HUB_FILES)
+    if others:
+        yield f"Not sent, since it is not the model's: {', '.join(others)}"
+    if paths := list(dict.fromkeys(_paths_in(config.to_json()))):
+        more = ", …" if len(paths) > _MOST_PATHS else ""
+        yield (
+            f"{CONFIG_FILE} names places of this machine, which everybody will read: "
+            f"{', '.join(paths[:_MOST_PATHS])}{more}"
+        )
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _paths_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _paths_in(inner)
+    elif isinstance(value, str) and (
+        PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
+    ):
+        yield value
+
+
+def _sent(folder: Path, push: PushedModel, private: bool) -> str:
+    """Send a model, and give the commit. A repository that was made for it goes if that fails."""
+    hub = import_extra("huggingface_hub", "hub", "Publishing a model")
+    api = _api(hub)
+    repository = push.repository
+    is_new = False
+    try:
+        try:
+            info = api.model_info(repository)
+        except hub.errors.RepositoryNotFoundError:
+            info = None
+        there = set() if info is None else {file.rfilename for file in info.siblings or ()}
+        if there - {".gitattributes", CARD_FILE} and CONFIG_FILE not in there:
+            raise InputError(f"{repository} holds something else than a model of nh2st")
+        if info is None:
+            api.create_repo(repository, private=private)
+            is_new = True
+        stale = (there & {HEADS_FILE, ENCODER_FILE}) - push.files.keys()
+        operations = [
+            hub.CommitOperationAdd(CARD_FILE, push.card.encode()),
+            *(
+                hub.CommitOperationAdd(file, str(folder / file))
+                for file in push.files
+                if file != CARD_FILE
+            ),
+            *(hub.CommitOperationDelete(file) for file in sorted(stale)),
+        ]
+        commit = api.create_commit(
+            repository,
+            operations,
+            commit_message="Model of napari-nh2st",
+            parent_commit=None if info is None else info.sha,
+        )
+    except BaseException as error:
+        if is_new:
+            with suppress(Exception):
+                api.delete_repo(repository)
+        if isinstance(error, InputError) or not isinstance(error, Exception):
+            raise
+        raise _hub_error(hub, error, repository) from error
+    return str(commit.oid)
+
+
+def _api(hub: Any) -> Any:
+    # Read here as well: the library looks at it once, when it is imported.
+    return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="napari-nh2st")
+
+
+def _forget(hub: Any, commit: str) -> None:
+    """Remove a commit from the Hub's local cache."""
+    with suppress(Exception):
+        hub.scan_cache_dir().delete_revisions(commit).execute()
+
+
+def _hub_error(hub: Any, error: Exception, name: str) -> InputError:
+    """An error of the Hub's library in a sentence."""
+    errors = hub.errors
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError):
+        reason = (
+            "is gated: accept its terms on its page on the Hub, log in with `hf auth login`, and "
+            "try again"
+        )
+    elif isinstance(error, errors.RevisionNotFoundError):
+        reason = "has no such revision"
+    elif isinstance(error, errors.RepositoryNotFoundError) and status != 401:
+        reason = "is not on the Hub, or the Hub does not show it to you"
+    elif status == 401 or isinstance(error, errors.LocalTokenNotFoundError):
+        reason = (
+            "is not on the Hub, or needs a login: `hf auth login`, or set HF_TOKEN to a token of "
+            "yours"
+        )
+    elif status == 403:
+        reason = "may not be changed with your token; it needs the right to write to it"
+    elif status == 409:
+        reason = "was changed by somebody else meanwhile, or is there already: try again"
+    else:
+        reason = f"could not be reached on the Hub: {first_line(error)}"
+    return InputError(f"{name} {reason}")
