@@ -65,9 +65,10 @@ def vectors(test_data: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep what the package caches out of the user's own cache folder."""
+    """Keep what the package caches out of the user's own folder, and leave its settings alone."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NH2ST_CACHE", str(folder))
+    monkeypatch.setenv("NH2ST_CONFIG", os.devnull)
     return folder
 
 

@@ -171,6 +171,8 @@ def place(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     for name in MODELS:
         (folder / name).symlink_to(inputs / MODELS[0])
     monkeypatch.chdir(folder)
+    monkeypatch.delenv("NH2ST_CONFIG")
+    monkeypatch.setattr("platformdirs.user_config_dir", lambda *_, **__: str(tmp_path / "config"))
     return folder
 
 

@@ -171,6 +171,26 @@ def settings_of(kind: Any) -> Mapping[str, Setting]:
     return found
 
 
+def nested_values(kind: Any, flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a settings dataclass from values by name, in it and in those that it has.
+
+    Names that it does not have are left out.
+
+    Raises
+    ------
+    InputError
+        A value of a dataclass in it is out of its range.
+    """
+    found: dict[str, Any] = {}
+    for name, setting in settings_of(kind).items():
+        if setting.is_group:
+            if inner := nested_values(setting.kind, flat):
+                found[name] = setting.kind(**inner)
+        elif name in flat:
+            found[name] = flat[name]
+    return found
+
+
 def check_options(settings: Any) -> None:
     """Refuse settings of which a value is out of its range, or none of its choices.
 

@@ -1,8 +1,8 @@
-"""Text of files, models and layers where it is shown: as it is, and never as markup.
+"""Text of files, models and layers where it is shown: as it is, never as markup or a command.
 
-Qt takes a text for HTML where it looks like it, and loads the pictures that it names: a gene
-called ``<img src="/dev/zero">`` would end napari. Matplotlib takes what stands between two dollar
-signs for a formula.
+A terminal takes some characters for commands. Qt takes a text for HTML where it looks like it, and
+loads the pictures that it names: a gene called ``<img src="/dev/zero">`` would end napari.
+Matplotlib takes what stands between two dollar signs for a formula.
 """
 
 import re
@@ -14,6 +14,29 @@ from math import isfinite
 from napari_nh2st.errors import InputError
 
 _MARK = "\N{ZERO WIDTH SPACE}"
+_LAYOUT = "\n\u00a0\u202f"
+"""Line breaks and narrow spaces: not printable as Python has it, and harmless."""
+
+
+def printable(text: str) -> str:
+    """Text with each control character, lone surrogate and mark of direction as its escape.
+
+    Line breaks stay. A tab becomes spaces, since no table survives one.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    text = text.expandtabs(4)
+    if text.isprintable():
+        return text
+    return "".join(each if is_harmless(each) else _escaped(each) for each in text)
+
+
+def in_one_line(text: str) -> str:
+    """Printable text in which every line break is a space."""
+    return printable(" ".join(text.split()))
 
 
 def for_qt(text: str) -> str:
@@ -57,3 +80,12 @@ def plain_number(number: float) -> str:
 def with_minus(text: str) -> str:
     """A number with a true minus sign."""
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def is_harmless(character: str) -> bool:
+    """Whether a character changes nothing but the picture of a line on a terminal."""
+    return character.isprintable() or character in _LAYOUT
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

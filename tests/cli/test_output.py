@@ -11,8 +11,9 @@ import pytest
 
 from array_slides import write_tiff
 from napari_nh2st.cli import main
-from napari_nh2st.cli.output import print_json, print_table, printable
+from napari_nh2st.cli.output import print_json, print_table
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.shown_text import printable
 from small_models import small_model
 
 NH2ST = [

@@ -14,13 +14,14 @@ _COMMANDS = {
     "score": ("score gene signatures over a prediction", "score:add_options"),
     "table": ("means of genes and signatures over many predicted slides", "table:add_options"),
     "export": ("write a prediction in another tool's format", "export:add_options"),
-    "model": ("list, show, check or make models", "model:add_actions"),
+    "model": ("list, show, check, make, publish or fetch models", "model:add_actions"),
     "train": ("train or fine-tune a model on measured sections", "training_arguments:train"),
     "evaluate": ("score a model on measured sections", "training_arguments:evaluate"),
     "crossval": (
         "train with each donor or section left out, and score what was left out",
         "training_arguments:crossval",
     ),
+    "config": ("the file with your own defaults of the settings", "config:add_actions"),
     "cache": ("show or clear what is kept to be faster the next time", "cache:add_options"),
     "doctor": ("what is installed, what is missing, and how to mend it", "doctor:add_options"),
     "completion": ("print what makes a shell complete this command", "completion:add_options"),
@@ -54,6 +55,7 @@ def parser(*, whole: bool = False) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_late = _later(add_options)
         command.set_defaults(run=_later(f"{name}:run"))
+        command.table = name
         if whole:
             command.add_options()
     return top

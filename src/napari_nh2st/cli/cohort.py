@@ -1,6 +1,7 @@
 """``nh2st predict`` over many slides."""
 
 import argparse
+import logging
 import sys
 import time
 from contextlib import closing
@@ -10,9 +11,9 @@ from tqdm import tqdm
 
 from napari_nh2st.cli.cohort_estimate import show_estimates
 from napari_nh2st.cli.error_log import write_error_log
-from napari_nh2st.cli.options import chosen_genes, given_settings
-from napari_nh2st.cli.output import in_one_line, print_json, show
-from napari_nh2st.cli.output import report as warn
+from napari_nh2st.cli.options import chosen_genes, given_settings, without_configured
+from napari_nh2st.cli.output import SAID, complain, notice, print_json, show, shows_progress
+from napari_nh2st.cli.output import report as say
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cohort.events import (
     CohortEvent,
@@ -31,6 +32,9 @@ from napari_nh2st.cohort.summary import SUMMARY
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder
+from napari_nh2st.shown_text import in_one_line
+
+_log = logging.getLogger(SAID)
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -81,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     )
     slides = find_slides(args.slides, mpp=args.mpp)
     if args.estimate:
-        for notice in slides.notices:
-            warn(f"Notice: {notice}")
+        for sentence in slides.notices:
+            notice(sentence)
         return show_estimates(slides.slides, args.model, settings, args.stop, as_json=args.json)
     if args.output is None:
         raise InputError("give the folder to write to: -o FOLDER")
@@ -93,6 +97,9 @@ def run(args: argparse.Namespace) -> int:
     from napari_nh2st.cohort.early_end import CohortStopped
     from napari_nh2st.cohort.run import predict_cohort_events
 
+    for one, other in (("workers", "scheduler"), ("scheduler", "workers")):
+        if one in args:
+            without_configured(args, other)
     cohort = CohortSettings(**given_settings(args, CohortSettings))
     report = CohortReport(args.stop, quiet=args.json)
     results: tuple[SlideResult, ...] = ()
@@ -116,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(report.left()) from None
     except CohortStopped as error:
         report.close()
-        warn(f"nh2st: {in_one_line(str(error))}. {report.left()}")
+        complain(f"nh2st: {in_one_line(str(error))}. {report.left()}")
         return 1
     finally:
         report.close()
@@ -134,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         count = slide_count(len(results) - len(failures), len(results))
         show(f"{args.output}: {count} predicted, {tiles:,} tiles; see {args.output / SUMMARY}")
     if failures:
-        warn(
+        complain(
             f"nh2st: {slide_count(len(failures), len(results))} failed: see {args.output / SUMMARY}"
         )
     if any(result.traceback for result in failures):
@@ -156,7 +163,7 @@ def _draw(result: SlideResult, folder: Path, overwrite: bool) -> None:
         prediction = read_anndata_file(result.output)
         save_heatmap_figure(prediction, tuple(prediction.var_names[:_GENES_DRAWN]), path)
     except InputError as error:
-        warn(f"Notice: {result.slide.name}: no picture: {in_one_line(str(error))}")
+        notice(f"{result.slide.name}: no picture: {in_one_line(str(error))}")
 
 
 class CohortReport:
@@ -192,7 +199,7 @@ class CohortReport:
                 self._end(event.result)
                 self._advance(event.progress)
             case WaitingForWorkers(is_first=True):
-                warn(f"{event}; Ctrl-C stops.", self._bar)
+                say(f"{event}; Ctrl-C stops.", self._bar)
             case CohortFinished():
                 self.close()
 
@@ -210,12 +217,12 @@ class CohortReport:
         return f"{count} done; the same command goes on from there."
 
     def _start(self, event: CohortStarted) -> None:
-        for notice in event.notices:
-            warn(f"Notice: {notice}")
+        for sentence in event.notices:
+            notice(sentence)
         if self._quiet:
             return
-        warn(slide_count(len(event.slides)))
-        if sys.stderr.isatty():
+        say(slide_count(len(event.slides)))
+        if sys.stderr.isatty() and shows_progress():
             self._bar = tqdm(
                 total=1.0,
                 file=sys.stderr,
@@ -231,19 +238,21 @@ class CohortReport:
             self._bar.update(progress.share - self._bar.n)
         elif not self._quiet and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            warn(progress_in_words(progress))
+            say(progress_in_words(progress))
 
     def _end(self, result: SlideResult) -> None:
         name = result.slide.name
-        for notice in result.notices:
-            if result.is_new and notice not in self._seen:
-                self._seen.add(notice)
-                warn(f"Notice: {name}: {notice}", self._bar)
+        for sentence in result.notices:
+            if result.is_new and sentence not in self._seen:
+                self._seen.add(sentence)
+                notice(f"{name}: {sentence}", self._bar)
         if result.status == "failed":
+            if result.traceback:
+                _log.debug("%s:\n%s", name, result.traceback)
             log = write_error_log(result.traceback) if result.traceback else None
             where = f" (traceback in {log})" if log else ""
-            warn(f"{name}: failed: {in_one_line(result.failure)}{where}", self._bar)
+            complain(f"{name}: failed: {in_one_line(result.failure)}{where}", self._bar)
         elif not self._quiet:
             how = f"in {duration(result.seconds)}" if result.is_new else "done before"
             bad = f", {result.failed_tiles:,} could not be read" if result.failed_tiles else ""
-            warn(f"{name}: {result.tiles:,} tiles {how}{bad}", self._bar)
+            say(f"{name}: {result.tiles:,} tiles {how}{bad}", self._bar)

@@ -5,14 +5,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from napari_nh2st.cli.output import in_one_line, print_json, show
-from napari_nh2st.cli.output import report as warn
+from napari_nh2st.cli.output import complain, print_json, show
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.progress import slide_count
 from napari_nh2st.durations import duration
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.shown_text import in_one_line
 
 
 def show_estimates(
@@ -56,7 +56,7 @@ def show_estimates(
         except InputError as error:
             row |= {"failure": str(error)}
             if not as_json:
-                warn(f"{each.name}: failed: {in_one_line(str(error))}")
+                complain(f"{each.name}: failed: {in_one_line(str(error))}")
         else:
             row |= vars(detail)
             if not as_json:

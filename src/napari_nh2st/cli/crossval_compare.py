@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from contextlib import closing
 
+from napari_nh2st.cli.options import given_settings
 from napari_nh2st.cli.output import print_json, print_rows, show
 from napari_nh2st.cli.score_tables import architecture_table, difference_table
 from napari_nh2st.cli.study import (
@@ -41,7 +42,7 @@ def compare(args: argparse.Namespace, settings: TrainSettings) -> None:
     for name, why in _WITHOUT.items():
         if name in args:
             raise InputError(f"--{name.replace('_', '-')} has no meaning with --compare: {why}")
-    plan = CompareSettings(args.compare, **({"leave": args.leave} if "leave" in args else {}))
+    plan = CompareSettings(args.compare, **given_settings(args, CompareSettings))
     architecture_settings(plan, settings)
     check_place(args.output)
     sections = read_sections(args.sections)

@@ -13,7 +13,7 @@ from napari_nh2st.cli.options import (
     add_settings,
     given_settings,
 )
-from napari_nh2st.cli.output import print_json, print_rows, report, show
+from napari_nh2st.cli.output import notice, print_json, print_rows, show
 from napari_nh2st.options import settings_of
 
 
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
         )
         return
     if found.notice:
-        report(f"Notice: {found.notice}")
+        notice(found.notice)
     stable = () if domains.stable is None else (f"in all {domains.n_heads} heads",)
     rows = [
         (

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from napari_nh2st.cli.stopping import STOPPED, StopRequest
 from napari_nh2st.errors import InputError, SegmentError
@@ -55,13 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None, stop: StopRequest) -> int:
-    import warnings
-
     from napari_nh2st.cli import output
 
     if arguments is None:
         output.prepare_streams()
         output.escape_warnings()
+    with ExitStack() as until_the_end:
+        return _run_command(arguments, stop, until_the_end)
+
+
+def _run_command(
+    arguments: Sequence[str] | None, stop: StopRequest, until_the_end: ExitStack
+) -> int:
+    import warnings
+
+    from napari_nh2st.cli import output
+
     debug = False
     try:
         # Deprecations inside libraries are nothing a user of the command can act on.
@@ -81,6 +91,9 @@ def _run(arguments: Sequence[str] | None, stop: StopRequest) -> int:
             top.print_help(sys.stderr)
             return BAD_INPUT
         args.stop = stop
+        from napari_nh2st.cli.verbosity import as_asked
+
+        until_the_end.enter_context(as_asked(args, owns_process=arguments is None))
         code = args.run(args) or DONE
         sys.stdout.flush()
     except BaseException as error:
@@ -96,17 +109,22 @@ def _run(arguments: Sequence[str] | None, stop: StopRequest) -> int:
 
 def _complain(error: BaseException, stop: StopRequest, debug: bool) -> int:
     """Say what went wrong, and choose the exit code."""
+    import logging
+
     from napari_nh2st.cli import output
+    from napari_nh2st.shown_text import in_one_line
+
+    logging.getLogger(output.SAID).debug("%s:", type(error).__name__, exc_info=error)
 
     if debug and not isinstance(error, KeyboardInterrupt):
         import traceback
 
-        output.report("".join(traceback.format_exception(error)).rstrip())
+        output.complain("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, KeyboardInterrupt) or (stop() and not isinstance(error, InputError)):
         # Interrupted libraries raise what they like.
         text = str(error) if isinstance(error, KeyboardInterrupt) else ""
         if not stop.silent:
-            output.report(f"nh2st: Stopped. {text}".rstrip())
+            output.complain(f"nh2st: Stopped. {text}".rstrip())
         return STOPPED
     if isinstance(error, BrokenPipeError):
         output.silence(sys.stdout)  # whoever read our output has gone: nothing to say to anybody
@@ -115,14 +133,14 @@ def _complain(error: BaseException, stop: StopRequest, debug: bool) -> int:
     if isinstance(error, InputError | SegmentError):
         lines = str(error).splitlines()
         more = ["…"] if len(lines) > _MOST_LINES else lines[_MOST_LINES - 1 :]
-        output.report("nh2st: " + "\n".join([*lines[: _MOST_LINES - 1], *more]))
+        output.complain("nh2st: " + "\n".join([*lines[: _MOST_LINES - 1], *more]))
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _USERS_ERRORS:
         # A file or folder that may not be read or written, wherever we met it.
         where = f"{error.filename}: " if error.filename else ""
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "; free some space, or write elsewhere" if is_full else ""
-        output.report(f"nh2st: {output.in_one_line(f'{where}{error.strerror or error}')}{advice}")
+        output.complain(f"nh2st: {in_one_line(f'{where}{error.strerror or error}')}{advice}")
         return BAD_INPUT
     return _complain_of_what_nobody_foresaw(error, debug)
 
@@ -130,13 +148,14 @@ def _complain(error: BaseException, stop: StopRequest, debug: bool) -> int:
 def _complain_of_what_nobody_foresaw(error: BaseException, debug: bool) -> int:
     from napari_nh2st.cli import output
     from napari_nh2st.cli.error_log import write_error_log
+    from napari_nh2st.shown_text import in_one_line
 
     if is_out_of_memory(error):
         text = "there is not enough memory; close other programs, or give a smaller --batch-size"
     else:
-        text = output.in_one_line(f"failed: {type(error).__name__}: {error}")
+        text = in_one_line(f"failed: {type(error).__name__}: {error}")
     log = None if debug else write_error_log(error)
-    output.report(f"nh2st: {text}" + (f" (traceback in {log})" if log else ""))
+    output.complain(f"nh2st: {text}" + (f" (traceback in {log})" if log else ""))
     return FAILED
 
 

@@ -2,13 +2,13 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import parse_genes
-from napari_nh2st.options import Setting, settings_of
+from napari_nh2st.options import Setting, nested_values, settings_of
 
 Adder = Callable[["argparse._ActionsContainer"], object]
 """Adds an option to a command or a group of its options."""
@@ -70,22 +70,82 @@ def add_setting(group: "argparse._ActionsContainer", setting: Setting) -> None:
     elif setting.kind is not str:
         arguments |= {"type": comma_list, "metavar": "A,B"}
     group.add_argument("--" + name.replace("_", "-"), help=text.replace("%", "%%"), **arguments)
+    if arguments.get("action") == "store_true":  # turns off what the user's configuration has on
+        group.add_argument(
+            _opposite(name),
+            dest=name,
+            action="store_false",
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+
+
+def show_configured(
+    actions: Iterable[argparse.Action], values: Mapping[str, Any], negatives: Mapping[str, str]
+) -> None:
+    """Show defaults of the user's configuration in the help of options.
+
+    Parameters
+    ----------
+    actions
+        The options.
+    values
+        The defaults, by name of the field.
+    negatives
+        Field by the name of the switch that turns it off.
+    """
+    for action in actions:
+        if not action.help or action.help == argparse.SUPPRESS:
+            continue
+        name = negatives.get(action.dest, action.dest)
+        if name not in values:
+            continue
+        value = values[name]
+        if isinstance(value, bool):
+            is_on = value is (action.dest not in negatives)
+            shown = "on" if is_on else "off"
+            if is_on and not isinstance(action, argparse.BooleanOptionalAction):
+                shown += f"; off with {_opposite(action.dest)}"
+        else:
+            shown = ",".join(value) if isinstance(value, tuple) else str(value)
+        text, _, _ = action.help.partition(" (default: ")
+        shown = shown.replace("%", "%%")
+        action.help = f"{text} (default: {shown}; from your configuration)"
+
+
+def without_configured(args: argparse.Namespace, *names: str) -> None:
+    """Leave defaults of the user's configuration out that do not go with what was given."""
+    args.configured = {n: value for n, value in _configured(args).items() if n not in names}
+
+
+def _configured(args: argparse.Namespace) -> dict[str, Any]:
+    return getattr(args, "configured", {})
+
+
+def _opposite(name: str) -> str:
+    """The option that undoes a switch."""
+    other = name.removeprefix("no_") if name.startswith("no_") else f"no_{name}"
+    return "--" + other.replace("_", "-")
 
 
 def given_settings(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
-    """Values of the fields whose options were given, by name.
+    """Values of the fields whose options were given, or are configured, by name.
 
     Raises
     ------
     InputError
         A value is out of its range.
     """
+    return nested_values(kind, {**_configured(args), **_given(args, kind)})
+
+
+def _given(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
+    """Values of the options that were given, by name of the field, those of inner ones too."""
     given: dict[str, Any] = {}
     for name, setting in settings_of(kind).items():
         negative = setting.option.negative
         if setting.is_group:
-            if inner := given_settings(args, setting.kind):
-                given[name] = setting.kind(**inner)
+            given |= _given(args, setting.kind)
         elif negative in args:
             given[name] = not getattr(args, negative)
         elif name in args:

@@ -1,7 +1,8 @@
 """Output of the command: results on stdout, everything else on stderr, safe for terminals.
 
 Names of files and genes, model cards and error messages come from other people's files. What in
-them is no printable character is shown as its escape, as in Python's source. All goes through here.
+them is no printable character is shown as its escape, as in Python's source. All goes through here,
+and what is said on stderr is also a log record, for ``--log-file``.
 """
 
 import json
@@ -13,32 +14,29 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO
 
+from napari_nh2st.shown_text import in_one_line, is_harmless, printable
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_LAYOUT = "\n\u00a0\u202f"
-"""Line breaks and narrow spaces: not printable as Python has it, and harmless."""
+SAID = "napari_nh2st.cli"
+"""Logger of what is said on stderr; its records are not shown a second time."""
+
+_least = logging.INFO
+_log = logging.getLogger(SAID)
+_log.addHandler(logging.NullHandler())  # else Python would show them where no log is set up
 
 
-def printable(text: str) -> str:
-    """Text with each control character, lone surrogate and mark of direction as its escape.
-
-    Line breaks stay. A tab becomes spaces, since no table survives one.
-
-    Examples
-    --------
-    >>> printable("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
-    """
-    text = text.expandtabs(4)
-    if text.isprintable():
-        return text
-    return "".join(each if _is_harmless(each) else _escaped(each) for each in text)
+def show_from(level: int) -> int:
+    """Say on stderr only what has at least this level; gives the level from before."""
+    global _least
+    before, _least = _least, level
+    return before
 
 
-def in_one_line(text: str) -> str:
-    """Printable text in which every line break is a space."""
-    return printable(" ".join(text.split()))
+def shows_progress() -> bool:
+    """Whether progress is shown: bars as well as lines."""
+    return _least <= logging.INFO
 
 
 def show(text: str = "", *, end: str = "\n") -> None:
@@ -47,7 +45,24 @@ def show(text: str = "", *, end: str = "\n") -> None:
 
 
 def report(text: str, bar: "tqdm[Any] | None" = None) -> None:
-    """Print a sentence on stderr, above a progress bar if there is one."""
+    """Say on stderr how far the work is, above a progress bar if there is one."""
+    _say(logging.INFO, text, bar)
+
+
+def notice(text: str, bar: "tqdm[Any] | None" = None) -> None:
+    """Say on stderr what the user should know of a work that goes on."""
+    _say(logging.WARNING, f"Notice: {text}", bar)
+
+
+def complain(text: str, bar: "tqdm[Any] | None" = None) -> None:
+    """Say on stderr what went wrong, whatever else is hidden."""
+    _say(logging.ERROR, text, bar)
+
+
+def _say(level: int, text: str, bar: "tqdm[Any] | None" = None) -> None:
+    _log.log(level, "%s", text)
+    if level < _least:
+        return
     if bar is not None:
         bar.write(printable(text), file=sys.stderr)
     else:
@@ -58,7 +73,7 @@ def print_json(content: Any) -> None:
     """Print a result as JSON, valid whatever stdout can encode; NaN and infinity are null."""
     text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     text = "".join(
-        each if _is_harmless(each) else json.dumps(each)[1:-1] for each in text.replace("\t", " ")
+        each if is_harmless(each) else json.dumps(each)[1:-1] for each in text.replace("\t", " ")
     )
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -98,17 +113,12 @@ def prepare_streams() -> None:
 
 
 def escape_warnings() -> None:
-    """Print warnings and log records of libraries as everything else: they name files too."""
+    """Print warnings of libraries as everything else: they name files too."""
 
     def show_warning(message: Warning | str, *others: Any, **more: Any) -> None:
-        report(f"Warning: {in_one_line(str(message))}")
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            report(f"{record.levelname.capitalize()}: {in_one_line(record.getMessage())}")
+        _say(logging.WARNING, f"Warning: {in_one_line(str(message))}")
 
     warnings.showwarning = show_warning
-    logging.lastResort = Handler(logging.WARNING)
 
 
 def flush_streams() -> None:
@@ -128,14 +138,6 @@ def silence(stream: TextIO) -> None:
         os.close(nowhere)
     except (OSError, ValueError):  # none of the system's streams, or closed
         pass
-
-
-def _is_harmless(character: str) -> bool:
-    return character.isprintable() or character in _LAYOUT
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _finite(content: Any) -> Any:

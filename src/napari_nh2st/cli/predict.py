@@ -16,11 +16,12 @@ from napari_nh2st.cli.options import (
     add_settings,
     chosen_genes,
     given_settings,
+    without_configured,
 )
-from napari_nh2st.cli.output import in_one_line, print_json, show
-from napari_nh2st.cli.output import report as warn
+from napari_nh2st.cli.output import complain, print_json, show
 from napari_nh2st.errors import InputError
 from napari_nh2st.remote import slide_path
+from napari_nh2st.shown_text import in_one_line
 
 if TYPE_CHECKING:
     from napari_nh2st.inference import Detail
@@ -131,6 +132,8 @@ def _predict_one(args: argparse.Namespace) -> None:
             raise InputError(f"{args.picture} is the slide, or inside it; give another picture")
         check_figure(args.picture, args.overwrite)
     region = read_regions(args.region) if args.region else ()
+    if args.tissue is not None and "all_tiles" not in args:
+        without_configured(args, "tissue_only")
     given = given_settings(args, PredictSettings) | {"genes": chosen_genes(args), "region": ()}
     settings = PredictSettings(**given)
     if args.tissue is not None and not settings.tissue_only:
@@ -194,7 +197,7 @@ def _predict_one(args: argparse.Namespace) -> None:
     if failed:
         reasons = status[status != PREDICTED]
         more = " …" if reasons.nunique() > 1 else ""
-        warn(
+        complain(
             f"{failed} of {prediction.n_obs} tiles could not be read and are NaN: "
             f"{in_one_line(str(reasons.iloc[0]))}{more}"
         )

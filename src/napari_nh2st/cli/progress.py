@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from napari_nh2st.cli.output import report
+from napari_nh2st.cli.output import notice, report, shows_progress
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.durations import duration
 from napari_nh2st.inference import Detail
@@ -65,8 +65,8 @@ class ProgressReport:
 
     def _show_notices(self, notices: tuple[str, ...]) -> None:
         self.notices += notices
-        for notice in notices:
-            report(f"Notice: {notice}")
+        for sentence in notices:
+            notice(sentence)
 
     def _start(self, event: Started) -> None:
         self.done, self.total = event.done, event.total
@@ -77,7 +77,7 @@ class ProgressReport:
         resumed = f", {event.done} done by an earlier run" if event.done else ""
         detail = Detail(event.grid.step_um, event.total, event.seconds)
         report(f"{detail} on {event.device} in {event.precision}{resumed}")
-        if self._terminal:
+        if self._terminal and shows_progress():
             self._bar = tqdm(
                 total=event.total, initial=event.done, unit="tile", file=sys.stderr, leave=False
             )

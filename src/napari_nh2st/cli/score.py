@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import add_json, add_output, add_overwrite, add_prediction
-from napari_nh2st.cli.output import print_json, report, show
+from napari_nh2st.cli.output import notice, print_json, show
 from napari_nh2st.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> None:
             }
         )
         return
-    for notice in notices:
-        report(f"Notice: {notice}")
+    for sentence in notices:
+        notice(sentence)
     scored = sum(bool(match.found) for match in matches.values())
     show(f"{args.output}: {scored} of {len(matches)} signatures, {prediction.n_obs} tiles")
 

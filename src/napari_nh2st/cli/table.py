@@ -11,7 +11,7 @@ from napari_nh2st.cli.options import (
     add_overwrite,
     chosen_genes,
 )
-from napari_nh2st.cli.output import print_json, report, show
+from napari_nh2st.cli.output import notice, print_json, show
 
 _COLUMNS = ("slide", "region", "n_tiles")
 
@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
         check_table(args.output, args.overwrite, _COLUMNS)
     signatures = read_gmt(args.signatures) if args.signatures is not None else {}
     table = cohort_table(args.folder, chosen_genes(args), signatures)
-    for notice in table.attrs["notices"]:
-        report(f"Notice: {notice}")
+    for sentence in table.attrs["notices"]:
+        notice(sentence)
     if args.output is not None:
         with args.stop.cleaning_up():
             write_table(table.set_index("slide"), args.output, args.overwrite)

@@ -12,6 +12,7 @@ from napari_nh2st.cli.options import (
     given_settings,
     in_running_text,
     read_genes,
+    without_configured,
 )
 from napari_nh2st.errors import InputError
 from napari_nh2st.options import settings_of
@@ -37,7 +38,9 @@ def train_settings(args: argparse.Namespace) -> "TrainSettings":
         if "n_genes" in args:
             raise InputError("--n-genes has no meaning with --genes-file: all its genes are taken")
         args.rule, args.genes = "given", read_genes(args.genes_file)
-    elif "start" in args and "rule" not in args:
+        without_configured(args, "n_genes")
+    elif "start" in args and "rule" not in args and "rule" not in args.configured:
+        without_configured(args, *_PANEL)
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in _PANEL if name in args)
         if flags:
             raise InputError(

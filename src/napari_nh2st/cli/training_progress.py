@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from napari_nh2st.cli.output import in_one_line, report
+from napari_nh2st.cli.output import notice, report, shows_progress
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.durations import duration
 from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
+from napari_nh2st.shown_text import in_one_line
 from napari_nh2st.training.events import (
     EpochDone,
     Preparing,
@@ -77,7 +78,8 @@ class TrainingReport:
             if sentence not in self.noticed:
                 self.noticed.append(sentence)
                 if not self._silent:
-                    self._print(f"Notice: {sentence}")
+                    notice(sentence, self._bar)
+                    self._last_line = time.monotonic()
 
     def line(self, text: str) -> None:
         """Show a line, above the bar if there is one."""
@@ -119,7 +121,7 @@ class TrainingReport:
         if self._quiet:
             return
         title = in_one_line(title)
-        if self._terminal:
+        if self._terminal and shows_progress():
             if self._bar is None or self._bar_of != title:
                 self.close()
                 self._bar = tqdm(total=total, desc=title, unit=unit, file=sys.stderr, leave=False)

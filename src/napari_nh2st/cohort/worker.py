@@ -29,12 +29,15 @@ from napari_nh2st.inference.device import place
 from napari_nh2st.inference.events import Started, TilesDone, TilesEncoded
 from napari_nh2st.inference.parts import Part, part_events
 from napari_nh2st.inference.settings import PredictPrecision, PredictSettings
+from napari_nh2st.log_file import log_as_parent
 from napari_nh2st.model.folder import Model
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
 
 E = TypeVar("E")
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_MESSAGES = 1.0
 
@@ -323,6 +326,9 @@ class _Messages:
 
     def begun(self) -> None:
         """Report that the task has begun, before anything is opened that may end this process."""
+        log_as_parent()
+        part = f", part {self._part}" if self._part else ""
+        _log.info("%s%s: begun on worker %s", self._slide, part, get_worker().name)
         get_worker().log_event(self._run.name, (self._slide, self._part, 0, 0))
 
     def __call__(self, done: int, total: int) -> None:

@@ -1,5 +1,6 @@
 """Prediction over a slide, as events and as a whole."""
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -33,6 +34,8 @@ from napari_nh2st.prediction.schema import add_notices, notes
 from napari_nh2st.prediction.tissue_cells import tissue_cells
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
+
+_log = logging.getLogger(__name__)
 
 _ENOUGH_BATCHES = 4
 """A speed is remembered of runs of at least so many."""
@@ -199,6 +202,11 @@ def predict_events(
             done = total if run.is_done.all() else encoded.n_rows
         seconds = choice.detail(total - done).seconds
         offer = int8_offer(times, placement.precision, seconds)
+        _log.info(
+            "%s with %s: %d tiles (%d done), step %g µm, pitch %g µm, %d genes; %s",
+            *(slide.path, model.source, total, done, plan.grid.step_um, plan.grid.pitch_um),
+            *(len(plan.genes), about["run"]),
+        )
         yield Started(
             prediction,
             plan.grid,
@@ -231,6 +239,7 @@ def predict_events(
                 results.append(run.as_stored(tiles, rows))
                 rate = (run.done - before) / (time.perf_counter() - began)
                 left = (run.total - run.done) / rate
+                _log.debug("%d of %d tiles, %.1f tiles/s", run.done, run.total, rate)
                 yield TilesDone(prediction, tiles, run.done, run.total, rate, left)
         if meter.batches >= _ENOUGH_BATCHES and meter.tiles_per_s is not None:
             remember_speed(model.config, settings, meter.tiles_per_s)

@@ -5,6 +5,7 @@ ends, the parent is gone: the job is asked to stop, and the process ends.
 """
 
 import contextlib
+import logging
 import os
 import pickle
 import queue
@@ -19,6 +20,7 @@ from typing import IO, Any
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.jobs.messages import Event, Failed, Finished, Message, Run, Send, Stop
+from napari_nh2st.log_file import log_as_parent
 
 JOBS: Mapping[str, str] = {
     "predict": "napari_nh2st.jobs.prediction:predict",
@@ -30,6 +32,8 @@ JOBS: Mapping[str, str] = {
     "train": "napari_nh2st.jobs.training:train",
 }
 """Name → ``module:function``. A job takes an :class:`Inbox` and keywords, and yields events."""
+
+_log = logging.getLogger(__name__)
 
 _NICENESS = 5
 """Below the viewer's priority, so that this stays fluid on few cores."""
@@ -91,22 +95,27 @@ def main(warm_up: list[str]) -> int:
     os.dup2(2, 1)
     waiting: _Waiting = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, waiting), daemon=True).start()
+    log_as_parent()
     for module in warm_up:
         with contextlib.suppress(Exception):  # the job that needs it will say so
             import_module(module)
     while not isinstance(task := waiting.get(), int):
         run, inbox = task
+        _log.info("job %s: begins", run.job)
         try:
             for event in find_job(run.job)(inbox, **run.arguments):
                 _send(out, Event(event))
         except InputError as error:
+            _log.error("job %s: %s", run.job, error)
             _send(out, Failed(str(error), True, ""))
         except BrokenPipeError:
             return 1
         except Exception as error:
+            _log.exception("job %s", run.job)
             text = f"{type(error).__name__}: {error}"
             _send(out, Failed(text, False, traceback.format_exc()))
         else:
+            _log.info("job %s: ended", run.job)
             _send(out, Finished())
     return task
 

@@ -1,5 +1,6 @@
 """Ranges of a file over HTTP and HTTPS."""
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from napari_nh2st.errors import RemoteError
 
 from .transport import Forbidden, Interrupted, Version, changed
 from .urls import shown_url
+
+_log = logging.getLogger(__name__)
 
 CONNECT_S, ANSWER_S = 10.0, 20.0
 """A connection, and then any byte of an answer, is waited for so long."""
@@ -102,6 +105,7 @@ class HttpFile:
             with _session().get(
                 self._url, headers=headers, stream=True, timeout=(CONNECT_S, ANSWER_S)
             ) as answer:
+                _log.debug("%s, bytes %d-%d: %d", self._shown, start, stop - 1, answer.status_code)
                 self._check_status(answer)
                 yield answer
         except requests.exceptions.SSLError:

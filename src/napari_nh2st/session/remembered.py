@@ -18,14 +18,19 @@ from napari_nh2st.prediction.reliability import THRESHOLD
 from napari_nh2st.session.display_settings import DisplaySettings
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.user_config import MODEL, configured
 
 _PLUGIN = "napari-nh2st"
 
+_CONFIGURED_BY: Mapping[str, str] = {
+    "predict": "predict",
+    "cohort": "predict",
+    "compare": "predict",
+    "train": "train",
+    "domains": "domains",
+}
+"""Of a section, or of what has none, the table of the user's configuration with its defaults."""
 
-_MODEL = Option(
-    "Model", "Bundled name, folder, or Hugging Face owner/name@REVISION", default="the bundled one"
-)
-MODEL = Setting("model", str, None, _MODEL, optional=True)
 KEEP = Setting(
     "keep",
     bool,
@@ -175,8 +180,24 @@ def remembered_values(section: str, values: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
+def usual_values(section: str) -> dict[str, Any]:
+    """Defaults that the user's configuration has for a section, by name of the field.
+
+    A file that cannot be used is said, and left alone.
+    """
+    table = _CONFIGURED_BY.get(section)
+    try:
+        return {} if table is None else configured(table)
+    except InputError as error:
+        show_warning(for_qt(str(error)))
+        return {}
+
+
 def restored_values(section: str, get: Callable[[str, Any], Any]) -> dict[str, Any]:
-    """Settings that a section has kept, by name of the field.
+    """Settings that a section has kept, by name of the field; else those of the configuration.
+
+    napari keeps no value that is the default of the manifest: in its place, too, stands what the
+    user's configuration says.
 
     Parameters
     ----------
@@ -187,8 +208,13 @@ def restored_values(section: str, get: Callable[[str, Any], Any]) -> dict[str, A
         a choice of another version, counts as the default.
     """
     restored = {}
+    usual = usual_values(section)
     for setting in SECTIONS[section]:
-        kept = get(key(setting), plain_value(setting, setting.default))
+        default = plain_value(setting, setting.default)
+        kept = get(key(setting), default)
+        if kept == default and setting.name in usual:
+            restored[setting.name] = usual[setting.name]
+            continue
         value = kept
         if setting.optional and kept in ("", 0):
             value = None

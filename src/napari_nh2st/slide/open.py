@@ -1,5 +1,6 @@
 """Opens a slide with the reader that knows its format."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,8 @@ from .resolution import POSSIBLE, is_possible
 from .slide import Slide
 from .tiff import open_tiff
 from .whole_image import open_jpeg, open_png
+
+_log = logging.getLogger(__name__)
 
 
 def open_slide(
@@ -74,14 +77,20 @@ def open_slide(
             path = path.expanduser().absolute()
             check_regular(path)
         if path.is_dir():
-            return Slide(path, _of_possible_size(path, _open_folder(path, image)), given)
+            return _opened(Slide(path, _of_possible_size(path, _open_folder(path, image)), given))
         if not path.exists():
             raise InputError(f"{path}: there is no such file.")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty. Copy or download it again.")
-        return Slide(path, _of_possible_size(path, _open_file(path, image)), given)
+        return _opened(Slide(path, _of_possible_size(path, _open_file(path, image)), given))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _opened(slide: Slide) -> Slide:
+    height, width = slide.shape
+    _log.info("%s: %s, %d × %d px, µm/px %s", slide.path, slide.vendor, width, height, slide.mpp)
+    return slide
 
 
 def _of_possible_size(path: SlidePath, contents: SlideContents) -> SlideContents:

@@ -399,3 +399,30 @@ def test_the_wheel_over_a_list_changes_nothing(qtbot: QtBot, form: TrainSettings
     )
     QApplication.sendEvent(form.validation, down)
     assert form.validation.value() == "section"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "said"),
+    [
+        ("learning_rate = 1e-3\nn_genes = 40\nepochs = 7", {"learning_rate": 1e-3, "epochs": 7}, 0),
+        ("mse_weight = 0\nquery_weight = 0\nneighbor_weight = 0", {}, 1),  # nothing to train
+    ],
+)
+def test_the_form_begins_with_the_users_configuration(
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    expected: dict[str, Any],
+    said: int,
+) -> None:
+    (tmp_path / "own.toml").write_text(f"[train]\n{text}\n")
+    monkeypatch.setenv("NH2ST_CONFIG", str(tmp_path / "own.toml"))
+    sentences: list[str] = []
+    monkeypatch.setattr("napari_nh2st.widgets.train.settings_form.show_warning", sentences.append)
+    form = TrainSettingsForm(DevicePicker(lambda: None))
+    qtbot.addWidget(form)
+    form.restore(lambda _key, default: default)
+    assert form.chosen() == replace(DEFAULT, **expected)
+    assert len(sentences) >= said
+    assert all("[train]: " in sentence for sentence in sentences)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.options import settings_of
+from napari_nh2st.session.remembered import usual_values
 from napari_nh2st.widgets.setting_controls import NumberBox
 from napari_nh2st.widgets.settings_form import SettingsForm
 
@@ -36,6 +37,9 @@ class DomainSettingsForm(SettingsForm):
         self.smoothness, self.seed = self.controls["spatial_weight"], self.controls["seed"]
         self.refine, self.image_weight = self.controls["refine"], self.controls["image_weight"]
         self._threshold = self.least_reliability.value()
+        for name, value in usual_values("domains").items():
+            if name in self.controls:
+                self.controls[name].show_value(value)
 
     def chosen(self) -> DomainSettings:
         """The settings that the controls stand for."""

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
@@ -12,13 +13,15 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE
 from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, FEATURES, EncoderKey, parse_key
 from napari_nh2st.model.sources import whole_path
-from napari_nh2st.options import settings_of
-from napari_nh2st.session.remembered import remembered_values, restored_values
+from napari_nh2st.options import nested_values, settings_of
+from napari_nh2st.session.remembered import remembered_values, restored_values, usual_values
+from napari_nh2st.shown_text import for_qt
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.known_models import known_models
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.unused_settings import unused_settings
+from napari_nh2st.user_config import config_path
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
@@ -32,6 +35,19 @@ NOT_OFFERED = ("devices",)
 
 _LEFT_OUT = ("leave_out_ribosomal", "leave_out_mitochondrial")
 _TABLE_VALIDATES = "The sections whose role is validate choose the epoch"
+
+
+def _usual_settings() -> TrainSettings:
+    """Fine-tuning of the first known model, but for what the user's configuration says."""
+    first = next(iter(known_models()), None)
+    values = {"start": first, **usual_values("train")}
+    if "rule" not in values and values["start"] is not None:  # the panel is the start model's
+        values = {n: value for n, value in values.items() if n not in ("n_genes", *_LEFT_OUT)}
+    try:
+        return TrainSettings(**nested_values(TrainSettings, values))
+    except InputError as error:
+        show_warning(for_qt(f"{config_path()}, [train]: {error}"))
+        return TrainSettings(start=first)
 
 
 class TrainSettingsForm(SettingsForm):
@@ -141,7 +157,7 @@ class TrainSettingsForm(SettingsForm):
 
     def show_settings(self, settings: TrainSettings | None) -> None:
         """Show settings; None for the defaults: fine-tuning of the first bundled model."""
-        shown = settings or TrainSettings(start=next(iter(known_models()), None))
+        shown = settings or _usual_settings()
         if settings is None:
             self.trust_positions.setChecked(False)
             self.genes.show_value(())
