@@ -28,7 +28,7 @@ extensions = [
     "sphinx_design",
     "reference_tables",
 ]
-exclude_patterns = ["_build", "_extensions"]
+exclude_patterns = ["_build", "_extensions", "_static"]
 
 # --- pages ---
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -58,6 +58,8 @@ linkcheck_retries = 3
 html_theme = "pydata_sphinx_theme"
 html_title = "NH2ST for napari"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "github_url": REPOSITORY,
     "header_links_before_dropdown": 6,
