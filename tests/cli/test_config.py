@@ -90,6 +90,9 @@ def test_defaults_of_a_panel_do_not_replace_the_start_models(config: Path) -> No
     assert (own.panel.n_genes, own.epochs) == (40, 3)
     started = train_settings(arguments(*common, "--start", "her2-breast-demo"))
     assert (started.panel, started.epochs) == (None, 3)
+    config.write_text("")
+    started = train_settings(arguments(*common, "--start", "her2-breast-demo"))
+    assert (started.panel, started.epochs) == (None, 200)
 
 
 def test_an_option_goes_before_a_default_that_excludes_it(

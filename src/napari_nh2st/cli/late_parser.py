@@ -53,9 +53,10 @@ class LateParser(argparse.ArgumentParser):
         from napari_nh2st.cli.options import show_configured
         from napari_nh2st.user_config import TABLES, config_settings, configured
 
-        if table in TABLES and (values := configured(table)):
-            negatives = {s.option.negative: s.name for s in config_settings(table).values()}
-            show_configured(self._actions, values, negatives)
+        if table in TABLES:
+            if values := configured(table):
+                negatives = {s.option.negative: s.name for s in config_settings(table).values()}
+                show_configured(self._actions, values, negatives)
             model = {"model": values.pop("model")} if "model" in values else {}
             self.set_defaults(configured=values, **model)
 
