@@ -36,7 +36,8 @@ from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spot
 from napari_nh2st.model import PUBLISHED_TARGET
 from napari_nh2st.model.config import CONTEXTS
 from napari_nh2st.model.encoders import normalize_tiles
-from napari_nh2st.model.folder import Model, load_model_folder, save_model_folder
+from napari_nh2st.model.folder import Model, load_model_folder, new_model, save_model_folder
+from napari_nh2st.model.prepared import PreparedNetwork
 from napari_nh2st.spots import Section, expression_target, spot_array
 from napari_nh2st.training import slide_tiles
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
@@ -461,3 +462,21 @@ def test_maps_show_genes_from_the_whole_ranking() -> None:
     }
     assert list(ranked_genes(scores.iloc[:1])) == ["A"]
     assert ranked_genes(scores.iloc[1:2]) == {}
+
+
+def test_rows_of_a_whole_slide_beyond_half_precision_are_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = drawn_section(tmp_path)
+    tiles = section_tiles(measured, PANEL, tile_px=32, mpp=1.0)
+    shapes = {"hidden": 8, "heads": 2}
+    model = new_model(small_config(architecture="merge", hyperparameters=shapes), 0)
+    plain = PreparedNetwork.encode
+
+    def spoiled(self: PreparedNetwork, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        rows, *more = plain(self, batch)
+        return 7e4 * torch.ones_like(rows), *more
+
+    monkeypatch.setattr(PreparedNetwork, "encode", spoiled)
+    with pytest.raises(InputError, match=r"S1: a tile cannot be predicted: .* half precision"):
+        result_of(predict_spots(model, measured, tiles, device="cpu"))
