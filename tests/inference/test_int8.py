@@ -13,10 +13,14 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.inference import PredictSettings, Started, int8, predict, predict_events
 from napari_nh2st.inference.device import place
 from napari_nh2st.model.encoders import normalize_tiles
+from napari_nh2st.model.folder import new_model
 from napari_nh2st.model.int8 import has_int8, int8_encoder
 from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
+from napari_nh2st.model.pooled import PooledNetwork
 from napari_nh2st.prediction.schema import notes, notices
+from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import TrainSettings
+from small_configs import small_config
 from small_models import colour_model, model_with_heads, small_model
 
 torch.set_num_threads(1)
@@ -64,6 +68,26 @@ def test_a_tile_has_the_same_value_in_every_region_and_with_every_choice_of_gene
     assert 0 < part.n_obs < whole.n_obs
     of_both = whole[part.obs_names, ["VIM", "CD74"]]
     np.testing.assert_allclose(part.X, of_both.X, rtol=0, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_tiles_are_compared_in_neighborhoods_of_the_models_size() -> None:
+    wide = {"neighborhood": {"size": 25, "layout": "square"}}
+    config = small_config(architecture="rings", hyperparameters={}, **wide)
+    model = new_model(config, 0)
+    network = model.network
+    assert isinstance(network, PooledNetwork)
+    network.get_submodule("ring_heads.1").weight.normal_()
+    tiles = torch.randint(0, 256, (30, 32, 32, 3), dtype=torch.uint8)
+    centers = 32.0 * np.stack(np.divmod(np.arange(30), 6), axis=1)
+    predictor = model.architecture.prepare(
+        network, range(5), torch.device("cpu"), torch.float32, None
+    )
+    expected = network.predict(
+        network.encode(normalize_tiles(tiles)), *map(torch.from_numpy, neighborhoods(centers, 25))
+    )
+    found = int8._values(predictor, tiles, centers, config)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_mean_of_each_channel_is_that_of_float32_on_the_tiles_it_was_made_from() -> None:
