@@ -221,7 +221,7 @@ def test_int8_is_offered_where_it_saves_minutes_and_never_taken(
     timed = EncoderTimes({"float32": 2.0, "bfloat16": 1.0, "int8": 0.5})
     offer = int8_offer(timed, "bfloat16", 600)
     assert offer is not None
-    assert "2.0 times as fast with precision int8 as in bfloat16" in offer
+    assert "int8 would encode tiles 2.0 times as fast as bfloat16" in offer
     assert int8_offer(timed, "bfloat16", 100) is None
     assert int8_offer(timed, "bfloat16", None) is None
     assert int8_offer(EncoderTimes({"float32": 1.0}), "float32", 600) is None

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
+from napari.layers import Layer
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QFileDialog
 
@@ -21,6 +22,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, write_anndata
 from napari_nh2st.export.figure import FigureSettings
 from napari_nh2st.layers.expression import read_expression
+from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
 from napari_nh2st.widgets import export_button
@@ -201,6 +203,29 @@ def test_a_prediction_opened_from_a_file_is_exported_with_its_figure(
     assert options["figure"].opacity == pytest.approx(0.7)
     viewer.layers.clear()
     assert not button.isEnabled()
+
+
+def test_limits_set_by_hand_are_there_when_the_file_is_opened_again(
+    qtbot: QtBot, viewer: ViewerModel, prediction: AnnData, tmp_path: Path
+) -> None:
+    connections = Connections()
+    button = PredictionExport(Session.of(viewer), connections)
+    qtbot.addWidget(button)
+    connections.open()
+    heatmap = add_heatmap(viewer, prediction.copy(), prediction.var_names[1])
+    for limits in ((0.1, 0.2), None):
+        if limits is None:
+            heatmap.gene = prediction.var_names[0]  # limits follow the values of another gene
+            expected = heatmap.layer.contrast_limits
+        else:
+            heatmap.layer.contrast_limits = expected = list(limits)
+        button.write(tmp_path / "out.h5ad", overwrite=True)
+        qtbot.waitUntil(button.isEnabled)
+        opened = Heatmap(Layer.create(*read_expression(tmp_path / "out.h5ad")[-1]))
+        assert opened.gene == heatmap.gene
+        assert opened.layer.contrast_limits == pytest.approx(expected)
+        assert opened.image.follows == (limits is None)
+    connections.close()
 
 
 def test_it_is_disabled_without_a_prediction_and_while_one_fills(

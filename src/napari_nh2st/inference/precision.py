@@ -135,8 +135,8 @@ def int8_offer(times: EncoderTimes | None, precision: str, seconds: float | None
     if seconds * (1 - 1 / speedup) < _SECONDS_WORTH_A_NOTICE:
         return None
     return (
-        f"This machine encodes tiles {speedup:.1f} times as fast with precision int8 as in "
-        f"{precision}. It is taken only where every gene keeps a correlation of 0.999 with "
+        f"Precision int8 would encode tiles {speedup:.1f} times as fast as {precision} on this "
+        "machine. It is taken only where every gene keeps a correlation of 0.999 with "
         "float32 on tiles of the slide, and never unasked."
     )
 

@@ -191,13 +191,15 @@ def _picture_layers(
 
 
 def _heatmap_layers(prediction: AnnData) -> list["LayerData"]:
-    from napari_nh2st.layers.heatmap import heatmap_layer, shown_gene
+    from napari_nh2st.layers.heatmap import heatmap_layer, shown_gene, with_noted_limits
 
     raster = HeatmapRaster.of(prediction)
     scale, translate = raster.placement(slide_mpp(prediction))
     placement = {"scale": scale, "translate": translate, "units": ("um", "um")}
     name = for_qt(slide_stem(prediction))
-    return [heatmap_layer(prediction, shown_gene(prediction), name, placement, raster=raster)]
+    gene = shown_gene(prediction)
+    data, attributes, kind = heatmap_layer(prediction, gene, name, placement, raster=raster)
+    return [(data, with_noted_limits(prediction, attributes), kind)]
 
 
 def _spot_layers(prediction: AnnData) -> list["LayerData"]:

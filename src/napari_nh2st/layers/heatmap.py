@@ -1,5 +1,6 @@
 """Heatmaps: the layer that shows one gene of a prediction on its slide."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_nh2st.layers.keys import (
+    OWN_LIMITS_KEY,
     PREDICTION_KEY,
     SHOWN_KEY,
     has_own_name,
@@ -289,6 +291,36 @@ class Heatmap:
         """(n,) values of a gene, NaN where there is none yet."""
         column = self.prediction.var_names.get_loc(gene)
         return np.ascontiguousarray(self.prediction.X[:, column])
+
+
+def note_limits(prediction: AnnData, metadata: Mapping[str, Any], limits: Sequence[float]) -> None:
+    """Keep the contrast limits of a heatmap in its prediction, if they were set by hand.
+
+    Parameters
+    ----------
+    prediction
+        What a file of it opens with is kept in its notes.
+    metadata, limits
+        Metadata and contrast limits of the heatmap's layer.
+    """
+    own = metadata.get(OWN_LIMITS_KEY)
+    if own is None or list(limits) == list(own):
+        notes(prediction).pop("shown_limits", None)
+    else:
+        notes(prediction)["shown_limits"] = np.array(limits, np.float64)
+
+
+def with_noted_limits(prediction: AnnData, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of the heatmap of a prediction from a file, with the limits kept in it."""
+    noted = notes(prediction).get("shown_limits")
+    kept = np.empty(0) if noted is None else np.asarray(noted, np.float64)
+    if kept.shape != (2,) or not np.isfinite(kept).all() or not kept[0] < kept[1]:
+        return attributes
+    own = list(attributes["contrast_limits"])
+    return attributes | {
+        "contrast_limits": tuple(kept.tolist()),
+        "metadata": attributes["metadata"] | {OWN_LIMITS_KEY: own},
+    }
 
 
 def shows_heatmap(layer: Layer) -> bool:

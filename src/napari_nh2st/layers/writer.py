@@ -6,6 +6,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
+from napari_nh2st.layers.heatmap import note_limits
 from napari_nh2st.layers.keys import PREDICTION_KEY, SPOTS_KEY
 from napari_nh2st.prediction.preview import without_preview
 from napari_nh2st.prediction.schema import PENDING, STATUS
@@ -44,6 +45,8 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             f"Layer {meta.get('name', '')!r} shows no prediction of NH2ST: select the heatmap, or "
             "choose another type of file to save this layer as it is."
         )
+    if "contrast_limits" in meta:
+        note_limits(values, metadata, meta["contrast_limits"])
     values = without_preview(values)
     missing = int((values.obs[STATUS] == PENDING).sum()) if STATUS in values.obs else 0
     if missing:

@@ -4,7 +4,8 @@ Another architecture joins by a file beside this one, which has an ``ARCHITECTUR
 here.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Reach = Literal["tile", "neighborhood", "slide"]
@@ -42,7 +43,8 @@ class ArchitectureEntry:
         Whether its training has contrastive terms, and terms of single branches; see
         :class:`~napari_nh2st.model.network.Outputs`.
     settings
-        Its hyperparameters that are settings of a training by the same name, but for ``tile_px``.
+        Its hyperparameters that are settings of a training by the same name, but for ``tile_px``,
+        with their defaults.
     """
 
     module: str
@@ -54,10 +56,19 @@ class ArchitectureEntry:
     guides: bool = False
     pairs: bool = False
     branches: bool = False
-    settings: tuple[str, ...] = ()
+    settings: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
-_ATTENTION = ("dim", "depth", "heads", "mlp_ratio", "neighbors", "dropout")
+_CORRECTION = {"hidden": 256, "neighbors": 8, "dropout": 0.5}
+_TRIPLEX = {
+    "guides": "none",
+    "dim": 64,
+    "depth": 1,
+    "heads": 4,
+    "mlp_ratio": 1.0,
+    "neighbors": 8,
+    "dropout": 0.5,
+}
 
 CATALOGUE: dict[str, ArchitectureEntry] = {
     "nh2st": ArchitectureEntry(
@@ -65,7 +76,18 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         "Tile or neighborhood, aligned with measured expression by contrast (published)",
         None,
         pairs=True,
-        settings=("context", *_ATTENTION, "hidden", "hypergraph_hidden", "hyperedge_others"),
+        settings={
+            "context": "query",
+            "dim": 512,
+            "depth": 1,
+            "heads": 8,
+            "mlp_ratio": 1.0,
+            "dropout": 0.5,
+            "hidden": 256,
+            "hypergraph_hidden": 1024,
+            "neighbors": 8,
+            "hyperedge_others": 3,
+        },
     ),
     "linear": ArchitectureEntry(
         "linear",
@@ -80,7 +102,7 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         "neighborhood",
         frozen_encoder=True,
         closed_form=True,
-        settings=("neighbors",),
+        settings={"neighbors": 24},
     ),
     "sepal": ArchitectureEntry(
         "sepal",
@@ -88,14 +110,14 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         "neighborhood",
         offsets=True,
         frozen_encoder=True,
-        settings=("hidden", "neighbors", "dropout"),
+        settings=_CORRECTION,
     ),
     "deepset": ArchitectureEntry(
         "deepset",
         "Linear tile model, corrected from the sum of its parts and the most of its neighbors",
         "neighborhood",
         frozen_encoder=True,
-        settings=("hidden", "neighbors", "dropout"),
+        settings=_CORRECTION,
     ),
     "triplex": ArchitectureEntry(
         "triplex",
@@ -105,7 +127,7 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         frozen_encoder=True,
         guides=True,
         branches=True,
-        settings=("guides", *_ATTENTION),
+        settings=_TRIPLEX,
     ),
     "triplex-slide": ArchitectureEntry(
         "triplex_slide",
@@ -114,14 +136,14 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
         frozen_encoder=True,
         guides=True,
         branches=True,
-        settings=("guides", *_ATTENTION),
+        settings=_TRIPLEX,
     ),
     "merge": ArchitectureEntry(
         "merge",
         "Linear tile model, corrected by attention over a graph of the whole slide",
         "slide",
         frozen_encoder=True,
-        settings=("hidden", "heads", "depth", "neighbors", "dropout"),
+        settings={"hidden": 256, "heads": 4, "depth": 3, "neighbors": 8, "dropout": 0.2},
     ),
 }
 """By the key that a config and the settings of a training name."""

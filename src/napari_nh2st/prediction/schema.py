@@ -150,6 +150,7 @@ class Notes(TypedDict):
     domain_heads: NotRequired[int]
     # display, for a layer opened from a file
     shown_gene: NotRequired[str]
+    shown_limits: NotRequired[NDArray[np.float64]]
     shows_domains: NotRequired[bool]
 
 

@@ -120,7 +120,7 @@ def _described(prediction: AnnData, name: str) -> TileColumn:
         return TileColumn(
             "stability of domains",
             f"in how many of the model's {n_heads} heads a tile is in the same domain",
-            f"heads of {n_heads} with the same domain",
+            f"how many of {n_heads} heads agree",
         )
     return TileColumn(name)
 

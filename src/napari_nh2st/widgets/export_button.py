@@ -14,6 +14,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
 from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.layers.heatmap import note_limits
 from napari_nh2st.prediction.snapshot import snapshot
 from napari_nh2st.session import Session
 from napari_nh2st.session.connections import Connections
@@ -155,6 +156,13 @@ class PredictionExport(ExportButton):
         connections.add(session.heatmap_changed, self._update)
         connections.add(session.filling_changed, self._update)
         connections.when_opened(self._update)
+
+    def write(self, path: Path, overwrite: bool = False, format: str | None = None) -> None:
+        """Write the prediction with the contrast limits that were set by hand."""
+        if (heatmap := self._session.heatmap) is not None:
+            layer = heatmap.layer
+            note_limits(heatmap.prediction, layer.metadata, layer.contrast_limits)
+        super().write(path, overwrite, format)
 
     def _update(self) -> None:
         heatmap = self._session.heatmap

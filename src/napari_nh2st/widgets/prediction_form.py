@@ -47,10 +47,10 @@ class PredictionForm(SettingsForm):
         self.add_control(settings_of(PredictSettings)["features"], self.features)
 
     def add_prediction_rows(self, first: Collection[str] = ()) -> None:
-        """Add the rows: those of some further fields, what both docks offer, and the device."""
+        """Add the rows: some further fields, what both docks offer, device and precision."""
         self.add_rows(PredictSettings, first)
         self.add_rows(PredictSettings, _OFFERED, {"genes": self.genes})
-        self.add_rows(PredictSettings, ("device",), {"device": self.device})
+        self.add_rows(PredictSettings, ("device", "precision"), {"device": self.device})
 
     def show_for(self, config: ModelConfig | None, form: QFormLayout) -> None:
         """Offer what a model can give, and ask for the features that it takes.

@@ -7,7 +7,7 @@ _AROUND_PINNED = (10, 4, 10, 4)
 """Pixels left, above, right, below."""
 
 
-class _UprightArea(QScrollArea):
+class UprightArea(QScrollArea):
     """Scrolls up and down, and is never narrower than what is in it."""
 
     def minimumSizeHint(self) -> QSize:  # Qt's name
@@ -37,7 +37,7 @@ def scroll_within(widget: QWidget, content: QWidget, below: QWidget | None = Non
     below
         Stays in sight at the bottom, such as the buttons that start and stop.
     """
-    area = _UprightArea()
+    area = UprightArea()
     area.setWidget(content)
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)

@@ -31,6 +31,7 @@ class SettingsForm(QWidget):
         self.controls: dict[str, Any] = {}
         self.form = QFormLayout(self)
         self.form.setContentsMargins(0, 0, 0, 0)
+        self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # in a narrow dock
         self._heading = ""
         self._tips: dict[str, str] = {}
         self._withheld: set[str] = set()

@@ -243,6 +243,7 @@ def test_what_architecture_and_encoder_do_not_use_is_hidden_and_kept(
     architecture, more = form.controls["architecture"], form.more
     assert {"guides", "distillation", "adapter_rank"} < hidden(form)
     assert not {"context", "query_weight", "hypergraph_hidden", "tile_px"} & hidden(form)
+    assert more["dim"].placeholderText() == "the start model's"
     pick(form.context, "average")
     more["query_weight"].setText("0.3")
     form.epochs.setText("many")
@@ -254,6 +255,7 @@ def test_what_architecture_and_encoder_do_not_use_is_hidden_and_kept(
     assert not {"context", "epochs"} & form.to_remember().keys()  # what was kept stays
     pick(architecture, "triplex")
     assert not {"guides", "distillation", "epochs"} & hidden(form)
+    assert more["dim"].placeholderText() == "64"
     pick(more["guides"], "boundary")
     more["image_encoder"].show_value("features?name=uni&tile_px=224&mpp=0.5")
     assert {"encoder", "stain", "flips", "guides", "tile_px", "mpp", "frozen_looks"} < hidden(form)

@@ -333,6 +333,7 @@ class CohortWidget(Dock):
         self.controls.add_button(self.pause)
         self.form = form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.addRow("Model", self.model)
         form.addRow("Features", self.settings.features)
         form.addRow("Results", self.folder)

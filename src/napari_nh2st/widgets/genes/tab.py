@@ -45,6 +45,7 @@ from napari_nh2st.widgets.heatmap_picker import HeatmapPicker
 from napari_nh2st.widgets.labels import CautionLabel, MarkupLabel, PlainLabel
 from napari_nh2st.widgets.measured_badges import MeasuredBadgesBox
 from napari_nh2st.widgets.notifications import show_error, show_info
+from napari_nh2st.widgets.scrolled import UprightArea
 from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
@@ -56,7 +57,7 @@ _MIN_TABLE_HEIGHT = 220
 _MS_BETWEEN_STATISTICS = 3000
 
 
-class GenesTab(QScrollArea):
+class GenesTab(UprightArea):
     """Shows the genes of a session's current prediction.
 
     Parameters

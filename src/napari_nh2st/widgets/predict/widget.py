@@ -340,6 +340,7 @@ class PredictWidget(Dock):
         where.addWidget(self.new_region)
         self.form = form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.addRow("Slide", slide)
         form.addRow("µm/px", mpp)
         form.addRow(self.facts)

@@ -17,7 +17,7 @@ from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets import text_colors
 from napari_nh2st.widgets.frame_model import ColumnHead, FrameModel
 
-ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, POSITIONS, MPP, FIX, FEATURES = range(10)
+ROLE, NAME, DONOR, STATUS, SLIDE, EXPRESSION, FEATURES, POSITIONS, MPP, FIX = range(10)
 """Columns."""
 
 _HEADS = {
@@ -37,6 +37,11 @@ _HEADS = {
         "ST",
         "Measured spatial transcriptomics; double-click to choose a file, or drop a folder here",
     ),
+    "features": ColumnHead(
+        "Features",
+        "Features of the slide's tiles that another tool computed, for the image encoder "
+        "features; empty where they are in its folder; double-click to choose the file",
+    ),
     "positions": ColumnHead(
         "Positions",
         "Table of positions, where the ST is a table of counts; double-click to choose the file",
@@ -46,11 +51,6 @@ _HEADS = {
         "Fix",
         "What is done to the positions of the file: scale=4, flip-x, flip-y, swap-xy, or several "
         "of them; empty for nothing",
-    ),
-    "features": ColumnHead(
-        "Features",
-        "Features of the slide's tiles that another tool computed, for the image encoder "
-        "features; empty where they are in its folder; double-click to choose the file",
     ),
 }
 """By field of a row, but for the status."""

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE
+from napari_nh2st.model.catalogue import DEFAULT_ARCHITECTURE, entry_of
+from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, FEATURES, EncoderKey, parse_key
 from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import nested_values, settings_of
@@ -25,7 +26,13 @@ from napari_nh2st.user_config import config_path
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.setting_controls import ChoiceBox, FileLine, control_for, without_wheel
+from napari_nh2st.widgets.setting_controls import (
+    ChoiceBox,
+    FileLine,
+    NumberLine,
+    control_for,
+    without_wheel,
+)
 from napari_nh2st.widgets.settings_form import SettingsForm
 from napari_nh2st.widgets.train.encoder_picker import EncoderPicker
 from napari_nh2st.widgets.train.given_genes import GivenGenes
@@ -218,7 +225,7 @@ class TrainSettingsForm(SettingsForm):
 
     def _encoder_key(self) -> EncoderKey | None:
         """Key of the image encoder, of the start model or chosen; None while it is being typed."""
-        start = None if self.from_random.isChecked() else self.start.config
+        start = self._start_config()
         key = self.more["image_encoder"].value()
         if key is None and start is not None and start.encoder is not None:
             key = str(start.encoder["key"])
@@ -226,17 +233,31 @@ class TrainSettingsForm(SettingsForm):
             return parse_key(key or DEFAULT_ENCODER)
         return None
 
+    def _start_config(self) -> ModelConfig | None:
+        return None if self.from_random.isChecked() else self.start.config
+
+    def _architecture(self) -> str:
+        """Key of the architecture, of the start model or chosen."""
+        if (chosen := self.controls["architecture"].value()) is not None:
+            return str(chosen)
+        start = self._start_config()
+        return DEFAULT_ARCHITECTURE if start is None else start.architecture
+
+    def _show_shapes(self) -> None:
+        """Show what shapes are where none is typed."""
+        start, architecture = self._start_config(), self._architecture()
+        is_of_start = start is not None and start.architecture == architecture
+        for name, default in entry_of(architecture).settings.items():
+            if isinstance(control := self.more.get(name), NumberLine):
+                control.setPlaceholderText("the start model's" if is_of_start else f"{default:g}")
+
     def _unused(self) -> frozenset[str]:
         """Settings that the chosen architecture and encoder do not use."""
-        start = None if self.from_random.isChecked() else self.start.config
-        architecture = self.controls["architecture"].value()
-        if architecture is None:
-            architecture = DEFAULT_ARCHITECTURE if start is None else start.architecture
         key, rank = self._encoder_key(), 0
         with suppress(InputError):  # it is still being typed
             rank = self.more["adapter_rank"].value() or 0
         kind = None if key is None else key.kind
-        return unused_settings(architecture, kind, self.encoder.value(), rank)
+        return unused_settings(self._architecture(), kind, self.encoder.value(), rank)
 
     def _update(self, *_value: Any) -> None:
         random = self.from_random.isChecked()
@@ -249,6 +270,7 @@ class TrainSettingsForm(SettingsForm):
         unused = self._unused()
         for form in (self, self._rest):
             form.hide_unused(unused)
+        self._show_shapes()
         if self._validated:
             self.validation.show_value("table")
         elif self.validation.value() == "table":

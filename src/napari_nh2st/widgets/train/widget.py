@@ -46,7 +46,7 @@ from napari_nh2st.widgets.train.unfinished_offer import UnfinishedOffer
 if TYPE_CHECKING:
     import napari
 
-_WIDTH, _CHECK_MS = 350, 500
+_CHECK_MS = 500
 _TRAIN_KEY, _STOP_KEY = "F7", "Shift+F7"
 
 
@@ -397,4 +397,3 @@ class TrainWidget(Dock):
         content.addStretch()
         self.scroll_area = scroll_within(self, inside, below=self.progress.controls)
         self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(_WIDTH)
