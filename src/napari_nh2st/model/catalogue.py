@@ -59,8 +59,8 @@ class ArchitectureEntry:
     settings: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
-_CORRECTION = {"hidden": 256, "neighbors": 8, "dropout": 0.5}
-_TRIPLEX = {
+_CORRECTION: dict[str, int | float | str] = {"hidden": 256, "neighbors": 8, "dropout": 0.5}
+_TRIPLEX: dict[str, int | float | str] = {
     "guides": "none",
     "dim": 64,
     "depth": 1,
