@@ -38,6 +38,7 @@ def _main(key: str, path: Path) -> None:
 
     from napari_nh2st.inference import PredictSettings, predict
     from napari_nh2st.inference.gathering import NeighborhoodGatherer
+    from napari_nh2st.model.architectures import ARCHITECTURES
     from napari_nh2st.model.config import untrained_config
     from napari_nh2st.model.folder import new_model
     from napari_nh2st.slide import open_slide
@@ -45,10 +46,13 @@ def _main(key: str, path: Path) -> None:
 
     panel = tuple(f"GENE{number}" for number in range(_PANEL_SIZE))
     shape = {"context": "neighborhood"} if key == "nh2st" else {}
+    config = untrained_config("benchmark", panel)
+    size = 1 + getattr(ARCHITECTURES[key].hyperparameters, "neighbors", 8)
     config = replace(
-        untrained_config("benchmark", panel),
+        config,
         architecture=key,
         hyperparameters=shape,
+        neighborhood={**config.neighborhood, "size": size},
         tile_px=_TILE_PX,
     )
     model = new_model(config, seed=0)
@@ -75,7 +79,8 @@ def _main(key: str, path: Path) -> None:
     elif predictor.reach == "neighborhood":
         every = np.arange(_ROWS)
         positions = config.pitch_um * places if config.needs_offsets else None
-        gatherer = NeighborhoodGatherer(predictor, *neighborhoods(places), every, 64, positions)
+        around = neighborhoods(places, size)
+        gatherer = NeighborhoodGatherer(predictor, *around, every, 64, positions)
         for batch in np.array_split(every, _ROWS // 64):
             gatherer.add(batch, tuple(each[batch] for each in encoded), np.zeros(len(batch), bool))
     seconds = time.process_time() - started
