@@ -20,7 +20,7 @@ release = installed_version(project)
 version = ".".join(release.split(".")[:2])
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
@@ -34,6 +34,14 @@ exclude_patterns = ["_build", "_extensions", "_static"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 suppress_warnings = ["myst.header"]  # a page whose sections begin below a title of the theme
+
+# --- notebooks: run where their code or the package has changed, and outputs are no part of git ---
+nb_execution_mode = "cache"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900  # seconds a cell
+nb_merge_streams = True
+nb_output_stderr = "remove"  # progress
 
 # --- functions and classes ---
 default_role = "code"

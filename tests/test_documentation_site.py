@@ -60,6 +60,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Pages of the reference as text, by name."""
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "text"]
+    build += ["-D", "nb_execution_mode=off"]  # tests/test_documented_blocks.py runs notebooks
     ended = subprocess.run(
         [*build, "-d", folder / "doctrees", DOCS, folder / "pages"], capture_output=True, text=True
     )

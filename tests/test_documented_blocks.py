@@ -6,6 +6,7 @@ in :data:`NOT_RUN` is left out, each for its reason.
 
 import re
 import shlex
+from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 from shutil import copytree
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 
 from array_slides import textured
 from flat_slides import flat
@@ -61,6 +63,12 @@ SMALLER = {
         "--sections sections.csv -o run": f"--sections sections.csv -o run {TINY}",
         "--sections sections.csv -o cv": f"--sections sections.csv -o cv {TINY} --no-final",
     },
+    "docs/notebooks/headless.md": {"shape=(2000, 2000)": "shape=(600, 600)"},
+    "docs/notebooks/training.md": {
+        "(2400, 2400)": "(1600, 1600)",
+        "epochs=2": "epochs=1",
+        '("linear", "deepset")': '("linear",)',
+    },
     "docs/models.md": {"-o run": "-o run --epochs 1", "-o cv": "-o cv --no-final"},
     "docs/how-to/compare-architectures.md": {
         "-o compared --start": "-o compared --epochs 1 --start",
@@ -89,6 +97,9 @@ TRAINS = re.compile(
 """What trains, and what reads its results: run with ``--all-blocks``, as in the workflow, and else
 parsed. It takes minutes."""
 
+NEEDS_TRAINING = ("docs/notebooks/training.md",)
+"""Pages whose blocks all go on from a training."""
+
 MAKES_ITS_PREDICTION = ("README.md", "docs/predicting.md", "docs/tutorials/first-slide.md")
 
 
@@ -103,7 +114,11 @@ class Block(NamedTuple):
 def blocks(page: str) -> list[Block]:
     text = (ROOT / page).read_text(encoding="utf-8")
     fences = re.finditer(r"^```([\w{}-]*)[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(text.count("\n", 0, f.start(2)) + 1, f[1], f[2]) for f in fences]
+    return [
+        # A cell of a notebook is a block of Python.
+        Block(text.count("\n", 0, f.start(2)) + 1, f[1].replace("{code-cell}", "python"), f[2])
+        for f in fences
+    ]
 
 
 def pages_with_code() -> list[str]:
@@ -164,8 +179,9 @@ def write_legacy_section(folder: Path) -> None:
 
 
 @pytest.fixture
-def place(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that a page is followed in."""
+    pyplot.switch_backend("Agg")
     folder = tmp_path / "place"
     copytree(inputs, folder, ignore=lambda *_: MODELS)
     for name in MODELS:
@@ -173,7 +189,8 @@ def place(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.chdir(folder)
     monkeypatch.delenv("NH2ST_CONFIG")
     monkeypatch.setattr("platformdirs.user_config_dir", lambda *_, **__: str(tmp_path / "config"))
-    return folder
+    yield folder
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize("page", pages_with_code())
@@ -195,7 +212,7 @@ def test_blocks_run(
             code = code.replace(text, smaller)
         if language == "python" and is_run(code):
             compiled = compile("\n" * (line - 1) + code, ROOT / page, "exec")
-            if trains or not TRAINS.search(code):
+            if trains or not (page in NEEDS_TRAINING or TRAINS.search(code)):
                 exec(compiled, names)
         elif language in ("sh", "bash") and is_run(code.partition("\n")[0]):
             for number, command in enumerate(code.splitlines(), line):
