@@ -2,9 +2,12 @@
 
     python scripts/install_dependencies.py --newest
     python scripts/install_dependencies.py --lowest
+    python scripts/install_dependencies.py --scverse
 
 They come from pyproject.toml: dependencies, the extras that need no Qt, and the tests' group. torch
-is left out, which is large and has a test environment of its own, and what stands on it.
+is left out, which is large and has a test environment of its own, and what stands on it. With
+--scverse come squidpy, spatialdata-plot and Vitessce as well, the newest that go together; they
+decide of what they pin below this package's own bounds.
 """
 
 import argparse
@@ -23,6 +26,8 @@ EXTRAS = ("openslide", "visium-hd")
 NEWEST_EXTRAS = ("spatialdata",)
 NEWEST_TESTS = ("ome-zarr",)
 GROUP = "core-test"
+SCVERSE = ("squidpy>=1.8", "spatialdata-plot", "vitessce")
+PINNED_BY_SCVERSE = ("imagecodecs",)
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LOWEST = re.compile(r">=\s*([0-9][0-9a-z.]*)")
@@ -66,8 +71,12 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--newest", action="store_true", help="the newest versions there are")
     kind.add_argument("--lowest", action="store_true", help="the lower bounds of pyproject.toml")
+    kind.add_argument("--scverse", action="store_true", help="beside squidpy and Vitessce")
     options = parser.parse_args()
-    if options.newest:
+    if options.scverse:
+        wanted = [r for r in requirements(NEWEST_EXTRAS) if name_of(r) not in PINNED_BY_SCVERSE]
+        pip_install(*wanted, *SCVERSE, *test_requirements())
+    elif options.newest:
         wanted = requirements(EXTRAS + NEWEST_EXTRAS)
         pip_install("--upgrade", "--upgrade-strategy", "eager", *wanted, *test_requirements())
     else:

@@ -44,6 +44,7 @@ NOT_RUN = {
     r"--workers|--scheduler|SLURMCluster|#SBATCH": "tests/cohort runs them, the scripts whole",
     r"merged\.h5ad": "tests/spots has files of several sections and bins",
     r"^#!": "tests/cohort/test_slurm_page.py runs the script",
+    r"import squidpy|import spatialdata_plot": "tests/scverse, where they are installed",
     r"class RingNetwork|ArchitectureEntry\(": "tests/training/test_architectures.py runs both",
 }
 """What a block or command contains → where it is tried instead."""

@@ -135,7 +135,7 @@ def test_the_configuration_refers_to_what_is_in_it(
 def test_classes_have_their_colors_and_the_text_its_notices(folder: Path) -> None:
     config = config_of(folder)
     space = config["coordinationSpace"]
-    assert space["featureSelection"]["A"] == [BEST]
+    assert space["featureSelection"]["A"] is None
     assert space["obsColorEncoding"]["A"] == "cellSetSelection"
     assert space["obsSetSelection"]["A"] == [["domain", "stroma"], ["domain", "tumour"]]
     assert space["obsSetColor"]["A"] == [
@@ -168,7 +168,8 @@ def test_without_domains_and_picture_a_gene_is_shown(tmp_path: Path, slide: Slid
 def test_only_our_own_folders_are_replaced(tmp_path: Path, slide: Slide) -> None:
     prediction = drawn_prediction(slide)
     path = tmp_path / "out.vitessce"
-    export(prediction, path, genes=("VIM",))
+    export(prediction, path, genes=("VIM", BEST))
+    assert config_of(path)["coordinationSpace"]["featureSelection"]["A"] == [BEST]
     with pytest.raises(InputError, match="exists already"):
         export(prediction, path)
     export(prediction, path, genes=("CD74",), overwrite=True)

@@ -30,11 +30,11 @@ class Shown:
     name, description
         Of the slide; what the values are and what a reader should know of them.
     gene
-        Selected first.
+        That tiles are colored by at first.
     classes
         Columns of ``obs`` with their classes.
     by_class
-        The column that tiles are colored by at first; None for the gene.
+        The column that tiles are colored by instead; None for the gene.
     has_picture
         Whether there is a picture of the slide.
     radius_um
@@ -98,7 +98,8 @@ def _shared(shown: Shown) -> dict[str, Any]:
     shared: dict[str, Any] = {
         "dataset": "A",
         **_TYPES,
-        "featureSelection": [shown.gene],
+        # A selected gene would color the tiles, whatever they are to be colored by.
+        "featureSelection": [shown.gene] if shown.by_class is None else None,
         "obsColorEncoding": "geneSelection" if shown.by_class is None else "cellSetSelection",
         "featureValueColormap": "viridis",
     }
