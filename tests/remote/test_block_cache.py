@@ -27,6 +27,11 @@ def test_a_block_is_that_of_its_file_version_and_number(tmp_path: Path) -> None:
     assert cache.get("https://host/other.svs", VERSION, 2) is None
     for changed in (Version(3000, "second"), Version(3001, "first")):
         assert cache.get(NAME, changed, 2) is None
+    (file,) = tmp_path.rglob("*-2")
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + b"?", b""):
+        file.write_bytes(damaged)
+        assert other_process(tmp_path).get(NAME, VERSION, 2) is None
 
 
 def test_the_version_that_was_there_last_is_known(tmp_path: Path) -> None:
