@@ -1,7 +1,5 @@
 """Boundary guides: what they say of a tile, and that training and prediction see the same."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from skimage.color import hed_from_rgb
 from torch import Tensor
 
 from napari_nh2st.model.encoders import ResNet18Encoder, normalize_tiles
-from napari_nh2st.model.folder import load_model_folder, new_model, save_model_folder
+from napari_nh2st.model.folder import Model, load_model_folder, new_model, save_model_folder
 from napari_nh2st.model.guides import N_GUIDES, GuidedEncoder, boundary_guides, hematoxylin
 from napari_nh2st.model.pooled import PooledNetwork
 from napari_nh2st.model.triplex import TriplexNetwork
@@ -73,15 +71,20 @@ def test_an_encoder_passes_its_guides_on_from_stage_to_stage(tiles: Tensor) -> N
     torch.testing.assert_close(encoder.through(half_way, 3, 5), maps, rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model with guides, saved and loaded."""
+    folder = tmp_path_factory.mktemp("guided") / "model"
+    config = small_config(architecture="triplex", hyperparameters=GUIDED, tile_px=64)
+    save_model_folder(new_model(config, 0), folder)
+    return load_model_folder(folder)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_prediction_sees_the_guides_of_the_tiles_themselves(
-    tiles: Tensor, dtype: torch.dtype, tmp_path: Path
+    tiles: Tensor, dtype: torch.dtype, guided: Model
 ) -> None:
-    config = small_config(architecture="triplex", hyperparameters=GUIDED, tile_px=64)
-    model = new_model(config, 0)
-    save_model_folder(model, tmp_path / "model")
-    model = load_model_folder(tmp_path / "model")
-    network = model.network
+    model, network = guided, guided.network
     assert isinstance(network, PooledNetwork)
     with torch.no_grad():
         network.tile_head.weight.zero_()
@@ -114,8 +117,8 @@ def test_guides_tell_how_near_boundaries_of_an_unseen_tissue_are() -> None:
     assert correlation[1] > 0.55
 
 
-def test_rows_of_guided_tiles_do_not_depend_on_their_place_in_the_batch() -> None:
-    network = new_model(small_config(architecture="triplex", hyperparameters=GUIDED), 0).network
+def test_rows_of_guided_tiles_do_not_depend_on_their_place_in_the_batch(guided: Model) -> None:
+    network = guided.network
     assert isinstance(network, TriplexNetwork)
     torch.nn.init.normal_(network.tile_head.weight)
     generator = torch.Generator().manual_seed(0)

@@ -113,7 +113,7 @@ def test_merge_is_attention_over_the_dense_graph(
 
 def edges_of(graph: graph_module.SlideGraph) -> NDArray[np.bool_]:
     """(n, n) who listens to whom."""
-    edges = np.zeros((len(graph.place),) * 2, dtype=bool)
+    edges = np.zeros((sum(len(block.nodes) for block in graph.blocks),) * 2, dtype=bool)
     for nodes, neighbors, mask in graph.blocks:
         for node, row, filled in zip(nodes, neighbors, mask, strict=True):
             edges[node, row[filled]] = True

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import distributed
@@ -69,8 +70,19 @@ def trained(
 
 
 @pytest.fixture(scope="module")
-def linear(study: Study) -> Model:
-    return trained(study.measured[:2])[0]
+def model_of(study: Study) -> Callable[..., Model]:
+    """Trains a model on the first two sections, each kind once for all tests."""
+
+    @cache
+    def model(**kind: object) -> Model:
+        return trained(study.measured[:2], **kind)[0]
+
+    return model
+
+
+@pytest.fixture(scope="module")
+def linear(model_of: Callable[..., Model]) -> Model:
+    return model_of(architecture="linear")
 
 
 KINDS = [
@@ -83,9 +95,9 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 def test_each_architecture_is_trained_on_features_kept_and_predicted(
-    kind: dict[str, object], study: Study, tmp_path: Path
+    kind: dict[str, object], study: Study, model_of: Callable[..., Model], tmp_path: Path
 ) -> None:
-    model, _ = trained(study.measured[:2], **kind)
+    model = model_of(**kind)
     save_model_folder(model, tmp_path / "model")
     reloaded = load_model_folder(tmp_path / "model")
     last = study.sections[2]
@@ -241,8 +253,10 @@ def test_what_cannot_be_predicted_is_said(
             predict(slide, linear, PredictSettings(**changed))  # type: ignore[arg-type]
 
 
-def test_a_model_of_the_whole_slide_refuses_tiles_at_another_distance(study: Study) -> None:
-    model, _ = trained(study.measured[:2], architecture="merge")
+def test_a_model_of_the_whole_slide_refuses_tiles_at_another_distance(
+    study: Study, model_of: Callable[..., Model]
+) -> None:
+    model = model_of(architecture="merge")
     with open_slide(study.sections[2].slide, mpp=MPP) as slide:
         near = write_trident(study.folder / "near.h5", slide, overlap=4)
         with pytest.raises(InputError, match=r"those of near\.h5 are 150 µm apart"):
@@ -266,8 +280,10 @@ def test_what_a_prediction_costs_is_known_before_it(study: Study, linear: Model)
     assert costs.automatic == costs.details[0]
 
 
-def test_a_region_is_predicted_as_in_the_whole(study: Study) -> None:
-    model, _ = trained(study.measured[:2], architecture="deepset")
+def test_a_region_is_predicted_as_in_the_whole(
+    study: Study, model_of: Callable[..., Model]
+) -> None:
+    model = model_of(architecture="deepset")
     features = str(study.sections[2].features)
     region = (np.array([[0, 0], [0, 120], [110, 120], [110, 0]]),)
     with open_slide(study.sections[2].slide, mpp=MPP) as slide:

@@ -44,14 +44,16 @@ class GraphAttention(nn.Module):
         by_head = values.unflatten(1, self.sender.shape)
         sent = (by_head * self.sender).sum(-1)
         received = (by_head * self.receiver).sum(-1)
-        parts = []
+        # Each block to its place at once: kept until the last, small results between large
+        # intermediate ones would hold the memory that is free around them.
+        result = torch.empty_like(values)
         for own, neighbors, mask in graph.blocks:
             score = _rows(sent, neighbors) + _rows(received, own)[:, None]
             score = functional.leaky_relu(score, _SLOPE)
             weight = score.masked_fill(~mask[:, :, None], -torch.inf).softmax(1)
             gathered = _rows(values, neighbors).unflatten(2, self.sender.shape)
-            parts.append(torch.einsum("bkh,bkhw->bhw", self.dropout(weight), gathered).flatten(1))
-        return _rows(torch.cat(parts), graph.place) + self.bias
+            result[own] = torch.einsum("bkh,bkhw->bhw", self.dropout(weight), gathered).flatten(1)
+        return result + self.bias
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:

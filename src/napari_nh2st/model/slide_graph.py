@@ -52,20 +52,17 @@ class SlideGraph:
     ----------
     blocks
         Every node is in one.
-    place
-        (n,) where each node stands in the blocks, one behind the other.
     centers
         (c,) nodes that are centers of clusters.
     """
 
     blocks: tuple[Block, ...]
-    place: Tensor
     centers: NDArray[np.int64]
 
     def to(self, device: torch.device) -> "SlideGraph":
         """The same on a device."""
         blocks = tuple(Block(*(each.to(device) for each in block)) for block in self.blocks)
-        return SlideGraph(blocks, self.place.to(device), self.centers)
+        return SlideGraph(blocks, self.centers)
 
 
 def slide_graph(
@@ -92,11 +89,7 @@ def slide_graph(
     # Each edge once: a tile beside the center of its own cluster has it by two ways.
     edges = np.unique(np.concatenate([pairs @ [count, 1], own * count + own]))
     receiver, sender = np.divmod(edges, count)
-    blocks = tuple(_blocks(receiver, sender, count))
-    order = torch.cat([block.nodes for block in blocks])
-    place = torch.empty_like(order)
-    place[order] = torch.arange(count)
-    return SlideGraph(blocks, place, centers)
+    return SlideGraph(tuple(_blocks(receiver, sender, count)), centers)
 
 
 def _beside(positions: NDArray[np.floating], neighbors: int) -> NDArray[np.int64]:
