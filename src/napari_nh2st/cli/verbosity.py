@@ -1,17 +1,17 @@
-"""What the command shows on stderr: ``-v``, ``-q`` and ``--log-file``."""
+"""What the command shows on stderr: ``-v``, ``-q`` and ``--log-file``.
+
+Little is imported here, since ``nh2st --help`` needs it.
+"""
 
 import argparse
 import logging
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from napari_nh2st.cli.output import SAID, show_from
 from napari_nh2st.errors import InputError
-from napari_nh2st.log_file import VARIABLE, is_wanted, logging_to
 from napari_nh2st.shown_text import in_one_line
 
 _LEVELS = (
@@ -44,11 +44,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--log-file",
-        type=Path,
         metavar="FILE",
         default=argparse.SUPPRESS,
         help="append all of it to this file, with times, whatever is shown (default: "
-        f"{VARIABLE}, else none)",
+        "NH2ST_LOG_FILE, else none)",
     )
 
 
@@ -68,6 +67,10 @@ def as_asked(args: argparse.Namespace, *, owns_process: bool) -> Iterator[None]:
     InputError
         ``-v`` and ``-q`` are given, or the log file cannot be written.
     """
+    from pathlib import Path
+
+    from napari_nh2st.log_file import VARIABLE, logging_to
+
     verbose, quiet = getattr(args, "verbose", 0), "quiet" in args
     if verbose and quiet:
         raise InputError("-v and -q exclude each other")
@@ -90,6 +93,7 @@ def as_asked(args: argparse.Namespace, *, owns_process: bool) -> Iterator[None]:
 
 
 def _log_what_runs() -> None:
+    import platform
     from importlib import metadata
 
     logging.getLogger(SAID).info(
@@ -97,7 +101,7 @@ def _log_what_runs() -> None:
         metadata.version("napari-nh2st"),
         platform.python_version(),
         platform.platform(),
-        Path.cwd(),
+        os.getcwd(),  # noqa: PTH109
         in_one_line(" ".join(map(_without_key, sys.argv))),
     )
 
@@ -116,6 +120,8 @@ class _Shown(logging.Handler):
         self._levels = package, libraries
 
     def emit(self, record: logging.LogRecord) -> None:
+        from napari_nh2st.log_file import is_wanted
+
         if record.name == SAID or not is_wanted(record, *self._levels):
             return
         if record.name.startswith(_SAY_THEMSELVES) and self._levels[0] == logging.WARNING:
