@@ -81,6 +81,79 @@ def test_regions_may_be_given(folder: Path) -> None:
     assert np.isnan(rows.loc["away", "VIM"])
 
 
+def with_regions(
+    folder: Path, copy: Path, region: object, path: Path | None = None, empty: int = 0
+) -> Path:
+    """The cohort with other regions in the notes of slide a, of which some tiles have no value."""
+    copy.mkdir(exist_ok=True)
+    for name in ("summary.csv", "b.h5ad"):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    a = anndata.read_h5ad(folder / "a.h5ad")
+    a.uns["nh2st"]["settings"]["region"] = region
+    a.X[:empty] = np.nan
+    a.write_h5ad(copy / "a.h5ad")
+    with (copy / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0]["region"] = "" if path is None else str(path)
+    rows[1]["donor"] = ""
+    with (copy / "summary.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return copy
+
+
+def test_regions_have_the_names_of_their_file_or_numbers(folder: Path, tmp_path: Path) -> None:
+    def strips(*numbers: int) -> dict[str, np.ndarray]:
+        return {
+            str(number): np.array([[0, x], [0, x + 14], [190, x + 14], [190, x]], float)
+            for number in numbers
+            for x in (1 + 17 * number,)
+        }
+
+    def regions(given: object, path: Path | None = None) -> list[str]:
+        table = cohort_table(with_regions(folder, tmp_path / "out", given, path), ["VIM"])
+        assert list(table["donor"].fillna("none"))[-1] == ""
+        return list(table["region"])[:-1]
+
+    named = tmp_path / "named.geojson"
+    named.write_text(json.dumps([_half("tumour", 0), _half("tumour", 100)]))
+    assert regions(strips(0)) == ["all"]  # the whole, under no other name
+    assert regions(strips(0, 1)) == ["all", "region 1", "region 2"]
+    assert regions(strips(0, 1), tmp_path / "gone.geojson") == ["all", "region 1", "region 2"]
+    assert regions(strips(0, 1, 2), named) == ["all", "region 1", "region 2", "region 3"]
+    many = cohort_table(with_regions(folder, tmp_path / "many", strips(*range(11))), ["VIM"])
+    a = anndata.read_h5ad(folder / "a.h5ad")
+    x = a.obsm["spatial"][:, 0]
+    counts = [int(((x > at) & (x < at + 14)).sum()) for at in range(1, 188, 17)]
+    assert many["n_tiles"].tolist()[1:-1] == counts  # the tenth is not the second
+    # Two polygons of one name are one region.
+    both = with_regions(folder, tmp_path / "both", strips(2, 10), named)
+    table = cohort_table(both, ["VIM"])
+    assert list(table["region"]) == ["all", "tumour", "all"]
+    assert table["n_tiles"][1] == counts[2] + counts[10] == 2 * counts[2] > 0
+
+
+def test_tiles_without_a_value_and_genes_that_never_vary_count_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = with_regions(folder, tmp_path / "out", {}, empty=5)
+    a, b = (anndata.read_h5ad(copy / f"{name}.h5ad") for name in "ab")
+    for each, name in ((a, "a"), (b, "b")):
+        each.X[5:, 0] = 1000.0
+        each.X[:5, 0] = np.nan if name == "a" else 1000.0
+        each.write_h5ad(copy / f"{name}.h5ad")
+    constant = str(a.var_names[0])
+    table = cohort_table(copy, [], {"flat": [constant], "one": ["VIM"]})
+    assert table["n_tiles"].tolist() == [a.n_obs - 5, b.n_obs]
+    assert table["flat"].tolist() == [0.0, 0.0]
+    vim = [a[5:, "VIM"].X, b[:, "VIM"].X]
+    means = np.array([values.mean(dtype=float) for values in vim])
+    within = np.mean([values.var(dtype=float) for values in vim])
+    expected = (means - means.mean()) / np.sqrt(within + means.var())
+    np.testing.assert_allclose(table["one"], expected, rtol=1e-5)
+
+
 def test_what_cannot_be_read_is_left_out_and_told(folder: Path, tmp_path: Path) -> None:
     for name in ("summary.csv", "a.h5ad"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
