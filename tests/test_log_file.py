@@ -23,6 +23,8 @@ def test_a_log_has_times_levels_and_all_records_of_the_package(tmp_path: Path) -
     with logging_to(path):
         log.debug("from \x1b[31m%s\nto there", "here")
         logging.getLogger("library").info("of no interest")
+        logging.getLogger("chatty").setLevel(logging.INFO)  # as some libraries do themselves
+        logging.getLogger("chatty").info("of no interest")
         logging.getLogger("library").warning("careful")
         logging.getLogger("urllib3.pool").warning("slow")
     log.debug("too late")

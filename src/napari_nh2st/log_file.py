@@ -46,7 +46,7 @@ def logging_to(
     InputError
         It cannot be written, or is a file of another kind.
     """
-    handlers = [*others, *([] if path is None else [_handler(path)])]
+    handlers = [*others, *([] if path is None else [_handler(path, libraries)])]
     before = os.environ.get(VARIABLE)
     root, package = logging.getLogger(), logging.getLogger(PACKAGE)
     levels = root.level, package.level
@@ -95,10 +95,10 @@ def is_wanted(record: logging.LogRecord, package: int, libraries: int) -> bool:
 class _LogFile(logging.StreamHandler[IO[str]]):
     """Appends a line for each record, and the lines of its traceback."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], libraries: int) -> None:
         super().__init__(stream)
         self.setFormatter(_Format("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
-        self.addFilter(lambda record: is_wanted(record, logging.DEBUG, logging.INFO))
+        self.addFilter(lambda record: is_wanted(record, logging.DEBUG, libraries))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Leave it: a full disk of the log is no reason to stop, nor to fill the screen."""
@@ -121,7 +121,7 @@ class _Format(logging.Formatter):
         return printable(super().format(record)).replace("\n", "\n  ")
 
 
-def _handler(path: Path) -> _LogFile:
+def _handler(path: Path, libraries: int = logging.WARNING) -> _LogFile:
     try:
         path = path.expanduser()
         if path.is_file() and path.stat().st_size:
@@ -135,4 +135,4 @@ def _handler(path: Path) -> _LogFile:
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"the log file {path} cannot be written: {reason}") from None
-    return _LogFile(stream)
+    return _LogFile(stream, libraries)
