@@ -250,6 +250,21 @@ def test_a_damaged_tile_is_left_out_and_all_are_computed_again_once_it_is_there(
     np.testing.assert_array_equal(last.prediction.X, whole.X)
 
 
+def test_a_damaged_tile_counts_as_done_and_has_no_preview(model: Model) -> None:
+    shown, done = np.zeros((42, 5)), []
+    *events, last = predict_events(pixels_slide(damaged=((0, 0),)), model, SETTINGS)
+    assert isinstance(last, Finished)
+    for event in events:
+        if isinstance(event, TilesEncoded):
+            assert event.preview is not None
+            shown[event.tiles] = event.preview
+            done.append(event.done)
+    lost = np.isnan(last.prediction.X).any(1)
+    np.testing.assert_array_equal(np.isnan(shown).all(1), lost)
+    assert 0 < lost.sum() < 42
+    assert done[-1] == 42
+
+
 @pytest.mark.parametrize("region", [(), REGION], ids=["slide", "region"])
 def test_parts_are_encoded_apart_and_combined_at_once(
     region: Region, model: Model, tmp_path: Path, encoded: list[int]
