@@ -75,3 +75,10 @@ def test_other_files_are_never_written_to(tmp_path: Path, content: bytes) -> Non
     for other in (tmp_path, tmp_path / "no" / "run.log"):
         with pytest.raises(InputError, match="cannot be written"), logging_to(other):
             pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_a_log_on_a_full_disk_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to(Path("/dev/full")):
+        log.info("no room for this")
+    assert capsys.readouterr().err == ""

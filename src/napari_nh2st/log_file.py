@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -104,9 +104,10 @@ class _LogFile(logging.StreamHandler[IO[str]]):
         """Leave it: a full disk of the log is no reason to stop, nor to fill the screen."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what a full disk has no room for is lost."""
         super().close()
-        self.stream.close()
+        with suppress(OSError):
+            self.stream.close()
 
 
 class _Format(logging.Formatter):
