@@ -63,7 +63,7 @@ def test_without_a_file_there_are_no_defaults_of_ones_own(
         ("[domains]\nmethod = 'best'", r"method is 'best'; it must be one of"),
         ("[domains]\nmethod = 2", r"method is 2; it must be a text"),
         ("[domain]\nseed = 3", r"there is no table domain; did you mean domains\?"),
-        ("seed = 3", r"there is no key outside of a table seed"),
+        ("seed = 3", r"own\.toml: seed is in no table; it belongs below one of \[predict\], "),
         ("domains = 3", r"domains is a value; it must be a table, \[domains\]"),
         ("[domains]\nseed = 3\nseed = 4", r"own\.toml is not TOML: "),
         ("[domains\n", r"own\.toml is not TOML: .*line 1"),
@@ -90,9 +90,18 @@ def test_a_key_and_its_option_together_are_refused(config: Path) -> None:
     config.write_text("[predict]\ntissue_only = true\nall_tiles = true\n")
     with pytest.raises(InputError, match="tissue_only is given twice, as all_tiles as well"):
         configured("predict")
+    config.write_text("[predict]\nstep-um = 55\nstep_um = 60\n")
+    with pytest.raises(InputError, match=r"step_um is given twice$"):
+        configured("predict")
     config.write_text("[predict]\nnuclei = 1\n")
     with pytest.raises(InputError, match="nuclei is 1; it must be true or false"):
         configured("predict")
+
+
+def test_a_list_of_genes_is_no_default(config: Path) -> None:
+    config.write_text("[train]\npanel = 'given'\n")
+    with pytest.raises(InputError, match=r"one of mean, variable, spatial$"):
+        configured("train")
 
 
 def test_the_sample_has_every_setting_and_says_nothing_until_it_is_edited(config: Path) -> None:

@@ -71,6 +71,9 @@ def config_settings(table: str) -> dict[str, Setting]:
     found = {"model": MODEL} if table == "predict" else {}
     for kind in kinds:
         found |= {setting.name: setting for setting in _flat(resolve_name(kind))}
+    if "rule" in found:  # a list of genes is given with each run
+        rules = tuple(rule for rule in found["rule"].choices if rule != "given")
+        found["rule"] = replace(found["rule"], choices=rules)
     return {name: setting for name, setting in found.items() if name not in without}
 
 
@@ -91,8 +94,10 @@ def configured(table: str) -> dict[str, Any]:
     content = _read(path)
     for name, value in content.items():
         if name not in TABLES:
-            what = "table" if isinstance(value, dict) else "key outside of a table"
-            raise InputError(f"{path}: there is no {what} {name}{_instead(name, TABLES)}")
+            if not isinstance(value, dict):
+                tables = ", ".join(f"[{table}]" for table in TABLES)
+                raise InputError(f"{path}: {name} is in no table; it belongs below one of {tables}")
+            raise InputError(f"{path}: there is no table {name}{_instead(name, TABLES)}")
         if not isinstance(value, dict):
             raise InputError(f"{path}: {name} is a value; it must be a table, [{name}]")
     where = f"{path}, [{table}]"
@@ -109,7 +114,8 @@ def configured(table: str) -> dict[str, Any]:
             raise InputError(f"{where}: there is no setting {key}{_instead(name, settings)}")
         checked = _checked(setting, value, f"{where}: {key}", where)
         if setting.name in found:
-            raise InputError(f"{where}: {setting.name} is given twice, as {key} as well")
+            other = "" if name == setting.name else f", as {key} as well"
+            raise InputError(f"{where}: {setting.name} is given twice{other}")
         found[setting.name] = not checked if switched_off else checked
     return found
 
