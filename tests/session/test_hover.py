@@ -53,6 +53,39 @@ def test_it_follows_the_gene_the_values_and_pins(viewer: ViewerModel) -> None:
     assert [gene in said for gene in ("GRB7 ", "CD74 ", "KRT19 ")] == [True, True, False]
 
 
+def test_it_follows_what_changes_below_a_mouse_that_stands_still(viewer: ViewerModel) -> None:
+    prediction = gene_prediction(filled=False)
+    prediction.obs["status"] = "pending"
+    heatmap = add_heatmap(viewer, prediction)
+    heatmap.is_filling = True
+
+    def said() -> str:
+        status: Any = viewer.status
+        return str(status["coordinates"] if isinstance(status, dict) else status)
+
+    assert "still to come" in status_at(viewer, 2, 2)
+    prediction.X[:] = gene_prediction().X
+    prediction.obs["status"] = "predicted"
+    heatmap.refresh()
+    heatmap.filled.emit(heatmap)
+    assert "still to come" not in said()
+    assert "ERBB2 " in said()
+    heatmap.gene = "KRT19"
+    assert "KRT19 2.00 · " in said()
+    Session.of(viewer).pins.pin("CD74")
+    assert "CD74 " in said()
+    viewer.mouse_over_canvas = False
+    before = said()
+    heatmap.gene = "GRB7"
+    assert said() == before
+    viewer.mouse_over_canvas = True
+    viewer.status = "Saved"  # by somebody else
+    heatmap.gene = "KRT19"
+    assert said().startswith("Saved    KRT19 ")
+    viewer.layers.remove(heatmap.layer)
+    assert said() == "Saved"
+
+
 def test_values_are_sorted_once_for_a_gene(viewer: ViewerModel, monkeypatch: Any) -> None:
     add_heatmap(viewer, gene_prediction())
     sorted_values = []

@@ -41,7 +41,15 @@ class Hover:
         self._session = session
         self._readings: WeakKeyDictionary[TileImage, GeneReading] = WeakKeyDictionary()
         self._added: str | dict[str, str] = ""
+        self._plain: str | dict[str, str] = ""
         session.viewer.events.status.connect(self._on_status)
+        for signal in (
+            *(session.filled, session.filling_changed, session.gene_changed),
+            *(session.heatmap_changed, session.prediction_replaced, session.domains.changed),
+            *(session.pins.changed, session.pins.visibility_changed),
+            session.tile_columns.visibility_changed,
+        ):
+            signal.connect(self._renew)
 
     def words(self) -> str:
         """What is at the tile under the mouse; empty where there is none."""
@@ -68,6 +76,14 @@ class Hover:
             words.append(unfamiliarity_in_words(far))
         words += self._domains_at(position, units)
         return " · ".join(filter(None, words))
+
+    def _renew(self) -> None:
+        """Say what has changed below a mouse that stands still, such as values that have come."""
+        viewer = self._session.viewer
+        if self._added and viewer.mouse_over_canvas and viewer.status == self._added:
+            words = self.words()
+            self._added = self._with(self._plain, words) if words else self._plain
+            viewer.status = self._added
 
     def _domains_at(self, position: Any, units: Any) -> Iterator[str]:
         """The domains that are shown there, and how stable they are.
@@ -104,6 +120,7 @@ class Hover:
     def _on_status(self, event: Any) -> None:
         words = "" if event.value == self._added else self.words()
         if words:  # napari emits this only after the present event
+            self._plain = event.value
             self._session.viewer.status = self._added = self._with(event.value, words)
 
     def _with(self, status: str | dict[str, str], words: str) -> str | dict[str, str]:
