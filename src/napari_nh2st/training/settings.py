@@ -11,7 +11,7 @@ from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.panel import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.settings_checks import check_together
-from napari_nh2st.training.start_options import of_start, shape_option
+from napari_nh2st.training.start_options import default_shape, of_start, shape_option
 from napari_nh2st.training.start_settings import StartSettings
 
 Smoothing = Literal["array-neighbors", "spcs"]
@@ -300,27 +300,30 @@ class TrainSettings(StartSettings):
             words={"none": "none", "boundary": "boundaries of nuclei and tissue"},
         ),
     ] = None
-    dim: Annotated[int | None, shape_option("Features", "Features of a branch", 512)] = None
-    depth: Annotated[int | None, shape_option("Depth", "Blocks of the cross-attention", 1, 64)] = (
-        None
-    )
-    heads: Annotated[int | None, shape_option("Heads", "Heads of the cross-attention", 8, 256)] = (
-        None
-    )
+    dim: Annotated[int | None, shape_option("Features", "Features of a branch", "dim")] = None
+    depth: Annotated[
+        int | None, shape_option("Depth", "Blocks of the cross-attention", "depth", 64)
+    ] = None
+    heads: Annotated[
+        int | None, shape_option("Heads", "Heads of the cross-attention", "heads", 256)
+    ] = None
     mlp_ratio: Annotated[
         float | None,
         Option(
             "Feed-forward",
             "Width of the cross-attention's feed-forward layer, as a multiple of the features",
             (0.01, 64),
-            default=of_start(1),
+            default=default_shape("mlp_ratio"),
         ),
     ] = None
     hidden: Annotated[
-        int | None, shape_option("Head width", "Width of the prediction head", 256)
+        int | None, shape_option("Head width", "Width of the prediction head", "hidden")
     ] = None
     hypergraph_hidden: Annotated[
-        int | None, shape_option("Hypergraph width", "Width of the hypergraph's hidden layer", 1024)
+        int | None,
+        shape_option(
+            "Hypergraph width", "Width of the hypergraph's hidden layer", "hypergraph_hidden"
+        ),
     ] = None
     neighbors: Annotated[
         int | None,
@@ -328,15 +331,18 @@ class TrainSettings(StartSettings):
             "Neighbors",
             "Nearest spots in a neighborhood, beside the spot itself",
             (1, 63),
-            default="the start model's, else 8, of rings 24",
+            default=default_shape("neighbors"),
         ),
     ] = None
     hyperedge_others: Annotated[
-        int | None, shape_option("Hyperedge", "Most similar others in a hyperedge", 3, 63)
+        int | None,
+        shape_option("Hyperedge", "Most similar others in a hyperedge", "hyperedge_others", 63),
     ] = None
     dropout: Annotated[
         float | None,
-        Option("Dropout", "Dropout in the cross-attention", (0, 0.99), default=of_start(0.5)),
+        Option(
+            "Dropout", "Dropout in the cross-attention", (0, 0.99), default=default_shape("dropout")
+        ),
     ] = None
 
     _repr_html_ = settings_card
