@@ -26,7 +26,9 @@ from napari_nh2st.cli import crossval as crossval_command
 from napari_nh2st.cli import main, training_progress
 from napari_nh2st.cli import study as study_command
 from napari_nh2st.cli import train as train_command
+from napari_nh2st.cli.arguments import parser
 from napari_nh2st.cli.stopping import StopRequest
+from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluation, training_run
@@ -291,6 +293,37 @@ def test_architectures_are_compared_on_the_same_folds(
     )
     assert chosen.code == 0, chosen.err
     assert re.findall("Training .*", chosen.err) == ["Training on all sections"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            "--architecture linear --guides boundary --epochs 3 --encoder frozen",
+            "--epochs, --guides: without effect on a training of architecture linear.",
+        ),
+        ("--architecture sepal --epochs 3 --neighbors 6 --adapter-rank 0", ""),
+        ("--dim 64 --hidden 8 --query-weight 2", ""),
+    ],
+)
+def test_options_that_change_nothing_are_said(
+    nh2st: Nh2st, arriving: dict[str, Any], study: Path, model: Path, flags: str, said: str
+) -> None:
+    start = ("--start", model) if "architecture" in flags else ()
+    command = ("train", "--sections", study, "-o", study.parent / "never", *start)
+    lines = nh2st(*command, *flags.split()).err.splitlines()
+    expected = [f"Notice: {said}"] if said else []
+    assert [line for line in lines if "without effect" in line] == expected
+
+
+def test_what_one_of_the_compared_architectures_uses_has_an_effect(model: Path) -> None:
+    given = ["--start", str(model), "--epochs", "3", "--guides", "none"]
+    args = parser().parse_args(["train", "--sections", "s.csv", "-o", "never", *given])
+    settings = train_settings(args)
+    assert study_command.unused_notices(args, settings, ["linear", "triplex"]) == []
+    assert study_command.unused_notices(args, settings, ["linear", "sepal"]) == [
+        "--guides: without effect on a training of these architectures."
+    ]
 
 
 @pytest.mark.parametrize(

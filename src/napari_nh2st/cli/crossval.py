@@ -13,6 +13,7 @@ from napari_nh2st.cli.study import (
     check_early,
     load_measured,
     panel_notices,
+    unused_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     splits = folds(section_donors(sections), plan.leave)
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as report:
+        report.notices(unused_notices(args, settings))
         study = load_measured(sections, args, report)
         report.notices(panel_notices(settings, study))
         result = _cross_validate(study, settings, plan, args, report)

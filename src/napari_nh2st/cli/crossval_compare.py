@@ -12,6 +12,7 @@ from napari_nh2st.cli.study import (
     check_early,
     load_measured,
     panel_notices,
+    unused_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_progress import FoldReport, TrainingReport
@@ -49,6 +50,7 @@ def compare(args: argparse.Namespace, settings: TrainSettings) -> None:
     folds(section_donors(sections), plan.leave)
     check_early(settings, [section.section_id for section in sections])
     with watched_run(args) as report:
+        report.notices(unused_notices(args, settings, [each.key for each in plan.parsed.values()]))
         study = load_measured(sections, args, report)
         report.notices(panel_notices(settings, study))
         result = _compare(study, settings, plan, args, report)

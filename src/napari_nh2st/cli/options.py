@@ -136,16 +136,16 @@ def given_settings(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
     InputError
         A value is out of its range.
     """
-    return nested_values(kind, {**_configured(args), **_given(args, kind)})
+    return nested_values(kind, {**_configured(args), **given_options(args, kind)})
 
 
-def _given(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
+def given_options(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
     """Values of the options that were given, by name of the field, those of inner ones too."""
     given: dict[str, Any] = {}
     for name, setting in settings_of(kind).items():
         negative = setting.option.negative
         if setting.is_group:
-            given |= _given(args, setting.kind)
+            given |= given_options(args, setting.kind)
         elif negative in args:
             given[name] = not getattr(args, negative)
         elif name in args:

@@ -1,19 +1,26 @@
 """Measured sections and progress of a command that trains or evaluates."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from napari_nh2st.cli.options import given_options
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.device import place
+from napari_nh2st.model.catalogue import entry_of
+from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, parse_key
 from napari_nh2st.spots import Section
 from napari_nh2st.training import MeasuredSection, TrainSettings, load_study
 from napari_nh2st.training.checks import check_sources
-from napari_nh2st.training.defaults import start_config
+from napari_nh2st.training.defaults import architecture_of, start_config
 from napari_nh2st.training.first_process import end_with_first_process, is_helper
 from napari_nh2st.training.notices import check_overlaps, overlaps
+from napari_nh2st.training.unused_settings import unused_settings
+
+_SAID_ANYWAY = {"encoder", "adapter_rank"}
+"""Options that say what is done, or are refused, where they are not used."""
 
 
 class StoppedTraining(KeyboardInterrupt):
@@ -74,6 +81,41 @@ def check_named(sections: Sequence[Section], names: Sequence[str]) -> None:
             raise InputError(f"--test-sections: there is no {name!r}; there are {', '.join(known)}")
     if set(names) == set(known):
         raise InputError("--test-sections names all sections; none is left to train on")
+
+
+def unused_notices(
+    args: argparse.Namespace, settings: TrainSettings, compared: Collection[str] = ()
+) -> list[str]:
+    """Notice that options were given which change nothing in a training; empty where none were.
+
+    Parameters
+    ----------
+    args
+        Of the command line.
+    settings
+        Of the training.
+    compared
+        Architectures of a comparison; else it is that of the settings, or of the start model.
+    """
+    start = start_config(settings)
+    key, rank = settings.image_encoder, settings.adapter_rank
+    if key is None and start is not None and start.encoder is not None:
+        key = str(start.encoder["key"])
+        rank = start.encoder.get("adapter", {}).get("rank") if rank is None else rank
+    kind = parse_key(key or DEFAULT_ENCODER).kind
+    architectures = list(compared) or [architecture_of(settings, start)]
+    unused = set(given_options(args, TrainSettings)) - _SAID_ANYWAY
+    for each in architectures:
+        is_frozen = compared or kind is not None or entry_of(each).frozen_encoder
+        trained = settings.encoder or ("frozen" if is_frozen else "whole")
+        unused &= unused_settings(each, kind, trained, rank or 0)
+    names = [name for name in given_options(args, TrainSettings) if name in unused]
+    if not names:
+        return []
+    flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    which = f"architecture {architectures[0]}" if len(architectures) == 1 else "these architectures"
+    encoder = "" if kind is None else f" with image encoder {key}"
+    return [f"{flags}: without effect on a training of {which}{encoder}."]
 
 
 def panel_notices(settings: TrainSettings, study: Sequence[MeasuredSection]) -> list[str]:

@@ -13,6 +13,7 @@ from napari_nh2st.cli.study import (
     check_named,
     load_measured,
     panel_notices,
+    unused_notices,
     watched_run,
 )
 from napari_nh2st.cli.training_arguments import train_settings
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
     set_aside(section_donors(s for s in sections if s.section_id not in tested), settings)
     scores: dict[str, Any] = {}
     with watched_run(args) as report:
+        report.notices(unused_notices(args, settings))
         study = load_measured(sections, args, report)
         training = [section for section in study if section.name not in tested]
         held_out = [section for section in study if section.name in tested]
