@@ -6,8 +6,7 @@
 
 They come from pyproject.toml: dependencies, the extras that need no Qt, and the tests' group. torch
 is left out, which is large and has a test environment of its own, and what stands on it. With
---scverse come squidpy, spatialdata-plot and Vitessce as well, the newest that go together; they
-decide of what they pin below this package's own bounds.
+--scverse come squidpy, spatialdata-plot and Vitessce as well, the newest that go together.
 """
 
 import argparse
@@ -27,7 +26,6 @@ NEWEST_EXTRAS = ("spatialdata",)
 NEWEST_TESTS = ("ome-zarr",)
 GROUP = "core-test"
 SCVERSE = ("squidpy>=1.8", "spatialdata-plot", "vitessce")
-PINNED_BY_SCVERSE = ("imagecodecs",)
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LOWEST = re.compile(r">=\s*([0-9][0-9a-z.]*)")
@@ -74,8 +72,7 @@ def main() -> None:
     kind.add_argument("--scverse", action="store_true", help="beside squidpy and Vitessce")
     options = parser.parse_args()
     if options.scverse:
-        wanted = [r for r in requirements(NEWEST_EXTRAS) if name_of(r) not in PINNED_BY_SCVERSE]
-        pip_install(*wanted, *SCVERSE, *test_requirements())
+        pip_install(*requirements(NEWEST_EXTRAS), *SCVERSE, *test_requirements())
     elif options.newest:
         wanted = requirements(EXTRAS + NEWEST_EXTRAS)
         pip_install("--upgrade", "--upgrade-strategy", "eager", *wanted, *test_requirements())

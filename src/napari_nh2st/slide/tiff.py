@@ -75,7 +75,10 @@ def open_tiff(path: SlidePath, image: ImageChoice = None) -> SlideContents:
         raise
     except Exception as error:
         files.close()
-        raise NotReadable(f"is a TIFF that cannot be read ({error})") from error
+        reason = str(error)
+        if "CCITT" in reason:  # tifffile asks for imagecodecs, which is there
+            reason = "black and white of fax machines, CCITT, needs imagecodecs 2026.3.6 or newer"
+        raise NotReadable(f"is a TIFF that cannot be read ({reason})") from error
 
 
 def _contents(
