@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,10 @@ def _pull(args: argparse.Namespace) -> None:
 
 def _quiet_library(args: argparse.Namespace) -> None:
     """Let the Hub's library show its bars only where ours would be shown."""
-    hub = import_extra("huggingface_hub", "hub", "The Hugging Face Hub")
+    import_extra("huggingface_hub", "hub", "The Hugging Face Hub")
     if args.json or not (sys.stderr.isatty() and shows_progress()):
-        hub.utils.disable_progress_bars()
+        # Imported, since it is no attribute of the library before something else imported it.
+        import_module("huggingface_hub.utils").disable_progress_bars()
 
 
 def list_remote(args: argparse.Namespace) -> None:
