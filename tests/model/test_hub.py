@@ -67,7 +67,8 @@ def test_a_pushed_model_is_pulled_pinned_and_used_offline(
 def test_a_model_is_replaced_by_a_commit_without_what_it_has_no_more(
     hub: Hub, model_folder: Path
 ) -> None:
-    before = {"config.json": b"{}", "heads.safetensors": b"old", "figure.png": b"theirs"}
+    earlier = b'{"format": 0, "architecture": "of another version", "panel": []}'
+    before = {"config.json": earlier, "heads.safetensors": b"old", "figure.png": b"theirs"}
     hub.repositories["me/tiny"] = Repository(False, {"a" * 40: before})
     push_model(model_folder, "me/tiny", "mit")
     assert len(hub.repositories["me/tiny"].commits) == 2
@@ -103,15 +104,20 @@ def test_a_push_that_fails_leaves_no_repository(
 
 
 def test_a_repository_that_was_there_is_left_as_it_was(hub: Hub, model_folder: Path) -> None:
-    for files, fails, words in (
+    ours = (model_folder / "config.json").read_bytes()
+    cases = (
         ({"dataset.csv": b"1"}, {}, "holds something else than a model of nh2st"),
-        ({"config.json": b"{}"}, {"/commit/main": 400}, "could not be reached"),
-    ):
-        hub.repositories["me/tiny"] = Repository(False, {"a" * 40: files})
+        ({"config.json": b'{"model_type": "bert"}'}, {}, "holds something else than a model"),
+        ({"config.json": b"{"}, {}, "holds something else than a model"),
+        ({"config.json": ours}, {"/commit/main": 400}, "could not be reached"),
+    )
+    for number, (files, fails, words) in enumerate(cases):
+        commits = {str(number) * 40: files}
+        hub.repositories["me/tiny"] = Repository(False, dict(commits))
         hub.fails = fails
         with pytest.raises(InputError, match=words):
             push_model(model_folder, "hf:me/tiny", "mit")
-        assert hub.repositories["me/tiny"].commits == {"a" * 40: files}
+        assert hub.repositories["me/tiny"].commits == commits
 
 
 def test_encoders_are_passed_on_only_where_their_licence_allows_it(
@@ -141,12 +147,23 @@ def test_encoders_are_passed_on_only_where_their_licence_allows_it(
 
 
 def test_places_of_this_machine_are_pointed_out(model_folder: Path, tmp_path: Path) -> None:
-    settings = {"start": "/home/me/secret", "sections": [r"C:\Users\me\a.csv"], "epochs": 3}
+    settings = {
+        "start": "/home/me/secret",
+        "sections": [r"C:\Users\me\a.csv"],
+        "image_encoder": "timm:resnet18",
+        "licence": "https://example.org/terms",
+        "epochs": 3,
+    }
     training = {"trained": True, "summary": "For a test.", "settings": settings}
     save_model_folder(small_model(training=training), tmp_path / "model")
     planned = push_model(tmp_path / "model", "hf:me/tiny", "mit", dry_run=True)
     (notice,) = planned.notices
-    assert r"/home/me/secret, C:\Users\me\a.csv" in notice
+    assert notice.endswith(r"/home/me/secret, C:\Users\me\a.csv")
+    settings = {"image_encoder": "onnx:/home/me/e.onnx", "slide": "https://a.org/s.svs?sig=x"}
+    model = small_model(training=training | {"settings": settings})
+    save_model_folder(model, tmp_path / "other")
+    (notice,) = push_model(tmp_path / "other", "hf:me/tiny", "mit", dry_run=True).notices
+    assert notice.endswith("onnx:/home/me/e.onnx, https://a.org/s.svs?sig=x")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +215,19 @@ def test_what_is_pulled_is_checked(hub: Hub, model_folder: Path, tmp_path: Path)
     with pytest.raises(InputError, match="exists already"):
         pull_model("hf:me/tiny", tmp_path / "copy")
     assert pull_model(f"hf:me/tiny@{'c' * 40}") == f"me/tiny@{'c' * 40}"
+
+
+def test_a_model_whose_card_was_not_fetched_is_copied_without(
+    hub: Hub, model_folder: Path, tmp_path: Path
+) -> None:
+    import huggingface_hub
+
+    good = {file.name: file.read_bytes() for file in model_folder.iterdir()}
+    hub.repositories["me/tiny"] = Repository(False, {"c" * 40: good})
+    for file in ("config.json", "model.safetensors"):  # as by another program, or a stopped one
+        huggingface_hub.hf_hub_download("me/tiny", file, revision="c" * 40, endpoint=hub.url)
+    pull_model("hf:me/tiny", tmp_path / "copy")
+    assert read_config(tmp_path / "copy") == read_config(model_folder)
 
 
 def test_a_private_model_needs_the_users_token(

@@ -16,6 +16,7 @@ from typing import Any
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import make_folder, whole_output
+from napari_nh2st.json_text import parse_json
 from napari_nh2st.model.card import hub_card
 from napari_nh2st.model.config import (
     CARD_FILE,
@@ -163,7 +164,8 @@ def pull_model(name: str, output: Path | str | None = None) -> str:
         make_folder(place.absolute().parent)
         with whole_output(place) as draft:
             draft.mkdir()
-            for file in (*files, *({CARD_FILE} & there)):
+            card = [CARD_FILE] if (folder / CARD_FILE).is_file() else []
+            for file in (*files, *card):
                 shutil.copyfile(folder / file, draft / file)
     return pinned
 
@@ -240,10 +242,20 @@ def _paths_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _paths_in(inner)
-    elif isinstance(value, str) and (
-        PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
-    ):
+    elif isinstance(value, str) and _is_place(value):
         yield value
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text is an absolute path, also after onnx: or such, or a URL that may be signed."""
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        return scheme == "file" or "?" in rest
+    return any(
+        kind(each).is_absolute()
+        for each in (text, text.partition(":")[2])
+        for kind in (PurePosixPath, PureWindowsPath)
+    )
 
 
 def _sent(folder: Path, push: PushedModel, private: bool) -> str:
@@ -258,7 +270,9 @@ def _sent(folder: Path, push: PushedModel, private: bool) -> str:
         except hub.errors.RepositoryNotFoundError:
             info = None
         there = set() if info is None else {file.rfilename for file in info.siblings or ()}
-        if there - {".gitattributes", CARD_FILE} and CONFIG_FILE not in there:
+        if there - {".gitattributes", CARD_FILE} and not (
+            CONFIG_FILE in there and _is_config_of_ours(hub, repository, str(info.sha))
+        ):
             raise InputError(f"{repository} holds something else than a model of nh2st")
         if info is None:
             api.create_repo(repository, private=private)
@@ -287,6 +301,21 @@ def _sent(folder: Path, push: PushedModel, private: bool) -> str:
             raise
         raise _hub_error(hub, error, repository) from error
     return str(commit.oid)
+
+
+def _is_config_of_ours(hub: Any, repository: str, commit: str) -> bool:
+    """Whether the config of a commit is a model's of this package, of whichever version.
+
+    Other libraries' models have a file of the same name.
+    """
+    place = hub.hf_hub_download(
+        repository, CONFIG_FILE, revision=commit, endpoint=os.environ.get("HF_ENDPOINT")
+    )
+    try:
+        content = parse_json(Path(place).read_text(encoding="utf-8"))
+    except ValueError:  # not JSON, or not UTF-8
+        return False
+    return isinstance(content, Mapping) and {"format", "architecture", "panel"} <= content.keys()
 
 
 def _api(hub: Any) -> Any:
