@@ -66,6 +66,8 @@ def test_without_a_file_there_are_no_defaults_of_ones_own(
         ("seed = 3", r"own\.toml: seed is in no table; it belongs below one of \[predict\], "),
         ("domains = 3", r"domains is a value; it must be a table, \[domains\]"),
         ("[domains]\nseed = 3\nseed = 4", r"own\.toml is not TOML: "),
+        (f"[domains]\nseed = {'1' * 5000}", r"own\.toml is not TOML: "),
+        (f"[domains]\nimage_weight = 1{'0' * 400}", r"image_weight is far too large"),
         ("[domains\n", r"own\.toml is not TOML: .*line 1"),
     ],
 )

@@ -153,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a text file in UTF-8") from None
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         raise InputError(f"{path} is not TOML: {error}") from None
 
 
@@ -191,10 +191,14 @@ def _checked(setting: Setting, value: Any, what: str, where: str) -> Any:
         shown = toml_value(value) if isinstance(value, bool | str) else repr(value)
         raise InputError(f"{what} is {shown}; it must be {must_be}")
     try:
+        if setting.kind is float:
+            value = float(value)
         setting.check(value)
+    except OverflowError:
+        raise InputError(f"{what} is far too large") from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return float(value) if setting.kind is float else value
+    return value
 
 
 def _sample_lines() -> Iterator[str]:

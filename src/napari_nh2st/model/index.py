@@ -31,10 +31,10 @@ _SCHEMA: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "name": {**_TEXT, "pattern": r"^[\w.-]+$"},
+                    "name": {**_TEXT, "pattern": r"^[\w.-]+\Z"},
                     "source": {
                         "type": "string",
-                        "pattern": r"^(bundled|hf:[\w.-]+/[\w.-]+@[0-9a-f]{40})$",
+                        "pattern": r"^(bundled|hf:[\w.-]+/[\w.-]+@[0-9a-f]{40})\Z",
                     },
                     **dict.fromkeys(("about", "species", "tissue", "licence"), _TEXT),
                     "url": {**_TEXT, "pattern": "^https://"},
@@ -130,7 +130,7 @@ def parse_index(text: str, where: str) -> tuple[IndexedModel, ...]:
     """
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         raise InputError(f"{where} is no list of models: it is not TOML ({error})") from None
     if content.get("format") != FORMAT:
         raise InputError(
