@@ -145,6 +145,10 @@ def test_values_of_a_damaged_store_or_in_chunks_are_read_whole(tmp_path: Path) -
     chunk.write_bytes(chunk.read_bytes()[:-4])
     with pytest.raises(InputError, match="cannot be read as AnnData"):
         read_anndata_file(path)
+    chunk.unlink()  # as where a folder was copied in part
+    with pytest.raises(InputError, match=r"X/0\.0, which holds its values, is missing"):
+        read_anndata_file(path)
+    assert np.isnan(anndata.read_zarr(path).X).all(), "others read no values, rather than zeros"
     data.write_zarr(tmp_path / "other.zarr")
     found = read_anndata_file(tmp_path / "other.zarr")
     assert not is_mapped(found.X)

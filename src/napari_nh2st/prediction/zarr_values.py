@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
 
+_NO_VALUE = float("nan")
+"""What an array has where a chunk was lost, rather than zeros that look like values."""
+
 _ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
 """What anndata knows an array by."""
 
@@ -22,7 +25,9 @@ def write_in_chunks(group: zarr.Group, name: str, values: NDArray[np.float32]) -
     """Write tiles × genes in compressed chunks, of which little is in memory at a time."""
     blocks = list(row_blocks(values.shape))
     shape = blocks[0].stop, min(_GENES_IN_CHUNK, values.shape[1])
-    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=shape)
+    array = group.create_array(
+        name, shape=values.shape, dtype=values.dtype, chunks=shape, fill_value=_NO_VALUE
+    )
     array.attrs.update(_ARRAY)
     for rows in blocks:
         array[rows] = values[rows]
@@ -57,6 +62,7 @@ def write_by_gene(group: zarr.Group, name: str, values: NDArray[np.float32], fol
         order="F",
         compressors=None,
         filters=None,
+        fill_value=_NO_VALUE,
     )
     array.attrs.update(_ARRAY)
     # Written, not mapped: a disk that is full says so here, and not by a signal.
@@ -84,6 +90,11 @@ def mapped_values(array: "zarr.Array[Any]", folder: Path) -> NDArray[np.float32]
     -------
     ndarray or None
         None where the values are few, or lie otherwise.
+
+    Raises
+    ------
+    ValueError
+        The file with the values is missing, as in a folder that was copied in part.
     """
     chunk = folder / _ONLY_CHUNK
     if (
@@ -94,9 +105,11 @@ def mapped_values(array: "zarr.Array[Any]", folder: Path) -> NDArray[np.float32]
         or array.chunks != array.shape
         or array.compressors
         or array.filters
-        or not chunk.is_file()
-        or chunk.stat().st_size != 4 * int(np.prod(array.shape))
     ):
+        return None
+    if not chunk.is_file():
+        raise ValueError(f"{folder.name}/{chunk.name}, which holds its values, is missing")
+    if chunk.stat().st_size != 4 * int(np.prod(array.shape)):
         return None
     values = np.memmap(chunk, "<f4", "c", 0, array.shape, "F")
     return values.view(np.ndarray)  # as in value_arrays
