@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 
@@ -11,7 +12,7 @@ from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import BEST, drawn_prediction
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
-from napari_nh2st.export.qupath_script import groovy_string
+from napari_nh2st.export.qupath_script import groovy_string, write_qupath_script
 from napari_nh2st.prediction.schema import notes
 
 
@@ -84,6 +85,32 @@ def test_the_script_names_file_genes_and_classes(tmp_path: Path, prediction: Ann
     assert "\ndef gene = null\n" in script
     assert strings_after(script, "classes") == names
     assert "('stroma'): [255, 128, 0]," in script
+
+
+def test_many_genes_are_written_in_parts_that_java_takes(tmp_path: Path) -> None:
+    names = [f"G{number}" for number in range(1203)]
+    slide = array_slide(ArrayLevel(textured(150, 150)), mpp=(0.5, 0.5), path="section.tif")
+    few = drawn_prediction(slide)
+    values = np.random.default_rng(0).random((few.n_obs, len(names)), np.float32)
+    many = AnnData(values, few.obs, var=pd.DataFrame(index=names), uns=few.uns, obsm=few.obsm)
+    write_qupath_script(many, tmp_path / "out.geojson", names, None)
+    script = (tmp_path / "out.groovy").read_text(encoding="utf-8")
+    parts = re.findall(
+        r"^(?:def limits = |limits\.putAll\(\{ -> )(\[\n.*?\n\])", script, re.DOTALL | re.M
+    )
+    found = [re.findall(r"^    \('(\w+)'\): \[", part, re.M) for part in parts]
+    assert [name for part in found for name in part] == names
+    assert max(map(len, found)) <= 500
+
+
+def test_what_no_encoding_has_and_line_breaks_stay_in_the_comment(
+    tmp_path: Path, prediction: AnnData
+) -> None:
+    noted = prediction.copy()
+    notes(noted)["notices"] = np.array(["of \udcff\u2028\x85System.exit(1)"], object)
+    export(noted, tmp_path / "out.geojson", genes=("VIM",))
+    script = (tmp_path / "out.groovy").read_text(encoding="utf-8")
+    assert r"// of \udcff System.exit(1)" in script.splitlines()
 
 
 def test_a_script_of_the_user_stays_and_nothing_is_written(

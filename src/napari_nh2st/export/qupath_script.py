@@ -10,6 +10,7 @@ from napari_nh2st.files import check_place, write_text
 from napari_nh2st.prediction.raster import robust_limits
 from napari_nh2st.prediction.schema import notices, value_name
 from napari_nh2st.prediction.values import best_gene, gene_values
+from napari_nh2st.shown_text import in_one_line
 
 _FIRST_LINE = "// NH2ST wrote this script."
 
@@ -34,7 +35,7 @@ def colormap = 'Magma'
 def limits = [
 {limits}
 ]
-
+{more_limits}
 // Classes, and their red, green and blue.
 def classes = [
 {classes}
@@ -65,6 +66,10 @@ if (viewer != null) {{
     viewer.forceOverlayUpdate()
 }}
 """
+
+_MORE_LIMITS = "limits.putAll({{ -> [\n{limits}\n] }}.call())\n"
+_GENES_AT_ONCE = 500
+"""In one list: Java takes no method of more than 64 KB, which 3,000 genes make."""
 
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -113,15 +118,18 @@ def write_qupath_script(
     for gene in genes:
         low, high = robust_limits(gene_values(prediction, gene))
         limits.append(f"    ({groovy_string(gene)}): [{low:.6g}, {high:.6g}],")
+    starts = range(0, len(limits), _GENES_AT_ONCE)
+    first, *more = ("\n".join(limits[at : at + _GENES_AT_ONCE]) for at in starts)
     colors = {} if classes is None else classes.colors
     shown = "null" if classes is not None else groovy_string(best_gene(prediction[:, list(genes)]))
     remarks = [f"Values: {value_name(prediction)}.", *notices(prediction)]
     text = _SCRIPT.format(
         first_line=_FIRST_LINE,
-        about="\n".join(f"// {' '.join(remark.split())}" for remark in remarks),
+        about="\n".join(f"// {in_one_line(remark)}" for remark in remarks),
         geojson=groovy_string(str(geojson.absolute())),
         gene=shown,
-        limits="\n".join(limits),
+        limits=first,
+        more_limits="".join(_MORE_LIMITS.format(limits=block) for block in more),
         classes="\n".join(
             f"    ({groovy_string(name)}): {list(rgb)}," for name, rgb in colors.items()
         )
