@@ -165,6 +165,27 @@ def test_without_domains_and_picture_a_gene_is_shown(tmp_path: Path, slide: Slid
     assert anndata.read_zarr(tmp_path / "out.vitessce" / "tiles.zarr").n_vars == 2
 
 
+def test_classes_may_be_numbers_and_have_anything_for_colors(
+    tmp_path: Path, slide: Slide, prediction: AnnData
+) -> None:
+    numbered = prediction.copy()
+    numbered.obs["leiden"] = np.arange(numbered.n_obs) % 2
+    numbered.uns["leiden_colors"] = np.array([[1.0, 0, 0, 1], [0, 0, 1, 1]])
+    numbered.uns["domain_colors"] = np.array(["a color", "#0000ff"], object)
+    export(numbered, tmp_path / "out.vitessce", domains="leiden")
+    space = config_of(tmp_path / "out.vitessce")["coordinationSpace"]
+    assert space["obsSetSelection"]["A"] == [["leiden", "0"], ["leiden", "1"]]
+    assert space["obsSetColor"]["A"] == [
+        {"path": ["leiden", "0"], "color": [255, 0, 0]},
+        {"path": ["leiden", "1"], "color": [0, 0, 255]},
+    ]
+    obs = anndata.read_zarr(tmp_path / "out.vitessce" / "tiles.zarr").obs
+    assert obs["leiden"].cat.categories.tolist() == ["0", "1"]
+    assert numbered.obs["leiden"].dtype == int
+    numbered.uns["domain_colors"] = None
+    export(numbered, tmp_path / "other.vitessce")
+
+
 def test_only_our_own_folders_are_replaced(tmp_path: Path, slide: Slide) -> None:
     prediction = drawn_prediction(slide)
     path = tmp_path / "out.vitessce"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.colors import to_rgb
@@ -41,7 +42,8 @@ def tile_classes(prediction: AnnData, column: str) -> TileClasses:
     prediction
         At tiles or spots.
     column
-        Of ``obs``; colors are those of ``uns[f"{column}_colors"]`` if there are as many.
+        Of ``obs``; colors are those of ``uns[f"{column}_colors"]`` if there are as many
+        and all are colors.
 
     Raises
     ------
@@ -54,9 +56,12 @@ def tile_classes(prediction: AnnData, column: str) -> TileClasses:
             f"{', '.join(map(str, prediction.obs.columns))}."
         )
     classes = TileClasses(pd.Categorical(prediction.obs[column]), {})
-    colors = prediction.uns.get(f"{column}_colors", ())
-    if len(colors) != len(classes.names):
+    colors = prediction.uns.get(f"{column}_colors")
+    try:
+        parts = [to_rgb(tuple(c) if np.ndim(c) else str(c)) for c in np.asarray(colors)]
+    except (TypeError, ValueError):  # no list, or no colors
         return classes
-    parts = (to_rgb(str(color)) for color in colors)
+    if len(parts) != len(classes.names):
+        return classes
     rgb = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in parts]
     return TileClasses(classes.labels, dict(zip(classes.names, rgb, strict=True)))

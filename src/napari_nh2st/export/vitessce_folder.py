@@ -37,6 +37,7 @@ from napari_nh2st.prediction.schema import (
     value_name,
 )
 from napari_nh2st.prediction.values import best_gene, chosen_genes, predicted_tiles
+from napari_nh2st.shown_text import in_one_line
 from napari_nh2st.spots import spot_picture
 from napari_nh2st.spots.positions import positions
 
@@ -91,12 +92,15 @@ def write_vitessce(
     tiles = _tiles(prediction, names)
     picture = spot_picture(prediction)
     on_grid = is_on_grid(prediction)
+    classes = _classes(tiles, domains)
+    for column, found in classes.items():  # numbers would not be found by their names
+        tiles.obs[column] = found.labels.rename_categories(found.names)
     to_um = float(np.sqrt(np.prod(slide_mpp(prediction))))
     shown = Shown(
-        name=slide_stem(prediction),
-        description=" ".join([f"{value_name(prediction)}.", *notices(prediction)]),
+        name=in_one_line(slide_stem(prediction)),
+        description=in_one_line(" ".join([f"{value_name(prediction)}.", *notices(prediction)])),
         gene=best_gene(tiles),
-        classes=_classes(tiles, domains),
+        classes=classes,
         by_class=domains,
         has_picture=picture is not None,
         radius_um=None if on_grid else spot_diameter(prediction) / 2 * to_um,
