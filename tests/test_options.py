@@ -109,6 +109,7 @@ def test_every_setting_has_an_option_that_says_what_it_does(kind: Any) -> None:
 
 def test_the_published_shapes_are_those_of_the_network() -> None:
     from napari_nh2st.model.nh2st import NH2STHyperparameters
+    from napari_nh2st.model.rings import RingsHyperparameters
     from napari_nh2st.training.start import DEFAULT_MPP
 
     settings = settings_of(TrainSettings)
@@ -116,4 +117,6 @@ def test_the_published_shapes_are_those_of_the_network() -> None:
     del published["panel_size"]
     for name, value in published.items():
         shown = value if isinstance(value, str) else f"{value:g}"
+        if name == "neighbors":
+            shown += f", of rings {RingsHyperparameters.neighbors}"
         assert settings[name].option.default == f"the start model's, else {shown}"
