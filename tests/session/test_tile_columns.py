@@ -101,6 +101,11 @@ def test_every_numeric_column_can_be_shown(viewer: ViewerModel, heatmap: Heatmap
     (item,) = session.tile_columns.items
     assert item.layer.name == "my score · C6"
     assert status_at(viewer, 0, 3).endswith("my score 2")
+    prediction.obs["<b>far</b>"] = [np.inf, 1e300, *range(prediction.n_obs - 2)]
+    session.tile_columns.show("<b>far</b>")  # napari's controls take no infinite limits
+    (item,) = session.tile_columns.items
+    assert item.layer.contrast_limits_range[1] <= prediction.n_obs
+    assert "<b>" not in status_at(viewer, 0, 3)
     session.tile_columns.show("array_row")
     assert not session.tile_columns.items
     assert heatmap.layer.visible

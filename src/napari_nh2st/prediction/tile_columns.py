@@ -66,9 +66,9 @@ def tile_columns(prediction: AnnData, without: Collection[str] = ()) -> dict[str
 
 
 def column_values(prediction: AnnData, name: str) -> NDArray[np.float64]:
-    """(tiles,) values of a column, NaN where there is none."""
+    """(tiles,) values of a column, NaN where there is none that a float32 image can hold."""
     values: NDArray[np.float64] = prediction.obs[name].to_numpy(np.float64, na_value=np.nan)
-    return values
+    return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan)
 
 
 def column_limits(

@@ -20,6 +20,7 @@ from napari_nh2st.prediction.reading import (
 )
 from napari_nh2st.prediction.schema import UNFAMILIAR
 from napari_nh2st.prediction.tile_columns import column_in_words, stable_in_words
+from napari_nh2st.shown_text import for_qt
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
@@ -75,7 +76,7 @@ class Hover:
         if far is not None:
             words.append(unfamiliarity_in_words(far))
         words += self._domains_at(position, units)
-        return " · ".join(filter(None, words))
+        return for_qt(" · ".join(filter(None, words)))
 
     def _renew(self) -> None:
         """Say what has changed below a mouse that stands still, such as values that have come."""
