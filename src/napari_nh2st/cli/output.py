@@ -60,13 +60,14 @@ def complain(text: str, bar: "tqdm[Any] | None" = None) -> None:
 
 
 def _say(level: int, text: str, bar: "tqdm[Any] | None" = None) -> None:
+    text = printable(text)  # also for logs of others, which may take no lone surrogate
     _log.log(level, "%s", text)
     if level < _least:
         return
     if bar is not None:
-        bar.write(printable(text), file=sys.stderr)
+        bar.write(text, file=sys.stderr)
     else:
-        print(printable(text), file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(content: Any) -> None:
