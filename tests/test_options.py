@@ -11,6 +11,7 @@ import pytest
 from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.settings import PredictSettings
+from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.options import Option, check_options, settings_of
 from napari_nh2st.spots.panel import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
@@ -108,8 +109,8 @@ def test_every_setting_has_an_option_that_says_what_it_does(kind: Any) -> None:
 
 
 def test_the_published_shapes_are_those_of_the_network() -> None:
+    from napari_nh2st.model.architectures import ARCHITECTURES
     from napari_nh2st.model.nh2st import NH2STHyperparameters
-    from napari_nh2st.model.rings import RingsHyperparameters
     from napari_nh2st.training.start import DEFAULT_MPP
 
     settings = settings_of(TrainSettings)
@@ -117,6 +118,12 @@ def test_the_published_shapes_are_those_of_the_network() -> None:
     del published["panel_size"]
     for name, value in published.items():
         shown = value if isinstance(value, str) else f"{value:g}"
-        if name == "neighbors":
-            shown += f", of rings {RingsHyperparameters.neighbors}"
-        assert settings[name].option.default == f"the start model's, else {shown}"
+        default, *others = settings[name].option.default.split(", of ")
+        assert default == f"the start model's, else {shown}"
+        expected = {
+            key: f"{getattr(ARCHITECTURES[key].hyperparameters, name):g}"
+            for key, entry in CATALOGUE.items()
+            if entry.settings.get(name, value) != value
+        }
+        named = [(other.replace(",", "").replace(" and ", " ").split()) for other in others]
+        assert {key: own for *keys, own in named for key in keys} == expected
