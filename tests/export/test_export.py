@@ -171,10 +171,10 @@ try:
 except InputError as error:
     print(error)
 """
-    # What measures coverage would write its own file there.
+    # What measures coverage would write its own file there, and Python halves of compiled modules.
     others = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=others
+        [sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True, env=others
     )
     assert found.stderr == ""
     assert found.stdout == f"{tmp_path / name} cannot be written: File too large\n"

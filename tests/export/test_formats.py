@@ -446,7 +446,10 @@ for name in {names}:
     except InputError as error:
         print(error)
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # -B: else the limit leaves halves of compiled modules for the next test that imports them.
+    found = subprocess.run(
+        [sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True
+    )
     expected = [f"{folder / name} cannot be written: File too large" for name in names]
     assert found.stdout.splitlines() == expected
     assert list(folder.iterdir()) == []

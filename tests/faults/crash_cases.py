@@ -1,6 +1,7 @@
 """What a process of a crash point, an injected error or a kill does (see :mod:`forking`)."""
 
 import resource
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,10 +89,13 @@ def disturbed(name: str, folder: Path, watcher: Watcher | None) -> tuple[str, ..
 def disturbed_by_file_size(name: str, folder: Path, largest: int) -> None:
     """Do a run in which no file may become larger, whoever writes it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writes_bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python would leave half of a compiled module
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
     try:
         disturbed(name, folder, None)
     finally:  # how it ended is written to a file too
+        sys.dont_write_bytecode = writes_bytecode
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
