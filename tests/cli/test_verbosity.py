@@ -37,6 +37,7 @@ def test_progress_and_notices_are_shown_or_hidden_and_kept(
     assert f"Info: {tmp_path / 'a.tif'}: generic-tiff, 128 × 128 px" in much.err
     assert "Debug: " not in much.err
     assert "Debug: " in nh2st("-vv", *predict).err
+    assert "Debug: " in nh2st("-v", *predict, "-v").err
     log = tmp_path / "run.log"
     quiet = nh2st(*predict, "-q", "--log-file", log)
     assert (quiet.code, quiet.out, quiet.err) == (0, usual.out, "")

@@ -21,6 +21,9 @@ _LEVELS = (
 )
 """Least levels of the package's own records and of libraries', by the times of ``-v``."""
 
+_VERBOSE = "verbose_"
+"""Begins the names of arguments that count ``-v``."""
+
 _SAY_THEMSELVES = ("tifffile",)
 """Libraries whose warnings are said in sentences of our own."""
 
@@ -32,7 +35,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "-v",
         "--verbose",
         action="count",
-        default=argparse.SUPPRESS,  # a command's does not undo the one before the command
+        # Those before the command, after it and after its action add up.
+        dest=f"{_VERBOSE}{command.prog.count(' ')}",
+        default=argparse.SUPPRESS,
         help="show what is done on stderr; -vv shows details, and what libraries do",
     )
     much.add_argument(
@@ -71,7 +76,8 @@ def as_asked(args: argparse.Namespace, *, owns_process: bool) -> Iterator[None]:
 
     from napari_nh2st.log_file import VARIABLE, logging_to
 
-    verbose, quiet = getattr(args, "verbose", 0), "quiet" in args
+    verbose = sum(times for name, times in vars(args).items() if name.startswith(_VERBOSE))
+    quiet = "quiet" in args
     if verbose and quiet:
         raise InputError("-v and -q exclude each other")
     log_file = getattr(args, "log_file", None) or os.environ.get(VARIABLE) or None
