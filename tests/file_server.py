@@ -116,7 +116,7 @@ def serving(folder: Path) -> Iterator[FileServer]:
                 return
             start, stop = int(asked[1]), min(int(asked[2]) + 1, len(data))
             if start >= stop:
-                self._answer(416, headers | {"Content-Range": f"bytes */{len(data)}"})
+                self._answer(416, headers | {"Content-Range": f"bytes */{len(data)}"}, b"no")
                 return
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
             headers |= state.extra

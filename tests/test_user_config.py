@@ -40,6 +40,11 @@ def test_settings_are_taken_by_the_name_of_the_field_or_of_the_option(config: Pa
     assert configured("domains") == {}
 
 
+def test_a_file_that_windows_wrote_is_read(config: Path) -> None:
+    config.write_text("[domains]\r\nseed = 3\r\n", encoding="utf-8-sig", newline="")
+    assert configured("domains") == {"seed": 3}
+
+
 def test_without_a_file_there_are_no_defaults_of_ones_own(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,20 @@ def test_a_file_is_begun_shown_and_never_overwritten(nh2st: Nh2st, config: Path)
     assert nh2st("domains", "-h").code == 0  # which that table does not concern
 
 
+def test_without_a_file_there_is_none_to_show_and_a_folder_that_is_none_is_refused(
+    nh2st: Nh2st, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("platformdirs.user_config_dir", lambda *_, **__: str(tmp_path / "home"))
+    path = tmp_path / "home" / "config.toml"
+    shown = nh2st("config", "show")
+    assert shown.out == f"# {path} is not there; `nh2st config init` writes one\n"
+    assert json.loads(nh2st("config", "show", "--json").out)["exists"] is False
+    (tmp_path / "home").write_text("a file")
+    refused = nh2st("config", "init")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+
+
 def arguments(*given: str) -> argparse.Namespace:
     return parser().parse_args(given)
 

@@ -1,7 +1,9 @@
 """``-v``, ``-q`` and ``--log-file``: what is shown on stderr, and what is kept."""
 
+import argparse
 import logging
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from array_slides import write_tiff
 from command_results import Nh2st
 from napari_nh2st.analysis import StainProfile
+from napari_nh2st.cli.verbosity import as_asked
 from napari_nh2st.log_file import VARIABLE
 from napari_nh2st.model.folder import save_model_folder
 from small_models import small_model
@@ -88,3 +91,27 @@ def test_options_of_no_use_are_refused(nh2st: Nh2st, tmp_path: Path) -> None:
     assert "is not a log of nh2st" in refused.err
     assert slide.read_text() == "precious"
     assert not [h for h in logging.getLogger().handlers if "nh2st" in type(h).__module__]
+
+
+def test_signed_urls_of_the_command_line_are_not_logged(
+    nh2st: Nh2st, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nh2st", "info", "https://host/a.svs?key=secret"])
+    assert nh2st("cache", "list", "--log-file", tmp_path / "run.log").code == 0
+    text = (tmp_path / "run.log").read_text()
+    assert "nh2st info https://host/a.svs" in text
+    assert "secret" not in text
+
+
+def test_warnings_that_have_sentences_of_ours_are_shown_on_demand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for verbose in (0, 1):
+        with as_asked(argparse.Namespace(verbose=verbose), owns_process=True):
+            logging.getLogger("tifffile").warning("odd tag")
+            logging.getLogger("library").warning("careful")
+    assert capsys.readouterr().err.splitlines() == [
+        "Warning: careful",
+        "Warning: odd tag",
+        "Warning: careful",
+    ]

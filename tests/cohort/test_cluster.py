@@ -36,6 +36,7 @@ from napari_nh2st.cohort.cluster import _local_cluster
 from napari_nh2st.cohort.events import CohortEvent
 from napari_nh2st.cohort.slides import FoundSlides
 from napari_nh2st.errors import InputError
+from napari_nh2st.log_file import logging_to
 
 FINE = replace(SETTINGS, step_um=16)
 """1,600 tiles in the large slide, 200 batches."""
@@ -104,7 +105,8 @@ def test_a_killed_worker_costs_nothing_but_time(
     killed: list[psutil.Process] = []
     n_large = 0
     workers: list[psutil.Process] = []
-    with closing(predict_cohort_events(found, tmp_path / "out", model, FINE, settings)) as events:
+    run = predict_cohort_events(found, tmp_path / "out", model, FINE, settings)
+    with logging_to(tmp_path / "run.log"), closing(run) as events:
         for event in events:
             n_large += isinstance(event, SlideProgress) and event.slide.name == "large"
             # It was opened, and both workers have begun with their parts of it.
@@ -121,6 +123,9 @@ def test_a_killed_worker_costs_nothing_but_time(
     assert event.results[0].failure == f"{slides / 'gone.tif'}: there is no such file."
     assert same_as_alone(tmp_path / "out", alone)
     assert worker_processes() == []
+    begun = r" INFO (\d+) napari_nh2st\.cohort\.worker: large, part 1: begun on worker "
+    (of_first, *_) = re.findall(begun, (tmp_path / "run.log").read_text())
+    assert int(of_first) in {process.pid for process in workers}
 
 
 def test_workers_of_a_scheduler_that_is_there_do_the_same(

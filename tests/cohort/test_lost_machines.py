@@ -21,7 +21,7 @@ from distributed import Reschedule, Status
 from cohort_slides import SETTINGS, write_model, write_slide
 from napari_nh2st import predict_cohort, predict_cohort_events
 from napari_nh2st.cohort import CohortFinished, CohortSettings, SlideProgress, find_slides, worker
-from napari_nh2st.cohort.early_end import SchedulerLost
+from napari_nh2st.cohort.early_end import CohortStopped, SchedulerLost
 from napari_nh2st.files import InUse
 
 FINE = replace(SETTINGS, step_um=16)
@@ -89,10 +89,11 @@ def test_a_run_whose_scheduler_is_killed_ends_and_goes_on(
             scheduler.kill()
 
     with worker_here(address) as its_thread:
-        with pytest.raises(SchedulerLost, match=sentence):
+        with pytest.raises(SchedulerLost, match=sentence) as lost:
             predict_cohort(
                 found, output, model, FINE, settings, on_event=kill_within_the_large_slide
             )
+        assert isinstance(lost.value, CohortStopped)  # which the command and the dock report
         scheduler.communicate()
         # The worker, which nobody tells, closes by itself and lets go of the slide.
         its_thread.join(60)

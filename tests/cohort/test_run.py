@@ -260,8 +260,9 @@ def test_a_full_disk_stops_the_run(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(prediction_files, "_write_hdf5", full)
-    with pytest.raises(OutputLost, match=r"No space left.* No further slide was tried"):
+    with pytest.raises(OutputLost, match=r"No space left.* No further slide was tried") as lost:
         run(slides, tmp_path / "out", model)
+    assert isinstance(lost.value, InputError)  # which the command and the dock report
     assert len(list((tmp_path / "out").glob("a.h5ad.*.partial"))) == 1  # all tiles are kept
     monkeypatch.undo()
     assert list(run(slides, tmp_path / "out", model)["status"]) == [

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import (
     ArchitectureComparison,
     ArchitectureProgress,
+    architecture_comparison,
     compare_architectures,
     compare_architectures_events,
     cross_validate,
@@ -27,12 +30,13 @@ from napari_nh2st.evaluation.architecture_scores import (
     mean_difference,
     top_genes,
 )
+from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.evaluation.settings import CompareSettings
 from napari_nh2st.model.config import read_config
 from napari_nh2st.model.folder import load_model_folder
 from napari_nh2st.spots import expression_target
 from napari_nh2st.training import MeasuredSection, StepDone, TrainFinished, TrainSettings
-from napari_nh2st.training.events import TrainEvent, TrainStarted
+from napari_nh2st.training.events import Preparing, TrainEvent, TrainStarted
 from small_configs import PANEL
 from train_studies import drawn_section, start_model
 
@@ -140,6 +144,8 @@ def test_folds_are_the_same_and_a_training_serves_two_contexts(
     for (_, left_out), training in zip(heard.trainings, heard.training_sections, strict=True):
         assert set(training) == set(names) - {left_out}
     assert result.reference == "linear"
+    begun = "nh2st:average, nh2st:query begins with the head of "
+    assert result.notices[-1].startswith(begun)
     assert all(list(each.folds.index) == names for each in result.architectures)
     averaged, query = (each.folds for each in result.architectures[2:])
     assert not np.allclose(averaged["mean_pcc"], query["mean_pcc"])
@@ -296,3 +302,18 @@ def test_what_the_folds_do_not_tell_is_said(sections: tuple[MeasuredSection, ...
     assert "deepset 2" in constant
     of_one = {section.name: [section] for section in sections[:2]}
     assert "sections of one donor (A)" in comparison_notices([], of_one, "section")[1]
+
+
+def test_the_stopwatch_counts_training_alone_over_several_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(perf_counter=count().__next__)  # a second between any two looks
+    monkeypatch.setattr(architecture_comparison, "time", now)
+    step = StepDone(1, 1, 2, 0.5, 1.0, 1.0)
+    for seconds in (2, 4):
+        watch = architecture_comparison._Stopwatch(tmp_path, "linear")
+        for event in (Preparing("reading tiles", 1, 1), step, step, SpotsPredicted("S1", 1, 1)):
+            watch(FoldProgress("S1", event))
+            watch.went_on()
+        watch.save()
+        assert watch.seconds == {"S1": seconds}

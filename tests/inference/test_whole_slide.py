@@ -2,7 +2,9 @@
 
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from napari_nh2st.inference import (
     estimate,
     predict,
     predict_events,
+    whole_slide,
 )
 from napari_nh2st.inference.parts import Part, part_events
 from napari_nh2st.inference.settings import Region
@@ -87,6 +90,7 @@ def test_values_are_the_networks_own_and_the_preview_its_tile_heads(model: Model
     assert isinstance(finished, Finished)
     assert (started.done, started.total) == (0, 42)
     assert any("glass counts as well" in notice for notice in started.notices)
+    assert not any("others are encoded" in notice for notice in started.notices)
     prediction = finished.prediction
     with torch.inference_mode():
         centers = prediction.obsm["spatial"][:, ::-1]
@@ -148,10 +152,13 @@ def test_a_region_has_the_values_of_the_whole_slide(
     np.testing.assert_array_equal(region.X, whole[region.obs_names].X)
     assert next(detail.n_tiles for detail in estimate(slide, model, settings)) == 42
 
-    started = next(predict_events(slide, model, settings))
+    started, *events = predict_events(slide, model, settings)
     assert isinstance(started, Started)
-    others = 42 - region.n_obs
-    assert any(f"{others} others are encoded as well" in each for each in started.notices)
+    said = f"the region's {region.n_obs} tiles, {42 - region.n_obs} others are encoded as well"
+    assert any(said in each for each in started.notices)
+    previews = [event for event in events if isinstance(event, TilesEncoded)]
+    assert all(event.preview.shape == (len(event.tiles), 5) for event in previews)
+    assert sorted(np.concatenate([event.tiles for event in previews])) == [*range(region.n_obs)]
 
     # Kept rows serve another region, and the whole.
     list(predict_events(slide, model, settings, kept=tmp_path / "kept"))
@@ -263,6 +270,33 @@ def test_a_damaged_tile_counts_as_done_and_has_no_preview(model: Model) -> None:
     np.testing.assert_array_equal(np.isnan(shown).all(1), lost)
     assert 0 < lost.sum() < 42
     assert done[-1] == 42
+
+
+def test_rate_and_time_left_count_what_this_run_encodes(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, output = pixels_slide(), tmp_path / "out.h5ad"
+    stopped(predict_events(slide, model, SETTINGS, output=output), 20)
+    seconds = SimpleNamespace(perf_counter=count().__next__)  # one for each batch
+    monkeypatch.setattr(whole_slide, "time", seconds)
+    events = list(predict_events(slide, model, SETTINGS, output=output))
+    encoding = [event for event in events if isinstance(event, TilesEncoded)]
+    assert [event.tiles_per_s for event in encoding] == [5, 5, 5, 5, 22 / 5]
+    assert [event.seconds_left for event in encoding] == [17 / 5, 12 / 5, 7 / 5, 2 / 5, 0]
+    assert [event.seconds_left for event in events if isinstance(event, TilesDone)] == [0]
+
+
+def test_a_run_stopped_while_it_combines_goes_on_with_the_next_phase(
+    model: Model, tmp_path: Path
+) -> None:
+    slide, settings = pixels_slide(), replace(SETTINGS, step_um=16.0, batch_size=64)
+    *_, whole = predict_events(slide, model, settings)
+    with closing(predict_events(slide, model, settings, output=tmp_path / "out.h5ad")) as events:
+        first = next(event for event in events if isinstance(event, TilesDone))
+    *events, last = predict_events(slide, model, settings, output=tmp_path / "out.h5ad")
+    later = np.concatenate([event.tiles for event in events if isinstance(event, TilesDone)])
+    assert set(later) == set(range(whole.prediction.n_obs)) - set(first.tiles)
+    np.testing.assert_array_equal(last.prediction.X, whole.prediction.X)
 
 
 @pytest.mark.parametrize("region", [(), REGION], ids=["slide", "region"])

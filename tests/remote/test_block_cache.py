@@ -58,6 +58,11 @@ def test_memory_keeps_what_was_used_last(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(tmp_path.iterdir())
 
 
+def test_a_cache_of_no_size_makes_no_folder(tmp_path: Path) -> None:
+    BlockCache(tmp_path / "none", 0).put(NAME, VERSION, 0, b"bytes")
+    assert not (tmp_path / "none").exists()
+
+
 def test_the_disk_keeps_what_was_used_last(tmp_path: Path) -> None:
     cache = other_process(tmp_path, 10_000)
     for number in range(8):

@@ -16,7 +16,7 @@ import zarr
 from array_slides import textured, write_tiff
 from file_server import FileServer
 from napari_nh2st.errors import InputError, RemoteError
-from napari_nh2st.remote import RemotePath, block_cache, file, http
+from napari_nh2st.remote import RemotePath, block_cache, file, http, urls
 from napari_nh2st.slide import Slide, open_slide
 
 SIDE = 1536
@@ -302,6 +302,35 @@ def test_a_failure_is_that_of_all_who_wait_and_of_no_later_reading(
     server.requests.clear()
     remote.read(5 * file.BLOCK, 10)
     assert not server.requests
+
+
+def test_each_attempt_waits_for_its_pause(
+    served: str, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(file, "_PAUSES_S", (1.0, 3.0))
+    monkeypatch.setattr(file, "time", SimpleNamespace(sleep=paused.append))
+    server.status = 503
+    with pytest.raises(RemoteError, match="503"):
+        open_slide(served)
+    assert paused == [1.0, 3.0]
+    assert len(server.requests) == 3
+
+
+def test_a_block_of_another_length_is_fetched_again(served: str, server: FileServer) -> None:
+    expected = (server.folder / "slide.tif").read_bytes()
+    remote = RemotePath(served).file()
+    block_cache.block_cache().put(urls.identity(served), remote.version, 2, b"too short")
+    assert remote.read(2 * file.BLOCK, 20) == expected[2 * file.BLOCK :][:20]
+
+
+def test_without_marks_blocks_belong_to_one_opening(served: str, server: FileServer) -> None:
+    server.marks = False
+    place = server.folder / "slide.tif"
+    size = place.stat().st_size
+    for content in (b"a", b"b"):
+        place.write_bytes(content * size)
+        assert RemotePath(served).file().read(2 * file.BLOCK, 3) == content * 3
 
 
 def test_a_stream_reads_where_it_stands(served: str, server: FileServer) -> None:

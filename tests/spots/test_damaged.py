@@ -1,5 +1,6 @@
 """Counts whose parts do not fit each other are refused before anything is computed with them."""
 
+import os
 from pathlib import Path
 
 import h5py
@@ -58,3 +59,12 @@ def test_yaml_that_would_never_be_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "sections.yaml").write_text(text)
     with pytest.raises(InputError, match=r"sections\.yaml: (it is too long|this YAML)"):
         read_sections(tmp_path / "sections.yaml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs on Windows")
+def test_a_fifo_deep_in_a_folder_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    deep = tmp_path / "spots.zarr" / "X" / "0"
+    deep.mkdir(parents=True)
+    os.mkfifo(deep / "0")
+    with pytest.raises(InputError, match=r"spots\.zarr/X/0/0: is a named pipe"):
+        read_spots(tmp_path / "spots.zarr")

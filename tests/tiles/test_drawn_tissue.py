@@ -34,7 +34,9 @@ def is_drawn(mask: TissueMask) -> bool:
     return np.array_equal(mask.tissue.repeat(factor, 0).repeat(factor, 1), expected)
 
 
-@pytest.mark.parametrize("name", ["mask.png", "mask.tif", "rgb.png", "rgba.png", "bits.png"])
+@pytest.mark.parametrize(
+    "name", ["mask.png", "mask.tif", "rgb.png", "rgba.png", "rgba.tif", "bits.png"]
+)
 def test_a_picture_of_the_whole_slide_is_a_mask(name: str, slide: Slide, tmp_path: Path) -> None:
     path = tmp_path / name
     colours = np.stack([np.zeros_like(DRAWN), DRAWN // 2, DRAWN], -1)
@@ -44,6 +46,9 @@ def test_a_picture_of_the_whole_slide_is_a_mask(name: str, slide: Slide, tmp_pat
             tifffile.imwrite(path, DRAWN.astype(np.uint16))
         case "rgb.png":
             Image.fromarray(colours).save(path)
+        case "rgba.tif":
+            pixels = np.concatenate([colours, opaque], -1)
+            tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=["unassalpha"])
         case "rgba.png":
             Image.fromarray(np.concatenate([colours, opaque], -1)).save(path)
         case "bits.png":

@@ -267,3 +267,11 @@ def test_a_region_drawn_along_the_edge_of_the_slide_has_the_tiles_centered_on_it
     assert sorted(map(tuple, grid.centers.tolist())) == [
         (y, x) for y in range(0, 201, 20) for x in range(0, 201, 20)
     ]
+
+
+def test_the_picture_of_a_grid_has_its_tiles_where_they_are() -> None:
+    grid = whole_grid(bare_slide(120, 120, 1.0), 60)
+    picture = grid.subset(np.array([0]))._drawing()
+    filled = np.zeros(picture.shape[:2], bool)
+    filled[: len(filled) // 2, : len(filled) // 2] = True
+    np.testing.assert_array_equal((picture != 235).any(-1), filled)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from array_slides import ArrayLevel, array_slide
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.tiles import TissueMask, find_tissue, tissue_from_polygons
-from napari_nh2st.tiles.mask import stained
+from napari_nh2st.tiles.mask import scanned_area, stained
 
 SHAPE = (300, 400)
 Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -298,3 +298,14 @@ def test_the_chunks_of_the_file_change_nothing(segment: tuple[int, int]) -> None
     expected = find_tissue(slide_of(pixels, mpp=8 / 3)).tissue
     level = ArrayLevel(pixels, segment)
     np.testing.assert_array_equal(find_tissue(array_slide(level, mpp=8 / 3)).tissue, expected)
+
+
+def test_the_scanned_area_is_what_lies_within_the_bounds() -> None:
+    slide = slide_of(drawn(BLOB))
+    assert scanned_area(slide) is None
+    slide.bounds = (60, 80, 120, 200)
+    mask = scanned_area(slide)
+    assert mask is not None
+    expected = np.zeros(SHAPE, bool)
+    expected[60:180, 80:280] = True
+    np.testing.assert_array_equal(mask.tissue, expected)

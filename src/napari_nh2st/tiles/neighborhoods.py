@@ -70,7 +70,7 @@ def array_spacing(centers: NDArray[np.float64]) -> float:
 
 
 def neighborhoods_in_phases(
-    centers: NDArray[np.float64], phases: NDArray[np.int64], size: int = 9
+    centers: NDArray[np.float64], phases: NDArray[np.int64], size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Index the nearest tiles of every tile among those of its own phase.
 

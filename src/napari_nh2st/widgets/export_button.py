@@ -36,8 +36,8 @@ class ExportButton(QPushButton):
         super().__init__("Export…")
         self._prediction: AnnData | None = None
         self._tip = (
-            "Write the prediction as AnnData, SpatialData, GeoJSON for QuPath, CSV, OME-Zarr, or "
-            "what is shown as a figure"
+            "Write the prediction as AnnData, SpatialData, GeoJSON for QuPath, a Vitessce page, "
+            "CSV, OME-Zarr, or what is shown as a figure"
         )
         self._name = ""
         self._figure: Callable[[], Figure] | None = None

@@ -26,8 +26,10 @@ from napari_nh2st.layers.keys import DOMAINS_KEY
 from napari_nh2st.layers.reader import get_reader
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.prediction.reliability import Badges
+from napari_nh2st.user_config import VARIABLE
 from napari_nh2st.widgets.domains import panel as domains_panel
 from napari_nh2st.widgets.domains.panel import DomainsPanel
+from napari_nh2st.widgets.domains.settings_form import DomainSettingsForm
 from shown_predictions import PLACES, Shown, show_prediction
 from viewers import VIEWERS
 
@@ -197,6 +199,17 @@ def test_the_legend_says_how_stable_domains_are(
 
 def test_untouched_controls_mean_the_defaults(panel: DomainsPanel) -> None:
     assert panel.settings.chosen() == DomainSettings()
+
+
+def test_the_form_begins_with_the_users_configuration(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text("[domains]\nmethod = 'leiden'\nn_domains = 7\nmin_reliability = 0.35\n")
+    monkeypatch.setenv(VARIABLE, str(config))
+    form = DomainSettingsForm()
+    qtbot.addWidget(form)
+    assert form.chosen() == DomainSettings("leiden", 7, min_reliability=0.35)
 
 
 def test_the_domains_are_drawn_where_the_tiles_are(
