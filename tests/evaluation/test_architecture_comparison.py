@@ -309,10 +309,10 @@ def test_the_stopwatch_counts_training_alone_over_several_runs(
 ) -> None:
     now = SimpleNamespace(perf_counter=count().__next__)  # a second between any two looks
     monkeypatch.setattr(architecture_comparison, "time", now)
-    step = StepDone(1, 1, 2, 0.5, 1.0, 1.0)
+    reading, step = Preparing("reading tiles", 1, 1), StepDone(1, 1, 2, 0.5, 1.0, 1.0)
     for seconds in (2, 4):
         watch = architecture_comparison._Stopwatch(tmp_path, "linear")
-        for event in (Preparing("reading tiles", 1, 1), step, step, SpotsPredicted("S1", 1, 1)):
+        for event in (reading, reading, step, step, SpotsPredicted("S1", 1, 1)):
             watch(FoldProgress("S1", event))
             watch.went_on()
         watch.save()
