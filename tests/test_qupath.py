@@ -84,6 +84,7 @@ def test_export_for_qupath_counts_from_the_corner_of_the_bounds(tmp_path: Path) 
     slide = scanned_in_part()
     grid = tile_grid(slide, tile_um=32, pitch_um=32, mask=scanned_area(slide))
     prediction = new_prediction(slide, grid, small_config(), PANEL, PredictSettings().to_json())
+    prediction.X[:] = 1
     assert prediction.uns["nh2st"]["slide"]["bounds"].tolist() == list(BOUNDS)
     export(prediction, tmp_path / "p.h5ad")
     export(read_anndata_file(tmp_path / "p.h5ad"), tmp_path / "p.geojson")
@@ -101,6 +102,7 @@ def test_tiles_beyond_the_scanned_part_are_left_out(tmp_path: Path) -> None:
     slide = scanned_in_part()
     grid = tile_grid(slide, tile_um=32, pitch_um=32, mask=None)
     prediction = new_prediction(slide, grid, small_config(), PANEL, PredictSettings().to_json())
+    prediction.X[:] = 1
     export(prediction, tmp_path / "p.geojson")
     x, y = prediction.obsm["spatial"].T
     meets = (x + 32 > 300) & (x - 32 < 940) & (y + 32 > 200) & (y - 32 < 700)
