@@ -12,6 +12,7 @@ from array_slides import ArrayLevel, array_slide, textured
 from drawn_predictions import BEST, drawn_prediction
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
+from napari_nh2st.export.geojson import write_geojson
 from napari_nh2st.export.qupath_script import groovy_string, write_qupath_script
 from napari_nh2st.prediction.schema import notes
 
@@ -85,6 +86,18 @@ def test_the_script_names_file_genes_and_classes(tmp_path: Path, prediction: Ann
     assert "\ndef gene = null\n" in script
     assert strings_after(script, "classes") == names
     assert "('stroma'): [255, 128, 0]," in script
+
+
+def test_classes_alone_need_no_genes(tmp_path: Path, prediction: AnnData) -> None:
+    tiles = prediction[:, []].copy()
+    tiles.obs["domain"] = pd.Categorical(["a b"] * tiles.n_obs)
+    write_geojson(tiles, tmp_path / "out.geojson", domains="domain")
+    text = (tmp_path / "out.groovy").read_text(encoding="utf-8")
+    assert "def limits = [\n    :\n]\n" in text
+    assert strings_after(text, "classes") == ["a b"]
+    assert "    ('a b'): null," in text
+    # By these a second run sees that they are there.
+    assert "classes.containsKey(tile.pathClass?.toString())" in text
 
 
 def test_many_genes_are_written_in_parts_that_java_takes(tmp_path: Path) -> None:

@@ -36,19 +36,23 @@ def limits = [
 {limits}
 ]
 {more_limits}
-// Classes, and their red, green and blue.
+// Classes, and their red, green and blue; null leaves the color to QuPath.
 def classes = [
 {classes}
 ]
 
-def isOurs = {{ it.isTile() && it.measurements.keySet().any {{ limits.containsKey(it) }} }}
+def isOurs = {{ tile ->
+    tile.isTile() && (classes.containsKey(tile.pathClass?.toString()) ||
+        tile.measurements.keySet().any {{ limits.containsKey(it) }})
+}}
 if (!getAllObjects(false).any(isOurs)) {{
     if (!geojson.isFile())
         throw new FileNotFoundException("${{geojson}} is not there: change its place in the script")
     importObjectsFromFile(geojson.path)
 }}
 classes.each {{ name, rgb ->
-    getPathClass(name).setColor(ColorTools.packRGB(rgb[0], rgb[1], rgb[2]))
+    if (rgb != null)
+        getPathClass(name).setColor(ColorTools.packRGB(rgb[0], rgb[1], rgb[2]))
 }}
 fireHierarchyUpdate()
 
@@ -114,13 +118,13 @@ def write_qupath_script(
     InputError
         The script cannot be written.
     """
-    limits = []
+    limits = list[str]()
     for gene in genes:
         low, high = robust_limits(gene_values(prediction, gene))
         limits.append(f"    ({groovy_string(gene)}): [{low:.6g}, {high:.6g}],")
-    starts = range(0, len(limits), _GENES_AT_ONCE)
+    starts = range(0, max(1, len(limits)), _GENES_AT_ONCE)
     first, *more = ("\n".join(limits[at : at + _GENES_AT_ONCE]) for at in starts)
-    colors = {} if classes is None else classes.colors
+    names, colors = ([], {}) if classes is None else (classes.names, classes.colors)
     shown = "null" if classes is not None else groovy_string(best_gene(prediction[:, list(genes)]))
     remarks = [f"Values: {value_name(prediction)}.", *notices(prediction)]
     text = _SCRIPT.format(
@@ -128,10 +132,11 @@ def write_qupath_script(
         about="\n".join(f"// {in_one_line(remark)}" for remark in remarks),
         geojson=groovy_string(str(geojson.absolute())),
         gene=shown,
-        limits=first,
+        limits=first or "    :",
         more_limits="".join(_MORE_LIMITS.format(limits=block) for block in more),
         classes="\n".join(
-            f"    ({groovy_string(name)}): {list(rgb)}," for name, rgb in colors.items()
+            f"    ({groovy_string(name)}): {list(colors[name]) if name in colors else 'null'},"
+            for name in names
         )
         or "    :",
     )
