@@ -387,7 +387,7 @@ def test_the_buttons_pin_unpin_compose_and_undo(
     panel.undo.click()
     assert pinned(viewer) == ["CD74"]
     assert heatmap.layer.visible
-    assert not panel.undo.isEnabled()
+    assert panel.undo.isHidden()
     assert not panel.show_these.isChecked()
     panel.show_these.click()
     assert (viewer.layers[-1].visible, heatmap.layer.visible) == (True, False)

@@ -27,7 +27,9 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     save_model_folder(small_model(), tmp_path / "small")
     (tmp_path / "small" / "README.md").write_text("# Of another model")
 
-    def snapshot_download(_id: str, *, revision: str, allow_patterns: list[str]) -> str:
+    def snapshot_download(
+        _id: str, *, revision: str, allow_patterns: list[str], endpoint: str | None
+    ) -> str:
         asked.append(allow_patterns)
         if revision.startswith("f"):
             raise ConnectionError("no route")
@@ -35,6 +37,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     module: Any = types.ModuleType("huggingface_hub")
     module.snapshot_download = snapshot_download
+    module.try_to_load_from_cache = lambda *_, **__: None
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return asked
 

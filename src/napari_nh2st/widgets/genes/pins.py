@@ -93,6 +93,8 @@ class PinsPanel(QWidget):
         layout.addLayout(buttons)
         layout.addLayout(view)
         layout.addWidget(self.list)
+        for later in (self.undo, self.show_these, self.ground, self.restore, self.list):
+            later.hide()  # from the start: a dock that opens wide stays so
         self.pin.clicked.connect(self.pin_selected)
         self.unpin.clicked.connect(self.unpin_chosen)
         self.compose.clicked.connect(self.compose_selected)
@@ -169,7 +171,8 @@ class PinsPanel(QWidget):
 
     def _enable(self) -> None:
         self.unpin.setEnabled(bool(self.list.selectedIndexes()))
-        self.undo.setEnabled(self._pins.has_composite)
+        # Hidden without one: the four buttons side by side make the dock wide.
+        self.undo.setVisible(self._pins.has_composite)
 
     def _on_ground(self, row: int) -> None:
         self._pins.over_slide = bool(row)

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
@@ -16,7 +15,6 @@ from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, FEATURES, EncoderKe
 from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import nested_values, settings_of
 from napari_nh2st.session.remembered import remembered_values, restored_values, usual_values
-from napari_nh2st.shown_text import for_qt
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.known_models import known_models
@@ -26,6 +24,7 @@ from napari_nh2st.user_config import config_path
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
+from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.setting_controls import (
     ChoiceBox,
     FileLine,
@@ -53,7 +52,7 @@ def _usual_settings() -> TrainSettings:
     try:
         return TrainSettings(**nested_values(TrainSettings, values))
     except InputError as error:
-        show_warning(for_qt(f"{config_path()}, [train]: {error}"))
+        show_warning(f"{config_path()}, [train]: {error}")
         return TrainSettings(start=first)
 
 
