@@ -107,7 +107,7 @@ def test_warnings_that_have_sentences_of_ours_are_shown_on_demand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for verbose in (0, 1):
-        with as_asked(argparse.Namespace(verbose=verbose), owns_process=True):
+        with as_asked(argparse.Namespace(verbose_1=verbose), owns_process=True):
             logging.getLogger("tifffile").warning("odd tag")
             logging.getLogger("library").warning("careful")
     assert capsys.readouterr().err.splitlines() == [
