@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +30,9 @@ _BAND_ROWS = 256
 _HALO_ROWS = 16
 """Tissue is looked for in bands of rows, each seen with so many rows around it as its filters
 reach."""
+
+_MOST_THREADS = 4
+"""Bands at a time: each takes some 60 MB."""
 
 _TEXTURE_WINDOW = 9
 """Side in mask pixels of the squares whose spread is looked at."""
@@ -206,7 +211,8 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
     saturation = np.empty(image.shape[:2], np.float32)
     density, spread = np.empty_like(saturation), np.empty_like(saturation)
     foreign, smear, flat = np.empty((3, *image.shape[:2]), bool)
-    for top in range(0, height, _BAND_ROWS):
+
+    def look_at(top: int) -> None:
         bottom = min(top + _BAND_ROWS, height)
         first = max(top - _HALO_ROWS, 0)
         band = image[first : bottom + _HALO_ROWS]
@@ -221,6 +227,9 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
         spread[top:bottom] = deviation[rows]
         smear[top:bottom] = ((deviation < _SMOOTH) & (mean < _FAINT))[rows]
         foreign[top:bottom] = _pen_ink(hue, colour, value)[rows]
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        list(pool.map(look_at, range(0, height, _BAND_ROWS)))
     foreign |= flat
     scanned = ~flat if not flat.all() else np.ones_like(flat)
     # Otsu halves whatever it is given: the limits keep it from halving bare glass or full tissue.
