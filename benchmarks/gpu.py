@@ -58,6 +58,8 @@ def main() -> None:
             Path(folder) / "jpeg2000.tiff", max(side // 2, small), codec="jpeg2000"
         )
         write_repeated_slide(Path(folder) / "small.tiff", small)
+        large = side if options.quick else 2 * side
+        write_repeated_slide(Path(folder) / "large.tiff", large, share_tiles=True)
         for part in options.parts:
             # A trial may be on a busy machine.
             most = _SECONDS[part] * (2 if options.quick else 1)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_nh2st.errors import first_line
-from napari_nh2st.inference import Event, PredictSettings, TilesDone, predict
+from napari_nh2st.inference import Event, PredictSettings, Started, TilesDone, predict
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.inference.encoder import Encoder
 from napari_nh2st.inference.resample import Resampler
@@ -34,6 +35,7 @@ from napari_nh2st.model.folder import Model, new_model, save_model_folder
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
+from napari_nh2st.slide.reader_processes import THREADS, ReaderProcesses
 from napari_nh2st.tiles import tile_grid
 
 _BUNDLED = "her2-breast-demo"
@@ -136,15 +138,23 @@ def reading(setup: Setup) -> Iterator[Callable[[], Iterator[Row]]]:
     for codec in ("jpeg", "jpeg2000"):
         for threads in (1, 4, 16):
             if threads <= max(cores, 4) and not (setup.quick and threads > 4):
-                yield lambda codec=codec, threads=threads: _reading(setup, codec, threads)
+                yield lambda codec=codec, threads=threads: _reading(setup, codec, threads, False)
+        if sys.platform == "linux":
+            places = THREADS if setup.quick else 4 * THREADS
+            yield lambda codec=codec, places=places: _reading(setup, codec, places, True)
 
 
-def _reading(setup: Setup, codec: str, threads: int) -> Iterator[Row]:
+def _reading(setup: Setup, codec: str, threads: int, in_processes: bool) -> Iterator[Row]:
     batch_size = setup.placement.batch_size
-    with open_slide(setup.slide(codec)) as slide:
+    with open_slide(setup.slide(codec)) as slide, ExitStack() as stack:
         grid = tile_grid(slide, tile_um=_TILE_PX / 2, pitch_um=_TILE_PX / 2, mask=None)
         corners = (grid.centers - _TILE_PX / 2).round().astype(np.int64)
-        reader = BulkReader(slide.levels[0], corners, (_TILE_PX, _TILE_PX))
+        side = _TILE_PX, _TILE_PX
+        reader: BulkReader | ReaderProcesses = BulkReader(slide.levels[0], corners, side)
+        if in_processes:
+            reader = ReaderProcesses(slide, 0, corners, side, batch_size, threads)
+            stack.callback(reader.close)
+            reader.wait()
         batches = iter(Schedule(grid, np.arange(len(grid)), batch_size, "raster", False))
         lock, counts = threading.Lock(), [0] * threads
         started, cpu = time.perf_counter(), time.process_time()
@@ -165,7 +175,11 @@ def _reading(setup: Setup, codec: str, threads: int) -> Iterator[Row]:
         late = _lateness(pool)
         taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     name = f"bulk reader, {codec}, {threads} thread{'s' if threads > 1 else ''}"
+    if in_processes:
+        name += f" of {threads // THREADS} processes"
     yield _row(name, sum(counts) / taken, "tiles/s", per_cpu_second=sum(counts) / cpu)
+    if in_processes:
+        return
     yield _row(f"  another thread waits for the lock, {codec}, {threads}", 1e3 * late, "ms")
 
 
@@ -291,12 +305,13 @@ def _compiled(setup: Setup) -> Iterator[Row]:
 
 def predicting(setup: Setup) -> Iterator[Callable[[], Iterator[Row]]]:
     """Tiles per second from slide to AnnData, memory, and how busy the device was."""
-    for codec in ("jpeg", "jpeg2000"):
-        for name in _MODELS:
-            yield lambda name=name, codec=codec: _predicting(setup, name, codec)
+    for name in _MODELS:
+        yield lambda name=name: _predicting(setup, name, "jpeg")
+    yield lambda: _predicting(setup, "query", "jpeg2000")
+    yield lambda: _predicting(setup, "neighborhood", "large")
     if setup.is_cuda:
-        for name in _MODELS:
-            yield lambda name=name: _busy(setup, name, "jpeg")
+        for name, slide in (("query", "jpeg"), ("bundled", "jpeg"), ("neighborhood", "large")):
+            yield lambda name=name, slide=slide: _busy(setup, name, slide)
 
 
 def _settings(setup: Setup, name: str, **more: Any) -> PredictSettings:
@@ -306,31 +321,34 @@ def _settings(setup: Setup, name: str, **more: Any) -> PredictSettings:
     return PredictSettings(step_um=step, tissue_only=False, device=setup.device, **more)
 
 
-def _predicting(setup: Setup, name: str, codec: str) -> Iterator[Row]:
-    marks: list[tuple[int, float]] = []
+def _predicting(setup: Setup, name: str, slide_name: str) -> Iterator[Row]:
+    begun, marks = [], []
 
     def note(event: Event) -> None:
+        if isinstance(event, Started):
+            begun.append(time.perf_counter())
         if isinstance(event, TilesDone):
-            marks.append((event.done, time.perf_counter()))
+            marks.append(time.perf_counter())
 
+    model = setup.model(name)
+    with open_slide(setup.slide("small")) as slide:
+        predict(slide, model, _settings(setup, name))  # what is loaded at the first time is
     if setup.is_cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    with open_slide(setup.slide(codec)) as slide:
-        predicted = predict(slide, setup.model(name), _settings(setup, name), on_event=note)
+    with open_slide(setup.slide(slide_name)) as slide:
+        predicted = predict(slide, model, _settings(setup, name), on_event=note)
     seconds = time.perf_counter() - started
-    (first, began), (last, ended) = marks[0], marks[-1]
-    what = f"predict(), {name}, {codec}"
-    if last > first:
-        yield _row(what, (last - first) / (ended - began), "tiles/s", tiles=predicted.n_obs)
-    else:
-        yield _row(what, "all in one batch")
-    yield _row(f"  before its first batch, {name}, {codec}", began - started, "s")
-    yield _row(f"  the whole call, {predicted.n_obs:,} tiles, {name}, {codec}", seconds, "s")
+    of = f"{name}, {slide_name}"
+    rate = predicted.n_obs / (marks[-1] - begun[0])
+    yield _row(f"predict(), {of}", rate, "tiles/s", tiles=predicted.n_obs)
+    yield _row(f"  tissue, stain and grid before, {of}", begun[0] - started, "s")
+    yield _row(f"  first values after these, {of}", marks[0] - begun[0], "s")
+    yield _row(f"  the whole call, {predicted.n_obs:,} tiles, {of}", seconds, "s")
     if setup.is_cuda:
         peak = torch.cuda.max_memory_allocated() / _MB
-        yield _row(f"  peak of the GPU's memory, {name}, {codec}", peak, "MB")
+        yield _row(f"  peak of the GPU's memory, {of}", peak, "MB")
 
 
 def _busy(setup: Setup, name: str, codec: str) -> Iterator[Row]:

@@ -1,9 +1,10 @@
 """Values of tiles: read → encode → gather, stages overlapping."""
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import numpy as np
 import torch
@@ -21,11 +22,14 @@ from napari_nh2st.inference.plan import Plan, Survey
 from napari_nh2st.inference.resample import Resampler
 from napari_nh2st.inference.run import Run
 from napari_nh2st.inference.schedule import Focus, Schedule
+from napari_nh2st.inference.source import TileSource
 from napari_nh2st.inference.speed import SpeedMeter
 from napari_nh2st.inference.transfer import Fetched
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.prepared import Prepared
+from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
+from napari_nh2st.slide.reader_processes import THREADS, ReaderProcesses, are_worthwhile
 
 _READ_AHEAD = 2
 """Batches that wait decoded, beside those being decoded: enough to bridge a slow segment."""
@@ -193,10 +197,16 @@ def encoded_batches(
             meter.note(len(tiles))
             yield tiles, tuple(rows[: len(tiles)] for rows in encoded), {}
         return
-    reader = BulkReader(level, plan.source.top_left, plan.source.size)
+    source = plan.source
+    reader = BulkReader(level, source.top_left, source.size)
     encode = Encoder(predictor, resample, placement, tile_px)
-    batches = _read_ahead(reader, schedule, encode, placement.reader_threads)
-    with closing(batches):
+    with ExitStack() as stack:
+        processes = reader_processes(found.slide, source, placement, len(needed))
+        if processes is not None:
+            stack.callback(processes.close)
+        batches = stack.enter_context(
+            closing(_read_ahead(reader, processes, schedule, encode, placement.reader_threads))
+        )
         for batch, pixels in batches:
             encoded = tuple(rows[: len(batch.index)] for rows in encode(pixels))
             meter.note(len(batch.index))
@@ -207,8 +217,31 @@ def encoded_batches(
             )
 
 
+def reader_processes(
+    slide: Slide, source: TileSource, placement: Placement, n_tiles: int
+) -> ReaderProcesses | None:
+    """Processes that read many tiles for a GPU; None where threads do."""
+    at_once = placement.reader_threads, _WAITING_BYTES // _batch_bytes(source, placement)
+    # A CPU encodes more slowly than a few threads read.
+    if placement.device.type != "cuda" or min(at_once) <= THREADS:
+        return None
+    if not are_worthwhile(slide.levels[source.level], n_tiles):
+        return None
+    return ReaderProcesses(
+        slide, source.level, source.top_left, source.size, placement.batch_size, min(at_once)
+    )
+
+
+def _batch_bytes(source: TileSource, placement: Placement) -> int:
+    return 3 * placement.batch_size * math.prod(source.size)
+
+
 def _read_ahead(
-    reader: BulkReader, schedule: Schedule, encode: Encoder, threads: int
+    reader: BulkReader,
+    processes: ReaderProcesses | None,
+    schedule: Schedule,
+    encode: Encoder,
+    threads: int,
 ) -> Generator[tuple[TileBatch, Tensor], None, None]:
     """Batches in the schedule's order, decoded by threads, a bounded number ahead.
 
@@ -219,7 +252,10 @@ def _read_ahead(
 
     def read(index: NDArray[np.int64]) -> tuple[TileBatch, Tensor]:
         pixels = encode.empty_batch(*reader.size)
-        batch = reader.read(index, out=pixels.numpy()[: len(index)])
+        out = pixels.numpy()[: len(index)]
+        batch = None if processes is None else processes.read(index, out)
+        if batch is None:
+            batch = reader.read(index, out)
         pixels[len(index) :] = pixels[len(index) - 1]
         return batch, pixels
 
