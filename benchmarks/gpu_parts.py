@@ -35,7 +35,7 @@ from napari_nh2st.model.folder import Model, new_model, save_model_folder
 from napari_nh2st.model.sources import load_model
 from napari_nh2st.slide import open_slide
 from napari_nh2st.slide.bulk import BulkReader
-from napari_nh2st.slide.reader_processes import THREADS, ReaderProcesses
+from napari_nh2st.slide.reader_processes import ReaderProcesses
 from napari_nh2st.tiles import tile_grid
 
 _BUNDLED = "her2-breast-demo"
@@ -140,7 +140,7 @@ def reading(setup: Setup) -> Iterator[Callable[[], Iterator[Row]]]:
             if threads <= max(cores, 4) and not (setup.quick and threads > 4):
                 yield lambda codec=codec, threads=threads: _reading(setup, codec, threads, False)
         if sys.platform == "linux":
-            places = THREADS if setup.quick else 4 * THREADS
+            places = 4 if setup.quick else 16
             yield lambda codec=codec, places=places: _reading(setup, codec, places, True)
 
 
@@ -176,7 +176,7 @@ def _reading(setup: Setup, codec: str, threads: int, in_processes: bool) -> Iter
         taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     name = f"bulk reader, {codec}, {threads} thread{'s' if threads > 1 else ''}"
     if in_processes:
-        name += f" of {threads // THREADS} processes"
+        name += f" of {threads // 4} processes"
     yield _row(name, sum(counts) / taken, "tiles/s", per_cpu_second=sum(counts) / cpu)
     if in_processes:
         return

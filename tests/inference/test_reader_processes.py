@@ -20,9 +20,7 @@ from small_models import small_model
 
 torch.set_num_threads(1)
 
-SETTINGS = PredictSettings(
-    device="cpu", precision="float32", tissue_only=False, batch_size=8, reader_threads=3
-)
+SETTINGS = PredictSettings(device="cpu", precision="float32", tissue_only=False, batch_size=8)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there are none elsewhere")
@@ -56,21 +54,21 @@ def test_they_are_for_a_gpu_and_take_no_more_memory_than_threads(
 ) -> None:
     started: list[tuple[Any, ...]] = []
     monkeypatch.setattr(tile_values, "ReaderProcesses", lambda *given: started.append(given))
-    monkeypatch.setattr(tile_values, "are_worthwhile", lambda level, n_tiles: n_tiles > 10)
+    monkeypatch.setattr(tile_values, "places_of_processes", lambda level, n: 16 if n > 10 else 0)
     slide = array_slide(ArrayLevel(textured(64, 64)))
     corners = np.zeros((30, 2), np.int64)
 
-    def asked(device: str, threads: int, side: int, n_tiles: int = 30) -> int | None:
+    def asked(device: str, side: int, n_tiles: int = 30) -> int | None:
         """Batches that are read at a time."""
         started.clear()
-        placement = Placement(torch.device(device), torch.float32, 256, threads)
+        placement = Placement(torch.device(device), torch.float32, 256, 8)
         source = TileSource(0, corners, (side, side), (side, side))
         tile_values.reader_processes(slide, source, placement, n_tiles)
         assert not started or started[0][:5] == (slide, 0, corners, (side, side), 256)
         return started[0][5] if started else None
 
-    assert asked("cuda", 16, 224) == 16
-    assert asked("cuda", 16, 448) == 6, "a GB holds no more batches"
-    assert asked("cuda", 4, 224) is None, "one process would read no faster than this one"
-    assert asked("cuda", 16, 224, n_tiles=5) is None
-    assert asked("cpu", 16, 224) is None
+    assert asked("cuda", 224) == 16
+    assert asked("cuda", 448) == 6, "a GB holds no more batches"
+    assert asked("cuda", 896) is None, "threads do as much"
+    assert asked("cuda", 224, n_tiles=5) is None
+    assert asked("cpu", 224) is None

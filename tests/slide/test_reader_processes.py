@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from array_slides import textured
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
-from napari_nh2st.slide.reader_processes import THREADS, ReaderProcesses, are_worthwhile
+from napari_nh2st.slide.reader_processes import ReaderProcesses, places_of_processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are none elsewhere")
 
 SIZE = (50, 70)
 BATCH = 7
-PLACES = THREADS + 2  # of two processes
+PLACES = 6  # of two processes
 
 
 @pytest.fixture
@@ -115,11 +115,21 @@ def test_a_slide_that_was_exchanged_is_not_read_by_them(path: Path, tmp_path: Pa
                 assert processes.read(index, empty(index)) is None
 
 
-def test_they_are_for_many_tiles_of_a_level_of_many_segments(path: Path) -> None:
+def test_they_are_for_many_tiles_of_a_level_of_many_segments(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cores(count: int) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(count)))
+
+    cores(64)
     with open_slide(path) as slide:
-        assert not are_worthwhile(slide.levels[0], 10**6)
+        assert places_of_processes(slide.levels[0], 10**6) == 0
     big = path.with_name("big.tiff")
     tifffile.imwrite(big, np.zeros((2048, 2048, 3), np.uint8), tile=(64, 64), photometric="rgb")
     with open_slide(big) as slide:
-        assert are_worthwhile(slide.levels[0], 20_000)
-        assert not are_worthwhile(slide.levels[0], 19_999)
+        assert places_of_processes(slide.levels[0], 20_000) == 16
+        assert places_of_processes(slide.levels[0], 19_999) == 0
+        cores(9)
+        assert places_of_processes(slide.levels[0], 20_000) == 8
+        cores(7)
+        assert places_of_processes(slide.levels[0], 20_000) == 0

@@ -130,8 +130,9 @@ def place(
         torch.device(chosen),
         dtype,
         batch_size or (16 if on_cpu else 256),
-        # On a CPU the network wants the cores: decoding takes a hundredth of its time.
-        reader_threads or (min(2, cores) if on_cpu else min(16, cores)),
+        # On a CPU the network wants the cores: decoding takes a hundredth of its time. More than 8
+        # threads wait for the interpreter's lock, and read less.
+        reader_threads or (min(2, cores) if on_cpu else min(8, cores)),
         precision == "int8",
     )
 

@@ -29,7 +29,7 @@ from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
-from napari_nh2st.slide.reader_processes import THREADS, ReaderProcesses, are_worthwhile
+from napari_nh2st.slide.reader_processes import ReaderProcesses, places_of_processes
 
 _READ_AHEAD = 2
 """Batches that wait decoded, beside those being decoded: enough to bridge a slow segment."""
@@ -201,11 +201,14 @@ def encoded_batches(
     reader = BulkReader(level, source.top_left, source.size)
     encode = Encoder(predictor, resample, placement, tile_px)
     with ExitStack() as stack:
-        processes = reader_processes(found.slide, source, placement, len(needed))
+        processes, threads = None, placement.reader_threads
+        if found.settings.reader_threads is None:
+            processes = reader_processes(found.slide, source, placement, len(needed))
         if processes is not None:
             stack.callback(processes.close)
+            threads = processes.places  # each waits for one batch
         batches = stack.enter_context(
-            closing(_read_ahead(reader, processes, schedule, encode, placement.reader_threads))
+            closing(_read_ahead(reader, processes, schedule, encode, threads))
         )
         for batch, pixels in batches:
             encoded = tuple(rows[: len(batch.index)] for rows in encode(pixels))
@@ -220,20 +223,21 @@ def encoded_batches(
 def reader_processes(
     slide: Slide, source: TileSource, placement: Placement, n_tiles: int
 ) -> ReaderProcesses | None:
-    """Processes that read many tiles for a GPU; None where threads do."""
-    at_once = placement.reader_threads, _WAITING_BYTES // _batch_bytes(source, placement)
-    # A CPU encodes more slowly than a few threads read.
-    if placement.device.type != "cuda" or min(at_once) <= THREADS:
+    """Processes that read many tiles for a GPU; None where threads do.
+
+    A CPU encodes more slowly than a few threads read.
+    """
+    if placement.device.type != "cuda":
         return None
-    if not are_worthwhile(slide.levels[source.level], n_tiles):
+    places = min(
+        places_of_processes(slide.levels[source.level], n_tiles),
+        _WAITING_BYTES // (3 * placement.batch_size * math.prod(source.size)),
+    )
+    if places <= placement.reader_threads // 2:
         return None
     return ReaderProcesses(
-        slide, source.level, source.top_left, source.size, placement.batch_size, min(at_once)
+        slide, source.level, source.top_left, source.size, placement.batch_size, places
     )
-
-
-def _batch_bytes(source: TileSource, placement: Placement) -> int:
-    return 3 * placement.batch_size * math.prod(source.size)
 
 
 def _read_ahead(

@@ -28,8 +28,12 @@ from napari_nh2st.slide.slide import Slide
 if sys.platform != "win32":
     from multiprocessing.connection import Connection, wait
 
-THREADS = 4
+_THREADS = 4
 """Of each process: as many as their lock keeps busy."""
+
+_MOST_PROCESSES = 4
+"""Each takes some 100 MB, and up to 128 MB of decoded segments; with four threads each they read as
+fast as a large GPU encodes."""
 
 _WORTH_TILES = 20_000
 """Fewer are read by threads before the processes have started."""
@@ -40,14 +44,20 @@ _LEAST_SEGMENTS = 1000
 _COMMAND = "from napari_nh2st.slide.reader_processes import serve; serve()"
 
 
-def are_worthwhile(level: Level, n_tiles: int) -> bool:
-    """Whether reading so many tiles of a level is quicker with processes."""
-    return (
-        sys.platform == "linux"
-        and not level.is_remote
-        and n_tiles >= _WORTH_TILES
-        and level.n_segments[0] * level.n_segments[1] >= _LEAST_SEGMENTS
-    )
+def places_of_processes(level: Level, n_tiles: int) -> int:
+    """Batches that processes on the cores of this one can read at a time; 0 for: let threads read.
+
+    Parameters
+    ----------
+    level, n_tiles
+        That is read, and how many tiles of it.
+    """
+    if sys.platform != "linux" or level.is_remote or n_tiles < _WORTH_TILES:
+        return 0
+    if level.n_segments[0] * level.n_segments[1] < _LEAST_SEGMENTS:
+        return 0
+    processes = min(_MOST_PROCESSES, len(os.sched_getaffinity(0)) // _THREADS)
+    return _THREADS * processes if processes > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class _Place:
 
 
 class ReaderProcesses:
-    """Processes that read tiles of a level of a slide, each with :data:`THREADS` threads.
+    """Processes that read tiles of a level of a slide, some threads each.
 
     They start in the background. A process that has not started, or has ended, reads nothing, and
     is no error: who asks reads the tiles as without it.
@@ -87,7 +97,12 @@ class ReaderProcesses:
     batch_size
         Tiles that are asked for at a time, at most.
     places
-        Batches that are read at a time.
+        Batches that are read at a time, four by each process.
+
+    Attributes
+    ----------
+    places
+        The same.
     """
 
     def __init__(
@@ -107,13 +122,14 @@ class ReaderProcesses:
         os.pwrite(job_file, described, 0)
         memory = _memory(int(np.prod(shape)))
         tiles = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(shape)
+        self.places = places
         self._lock = threading.Lock()
         self._starting: list[_Place] = []
         self._free: list[_Place] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
-            for first in range(0, places, THREADS):
-                numbers = range(first, min(first + THREADS, places))
+            for first in range(0, places, _THREADS):
+                numbers = range(first, min(first + _THREADS, places))
                 ours, theirs = zip(*(socket.socketpair() for _ in numbers), strict=True)
                 command = [sys.executable, "-P", "-c", _COMMAND, str(job_file), str(memory)]
                 command += [str(batch_size)]

@@ -26,13 +26,13 @@ MASK_UM_PER_PX = 8.0
 LARGEST_MASK_SIDE = 2048
 """A mask is never larger than this, whatever the slide: its memory is bounded."""
 
-_BAND_ROWS = 256
+_BAND_ROWS = 128
 _HALO_ROWS = 16
 """Tissue is looked for in bands of rows, each seen with so many rows around it as its filters
 reach."""
 
-_MOST_THREADS = 4
-"""Bands at a time: each takes some 60 MB."""
+_MOST_THREADS = 8
+"""Bands at a time: each takes some 30 MB."""
 
 _TEXTURE_WINDOW = 9
 """Side in mask pixels of the squares whose spread is looked at."""
@@ -222,7 +222,7 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
         seen = np.clip(_smooth(transmitted) / glass, 0.01, 1)
         hue, colour, value = np.moveaxis(rgb2hsv(seen), -1, 0)
         saturation[top:bottom] = colour[rows]
-        density[top:bottom] = -np.log10(seen[rows]).mean(-1)
+        density[top:bottom] = -_mean(np.log10(seen[rows]))
         mean, deviation = _texture(transmitted / glass)
         spread[top:bottom] = deviation[rows]
         smear[top:bottom] = ((deviation < _SMOOTH) & (mean < _FAINT))[rows]
@@ -328,10 +328,15 @@ def _texture(
     sections of two studies both have a deviation below 0.006, and 99 % of the tissue one above
     0.011.
     """
-    density = -np.log10(np.clip(transmitted, 0.01, 1)).mean(-1)
+    density = -_mean(np.log10(np.clip(transmitted, 0.01, 1)))
     mean = ndimage.uniform_filter(density, _TEXTURE_WINDOW)
     square = ndimage.uniform_filter(density**2, _TEXTURE_WINDOW)
     return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def _mean(image: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Mean of three channels, many times quicker than numpy's over so short an axis."""
+    return np.asarray((image[..., 0] + image[..., 1] + image[..., 2]) / 3)
 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
