@@ -72,3 +72,9 @@ def test_they_are_for_a_gpu_and_take_no_more_memory_than_threads(
     assert asked("cuda", 896) is None, "threads do as much"
     assert asked("cuda", 224, n_tiles=5) is None
     assert asked("cpu", 224) is None
+
+    def refuse(*given: object) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(tile_values, "ReaderProcesses", refuse)
+    assert asked("cuda", 224) is None

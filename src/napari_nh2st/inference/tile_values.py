@@ -1,5 +1,6 @@
 """Values of tiles: read → encode → gather, stages overlapping."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -30,6 +31,8 @@ from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader, TileBatch
 from napari_nh2st.slide.reader_processes import ReaderProcesses, places_of_processes
+
+_log = logging.getLogger(__name__)
 
 _READ_AHEAD = 2
 """Batches that wait decoded, beside those being decoded: enough to bridge a slow segment."""
@@ -235,9 +238,13 @@ def reader_processes(
     )
     if places <= placement.reader_threads // 2:
         return None
-    return ReaderProcesses(
-        slide, source.level, source.top_left, source.size, placement.batch_size, places
-    )
+    try:
+        return ReaderProcesses(
+            slide, source.level, source.top_left, source.size, placement.batch_size, places
+        )
+    except OSError as error:  # too many open files or processes, too little memory
+        _log.warning("%s is read by threads alone: %s", slide.path, error)
+        return None
 
 
 def _read_ahead(

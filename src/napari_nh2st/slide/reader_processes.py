@@ -32,8 +32,8 @@ _THREADS = 4
 """Of each process: as many as their lock keeps busy."""
 
 _MOST_PROCESSES = 4
-"""Each takes some 100 MB, and up to 128 MB of decoded segments. Four of them, with four threads each,
-read three times as fast as threads alone."""
+"""Each takes some 100 MB, and up to 128 MB of decoded segments. Four of four threads read three
+times as fast as threads alone."""
 
 _WORTH_TILES = 20_000
 """Fewer are read by threads before the processes have started."""
