@@ -23,9 +23,9 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
-    "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "docstrings",
     "reference_tables",
 ]
 exclude_patterns = ["_build", "_extensions", "_static"]
@@ -51,10 +51,6 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
-napoleon_attr_annotations = False
-napoleon_google_docstring = False
-napoleon_use_ivar = True
-napoleon_use_rtype = False
 
 # --- links to other sites: tox run -e links ---
 # Scripts make the anchors of GitHub's pages, and what is linked there is ours to keep.
@@ -92,16 +88,6 @@ def _link_to_repository(_app: Any, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\((\.\./[^)#]+)(#[^)]*)?\)", link, source[0])
 
 
-def _without_options(
-    _app: Any, _what: str, _name: str, _obj: Any, _options: Any, signature: str, returned: str
-) -> tuple[str, str] | None:
-    """``Annotated[float, Option(...)]`` as ``float``: the options have tables of their own."""
-    if not signature or "Option(" not in signature:
-        return None
-    return "(…)", returned
-
-
 def setup(app: Any) -> None:
     """Connect to the build."""
     app.connect("source-read", _link_to_repository)
-    app.connect("autodoc-process-signature", _without_options)

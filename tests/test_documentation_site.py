@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -50,9 +51,17 @@ class Outer:
 
 
 @pytest.fixture(scope="module")
-def tables() -> dict[str, Any]:
+def tables() -> Iterator[dict[str, Any]]:
     """What makes the tables."""
-    return runpy.run_path(str(DOCS / "_extensions" / "reference_tables.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS / "_extensions")
+        yield runpy.run_path(str(DOCS / "_extensions" / "reference_tables.py"))
+
+
+@pytest.fixture(scope="module")
+def docstrings() -> dict[str, Any]:
+    """What makes docstrings and signatures easier to read."""
+    return runpy.run_path(str(DOCS / "_extensions" / "docstrings.py"))
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +125,8 @@ def test_a_command_has_its_groups_arguments_and_commands(tables: dict[str, Any])
     below = command.add_subparsers().add_parser("cut", help="cut it")
     below.add_argument("file", help="which")
     below.add_argument("--secret", help=argparse.SUPPRESS)
+    for each in (command, below):
+        each.add_argument("--debug", action="store_true", help="say more")
     group = below.add_argument_group("size", "How large it is.")
     group.add_argument("-n", "--number", type=int, default=2, help="how many (%(default)s)")
     group.add_argument("--all", action="store_true", help="all of it")
@@ -124,6 +135,7 @@ def test_a_command_has_its_groups_arguments_and_commands(tables: dict[str, Any])
         "| argument | what |",
         "|---|---|",
         "| `cut` | cut it |",
+        "| `--debug` | say more |",
         "## tool cut",
         "| argument | what |",
         "|---|---|",
@@ -174,6 +186,42 @@ def test_every_public_name_is_described_in_its_room(pages: dict[str, str]) -> No
             room = found.__module__.split(".")[1]
             described = rf"^(\w+ )?napari_nh2st\.{room}\.{name}\b"
             assert re.search(described, pages[room], re.MULTILINE), name
+
+
+def test_functions_of_the_top_level_have_parameters_and_an_example() -> None:
+    functions = [getattr(napari_nh2st, name) for name in napari_nh2st.__all__]
+    functions = [found for found in functions if inspect.isroutine(found)]
+    assert len(functions) > 10
+    for function in functions:
+        for part in ("Parameters", "Examples"):
+            assert f"\n{part}\n-----" in (inspect.getdoc(function) or ""), function
+
+
+def test_docstrings_are_read_as_they_are_meant(pages: dict[str, str]) -> None:
+    for page in DOCS.glob("reference/api/*.md"):
+        text = pages[page.stem]
+        assert not re.search(r"^ *Type:$", text, re.MULTILINE), page  # half of a property's text
+        assert "**," not in text, page  # an attribute's name, taken for a type
+        assert "ndarray[tuple[Any, ...], dtype" not in re.sub(r"(?m)^ *property .*", "", text), page
+        assert "<factory>" not in text, page
+    assert "**n_tiles, n_sections** --" in pages["analysis"]  # described together
+    assert "labels: NDArray[int64]," in pages["analysis"]
+    assert "first: ArrayLike," in pages["analysis"]
+    assert "weights: Mapping[str, Any] = ...," in pages["model"]
+    settings = pages["inference"].partition("PredictSettings(…)")[2]
+    assert "All fields, with their defaults and ranges: Settings." in settings.partition("class")[0]
+
+
+def test_types_of_ours_have_the_name_that_leads_to_them(docstrings: dict[str, Any]) -> None:
+    for given, expected in {
+        "(a: ~napari_nh2st.slide.slide.Slide)": "(a: ~napari_nh2st.slide.Slide)",
+        "~napari_nh2st.slide.bulk.NoName | None": "~napari_nh2st.slide.bulk.NoName | None",
+        "~numpy.ndarray[tuple[~typing.Any, ...], ~numpy.dtype[~numpy.number[~typing.Any]]]": (
+            "NDArray[~numpy.number[~typing.Any]]"
+        ),
+        "(mpp: float = 0.5, n: int = 20_000)": "(mpp: float = 0.5, n: int = 20_000)",
+    }.items():
+        assert docstrings["short"](given) == expected
 
 
 def test_the_page_of_names_lists_all_and_says_what_each_is(pages: dict[str, str]) -> None:

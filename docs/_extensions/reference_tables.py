@@ -13,6 +13,7 @@ from dataclasses import MISSING
 from types import ModuleType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from docstrings import short
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
@@ -22,6 +23,7 @@ from sphinx.util.typing import ExtensionMetadata, stringify_annotation
 _KEY = re.compile(r"(?:Columns?|Keys?) (?:of|in) ``(obs|var|obsm|varm|layers|uns)``:? ?")
 _CONSTANT = re.compile(r"`([A-Z_]+)`")
 _ROLE = re.compile(r":[a-z:]+:`~?([^`]+)`")
+_MODULES = re.compile(r"~(?:\w+\.)+")
 
 
 def settings(name: str) -> Iterator[str]:
@@ -102,7 +104,7 @@ def notes() -> Iterator[str]:
     rows = (
         (
             f"`{name}`",
-            f"`{stringify_annotation(hint, 'smart').replace('~', '')}`",
+            f"`{_MODULES.sub('', short(stringify_annotation(hint, 'smart')))}`",
             "always" if name in Notes.__required_keys__ else "where it applies",
         )
         for name, hint in hints.items()
@@ -182,7 +184,10 @@ def commands() -> Iterator[str]:
     yield from _command(parser(whole=True), level=2)
 
 
-def _command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
+def _command(
+    parser: argparse.ArgumentParser, level: int, listed: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """A command and those below it, without the options that one above has ``listed``."""
     formatter = argparse.HelpFormatter(parser.prog, width=88)
     formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups, prefix="")
     subcommands: dict[str, argparse.ArgumentParser] = {}
@@ -194,7 +199,7 @@ def _command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
                 texts = {choice.dest: choice.help for choice in action._choices_actions}
                 own += [(f"`{name}`", texts.get(name) or "") for name in action.choices]
                 subcommands |= action.choices
-            elif action.help != argparse.SUPPRESS and action.dest != "help":
+            elif action.help != argparse.SUPPRESS and action.dest not in {"help", *listed}:
                 own.append(_argument(parser, action))
         if own and group.title not in ("positional arguments", "options"):
             rows.append((f"**{group.title}**", group.description or ""))
@@ -204,7 +209,7 @@ def _command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
     yield from _table(("argument", "what"), rows)
     for name, command in subcommands.items():
         yield from ("", f"{'#' * level} {parser.prog} {name}", "")
-        yield from _command(command, level + 1)
+        yield from _command(command, level + 1, listed | {a.dest for a in parser._actions})
 
 
 def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:

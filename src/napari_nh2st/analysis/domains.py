@@ -46,9 +46,9 @@ class Domains:
         DataFrame, one row for each domain and gene that counted: ``domain``, ``gene``, ``score``,
         ``mean_in``, ``mean_out``; by domain, the highest score first. See :func:`find_domains`.
     genes
-        That counted; with an ``image_weight`` of 1 those that markers are looked for among.
+        Genes that counted; with an ``image_weight`` of 1, those among which markers are sought.
     resolution
-        That Leiden ended with; None for k-means.
+        The resolution that Leiden ended with; None for k-means.
     notice
         Sentences the user should read; empty if there are none.
     stable

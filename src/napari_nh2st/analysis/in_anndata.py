@@ -136,6 +136,13 @@ def score_smoothness(prediction: AnnData, *, copy: bool = False) -> AnnData | No
     ------
     InputError
         The AnnData is no prediction.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        analysis.score_smoothness(prediction)
+        prediction.var["morans_i"].nlargest(10)
     """
     target = _target(prediction, copy)
     target.var[MORANS_I] = moran(target)
@@ -173,6 +180,14 @@ def score_measured(
     InputError
         The AnnData is no prediction, there is no ``layers["measured"]``, or fewer than two spots
         have both.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        compared = analysis.at_spots(prediction, spots)
+        analysis.score_measured(compared)
+        compared.var["pcc"].nlargest(10)
     """
     target = _target(prediction, copy)
     genes, summary = joint_scores([spots_with_both(target)], None, bootstrap=bootstrap, seed=seed)

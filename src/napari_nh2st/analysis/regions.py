@@ -40,6 +40,13 @@ def region_statistics(prediction: AnnData, polygons: Mapping[str, ArrayLike]) ->
     ------
     InputError
         A polygon has fewer than three corners, or one that is not finite.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        tumour = [(0, 0), (0, 4000), (3000, 4000), (3000, 0)]  # (y, x)
+        region_statistics(prediction, {"tumour": tumour})
     """
     values = np.asarray(prediction.X)
     tables = []
@@ -94,6 +101,12 @@ def compare_regions(prediction: AnnData, first: ArrayLike, second: ArrayLike) ->
     Neighboring tiles resemble each other, so that they are fewer independent observations than
     they are tiles: ``p`` and ``q`` are smaller than they should be. They order genes; they are no
     evidence about tissue. The values are predictions besides, and see only what the model sees.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        compare_regions(prediction, tumour, stroma).head(10)
     """
     # Not above: scipy's statistics take a third of a second to load.
     from scipy.stats import false_discovery_control, mannwhitneyu

@@ -32,6 +32,12 @@ def residual(prediction: AnnData, *, standardize: bool = False) -> NDArray[np.fl
     ------
     InputError
         There is no ``layers["measured"]``.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        difference = residual(at_spots(prediction, spots))
     """
     measured = _measured(prediction)
     values = np.asarray(prediction.X, np.float32)
@@ -72,6 +78,12 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
     ------
     InputError
         There is no ``layers["measured"]``, or fewer than two spots have both.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        comparison_table(at_spots(prediction, spots)).sort_values("pcc", ascending=False)
     """
     both = spots_with_both(prediction)
     scores = gene_scores([both], None, bootstrap=bootstrap, seed=seed)

@@ -87,6 +87,12 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     InputError
         The file cannot be read or has no set; or, with the line's number, a line has no tabs or
         no gene, or a second set has the name of another.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        score_signatures(prediction, read_gmt("sets.gmt"))
     """
     path = Path(path).expanduser()
     try:

@@ -58,7 +58,7 @@ class StainProfile:
     covariance
         (6, 6) of fields: within a section, and between the sections' means.
     n_tiles, n_sections
-        It was fitted to.
+        How many fields and sections it was fitted to.
     mpp
         µm/px of the fields.
     """
@@ -221,6 +221,15 @@ def stain_distance(profile: StainProfile, descriptors: NDArray[np.floating]) -> 
     float
         Mahalanobis distance (Mahalanobis 1936) of the median field, 0 at the profile's mean; above
         :data:`FAR` it is far. NaN without any field.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        profile = profile_of(model.config)
+        with open_slide("slide.svs") as slide:
+            fields = slide_stain(slide, mpp=profile.mpp)
+        print(stain_notice(stain_distance(profile, fields), fields, profile))
     """
     known = _known(descriptors)
     if not len(known):
@@ -239,7 +248,7 @@ def stain_notice(
     distance
         From :func:`stain_distance`.
     descriptors, profile
-        It was computed from.
+        What the distance was computed from.
 
     Returns
     -------

@@ -43,6 +43,12 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
     ------
     InputError
         There is no such tile.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        top_genes(prediction, tile=0, n=5)
     """
     _check_tile(prediction, tile)
     columns = ["gene", "reliability", "z", "value", "interval", "percentile"]

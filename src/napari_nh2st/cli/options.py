@@ -58,7 +58,8 @@ def add_setting(group: "argparse._ActionsContainer", setting: Setting) -> None:
     if default is None:
         text += f" (default: {option.default})"
     elif not (option.negative or default is False or default == ()):
-        text += f" (default: {'on' if default is True else default})"
+        shown = f"{default:g}" if isinstance(default, float) else default
+        text += f" (default: {'on' if default is True else shown})"
     if setting.kind is bool:
         is_on = default and not option.negative
         arguments["action"] = argparse.BooleanOptionalAction if is_on else "store_true"

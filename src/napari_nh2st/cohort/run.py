@@ -54,10 +54,25 @@ def predict_cohort(
     overwrite: bool = False,
     on_event: Callable[[CohortEvent], None] | None = None,
 ) -> pd.DataFrame:
-    """Predict gene expression over many slides; see :func:`predict_cohort_events`.
+    """Predict gene expression over many slides.
+
+    :func:`predict_cohort_events` does the same as a generator of events.
 
     Parameters
     ----------
+    slides
+        Slides, folders of slides, patterns, or one table of slides.
+    output
+        Folder of the predictions and of ``summary.csv``; made where it is not there. Slides that
+        are done there are not predicted again.
+    model
+        Name or folder, for the slides that name none; None for the bundled one.
+    settings
+        Of each prediction.
+    cohort
+        Of the run.
+    overwrite
+        Predictions of other settings that are there may be replaced.
     on_event
         Called with every event.
 
@@ -131,6 +146,14 @@ def predict_cohort_events(
         written to or another run writes to it.
     CohortStopped
         Slide after slide failed for a reason nobody foresaw, or the scheduler was lost.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        for event in predict_cohort_events(["slides/"], "predictions"):
+            if isinstance(event, SlideEnded):
+                print(event.result.slide.name, event.result.failure or "done")
     """
     settings, cohort = settings or PredictSettings(), cohort or CohortSettings()
     if settings.features is not None:  # workers may have another working folder

@@ -73,10 +73,18 @@ def compare_architectures(
     on_event: Callable[[str, str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> ArchitectureComparison:
-    """Cross-validate several architectures; see :func:`compare_architectures_events`.
+    """Cross-validate several architectures on the same folds, labels and encoder.
+
+    :func:`compare_architectures_events` does the same as a generator of events.
 
     Parameters
     ----------
+    sections
+        From :func:`~napari_nh2st.training.load_study`.
+    settings
+        Settings of each training, without an architecture; None for the defaults.
+    folder
+        Gets a cross-validation of each; a run that was stopped goes on from there.
     architectures, leave
         See :class:`~napari_nh2st.evaluation.settings.CompareSettings`.
     on_event
@@ -88,6 +96,13 @@ def compare_architectures(
     ------
     Stopped
         ``stop`` was true.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        compared = compare_architectures(sections, ("linear", "sepal"), folder=Path("compared"))
+        compared.table()
     """
     plan = CompareSettings(tuple(architectures), leave)
     with closing(compare_architectures_events(sections, plan, settings, folder=folder)) as events:

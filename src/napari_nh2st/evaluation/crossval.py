@@ -100,14 +100,24 @@ def cross_validate(
     on_event: Callable[[str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> CrossValidation:
-    """Train once for each donor or section left out; see :func:`cross_validate_events`.
+    """Train once for each donor or section left out, and score it on what was left out.
+
+    :func:`cross_validate_events` does the same as a generator of events.
 
     Parameters
     ----------
+    sections
+        From :func:`~napari_nh2st.training.load_study`.
+    settings
+        Settings of each training; None for the defaults.
+    folder
+        Gets all models and scores; a run that was stopped goes on from there.
     leave, contexts, final, intervals
         See :class:`~napari_nh2st.evaluation.settings.CrossValidateSettings`.
     on_event
         Called with what is left out (``""`` for the last training) and each event of a training.
+    fold_settings
+        As for :func:`cross_validate_events`.
     stop
         Asked after every event.
 
@@ -115,6 +125,14 @@ def cross_validate(
     ------
     Stopped
         ``stop`` was true.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        settings = TrainSettings(start="her2-breast-demo", encoder="frozen")
+        result = cross_validate(sections, settings, folder=Path("cv"))
+        {context: each.summary["mean_pcc"] for context, each in result.evaluations.items()}
     """
     plan = CrossValidateSettings(leave, tuple(contexts) or None, final, intervals)
     events = cross_validate_events(

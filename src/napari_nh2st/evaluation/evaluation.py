@@ -81,14 +81,34 @@ def evaluate(
     seed: int = 0,
     on_event: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Predict measured sections and score what comes out; see :func:`evaluate_events`.
+    """Predict measured sections and score what comes out.
+
+    :func:`evaluate_events` does the same as a generator of events.
 
     Parameters
     ----------
+    model
+        From :func:`~napari_nh2st.model.load_model`, trained on other sections.
+    sections
+        From :func:`~napari_nh2st.training.load_study`.
     device, precision, bootstrap, seed
         See :class:`~napari_nh2st.evaluation.settings.EvaluateSettings`.
     on_event
         Called with a section's name, how many of its spots are done, and all of them.
+
+    Returns
+    -------
+    Evaluation
+        ``scores``, a row for each gene; ``summary`` over all genes and sections; ``predictions``
+        by section, with what was measured beside them.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        evaluation = evaluate(load_model("run/model"), load_study(read_sections("test.csv")))
+        evaluation.summary["mean_pcc"]
+        evaluation.scores.nlargest(10, "pcc")
     """
     settings = EvaluateSettings(device, precision, bootstrap, seed)
     for event in evaluate_events(model, sections, settings):

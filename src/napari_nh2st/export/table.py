@@ -42,6 +42,12 @@ def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) ->
     ------
     InputError
         A gene was not predicted.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        prediction_table(prediction, ["ERBB2", "CD74"])
     """
     names = chosen_genes(prediction, genes)
     x, y = positions(prediction).T

@@ -120,6 +120,8 @@ def predict_events(
 
     Parameters
     ----------
+    slide, model, settings, output, overwrite, tissue
+        As for :func:`predict`.
     kept
         A folder in which results stay, also when the run is over: a tile that a run with the same
         slide, model and genes has computed is taken from there, whatever the region was. See
@@ -140,6 +142,14 @@ def predict_events(
     ------
     InputError
         As :func:`predict`, when the first event is asked for or later.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        for event in predict_events(slide, model, output="slide.h5ad"):
+            if isinstance(event, TilesDone):
+                print(f"{event.done} of {event.total}")
     """
     settings = settings or PredictSettings()
     path = Path(output) if output is not None else None

@@ -96,6 +96,12 @@ def push_model(
     InputError
         The folder is no sound model, its encoder may not be passed on, the name or the licence
         cannot be, the repository holds something else, or the Hub refuses it or cannot be reached.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        push_model("run/model", "hf:my-lab/breast", "cc-by-4.0", private=True, dry_run=True).files
     """
     folder = Path(folder).expanduser()
     name, revision = _parsed(repository)
@@ -137,6 +143,12 @@ def pull_model(name: str, output: Path | str | None = None) -> str:
     InputError
         There is no such model or revision, it is no model of this package or a damaged one, or the
         Hub cannot be reached.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        model = load_model(pull_model("hf:my-lab/breast"))
     """
     repository, revision = _parsed(name)
     place = None if output is None else Path(output).expanduser()

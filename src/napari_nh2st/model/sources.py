@@ -57,6 +57,12 @@ def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
     ------
     InputError
         There is no such model, the revision is missing, or the Hub cannot be reached.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        read_config(find_model("her2-breast-demo")).panel
     """
     name = str(name_or_path)
     try:
@@ -112,8 +118,17 @@ def find_config(name_or_path: str | Path) -> Path:
 def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model":
     """Load a model by name, folder or Hugging Face repository id.
 
-    Weights are read from safetensors; no pickle is ever executed. Parameters as
-    :func:`find_model`.
+    Weights are read from safetensors; no pickle is ever executed.
+
+    Parameters
+    ----------
+    name_or_path, revision
+        As for :func:`find_model`, such as ``"her2-breast-demo"`` or ``"run/model"``.
+
+    Returns
+    -------
+    Model
+        Network and ``config``: panel, tile, µm/px, reliability of each gene.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from napari_nh2st.slide.record import SlideRecord
 from napari_nh2st.spots.positions import ARRAY, positions
 
 MARK = "nh2st"
-"""Key of ``uns`` of the :class:`Notes`; as an attribute, it marks the stores that we wrote."""
+"""Key of ``uns``: the :class:`Notes`. As an attribute, it marks the stores that we wrote."""
 
 STATUS = "status"
 """Column of ``obs``: :data:`PENDING`, :data:`PREDICTED`, or why there is no value."""

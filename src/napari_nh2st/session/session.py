@@ -45,8 +45,10 @@ class Session:
     ----------
     shown_layers
         Shows and hides the layers of predictions.
-    pins, signatures
-        Layers of pinned genes and composites, and of signatures.
+    pins
+        Layers of pinned genes and composites.
+    signatures
+        Layers of signatures.
     tile_columns
         Layers of columns of ``obs``, such as how unfamiliar the places of slides are.
     veils
@@ -57,8 +59,10 @@ class Session:
         Maps of new runs, and the former ones to go back to.
     measured
         Sections with measured ST, and their comparisons.
-    cohort, display
-        Slides that are predicted one after another; how genes are drawn.
+    cohort
+        Slides that are predicted one after another.
+    display
+        How genes are drawn.
     measured_badges
         Scores measured on a slide, as the reliability of its genes.
     hover

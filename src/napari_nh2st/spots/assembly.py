@@ -17,7 +17,7 @@ from napari_nh2st.spots.choice import CHOSEN, OFFERED, SpotOption
 from napari_nh2st.spots.positions import SPATIAL, position_columns
 
 INFO = "nh2st_spots"
-"""Key in ``uns`` of what a reader knows about its source."""
+"""Key in ``uns``: what the reader of measured spots knows about their source."""
 
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
 """An Ensembl gene id, with or without version. Clone names such as AP000769.1 are none."""

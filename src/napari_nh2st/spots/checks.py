@@ -83,6 +83,14 @@ def check_section(
     InputError
         Counts are no counts, there are too few spots, they are swapped or mirrored or beside
         the slide, or the µm/px is unknown or more than 3 × off.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("C6.jpg") as slide:
+            check = check_section(read_spots("C6.tsv.gz", "C6_selection.tsv"), slide)
+        print(check.mpp, *check.warnings)
     """
     check_counts(spots, name)
     check_enough_spots(spots, name)

@@ -109,6 +109,13 @@ def choose_panel(
     InputError
         No gene is in all sections, nothing is left, or Ensembl ids do not say which genes are
         ribosomal or mitochondrial.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        panel = choose_panel({"C2": spots}, PanelSettings(rule="variable", n_genes=100))
+        panel.genes
     """
     settings = settings or PanelSettings()
     if settings.rule == "given" and not settings.genes:

@@ -142,6 +142,13 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     InputError
         Naming the row and column of the first thing that is wrong: a missing, unknown or empty
         column, a missing file, a second section of one name, a µm/px or a fix that is none.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        for section in read_sections("sections.csv"):
+            print(section.section_id, section.donor_id)
     """
     path = Path(path).expanduser().absolute()
     check_regular(path)

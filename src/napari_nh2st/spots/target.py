@@ -100,6 +100,12 @@ def expression_target(
     ------
     InputError
         A gene of the panel was not measured.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        target = expression_target(spots, model.config.panel)
     """
     values = normalize(panel_counts(spots, panel))
     if smoothed:

@@ -38,15 +38,20 @@ class TissueFields:
     ----------
     mpp
         µm per field pixel.
-    tissue_level, nest_level, lumen_level
-        Roughly the signed distance in µm to the outline of the tissue, the tumour nests and the
-        lumens; positive inside.
+    tissue_level
+        Roughly the signed distance in µm to the outline of the tissue; positive inside.
+    nest_level
+        The same of the tumour nests.
+    lumen_level
+        The same of the lumens.
     lymphoid
         How much of an aggregate of lymphocytes there is, 0–1.
     density
         Programmed nuclei per mm², all classes together.
-    fibre_cosine, fibre_sine
-        cos 2θ and sin 2θ of the collagen's direction θ, counted from x towards y.
+    fibre_cosine
+        cos 2θ of the collagen's direction θ, counted from x towards y.
+    fibre_sine
+        sin 2θ of it.
     """
 
     mpp: float

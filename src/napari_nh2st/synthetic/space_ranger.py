@@ -61,6 +61,13 @@ def write_synthetic_visium(
         The size has no room for spots, or the µm/px is out of its range.
     OSError, InputError
         The files cannot be written.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        section = write_synthetic_visium("visium", seed=1)
+        spots = read_spots(section.expression)
     """
     folder, name = Path(folder), f"visium-{seed}"
     height, width = (round(size / mpp) for size in size_um)

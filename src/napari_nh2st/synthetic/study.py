@@ -97,6 +97,13 @@ def write_synthetic_study(
         A seed occurs twice, donors are not as many as seeds, or as `write_synthetic_section`.
     OSError, InputError
         The files cannot be written.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        table = write_synthetic_study("study", seeds=(1, 2, 3))
+        sections = load_study(read_sections(table))
     """
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"Each section needs a seed of its own, not {list(seeds)}.")

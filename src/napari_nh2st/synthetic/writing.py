@@ -66,6 +66,12 @@ def write_synthetic_slide(
     ------
     InputError
         The file cannot be written; an earlier one stays as it was.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        write_synthetic_slide("slide.tif", seed=1, shape=(1500, 1500), mpp=1.0)
     """
     path = Path(path)
     tissue = SyntheticTissue(seed=seed, shape=shape, mpp=mpp)

@@ -223,6 +223,13 @@ def tile_grid(
     ------
     InputError
         The slide does not know its µm/px, or no tile is left.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        grid = tile_grid(slide, tile_um=154, pitch_um=200, mask=find_tissue(slide))
+        grid.centers  # (n, 2), (y, x) in full-resolution pixels
     """
     if slide.mpp is None:
         raise InputError(f"{slide.path}: its µm/px is not recorded: give it")

@@ -150,6 +150,14 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
     -------
     TissueMask
         At about 8 µm/px.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("slide.svs") as slide:
+            mask = find_tissue(slide)
+        mask.tissue.mean()  # share of the slide
     """
     um = mpp or (float(np.mean(slide.mpp)) if slide.mpp else 0.5)
     image = slide_overview(slide, max(MASK_UM_PER_PX / um, max(slide.shape) / LARGEST_MASK_SIDE))

@@ -48,15 +48,31 @@ def train(
     on_event: Callable[[TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Model:
-    """Train a model; see :func:`train_events`.
+    """Train a model; :func:`train_events` does the same as a generator of events.
 
     With several devices, the engine starts the running script again for each of the others; those
     processes end here, so that what follows is done once.
+
+    Parameters
+    ----------
+    sections, settings, folder, name, stop
+        As for :func:`train_events`: from :func:`~napari_nh2st.training.load_study`, those of a
+        test split left out; where the model goes, and a stopped run is found.
+    on_event
+        Called with every event.
 
     Returns
     -------
     Model
         The model of the best epoch; see :class:`TrainFinished`.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        sections = load_study(read_sections("sections.csv"))
+        settings = TrainSettings(start="her2-breast-demo", encoder="frozen")
+        model = train(sections, settings, folder="run")
     """
     for event in train_events(sections, settings, folder=folder, name=name, stop=stop):
         if on_event is not None:

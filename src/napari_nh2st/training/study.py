@@ -111,6 +111,14 @@ def load_study(
     ------
     InputError
         Naming the section and what is wrong with it, or there is none.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        sections = load_study(read_sections("sections.csv"))
+        for section in sections:
+            print(section.name, section.spots.shape, *section.warnings)
     """
     if not sections:
         raise InputError("There is no section to train on; the sections table names none")
