@@ -25,7 +25,8 @@ _LONGEST = (
 )
 """Files with few tests that take long: last, one process would be left alone with them."""
 
-collect_ignore = [] if find_spec("torch") else ["faults"]
+# They watch processes as Linux alone can: elsewhere not even their modules can be imported.
+collect_ignore = [] if find_spec("torch") and hasattr(os, "pidfd_open") else ["faults"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

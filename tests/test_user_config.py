@@ -113,9 +113,9 @@ def test_a_list_of_genes_is_no_default(config: Path) -> None:
 
 def test_the_sample_has_every_setting_and_says_nothing_until_it_is_edited(config: Path) -> None:
     text = sample_config()
-    config.write_text(text)
+    config.write_text(text, encoding="utf-8")
     assert all(configured(table) == {} for table in TABLES)
-    config.write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M))
+    config.write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M), encoding="utf-8")
     for table in TABLES:
         defaults = {name: s.default for name, s in config_settings(table).items()}
         assert configured(table) == {n: value for n, value in defaults.items() if value is not None}

@@ -301,10 +301,11 @@ def test_workers_and_a_scheduler_exclude_each_other() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
+@pytest.mark.parametrize(("name", "workers"), [("SIGINT", 2), ("SIGKILL", 1)])
 def test_workers_end_with_the_command_that_started_them(
-    slides: Path, model: Path, alone: Path, tmp_path: Path, number: signal.Signals, workers: int
+    slides: Path, model: Path, alone: Path, tmp_path: Path, name: str, workers: int
 ) -> None:
+    number = signal.Signals[name]
     command = [
         *("predict", slides, "-o", tmp_path / "out", "--model", model, "--mpp", 1),
         *("--all-tiles", "--step-um", 16, "--device", "cpu", "--precision", "float32"),

@@ -1,8 +1,6 @@
 """Fixtures of the tests of faults: their server, their number and their seeds."""
 
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,8 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker("faults")
-            if not (sys.platform == "linux" and hasattr(os, "pidfd_open")):
-                item.add_marker(pytest.mark.skip(reason="watches its processes as Linux can"))
 
 
 @pytest.fixture(scope="session")
