@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("lightning-fabric", "torch")
-EXTRAS = ("openslide", "visium-hd")
+EXTRAS = ("openslide", "s3", "visium-hd")
 # They need newer versions of what the package itself needs than it does: not with the lowest.
 NEWEST_EXTRAS = ("spatialdata",)
 NEWEST_TESTS = ("ome-zarr",)

@@ -118,11 +118,13 @@ def test_strips_are_read_as_libtiff_reads_them(
     tmp_path: Path, compression: int, sampling: tuple[int, int]
 ) -> None:
     """At a size that is no multiple of a block or a strip."""
-    path = tmp_path / "slide.tif"
-    pixels = tissue(99, 131)
-    pieces = [CODECS[compression](p) for p in packed(pixels, *sampling, 16, 131)]
-    write_tiff(path, (99, 131), pieces, (16, 131), False, compression, {530: ("H", sampling)})
-    difference = np.abs(seen(path).astype(int) - by_libtiff(path))
+    path, known = tmp_path / "slide.tif", tmp_path / "known.tif"
+    pieces = packed(tissue(99, 131), *sampling, 16, 131)
+    # Before Pillow 12 its libtiff has no ZSTD.
+    for place, codec in ((path, compression), (known, 1 if compression == 50000 else compression)):
+        stored = [CODECS[codec](piece) for piece in pieces]
+        write_tiff(place, (99, 131), stored, (16, 131), False, codec, {530: ("H", sampling)})
+    difference = np.abs(seen(path).astype(int) - by_libtiff(known))
     assert difference.max() <= 2
 
 
