@@ -146,6 +146,9 @@ def bundle(work: Path, target: Path) -> None:
             "The held-out correlations are of expression that was left out. The encoder had seen "
             "the images of all five sections before, without expression; the panel was chosen by "
             "mean count on all five; and the recipe was settled on with these folds in view.",
+            "It does not always notice what it was not made for. In one stain for all slides, 9 % "
+            "of the tiles of a mouse's olfactory bulb count as unfamiliar, and 27 % of those of "
+            "skin from another scanner.",
             "Not for genes of low reliability, and not for absolute amounts of expression.",
         ],
     }
