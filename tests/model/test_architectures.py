@@ -339,10 +339,17 @@ def test_hyperparameters_are_those_of_the_architecture() -> None:
         ({"hypergraph_hidden": 8}, "hypergraph_hidden is not one of architecture 'sepal'"),
         ({"hidden": 0}, "hyperparameters.hidden is 0; it must be a whole number above 0"),
         ({"hidden": 70_000}, "hyperparameters.hidden is 70000; it can be 65,536 at most"),
-        ({"dropout": 1.0}, "hyperparameters.dropout is 1.0; it must be below 1"),
         ({"neighbors": 4}, "neighborhood.size is 9, but hyperparameters.neighbors 4 and the tile"),
     ):
         with pytest.raises(InputError, match=wrong):
             new_model(small_config(architecture="sepal", hyperparameters=hyperparameters), 0)
     with pytest.raises(InputError, match=r"hidden is not one of architecture .linear."):
         new_model(small_config(architecture="linear", hyperparameters={"hidden": 8}), 0)
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, entry in CATALOGUE.items() if "dropout" in entry.settings]
+)
+def test_dropout_is_less_than_all(key: str) -> None:
+    with pytest.raises(InputError, match=r"^hyperparameters.dropout is 1.0; it must be below 1$"):
+        new_model(small_config(architecture=key, hyperparameters={"dropout": 1.0}), 0)

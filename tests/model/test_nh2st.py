@@ -26,7 +26,7 @@ SMALL = {"tile_px": 64, "dim": 32, "heads": 4, "hidden": 16, "hypergraph_hidden"
 
 def small_network(context: Context = "query", panel: int = 5, **more: int) -> NH2ST:
     torch.manual_seed(zlib.crc32(context.encode()))
-    network = NH2ST(NH2STHyperparameters(panel, context, **(SMALL | more)))
+    network = NH2ST(NH2STHyperparameters(panel, context=context, **(SMALL | more)))
     for name, buffer in network.named_buffers():  # as after training, not the neutral 0 and 1
         if name.endswith("running_mean"):
             buffer.normal_(0, 0.1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from inspect import get_annotations
-from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model.config import ModelConfig
@@ -20,26 +20,34 @@ class AtMost:
     value: int
 
 
-class Hyperparameters(Protocol):
-    """A frozen dataclass; its first fields are ``panel_size`` and ``tile_px``.
+@dataclass(frozen=True)
+class Below:
+    """What a number must be less than."""
 
-    Fields are whole numbers from 1 on (``Annotated[int, AtMost(...)]``), numbers from 0 on
-    (``float``) or choices (``Literal``), all with defaults.
+    value: int
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What fixes the shapes and the wiring of a network.
+
+    An architecture adds its fields: whole numbers from 1 on (``Annotated[int, AtMost(...)]``),
+    numbers from 0 on (``float``, ``Annotated[float, Below(...)]``) or choices (``Literal``), all
+    with defaults.
+
+    Parameters
+    ----------
+    panel_size
+        Number of genes.
+    tile_px
+        Side of a tile in pixels.
     """
 
-    @property
-    def panel_size(self) -> int:
-        """Number of genes."""
-        ...
-
-    @property
-    def tile_px(self) -> int:
-        """Side of a tile in pixels."""
-        ...
+    panel_size: int
+    tile_px: int = 224
 
     def check(self) -> None:
         """Check what has to fit together, and raise :class:`InputError` otherwise."""
-        ...
 
 
 def names_of(kind: type) -> tuple[str, ...]:
@@ -81,9 +89,9 @@ def checked_hyperparameters(config: ModelConfig, kind: type) -> Any:
 
 def _wrong(value: object, kind: Any) -> str:
     """What is wrong with a value of a kind; empty if nothing is."""
-    most = None
+    bound = None
     if get_origin(kind) is Annotated:
-        kind, most = get_args(kind)
+        kind, bound = get_args(kind)
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         return "" if value in choices else f"it must be one of {', '.join(choices)}"
@@ -91,6 +99,8 @@ def _wrong(value: object, kind: Any) -> str:
         return "it must be a number from 0 on"
     if kind is int and (not isinstance(value, int) or value < 1):
         return "it must be a whole number above 0"
-    if most is not None and value > most.value:
-        return f"it can be {most.value:,} at most"
+    if isinstance(bound, AtMost) and value > bound.value:
+        return f"it can be {bound.value:,} at most"
+    if isinstance(bound, Below) and value >= bound.value:
+        return f"it must be below {bound.value}"
     return ""

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from napari_nh2st.model.architecture import trainable
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
+from napari_nh2st.model.hyperparameters import Hyperparameters
 from napari_nh2st.model.pooled import PooledNetwork
 from napari_nh2st.model.prepared import prepare_pooled
 
 
 @dataclass(frozen=True)
-class LinearHyperparameters:
+class LinearHyperparameters(Hyperparameters):
     """A linear model has none beside its panel and its tiles."""
-
-    panel_size: int
-    tile_px: int = 224
-
-    def check(self) -> None:
-        """There is nothing that has to fit together."""
 
 
 class LinearNetwork(PooledNetwork):

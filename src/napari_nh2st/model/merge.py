@@ -19,22 +19,18 @@ from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import Encoder
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.graph_attention import GraphAttention
-from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.hyperparameters import AtMost, Below, Hyperparameters
 from napari_nh2st.model.pooled import PooledNetwork, pooled, zero_linear
 from napari_nh2st.model.prepared import prepare_pooled
 from napari_nh2st.model.slide_graph import slide_graph
 
 
 @dataclass(frozen=True)
-class MergeHyperparameters:
+class MergeHyperparameters(Hyperparameters):
     """What fixes the shapes of the network.
 
     Parameters
     ----------
-    panel_size
-        Number of genes.
-    tile_px
-        Side of a tile in pixels.
     hidden
         Width of the graph's nodes; published: 3,584, 3,072 and 2,048.
     heads
@@ -47,18 +43,14 @@ class MergeHyperparameters:
         Share of the edges that a training step goes without.
     """
 
-    panel_size: int
-    tile_px: int = 224
     hidden: Annotated[int, AtMost(65_536)] = 256
     heads: Annotated[int, AtMost(1024)] = 4
     depth: Annotated[int, AtMost(64)] = 3
     neighbors: Annotated[int, AtMost(1024)] = 8
-    dropout: float = 0.2
+    dropout: Annotated[float, Below(1)] = 0.2
 
     def check(self) -> None:
         """Check what has to fit together."""
-        if self.dropout >= 1:
-            raise InputError(f"dropout is {self.dropout!r}; it must be below 1")
         if self.hidden % self.heads:
             raise InputError(f"hidden is {self.hidden}, which {self.heads} heads cannot share")
 

@@ -19,7 +19,7 @@ from napari_nh2st.model.hypergraph import (
     incidence_from_similarity,
     masked_mean,
 )
-from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.hyperparameters import AtMost, Below, Hyperparameters
 from napari_nh2st.model.network import Network, Outputs, RidgeSolution
 
 _WIDEST = 65_536
@@ -30,19 +30,15 @@ _MARGIN = 2.0
 
 
 @dataclass(frozen=True)
-class NH2STHyperparameters:
+class NH2STHyperparameters(Hyperparameters):
     """What fixes the shapes and the wiring of the network; defaults as published.
 
     Parameters
     ----------
-    panel_size
-        Number of genes.
     context
         What a prediction sees: ``"query"`` the tile alone (published), ``"average"`` the mean of
         the neighborhood's query predictions, ``"neighborhood"`` the image side of the neighbor
         branch beside the query.
-    tile_px
-        Side of a tile in pixels, a multiple of 32.
     dim, depth, heads, mlp_ratio, dropout
         Width of both branches; layers, heads, feed-forward ratio and dropout of the
         cross-attention.
@@ -56,14 +52,12 @@ class NH2STHyperparameters:
         Nodes that a hyperedge holds beside its own.
     """
 
-    panel_size: int
     context: Context = "query"
-    tile_px: int = 224
     dim: Annotated[int, AtMost(16_384)] = 512
     depth: Annotated[int, AtMost(64)] = 1
     heads: Annotated[int, AtMost(1024)] = 8
     mlp_ratio: float = 1.0
-    dropout: float = 0.5
+    dropout: Annotated[float, Below(1)] = 0.5
     hidden: Annotated[int, AtMost(65_536)] = 256
     hypergraph_hidden: Annotated[int, AtMost(65_536)] = 1024
     neighbors: Annotated[int, AtMost(1024)] = 8
@@ -83,8 +77,6 @@ class NH2STHyperparameters:
             )
         if self.mlp_ratio * self.dim < 1:
             raise InputError(f"mlp_ratio is {self.mlp_ratio!r}; it must be above 0")
-        if self.dropout >= 1:
-            raise InputError(f"dropout is {self.dropout!r}; it must be below 1")
         if self.dim % self.heads:
             raise InputError(f"dim is {self.dim}; it must be a multiple of heads ({self.heads})")
 

@@ -17,33 +17,24 @@ from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import Encoder
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.hypergraph import masked_mean
-from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.hyperparameters import AtMost, Hyperparameters
 from napari_nh2st.model.network import RidgeSolution
 from napari_nh2st.model.pooled import PooledNetwork, pooled
 from napari_nh2st.model.prepared import prepare_pooled
 
 
 @dataclass(frozen=True)
-class RingsHyperparameters:
+class RingsHyperparameters(Hyperparameters):
     """What fixes the shapes of the network.
 
     Parameters
     ----------
-    panel_size
-        Number of genes.
-    tile_px
-        Side of a tile in pixels.
     neighbors
         Tiles beside the query in a neighborhood: 8 make one ring, 24 two, 48 three. A last ring
         may be incomplete.
     """
 
-    panel_size: int
-    tile_px: int = 224
     neighbors: Annotated[int, AtMost(1024)] = 24
-
-    def check(self) -> None:
-        """There is nothing that has to fit together."""
 
 
 class RingsNetwork(PooledNetwork):

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_nh2st.errors import InputError
 from napari_nh2st.model.architecture import trainable
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import Encoder
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.hypergraph import masked_mean
-from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.hyperparameters import AtMost, Below, Hyperparameters
 from napari_nh2st.model.pooled import PooledNetwork, pooled, zero_linear
 from napari_nh2st.model.prepared import prepare_pooled
 
@@ -28,15 +27,11 @@ WAVELENGTHS_UM = (400.0, 800.0, 1600.0)
 
 
 @dataclass(frozen=True)
-class SepalHyperparameters:
+class SepalHyperparameters(Hyperparameters):
     """What fixes the shapes of the network.
 
     Parameters
     ----------
-    panel_size
-        Number of genes.
-    tile_px
-        Side of a tile in pixels.
     hidden
         Width of the graph's nodes.
     neighbors
@@ -45,16 +40,9 @@ class SepalHyperparameters:
         On the corrected tile's node.
     """
 
-    panel_size: int
-    tile_px: int = 224
     hidden: Annotated[int, AtMost(65_536)] = 256
     neighbors: Annotated[int, AtMost(1024)] = 8
-    dropout: float = 0.5
-
-    def check(self) -> None:
-        """Check what has to fit together."""
-        if self.dropout >= 1:
-            raise InputError(f"dropout is {self.dropout!r}; it must be below 1")
+    dropout: Annotated[float, Below(1)] = 0.5
 
 
 class SepalNetwork(PooledNetwork):

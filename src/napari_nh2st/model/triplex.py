@@ -21,7 +21,7 @@ from napari_nh2st.model.catalogue import Guides, Reach
 from napari_nh2st.model.encoders import Encoder
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.guides import N_GUIDES, GuidedEncoder, boundary_guides
-from napari_nh2st.model.hyperparameters import AtMost
+from napari_nh2st.model.hyperparameters import AtMost, Below, Hyperparameters
 from napari_nh2st.model.network import Outputs
 from napari_nh2st.model.pooled import PooledNetwork, pooled, zero_linear
 from napari_nh2st.model.prepared import prepare_pooled
@@ -32,7 +32,7 @@ TOKEN_SIDE = 3
 
 
 @dataclass(frozen=True)
-class TriplexHyperparameters:
+class TriplexHyperparameters(Hyperparameters):
     """What fixes the shapes of the network.
 
     Narrow, so that a training takes a minute on a CPU; published are a width of 512, up to 5
@@ -40,10 +40,6 @@ class TriplexHyperparameters:
 
     Parameters
     ----------
-    panel_size
-        Number of genes.
-    tile_px
-        Side of a tile in pixels.
     guides
         What the branches see beside the encoder's maps.
     dim
@@ -56,20 +52,16 @@ class TriplexHyperparameters:
         In the attention, and before each head of a branch.
     """
 
-    panel_size: int
-    tile_px: int = 224
     guides: Guides = "none"
     dim: Annotated[int, AtMost(16_384)] = 64
     depth: Annotated[int, AtMost(64)] = 1
     heads: Annotated[int, AtMost(1024)] = 4
     mlp_ratio: float = 1.0
     neighbors: Annotated[int, AtMost(1024)] = 8
-    dropout: float = 0.5
+    dropout: Annotated[float, Below(1)] = 0.5
 
     def check(self) -> None:
         """Check what has to fit together."""
-        if self.dropout >= 1:
-            raise InputError(f"dropout is {self.dropout!r}; it must be below 1")
         if not 1 <= self.mlp_ratio * self.dim <= 65_536:
             raise InputError(f"mlp_ratio is {self.mlp_ratio!r}; with dim it makes no layer")
         if self.dim % self.heads:
