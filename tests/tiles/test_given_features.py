@@ -98,6 +98,9 @@ def test_a_store_of_lazyslide(slide: Slide, tmp_path: Path) -> None:
     assert read(f"{path}?table=other_tiles", slide).encoder == "other"
     with pytest.raises(InputError, match="several encoders: other_tiles, tiny_tiles"):
         read(path, slide)
+    root.attrs["slide_properties"] = {"shape": [slide.shape[0], 500]}
+    with pytest.raises(InputError, match="is of a slide of 500 × 200 px"):
+        read(path, slide, "tiny")
 
 
 @pytest.mark.parametrize(

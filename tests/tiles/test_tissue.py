@@ -308,4 +308,19 @@ def test_the_scanned_area_is_what_lies_within_the_bounds() -> None:
     assert mask is not None
     expected = np.zeros(SHAPE, bool)
     expected[60:180, 80:280] = True
-    np.testing.assert_array_equal(mask.tissue, expected)
+    np.testing.assert_array_equal(mask.tissue, expected, strict=True)
+
+
+@pytest.mark.parametrize("bounds", [(4, 59, 4, 1), (0, 1, 1, 59), (29, 6, 1, 3)])
+def test_a_pixel_of_the_mask_that_was_scanned_in_part_is_scanned(
+    bounds: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_nh2st.tiles.mask.LARGEST_MASK_SIDE", 20)
+    slide = slide_of(np.full((30, 60, 3), 255, np.uint8))
+    slide.bounds = bounds
+    y, x, height, width = bounds
+    scanned = np.zeros((30, 60), bool)
+    scanned[y : y + height, x : x + width] = True
+    mask = scanned_area(slide)
+    assert mask is not None
+    np.testing.assert_array_equal(mask.tissue, scanned.reshape(10, 3, 20, 3).any((1, 3)))

@@ -186,14 +186,12 @@ def _scanned_part(slide: Slide, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns, in a picture of the slide of this shape, that were scanned."""
     if slide.bounds is None:
         return slice(None), slice(None)
-    parts = []
-    for first, side, full, size in zip(
-        slide.bounds[:2], slide.bounds[2:], slide.shape, shape, strict=True
-    ):
-        low = min(int(first * size / full), size - 1)
-        high = math.ceil((first + side) * size / full)
-        parts.append(slice(low, max(low + 1, min(high, size))))
-    return parts[0], parts[1]
+    sides = zip(slide.bounds[:2], slide.bounds[2:], slide.shape, shape, strict=True)
+    rows, columns = (
+        slice(int(first * size / full), math.ceil((first + side) * size / full))
+        for first, side, full, size in sides
+    )
+    return rows, columns
 
 
 def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
