@@ -22,6 +22,7 @@ from napari_nh2st.analysis import (
 from napari_nh2st.analysis.stain import FAR
 from napari_nh2st.analysis.stain_fields import MOST_FIELDS
 from napari_nh2st.errors import InputError
+from napari_nh2st.inference.notices import normalized_stain, stain_fit
 from napari_nh2st.model import bundled_models, read_config
 from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
@@ -275,3 +276,18 @@ def test_the_bundled_model_finds_other_laboratories_far(test_data: Path, tmp_pat
         assert distance > 2 * FAR
         assert notice is not None
         assert all(word in notice for word in words)
+
+
+def test_the_bundled_model_finds_other_tissue_far_in_its_own_stain_too(test_data: Path) -> None:
+    config = read_config(bundled_models()["her2-breast-demo"])
+    own = test_data / "her2st" / "images" / "C4.jpg", 0.69
+    bulb = test_data / "mob" / "MOB2.jpg", 3.1
+    distances = []
+    for path, mpp in (own, bulb):
+        with open_slide(path, mpp=mpp) as slide:
+            matrix, _ = normalized_stain(slide, config)
+            assert matrix is not None
+            distances.append(stain_fit(slide, config, matrix=matrix).distance)
+    assert distances[0] is not None
+    assert distances[1] is not None
+    assert distances[0] < 0.6 * FAR < FAR < distances[1]

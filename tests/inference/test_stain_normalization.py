@@ -20,8 +20,10 @@ OTHER = np.array([[0.55, 0.75, 0.37], [0.20, 0.90, 0.39]])
 OTHER_AMOUNTS = np.array([1.4, 1.6])
 
 
-def stained(vectors: NDArray[np.float64], amounts: NDArray[np.float64]) -> Slide:
-    """A slide of 1 µm/px, drawn with two stains."""
+def stained(
+    vectors: NDArray[np.float64], amounts: NDArray[np.float64], power: float = 1.0
+) -> Slide:
+    """A slide of 1 µm/px, drawn with two stains; of more tissue the lower the power."""
     y, x = np.mgrid[:420, :420]
     shares = np.stack(
         [
@@ -31,7 +33,7 @@ def stained(vectors: NDArray[np.float64], amounts: NDArray[np.float64]) -> Slide
         -1,
     )
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    light = 256 * np.exp(-(shares * amounts) @ unit) - 1
+    light = 256 * np.exp(-(shares**power * amounts) @ unit) - 1
     return array_slide(ArrayLevel(np.clip(np.rint(light), 0, 255).astype(np.uint8)), mpp=1.0)
 
 
@@ -87,8 +89,48 @@ def test_of_a_slide_brought_to_the_reference_only_what_is_no_he_is_far(
     assert far is not None
     assert "pinker" in far
     assert tissue_facts(slides[1], brought).notice is None
-    assert stain_fit(slides[1], brought, normalized=True).distance is None
+    matrix = normalization(slide_stain_colors(slides[1]), REFERENCE)
+    assert stain_fit(slides[1], brought, matrix=matrix).distance is None
     one_stain = stained(np.array([REFERENCE.vectors[0]] * 2), REFERENCE.amounts)
     assert "in its own stain" in str(tissue_facts(one_stain, brought).notice)
-    immunostained = stain_fit(stained(BROWN, np.array([0.5, 2.5])), brought, normalized=True)
+    immunostained = stain_fit(stained(BROWN, np.array([0.5, 2.5])), brought, matrix=matrix)
     assert "(DAB)" in str(immunostained.notice)
+
+
+def test_a_slide_brought_to_the_reference_is_far_where_its_tissue_holds_the_stains_otherwise(
+    slides: tuple[Slide, Slide],
+) -> None:
+    def brought(slide: Slide) -> NDArray[np.float32]:
+        return normalization(slide_stain_colors(slide), REFERENCE)
+
+    training = {"trained": True, "summary": "For a test."}
+    training["stain"] = fit_stain([slide_stain(slides[0])]).to_json()
+    own = slide_stain(slides[0], matrix=brought(slides[0]))
+    training["normalized_stain"] = fit_stain([own]).to_json()
+    config = small_config(training=training, stain_reference=REFERENCE.to_json())
+    # The same tissue in other colors is not: they are taken away.
+    alike = stain_fit(slides[1], config, matrix=brought(slides[1]))
+    assert alike.distance is not None
+    assert alike.distance < 1.5
+    assert alike.notice is None
+    dense = stained(OTHER, OTHER_AMOUNTS, power=0.3)
+    other = stain_fit(dense, config, matrix=brought(dense))
+    assert other.distance is not None
+    assert other.distance > 3
+    assert "tissue may be of another kind" in str(other.notice)
+    assert str(other.notice) in str(tissue_facts(dense, config).notice)
+
+
+def test_stain_is_described_as_the_model_sees_it(slides: tuple[Slide, Slide]) -> None:
+    matrix = normalization(slide_stain_colors(slides[1]), REFERENCE)
+    level = slides[1].levels[0]
+    assert isinstance(level, ArrayLevel)
+    pixels = level.pixels.astype(float)
+    light = 256 * np.exp(np.log((pixels + 1) / 256) @ matrix.astype(float)) - 1
+    seen = array_slide(ArrayLevel(np.clip(np.rint(light), 0, 255).astype(np.uint8)), mpp=1.0)
+    centers = np.array([[210.0, 210.0], [150.0, 260.0]])
+    np.testing.assert_allclose(
+        slide_stain(slides[1], centers=centers, mpp=1.0, matrix=matrix),
+        slide_stain(seen, centers=centers, mpp=1.0),
+        atol=1e-4,
+    )

@@ -114,13 +114,15 @@ class StainProfile:
         return profile
 
 
-def profile_of(config: "ModelConfig") -> StainProfile | None:
+def profile_of(config: "ModelConfig", *, normalized: bool = False) -> StainProfile | None:
     """The stain that a model saw.
 
     Parameters
     ----------
     config
         Description of the model, with the profile in ``training["stain"]``.
+    normalized
+        Of slides in the model's own stain: the profile in ``training["normalized_stain"]``.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def profile_of(config: "ModelConfig") -> StainProfile | None:
     InputError
         It is damaged.
     """
-    content = config.training.get("stain")
+    content = config.training.get("normalized_stain" if normalized else "stain")
     return None if content is None else StainProfile.from_json(content)
 
 

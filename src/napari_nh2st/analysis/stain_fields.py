@@ -7,6 +7,7 @@ from napari_nh2st.analysis.stain import FIELD_MPP, tile_descriptors
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.bulk import BulkReader
+from napari_nh2st.slide.optical_density import WHITE, optical_density
 from napari_nh2st.tiles import TissueMask, find_tissue, resampling_weights
 
 FIELD_PX = 64
@@ -23,6 +24,7 @@ def slide_stain(
     centers: NDArray[np.floating] | None = None,
     mpp: float = FIELD_MPP,
     seed: int = 0,
+    matrix: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
     """Describe the stain of a slide by a sample of its tissue.
 
@@ -40,6 +42,9 @@ def slide_stain(
         µm/px of the fields, which are 64 px wide: that of the profile to be compared with.
     seed
         Seed of the draw.
+    matrix
+        (3, 3) of :func:`~napari_nh2st.analysis.stain_normalization.normalization`, to describe the
+        slide as a model sees it that brings it to its own stain.
 
     Returns
     -------
@@ -54,7 +59,11 @@ def slide_stain(
     """
     if centers is None:
         centers = _drawn_centers(slide, tissue or find_tissue(slide), seed)
-    described = tile_descriptors(_fields(slide, np.asarray(centers, np.float64), mpp))
+    fields = _fields(slide, np.asarray(centers, np.float64), mpp)
+    if matrix is not None:
+        light = WHITE * np.exp(-optical_density(fields) @ matrix) - 1
+        fields = np.clip(light.round(), 0, 255).astype(np.uint8)
+    described = tile_descriptors(fields)
     described = described[~np.isnan(described).any(1)]
     if not len(described):
         raise InputError(f"{slide.path}: no stained tissue was found, so its stain is not known")

@@ -4,7 +4,7 @@ Nothing here needs torch.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def stain_fit(
     tissue: TissueMask | None = None,
     centers: NDArray[np.floating] | None = None,
     *,
-    normalized: bool = False,
+    matrix: NDArray[np.floating] | None = None,
 ) -> StainFit:
     """Look at a slide's stain; reads coarse levels only.
 
@@ -66,10 +66,10 @@ def stain_fit(
     centers
         (n, 2) centers (y, x) of tiles in full-resolution pixels, some of which are looked at
         instead.
-    normalized
-        The slide is brought to the model's stain, see :func:`normalized_stain`. How much
-        hematoxylin and eosin it has and which colors they are then counts for nothing; whether it
-        is H&E does.
+    matrix
+        Brings the slide to the model's stain, see :func:`normalized_stain`. It is then compared in
+        that stain, if the model has a profile of such: other tissue has other amounts of it.
+        Whether it is H&E is looked at as it is.
     """
     # Not above: the stains are taken apart by scikit-image, which takes a moment to load.
     from napari_nh2st.analysis.stain import is_no_he, profile_of, stain_distance, stain_notice
@@ -83,16 +83,22 @@ def stain_fit(
             mask = find_tissue(slide) if tissue is None else tissue
             if not mask.tissue.any():
                 return StainFit()
-            descriptors = slide_stain(slide, mask, mpp=profile.mpp)
+            looked_at: dict[str, Any] = {"tissue": mask}
         else:
-            some = centers[:: -(-len(centers) // MOST_FIELDS)]
-            descriptors = slide_stain(slide, centers=some, mpp=profile.mpp)
+            looked_at = {"centers": centers[:: -(-len(centers) // MOST_FIELDS)]}
+        descriptors = slide_stain(slide, mpp=profile.mpp, **looked_at)
+        in_model_stain = matrix is not None and not is_no_he(descriptors, profile)
+        if in_model_stain:
+            if (profile := profile_of(config, normalized=True)) is None:
+                return StainFit()
+            descriptors = slide_stain(slide, mpp=profile.mpp, matrix=matrix, **looked_at)
     except InputError as error:  # a damaged profile, or tissue that cannot be read
         return StainFit(None, f"Whether the stain is what the model saw is not known. {error}")
-    if normalized and not is_no_he(descriptors, profile):
-        return StainFit()
     distance = stain_distance(profile, descriptors)
-    return StainFit(distance, stain_notice(distance, descriptors, profile))
+    notice = stain_notice(distance, descriptors, profile)
+    if notice is not None and in_model_stain:
+        notice += " This is in the model's own stain, so the tissue may be of another kind."
+    return StainFit(distance, notice)
 
 
 def normalized_stain(

@@ -223,7 +223,7 @@ def survey(
         centers = given.centers
     stain = StainFit()
     if with_stain:
-        stain = stain_fit(slide, config, mask, centers, normalized=matrix is not None)
+        stain = stain_fit(slide, config, mask, centers, matrix=matrix)
     notices = [
         *_untrained(config),
         *slide_notices(slide),

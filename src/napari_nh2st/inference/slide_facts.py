@@ -41,7 +41,7 @@ def tissue_facts(slide: Slide, config: ModelConfig | None) -> TissueFacts:
         matrix, unknown = None, None
         if not config.takes_features:
             matrix, unknown = normalized_stain(slide, config, mask)
-        notice = stain_fit(slide, config, mask, normalized=matrix is not None).notice
+        notice = stain_fit(slide, config, mask, matrix=matrix).notice
         return TissueFacts(share, " ".join(filter(None, (notice, unknown))) or None, mask)
     except (InputError, OSError):  # whoever predicts it says what is wrong
         return TissueFacts(None, None)

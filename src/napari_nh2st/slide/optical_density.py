@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WHITE = 256
+WHITE = 256
 
 
 @overload
@@ -37,11 +37,11 @@ def optical_density(light: Any) -> Any:
         Of the same shape; float64 of an array, float32 of a tensor.
     """
     if isinstance(light, np.ndarray):
-        return -np.log((light.astype(np.float64) + 1) / _WHITE)
+        return -np.log((light.astype(np.float64) + 1) / WHITE)
     # One new tensor: those of a batch are large.
-    return light.float().add(1).div_(_WHITE).log_().neg_()
+    return light.float().add(1).div_(WHITE).log_().neg_()
 
 
 def transmitted_light(density: "Tensor") -> "Tensor":
     """The inverse of :func:`optical_density`, clipped to 0–255; takes the place of `density`."""
-    return density.neg_().exp_().mul_(_WHITE).sub_(1).clamp_(0, _WHITE - 1)
+    return density.neg_().exp_().mul_(WHITE).sub_(1).clamp_(0, WHITE - 1)
