@@ -126,7 +126,7 @@ def test_a_command_has_its_groups_arguments_and_commands(tables: dict[str, Any])
     below.add_argument("file", help="which")
     below.add_argument("--secret", help=argparse.SUPPRESS)
     for each in (command, below):
-        each.add_argument("--debug", action="store_true", help="say more")
+        each.add_argument("--debug", dest=each.prog, metavar="X", help="say more")
     group = below.add_argument_group("size", "How large it is.")
     group.add_argument("-n", "--number", type=int, default=2, help="how many (%(default)s)")
     group.add_argument("--all", action="store_true", help="all of it")
@@ -135,7 +135,7 @@ def test_a_command_has_its_groups_arguments_and_commands(tables: dict[str, Any])
         "| argument | what |",
         "|---|---|",
         "| `cut` | cut it |",
-        "| `--debug` | say more |",
+        "| `--debug X` | say more |",
         "## tool cut",
         "| argument | what |",
         "|---|---|",

@@ -185,7 +185,9 @@ def commands() -> Iterator[str]:
 
 
 def _command(
-    parser: argparse.ArgumentParser, level: int, listed: frozenset[str] = frozenset()
+    parser: argparse.ArgumentParser,
+    level: int,
+    listed: frozenset[str] = frozenset({"-h", "--help"}),
 ) -> Iterator[str]:
     """A command and those below it, without the options that one above has ``listed``."""
     formatter = argparse.HelpFormatter(parser.prog, width=88)
@@ -199,7 +201,7 @@ def _command(
                 texts = {choice.dest: choice.help for choice in action._choices_actions}
                 own += [(f"`{name}`", texts.get(name) or "") for name in action.choices]
                 subcommands |= action.choices
-            elif action.help != argparse.SUPPRESS and action.dest not in {"help", *listed}:
+            elif action.help != argparse.SUPPRESS and not _is_in(listed, action):
                 own.append(_argument(parser, action))
         if own and group.title not in ("positional arguments", "options"):
             rows.append((f"**{group.title}**", group.description or ""))
@@ -209,7 +211,12 @@ def _command(
     yield from _table(("argument", "what"), rows)
     for name, command in subcommands.items():
         yield from ("", f"{'#' * level} {parser.prog} {name}", "")
-        yield from _command(command, level + 1, listed | {a.dest for a in parser._actions})
+        names = (name for action in parser._actions for name in action.option_strings)
+        yield from _command(command, level + 1, listed.union(names))
+
+
+def _is_in(listed: frozenset[str], action: argparse.Action) -> bool:
+    return bool(action.option_strings) and listed.issuperset(action.option_strings)
 
 
 def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
