@@ -71,6 +71,36 @@ def test_domains_are_those_that_are_found_and_keep_their_colors() -> None:
     assert list(prediction.uns["domain_colors"]) == ["#111111", "#222222"]
 
 
+def test_domains_of_others_are_replaced_with_a_warning_or_kept_by_another_key() -> None:
+    prediction = drawn_prediction(SLIDE)
+    others = np.where(np.arange(prediction.n_obs) % 2, "tumour", "stroma")
+    prediction.obs["domain"] = others
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # its own of a former call are replaced as scanpy does it
+            analysis.assign_domains(prediction, SETTINGS, key_added="k2")
+    assert list(prediction.obs["domain"]) == list(others)
+    assert len(prediction.uns["k2_colors"]) == 2
+    markers = prediction.uns["nh2st"]["k2_markers"]
+    assert set(markers["domain"]) == {"domain 1", "domain 2"}
+    with pytest.warns(UserWarning, match=r"obs\['domain'\].* is replaced. To keep it, give key_ad"):
+        analysis.assign_domains(prediction, SETTINGS)
+    assert prediction.obs["domain"].equals(prediction.obs["k2"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        part = prediction[prediction.obs["domain"] == "domain 1"].copy()  # has one category left
+        analysis.assign_domains(part, SETTINGS)
+
+
+@pytest.mark.parametrize("key", ["array_row", "status", "tumour/stroma"])
+def test_domains_take_no_column_that_a_prediction_needs(key: str) -> None:
+    prediction = drawn_prediction(SLIDE)
+    before = prediction.obs.copy()
+    with pytest.raises(InputError, match=f"key_added is '{key}'"):
+        analysis.assign_domains(prediction, SETTINGS, key_added=key)
+    assert prediction.obs.equals(before)
+
+
 def test_signatures_are_scored_and_moran_is_that_of_the_function() -> None:
     prediction = drawn_prediction(SLIDE)
     analysis.score_signatures(prediction, SETS)

@@ -63,6 +63,20 @@ def test_domains_are_those_of_python_and_dock(
     assert told["genes"] == list(expected.genes)
 
 
+def test_domains_of_others_that_are_replaced_are_said(
+    nh2st: Nh2st, prediction: Path, tmp_path: Path
+) -> None:
+    annotated = anndata.read_h5ad(prediction)
+    annotated.obs["domain"] = ["tumour"] * annotated.n_obs
+    export(annotated, tmp_path / "annotated.h5ad")
+    command = ("domains", "--n-domains", 2, "--all-genes", "-o")
+    result = nh2st(*command, tmp_path / "first.h5ad", tmp_path / "annotated.h5ad")
+    assert result.code == 0
+    assert "obs['domain'], which other software or you have written, is replaced" in result.err
+    result = nh2st(*command, tmp_path / "second.h5ad", tmp_path / "first.h5ad", "--json")
+    assert (result.err, json.loads(result.out)["notices"]) == ("", [])
+
+
 def test_domains_are_written_as_tables_and_for_qupath(
     nh2st: Nh2st, prediction: Path, tmp_path: Path
 ) -> None:

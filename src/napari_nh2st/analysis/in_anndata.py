@@ -13,18 +13,27 @@ from napari_nh2st.analysis.autocorrelation import moran
 from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.analysis.domains import find_domains
-from napari_nh2st.analysis.named_domains import NamedDomains
+from napari_nh2st.analysis.named_domains import COLUMN, NamedDomains
 from napari_nh2st.analysis.residuals import spots_with_both
 from napari_nh2st.analysis.scores import joint_scores
 from napari_nh2st.analysis.signatures import found_text, keep_signatures
-from napari_nh2st.prediction.schema import check_prediction
+from napari_nh2st.errors import InputError
+from napari_nh2st.prediction.schema import NUCLEI, STATUS, UNFAMILIAR, check_prediction
+from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS
 
 MORANS_I = "morans_i"
 """Column of ``var``: Moran's I of a gene's map, see :func:`~napari_nh2st.analysis.moran`."""
 
+_OF_TILES = (*ARRAY, *PIXELS, IN_TISSUE, STATUS, UNFAMILIAR, NUCLEI)
+"""Columns of ``obs`` without which a prediction is none, or says less."""
+
 
 def assign_domains(
-    prediction: AnnData, settings: DomainSettings | None = None, *, copy: bool = False
+    prediction: AnnData,
+    settings: DomainSettings | None = None,
+    *,
+    key_added: str = COLUMN,
+    copy: bool = False,
 ) -> AnnData | None:
     """Group tiles by their prediction into spatial domains.
 
@@ -34,6 +43,9 @@ def assign_domains(
         Tiles × genes, from :func:`~napari_nh2st.inference.predict`.
     settings
         How :func:`~napari_nh2st.analysis.find_domains` groups them.
+    key_added
+        Column of ``obs``. The docks show ``domain`` alone; other names keep several results beside
+        each other, and stand for ``domain`` in all keys below.
     copy
         Return a copy that has the results.
 
@@ -42,17 +54,24 @@ def assign_domains(
     AnnData or None
         The prediction, or its copy, gets
 
-        - ``obs["domain"]``: categorical, "domain 1" the largest; NaN where nothing is predicted;
+        - ``obs["domain"]``: categorical, "domain 1" the largest; NaN where nothing is predicted.
+          Domains of an earlier call are replaced;
         - ``uns["domain_colors"]``: their colors, where scanpy looks for them. A domain that is
           found anew keeps the color that it had;
         - ``uns["nh2st"]["domain_markers"]``: table of the genes that mark them;
         - ``obs["domain_stable_in"]``, where the prediction kept the values of the model's heads: in
           how many of them a tile is in the same domain.
 
+    Warns
+    -----
+    UserWarning
+        A column that something else wrote is replaced, or the search has a notice.
+
     Raises
     ------
     InputError
-        The AnnData is no prediction, or as :func:`~napari_nh2st.analysis.find_domains`.
+        The AnnData is no prediction, the key cannot be taken, or as
+        :func:`~napari_nh2st.analysis.find_domains`.
 
     Examples
     --------
@@ -61,11 +80,17 @@ def assign_domains(
         analysis.assign_domains(prediction, analysis.DomainSettings(n_domains=4))
         sc.pl.spatial(prediction, color="domain", spot_size=100)
     """
+    if key_added in _OF_TILES or "/" in key_added:
+        raise InputError(
+            f"key_added is {key_added!r}: domains cannot be called so. Give another name"
+        )
     target = _target(prediction, copy)
     found = find_domains(target, settings)
     if found.notice:
         warnings.warn(found.notice, UserWarning, stacklevel=2)
-    NamedDomains.found(found, NamedDomains.of(target)).write(target)
+    if lost := NamedDomains.what_is_lost(target, key_added):
+        warnings.warn(f"{lost} To keep it, give key_added.", UserWarning, stacklevel=2)
+    NamedDomains.found(found, NamedDomains.of(target, key_added)).write(target, key_added)
     return target if copy else None
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,11 @@ from napari_nh2st.analysis.domain_colors import domain_color, matching_colors
 from napari_nh2st.analysis.domains import Domains
 from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.schema import notes
-from napari_nh2st.prediction.tile_columns import DOMAIN_STABLE_IN
 from napari_nh2st.spots.positions import ARRAY
 
 COLUMN = "domain"
 """Column of ``obs``: domain of each tile; ``uns["domain_colors"]`` has the colors, as in scanpy."""
 
-_COLORS = f"{COLUMN}_colors"
 _HEX = re.compile("#[0-9a-fA-F]{6}")
 _MARKER_COLUMNS = ["domain", "gene", "score", "mean_in", "mean_out"]
 _SHOWN_MARKERS = 3
@@ -74,18 +73,18 @@ class NamedDomains:
         return cls(domains.labels, names, domains.markers, colors, domains.stable, domains.n_heads)
 
     @classmethod
-    def of(cls, prediction: AnnData) -> "NamedDomains | None":
+    def of(cls, prediction: AnnData, key: str = COLUMN) -> "NamedDomains | None":
         """The domains in a prediction's ``obs``; None if there are none.
 
         Their markers come along if :meth:`write` wrote both; other tools write ``obs`` alone.
         """
-        if COLUMN not in prediction.obs:
+        if key not in prediction.obs:
             return None
-        column = pd.Categorical(prediction.obs[COLUMN])
+        column = pd.Categorical(prediction.obs[key])
         labels = column.codes.astype(np.int64) + 1
         names = tuple(map(str, column.categories))
-        markers, colors = _written_markers(prediction, names), _written_colors(prediction)
-        return cls(labels, names, markers, colors, *_written_stability(prediction))
+        markers, colors = _written_markers(prediction, names, key), _written_colors(prediction, key)
+        return cls(labels, names, markers, colors, *_written_stability(prediction, key))
 
     def carried_to(self, prediction: AnnData, former: AnnData) -> "NamedDomains":
         """The same domains on another prediction: tiles at the same places keep their labels."""
@@ -114,28 +113,48 @@ class NamedDomains:
         names = (*self.names[: number - 1], name, *self.names[number:])
         return replace(self, names=names)
 
-    def write(self, prediction: AnnData) -> None:
+    def write(self, prediction: AnnData, key: str = COLUMN) -> None:
         """Put them into a prediction.
 
-        ``obs["domain"]`` is a categorical of the names, ``uns["domain_colors"]`` their colours as
-        scanpy wants them, and ``uns["nh2st"]["domain_markers"]`` the markers, with the names. Where
-        it is known, ``obs["domain_stable_in"]`` is the number of heads in which a tile is in the
-        same domain, of ``uns["nh2st"]["domain_heads"]``.
+        Parameters
+        ----------
+        prediction
+            ``obs[key]`` is a categorical of the names, ``uns[f"{key}_colors"]`` their colours as
+            scanpy wants them, and ``uns["nh2st"][f"{key}_markers"]`` the markers, with the names.
+            Where it is known, ``obs[f"{key}_stable_in"]`` is the number of heads in which a tile is
+            in the same domain, of ``uns["nh2st"][f"{key}_heads"]``.
+        key
+            The docks show those of :data:`COLUMN`.
         """
-        prediction.obs[COLUMN] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
-        prediction.uns[_COLORS] = np.array(self.colors, object)
-        notes(prediction).pop("domain_markers", None)
-        notes(prediction).pop("domain_heads", None)
+        kept, stable_in = _kept(prediction), f"{key}_stable_in"
+        prediction.obs[key] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
+        prediction.uns[f"{key}_colors"] = np.array(self.colors, object)
+        kept.pop(f"{key}_markers", None)
+        had_heads = kept.pop(f"{key}_heads", None) is not None
         if self.stable is not None:
-            prediction.obs[DOMAIN_STABLE_IN] = self.stable
-            notes(prediction)["domain_heads"] = self.n_heads
-        elif DOMAIN_STABLE_IN in prediction.obs:
-            del prediction.obs[DOMAIN_STABLE_IN]
+            prediction.obs[stable_in] = self.stable
+            kept[f"{key}_heads"] = self.n_heads
+        elif had_heads and stable_in in prediction.obs:
+            del prediction.obs[stable_in]
         if len(self.markers):
             names = dict(enumerate(self.names, start=1))
             markers = self.markers.assign(domain=self.markers["domain"].map(names))
             # AnnData stores names of rows, not their numbers.
-            notes(prediction)["domain_markers"] = markers.set_axis(markers.index.astype(str))
+            kept[f"{key}_markers"] = markers.set_axis(markers.index.astype(str))
+
+    @staticmethod
+    def what_is_lost(prediction: AnnData, key: str = COLUMN) -> str:
+        """What :meth:`write` takes from others, in a sentence; empty where the domains are its own.
+
+        Its own have the table of their markers beside them.
+        """
+        if key not in prediction.obs:
+            return ""
+        written = _kept(prediction).get(f"{key}_markers")
+        names = set(map(str, pd.Categorical(prediction.obs[key]).categories))
+        if isinstance(written, pd.DataFrame) and names <= set(map(str, written["domain"])):
+            return ""
+        return f"obs[{key!r}], which other software or you have written, is replaced."
 
     def legend(self) -> pd.DataFrame:
         """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.
@@ -171,24 +190,29 @@ def _places(prediction: AnnData) -> list[tuple[int, int]]:
     return list(prediction.obs[list(ARRAY)].itertuples(index=False, name=None))
 
 
-def _written_colors(prediction: AnnData) -> tuple[str, ...]:
+def _kept(prediction: AnnData) -> dict[str, Any]:
+    """``uns["nh2st"]``, where the keys of domains have their column's name."""
+    return cast(dict[str, Any], notes(prediction))
+
+
+def _written_colors(prediction: AnnData, key: str) -> tuple[str, ...]:
     """Colors that stand in ``uns``, by any tool; empty where one is none that can be drawn."""
-    written = prediction.uns.get(_COLORS)
+    written = prediction.uns.get(f"{key}_colors")
     colors = () if written is None else tuple(map(str, np.ravel(written)))
     return colors if all(map(_HEX.fullmatch, colors)) else ()
 
 
-def _written_stability(prediction: AnnData) -> tuple[NDArray[np.int64] | None, int]:
+def _written_stability(prediction: AnnData, key: str) -> tuple[NDArray[np.int64] | None, int]:
     """In how many heads tiles are in the same domain, as :meth:`NamedDomains.write` left it."""
-    count = notes(prediction).get("domain_heads")
-    if count is None or DOMAIN_STABLE_IN not in prediction.obs:
+    count = _kept(prediction).get(f"{key}_heads")
+    if count is None or f"{key}_stable_in" not in prediction.obs:
         return None, 0
-    return prediction.obs[DOMAIN_STABLE_IN].to_numpy(np.int64), int(count)
+    return prediction.obs[f"{key}_stable_in"].to_numpy(np.int64), int(count)
 
 
-def _written_markers(prediction: AnnData, names: tuple[str, ...]) -> pd.DataFrame:
+def _written_markers(prediction: AnnData, names: tuple[str, ...], key: str) -> pd.DataFrame:
     """Markers as :meth:`NamedDomains.write` left them, by number; none if they are of others."""
-    written = notes(prediction).get("domain_markers")
+    written = _kept(prediction).get(f"{key}_markers")
     if not isinstance(written, pd.DataFrame) or set(written["domain"]) != set(names):
         return pd.DataFrame(columns=_MARKER_COLUMNS)
     numbers = {name: number for number, name in enumerate(names, start=1)}

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
         check_table(args.markers, args.overwrite, ("domain",))
     prediction = read_prediction(args.prediction)
     found = find_domains(prediction, settings)
+    said = [each for each in (found.notice, NamedDomains.what_is_lost(prediction)) if each]
     domains = NamedDomains.found(found, NamedDomains.of(prediction))
     domains.write(prediction)
     with args.stop.cleaning_up():
@@ -81,12 +82,12 @@ def run(args: argparse.Namespace) -> None:
                 "genes": list(found.genes),
                 "resolution": found.resolution,
                 "domains": [_as_json(row) for row in legend.to_dict("records")],
-                "notices": [found.notice] if found.notice else [],
+                "notices": said,
             }
         )
         return
-    if found.notice:
-        notice(found.notice)
+    for each in said:
+        notice(each)
     stable = () if domains.stable is None else (f"in all {domains.n_heads} heads",)
     rows = [
         (

@@ -115,8 +115,9 @@ class DomainsPanel(QWidget):
     def _on_found(self, heatmap: Heatmap, prediction: AnnData, domains: Domains | None) -> None:
         if domains is None or prediction is not heatmap.prediction:
             return
-        if domains.notice:
-            self._say(domains.notice)
+        lost = NamedDomains.what_is_lost(prediction)
+        if said := " ".join(filter(None, (domains.notice, lost))):
+            self._say(said)
         former = NamedDomains.of(prediction)
         self.session.domains.put(heatmap, NamedDomains.found(domains, former))
 
