@@ -233,15 +233,9 @@ def test_a_folder_that_cannot_be_written_to_is_refused(
         check_output(tmp_path / "out.h5ad", overwrite=False)
 
 
-@pytest.mark.parametrize(
-    ("name", "column", "content"),
-    [("out.h5ad", "mixed", [1, "a", object()]), ("out.zarr", "T/NK", [1.0, 2.0, 3.0])],
-)
-def test_what_anndata_cannot_store_is_told_in_a_sentence(
-    tmp_path: Path, name: str, column: str, content: list[Any]
-) -> None:
+def test_what_anndata_cannot_store_is_told_in_a_sentence(tmp_path: Path) -> None:
     data = small()
-    data.obs[column] = content
-    with pytest.raises(InputError, match=rf"cannot be stored: .*key '.*{column}'"):
-        write_anndata(data, tmp_path / name)
+    data.obs["mixed"] = [1, "a", object()]
+    with pytest.raises(InputError, match=r"cannot be stored: .*key '.*mixed'"):
+        write_anndata(data, tmp_path / "out.h5ad")
     assert list(tmp_path.iterdir()) == []

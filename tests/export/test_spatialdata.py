@@ -106,3 +106,43 @@ def test_only_our_own_stores_are_replaced(tmp_path: Path, spatialdata: Any, slid
     spatialdata.SpatialData().write(study)
     with pytest.raises(InputError, match="is not a SpatialData store of this program"):
         export(prediction, study, overwrite=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_columns_of_others_are_kept_by_names_that_it_accepts(
+    tmp_path: Path, spatialdata: Any, slide: Slide
+) -> None:
+    prediction = drawn_prediction(slide)
+    numbers = np.arange(prediction.n_obs, dtype=float)
+    prediction.obs["region"] = "invasive margin"
+    prediction.obs["T cells/B cells"] = numbers
+    path = tmp_path / "out.spatialdata.zarr"
+    export(prediction, path)
+    table = spatialdata.read_zarr(path).tables["table"]
+    assert set(table.obs["region"]) == {"invasive margin"}
+    np.testing.assert_array_equal(table.obs["T_cells_B_cells"], numbers)
+    assert set(table.obs[table.uns["spatialdata_attrs"]["region_key"]]) == {"tiles"}
+    assert "T cells/B cells" in prediction.obs
+
+    export(read_anndata_file(path), path, overwrite=True)  # its keys are not there twice
+    again = spatialdata.read_zarr(path).tables["table"]
+    assert list(again.obs) == list(table.obs)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_elements_and_files_of_others_outlive_a_new_export(
+    tmp_path: Path, spatialdata: Any, slide: Slide
+) -> None:
+    prediction = drawn_prediction(slide)
+    path = tmp_path / "out.spatialdata.zarr"
+    export(prediction, path)
+    store = spatialdata.read_zarr(path)
+    model = spatialdata.models.ShapesModel
+    store["drawn"] = model.parse(np.array([[3.0, 4.0]]), geometry=0, radius=2)
+    store.write_element("drawn")
+    (path / "notes.txt").write_text("mine")
+    export(prediction, path, genes=("VIM",), overwrite=True)
+    again = spatialdata.read_zarr(path)
+    assert again["drawn"].geometry.iloc[0].coords[0] == (3.0, 4.0)
+    assert list(again.tables["table"].var_names) == ["VIM"]
+    assert (path / "notes.txt").read_text() == "mine"

@@ -210,3 +210,53 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match="value"):
         export(prediction, tmp_path / "out.vitessce")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_classes_with_a_slash_in_their_name_are_found_by_the_page(
+    tmp_path: Path, prediction: AnnData
+) -> None:
+    named = prediction.copy()
+    named.obs["stroma/tumour"] = named.obs.pop("domain")
+    named.uns["stroma/tumour_colors"] = named.uns.pop("domain_colors")
+    with pytest.warns(UserWarning, match="is written as 'stroma_tumour'"):
+        export(named, tmp_path / "out.vitessce", domains="stroma/tumour")
+    tiles = anndata.read_zarr(tmp_path / "out.vitessce" / "tiles.zarr")
+    assert set(tiles.obs["stroma_tumour"].dropna()) == {"stroma", "tumour"}
+    config = config_of(tmp_path / "out.vitessce")
+    (sets,) = (
+        file["options"]["obsSets"]
+        for file in config["datasets"][0]["files"]
+        if "obsSets" in file.get("options", {})
+    )
+    assert sets[0] == {"name": "stroma_tumour", "path": "obs/stroma_tumour"}
+
+
+@pytest.mark.parametrize("suffix", [".vitessce", ".ome.zarr", ".zarr"])
+def test_a_new_export_removes_its_own_files_and_none_of_others(
+    tmp_path: Path, prediction: AnnData, suffix: str
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    export(prediction, path)
+    ours = {file.relative_to(path) for file in path.rglob("*") if file.is_file()}
+    (path / "README.md").write_text("mine")
+    (path / "figures" / "panel").mkdir(parents=True)
+    (path / "figures" / "panel" / "a.png").write_bytes(b"png")
+    (path / "latest").symlink_to("figures")
+    nested = next(
+        (path / name for name in ("tiles.zarr", "tables") if (path / name).is_dir()), path
+    )
+    (nested / "mine").mkdir()
+    (nested / "mine" / "b.txt").write_text("b")
+    prediction = prediction.copy()
+    (section,) = prediction.uns["spatial"].values()
+    section["images"].clear()  # there is no picture now
+    export(prediction, path, genes=("VIM",), overwrite=True)
+    assert (path / "README.md").read_text() == "mine"
+    assert (path / "latest").readlink() == Path("figures")
+    assert (path / "latest" / "panel" / "a.png").read_bytes() == b"png"
+    assert (nested / "mine" / "b.txt").read_text() == "b"
+    assert not (path / "image.ome.zarr").exists()
+    again = {file.relative_to(path) for file in path.rglob("*") if file.is_file()}
+    assert len(again - ours) == 3  # of others, beside the link
+    tables = {".vitessce": "tiles.zarr", ".ome.zarr": "tables/table", ".zarr": ""}
+    assert list(anndata.read_zarr(path / tables[suffix]).var_names) == ["VIM"]

@@ -119,7 +119,7 @@ class NamedDomains:
         Parameters
         ----------
         prediction
-            ``obs[key]`` is a categorical of the names, ``uns[f"{key}_colors"]`` their colours as
+            ``obs[key]`` is a categorical of the names, ``uns[f"{key}_colors"]`` their colors as
             scanpy wants them, and ``uns["nh2st"][f"{key}_markers"]`` the markers, with the names.
             Where it is known, ``obs[f"{key}_stable_in"]`` is the number of heads in which a tile is
             in the same domain, of ``uns["nh2st"][f"{key}_heads"]``.

@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.files_of_others import ZARR_METADATA, files_of_others, keep_files
 from napari_nh2st.prediction.files import TABLE, store_attributes, write_anndata_group
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
 from napari_nh2st.prediction.schema import MARK, is_on_grid, origin, slide_mpp, slide_stem
@@ -17,6 +18,8 @@ from napari_nh2st.prediction.values import best_gene, chosen_genes, gene_values
 
 _LARGEST_PIXEL_UM = 16.0
 """Half of it, about a nucleus, is how far off viewers show the heatmap that ignore translations."""
+
+_OWN_FILES = (*ZARR_METADATA, "0", *(f"tables/{name}" for name in (*ZARR_METADATA, "table")))
 
 _COLORS = ("FFFFFF", "FF00FF", "00FFFF", "FFFF00", "FF8000", "00FF80")
 
@@ -49,7 +52,8 @@ def write_ome_zarr(
     genes
         Channels, in this order; all if None.
     overwrite
-        A heatmap written by this function is replaced; nothing else ever is.
+        A heatmap written by this function is replaced; nothing else ever is. Files of others that
+        lie in it are kept.
 
     Raises
     ------
@@ -65,6 +69,7 @@ def write_ome_zarr(
     check_place(
         path, overwrite, is_ours=is_heatmap_image, kind="a heatmap of this program", folder=True
     )
+    others = files_of_others(path, _OWN_FILES)
     raster = HeatmapRaster.of(prediction, whole_tiles=True)
     blocks = _pixels_per_step(prediction, raster)
     shape = (raster.shape[0] * blocks[0], raster.shape[1] * blocks[1])
@@ -89,6 +94,7 @@ def write_ome_zarr(
         tables = group.create_group(folder)
         tables.attrs["tables"] = [table]
         write_anndata_group(tables, table, prediction[:, list(names)].copy())
+        keep_files(path, draft, others)
 
 
 def _pixels_per_step(prediction: AnnData, raster: HeatmapRaster) -> tuple[int, int]:

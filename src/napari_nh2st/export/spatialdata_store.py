@@ -1,27 +1,39 @@
 """SpatialData stores, written with the extra ``spatialdata``."""
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import zarr
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.extras import import_extra
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.files_of_others import ZARR_METADATA, files_of_others, keep_files
 from napari_nh2st.prediction.files import store_attributes
 from napari_nh2st.prediction.outlines import spot_diameter, tile_outlines
-from napari_nh2st.prediction.schema import MARK, is_on_grid, origin
+from napari_nh2st.prediction.schema import MARK, is_on_grid, named_layers, origin
+from napari_nh2st.prediction.stored_names import with_stored_names
 from napari_nh2st.prediction.values import chosen_genes
 from napari_nh2st.spots import spot_picture
 from napari_nh2st.spots.positions import positions
 
 _INSTANCE = "tile_id"
+_NAME = re.compile(r"(?!__)(?!\.{1,2}$)[\w.-]+")
+"""A name of a column or key that SpatialData accepts."""
+_OWN_FILES = (
+    *ZARR_METADATA,
+    *(f"{kind}/{name}" for kind in ("images", "shapes", "tables") for name in ZARR_METADATA),
+    *("images/hires", "shapes/tiles", "shapes/spots", "tables/table"),
+)
 _SMALLEST_LEVEL = 512
 """Pixels of the longest side of the coarsest level of a picture."""
 
@@ -50,7 +62,8 @@ def write_spatialdata(
     genes
         Which, in this order; all if None.
     overwrite
-        A store written by this function is replaced; nothing else ever is.
+        A store written by this function is replaced; nothing else ever is. Files and elements of
+        others that lie in it are kept.
 
     Raises
     ------
@@ -62,6 +75,7 @@ def write_spatialdata(
     check_place(
         path, overwrite, is_ours=_is_ours, kind="a SpatialData store of this program", folder=True
     )
+    others = files_of_others(path, _OWN_FILES)
     region = "tiles" if is_on_grid(prediction) else "spots"
     elements: dict[str, Any] = {
         "shapes": {region: _shapes(prediction)},
@@ -73,6 +87,9 @@ def write_spatialdata(
     with whole_output(path) as draft, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its libraries about each other
         store.write(draft)
+        if others:
+            keep_files(path, draft, others)
+            zarr.consolidate_metadata(draft)
 
 
 def _shapes(prediction: AnnData) -> Any:
@@ -90,12 +107,42 @@ def _shapes(prediction: AnnData) -> Any:
 
 
 def _table(prediction: AnnData, genes: tuple[str, ...], region: str) -> Any:
-    table = prediction[:, list(genes)].copy()
-    table.obs["region"] = pd.Categorical([region] * table.n_obs)
-    table.obs[_INSTANCE] = np.arange(table.n_obs)
+    table = with_stored_names(prediction[:, list(genes)].copy())
+    named = (table.obs, table.var, table.uns, table.obsm, table.varm, table.obsp, table.varp)
+    names = [str(name) for each in (*named, named_layers(table)) for name in each]
+    if not all(map(_NAME.fullmatch, names)):
+        import_module("spatialdata").sanitize_table(table)
+        _warn_of_new_names(prediction, table)
+    former = table.uns.pop("spatialdata_attrs", {})  # of the store that it was read from
+    for column in (former.get("region_key"), former.get("instance_key")):
+        if column in table.obs:
+            del table.obs[column]
+    region_key, instance_key = (_free(name, table.obs) for name in ("region", _INSTANCE))
+    table.obs[region_key] = pd.Categorical([region] * table.n_obs)
+    table.obs[instance_key] = np.arange(table.n_obs)
     return import_module("spatialdata.models").TableModel.parse(
-        table, region=region, region_key="region", instance_key=_INSTANCE
+        table, region=region, region_key=region_key, instance_key=instance_key
     )
+
+
+def _free(name: str, obs: pd.DataFrame) -> str:
+    """A name for a column that none has, whatever its capitals."""
+    taken = {str(column).lower() for column in obs}
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(each for each in names if each not in taken)
+
+
+def _warn_of_new_names(prediction: AnnData, table: AnnData) -> None:
+    pairs = zip(prediction.obs, table.obs, strict=True)
+    new = [f"{str(name)!r} as {stored!r}" for name, stored in pairs if name != stored]
+    if new:
+        more = f" and {len(new) - 3} more" if len(new) > 3 else ""
+        warnings.warn(
+            f"SpatialData holds names of letters, digits, _, - and . alone; columns are written "
+            f"under others: {', '.join(new[:3])}{more}.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _image(prediction: AnnData) -> Any:

@@ -24,7 +24,13 @@ from napari_nh2st.export.vitessce_config import (
 )
 from napari_nh2st.export.vitessce_page import vitessce_page
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.prediction.files import is_anndata_store, store_attributes, write_anndata_group
+from napari_nh2st.files_of_others import ZARR_METADATA, files_of_others, keep_files
+from napari_nh2st.prediction.files import (
+    ANNDATA_PARTS,
+    is_anndata_store,
+    store_attributes,
+    write_anndata_group,
+)
 from napari_nh2st.prediction.outlines import spot_diameter, tile_outlines
 from napari_nh2st.prediction.schema import (
     MARK,
@@ -36,10 +42,13 @@ from napari_nh2st.prediction.schema import (
     slide_stem,
     value_name,
 )
+from napari_nh2st.prediction.stored_names import stored_name, with_stored_names
 from napari_nh2st.prediction.values import best_gene, chosen_genes, predicted_tiles
 from napari_nh2st.shown_text import in_one_line
 from napari_nh2st.spots import spot_picture
 from napari_nh2st.spots.positions import positions
+
+PAGE = "index.html"
 
 _CHUNK = 512
 """Side of a chunk of the picture in pixels; its coarsest level is one chunk."""
@@ -76,7 +85,8 @@ def write_vitessce(
         Column of ``obs`` that tiles are colored by at first; a gene if None. All columns of
         classes are listed.
     overwrite
-        A folder written by this function is replaced; nothing else ever is.
+        A folder written by this function is replaced; nothing else ever is. Files of others that
+        lie in it are kept.
 
     Raises
     ------
@@ -86,6 +96,7 @@ def write_vitessce(
     names = list(chosen_genes(prediction, genes))
     if domains is not None:
         tile_classes(prediction, domains)
+        domains = stored_name(domains)
     check_place(
         path, overwrite, is_ours=_is_ours, kind="a Vitessce folder of this program", folder=True
     )
@@ -105,12 +116,13 @@ def write_vitessce(
         has_picture=picture is not None,
         radius_um=None if on_grid else spot_diameter(prediction) / 2 * to_um,
     )
+    others = files_of_others(path, _own_files())
     config = json.dumps(vitessce_config(shown), indent=1, ensure_ascii=False, allow_nan=False)
     with whole_output(path) as draft:
         draft.mkdir()
         (draft / CONFIG).write_text(config, encoding="utf-8")
         page = vitessce_page(shown.name, CONFIG, BASE_URL)
-        (draft / "index.html").write_text(page, encoding="utf-8")
+        (draft / PAGE).write_text(page, encoding="utf-8")
         store = zarr.open_group(draft / TILES, mode="w", zarr_format=2)
         write_anndata_group(store, "/", tiles)
         # Opened again: the group above does not know the attributes that anndata gave it.
@@ -119,6 +131,7 @@ def write_vitessce(
         if picture is not None:
             pixels, scale = picture
             _write_picture(draft / PICTURE, shown.name, pixels, slide_mpp(prediction) / scale)
+        keep_files(path, draft, others)
 
 
 def _tiles(prediction: AnnData, genes: list[str]) -> AnnData:
@@ -128,7 +141,7 @@ def _tiles(prediction: AnnData, genes: list[str]) -> AnnData:
     tiles = prediction[known, genes].copy()
     tiles.obsm[PLACES] = (positions(tiles) * to_um).astype(np.float32)
     tiles.obsm[OUTLINES] = (tile_outlines(tiles)[:, :4] * to_um).astype(np.float32)
-    return tiles
+    return with_stored_names(tiles)
 
 
 def _classes(tiles: AnnData, first: str | None) -> dict[str, TileClasses]:
@@ -200,6 +213,12 @@ def _halved(level: NDArray[np.uint8]) -> NDArray[np.uint8]:
     even = level[:, : height // 2 * 2, : width // 2 * 2]
     fours = even.reshape(channels, height // 2, 2, width // 2, 2)
     return np.asarray(fours.mean((2, 4)).round(), np.uint8)
+
+
+def _own_files() -> tuple[str, ...]:
+    parts = {TILES: ANNDATA_PARTS, PICTURE: (*ZARR_METADATA, "[0-9]*")}
+    inside = (f"{store}/{part}" for store, names in parts.items() for part in names)
+    return (PAGE, CONFIG, *inside)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder, recover, whole_output
+from napari_nh2st.files_of_others import files_of_others, keep_files
 from napari_nh2st.model.architectures import ARCHITECTURES, Architecture
 from napari_nh2st.model.card import model_card, model_html, model_summary
 from napari_nh2st.model.config import (
@@ -288,11 +289,7 @@ def save_model_folder(
         ModelConfig.from_json(json.loads(text), "the config")
         (draft / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (draft / CARD_FILE).write_text(model_card(config), encoding="utf-8")
-        for other in others:
-            if other.is_dir() and not other.is_symlink():
-                shutil.copytree(other, draft / other.name, symlinks=True)
-            else:
-                shutil.copy2(other, draft / other.name, follow_symlinks=False)
+        keep_files(folder, draft, others)
     return replace(model, config=config, source=str(folder))
 
 
@@ -315,7 +312,7 @@ def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
     return file_sha256(path)
 
 
-def _files_of_others(folder: Path) -> list[Path]:
+def _files_of_others(folder: Path) -> list[str]:
     """What lies in a model folder that is to be replaced, and is not of the model.
 
     Raises
@@ -329,8 +326,8 @@ def _files_of_others(folder: Path) -> list[Path]:
         read_config(folder)
     except InputError as error:
         raise InputError(f"{error}. {folder} is not overwritten; give another folder") from None
-    own = {CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE, ENCODER_FILE}
-    return [path for path in folder.iterdir() if path.name not in own]
+    own = (CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, CARD_FILE, ENCODER_FILE)
+    return files_of_others(folder, own)
 
 
 def _architecture(config: ModelConfig, where: str) -> Architecture:

@@ -17,15 +17,23 @@ from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.files import check_place, recover, whole_output
+from napari_nh2st.files_of_others import ZARR_METADATA, files_of_others, keep_files
 from napari_nh2st.prediction import hdf5, zarr_values
 from napari_nh2st.prediction.hdf5 import new_hdf5
 from napari_nh2st.prediction.schema import MARK, named_layers
+from napari_nh2st.prediction.stored_names import with_stored_names
 from napari_nh2st.prediction.value_arrays import is_by_gene
 from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import SlidePath
 from napari_nh2st.zarr_codecs import refuse_pickles
 
 SUFFIXES = (".h5ad", ".zarr")
+
+ANNDATA_PARTS = (
+    *ZARR_METADATA,
+    *("X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"),
+)
+"""What lies in a store of AnnData."""
 
 TABLE = "tables/table"
 """Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
@@ -39,7 +47,8 @@ def check_output(path: Path, overwrite: bool, mark: str = MARK) -> None:
     path
         Ends in ``.h5ad`` or ``.zarr``.
     overwrite
-        What is there may be replaced, if its ``uns`` has the mark.
+        What is there may be replaced, if its ``uns`` has the mark. Files of others that lie in a
+        folder are kept.
     mark
         Key of ``uns``; by default that of a prediction, which measured data do not have.
 
@@ -69,11 +78,13 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False, mark: str 
         As :func:`check_output`, or writing failed, for example on a full disk.
     """
     check_output(path, overwrite, mark)
+    others = files_of_others(path, ANNDATA_PARTS)
     with whole_output(path) as draft:
         if path.suffix.lower() == ".h5ad":
             _write_hdf5(data, draft)
         else:
             _write_zarr(data, draft)
+            keep_files(path, draft, others)
 
 
 def read_anndata_file(path: Path) -> AnnData:
@@ -183,7 +194,7 @@ def write_anndata_group(
     It is what :meth:`~anndata.AnnData.write_h5ad` writes, down to strings that become
     categoricals, but for two encodings that only newer versions know: an entry that is None is
     left out, and strings of pandas' own type are plain strings, or categoricals where some are
-    missing. `data` stays as it is.
+    missing. A ``/`` in a name becomes ``_``, with a warning. `data` stays as it is.
 
     Parameters
     ----------
@@ -205,6 +216,7 @@ def write_anndata_group(
     InputError
         Something in it cannot be stored.
     """
+    data = with_stored_names(data)
 
     def write(
         write_element: Callable[..., None],
