@@ -22,7 +22,8 @@ def pixels_of(image: QImage) -> NDArray[np.uint8]:
     image = image.convertToFormat(QImage.Format.Format_RGBA8888)
     bits = image.constBits()
     assert bits is not None
-    bits.setsize(image.sizeInBytes())
+    if hasattr(bits, "setsize"):  # PyQt's have no size of their own
+        bits.setsize(image.sizeInBytes())
     return np.frombuffer(bits, np.uint8).reshape(image.height(), image.width(), 4).copy()
 
 
