@@ -227,11 +227,9 @@ def _figure(
     picture: SlidePicture,
     settings: FigureSettings,
 ) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figure_size(picture, 1 + len(genes)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, 1 + len(genes), squeeze=False)[0]
     axes[0].imshow(picture.pixels, interpolation="antialiased")
     axes[0].set_title(for_matplotlib(slide_name(prediction)))
