@@ -120,6 +120,11 @@ def configured(table: str) -> dict[str, Any]:
     return found
 
 
+def key_of(field: str) -> str:
+    """What a field is called in the file and on the command line."""
+    return next((key for key, name in _ALSO.items() if name == field), field)
+
+
 def sample_config() -> str:
     """A configuration file with every setting, its text and its default, all of it in comments."""
     return "\n".join(_sample_lines()) + "\n"
@@ -215,6 +220,8 @@ def _sample_of(setting: Setting) -> Iterator[str]:
     option = setting.option
     if option.negative:  # its texts are about the switch
         setting = replace(setting, name=option.negative, default=False)
+    else:
+        setting = replace(setting, name=key_of(setting.name))
     limits = ""
     if setting.choices:
         limits = f" One of {', '.join(setting.choices)}."

@@ -38,6 +38,8 @@ def test_a_file_is_begun_shown_and_never_overwritten(nh2st: Nh2st, config: Path)
         "exists": True,
         "tables": {"predict": {"step_um": 55.0, "device": "cpu"}},
     }
+    config.write_text('[train]\nrule = "mean"\n')
+    assert nh2st("config", "show").out == f'# {config}\n[train]\npanel = "mean"\n'  # as --panel
     config.write_text("[predict]\nstep = 55\n")
     for command in (("config", "show"), ("predict", "a.svs", "-o", "a.h5ad"), ("predict", "-h")):
         refused = nh2st(*command)

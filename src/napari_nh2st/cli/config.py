@@ -6,7 +6,14 @@ from napari_nh2st.cli.options import add_json
 from napari_nh2st.cli.output import print_json, show
 from napari_nh2st.errors import InputError
 from napari_nh2st.files import make_folder
-from napari_nh2st.user_config import TABLES, config_path, configured, sample_config, toml_value
+from napari_nh2st.user_config import (
+    TABLES,
+    config_path,
+    configured,
+    key_of,
+    sample_config,
+    toml_value,
+)
 
 
 def add_actions(command: argparse.ArgumentParser) -> None:
@@ -27,7 +34,11 @@ def _path(args: argparse.Namespace) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     path = config_path()
-    tables = {table: values for table in TABLES if (values := configured(table))}
+    tables = {
+        table: {key_of(name): value for name, value in values.items()}
+        for table in TABLES
+        if (values := configured(table))
+    }
     if args.json:
         print_json({"path": str(path), "exists": path.is_file(), "tables": tables})
         return

@@ -150,6 +150,9 @@ class Remembered:
             setattr(section, name, field.get_default(call_default_factory=True))
 
 
+_WARNED: set[str] = set()
+
+
 def plugin_section(section: str) -> Any:
     """A section of napari's settings for the plugin; None where there is none."""
     try:
@@ -189,8 +192,15 @@ def usual_values(section: str) -> dict[str, Any]:
     try:
         return {} if table is None else configured(table)
     except InputError as error:
-        show_warning(for_qt(str(error)))
+        warn_once(str(error))
         return {}
+
+
+def warn_once(text: str) -> None:
+    """Say what is wrong with the user's configuration: several forms begin with it."""
+    if text not in _WARNED:
+        _WARNED.add(text)
+        show_warning(for_qt(text))
 
 
 def restored_values(section: str, get: Callable[[str, Any], Any]) -> dict[str, Any]:

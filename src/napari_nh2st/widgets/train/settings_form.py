@@ -14,7 +14,12 @@ from napari_nh2st.model.config import ModelConfig
 from napari_nh2st.model.encoders.key import DEFAULT_ENCODER, FEATURES, EncoderKey, parse_key
 from napari_nh2st.model.sources import whole_path
 from napari_nh2st.options import nested_values, settings_of
-from napari_nh2st.session.remembered import remembered_values, restored_values, usual_values
+from napari_nh2st.session.remembered import (
+    remembered_values,
+    restored_values,
+    usual_values,
+    warn_once,
+)
 from napari_nh2st.spots import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.known_models import known_models
@@ -24,7 +29,6 @@ from napari_nh2st.user_config import config_path
 from napari_nh2st.widgets.device_picker import DevicePicker
 from napari_nh2st.widgets.folded import Folded
 from napari_nh2st.widgets.model_picker import ModelPicker
-from napari_nh2st.widgets.notifications import show_warning
 from napari_nh2st.widgets.setting_controls import (
     ChoiceBox,
     FileLine,
@@ -52,7 +56,7 @@ def _usual_settings() -> TrainSettings:
     try:
         return TrainSettings(**nested_values(TrainSettings, values))
     except InputError as error:
-        show_warning(f"{config_path()}, [train]: {error}")
+        warn_once(f"{config_path()}, [train]: {error}")
         return TrainSettings(start=first)
 
 
