@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
+from encoder_folders import write_onnx
 from napari_nh2st.analysis.unfamiliarity import fit_familiar, unfamiliarity
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import fold_training
@@ -25,6 +26,7 @@ from napari_nh2st.evaluation.events import FoldProgress, SpotsPredicted
 from napari_nh2st.evaluation.fold_heads import section_features
 from napari_nh2st.evaluation.fold_training import with_context
 from napari_nh2st.evaluation.settings import CrossValidateSettings
+from napari_nh2st.inference import PredictSettings, predict
 from napari_nh2st.model.card import model_card, model_summary
 from napari_nh2st.model.config import Context
 from napari_nh2st.model.encoders import normalize_tiles
@@ -32,7 +34,8 @@ from napari_nh2st.model.folder import load_model_folder, save_model_folder
 from napari_nh2st.model.held_out import held_out_pcc
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.prediction.new import _assembled
-from napari_nh2st.spots import read_sections
+from napari_nh2st.slide import open_slide
+from napari_nh2st.spots import PanelSettings, read_sections
 from napari_nh2st.synthetic import write_synthetic_study
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training.events import EpochDone, StepDone, TrainEvent, TrainStarted
@@ -331,6 +334,43 @@ def test_another_architecture_is_validated_on_the_start_models_encoder(
     assert "architecture linear, mean held-out PCC" in model_summary(config)
     with pytest.raises(InputError, match="which architecture linear does not have"):
         cross_validate(sections, linear, folder=tmp_path / "two", contexts=("query", "average"))
+
+
+@pytest.mark.parametrize("architecture", ["linear", "rings", "sepal"])
+def test_the_spread_around_an_encoder_of_another_library_is_that_of_the_folds(
+    sections: tuple[MeasuredSection, ...], tmp_path: Path, architecture: str
+) -> None:
+    onnx = write_onnx(tmp_path / "means.onnx")
+    settings = TrainSettings(
+        architecture=architecture,
+        image_encoder=f"onnx:{onnx}?licence=mit",
+        mpp=5.0,
+        epochs=1,
+        validation="none",
+        device="cpu",
+    )
+    settings = replace(settings, panel=PanelSettings(n_genes=5))
+    result = cross_validate(sections, settings, folder=tmp_path / "cv", leave="section")
+    assert result.model is not None
+    model = load_model_folder(tmp_path / "cv" / "model")
+    assert model.heads is not None
+    assert model.heads.mean.shape == (5,)  # the features that the file gives
+    assert any(model.config.interval_90.values())
+    chosen = PredictSettings(device="cpu", precision="float32", tissue_only=False)
+    with open_slide(sections[0].section.slide) as slide:
+        found = predict(slide, model, chosen)
+        each = [
+            predict(
+                slide,
+                load_model_folder(tmp_path / "cv" / "folds" / s.name / result.context / "model"),
+                chosen,
+            ).X
+            for s in sections
+        ]
+    expected = np.std(np.stack(each).astype(np.float64), axis=0)
+    assert expected.max() > 1e-3
+    np.testing.assert_allclose(found.layers["spread"], expected, rtol=1e-3, atol=1e-5)
+    assert np.isfinite(found.obs["unfamiliar"]).all()
 
 
 @pytest.fixture(scope="module")

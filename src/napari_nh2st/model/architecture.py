@@ -78,8 +78,9 @@ class Architecture:
     head_parts
         What the names of the parameters begin with that follow the encoder in a prediction; empty
         where a network cannot have several heads.
-    n_features
-        Length of the features of a tile whose unfamiliarity is given.
+    published_features
+        Length of the features of a tile whose unfamiliarity is given, with the published encoder;
+        see :meth:`n_features`.
     hyperparameters
         Dataclass of its hyperparameters, see
         :class:`~napari_nh2st.model.hyperparameters.Hyperparameters`; None where it has none, and
@@ -94,9 +95,14 @@ class Architecture:
         [nn.Module, Sequence[int], torch.device, torch.dtype, Heads | None], Predictor
     ]
     head_parts: Callable[[ModelConfig], tuple[str, ...]] = lambda config: ()
-    n_features: int = 0
+    published_features: int = 0
     hyperparameters: type | None = None
     network: Callable[..., Network] | None = None
+
+    def n_features(self, config: ModelConfig) -> int:
+        """Length of the features of a tile whose unfamiliarity a model gives."""
+        described = config.encoder
+        return self.published_features if described is None else int(described["n_features"])
 
     @torch.no_grad()
     def start(
@@ -167,7 +173,7 @@ def trainable(
         [nn.Module, Sequence[int], torch.device, torch.dtype, Heads | None], Predictor
     ],
     head_parts: Callable[[ModelConfig], tuple[str, ...]] = lambda config: (),
-    n_features: int = 0,
+    published_features: int = 0,
 ) -> Architecture:
     """The architecture of a :class:`~napari_nh2st.model.network.Network`.
 
@@ -177,7 +183,7 @@ def trainable(
         Dataclass of its hyperparameters.
     network
         From these and an image encoder or None, with random weights.
-    prepare, head_parts, n_features
+    prepare, head_parts, published_features
         See :class:`Architecture`.
     """
     return Architecture(
@@ -186,9 +192,8 @@ def trainable(
             None if config.encoder is None else build_described(config.encoder),
         ),
         prepare,
-        # Heads know features of the published encoder alone.
-        lambda config: head_parts(config) if config.encoder is None else (),
-        n_features,
+        head_parts,
+        published_features,
         kind,
         network,
     )

@@ -207,7 +207,8 @@ def _load_heads(
     path = folder / HEADS_FILE
     if not path.is_file():
         raise InputError(f"{folder} has no {HEADS_FILE}, which {CONFIG_FILE} names")
-    expected = head_shapes(network, parts, architecture.n_features, int(config.heads["count"]))
+    n_features = architecture.n_features(config)
+    expected = head_shapes(network, parts, n_features, int(config.heads["count"]))
     if wrong := misfit(expected, checked_shapes(path, config.heads, "heads")):
         raise InputError(f"{path} does not fit {CONFIG_FILE}: {wrong}")
     return Heads.from_tensors(read_finite(path))
