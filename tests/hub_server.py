@@ -45,12 +45,19 @@ class Hub:
         By ``owner/name``.
     fails
         Requests whose path matches get this status.
+    stalls
+        A request whose path matches is answered by nothing but the beginning, until this is served
+        no more.
+    stalled
+        Set when there was one.
     requests
         ``METHOD path`` of all, in their order.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     fails: dict[str, int] = field(default_factory=dict)
+    stalls: str = ""
+    stalled: threading.Event = field(default_factory=threading.Event)
     requests: list[str] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     url: str = ""
@@ -59,7 +66,7 @@ class Hub:
 @contextmanager
 def serving_hub() -> Iterator[Hub]:
     """Serve a Hub while the block runs."""
-    hub = Hub()
+    hub, over = Hub(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -74,8 +81,12 @@ def serving_hub() -> Iterator[Hub]:
 
         def _handle(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             hub.requests.append(f"{self.command} {path}")
+            self.stalls = bool(hub.stalls and re.search(hub.stalls, f"{self.command} {path}"))
+            if self.stalls and self.command != "GET":
+                self._stall()
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status = next((s for p, s in hub.fails.items() if re.search(p, path)), 0)
             if status:
                 self._answer(status, {"error": "as the test wants it"})
@@ -212,8 +223,17 @@ def serving_hub() -> Iterator[Hub]:
                 self.send_header(key, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            if self.command != "HEAD":
+            if self.command != "HEAD" and not self.stalls:
                 self.wfile.write(data)
+            elif self.stalls:
+                self.wfile.write(data[: len(data) // 2])
+                self.wfile.flush()
+                self._stall()
+
+        def _stall(self) -> None:
+            hub.stalled.set()
+            over.wait()
+            self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -223,6 +243,7 @@ def serving_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        over.set()
         server.shutdown()
         thread.join()
         server.server_close()

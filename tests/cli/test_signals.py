@@ -14,6 +14,7 @@ import anndata
 import numpy as np
 import pytest
 
+from hub_server import TOKEN, Repository, serving_hub
 from napari_nh2st.cli import main
 from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.model import read_config
@@ -85,6 +86,40 @@ def running() -> Iterator[Callable[..., Running]]:
 
 
 Run = Callable[..., Running]
+
+
+@pytest.mark.parametrize(
+    ("command", "stalls"),
+    [("pull", "GET .*safetensors"), ("push", "PUT /upload"), ("push", "POST .*/commit")],
+)
+def test_a_model_on_its_way_to_or_from_the_hub_is_there_whole_or_not_at_all(
+    running: "Run", tmp_path: Path, command: str, stalls: str
+) -> None:
+    save_model_folder(small_model(), tmp_path / "model")
+    files = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
+    arguments: dict[str, tuple[object, ...]] = {
+        "pull": ("hf:me/tiny", "-o", tmp_path / "own"),
+        "push": (tmp_path / "model", "hf:me/tiny", "--license", "mit"),
+    }
+    with serving_hub() as hub:
+        if command == "pull":
+            hub.repositories["me/tiny"] = Repository(False, {"a" * 40: files})
+        hub.stalls = stalls
+        places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
+        started = running(
+            *("-c", NH2ST, "model", command, *arguments[command]),
+            HF_TOKEN=TOKEN,
+            HF_HUB_DISABLE_XET="1",
+            **places,
+        )
+        assert hub.stalled.wait(LIMIT_S)
+        code, out, said = started.send(signal.SIGINT).end()
+        assert (code, out) == (1, "")
+        assert said.splitlines()[-1] == "nh2st: Stopped."
+        assert len(said.splitlines()) == (1 if command == "pull" else 2)  # what is sent is said
+        assert list(hub.repositories) == (["me/tiny"] if command == "pull" else [])
+    assert not (tmp_path / "own").exists()
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
 
 
 @pytest.fixture(scope="module")

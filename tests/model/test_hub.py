@@ -13,6 +13,7 @@ from hub_server import TOKEN, Hub, Repository, serving_hub
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import load_model, pull_model, push_model, read_config
 from napari_nh2st.model.folder import save_model_folder
+from napari_nh2st.model.hub_licences import HUB_LICENCES
 from small_models import small_model
 
 
@@ -78,7 +79,7 @@ def test_a_model_is_replaced_by_a_commit_without_what_it_has_no_more(
 
 
 def test_a_dry_run_asks_nobody(hub: Hub, model_folder: Path) -> None:
-    planned = push_model(model_folder, "hf:me/tiny", "other", dry_run=True)
+    planned = push_model(model_folder, "hf:me/tiny", "mit", dry_run=True)
     assert (planned.name, planned.commit) == ("me/tiny", "")
     assert planned.files["model.safetensors"] == (model_folder / "model.safetensors").stat().st_size
     assert hub.requests == []
@@ -171,7 +172,9 @@ def test_places_of_this_machine_are_pointed_out(model_folder: Path, tmp_path: Pa
     [
         ("tiny", "mit", "is no repository of the Hub"),
         ("hf:me/tiny@main", "mit", "leave @main out"),
-        ("hf:me/tiny", "My licence", "give it as the Hub writes it"),
+        ("hf:me/tiny", "apache 2.0", "no licence 'apache 2.0'; did you mean apache-2.0"),
+        ("hf:me/tiny", "house rules", "an identifier of its list, such as cc-by-4.0 or mit, or ot"),
+        ("hf:me/tiny", "other", "give --license-name, .* and --license-link"),
     ],
 )
 def test_a_push_that_cannot_be_is_a_sentence(
@@ -179,6 +182,40 @@ def test_a_push_that_cannot_be_is_a_sentence(
 ) -> None:
     with pytest.raises(InputError, match=words):
         push_model(model_folder, name, licence, dry_run=True)
+
+
+def test_the_card_names_the_licence_as_the_hub_reads_it(model_folder: Path) -> None:
+    def metadata(*licence: str | None) -> dict[str, object]:
+        name, link = (*licence, None, None)[1:3]
+        card = push_model(
+            model_folder,
+            "hf:me/tiny",
+            str(licence[0]),
+            licence_name=name,
+            licence_link=link,
+            dry_run=True,
+        ).card
+        found: dict[str, object] = yaml.safe_load(card.split("---")[1])
+        return {key: value for key, value in found.items() if key.startswith("license")}
+
+    assert metadata("CC-BY-4.0") == {"license": "cc-by-4.0"}  # as SPDX writes it
+    assert metadata("other", "lab-1.0", "https://lab.org/terms") == {
+        "license": "other",
+        "license_name": "lab-1.0",
+        "license_link": "https://lab.org/terms",
+    }
+    for wrong in (("mit", "lab-1.0"), ("other", "lab-1.0"), ("other", "a b", "https://lab.org")):
+        with pytest.raises(InputError, match="--license-name"):
+            metadata(*wrong)
+    with pytest.raises(InputError, match="must be a URL"):
+        metadata("other", "lab-1.0", "terms.txt")
+
+
+def test_the_licences_are_those_that_the_hub_lists() -> None:
+    listed = set(HUB_LICENCES)
+    assert len(listed) == len(HUB_LICENCES)
+    assert {"apache-2.0", "mit", "cc-by-nc-4.0", "openrail++", "lppl-1.3c", "other"} <= listed
+    assert all(each == each.lower() and " " not in each for each in listed)
 
 
 def test_a_damaged_folder_is_not_pushed(model_folder: Path, tmp_path: Path, hub: Hub) -> None:

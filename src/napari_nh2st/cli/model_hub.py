@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ def add_actions(actions: "argparse._SubParsersAction[Any]") -> None:
         help="of the model, as the Hub writes it, such as cc-by-4.0, mit or other",
     )
     pushed.add_argument(
+        "--license-name",
+        dest="licence_name",
+        metavar="NAME",
+        help="of a license that is other, such as my-lab-1.0",
+    )
+    pushed.add_argument(
+        "--license-link", dest="licence_link", metavar="URL", help="text of a license that is other"
+    )
+    pushed.add_argument(
         "--private", action="store_true", help="show a new repository to its owner alone"
     )
     pushed.add_argument(
@@ -55,7 +65,15 @@ def add_actions(actions: "argparse._SubParsersAction[Any]") -> None:
 def _push(args: argparse.Namespace) -> None:
     from napari_nh2st.model.hub import push_model
 
-    planned = push_model(args.folder, args.repository, args.licence, dry_run=True)
+    push = partial(
+        push_model,
+        args.folder,
+        args.repository,
+        args.licence,
+        licence_name=args.licence_name,
+        licence_link=args.licence_link,
+    )
+    planned = push(dry_run=True)
     for sentence in planned.notices:
         notice(sentence)
     if args.dry_run:
@@ -67,7 +85,7 @@ def _push(args: argparse.Namespace) -> None:
         size = sum(planned.files.values())
         report(f"Sending {', '.join(planned.files)} ({size / 1e6:.1f} MB) to {planned.repository}")
         with args.stop.cleaning_up():
-            pushed = push_model(args.folder, args.repository, args.licence, private=args.private)
+            pushed = push(private=args.private)
     if args.json:
         print_json(
             {

@@ -73,7 +73,7 @@ def model_card(config: ModelConfig) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def hub_card(config: ModelConfig, licence: str, repository: str) -> str:
+def hub_card(config: ModelConfig, licence: Mapping[str, str], repository: str) -> str:
     """The card as the Hugging Face Hub has it: with metadata before it, and how to use the model.
 
     Parameters
@@ -81,12 +81,12 @@ def hub_card(config: ModelConfig, licence: str, repository: str) -> str:
     config
         As in :func:`model_card`.
     licence
-        Of the model, as the Hub writes it.
+        See :func:`~napari_nh2st.model.hub_licences.licence_metadata`.
     repository
         ``owner/name``.
     """
     head = {
-        "license": licence,
+        **licence,
         "library_name": "napari-nh2st",
         "pipeline_tag": "other",
         "tags": ["nh2st", "napari", config.architecture, *_HUB_TAGS],

@@ -7,7 +7,7 @@ Weights travel as safetensors, and nothing of a repository is ever run. Tokens a
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
-from napari_nh2st.files import make_folder, whole_output
+from napari_nh2st.files import InUse, Lock, make_folder, whole_output
 from napari_nh2st.json_text import parse_json
 from napari_nh2st.model.card import hub_card
 from napari_nh2st.model.config import (
@@ -29,10 +29,10 @@ from napari_nh2st.model.config import (
 )
 from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.model.encoders.licences import may_be_stored, storage_words
+from napari_nh2st.model.hub_licences import licence_metadata
 from napari_nh2st.model.sources import HUB_FILES, HUB_PREFIX, hub_snapshot
 
 _NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?")
-_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,60}")
 _MOST_PATHS = 3
 
 
@@ -71,6 +71,8 @@ def push_model(
     repository: str,
     licence: str,
     *,
+    licence_name: str | None = None,
+    licence_link: str | None = None,
     private: bool = False,
     dry_run: bool = False,
 ) -> PushedModel:
@@ -86,6 +88,8 @@ def push_model(
         commit more.
     licence
         Of the model, as the Hub writes it, such as ``"cc-by-4.0"``, ``"mit"`` or ``"other"``.
+    licence_name, licence_link
+        Of one that is ``"other"``: a short name, and the URL of its text.
     private
         Whether a new repository is shown to its owner alone.
     dry_run
@@ -107,13 +111,10 @@ def push_model(
     name, revision = _parsed(repository)
     if revision is not None:
         raise InputError(f"{repository}: a push makes a commit of its own: leave @{revision} out")
-    if not _LICENCE.fullmatch(licence):
-        raise InputError(
-            f"licence is {licence!r}; give it as the Hub writes it, such as cc-by-4.0, mit or other"
-        )
+    terms = licence_metadata(licence, licence_name, licence_link)
     config = read_config(folder)
     files = _checked_files(folder, config)
-    card = hub_card(config, licence, name)
+    card = hub_card(config, terms, name)
     notices = tuple(_notices(folder, config))
     sizes = {file: (folder / file).stat().st_size for file in files}
     push = PushedModel(name, {**sizes, CARD_FILE: len(card.encode())}, card, notices)
@@ -166,6 +167,10 @@ def pull_model(name: str, output: Path | str | None = None) -> str:
             "are never loaded."
         )
     pinned = f"{repository}@{info.sha}"
+    try:
+        _fetch(hub, repository, str(info.sha), [file for file in HUB_FILES if file in there])
+    except Exception as error:
+        raise _hub_error(hub, error, name) from error
     folder = hub_snapshot(repository, str(info.sha))
     try:
         files = _checked_files(folder, read_config(folder))
@@ -333,6 +338,29 @@ def _is_config_of_ours(hub: Any, repository: str, commit: str) -> bool:
 def _api(hub: Any) -> Any:
     # Read here as well: the library looks at it once, when it is imported.
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="napari-nh2st")
+
+
+def _fetch(hub: Any, repository: str, commit: str, files: Sequence[str]) -> None:
+    """Bring files of a commit into the Hub's local cache, one after the other in this thread.
+
+    A whole snapshot comes in threads of the library, which Ctrl-C would wait for.
+    """
+    try:
+        for file in files:
+            hub.hf_hub_download(
+                repository, file, revision=commit, endpoint=os.environ.get("HF_ENDPOINT")
+            )
+    except KeyboardInterrupt:
+        cache = Path(hub.constants.HF_HUB_CACHE)
+        folder = f"models--{repository.replace('/', '--')}"
+        # With a part of its own in its name, which no later run would go on with.
+        for begun in (cache / folder / "blobs").glob("*.*.incomplete"):
+            lock = cache / ".locks" / folder / f"{begun.name.partition('.')[0]}.lock"
+            with suppress(InUse, OSError):  # somebody else is fetching it
+                held = Lock(lock)
+                begun.unlink()
+                held.release()
+        raise
 
 
 def _forget(hub: Any, commit: str) -> None:
