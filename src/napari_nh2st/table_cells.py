@@ -16,6 +16,10 @@ from napari_nh2st.remote import RemotePath, SlidePath, slide_path
 
 T = TypeVar("T")
 
+_IN_ASCII = str.maketrans(
+    {"µ": "u", "μ": "u", "²": "2", "×": "x", "–": "-", "—": "-", "…": "...", "’": "'"}
+)
+
 Row = tuple[str, dict[str, str]]
 """The words for where a row stands, and its cells by column."""
 
@@ -127,6 +131,15 @@ def um_per_px(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{text!r} is no µm/px; give a number such as 0.5")
     return value
+
+
+def in_ascii(text: str) -> str:
+    """A sentence of ours with the signs of ASCII: um for µm, x for ×, - for –.
+
+    So that a table has a byte-order mark only where names of the user need one: R's own reader
+    takes it for a part of the first column's name.
+    """
+    return text.translate(_IN_ASCII)
 
 
 def csv_encoding(text: str) -> Literal["utf-8", "utf-8-sig"]:

@@ -10,6 +10,7 @@ from napari_nh2st.cohort.names import with_earlier_names, with_names
 from napari_nh2st.cohort.results import SlideResult
 from napari_nh2st.cohort.summary import slide_of
 from napari_nh2st.errors import InputError
+from napari_nh2st.table_cells import write_csv
 
 
 def touch(*paths: Path) -> None:
@@ -20,6 +21,20 @@ def touch(*paths: Path) -> None:
 
 def names(slides: tuple[CohortSlide, ...]) -> list[str]:
     return [slide.name for slide in slides]
+
+
+def test_our_sentences_need_no_byte_order_mark_and_names_of_users_do(tmp_path: Path) -> None:
+    notices = ("Values are 55 µm apart – 2 × 2.",)
+    plain = SlideResult(CohortSlide(Path("a.tif"), "a"), Path("a.h5ad"), "done", notices=notices)
+    row = plain.row()
+    assert row["notices"] == "Values are 55 um apart - 2 x 2."
+    assert plain.to_json()["notices"] == list(notices)  # JSON is always UTF-8
+    write_csv(tmp_path / "plain.csv", ",".join(row.values()))
+    assert (tmp_path / "plain.csv").read_bytes().startswith(b"a.tif,")
+    named = SlideResult(CohortSlide(Path("Müller.tif"), "a"), Path("a.h5ad"), "done")
+    assert named.row()["slide"] == "Müller.tif"
+    write_csv(tmp_path / "named.csv", ",".join(named.row().values()))
+    assert (tmp_path / "named.csv").read_bytes().startswith("\ufeffMüller.tif,".encode())
 
 
 def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Path) -> None:

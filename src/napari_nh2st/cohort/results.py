@@ -14,6 +14,7 @@ from napari_nh2st.cohort.cohort_slide import CohortSlide
 from napari_nh2st.cohort.slides import RESULT_COLUMNS
 from napari_nh2st.errors import InputError, SegmentError, first_line
 from napari_nh2st.prediction.schema import PREDICTED, STATUS, notes, reliability
+from napari_nh2st.table_cells import in_ascii
 
 _NO_MORE_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -81,7 +82,7 @@ class SlideResult:
         about = self._values() | {"output": self.output.name}
         if self.slide.mpp is not None:
             about["mpp"] = f"{self.slide.mpp:.10g}"
-        about["notices"] = " | ".join(self.notices)
+        about["notices"] = in_ascii(" | ".join(self.notices))
         if self.status != "done":
             about["tiles"] = about["failed_tiles"] = None
         return {name: _cell(value) for name, value in about.items()} | dict(self.slide.columns)
