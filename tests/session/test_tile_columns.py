@@ -1,14 +1,22 @@
 """Layers of columns of the tiles: unfamiliar places, nuclei, stability of domains, and others."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Layer
 
+from array_slides import ArrayLevel, array_slide, textured
+from drawn_predictions import drawn_prediction
 from gene_predictions import add_heatmap, gene_prediction, status_at
 from napari_nh2st.analysis.named_domains import NamedDomains
 from napari_nh2st.analysis.signatures import Signature, put_signature
+from napari_nh2st.layers.expression import read_expression
 from napari_nh2st.layers.heatmap import Heatmap
+from napari_nh2st.layers.reader import with_annotations
+from napari_nh2st.prediction.files import write_anndata
 from napari_nh2st.prediction.schema import NUCLEI, UNFAMILIAR
 from napari_nh2st.session import Session
 from napari_nh2st.session.picture_facts import PictureFacts
@@ -132,3 +140,43 @@ def test_the_stability_of_domains_is_shown_and_goes_with_them(
     session.domains.put(heatmap, NamedDomains(labels, ("tumor", "stroma"), none))
     assert not session.tile_columns.items
     assert "domain_stable_in" not in session.tile_columns.offered
+
+
+def opened(path: Path) -> ViewerModel:
+    viewer = ViewerModel()
+    Session.of(viewer)
+    for data, attributes, kind in with_annotations(read_expression(path)):
+        viewer.add_layer(Layer.create(data, attributes, kind))
+    return viewer
+
+
+def test_a_file_opens_with_the_column_that_was_seen_last(tmp_path: Path) -> None:
+    slide = array_slide(ArrayLevel(textured(300, 420)), mpp=(0.5, 0.8), path="C6.tif")
+    prediction = drawn_prediction(slide)
+    numbers = np.linspace(900, 2000, prediction.n_obs)
+    prediction.obs[NUCLEI] = numbers
+    write_anndata(prediction, tmp_path / "new.h5ad")
+    first = opened(tmp_path / "new.h5ad")
+    session = Session.of(first)
+    session.tile_columns.show(NUCLEI)
+    write_anndata(session.heatmap.prediction, tmp_path / "seen.h5ad")
+    session.show_gene("CD74")
+    write_anndata(session.heatmap.prediction, tmp_path / "gene.h5ad")
+    session.tile_columns.show(NUCLEI)
+    session.tile_columns.show(None)
+    assert "shown_column" not in session.heatmap.prediction.uns["nh2st"]
+
+    second = opened(tmp_path / "seen.h5ad")
+    columns = Session.of(second).tile_columns
+    (item,) = columns.items
+    assert columns.shown == NUCLEI
+    assert item.layer.name == "nuclei per mm² · C6"
+    heatmap_layer = item.source.layer
+    assert item.layer.visible
+    assert not heatmap_layer.visible
+    np.testing.assert_allclose(item.layer.data, item.source.raster.image(numbers), rtol=1e-6)
+    columns.show(None)
+    assert item.layer not in second.layers
+    assert heatmap_layer.visible
+    third = Session.of(opened(tmp_path / "gene.h5ad"))
+    assert not third.tile_columns.items

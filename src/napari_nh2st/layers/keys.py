@@ -66,6 +66,9 @@ VEIL_KEY = "nh2st_veil"
 COLUMN_KEY = "nh2st_column"
 """Column of ``obs`` that a layer shows over a heatmap's tiles."""
 
+COLUMN_OF_KEY = "nh2st_column_of"
+"""AnnData of the prediction that has the column."""
+
 DOMAINS_KEY = "nh2st_domains"
 """AnnData of the prediction that a Labels layer shows domains of."""
 
@@ -179,9 +182,9 @@ def veil_metadata(heatmap_layer: "Layer") -> dict[str, Any]:
     return {VEIL_KEY: True} | made_over(heatmap_layer)
 
 
-def column_metadata(column: str, heatmap_layer: "Layer") -> dict[str, Any]:
-    """Metadata of a layer of a column of ``obs``, made over a heatmap."""
-    return {COLUMN_KEY: column} | made_over(heatmap_layer)
+def column_metadata(column: str, heatmap_layer: "Layer", prediction: "AnnData") -> dict[str, Any]:
+    """Metadata of a layer of a column of ``obs``, made over a heatmap of a prediction."""
+    return {COLUMN_KEY: column, COLUMN_OF_KEY: prediction} | made_over(heatmap_layer)
 
 
 def domains_metadata(prediction: "AnnData", name: str) -> dict[str, Any]:

@@ -94,18 +94,21 @@ def _expression_layers(path: str) -> list["LayerData"]:
 def with_annotations(layers: list["LayerData"]) -> list["LayerData"]:
     """Layers of an opened prediction and, above its heatmap, its signatures and spatial domains.
 
-    The heatmap is hidden where its domains were seen last; signatures are hidden.
+    Above them lies the column that was seen last in the place of a gene. The heatmap is hidden
+    where that or its domains were seen last; signatures are hidden.
     """
     from napari_nh2st.layers.domains import opened_domains, shows_domains
     from napari_nh2st.layers.signatures import opened_signatures
+    from napari_nh2st.layers.tile_columns import opened_column
 
     annotations: list[LayerData] = []
     for _, attributes, kind in layers:
         prediction = attributes.get("metadata", {}).get(PREDICTION_KEY)
         if kind == "image" and prediction is not None:
             drawn = opened_domains(prediction)
-            attributes["visible"] = not (drawn and shows_domains(prediction))
-            annotations += opened_signatures(prediction) + drawn
+            column = opened_column(prediction)
+            attributes["visible"] = not (column or (drawn and shows_domains(prediction)))
+            annotations += opened_signatures(prediction) + drawn + column
     return layers + annotations
 
 

@@ -9,6 +9,7 @@ from napari.layers import Image, Layer
 
 from napari_nh2st.layers.keys import (
     BESIDE_KEY,
+    COLUMN_OF_KEY,
     DOMAINS_KEY,
     MEASURED_SLIDE_KEY,
     PIN_KEY,
@@ -51,7 +52,7 @@ def slide_below(viewer: ViewerModel, layer: Layer) -> Image | None:
     if (source := layer.metadata.get(PIN_KEY, {}).get("source")) is not None:
         heatmap = next((each for each in viewer.layers if id_of(each) == source), None)
         return None if heatmap is None else slide_below(viewer, heatmap)
-    keys = (PREDICTION_KEY, DOMAINS_KEY, SIGNATURE_OF_KEY)
+    keys = (PREDICTION_KEY, DOMAINS_KEY, SIGNATURE_OF_KEY, COLUMN_OF_KEY)
     prediction = next((layer.metadata[key] for key in keys if key in layer.metadata), None)
     return _slide_of(viewer, pictures, prediction) if isinstance(prediction, AnnData) else None
 

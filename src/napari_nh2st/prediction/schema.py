@@ -152,6 +152,7 @@ class Notes(TypedDict):
     shown_gene: NotRequired[str]
     shown_limits: NotRequired[NDArray[np.float64]]
     shows_domains: NotRequired[bool]
+    shown_column: NotRequired[str]
 
 
 def notes(prediction: AnnData) -> Notes:

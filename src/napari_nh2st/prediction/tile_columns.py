@@ -65,6 +65,11 @@ def tile_columns(prediction: AnnData, without: Collection[str] = ()) -> dict[str
     }
 
 
+def has_values(prediction: AnnData, name: str) -> bool:
+    """Whether a column has a number anywhere that can be drawn."""
+    return bool(np.isfinite(column_values(prediction, name)).any())
+
+
 def column_values(prediction: AnnData, name: str) -> NDArray[np.float64]:
     """(tiles,) values of a column, NaN where there is none that a float32 image can hold."""
     values: NDArray[np.float64] = prediction.obs[name].to_numpy(np.float64, na_value=np.nan)

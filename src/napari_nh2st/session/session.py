@@ -137,7 +137,7 @@ class Session:
         for layer in layers:
             self._watch(layer)
         for layer in layers:
-            self.signatures.adopt(layer)
+            self._adopt(layer)
         self.slide = self.slides[-1] if self.slides else None
         self.heatmap = self.heatmaps[-1] if self._heatmaps else None
         self._on_active()
@@ -311,7 +311,12 @@ class Session:
                 self.slide = layer
             self.slides_changed.emit()
         else:
-            self.signatures.adopt(layer)
+            self._adopt(layer)
+
+    def _adopt(self, layer: Layer) -> None:
+        """Go on with what came from a file with its heatmap."""
+        self.signatures.adopt(layer)
+        self.tile_columns.adopt(layer)
 
     def _on_new(self, event: Any) -> None:
         lay_in_units(self.viewer, event.value)

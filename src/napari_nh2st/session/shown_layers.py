@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
 from napari_nh2st.layers.heatmap import shows_heatmap
-from napari_nh2st.layers.keys import DOMAINS_KEY
+from napari_nh2st.layers.keys import COLUMN_KEY, COLUMN_OF_KEY, DOMAINS_KEY
 from napari_nh2st.layers.roles import covers_tiles, is_in_composite, is_pin
 from napari_nh2st.prediction.schema import notes
 
@@ -269,8 +269,8 @@ class ShownLayers:
                 self._give_back(base)
 
     def _hidden_beneath(self, layer: Layer) -> list[Layer]:
-        """The heatmaps that a file had hidden for the sake of the domains in a layer."""
-        prediction = layer.metadata.get(DOMAINS_KEY)
+        """The heatmaps that a file had hidden for the sake of domains or a column in a layer."""
+        prediction = layer.metadata.get(DOMAINS_KEY, layer.metadata.get(COLUMN_OF_KEY))
         if prediction is None or not (layer.visible and covers_tiles(layer)):
             return []
         heatmaps = self._session.heatmaps
@@ -305,9 +305,13 @@ def _set_visible(layer: Layer, visible: bool) -> None:
 
 
 def _note_seen(layer: Layer) -> None:
-    """Let a file of the prediction open with its domains, or with a gene in their place."""
+    """Let a file of the prediction open with its domains or a column, or a gene in their place."""
     if DOMAINS_KEY in layer.metadata:
         notes(layer.metadata[DOMAINS_KEY])["shows_domains"] = layer.visible
+    elif COLUMN_OF_KEY in layer.metadata and layer.visible:
+        notes(layer.metadata[COLUMN_OF_KEY])["shown_column"] = layer.metadata[COLUMN_KEY]
+    elif COLUMN_OF_KEY in layer.metadata:
+        notes(layer.metadata[COLUMN_OF_KEY]).pop("shown_column", None)
 
 
 def _box(layer: Layer) -> NDArray[np.float64]:

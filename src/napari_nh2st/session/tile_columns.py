@@ -4,36 +4,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData
-from napari.utils.colormaps import Colormap
+from napari.layers import Image, Layer
 from psygnal import Signal
 
 from napari_nh2st.analysis.signatures import kept_signatures
 from napari_nh2st.layers.heatmap import Heatmap, of_same_slide
-from napari_nh2st.layers.keys import column_metadata
-from napari_nh2st.prediction.schema import UNFAMILIAR
+from napari_nh2st.layers.keys import COLUMN_KEY, COLUMN_OF_KEY, column_metadata
+from napari_nh2st.layers.tile_columns import column_colormap, column_layer_name
+from napari_nh2st.layers.tile_image import TileImage
+from napari_nh2st.prediction.schema import UNFAMILIAR, notes
 from napari_nh2st.prediction.tile_columns import (
-    UNFAMILIAR_LIMITS,
     TileColumn,
     column_limits,
     column_values,
+    has_values,
     tile_columns,
 )
 from napari_nh2st.session.derived_layers import DerivedLayer, DerivedLayers
-from napari_nh2st.shown_text import for_qt
 
 if TYPE_CHECKING:
     from napari_nh2st.session.session import Session
-
-_COLORMAP = "viridis"
-_UNFAMILIAR_COLORS = {
-    # Familiar tissue is seen as it is.
-    0.0: (1.0, 0.93, 0.6, 0.0),
-    0.8: (1.0, 0.93, 0.6, 0.15),
-    1.0: (1.0, 0.82, 0.35, 0.6),
-    1.4: (0.95, 0.45, 0.1, 0.85),
-    2.0: (0.5, 0.0, 0.15, 1.0),
-}
-"""By the value: 1 is where unfamiliar begins."""
 
 
 @dataclass(eq=False)
@@ -66,7 +56,7 @@ class ShownColumn(DerivedLayer):
     @property
     def metadata(self) -> dict[str, Any]:
         """Metadata of the layer."""
-        return column_metadata(self.column, self.source.layer)
+        return column_metadata(self.column, self.source.layer, self.source.prediction)
 
     def restrict(self, prediction: AnnData) -> bool:
         """Whether a prediction has the column."""
@@ -88,7 +78,7 @@ class TileColumns(DerivedLayers[ShownColumn]):
     Attributes
     ----------
     visibility_changed
-        Emitted when one of the layers was shown or hidden.
+        Emitted when one of the layers was shown or hidden, or has other contrast limits.
     """
 
     visibility_changed = Signal()
@@ -99,15 +89,23 @@ class TileColumns(DerivedLayers[ShownColumn]):
 
     @property
     def offered(self) -> dict[str, TileColumn]:
-        """Columns of the current prediction that can be shown, by name."""
+        """Columns of the current prediction that have a value to show, by name."""
         prediction = self.session.prediction
-        return {} if prediction is None else columns_of(prediction)
+        if prediction is None:
+            return {}
+        columns = columns_of(prediction).items()
+        return {name: about for name, about in columns if has_values(prediction, name)}
+
+    @property
+    def seen(self) -> ShownColumn | None:
+        """What is seen of the current heatmap's tiles in its place; None where nothing is."""
+        item = self._current()
+        return item if item is not None and item.layer.visible else None
 
     @property
     def shown(self) -> str | None:
         """The column of the current heatmap that is seen; None where none is."""
-        item = self._current()
-        return item.column if item is not None and item.layer.visible else None
+        return None if self.seen is None else self.seen.column
 
     def show(self, column: str | None) -> None:
         """Show a column of the current prediction, or with None the heatmap again."""
@@ -142,29 +140,54 @@ class TileColumns(DerivedLayers[ShownColumn]):
     def _add(self, heatmap: Heatmap, column: str) -> ShownColumn:
         prediction = heatmap.prediction
         values, name = column_values(prediction, column), self.offered[column].title
+        metadata = column_metadata(column, heatmap.layer, prediction)
+        del metadata[COLUMN_OF_KEY]  # else it would be taken for one from a file
         image = self.add_layer(
             heatmap,
             values,
             name=_layer_name(name, heatmap),
-            colormap=_unfamiliar_colormap() if column == UNFAMILIAR else _COLORMAP,
+            colormap=column_colormap(column),
             contrast_limits=column_limits(prediction, column, values),
             opacity=1.0 if column == UNFAMILIAR else heatmap.layer.opacity,
             blending="translucent_no_depth",
             visible=False,
-            metadata=column_metadata(column, heatmap.layer),
+            metadata=metadata,
         )
         item = ShownColumn(heatmap, image, _layer_name(name, heatmap), column)
-        image.limits = lambda values: column_limits(item.source.prediction, column, values)
+        _follow_values(item)
         image.show(values)
         image.layer.colorbar.visible = True
-        self.items.append(item)
-        image.layer.events.visible.connect(self._on_visible)
-        self.changed.emit()
+        image.layer.metadata[COLUMN_OF_KEY] = prediction
+        self._keep(item)
         return item
+
+    def adopt(self, layer: Layer) -> None:
+        """Go on with a layer that came from a file with its heatmap; nothing for other layers."""
+        prediction, column = layer.metadata.get(COLUMN_OF_KEY), layer.metadata.get(COLUMN_KEY)
+        source = next((e for e in self.session.heatmaps if e.prediction is prediction), None)
+        is_known = any(item.layer == layer for item in self.items)
+        if not isinstance(layer, Image) or source is None or column is None or is_known:
+            return
+        layer = getattr(layer, "__wrapped__", layer)
+        image = TileImage(layer, source.raster)
+        image.values = column_values(source.prediction, column)
+        item = ShownColumn(source, image, layer.name, column)
+        _follow_values(item)
+        image.renew_limits()
+        layer.colorbar.visible = True
+        self._keep(item)
+
+    def _keep(self, item: ShownColumn) -> None:
+        self.items.append(item)
+        item.layer.events.visible.connect(self._on_visible)
+        item.layer.events.contrast_limits.connect(self._on_visible)
+        self.changed.emit()
 
     def forget(self, item: ShownColumn) -> None:
         """Know a layer no more that was removed."""
         item.layer.events.visible.disconnect(self._on_visible)
+        item.layer.events.contrast_limits.disconnect(self._on_visible)
+        notes(item.source.prediction).pop("shown_column", None)
         super().forget(item)
 
     def _on_columns(self) -> None:
@@ -185,10 +208,9 @@ def columns_of(prediction: AnnData) -> dict[str, TileColumn]:
     return tile_columns(prediction, without=kept_signatures(prediction))
 
 
-def _unfamiliar_colormap() -> Colormap:
-    controls = [value / UNFAMILIAR_LIMITS[1] for value in _UNFAMILIAR_COLORS]
-    return Colormap(list(_UNFAMILIAR_COLORS.values()), name="unfamiliar", controls=controls)
+def _follow_values(item: ShownColumn) -> None:
+    item.image.limits = lambda values: column_limits(item.source.prediction, item.column, values)
 
 
 def _layer_name(title: str, heatmap: Heatmap) -> str:
-    return for_qt(f"{title} · {heatmap.slide_name}")
+    return column_layer_name(title, heatmap.slide_name)

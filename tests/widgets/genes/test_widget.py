@@ -177,6 +177,30 @@ def test_columns_of_the_tiles_are_offered_in_the_place_of_a_gene(
     assert heatmap.layer.visible
 
 
+def test_the_dock_describes_the_column_that_is_shown_and_not_a_gene(
+    widget: GenesWidget, heatmap: Heatmap
+) -> None:
+    tab, session = widget.genes, widget.session
+    heatmap.prediction.obs[NUCLEI] = np.linspace(1000, 2000, heatmap.prediction.n_obs)
+    heatmap.prediction.obs["<i>empty</i>"] = np.nan
+    session.heatmap_changed.emit()
+    assert "ERBB2" in tab.header.text()
+    assert list(session.tile_columns.offered) == [NUCLEI]
+    session.tile_columns.show(NUCLEI)
+    assert tab.header.text() == "<b>nuclei per mm²</b> — estimated density in a tile"
+    layer = session.tile_columns.items[0].layer
+    layer.contrast_limits = (1100, 1900)
+    assert tab.value_name.text() == "Colors: 1,100 to 1,900"
+    session.show_gene("CD74")
+    assert "CD74" in tab.header.text()
+    assert tab.value_name.text().startswith(f"Value: {VALUE_NAME}")
+    # Values that come later, as in a run that fills the slide, are offered then.
+    heatmap.prediction.obs["<i>empty</i>"] = 1.0
+    heatmap.filled.emit(heatmap)
+    tab.column.setCurrentIndex(tab.column.findData("<i>empty</i>"))
+    assert tab.header.text() == "<b>&lt;i&gt;empty&lt;/i&gt;</b>"
+
+
 def test_pins_cannot_fade_and_the_check_says_why(widget: GenesWidget, heatmap: Heatmap) -> None:
     fade, session = widget.genes.display.fade, widget.session
     add_trust(heatmap.prediction)

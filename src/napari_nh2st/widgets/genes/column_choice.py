@@ -1,6 +1,7 @@
 """Choice of a column of ``obs`` that is shown in the place of a gene."""
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
@@ -11,6 +12,18 @@ from napari_nh2st.prediction.schema import UNFAMILIAR
 from napari_nh2st.prediction.tile_columns import TileColumn
 from napari_nh2st.shown_text import for_qt
 from napari_nh2st.widgets.setting_controls import without_wheel
+
+
+def column_line(about: TileColumn) -> str:
+    """A line of rich text with what a column shows."""
+    meaning = f" — {html.escape(about.meaning)}" if about.meaning else ""
+    return f"<b>{html.escape(about.title)}</b>{meaning}"
+
+
+def column_colors(limits: Sequence[float]) -> str:
+    """What the ends of the colors of a column stand for."""
+    low, high = limits
+    return f"Colors: {low:,.4g} to {high:,.4g}"
 
 
 class ColumnChoice(QComboBox):

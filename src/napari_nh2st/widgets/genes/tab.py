@@ -36,7 +36,7 @@ from napari_nh2st.session.remembered import ONLY_RELIABLE, RELIABLE_FROM
 from napari_nh2st.widgets.background import Background
 from napari_nh2st.widgets.export_button import PredictionExport
 from napari_nh2st.widgets.folded import Folded
-from napari_nh2st.widgets.genes.column_choice import ColumnChoice
+from napari_nh2st.widgets.genes.column_choice import ColumnChoice, column_colors, column_line
 from napari_nh2st.widgets.genes.display_panel import DisplayPanel
 from napari_nh2st.widgets.genes.pins import PinsPanel
 from napari_nh2st.widgets.genes.signature_panel import SignaturePanel
@@ -148,14 +148,16 @@ class GenesTab(UprightArea):
         self._show_gene()
 
     def _show_gene(self, _gene: str = "") -> None:
-        """The shown gene's row and badge."""
+        """The shown gene's row and badge, or what is shown in its place."""
         heatmap = self.session.heatmap
         if heatmap is None:
             self.header.setText(_NO_PREDICTION)
             return
         self.table.go_to(heatmap.gene)
+        column = self.session.tile_columns.seen
         pcc = float(reliability(heatmap.prediction)[heatmap.gene])
-        self.header.setText(self.badges.line(heatmap.gene, pcc))
+        line = self.badges.line(heatmap.gene, pcc)
+        self.header.setText(line if column is None else column_line(column.about))
 
     def _show_notices(self) -> None:
         """The cautions on the prediction: some come when its run ends."""
@@ -164,8 +166,10 @@ class GenesTab(UprightArea):
 
     def _show_value_name(self) -> None:
         """What the values are, and what the ends of the colors stand for."""
-        heatmap = self.session.heatmap
-        if heatmap is not None:
+        heatmap, column = self.session.heatmap, self.session.tile_columns.seen
+        if column is not None:
+            self.value_name.setText(column_colors(column.layer.contrast_limits))
+        elif heatmap is not None:
             described = notes(heatmap.prediction)["target"].get("description", "not recorded")
             limits = heatmap.layer.contrast_limits
             colors = limits_in_words(heatmap.prediction, heatmap.gene, limits)
@@ -227,6 +231,11 @@ class GenesTab(UprightArea):
         with signals_blocked(self.unfamiliar):
             self.unfamiliar.setChecked(columns.shown == UNFAMILIAR)
         self.column.offer(columns.offered, columns.shown)
+
+    def _on_column(self) -> None:
+        self._offer_doubts()
+        self._show_gene()
+        self._show_value_name()
 
     def _show_unfamiliar(self, wanted: bool) -> None:
         self.session.tile_columns.show(UNFAMILIAR if wanted else None)
@@ -297,10 +306,11 @@ class GenesTab(UprightArea):
         connections.add(session.filling_changed, self._show_notices)
         connections.add(session.filled, self._compute_statistics)
         connections.add(session.filled, self._renew_badges)
-        connections.add(session.tile_columns.changed, self._offer_doubts)
+        connections.add(session.filled, self._offer_doubts)
+        connections.add(session.tile_columns.changed, self._on_column)
         connections.add(session.pins.visibility_changed, self._offer_fading)
         connections.add(session.pins.changed, self._offer_fading)
-        connections.add(session.tile_columns.visibility_changed, self._offer_doubts)
+        connections.add(session.tile_columns.visibility_changed, self._on_column)
         connections.add(session.measured_badges.used, self._on_measured_badges)
         self.caption.updated.connect(self._show_value_name)
         connections.when_opened(self._on_heatmap)
