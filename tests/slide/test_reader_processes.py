@@ -1,5 +1,6 @@
 """Processes read the same tiles as threads, and are gone when they are not needed."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -101,6 +102,25 @@ def test_closing_ends_them(path: Path) -> None:
         with closing(ReaderProcesses(slide, 1, corners(), SIZE, BATCH, PLACES)) as starting:
             pass
         assert all(process.poll() is not None for process in starting._processes)
+
+
+def test_where_they_cannot_be_started_no_file_stays_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **options: object) -> None:
+        raise OSError(errno.ENOMEM, "too little memory")
+
+    def numbers() -> set[str]:
+        return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+    with open_slide(path) as slide:
+        for where in ("mmap.mmap", "subprocess.Popen"):
+            before = numbers()
+            with monkeypatch.context() as patch:
+                patch.setattr(f"napari_nh2st.slide.reader_processes.{where}", refuse)
+                with pytest.raises(OSError, match="too little memory"):
+                    ReaderProcesses(slide, 1, corners(), SIZE, BATCH, PLACES)
+            assert numbers() <= before
 
 
 def test_a_slide_that_was_exchanged_is_not_read_by_them(path: Path, tmp_path: Path) -> None:

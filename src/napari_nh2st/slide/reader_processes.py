@@ -5,6 +5,7 @@ longer for it than it then works: see docs/benchmarks.md. Each process has a loc
 are on Linux alone, whose memory without a name is shared by an inherited file number.
 """
 
+import math
 import mmap
 import os
 import pickle
@@ -12,8 +13,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,41 +120,45 @@ class ReaderProcesses:
         job = _Job(str(slide.path), image, slide.fingerprint, level, top_left, size)
         shape = places, batch_size, *size, 3
         described = pickle.dumps(job)
-        job_file = _memory(len(described))
-        os.pwrite(job_file, described, 0)
-        memory = _memory(int(np.prod(shape)))
-        tiles = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(shape)
         self.places = places
         self._lock = threading.Lock()
         self._starting: list[_Place] = []
         self._free: list[_Place] = []
         self._processes: list[subprocess.Popen[bytes]] = []
-        try:
-            for first in range(0, places, _THREADS):
-                numbers = range(first, min(first + _THREADS, places))
-                ours, theirs = zip(*(socket.socketpair() for _ in numbers), strict=True)
-                command = [sys.executable, "-P", "-c", _COMMAND, str(job_file), str(memory)]
-                command += [str(batch_size)]
-                command += [f"{n}:{end.fileno()}" for n, end in zip(numbers, theirs, strict=True)]
-                self._processes.append(
-                    subprocess.Popen(
-                        command,
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                        pass_fds=(job_file, memory, *(end.fileno() for end in theirs)),
-                        start_new_session=True,  # Ctrl-C is for this process, which ends them
-                    )
-                )
-                for number, our, their in zip(numbers, ours, theirs, strict=True):
-                    their.close()
-                    self._starting.append(_Place(Connection(our.detach()), tiles[number]))
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            os.close(job_file)
-            os.close(memory)
+        with _memory(len(described)) as job_file, _memory(math.prod(shape)) as memory:
+            os.pwrite(job_file, described, 0)
+            tiles = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(shape)
+            command = [sys.executable, "-P", "-c", _COMMAND, str(job_file), str(memory)]
+            command += [str(batch_size)]
+            try:
+                for first in range(0, places, _THREADS):
+                    numbers = range(first, min(first + _THREADS, places))
+                    self._start(command, (job_file, memory), numbers, tiles)
+            except BaseException:
+                self.close()
+                raise
+
+    def _start(
+        self,
+        command: list[str],
+        files: tuple[int, int],
+        numbers: range,
+        tiles: NDArray[np.uint8],
+    ) -> None:
+        """Start a process that reads into the parts of these numbers."""
+        ours, theirs = zip(*(socket.socketpair() for _ in numbers), strict=True)
+        process = subprocess.Popen(
+            command + [f"{n}:{end.fileno()}" for n, end in zip(numbers, theirs, strict=True)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(*files, *(end.fileno() for end in theirs)),
+            start_new_session=True,  # Ctrl-C is for this process, which ends them
+        )
+        self._processes.append(process)
+        for number, our, their in zip(numbers, ours, theirs, strict=True):
+            their.close()
+            self._starting.append(_Place(Connection(our.detach()), tiles[number]))
 
     def read(self, index: NDArray[np.int64], out: NDArray[np.uint8]) -> TileBatch | None:
         """Read some tiles, as :meth:`BulkReader.read` does; None where no process is free.
@@ -242,8 +248,12 @@ def _failures(
         return None
 
 
-def _memory(size: int) -> int:
-    """File number of some memory."""
+@contextmanager
+def _memory(size: int) -> Iterator[int]:
+    """File number of some memory; what is mapped of it stays."""
     number = os.memfd_create("nh2st")
-    os.ftruncate(number, size)
-    return number
+    try:
+        os.ftruncate(number, size)
+        yield number
+    finally:
+        os.close(number)
