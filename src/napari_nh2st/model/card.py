@@ -26,10 +26,10 @@ _HUB_TAGS = (
 
 _SHOWN_ELSEWHERE = ("summary", "intended_use", "limits")
 _TOO_LONG = (
-    *("target_mean", "settings", "stain"),
+    *("target_mean", "settings", "stain", "normalized_stain"),
     *("sections_sha256", "encoder_weights_sha256"),
 )
-"""What the config holds for programs: a value for every gene, every setting, a covariance,
+"""What the config holds for programs: a value for every gene, every setting, covariances,
 digests."""
 
 
