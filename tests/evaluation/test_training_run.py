@@ -14,7 +14,7 @@ import pytest
 from napari_nh2st.errors import InputError
 from napari_nh2st.evaluation import evaluation, training_run_events
 from napari_nh2st.evaluation.evaluation import read_evaluation, write_evaluation
-from napari_nh2st.evaluation.events import HeldOut, Scoring
+from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.export import write_anndata
 from napari_nh2st.spots import Section
 from napari_nh2st.training import (
@@ -101,6 +101,20 @@ def test_nobody_else_trains_while_an_earlier_model_is_tested(
         "before",
         "after",
     ]
+
+
+def test_a_finished_training_is_tested_where_its_start_model_is_gone(
+    study: tuple[Section, ...], settings: TrainSettings, tmp_path: Path
+) -> None:
+    start = start_model(tmp_path / "start")
+    settings = replace(settings, start=start, epochs=1)
+    list(training_run_events(load_study(study[:2]), (), settings, folder=tmp_path / "run"))
+    Path(start).rename(tmp_path / "elsewhere")
+    events = list(run(study, settings, tmp_path / "run"))
+    assert of_kind(events, TrainFinished)[0].ended == "in an earlier run"
+    assert [event.when for event in of_kind(events, HeldOut)] == ["after"]
+    (notice,) = of_kind(events, Notice)
+    assert "no scores from before the training" in notice.text
 
 
 def test_a_resumed_run_does_not_score_the_start_model_again(

@@ -1,5 +1,6 @@
 """What an earlier run left: taken over only where it is the same training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from encoder_folders import write_onnx
+from napari_nh2st.errors import InputError
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.training import TrainSettings, train
 from napari_nh2st.training.result import trained_earlier
@@ -34,6 +36,36 @@ def test_a_training_from_another_start_of_the_same_name_is_not_taken_over(
     assert trained_earlier(tmp_path / "out", settings, sections) is not None
     save_model_folder(small_model("average", panel=genes), tmp_path / "start", overwrite=True)
     assert trained_earlier(tmp_path / "out", settings, sections) is None
+
+
+def test_a_finished_training_needs_its_start_model_no_more(
+    sections: list[MeasuredSection], tmp_path: Path
+) -> None:
+    save_model_folder(small_model(panel=tuple(sections[0].spots.var_names)), tmp_path / "start")
+    settings = ridge(start=str(tmp_path / "start"))
+    train(sections, settings, folder=tmp_path / "out")
+    (tmp_path / "start").rename(tmp_path / "elsewhere")
+    assert trained_earlier(tmp_path / "out", settings, sections) is not None
+    assert trained_earlier(tmp_path / "out", replace(settings, seed=7), sections) is None
+    with pytest.raises(InputError, match="holds a trained model already; give another folder"):
+        train(sections, settings, folder=tmp_path / "out")
+    with pytest.raises(InputError, match="start"):
+        train(sections, settings, folder=tmp_path / "new")
+
+
+def test_the_summary_counts_donors_of_the_sections_that_taught(
+    sections: list[MeasuredSection], tmp_path: Path
+) -> None:
+    study = [*sections, drawn_section(tmp_path, "S1", "B", 1)]
+    save_model_folder(small_model(panel=tuple(study[0].spots.var_names)), tmp_path / "start")
+    settings = replace(
+        ridge(start=str(tmp_path / "start")), validation="auto", validation_sections=("S1",)
+    )
+    training = train(study, settings, folder=tmp_path / "out").config.training
+    assert training["summary"].startswith(
+        "Trained on 1 section (30 spots) of 1 donor, starting from small; the epoch"
+    )
+    assert training["donors"] == ["A", "B"]
 
 
 def test_a_training_on_other_encoder_weights_is_not_taken_over(

@@ -162,7 +162,11 @@ class _Test:
         """Score the start model on those genes of the panel that it knows."""
         if self.settings.start is None or not self.held_out:
             return
-        start = load_model(self.settings.start)
+        try:
+            start = load_model(self.settings.start)
+        except InputError as error:  # a training that is finished does not need it
+            yield Notice(f"There are no scores from before the training: {error}.")
+            return
         place = self.folder / TEST_BEFORE_FOLDER
         if (earlier := self._earlier(start, place)) is not None:
             yield _held_out_before(earlier, panel)

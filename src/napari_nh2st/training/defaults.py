@@ -208,6 +208,8 @@ def same_settings(
     """Whether a model was trained with these settings, but for those of
     :data:`~napari_nh2st.training.record.FREE`.
 
+    Where the start model is not there any more, what the settings leave open counts as the same.
+
     Parameters
     ----------
     recorded
@@ -216,13 +218,13 @@ def same_settings(
         As given.
     panel
         Panel of the model.
-
-    Raises
-    ------
-    InputError
-        The start model is not there any more.
     """
-    asked = resolved_settings(settings, start_config(settings), panel).to_json()
+    is_gone = False
+    try:
+        asked = resolved_settings(settings, start_config(settings), panel).to_json()
+    except InputError:
+        is_gone = True
+        asked = {n: value for n, value in settings.to_json().items() if value is not None}
     # Earlier versions had no choice of these.
     before = {
         "architecture": DEFAULT_ARCHITECTURE,
@@ -234,6 +236,8 @@ def same_settings(
         "stain": "as-is",
     }
     recorded = before | dict(recorded)
+    if is_gone:
+        recorded = {name: value for name, value in recorded.items() if name in asked}
     if isinstance(augmentation := recorded.get("augmentation"), Mapping):
         recorded["augmentation"] = {"stain_colors": 0.0} | dict(augmentation)
     first, second = (

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from napari_nh2st.analysis import StainProfile, fit_stain, slide_stain
 from napari_nh2st.analysis.stain_normalization import REFERENCE, StainColors, reference_of
 from napari_nh2st.errors import InputError
-from napari_nh2st.files import recover
 from napari_nh2st.inference.device import Placement, place
 from napari_nh2st.model.catalogue import CATALOGUE
 from napari_nh2st.model.encoders.foreign import ForeignEncoder
@@ -123,6 +122,9 @@ def prepare(
     """
     if not sections:
         raise InputError("there is no section to train on")
+    if folder is not None and is_trained(folder):  # which needs no start model any more
+        remove_checkpoints(folder)  # of a run killed once it had written its model
+        raise InputError(f"{folder} holds a trained model already; give another folder")
     placement = place(settings.device, settings.precision, settings.batch_size, None)
     start = None if settings.start is None else load_model(settings.start)
     config = None if start is None else start.config
@@ -164,10 +166,7 @@ def prepare(
         # What the head starts from follows from the rest, and is no more asked when going on.
         asked = replace(resolved, head_start=settings.head_start)
         state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
-        recover(folder / MODEL_FOLDER)
         if (folder / MODEL_FOLDER).exists() and state.load_last() is None:
-            if is_trained(folder):
-                remove_checkpoints(folder)  # of a run killed once it had written its model
             raise InputError(f"{folder} holds a trained model already; give another folder")
     tile_px = settings.tile_px or (config.tile_px if config else DEFAULT_TILE_PX)
     mpp = settings.mpp or (config.mpp if config else DEFAULT_MPP)

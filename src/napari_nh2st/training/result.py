@@ -56,9 +56,10 @@ def trained_config(
     best = best_of(history) if history else None
     epochs = history[-1].epoch if history else 0
     n_spots = sum(section.spots.n_obs for section in seen)
+    taught = list(dict.fromkeys(section.donor for section in seen))
     summary = (
-        f"Trained on {len(seen)} section{_s(seen)} ({n_spots} spots) of {len(donors)} "
-        f"donor{_s(donors)}"
+        f"Trained on {len(seen)} section{_s(seen)} ({n_spots} spots) of {len(taught)} "
+        f"donor{_s(taught)}"
         + (f", starting from {start.config.name}" if start is not None else "")
         + (f"; the epoch was chosen on {', '.join(validation)}" if validation else "")
         + ("; SPCS smoothed what it learned from" if prepared.settings.smoothing == "spcs" else "")
@@ -118,7 +119,8 @@ def trained_earlier(
     """The model that the same training has left in its folder, which nobody else writes to.
 
     None where there is none, it is of other settings or sections, or of another start model or
-    image encoder, of others under the same names too, or the training is not finished.
+    image encoder, of others under the same names too, or the training is not finished. What it
+    started from may be gone by now.
 
     Raises
     ------
@@ -136,7 +138,9 @@ def trained_earlier(
     shown = training.get("sections_sha256")  # which earlier versions did not record
     if shown is not None and shown != sections_sha256(sections, config):
         return None
-    begun = _start_digests(settings, start_config(settings))
+    begun = _start_digests(settings, _start_if_there(settings))
+    if begun["start_sha256"] is None and settings.start is not None:
+        del begun["start_sha256"]
     if any(training[name] != sha256 for name, sha256 in begun.items() if name in training):
         return None
     if not _has_encoder_of(config, settings):
@@ -152,6 +156,14 @@ def _start_digests(settings: TrainSettings, start: ModelConfig | None) -> dict[s
         with suppress(OSError):  # it went away, which is no other file
             digests["encoder_weights_sha256"] = file_sha256(Path(weights))
     return digests
+
+
+def _start_if_there(settings: TrainSettings) -> ModelConfig | None:
+    """Config of the start model; None as well where it is not on this machine any more."""
+    try:
+        return start_config(settings)
+    except InputError:
+        return None
 
 
 def _has_encoder_of(config: ModelConfig, settings: TrainSettings) -> bool:
