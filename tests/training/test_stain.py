@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_nh2st.analysis import fit_stain, slide_stain
 from napari_nh2st.analysis.stain_normalization import REFERENCE, normalization, slide_stain_colors
 from napari_nh2st.inference.resample import with_stain
 from napari_nh2st.model.card import model_card
@@ -40,6 +41,14 @@ def test_a_model_keeps_the_reference_and_so_does_what_starts_from_it(
     assert model.config.stain_reference == REFERENCE.to_json()
     assert model.config.training["settings"]["stain"] == "normalized"
     assert "two stains are brought to one reference" in model_card(model.config)
+    assert "normalized_stain" not in as_it_is.config.training
+    assert model.config.training["stain"] == as_it_is.config.training["stain"]
+    described = []
+    for measured in study:
+        with open_slide(measured.section.slide, mpp=1.0) as slide:
+            matrix = normalization(slide_stain_colors(slide), REFERENCE)
+            described.append(slide_stain(slide, centers=measured.centers, matrix=matrix))
+    assert model.config.training["normalized_stain"] == fit_stain(described).to_json()
     save_model_folder(model, tmp_path / "model")
     further = train(study, settings(tmp_path / "model"))
     assert further.config.stain_reference == REFERENCE.to_json()

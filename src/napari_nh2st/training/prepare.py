@@ -34,6 +34,7 @@ from napari_nh2st.training.inputs import StudyTiles
 from napari_nh2st.training.record import MODEL_FOLDER, is_trained
 from napari_nh2st.training.run_state import RunFolder, remove_checkpoints, run_identity
 from napari_nh2st.training.settings import TrainSettings
+from napari_nh2st.training.slide_tiles import section_normalization
 from napari_nh2st.training.split import set_aside
 from napari_nh2st.training.spot_features import StudyFeatures, read_study_features
 from napari_nh2st.training.start import (
@@ -85,6 +86,8 @@ class PreparedTraining:
         Sentences the user should read.
     stain_reference
         What the slides' stains are brought to; None where they are seen as they are.
+    normalized_stain
+        As `stain`, of the slides brought to it.
     """
 
     sections: Sequence[MeasuredSection]
@@ -103,6 +106,7 @@ class PreparedTraining:
     state: RunFolder | None
     notices: tuple[str, ...]
     stain_reference: StainColors | None = None
+    normalized_stain: StainProfile | None = None
 
     @property
     def validation_names(self) -> tuple[str, ...]:
@@ -198,7 +202,11 @@ def prepare(
         ]
     training = StudyTiles(learned)
     # Not where the model is written: a training that is stopped is to end in seconds.
-    stain = None if is_helper() else (yield from _read_stain(sections))
+    stain = normalized = None
+    if not is_helper():
+        stain = yield from _read_stain(sections)
+        if reference is not None:
+            normalized = yield from _read_stain(sections, reference)
     return PreparedTraining(
         sections=sections,
         settings=resolved,
@@ -215,6 +223,7 @@ def prepare(
         .mean(0, dtype=np.float64)
         .astype(np.float32),
         stain=stain,
+        normalized_stain=normalized,
         placement=placement,
         folder=folder,
         state=state,
@@ -303,28 +312,36 @@ def _read_tiles(
 
 
 def _read_stain(
-    sections: Sequence[MeasuredSection],
+    sections: Sequence[MeasuredSection], reference: StainColors | None = None
 ) -> Generator[Preparing, None, StainProfile | None]:
-    """The stain of the tissue under the spots; None where no section has any that can be read."""
+    """The stain of the tissue under the spots; None where no section has any that can be read.
+
+    With a reference, that of the sections when they have been brought to it.
+    """
     described = []
     for done, measured in enumerate(sections):
         yield Preparing("reading the stain", done, len(sections))
         try:
-            described.append(_section_stain(measured))
+            described.append(_section_stain(measured, reference))
         except InputError:  # no tissue: what it looks like cannot be said, which is no obstacle
             continue
     yield Preparing("reading the stain", len(sections), len(sections))
     return fit_stain(described) if described else None
 
 
-def _section_stain(measured: MeasuredSection) -> NDArray[np.float64]:
+def _section_stain(measured: MeasuredSection, reference: StainColors | None) -> NDArray[np.float64]:
     """Description of the stain under the spots, (m, 6), kept for later trainings and folds."""
-    key = digest({"stain format": _STAIN_FORMAT, "spots": measured.key})
+    content = {"stain format": _STAIN_FORMAT, "spots": measured.key}
+    matrix = None
+    if reference is not None:
+        matrix = section_normalization(measured, reference)
+        content["matrix"] = matrix.tolist()
+    key = digest(content)
     if (kept := feature_store().get(key)) is not None:
         return kept["stain"].numpy()
     with open_slide(
         measured.section.slide, mpp=measured.mpp, image=measured.section.image
     ) as slide:
-        described = slide_stain(slide, centers=measured.centers)
+        described = slide_stain(slide, centers=measured.centers, matrix=matrix)
     feature_store().put(key, {"stain": torch.from_numpy(described)})
     return described

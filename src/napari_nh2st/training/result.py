@@ -88,6 +88,8 @@ def trained_config(
     }
     if prepared.stain is not None:
         training["stain"] = prepared.stain.to_json()
+    if prepared.normalized_stain is not None:
+        training["normalized_stain"] = prepared.normalized_stain.to_json()
     p, reference = network.hyperparameters, prepared.stain_reference
     hexagonal = sum(section.layout == "hexagonal" for section in seen) * 2 > len(seen)
     config = ModelConfig(

@@ -32,7 +32,9 @@ _STAIN_FORMAT = 2
 """Raised when the same slide's stains are found otherwise than before."""
 
 
-def _normalization(measured: "MeasuredSection", reference: StainColors) -> NDArray[np.float32]:
+def section_normalization(
+    measured: "MeasuredSection", reference: StainColors
+) -> NDArray[np.float32]:
     """What brings a section's stains to a reference, kept for later trainings and folds."""
     content = {"format": _STAIN_FORMAT, "spots": measured.key, "stain": reference.to_json()}
     key = digest(content)
@@ -57,7 +59,7 @@ class SlideTiles:
     ) -> None:
         self._measured = measured
         self._tile_px, self._mpp = tile_px, mpp
-        self._stain = None if stain is None else _normalization(measured, stain)
+        self._stain = None if stain is None else section_normalization(measured, stain)
         self._tiles: NDArray[np.uint8] | None = None
         self.readable = np.ones(measured.spots.n_obs, bool)
         content = {"format": _FORMAT, "spots": measured.key, "tile": [tile_px, mpp]}
