@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--faults", type=int, default=44, help="damaged slides to try")
     group.addoption("--faults-seed", type=int, default=0, help="seed of the first of them")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what the tests start, also where they themselves run in the background."""
+    # A shell that starts something there makes it, and all that it starts, ignore SIGINT.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -204,14 +205,13 @@ def encoded_batches(
     reader = BulkReader(level, source.top_left, source.size)
     encode = Encoder(predictor, resample, placement, tile_px)
     with ExitStack() as stack:
-        processes, threads = None, placement.reader_threads
+        processes = None
         if found.settings.reader_threads is None:
             processes = reader_processes(found.slide, source, placement, len(needed))
         if processes is not None:
             stack.callback(processes.close)
-            threads = processes.places  # each waits for one batch
         batches = stack.enter_context(
-            closing(_read_ahead(reader, processes, schedule, encode, threads))
+            closing(_read_ahead(reader, processes, schedule, encode, placement.reader_threads))
         )
         for batch, pixels in batches:
             encoded = tuple(rows[: len(batch.index)] for rows in encode(pixels))
@@ -254,7 +254,7 @@ def _read_ahead(
     encode: Encoder,
     threads: int,
 ) -> Generator[tuple[TileBatch, Tensor], None, None]:
-    """Batches in the schedule's order, decoded by threads, a bounded number ahead.
+    """Batches in the schedule's order, decoded by threads or processes, a bounded number ahead.
 
     With each comes the memory that it was read into, which is always that of a whole batch: few
     tiles at a time round otherwise than many, and those of a last, short batch would have other
@@ -266,10 +266,13 @@ def _read_ahead(
         out = pixels.numpy()[: len(index)]
         batch = None if processes is None else processes.read(index, out)
         if batch is None:
-            batch = reader.read(index, out)
+            with themselves:
+                batch = reader.read(index, out)
         pixels[len(index) :] = pixels[len(index) - 1]
         return batch, pixels
 
+    themselves = threading.Semaphore(threads)  # those that wait for a process are more
+    threads = threads if processes is None else processes.places
     pool = ThreadPoolExecutor(threads, thread_name_prefix="nh2st-reader")
     waiting: deque[Future[tuple[TileBatch, Tensor]]] = deque()
     try:

@@ -227,10 +227,10 @@ def serve() -> None:
 
         def answer(place: str) -> None:
             number, end = map(int, place.split(":"))
-            connection: Connection[Any, Any] = Connection(end)
-            with suppress(OSError, EOFError):  # the other end is closed: all is done
+            connection: Connection[Any, Any]
+            with Connection(end) as connection, suppress(OSError, EOFError):
                 connection.send(None)
-                while True:
+                while True:  # until the other end is closed: all is done
                     index = connection.recv()
                     connection.send(_failures(reader, index, tiles[number]))
 
