@@ -42,7 +42,7 @@ def model_with_heads(context: str = "query", count: int = 3, **changed: Any) -> 
     model = small_model(context, **changed)
     networks = [new_model(model.config, 100 + seed).network for seed in range(count)]
     generator = torch.Generator().manual_seed(7)
-    n = model.architecture.n_features
+    n = model.architecture.n_features(model.config)
     mean = torch.rand(n, generator=generator)
     whitening = torch.randn(n, n, generator=generator) / 100
     parts = model.architecture.head_parts(model.config)
