@@ -86,7 +86,7 @@ def test_architectures_over_pooled_features_have_heads_as_well(key: str, tmp_pat
     config = small_config(architecture=key, hyperparameters=narrow)
     networks = [drawn_network(config, seed) for seed in range(3)]
     architecture = ARCHITECTURES[key]
-    parts, n = architecture.head_parts(config), architecture.n_features
+    parts, n = architecture.head_parts(config), architecture.n_features(config)
     heads = stacked_heads(networks, parts, torch.rand(n), torch.randn(n, n) / 100)
     model = replace(new_model(config, 0), network=drawn_network(config, 9), heads=heads)
     save_model_folder(model, tmp_path / "model")
