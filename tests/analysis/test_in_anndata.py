@@ -76,7 +76,7 @@ def test_domains_of_others_are_replaced_with_a_warning_or_kept_by_another_key() 
     others = np.where(np.arange(prediction.n_obs) % 2, "tumour", "stroma")
     prediction.obs["domain"] = others
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         for _ in range(2):  # its own of a former call are replaced as scanpy does it
             analysis.assign_domains(prediction, SETTINGS, key_added="k2")
     assert list(prediction.obs["domain"]) == list(others)
@@ -87,7 +87,7 @@ def test_domains_of_others_are_replaced_with_a_warning_or_kept_by_another_key() 
         analysis.assign_domains(prediction, SETTINGS)
     assert prediction.obs["domain"].equals(prediction.obs["k2"])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         part = prediction[prediction.obs["domain"] == "domain 1"].copy()  # has one category left
         analysis.assign_domains(part, SETTINGS)
 
@@ -119,7 +119,7 @@ def test_what_a_reader_should_know_is_a_warning() -> None:
     with pytest.warns(UserWarning, match="No gene has a reliability of 0.9 or more"):
         analysis.assign_domains(prediction, DomainSettings(n_domains=2, min_reliability=0.9))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         analysis.assign_domains(prediction, SETTINGS)
 
 

@@ -55,5 +55,5 @@ def test_names_that_would_be_one_are_refused_and_others_are_not_touched(tmp_path
     assert list(tmp_path.iterdir()) == []
     plain = AnnData(data.X, uns={MARK: {}})
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         write_anndata(plain, tmp_path / "out.h5ad")
