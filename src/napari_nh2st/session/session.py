@@ -76,8 +76,7 @@ class Session:
     heatmaps_changed
         Emitted when there are other heatmaps, or one has another name or shows another gene.
     heatmap_changed
-        Emitted when another heatmap is the current one, or none any more, or when it shows another
-        prediction.
+        Emitted when another heatmap, or none, is the current one, or it shows another prediction.
     prediction_replaced
         Emitted with a heatmap, the current one or not, and its former prediction when it shows
         another; before ``heatmap_changed``.
