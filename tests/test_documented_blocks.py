@@ -68,7 +68,6 @@ SMALLER = {
     "docs/notebooks/training.md": {
         "(2400, 2400)": "(1600, 1600)",
         "epochs=2": "epochs=1",
-        '("linear", "deepset")': '("linear",)',
     },
     "docs/models.md": {"-o run": "-o run --epochs 1", "-o cv": "-o cv --no-final"},
     "docs/how-to/compare-architectures.md": {
