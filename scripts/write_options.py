@@ -16,8 +16,9 @@ import yaml
 
 from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.cohort.settings import CohortSettings
+from napari_nh2st.export.figure_settings import FigureSettings
 from napari_nh2st.inference.settings import PredictSettings
-from napari_nh2st.options import Setting, settings_of
+from napari_nh2st.options import Setting, settings_of, shown_value
 from napari_nh2st.session.remembered import SECTIONS, key, plain_value
 from napari_nh2st.training.settings import TrainSettings
 
@@ -28,6 +29,7 @@ TABLES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "docs/predicting.md": (PredictSettings, ("genes", "region", "order")),
     "docs/analysis.md": (DomainSettings, ()),
     "docs/scale.md": (CohortSettings, ()),
+    "docs/exporting.md": (FigureSettings, ()),
 }
 """File → dataclass of the table in it, and fields that have no option of their name."""
 
@@ -119,10 +121,8 @@ def _rows(kind: Any, without: tuple[str, ...]) -> Iterator[str]:
         elif default is None:
             shown = option.default
         else:
-            shown = f"{default:g}" if setting.kind in (int, float) else default or ""
-        limits = ", ".join(f"`{choice}`" for choice in setting.choices)
-        if setting.kind in (int, float):
-            limits = " ".join(filter(None, (option.range_text, option.unit)))
+            shown = shown_value(default)
+        limits = setting.range_text or ", ".join(f"`{choice}`" for choice in setting.choices)
         yield f"| {flag} | {option.help} | {shown} | {limits} |"
 
 

@@ -10,14 +10,22 @@ import pytest
 
 from napari_nh2st.analysis.domain_settings import DomainSettings
 from napari_nh2st.errors import InputError
+from napari_nh2st.export import FigureSettings
 from napari_nh2st.inference.settings import PredictSettings
 from napari_nh2st.model.catalogue import CATALOGUE
-from napari_nh2st.options import Option, check_options, settings_of
+from napari_nh2st.options import Option, Pair, check_options, settings_of, shown_value
 from napari_nh2st.spots.panel import PanelSettings
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 from napari_nh2st.training.settings import TrainSettings
 
-SETTINGS = (PredictSettings, TrainSettings, AugmentationSettings, PanelSettings, DomainSettings)
+SETTINGS = (
+    PredictSettings,
+    TrainSettings,
+    AugmentationSettings,
+    PanelSettings,
+    DomainSettings,
+    FigureSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Drawing:
     ] = None
     style: Annotated[Literal["ink", "oil"], Option("Style", "What it is drawn with")] = "ink"
     seed: Annotated[int, Option("Seed", "Seed of the lines", (0, inf))] = 0
+    tones: Annotated[Pair, Option("Tones", "Darkest and lightest", (0, 255))] = (0, 255)
     inner: Annotated[Inner, Option("Inside", "What is inside")] = Inner()
     note: str = ""
 
@@ -62,6 +71,27 @@ class Smudged(Drawing):
         ({"seed": float("inf")}, "seed is inf; it must be at least 0"),
         ({"style": "chalk"}, "style is 'chalk'; it must be one of ink, oil"),
         ({"style": None}, "style is None; it must be one of ink, oil"),
+        (
+            {"tones": (9, 1)},
+            "tones is 9 1; it must be two numbers from 0 to 255, the lower one first",
+        ),
+        (
+            {"tones": (1, 1)},
+            "tones is 1 1; it must be two numbers from 0 to 255, the lower one first",
+        ),
+        (
+            {"tones": (0, 256)},
+            "tones is 0 256; it must be two numbers from 0 to 255, the lower one first",
+        ),
+        (
+            {"tones": [0, 1, 2]},
+            "tones is 0 1 2; it must be two numbers from 0 to 255, the lower one first",
+        ),
+        ({"tones": "ab"}, "tones is ab; it must be two numbers from 0 to 255, the lower one first"),
+        (
+            {"tones": None},
+            "tones is None; it must be two numbers from 0 to 255, the lower one first",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_its_name_and_range(
@@ -74,11 +104,25 @@ def test_a_value_that_cannot_be_is_refused_with_its_name_and_range(
 
 @pytest.mark.parametrize(
     "given",
-    [{"size": np.int64(2)}, {"blur": np.float32(0.5)}, {"blur": Fraction(1, 3)}, {"blur": None}],
+    [
+        {"size": np.int64(2)},
+        {"blur": np.float32(0.5)},
+        {"blur": Fraction(1, 3)},
+        {"blur": None},
+        {"tones": [0, np.float32(0.5)]},
+    ],
 )
 def test_numbers_of_all_kinds_are_taken(given: dict[str, Any]) -> None:
     (name,) = given
     assert getattr(Drawing(**given), name) == given[name]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [((1, 99.5), "1 99.5"), (("A", "B"), "A,B"), (0.2, "0.2"), (3, "3"), ("magma", "magma")],
+)
+def test_values_are_shown_as_one_types_them(value: Any, shown: str) -> None:
+    assert shown_value(value) == shown
 
 
 def test_a_subclass_keeps_the_options() -> None:
@@ -89,10 +133,13 @@ def test_a_subclass_keeps_the_options() -> None:
 
 def test_what_a_field_is() -> None:
     settings = settings_of(Drawing)
-    assert list(settings) == ["size", "blur", "style", "seed", "inner"], "of those with an option"
+    assert list(settings) == ["size", "blur", "style", "seed", "tones", "inner"], "with an option"
     assert (settings["blur"].kind, settings["blur"].optional) == (float, True)
     assert settings["style"].choices == ("ink", "oil")
     assert [name for name, setting in settings.items() if setting.is_group] == ["inner"]
+    assert settings_of(FigureSettings)["limits"].kind == Pair, "the first of several"
+    ranges = [settings[name].range_text for name in ("size", "tones", "style")]
+    assert ranges == ["from 2 to 20,000", "two numbers from 0 to 255", ""]
     assert settings["blur"].option.tooltip == "Width of the blur. Default: that of the lens"
 
 

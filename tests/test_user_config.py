@@ -41,6 +41,18 @@ def test_settings_are_taken_by_the_name_of_the_field_or_of_the_option(config: Pa
     assert configured("domains") == {}
 
 
+def test_pairs_of_numbers_are_arrays(config: Path) -> None:
+    config.write_text("[export]\npercentiles = [2, 98.5]\n", encoding="utf-8")
+    assert configured("export") == {"percentiles": (2.0, 98.5)}
+    for value in ("3", "[3]", "[1, 2, 3]", "['1', '2']", "[true, 2]"):
+        config.write_text(f"[export]\nlimits = {value}\n", encoding="utf-8")
+        with pytest.raises(InputError, match=r"limits is .*; it must be a list of two numbers$"):
+            configured("export")
+    config.write_text("[export]\nlimits = [3, 0]\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"\[export\]: limits is 3 0; it must be two numbers, the"):
+        configured("export")
+
+
 def test_a_file_that_windows_wrote_is_read(config: Path) -> None:
     config.write_text("[domains]\r\nseed = 3\r\n", encoding="utf-8-sig", newline="")
     assert configured("domains") == {"seed": 3}

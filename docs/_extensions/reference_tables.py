@@ -46,9 +46,7 @@ def _settings_rows(options: Any) -> Iterator[tuple[str, ...]]:
         # The option of a switch that is on tells what its negative does.
         words = f"False: {_begun_small(option.help)}" if option.negative else option.help
         shown = option.default if default is None else _shown_default(default)
-        limits = ", ".join(f"`{choice}`" for choice in setting.choices)
-        if setting.kind in (int, float):
-            limits = " ".join(filter(None, (option.range_text, option.unit)))
+        limits = setting.range_text or ", ".join(f"`{choice}`" for choice in setting.choices)
         yield f"`{name}`", words, shown, limits
 
 

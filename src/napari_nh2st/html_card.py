@@ -8,12 +8,14 @@ import html
 import io
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from napari_nh2st.options import Setting, settings_of
+
+# Loaded for a picture alone: the settings, which have a card, are what a command's --help loads.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PICTURE_PX = 192
 """Longest side of a card's picture in pixels."""
@@ -25,7 +27,7 @@ _MOST_CHARACTERS = 400
 def html_card(
     title: str,
     rows: Iterable[tuple[str, object]],
-    picture: NDArray[np.uint8] | None = None,
+    picture: "NDArray[np.uint8] | None" = None,
     caution: str = "",
 ) -> str:
     """A card as HTML, with styles of its own and nothing that is fetched.
@@ -97,8 +99,8 @@ def _escaped(value: object) -> str:
     return html.escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def _image(picture: NDArray[np.uint8]) -> str:
-    # Not above: Pillow takes longer to load than the rest of this module.
+def _image(picture: "NDArray[np.uint8]") -> str:
+    import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture[..., :3]))

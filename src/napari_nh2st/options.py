@@ -21,11 +21,14 @@ from functools import cache
 from inspect import get_annotations
 from math import inf, isfinite
 from numbers import Integral, Real
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.shown_text import plain_number
+
+Pair = tuple[float, float]
+"""Kind of a field that holds two numbers, the lower one first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Option:
     help
         A sentence with a capital and without its full stop.
     range
-        Least and largest value of a number.
+        Least and largest value of a number, or of both of a pair.
     below
         Whether a number has to be below the largest value.
     heading
@@ -79,6 +82,8 @@ class Option:
     def range_text(self) -> str:
         """The range in words."""
         least, most = self.range
+        if (least, most) == (-inf, inf):
+            return "any number"
         if most == inf:
             return f"at least {plain_number(least)}"
         ends = plain_number(least), plain_number(most)
@@ -99,7 +104,8 @@ class Setting:
     name
         Name of the field.
     kind
-        Its type, without None: int, float, bool, str, a tuple, a dataclass, or that of the choices.
+        Its type: int, float, bool, str, a tuple, a dataclass, or that of the choices. The first
+        where there are several, without None.
     default
         Its default.
     option
@@ -122,6 +128,15 @@ class Setting:
         """Whether it is a dataclass, with fields of its own."""
         return is_dataclass(self.kind)
 
+    @property
+    def range_text(self) -> str:
+        """What a number or a pair can be, in words and with the unit; empty for other kinds."""
+        option = self.option
+        text = " ".join(filter(None, (option.range_text, option.unit)))
+        if self.kind == Pair:
+            return "two numbers" if option.range == (-inf, inf) else f"two numbers {text}"
+        return text if self.kind in (int, float) else ""
+
     def check(self, value: Any) -> None:
         """Refuse a value that the field cannot have.
 
@@ -137,6 +152,8 @@ class Setting:
             value, wrong = repr(value), f"one of {', '.join(self.choices)}"
         elif self.kind in (int, float):
             wrong = self._wrong_number(value)
+        elif self.kind == Pair and not isinstance(value, Mapping):  # pairs by name: of their class
+            value, wrong = shown_value(value), self._wrong_pair(value)
         if wrong:
             raise InputError(f"{self.name} is {value}; it must be {wrong}")
 
@@ -153,6 +170,23 @@ class Setting:
         if self.kind is int and value % option.multiple_of:
             return f"a multiple of {option.multiple_of}"
         return ""
+
+    def _wrong_pair(self, value: Any) -> str:
+        """What a pair has to be that this one is not; empty where it is all."""
+        try:
+            low, high = value
+            is_pair = not (self._wrong_number(low) or self._wrong_number(high)) and low < high
+        except (TypeError, ValueError):
+            is_pair = False
+        return "" if is_pair else f"{self.range_text}, the lower one first"
+
+
+def shown_value(value: Any) -> str:
+    """A value as one types it on the command line."""
+    if isinstance(value, tuple | list):
+        between = " " if all(isinstance(each, Real) for each in value) else ","
+        return between.join(map(shown_value, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 @cache
@@ -212,7 +246,9 @@ def check_options(settings: Any) -> None:
 def _setting(declared: Any, hint: Any, option: Option) -> Setting:
     parts = get_args(hint)
     optional = NoneType in parts
-    kind = next(part for part in parts if part is not NoneType) if optional else hint
+    kind = hint
+    if get_origin(hint) in (Union, UnionType):
+        kind = next(part for part in parts if part is not NoneType)
     default = declared.default
     if default is MISSING and declared.default_factory is not MISSING:
         default = declared.default_factory()

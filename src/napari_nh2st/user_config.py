@@ -17,7 +17,7 @@ import platformdirs
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import nearest_names
-from napari_nh2st.options import Option, Setting, settings_of
+from napari_nh2st.options import Option, Pair, Setting, settings_of
 
 VARIABLE = "NH2ST_CONFIG"
 
@@ -39,6 +39,7 @@ _TRAIN = "napari_nh2st.training.settings:TrainSettings"
 _CROSSVAL = "napari_nh2st.evaluation.settings:CrossValidateSettings"
 _EVALUATE = "napari_nh2st.evaluation.settings:EvaluateSettings"
 _DOMAINS = "napari_nh2st.analysis.domain_settings:DomainSettings"
+_FIGURE = "napari_nh2st.export.figure_settings:FigureSettings"
 
 TABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "predict": ((_PREDICT, _COHORT), ("genes", "region", "order")),
@@ -49,6 +50,7 @@ TABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "evaluate": ((_EVALUATE,), ("seed",)),
     "domains": ((_DOMAINS,), ()),
+    "export": ((_FIGURE,), ()),
 }
 """Of each table, which is called as the command, its settings, and fields that belong to one run
 alone or that the command does not have."""
@@ -183,9 +185,12 @@ def _checked(setting: Setting, value: Any, what: str, where: str) -> Any:
     if setting.kind is bool:
         must_be = "" if isinstance(value, bool) else "true or false"
     elif setting.kind in (int, float):
-        must_be = (
-            "a number" if isinstance(value, bool) or not isinstance(value, int | float) else ""
-        )
+        must_be = "" if _is_number(value) else "a number"
+    elif setting.kind == Pair:
+        if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
+            value = tuple(value)
+        else:
+            must_be = "a list of two numbers"
     elif setting.choices or setting.kind is str:
         must_be = "" if isinstance(value, str) else "a text"
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -198,12 +203,18 @@ def _checked(setting: Setting, value: Any, what: str, where: str) -> Any:
     try:
         if setting.kind is float:
             value = float(value)
+        elif setting.kind == Pair:
+            value = float(value[0]), float(value[1])
         setting.check(value)
     except OverflowError:
         raise InputError(f"{what} is far too large") from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sample_lines() -> Iterator[str]:
@@ -225,8 +236,8 @@ def _sample_of(setting: Setting) -> Iterator[str]:
     limits = ""
     if setting.choices:
         limits = f" One of {', '.join(setting.choices)}."
-    elif setting.kind in (int, float):
-        limits = f" {' '.join(filter(None, (option.range_text, option.unit))).capitalize()}."
+    elif setting.range_text:
+        limits = f" {setting.range_text.capitalize()}."
     default = f" Default: {option.default}." if setting.default is None else ""
     yield f"# {option.help}.{limits}{default}"
     value = "" if setting.default is None else f" {toml_value(setting.default)}"

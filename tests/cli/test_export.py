@@ -1,6 +1,9 @@
 """``nh2st export``: the core with other words, and exit codes."""
 
 import json
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import anndata
@@ -10,7 +13,7 @@ import pytest
 from array_slides import ArrayLevel, array_slide, textured
 from command_results import Nh2st
 from drawn_predictions import drawn_prediction
-from napari_nh2st.export import write_anndata
+from napari_nh2st.export import FigureSettings, write_anndata
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,20 @@ def test_a_store_is_exported_as_a_file_is(tmp_path: Path, nh2st: Nh2st, predicte
         (["-o", "out.geojson", "--domains", "domain"], "no domains 'domain'"),
         (["-o", "out.csv", "--format", "loom"], "invalid choice"),
         (["-o", "no/out.csv"], "there is no folder"),
+        (
+            ["-o", "out.png", "--limits", "3", "0"],
+            "limits is 3 0; it must be two numbers, the lower",
+        ),
+        (["-o", "out.png", "--limits", "0", "inf"], "limits is 0 inf; it must be two numbers, "),
+        (["-o", "out.png", "--limits", "0"], "argument --limits: expected 2 arguments"),
+        (["-o", "out.png", "--limits", "0", "3", "5"], "unrecognized arguments: 5"),
+        (["-o", "out.png", "--limits", "low", "high"], "--limits: invalid float value: 'low'"),
+        (["-o", "out.png", "--percentiles", "1", "101"], "percentiles is 1 101; it must be two "),
+        (["-o", "out.png", "--colormap", "maggma"], "no colormap 'maggma' in matplotlib; did you "),
+        (
+            ["-o", "out.csv", "--limits", "0", "3"],
+            "--limits is for figures (.png, .svg, .pdf), not",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_a_sentence_and_code_2(
@@ -86,6 +103,68 @@ def test_what_cannot_be_used_is_a_sentence_and_code_2(
     assert "Traceback" not in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["there.csv"]
     assert Path("there.csv").read_text() == "precious"
+
+
+FIGURE = {
+    "limits": (-0.5, 3.0),
+    "percentiles": (5.0, 95.0),
+    "colormap": "viridis",
+    "opacity": 0.5,
+    "smooth": True,
+    "fade": True,
+    "dpi": 72,
+}
+
+
+def test_every_setting_of_a_figure_is_an_option(
+    tmp_path: Path, nh2st: Nh2st, predicted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[FigureSettings] = []
+    monkeypatch.setattr(
+        "napari_nh2st.export.figure.save_heatmap_figure",
+        lambda prediction, genes, path, settings: drawn.append(settings),
+    )
+    words: list[object] = []
+    for name, value in FIGURE.items():
+        words += [f"--{name}", *(value if isinstance(value, tuple) else [value])]
+    words = [word for word in words if word is not True]
+    assert nh2st("export", predicted, "-o", tmp_path / "a.png", *words).code == 0
+    assert nh2st("export", predicted, "-o", tmp_path / "a.png").code == 0
+    assert drawn == [FigureSettings(**FIGURE), FigureSettings()]
+    assert FIGURE.keys() == {field.name for field in fields(FigureSettings)}
+
+
+def test_settings_of_a_figure_are_taken_from_the_users_file(
+    tmp_path: Path, nh2st: Nh2st, predicted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text(
+        "[export]\nlimits = [0, 3]\ncolormap = 'cividis'\nsmooth = true\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("NH2ST_CONFIG", str(config))
+    drawn: list[FigureSettings] = []
+    monkeypatch.setattr(
+        "napari_nh2st.export.figure.save_heatmap_figure",
+        lambda prediction, genes, path, settings: drawn.append(settings),
+    )
+    assert nh2st("export", predicted, "-o", tmp_path / "a.png", "--limits", "1", "2").code == 0
+    assert drawn == [FigureSettings(limits=(1, 2), colormap="cividis", smooth=True)]
+    assert nh2st("export", predicted, "-o", tmp_path / "a.csv").code == 0, "it asks for no figure"
+    text = " ".join(nh2st("export", "--help").out.split())
+    assert "the same for all genes (default: 0 3; from your configuration)" in text
+    assert "last color (default: 1 99)" in text
+
+
+def test_the_help_loads_neither_numpy_nor_anndata() -> None:
+    code = (
+        "import sys; from napari_nh2st.cli.main import main\n"
+        "try: main(['export', '--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(str({'numpy', 'anndata', 'matplotlib'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert "--percentiles LOW HIGH" in done.stdout
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89HDF\r\n\x1a\nbroken"])

@@ -121,6 +121,18 @@ def test_a_figure_without_genes_shows_the_most_reliable(
     assert shown == [(BEST,), FigureSettings(dpi=72)]
 
 
+def test_limits_of_all_genes_and_percentiles_are_those_of_the_picture(prediction: AnnData) -> None:
+    genes = ("VIM", "CD74")
+    axes = drawn(prediction, genes, FigureSettings(limits=np.array([0.25, 0.75]))).axes[1:3]
+    assert [axis.images[-1].get_clim() for axis in axes] == [(0.25, 0.75)] * 2
+    settings = FigureSettings(limits={"VIM": (0, 1)}, percentiles=(10, 60))
+    axes = drawn(prediction, genes, settings).axes[1:3]
+    values = np.asarray(prediction[:, "CD74"].X, np.float64).ravel()
+    by_percentiles = np.percentile(values[np.isfinite(values)], [10, 60])
+    assert axes[0].images[-1].get_clim() == (0, 1)
+    assert axes[1].images[-1].get_clim() == pytest.approx(tuple(by_percentiles))
+
+
 def test_the_resolution_of_a_figure_is_as_asked(tmp_path: Path, prediction: AnnData) -> None:
     for dpi in (50, 100):
         export(prediction, tmp_path / f"{dpi}.png", figure=FigureSettings(dpi=dpi))
@@ -136,9 +148,19 @@ def test_an_untrained_model_is_told_in_the_figure(slide: Slide) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"percentiles": (99, 1)}, "Percentiles must rise"),
-        ({"percentiles": (-1, 99)}, "between 0 and 100"),
-        ({"limits": {"VIM": (1, 1)}}, "limits of VIM must rise"),
+        (
+            {"percentiles": (99, 1)},
+            "percentiles is 99 1; it must be two numbers from 0 to 100, the",
+        ),
+        ({"percentiles": (-1, 99)}, "percentiles is -1 99; "),
+        (
+            {"limits": (0, float("inf"))},
+            "limits is 0 inf; it must be two numbers, the lower one fir",
+        ),
+        (
+            {"limits": {"VIM": (1, 1)}},
+            "limits of VIM is 1 1; it must be two numbers, the lower one",
+        ),
         ({"opacity": 1.5}, "opacity is 1.5; it must be from 0 to 1"),
         ({"dpi": 0}, "dpi is 0; it must be from 10 to 1,200"),
     ],
@@ -149,5 +171,7 @@ def test_settings_of_a_figure_that_cannot_be_are_refused(wrong: Any, message: st
 
 
 def test_an_unknown_colormap_is_refused(tmp_path: Path, prediction: AnnData) -> None:
-    with pytest.raises(InputError, match="no colormap 'maggma'"):
+    with pytest.raises(
+        InputError, match=r"no colormap 'maggma' in matplotlib; did you mean magma\?"
+    ):
         export(prediction, tmp_path / "out.png", figure=FigureSettings(colormap="maggma"))

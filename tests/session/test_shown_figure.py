@@ -28,6 +28,18 @@ def test_gene_contrast_colors_and_smoothing_of_the_layer_reach_the_figure(tmp_pa
         np.testing.assert_allclose(settings.colormap(value), expected, atol=0.02)
 
 
+def test_what_the_viewer_does_not_show_is_as_the_users_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text("[export]\ndpi = 300\ncolormap = 'cividis'\n", encoding="utf-8")
+    monkeypatch.setenv("NH2ST_CONFIG", str(config))
+    settings, _ = shown_figure(show_prediction(tmp_path).heatmap)
+    assert settings.dpi == 300
+    assert settings.colormap != "cividis", "the layer has another"
+    assert shown_figure(None) == (FigureSettings(dpi=300, colormap="cividis"), None)
+
+
 def test_where_the_heatmap_is_hidden_what_is_shown_in_its_place_is_drawn(tmp_path: Path) -> None:
     shown = show_prediction(tmp_path)
     pins = shown.session.pins

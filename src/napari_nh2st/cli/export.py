@@ -1,6 +1,7 @@
 """``nh2st export``: a prediction in another format."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from napari_nh2st.cli.options import (
     add_genes,
@@ -8,9 +9,16 @@ from napari_nh2st.cli.options import (
     add_output,
     add_overwrite,
     add_prediction,
+    add_settings,
     chosen_genes,
+    given_options,
+    given_settings,
 )
 from napari_nh2st.cli.output import print_json, show
+from napari_nh2st.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_nh2st.export import FigureSettings, Format
 
 FORMAT_NAMES = (
     "h5ad",
@@ -29,6 +37,8 @@ FORMAT_NAMES = (
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st export``."""
+    from napari_nh2st.export.figure_settings import FigureSettings
+
     add_prediction(command)
     add_output(
         command,
@@ -46,6 +56,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     add_overwrite(command)
     add_json(command)
+    figures = command.add_argument_group("figures", "of .png, .svg and .pdf")
+    add_settings(figures, FigureSettings, {})
 
 
 def run(args: argparse.Namespace) -> None:
@@ -53,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
     from napari_nh2st.export import export, format_of, read_anndata_file
 
     chosen = format_of(args.output, args.format)  # before a large file is read
+    figure = _figure_settings(args, chosen)
     genes = chosen_genes(args)
     prediction = read_anndata_file(args.prediction)
     with args.stop.cleaning_up():
@@ -62,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
             format=chosen.name,
             genes=genes,
             domains=args.domains,
+            figure=figure,
             overwrite=args.overwrite,
         )
     if args.json:
@@ -75,3 +89,15 @@ def run(args: argparse.Namespace) -> None:
         )
     else:
         show(f"{args.output}: {chosen.title}, {prediction.n_obs} tiles")
+
+
+def _figure_settings(args: argparse.Namespace, chosen: "Format") -> "FigureSettings | None":
+    """How a figure is drawn; None for another format, for which no such option may be given."""
+    from napari_nh2st.export import FigureSettings
+    from napari_nh2st.export.figure import SUFFIXES
+
+    if chosen.suffix in SUFFIXES:
+        return FigureSettings(**given_settings(args, FigureSettings))
+    for name in given_options(args, FigureSettings):
+        raise InputError(f"--{name} is for figures ({', '.join(SUFFIXES)}), not for {args.output}")
+    return None

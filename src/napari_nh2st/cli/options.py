@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import parse_genes
-from napari_nh2st.options import Setting, nested_values, settings_of
+from napari_nh2st.options import Pair, Setting, nested_values, settings_of, shown_value
 
 Adder = Callable[["argparse._ActionsContainer"], object]
 """Adds an option to a command or a group of its options."""
@@ -58,8 +58,7 @@ def add_setting(group: "argparse._ActionsContainer", setting: Setting) -> None:
     if default is None:
         text += f" (default: {option.default})"
     elif not (option.negative or default is False or default == ()):
-        shown = f"{default:g}" if isinstance(default, float) else default
-        text += f" (default: {'on' if default is True else shown})"
+        text += f" (default: {'on' if default is True else shown_value(default)})"
     if setting.kind is bool:
         is_on = default and not option.negative
         arguments["action"] = argparse.BooleanOptionalAction if is_on else "store_true"
@@ -68,6 +67,8 @@ def add_setting(group: "argparse._ActionsContainer", setting: Setting) -> None:
     elif setting.kind in (int, float):
         metavar = option.unit or ("N" if setting.kind is int else "X")
         arguments |= {"type": setting.kind, "metavar": metavar}
+    elif setting.kind == Pair:
+        arguments |= {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
     elif setting.kind is not str:
         arguments |= {"type": comma_list, "metavar": "A,B"}
     group.add_argument("--" + name.replace("_", "-"), help=text.replace("%", "%%"), **arguments)
@@ -108,7 +109,7 @@ def show_configured(
             if is_on and not isinstance(action, argparse.BooleanOptionalAction):
                 shown += f"; off with {_opposite(action.dest)}"
         else:
-            shown = ",".join(value) if isinstance(value, tuple) else str(value)
+            shown = shown_value(value)
         text, _, _ = action.help.partition(" (default: ")
         shown = shown.replace("%", "%%")
         action.help = f"{text} (default: {shown}; from your configuration)"
@@ -150,7 +151,8 @@ def given_options(args: argparse.Namespace, kind: Any) -> dict[str, Any]:
         elif negative in args:
             given[name] = not getattr(args, negative)
         elif name in args:
-            given[name] = getattr(args, name)
+            value = getattr(args, name)
+            given[name] = tuple(value) if isinstance(value, list) else value  # a pair
     return given
 
 

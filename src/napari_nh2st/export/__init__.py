@@ -1,4 +1,4 @@
-"""Predictions in the formats of other tools."""
+"""Predictions in the formats of other tools. Names are loaded when first used."""
 
 import os
 import sys
@@ -6,15 +6,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import lazy_loader
-from anndata import AnnData
-
-from napari_nh2st.export.formats import FORMATS, Format, export, format_of
-from napari_nh2st.export.table import prediction_table, write_table
-from napari_nh2st.prediction.files import check_output, read_anndata_file, write_anndata
 
 if TYPE_CHECKING:
-    from napari_nh2st.export.figure import FigureSettings
+    from anndata import AnnData
+
+    from napari_nh2st.export.figure_settings import FigureSettings
+    from napari_nh2st.export.formats import FORMATS, Format, export, format_of
     from napari_nh2st.export.plot import plot_genes
+    from napari_nh2st.export.table import prediction_table, write_table
+    from napari_nh2st.prediction.files import check_output, read_anndata_file, write_anndata
 
 __all__ = [
     "FORMATS",
@@ -30,16 +30,31 @@ __all__ = [
     "write_table",
 ]
 
-# Loaded when first used: what draws is not needed to write files.
-__getattr__, _, _ = lazy_loader.attach(
-    __name__, submod_attrs={"figure": ["FigureSettings"], "plot": ["plot_genes"]}
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "figure_settings": ["FigureSettings"],
+        "formats": [
+            "FORMATS",
+            "Format",
+            "check_output",
+            "export",
+            "format_of",
+            "read_anndata_file",
+            "write_anndata",
+        ],
+        "plot": ["plot_genes"],
+        "table": ["prediction_table", "write_table"],
+    },
 )
 
 
 class _CallableModule(ModuleType):
     """The module, which `napari_nh2st.export(prediction, path)` calls like its function."""
 
-    def __call__(self, prediction: AnnData, path: str | os.PathLike[str], **options: Any) -> None:
+    def __call__(self, prediction: "AnnData", path: str | os.PathLike[str], **options: Any) -> None:
+        from napari_nh2st.export.formats import export
+
         export(prediction, path, **options)
 
 

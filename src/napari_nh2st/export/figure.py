@@ -1,19 +1,18 @@
 """A figure of slide and predicted heatmaps, drawn without a display."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_nh2st.errors import InputError
+from napari_nh2st.export.figure_settings import FigureSettings
 from napari_nh2st.files import check_place, whole_output
-from napari_nh2st.html_card import settings_card
-from napari_nh2st.options import Option, check_options
+from napari_nh2st.names import nearest_names
 from napari_nh2st.prediction.fading import can_fade, fading
 from napari_nh2st.prediction.outlines import spot_diameter
 from napari_nh2st.prediction.raster import HeatmapRaster, robust_limits
@@ -28,13 +27,12 @@ from napari_nh2st.prediction.schema import (
     value_name,
 )
 from napari_nh2st.prediction.values import chosen_genes, gene_values
-from napari_nh2st.shown_text import for_matplotlib, plain_number
+from napari_nh2st.shown_text import for_matplotlib
 from napari_nh2st.spots import spot_picture
 from napari_nh2st.spots.positions import positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -55,54 +53,6 @@ _CHARACTERS_PER_INCH = 17
 """Of the smallest font."""
 _LABEL_WIDTH = 44
 """Characters of a colorbar's label in one line."""
-
-
-@dataclass(frozen=True)
-class FigureSettings:
-    """How heatmaps are drawn.
-
-    Parameters
-    ----------
-    limits
-        Contrast limits (low, high) by gene.
-    percentiles
-        Percentiles of the values (low, high): the limits of genes that have none above.
-    colormap
-        A name that matplotlib knows, or a colormap of matplotlib.
-    dpi
-        Counts for ``.png``, and for what is no line in the others.
-
-    Raises
-    ------
-    InputError
-        A value cannot be.
-    """
-
-    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    percentiles: tuple[float, float] = (1, 99)
-    colormap: "str | Colormap" = "magma"
-    opacity: Annotated[
-        float, Option("Opacity", "Opacity of the heatmap over the slide", (0, 1))
-    ] = 0.85
-    smooth: Annotated[bool, Option("Smoothed", "Interpolate between tiles")] = False
-    fade: Annotated[
-        bool, Option("Fade where unsure", "Show less of the heatmap where the model is unsure")
-    ] = False
-    dpi: Annotated[int, Option("Resolution", "Pixels per inch", (10, 1200))] = 150
-
-    _repr_html_ = settings_card
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise InputError(f"Percentiles must rise between 0 and 100, not {low:g} to {high:g}.")
-        for gene, (low, high) in self.limits.items():
-            if not (np.isfinite([low, high]).all() and low < high):
-                raise InputError(
-                    f"The limits of {gene} must rise, not fall from {plain_number(low)} to "
-                    f"{plain_number(high)}."
-                )
 
 
 def check_figure(path: Path, overwrite: bool) -> None:
@@ -316,9 +266,12 @@ def _draw_heatmap(
     from matplotlib.collections import EllipseCollection
 
     if isinstance(settings.colormap, str) and settings.colormap not in colormaps:
-        raise InputError(f"There is no colormap {settings.colormap!r} in matplotlib.")
+        near = nearest_names(settings.colormap, list(colormaps), n=1)
+        instead = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"There is no colormap {settings.colormap!r} in matplotlib{instead}")
     values = gene_values(prediction, gene)
-    low, high = settings.limits.get(gene) or robust_limits(values, settings.percentiles)
+    limits = settings.limits_of(gene)
+    low, high = robust_limits(values, settings.percentiles) if limits is None else limits
     opacity: Any = settings.opacity
     if settings.fade and can_fade(prediction):
         opacity = settings.opacity * (1 - np.nan_to_num(fading(prediction, gene)))

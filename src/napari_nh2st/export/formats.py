@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from anndata import AnnData
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.files import write_anndata
+from napari_nh2st.prediction.files import (  # noqa: F401  the package gives them from here
+    check_output,
+    read_anndata_file,
+    write_anndata,
+)
 from napari_nh2st.prediction.schema import MARK, check_prediction
 from napari_nh2st.prediction.values import best_gene, chosen_genes, predicted_tiles
 
 if TYPE_CHECKING:
-    from napari_nh2st.export.figure import FigureSettings
+    from napari_nh2st.export.figure_settings import FigureSettings
 
 
 @dataclass(frozen=True)

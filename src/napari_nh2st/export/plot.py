@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from napari_nh2st.errors import InputError
 from napari_nh2st.export.figure import (
     UNTRAINED,
-    FigureSettings,
     SlidePicture,
     check_figure,
     draw_cautions,
@@ -22,6 +21,7 @@ from napari_nh2st.export.figure import (
     um_per_px,
     write_figure,
 )
+from napari_nh2st.export.figure_settings import FigureSettings
 from napari_nh2st.prediction.schema import check_prediction, is_trained
 from napari_nh2st.prediction.values import best_gene, chosen_genes
 from napari_nh2st.spots.positions import positions

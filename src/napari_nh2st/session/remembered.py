@@ -28,6 +28,7 @@ _CONFIGURED_BY: Mapping[str, str] = {
     "compare": "predict",
     "train": "train",
     "domains": "domains",
+    "export": "export",
 }
 """Of a section, or of what has none, the table of the user's configuration with its defaults."""
 

@@ -1,14 +1,16 @@
 """Figure of what is shown: the gene, its contrast, colors and opacity as in the viewer."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from napari.layers import Image, Layer
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.export.figure_settings import FigureSettings
 from napari_nh2st.layers.heatmap import Heatmap
 from napari_nh2st.layers.keys import GENE_KEY, SIGNATURE_KEY, VEIL_KEY
+from napari_nh2st.session.remembered import usual_values
 
 
 def shown_figure(
@@ -19,7 +21,7 @@ def shown_figure(
     Parameters
     ----------
     heatmap
-        None where there is none: then the defaults, and whichever gene is best.
+        None where there is none: then the user's defaults, and whichever gene is best.
     layers
         Layers of the viewer. Where the heatmap is hidden, the pinned genes of its tiles among
         them that are visible are drawn, with the colors of the heatmap: one picture has one color
@@ -28,15 +30,17 @@ def shown_figure(
     Returns
     -------
     settings, genes
-        For :func:`~napari_nh2st.export.export`.
+        For :func:`~napari_nh2st.export.export`. What the viewer does not show, such as the
+        resolution, is as the user's configuration has it.
 
     Raises
     ------
     InputError
         Only a signature is shown: a figure has genes.
     """
+    usual = FigureSettings(**usual_values("export"))
     if heatmap is None:
-        return FigureSettings(), None
+        return usual, None
     over_it = [each for each in layers if each.visible and _is_over(each, heatmap)]
     fade = heatmap.layer.visible and any(VEIL_KEY in each.metadata for each in over_it)
     drawn: dict[str, Image] = {}
@@ -47,18 +51,19 @@ def shown_figure(
                 "A figure shows genes, and what is shown is a signature: show a gene, or make its "
                 "heatmap visible."
             )
-    return _settings(heatmap.layer, drawn or {heatmap.gene: heatmap.layer}, fade)
+    return _settings(usual, heatmap.layer, drawn or {heatmap.gene: heatmap.layer}, fade)
 
 
 def _settings(
-    heatmap_layer: Image, drawn: dict[str, Image], fade: bool
+    usual: FigureSettings, heatmap_layer: Image, drawn: dict[str, Image], fade: bool
 ) -> tuple[FigureSettings, tuple[str, ...]]:
     from matplotlib.colors import ListedColormap
 
     # napari's colormaps are not all known to matplotlib, its colors are.
     colors = heatmap_layer.colormap.map(np.linspace(0, 1, 256))
     limits = {gene: _limits(layer) for gene, layer in drawn.items()}
-    settings = FigureSettings(
+    settings = replace(
+        usual,
         limits=limits,
         colormap=ListedColormap(colors, name=heatmap_layer.colormap.name),
         opacity=float(heatmap_layer.opacity),

@@ -13,7 +13,7 @@ from napari_nh2st.analysis.named_domains import COLUMN
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import FORMATS, Format, export, format_of
 from napari_nh2st.export.figure import SUFFIXES as FIGURE_SUFFIXES
-from napari_nh2st.export.figure import FigureSettings
+from napari_nh2st.export.figure_settings import FigureSettings
 from napari_nh2st.layers.heatmap import note_limits
 from napari_nh2st.prediction.snapshot import snapshot
 from napari_nh2st.session import Session
