@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from drawn_predictions import drawn_prediction, drawn_spot_prediction
 from napari_nh2st import analysis
 from napari_nh2st.analysis import DomainSettings
 from napari_nh2st.errors import InputError
+from napari_nh2st.export import read_anndata_file, write_anndata
 
 SLIDE = array_slide(ArrayLevel(textured(300, 420)), mpp=(0.5, 0.8), path="section.tif")
 SETTINGS = DomainSettings(n_domains=2, min_reliability=None)
@@ -109,6 +111,34 @@ def test_signatures_are_scored_and_moran_is_that_of_the_function() -> None:
     )
     analysis.score_smoothness(prediction)
     np.testing.assert_array_equal(prediction.var["morans_i"], analysis.moran(prediction))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (smoothness, r"^var\['morans_i'\], which .* is replaced. To keep it, rename it first"),
+        (measured, r"^var\['pcc'\], var\['mse'\], which .* are replaced"),
+    ],
+)
+def test_columns_of_others_are_replaced_with_a_warning_and_ones_own_without(
+    write: Callable[[AnnData, bool], AnnData | None], words: str, tmp_path: Path
+) -> None:
+    prediction = drawn_spot_prediction(SLIDE) if write is measured else drawn_prediction(SLIDE)
+    clean = write(prediction, True)
+    assert clean is not None
+    for name in ("morans_i", "pcc", "mse"):
+        prediction.var[name] = 7.0
+    with pytest.warns(UserWarning, match=words) as warned:
+        write(prediction, False)
+    # Through a file as well, whose notes come back as NumPy has them.
+    write_anndata(prediction, tmp_path / "kept.h5ad")
+    read = read_anndata_file(tmp_path / "kept.h5ad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        write(read, False)
+    for name in WRITERS[write]:
+        np.testing.assert_array_equal(read.var[name], clean.var[name])
+    assert len(warned) == 1
 
 
 def test_what_a_reader_should_know_is_a_warning() -> None:

@@ -5,7 +5,7 @@ it is. What a reader of the results should know is a warning.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from anndata import AnnData
 
@@ -18,7 +18,7 @@ from napari_nh2st.analysis.residuals import spots_with_both
 from napari_nh2st.analysis.scores import joint_scores
 from napari_nh2st.analysis.signatures import found_text, keep_signatures
 from napari_nh2st.errors import InputError
-from napari_nh2st.prediction.schema import NUCLEI, STATUS, UNFAMILIAR, check_prediction
+from napari_nh2st.prediction.schema import NUCLEI, STATUS, UNFAMILIAR, check_prediction, notes
 from napari_nh2st.spots.positions import ARRAY, IN_TISSUE, PIXELS
 
 MORANS_I = "morans_i"
@@ -157,6 +157,11 @@ def score_smoothness(prediction: AnnData, *, copy: bool = False) -> AnnData | No
         The prediction, or its copy, gets ``var["morans_i"]``: near 1 for a smooth map, near 0 for a
         random one, NaN for a gene without variance.
 
+    Warns
+    -----
+    UserWarning
+        A column that something else wrote is replaced.
+
     Raises
     ------
     InputError
@@ -170,7 +175,10 @@ def score_smoothness(prediction: AnnData, *, copy: bool = False) -> AnnData | No
         prediction.var["morans_i"].nlargest(10)
     """
     target = _target(prediction, copy)
-    target.var[MORANS_I] = moran(target)
+    smoothness = moran(target)
+    _warn_of_lost(target, (MORANS_I,), is_ours=notes(target).get("smoothness") == MORANS_I)
+    target.var[MORANS_I] = smoothness
+    notes(target)["smoothness"] = MORANS_I
     return target if copy else None
 
 
@@ -200,6 +208,11 @@ def score_measured(
         :func:`~napari_nh2st.analysis.scores.gene_scores` and
         :func:`~napari_nh2st.analysis.scores.summarize`.
 
+    Warns
+    -----
+    UserWarning
+        A column that something else wrote is replaced.
+
     Raises
     ------
     InputError
@@ -216,8 +229,22 @@ def score_measured(
     """
     target = _target(prediction, copy)
     genes, summary = joint_scores([spots_with_both(target)], None, bootstrap=bootstrap, seed=seed)
+    columns = [name for name in genes if name != "gene"]
+    _warn_of_lost(target, columns, is_ours="comparison" in notes(target))
     keep_comparison(target, genes, summary)
     return target if copy else None
+
+
+def _warn_of_lost(prediction: AnnData, columns: Iterable[str], *, is_ours: bool) -> None:
+    """Warn of columns of ``var`` that are replaced, unless an earlier call wrote them."""
+    lost = [] if is_ours else [f"var[{name!r}]" for name in columns if name in prediction.var]
+    if lost:
+        warnings.warn(
+            f"{', '.join(lost)}, which other software or you have written, "
+            f"{'is' if len(lost) == 1 else 'are'} replaced. To keep it, rename it first.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _target(prediction: AnnData, copy: bool) -> AnnData:

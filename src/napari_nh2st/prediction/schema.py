@@ -146,6 +146,7 @@ class Notes(TypedDict):
     comparison: NotRequired[dict[str, Any]]
     # analyses
     signatures: NotRequired[pd.DataFrame]
+    smoothness: NotRequired[str]
     domain_markers: NotRequired[pd.DataFrame]
     domain_heads: NotRequired[int]
     # display, for a layer opened from a file
@@ -187,7 +188,13 @@ def of_same_model(one: AnnData, other: AnnData) -> bool:
 
 
 def slide_mpp(prediction: AnnData) -> NDArray[np.float64]:
-    """(2,) µm per full-resolution pixel of the slide, (y, x)."""
+    """(2,) µm per full-resolution pixel of the slide, (y, x).
+
+    Examples
+    --------
+    >>> slide_mpp(AnnData(uns={"nh2st": {"slide": {"mpp": [0.5, 0.5]}}})).tolist()
+    [0.5, 0.5]
+    """
     return np.asarray(notes(prediction)["slide"]["mpp"], np.float64)
 
 
@@ -213,7 +220,14 @@ def value_name(prediction: AnnData) -> str:
 
 
 def reliability(prediction: AnnData) -> pd.Series:
-    """(genes,) float64 Pearson correlation on held-out sections; NaN where unknown."""
+    """(genes,) float64 Pearson correlation on held-out sections; NaN where unknown.
+
+    Examples
+    --------
+    >>> known = pd.DataFrame({"reliability": [0.5]}, ["ERBB2"])
+    >>> reliability(AnnData(var=known)).to_dict()
+    {'ERBB2': 0.5}
+    """
     known = prediction.var.get(RELIABILITY)
     if known is None:
         return pd.Series(np.nan, index=prediction.var_names, name=RELIABILITY)
@@ -226,12 +240,27 @@ def reliability_of(prediction: AnnData) -> str:
 
 
 def notices(prediction: AnnData) -> tuple[str, ...]:
-    """Sentences that a reader of the values should know."""
+    """Sentences that a reader of the values should know.
+
+    Examples
+    --------
+    >>> notices(AnnData(uns={"nh2st": {"notices": ["The model is a demonstration."]}}))
+    ('The model is a demonstration.',)
+    """
     return tuple(str(notice) for notice in np.atleast_1d(notes(prediction).get("notices", ())))
 
 
 def add_notices(prediction: AnnData, more: Iterable[str]) -> None:
-    """Keep further sentences, each once."""
+    """Keep further sentences, each once.
+
+    Examples
+    --------
+    >>> prediction = AnnData(uns={"nh2st": {}})
+    >>> add_notices(prediction, ["Much is blurred."])
+    >>> add_notices(prediction, ["Much is blurred."])
+    >>> notices(prediction)
+    ('Much is blurred.',)
+    """
     every = dict.fromkeys([*notices(prediction), *more])
     notes(prediction)["notices"] = np.array(list(every), object)
 
@@ -262,7 +291,13 @@ def held_out_pcc(prediction: AnnData) -> pd.DataFrame | None:
 
 
 def interval(prediction: AnnData) -> pd.Series:
-    """(genes,) float64 half width of the 90 % interval in the unit of ``X``; NaN where unknown."""
+    """(genes,) float64 half width of the 90 % interval in the unit of ``X``; NaN where unknown.
+
+    Examples
+    --------
+    >>> interval(AnnData(var=pd.DataFrame(index=["ERBB2"]))).to_dict()
+    {'ERBB2': nan}
+    """
     known = prediction.var.get(INTERVAL)
     if known is None:
         return pd.Series(np.nan, index=prediction.var_names, name=INTERVAL)
@@ -313,6 +348,13 @@ def check_prediction(data: AnnData) -> None:
     ------
     InputError
         Something of it is missing or malformed.
+
+    Examples
+    --------
+    >>> check_prediction(AnnData(np.ones((3, 2))))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    napari_nh2st.errors.InputError: This AnnData is no prediction of napari-nh2st: ...
     """
     problem = _problem(data)
     if problem is not None:
