@@ -65,6 +65,13 @@ def spot_array(spots: AnnData) -> SpotArray:
     spots
         With ``obsm["spatial"]``; ``obs["array_row"]`` and ``obs["array_col"]`` are used where
         they are there and fit the pixels, else neighbors are found by pixel distance.
+
+    Examples
+    --------
+    >>> grid = np.array([(x, y) for y in range(9) for x in range(9)], float)
+    >>> array = spot_array(AnnData(np.ones((81, 1)), obsm={"spatial": 100 * grid}))
+    >>> array.layout, array.pitch_px
+    ('square', 100.0)
     """
     pixels = positions(spots)
     if has_array(spots.obs):

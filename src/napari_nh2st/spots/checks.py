@@ -122,6 +122,13 @@ def check_counts(spots: AnnData, name: str = "the section") -> None:
     InputError
         Naming the first spot and gene whose value is NaN, infinite, negative or a fraction, or
         there is not a single count.
+
+    Examples
+    --------
+    >>> check_counts(AnnData(np.zeros((3, 2))), "C6")
+    Traceback (most recent call last):
+        ...
+    napari_nh2st.errors.InputError: C6: all counts are 0
     """
     if are_counts(spots.X):
         return
@@ -152,6 +159,13 @@ def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
     ------
     InputError
         There are fewer.
+
+    Examples
+    --------
+    >>> check_enough_spots(AnnData(np.ones((3, 2))), "C6")
+    Traceback (most recent call last):
+        ...
+    napari_nh2st.errors.InputError: C6 has 3 spots; at least 20 are needed to say anything
     """
     if spots.n_obs < MIN_SPOTS:
         raise InputError(
@@ -171,6 +185,13 @@ def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> s
     ------
     InputError
         More do.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("C6.jpg") as slide:
+            warning = check_on_slide(read_spots("C6.tsv.gz", "C6_selection.tsv"), slide)
     """
     xy, (height, width) = positions(spots), slide.shape
     outside = beyond(xy, slide.shape)
@@ -202,6 +223,13 @@ def check_resolution(
     ------
     InputError
         They differ by more than 3 ×, or neither is known.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("C6.jpg", mpp=0.69) as slide:
+            mpp, warning = check_resolution(spots, slide)
     """
     return _resolution(spots, spot_array(spots), slide, name, pitch_um)[2:]
 
@@ -241,6 +269,14 @@ def propose_mpp(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
     -------
     MppProposal or None
         None where they differ by less than 10 %, or one of them is not known.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("C6.jpg", mpp=0.25) as slide:
+            if (proposal := propose_mpp(spots, slide)) is not None:
+                print(proposal.sentence, proposal.mpp)
     """
     array = spot_array(spots)
     pitch = pitch_of(spots, array) if pitch_um is None else pitch_um

@@ -86,6 +86,16 @@ def spot_picture(spots: AnnData) -> tuple[NDArray[Any], float] | None:
         (height, width, 3) and its pixels per full-resolution pixel: ``hires`` of Space Ranger,
         scanpy and squidpy, ``downscaled_fullres`` of HEST-1k, else ``lowres``. None without, and
         where there are those of several sections.
+
+    Examples
+    --------
+    >>> section = {
+    ...     "images": {"lowres": np.zeros((2, 3, 3))},
+    ...     "scalefactors": {"tissue_lowres_scalef": 0.05},
+    ... }
+    >>> picture, scale = spot_picture(AnnData(uns={"spatial": {"C6": section}}))
+    >>> picture.shape, scale
+    ((2, 3, 3), 0.05)
     """
     section = only_library(spots.uns)
     images, factors = section.get("images", {}), section.get("scalefactors", {})

@@ -88,6 +88,14 @@ def orient(positions: ArrayLike, slide: Slide, pitch_px: float) -> Orientation:
         A coarse picture of it is read.
     pitch_px
         Distance between spots in full-resolution pixels.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("C6.jpg") as slide:
+            found = orient(spots.obsm["spatial"], slide, spot_array(spots).pitch_px)
+        found.better  # None where they lie best as they are
     """
     return orient_on(positions, tissue_for_spots(slide, pitch_px), slide.shape, pitch_px)
 
@@ -313,6 +321,12 @@ def apply_fix(spots: AnnData, fix: Fix, slide_shape: tuple[int, int]) -> AnnData
         A copy with other ``obsm["spatial"]``, ``obs["pxl_col_in_fullres"]`` and
         ``obs["pxl_row_in_fullres"]``. ``uns["nh2st_spots"]`` has it in ``fix`` and at the end of
         its ``report``.
+
+    Examples
+    --------
+    >>> spots = AnnData(np.ones((1, 1)), obsm={"spatial": np.array([[10.0, 20.0]])})
+    >>> apply_fix(spots, Fix.from_text("scale=2"), (100, 200)).obsm["spatial"].tolist()
+    [[20.0, 40.0]]
     """
     fixed = spots.copy()
     where = places(positions(spots) * fix.factor, fix.orientation, slide_shape)

@@ -132,6 +132,13 @@ def on_tissue(spots: AnnData, slide: Slide) -> float:
         With ``obsm["spatial"]``, at least two.
     slide
         A coarse picture of it is read.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with open_slide("C6.jpg") as slide:
+            share = on_tissue(spots, slide)  # from 0 to 1
     """
     pitch_px = spot_array(spots).pitch_px
     return share_on_tissue(positions(spots), tissue_for_spots(slide, pitch_px), pitch_px)

@@ -109,6 +109,14 @@ def section_spots(section: Section, slide: Slide) -> AnnData:
     ------
     InputError
         As :func:`~napari_nh2st.spots.read_spots`.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        for section in read_sections("sections.csv"):
+            with open_slide(section.slide) as slide:
+                spots = section_spots(section, slide)
     """
     spots = read_spots(
         section.expression,
@@ -187,6 +195,13 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
     ------
     InputError
         There is no section, two have one name, or the file cannot be written.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        sections = [Section("C6", "C", Path("C6.jpg"), Path("C6.tsv.gz"))]
+        write_sections(sections, "sections.csv")
     """
     path = Path(path).expanduser().absolute()
     if not sections:

@@ -47,6 +47,12 @@ def spcs_target(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     ------
     InputError
         A gene of the panel was not measured.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        target = spcs_target(read_spots("C6.h5ad"), ["ERBB2", "CD74"])
     """
     values = normalize(panel_counts(spots, panel))
     return spcs(values, _beside(spots), _alike(_components(values))).astype(np.float32)

@@ -26,6 +26,13 @@ def panel_counts(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     ------
     InputError
         A gene is missing, or the panel is empty.
+
+    Examples
+    --------
+    >>> spots = AnnData(np.array([[3, 0], [1, 7]]))
+    >>> spots.var_names = ["ERBB2", "CD74"]
+    >>> panel_counts(spots, ["CD74"]).tolist()
+    [[0.0], [7.0]]
     """
     if not len(panel):
         raise InputError("The panel is empty; give at least one gene")
@@ -67,6 +74,12 @@ def smooth(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.fl
         (spots, genes).
     neighbors
         (spots, spots) bool, as :class:`~napari_nh2st.spots.SpotArray` has them.
+
+    Examples
+    --------
+    >>> in_a_row = csr_matrix([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=bool)
+    >>> smooth(np.array([[0.0], [3.0], [6.0]]), in_a_row).tolist()
+    [[1.5], [3.0], [4.5]]
     """
     members = identity(len(values), format="csr") + neighbors.astype(np.float64)
     size = np.asarray(members.sum(1)).ravel()
