@@ -45,6 +45,32 @@ def test_what_is_missing_has_the_line_that_installs_it(
     assert lines == [["tifffile", missing], ["torch", missing]]
 
 
+@pytest.mark.parametrize(
+    ("none_is_counted", "version", "is_warned"),
+    [
+        (True, "6.12.0", True),
+        (True, "6.12.1", False),
+        (True, None, False),
+        (False, "6.12.0", False),
+    ],
+)
+def test_a_qt_that_ends_python_has_the_line_that_installs_another(
+    nh2st: Nh2st,
+    monkeypatch: pytest.MonkeyPatch,
+    none_is_counted: bool,
+    version: str | None,
+    is_warned: bool,
+) -> None:
+    monkeypatch.setattr(doctor, "_opengl", lambda: "not asked")
+    monkeypatch.setattr(doctor, "_SHOWN", ("PySide6",))
+    found = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda n: version if n == "PySide6" else found(n))
+    monkeypatch.setattr(doctor, "_NONE_IS_COUNTED", none_is_counted)
+    rows = json.loads(nh2st("doctor", "--json").out)["versions"]
+    assert rows.get("PySide6", "").startswith(version or "")
+    assert ("pip install 'PySide6!=6.12.0'" in rows.get("PySide6", "")) is is_warned
+
+
 def test_a_cache_that_cannot_be_written_is_said(
     nh2st: Nh2st, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

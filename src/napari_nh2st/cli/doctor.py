@@ -31,6 +31,8 @@ _SHOWN = (
 _CODECS = ("jpeg8", "jpeg2k", "jpegxl", "jpegxr", "webp", "lzw", "deflate", "lzma", "zstd")
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*?(extra == ['\"](?P<extra>[\w.-]+)['\"])?$")
 _OPENGL_TIMEOUT_S = 60
+_NONE_IS_COUNTED = sys.version_info < (3, 12)
+"""Whether references to None can run out, which ends the process."""
 _OPENGL = """
 from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 app = QGuiApplication([])
@@ -89,6 +91,8 @@ def _versions() -> Rows:
     for name in _SHOWN:
         found = _version(name)
         rows |= {} if found is None else {name: found}
+    if rows.get("PySide6") == "6.12.0" and _NONE_IS_COUNTED:  # it loses one each processEvents()
+        rows["PySide6"] += "; ends Python 3.11 while napari is used: pip install 'PySide6!=6.12.0'"
     return rows
 
 
