@@ -90,7 +90,12 @@ Run = Callable[..., Running]
 
 @pytest.mark.parametrize(
     ("command", "stalls"),
-    [("pull", "GET .*safetensors"), ("push", "PUT /upload"), ("push", "POST .*/commit")],
+    [
+        ("pull", "GET .*safetensors"),
+        ("fetch-encoder", "GET .*safetensors"),
+        ("push", "PUT /upload"),
+        ("push", "POST .*/commit"),
+    ],
 )
 def test_a_model_on_its_way_to_or_from_the_hub_is_there_whole_or_not_at_all(
     running: "Run", tmp_path: Path, command: str, stalls: str
@@ -99,10 +104,11 @@ def test_a_model_on_its_way_to_or_from_the_hub_is_there_whole_or_not_at_all(
     files = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
     arguments: dict[str, tuple[object, ...]] = {
         "pull": ("hf:me/tiny", "-o", tmp_path / "own"),
+        "fetch-encoder": ("transformers:me/tiny",),
         "push": (tmp_path / "model", "hf:me/tiny", "--license", "mit"),
     }
     with serving_hub() as hub:
-        if command == "pull":
+        if command != "push":
             hub.repositories["me/tiny"] = Repository(False, {"a" * 40: files})
         hub.stalls = stalls
         places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
@@ -116,8 +122,8 @@ def test_a_model_on_its_way_to_or_from_the_hub_is_there_whole_or_not_at_all(
         code, out, said = started.send(signal.SIGINT).end()
         assert (code, out) == (1, "")
         assert said.splitlines()[-1] == "nh2st: Stopped."
-        assert len(said.splitlines()) == (1 if command == "pull" else 2)  # what is sent is said
-        assert list(hub.repositories) == (["me/tiny"] if command == "pull" else [])
+        assert len(said.splitlines()) == (2 if command == "push" else 1)  # what is sent is said
+        assert list(hub.repositories) == ([] if command == "push" else ["me/tiny"])
     assert not (tmp_path / "own").exists()
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
 

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
 
 from encoder_folders import write_dinov2
 from napari_nh2st.errors import InputError
+from napari_nh2st.files import Lock
 from napari_nh2st.model.encoders.foreign import find_place
 from napari_nh2st.model.encoders.hub import fetch
 from napari_nh2st.model.encoders.key import parse_key
@@ -84,6 +87,45 @@ def test_what_was_fetched_once_is_read_offline(monkeypatch: pytest.MonkeyPatch) 
     place = find_place(parse_key("transformers:owner/tiny"))
     assert str(place.key) == str(pinned)
     assert not (place.folder / "remote_code.py").exists()
+
+
+@pytest.mark.usefixtures("hub")
+def test_parts_of_killed_fetches_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    blobs = tmp_path / "cache" / "models--owner--tiny" / "blobs"
+    locks = tmp_path / "cache" / ".locks" / "models--owner--tiny"
+    blobs.mkdir(parents=True)
+    locks.mkdir(parents=True)
+    # The last is of a version of the library that goes on with it.
+    parts = [blobs / f"{name}.incomplete" for name in ("killed.0a1b", "fetched.2c3d", "resumed")]
+    for part in parts:
+        part.touch()
+    held = Lock(locks / "fetched.lock")
+    fetch(parse_key("transformers:owner/tiny"))
+    held.release()
+    assert [part.exists() for part in parts] == [False, True, True]
+
+
+def test_a_stopped_fetch_goes_on_with_what_is_not_there(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    whole = huggingface_hub.hf_hub_download
+
+    def download(repository: str, file: str, **options: Any) -> str:
+        asked.append(file)
+        if file == "model.safetensors" and asked.count(file) == 1:
+            part = tmp_path / "cache" / "models--owner--tiny" / "blobs" / "f00d.4e5f.incomplete"
+            part.touch()
+            raise KeyboardInterrupt
+        return str(whole(repository, file, **options))
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(parse_key("transformers:owner/tiny"))
+    assert not list(tmp_path.rglob("*.incomplete"))
+    assert list(tmp_path.rglob("snapshots/*/config.json"))
+    pinned = fetch(parse_key("transformers:owner/tiny"))
+    assert read_encoder(pinned).spec.revision == COMMIT
 
 
 @pytest.mark.usefixtures("hub")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants, errors
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.model import bundled_models, find_model, load_model, sources
@@ -20,20 +22,24 @@ class FakeHub:
     """Stands for the package huggingface_hub."""
 
     def __init__(self, answer: Path | Exception) -> None:
-        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self._answer = answer
 
-    def snapshot_download(self, *args: Any, **options: Any) -> str:
-        self.calls.append((args, options))
+    def hf_hub_download(self, repository: str, file: str, **options: Any) -> str:
+        self.calls.append((repository, file, options))
         if isinstance(self._answer, Exception):
             raise self._answer
-        return str(self._answer)
+        if not (self._answer / file).is_file():
+            raise EntryNotFoundError(file)
+        return str(self._answer / file)
 
 
 def put_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> FakeHub:
     hub = FakeHub(answer)
     module = types.ModuleType("huggingface_hub")
-    module.snapshot_download = hub.snapshot_download  # type: ignore[attr-defined]
+    module.hf_hub_download = hub.hf_hub_download  # type: ignore[attr-defined]
+    module.errors = errors  # type: ignore[attr-defined]
+    module.constants = constants  # type: ignore[attr-defined]
     module.try_to_load_from_cache = lambda *_, **__: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return hub
@@ -54,22 +60,9 @@ def test_a_pinned_revision_and_nothing_else_is_fetched(
     model = load_model(id_, revision)
     assert model.source == id_
     assert model.config.name == "small"
-    assert hub.calls == [
-        (
-            ("a/b",),
-            {
-                "revision": REVISION,
-                "allow_patterns": [
-                    "config.json",
-                    "model.safetensors",
-                    "heads.safetensors",
-                    "encoder.onnx",
-                    "README.md",
-                ],
-                "endpoint": None,
-            },
-        )
-    ]
+    names = ["config.json", "model.safetensors", "heads.safetensors", "encoder.onnx", "README.md"]
+    options = {"revision": REVISION, "endpoint": None}
+    assert hub.calls == [("a/b", name, options) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +80,22 @@ def test_a_revision_that_can_change_is_refused(
 def test_an_unreachable_hub_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     put_hub(monkeypatch, ConnectionError("no route\nto host\nat all"))
     with pytest.raises(InputError, match=r"a/b@0123456789.* could not be fetched .*: no route$"):
+        find_model(f"a/b@{REVISION}")
+
+
+def test_a_file_that_is_not_here_while_the_hub_is_away_is_no_file_that_a_model_lacks(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = put_hub(monkeypatch, saved)
+    whole = hub.hf_hub_download
+
+    def download(repository: str, file: str, **options: Any) -> str:
+        if file == "model.safetensors":
+            raise LocalEntryNotFoundError("no connection")
+        return whole(repository, file, **options)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(InputError, match=r"could not be fetched from the Hub: no connection$"):
         find_model(f"a/b@{REVISION}")
 
 

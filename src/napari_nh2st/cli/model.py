@@ -120,7 +120,9 @@ def _fetch_encoder(args: argparse.Namespace) -> None:
     from napari_nh2st.model.encoders.hub import fetch
     from napari_nh2st.model.encoders.key import parse_key
 
-    show(f"{fetch(parse_key(args.encoder))}: fetched; the key names this commit for good")
+    with args.stop.cleaning_up():
+        key = fetch(parse_key(args.encoder))
+    show(f"{key}: fetched; the key names this commit for good")
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ Weights travel as safetensors, and nothing of a repository is ever run. Tokens a
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
-from napari_nh2st.files import InUse, Lock, make_folder, whole_output
+from napari_nh2st.files import make_folder, whole_output
 from napari_nh2st.json_text import parse_json
 from napari_nh2st.model.card import hub_card
 from napari_nh2st.model.config import (
@@ -29,6 +29,7 @@ from napari_nh2st.model.config import (
 )
 from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.model.encoders.licences import may_be_stored, storage_words
+from napari_nh2st.model.hub_files import fetch_files
 from napari_nh2st.model.hub_licences import licence_metadata
 from napari_nh2st.model.sources import HUB_FILES, HUB_PREFIX, hub_snapshot
 
@@ -168,7 +169,7 @@ def pull_model(name: str, output: Path | str | None = None) -> str:
         )
     pinned = f"{repository}@{info.sha}"
     try:
-        _fetch(hub, repository, str(info.sha), [file for file in HUB_FILES if file in there])
+        fetch_files(hub, repository, str(info.sha), [f for f in HUB_FILES if f in there])
     except Exception as error:
         raise _hub_error(hub, error, name) from error
     folder = hub_snapshot(repository, str(info.sha))
@@ -338,29 +339,6 @@ def _is_config_of_ours(hub: Any, repository: str, commit: str) -> bool:
 def _api(hub: Any) -> Any:
     # Read here as well: the library looks at it once, when it is imported.
     return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="napari-nh2st")
-
-
-def _fetch(hub: Any, repository: str, commit: str, files: Sequence[str]) -> None:
-    """Bring files of a commit into the Hub's local cache, one after the other in this thread.
-
-    A whole snapshot comes in threads of the library, which Ctrl-C would wait for.
-    """
-    try:
-        for file in files:
-            hub.hf_hub_download(
-                repository, file, revision=commit, endpoint=os.environ.get("HF_ENDPOINT")
-            )
-    except KeyboardInterrupt:
-        cache = Path(hub.constants.HF_HUB_CACHE)
-        folder = f"models--{repository.replace('/', '--')}"
-        # With a part of its own in its name, which no later run would go on with.
-        for begun in (cache / folder / "blobs").glob("*.*.incomplete"):
-            lock = cache / ".locks" / folder / f"{begun.name.partition('.')[0]}.lock"
-            with suppress(InUse, OSError):  # somebody else is fetching it
-                held = Lock(lock)
-                begun.unlink()
-                held.release()
-        raise
 
 
 def _forget(hub: Any, commit: str) -> None:

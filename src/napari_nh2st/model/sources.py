@@ -1,7 +1,6 @@
 """Sources of models: bundled with the package, in a folder, or on the Hugging Face Hub."""
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -20,6 +19,7 @@ from napari_nh2st.model.config import (
     read_config,
 )
 from napari_nh2st.model.encoders.key import parse_key
+from napari_nh2st.model.hub_files import fetch_files
 
 if TYPE_CHECKING:
     from napari_nh2st.model.folder import Model
@@ -172,18 +172,12 @@ def hub_snapshot(repository: str, commit: str, files: Sequence[str] = HUB_FILES)
     if known is not None:
         return known
     try:
-        folder = hub.snapshot_download(
-            repository,
-            revision=commit,
-            allow_patterns=list(files),
-            endpoint=os.environ.get("HF_ENDPOINT"),
-        )
+        return fetch_files(hub, repository, commit, files)
     except Exception as error:  # its errors come from several HTTP libraries
         reason = first_line(error)
         raise InputError(
             f"{repository}@{commit} could not be fetched from the Hub: {reason}"
         ) from error
-    return Path(folder)
 
 
 def _from_hub(name: str, files: Sequence[str] = HUB_FILES) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants, errors
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
@@ -21,22 +22,21 @@ ID = f"a/b@{'0123456789' * 4}"
 
 
 @pytest.fixture
-def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which files a stand-in for the Hub was asked for."""
-    asked: list[list[str]] = []
+    asked: list[str] = []
     save_model_folder(small_model(), tmp_path / "small")
     (tmp_path / "small" / "README.md").write_text("# Of another model")
 
-    def snapshot_download(
-        _id: str, *, revision: str, allow_patterns: list[str], endpoint: str | None
-    ) -> str:
-        asked.append(allow_patterns)
+    def hf_hub_download(_id: str, file: str, *, revision: str, endpoint: str | None) -> str:
+        asked.append(file)
         if revision.startswith("f"):
             raise ConnectionError("no route")
-        return str(tmp_path / "small")
+        return str(tmp_path / "small" / file)
 
     module: Any = types.ModuleType("huggingface_hub")
-    module.snapshot_download = snapshot_download
+    module.hf_hub_download = hf_hub_download
+    module.errors, module.constants = errors, constants
     module.try_to_load_from_cache = lambda *_, **__: None
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return asked
@@ -57,7 +57,7 @@ def test_a_long_folder_that_is_chosen_is_shown_from_its_beginning(picker: ModelP
 
 
 def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
-    qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
+    qtbot: QtBot, picker: ModelPicker, fetched: list[str]
 ) -> None:
     told: list[Any] = []
     picker.changed.connect(told.append)
@@ -65,7 +65,7 @@ def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
     assert picker.config is None
     assert not picker.card.isEnabled()
     qtbot.waitUntil(lambda: picker.config is not None, timeout=20_000)
-    assert fetched == [["config.json"]]
+    assert fetched == ["config.json"]
     assert [config and config.panel for config in told] == [None, PANEL]
     assert picker.card.isEnabled()
     assert picker.card_text() == model_card(picker.config)
@@ -73,7 +73,7 @@ def test_the_config_of_a_pinned_model_is_fetched_in_a_thread(
 
 
 def test_an_answer_that_comes_late_does_not_replace_a_later_choice(
-    qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
+    qtbot: QtBot, picker: ModelPicker, fetched: list[str]
 ) -> None:
     bundled = picker.config
     assert bundled is not None
@@ -86,7 +86,7 @@ def test_an_answer_that_comes_late_does_not_replace_a_later_choice(
 
 
 def test_why_it_could_not_be_fetched_stands_below(
-    qtbot: QtBot, picker: ModelPicker, fetched: list[list[str]]
+    qtbot: QtBot, picker: ModelPicker, fetched: list[str]
 ) -> None:
     picker.choose(f"a/b@{'f' * 40}")
     qtbot.waitUntil(lambda: "could not be fetched" in picker.note.text(), timeout=20_000)
@@ -95,7 +95,7 @@ def test_why_it_could_not_be_fetched_stands_below(
 
 @pytest.mark.parametrize("name", ["a/b@abc", "a/b@main", "a/b"])
 def test_an_id_that_is_not_pinned_is_refused_as_it_is_typed(
-    picker: ModelPicker, fetched: list[list[str]], name: str
+    picker: ModelPicker, fetched: list[str], name: str
 ) -> None:
     picker.choose(name)
     assert "full commit hash" in picker.note.text()

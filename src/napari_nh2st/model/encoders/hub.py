@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from napari_nh2st.errors import InputError, first_line
 from napari_nh2st.extras import import_extra
 from napari_nh2st.model.encoders.key import EncoderKey, is_commit
+from napari_nh2st.model.hub_files import fetch_files
 
 SAFE_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
@@ -79,11 +81,11 @@ def fetch(key: EncoderKey) -> EncoderKey:
     try:
         info = hub.HfApi(endpoint=endpoint).model_info(key.repository, revision=key.revision)
         commit = str(info.sha)
-        names = [file.rfilename for file in info.siblings or ()]
+        every = (file.rfilename for file in info.siblings or ())
+        names = [name for name in every if "/" not in name]
         patterns = [*_DESCRIPTIONS, *_weights(key, names)]
-        hub.snapshot_download(
-            key.repository, revision=commit, allow_patterns=patterns, endpoint=endpoint
-        )
+        wanted = [n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns)]
+        fetch_files(hub, key.repository, commit, wanted)
         if key.revision is None:
             _remember_newest(hub, key.repository, commit)
     except InputError:
@@ -103,11 +105,10 @@ def fetch(key: EncoderKey) -> EncoderKey:
 
 
 def _weights(key: EncoderKey, names: Sequence[str]) -> tuple[str, ...]:
-    """Patterns of the weights to fetch, the safe ones if there are any at the top level."""
-    top = [name for name in names if "/" not in name]
-    if any(name.endswith(".safetensors") for name in top):
+    """Patterns of the weights to fetch, the safe ones if there are any."""
+    if any(name.endswith(".safetensors") for name in names):
         return SAFE_WEIGHTS
-    if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in top):
+    if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in names):
         return PICKLED_WEIGHTS
     raise InputError(f"{key.repository} has neither safetensors nor pytorch_model.bin")
 
