@@ -28,14 +28,12 @@ def save_architecture_figure(result: ArchitectureComparison, path: Path) -> None
     OSError
         It cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = [each.name for each in result.architectures]
     table = result.table().set_index("architecture")
     places = np.arange(len(names))[::-1]  # the first at the top
     figure = Figure((9.2, 1.5 + _ROW_HEIGHT * len(names)), layout="constrained")
-    FigureCanvasAgg(figure)
     scores, differences = figure.subplots(1, 2, sharey=True)
     by_fold = np.array([each.folds["mean_pcc"] for each in result.architectures])
     for fold in by_fold.T:

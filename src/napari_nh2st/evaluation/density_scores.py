@@ -87,11 +87,9 @@ def save_density_figure(scores: pd.DataFrame, path: Path) -> None:
     OSError
         It cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((8.6, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
     names = [
         f"{low:,.0f}–{high:,.0f}\n{spots:,} spots"
         for low, high, spots in zip(scores["from"], scores["to"], scores["spots"], strict=True)

@@ -104,7 +104,7 @@ def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     for axis in (axes[0, 0], *axes[1:, :2].ravel()):
         axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         axis.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path, dpi=130)
 
 
 def save_gene_pcc(scores: pd.DataFrame, summary: dict[str, Any], path: Path) -> None:
@@ -137,7 +137,7 @@ def save_gene_pcc(scores: pd.DataFrame, summary: dict[str, Any], path: Path) -> 
         histogram.hist(pcc, edges, orientation="horizontal", color=_BLUE, alpha=0.75)
     histogram.set_xlabel("number of genes")
     figure.suptitle(scored_in_words(summary), fontsize=11)
-    _save(figure, path)
+    save_figure(figure, path, dpi=130)
 
 
 def draw_gene_pcc(curve: Any, scores: pd.DataFrame, summary: dict[str, Any]) -> None:
@@ -275,10 +275,3 @@ def _number(value: float) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    save_figure(figure, path, dpi=130)
