@@ -31,7 +31,7 @@ from napari_nh2st.cli.stopping import StopRequest
 from napari_nh2st.cli.training_arguments import train_settings
 from napari_nh2st.cli.training_progress import TrainingReport
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation import evaluation, training_run
+from napari_nh2st.evaluation import evaluation_folder, training_run
 from napari_nh2st.evaluation.settings import CrossValidateSettings
 from napari_nh2st.model import read_config
 from napari_nh2st.model.card import model_card
@@ -82,7 +82,7 @@ def no_drawing() -> Iterator[None]:
     """Figures have tests of their own, and take most of an evaluation's time."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
-            patch.setattr(evaluation, name, lambda *others: others[-1].touch())
+            patch.setattr(evaluation_folder, name, lambda *others: others[-1].touch())
         yield
 
 

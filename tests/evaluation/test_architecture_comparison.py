@@ -21,7 +21,7 @@ from napari_nh2st.evaluation import (
     compare_architectures,
     compare_architectures_events,
     cross_validate,
-    evaluation,
+    evaluation_folder,
 )
 from napari_nh2st.evaluation.architecture_comparison import architecture_settings
 from napari_nh2st.evaluation.architecture_scores import (
@@ -71,7 +71,7 @@ def no_drawing() -> Iterator[None]:
     """Figures of an evaluation have tests of their own, and take most of its time."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
-            patch.setattr(evaluation, name, lambda *others: others[-1].touch())
+            patch.setattr(evaluation_folder, name, lambda *others: others[-1].touch())
         yield
 
 

@@ -27,8 +27,8 @@ from napari_nh2st.evaluation.evaluation import (
     combine_evaluations,
     evaluate,
     evaluate_events,
-    write_evaluation,
 )
+from napari_nh2st.evaluation.evaluation_folder import write_evaluation
 from napari_nh2st.evaluation.events import Evaluated, SpotsPredicted
 from napari_nh2st.evaluation.figures import ranked_genes
 from napari_nh2st.evaluation.settings import EvaluateSettings
@@ -45,7 +45,7 @@ from small_configs import PANEL, small_config
 from small_models import colour_model, small_model
 from spot_sections import drawn_spots
 
-EVALUATION = "napari_nh2st.evaluation.evaluation"
+FOLDER = "napari_nh2st.evaluation.evaluation_folder"
 RGB = ("RED", "GREEN", "BLUE")
 
 
@@ -421,7 +421,7 @@ def test_each_file_is_a_comparison_with_the_scores_of_its_own_section(
 def test_one_section_has_its_maps_under_a_plain_name(
     tmp_path: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{EVALUATION}.save_maps", lambda *given: given[-1].touch())
+    monkeypatch.setattr(f"{FOLDER}.save_maps", lambda *given: given[-1].touch())
     one = replace(evaluation, predictions={"S1": evaluation.predictions["S1"]})
     write_evaluation(one, tmp_path / "out")
     assert (tmp_path / "out" / "maps.png").exists()
@@ -444,8 +444,8 @@ def test_a_failure_in_the_middle_leaves_nothing(
             raise InputError("a draft cannot be written") from error
         raise error
 
-    monkeypatch.setattr(f"{EVALUATION}.save_maps", lambda *given: given[-1].touch())
-    monkeypatch.setattr(f"{EVALUATION}.{step}", full)
+    monkeypatch.setattr(f"{FOLDER}.save_maps", lambda *given: given[-1].touch())
+    monkeypatch.setattr(f"{FOLDER}.{step}", full)
     with pytest.raises(InputError, match=r"out cannot be written: No space left on device$"):
         write_evaluation(evaluation, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

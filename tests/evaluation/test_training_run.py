@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation import evaluation, training_run_events
-from napari_nh2st.evaluation.evaluation import read_evaluation, write_evaluation
+from napari_nh2st.evaluation import evaluation_folder, training_run_events
+from napari_nh2st.evaluation.evaluation_folder import read_evaluation, write_evaluation
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.export import write_anndata
 from napari_nh2st.spots import Section
@@ -46,7 +46,7 @@ def no_drawing() -> Iterator[None]:
     """Figures have tests of their own, and take most of an evaluation's time."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
-            patch.setattr(evaluation, name, lambda *_: None)
+            patch.setattr(evaluation_folder, name, lambda *_: None)
         yield
 
 

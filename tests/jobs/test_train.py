@@ -12,7 +12,7 @@ import pytest
 
 from local_jobs import LocalJobs
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation import evaluate, evaluation
+from napari_nh2st.evaluation import evaluate, evaluation_folder
 from napari_nh2st.evaluation.events import HeldOut, Notice, Scoring
 from napari_nh2st.jobs.training import Reading, Trained
 from napari_nh2st.model import load_model, read_config
@@ -48,7 +48,7 @@ def no_drawing() -> Iterator[None]:
     """Figures take most of an evaluation's time."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("save_maps", "save_gene_pcc", "save_density_figure"):
-            patch.setattr(evaluation, name, lambda *_: None)
+            patch.setattr(evaluation_folder, name, lambda *_: None)
         yield
 
 

@@ -397,8 +397,11 @@ def test_a_visium_section_is_read_as_one_of_space_ranger(tmp_path: Path) -> None
     np.testing.assert_allclose(picture, (600, 600))
 
     (section.expression / "spatial" / "tissue_positions.csv").unlink()
+    own = section.expression / "spatial" / "annotations.csv"
+    own.write_text("mine", encoding="utf-8")
     write_synthetic_visium(tmp_path, 3, size_um=(1200, 1200))
     assert_same_spots(read_spots(section.expression), spots)
+    assert own.read_text(encoding="utf-8") == "mine"
     (section.expression / "filtered_feature_bc_matrix.h5").unlink()
     with pytest.raises(InputError, match="is not a synthetic Visium section"):
         write_synthetic_visium(tmp_path, 3, size_um=(1200, 1200))

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
         cross_validate,
         cross_validate_events,
     )
-    from napari_nh2st.evaluation.evaluation import (
-        Evaluation,
-        evaluate,
-        evaluate_events,
-        write_evaluation,
-    )
+    from napari_nh2st.evaluation.evaluation import Evaluation, evaluate, evaluate_events
+    from napari_nh2st.evaluation.evaluation_folder import write_evaluation
     from napari_nh2st.evaluation.events import (
         ArchitectureProgress,
         ArchitecturesCompared,
@@ -62,7 +58,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "architecture_comparison": ["compare_architectures", "compare_architectures_events"],
         "architecture_scores": ["ArchitectureComparison"],
         "crossval": ["CrossValidation", "cross_validate", "cross_validate_events"],
-        "evaluation": ["Evaluation", "evaluate", "evaluate_events", "write_evaluation"],
+        "evaluation": ["Evaluation", "evaluate", "evaluate_events"],
+        "evaluation_folder": ["write_evaluation"],
         "events": [
             "ArchitectureProgress",
             "ArchitecturesCompared",

@@ -14,8 +14,8 @@ from napari_nh2st.evaluation.evaluation import (
     Evaluation,
     combine_evaluations,
     training_mean,
-    write_evaluation,
 )
+from napari_nh2st.evaluation.evaluation_folder import write_evaluation
 from napari_nh2st.evaluation.events import (
     CrossValidated,
     CrossValidateEvent,

@@ -1,11 +1,8 @@
-"""Evaluation of a model on measured sections, and the folder it is written to."""
+"""Evaluation of a model on measured sections."""
 
-import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -16,24 +13,17 @@ from napari_nh2st.analysis.comparison import keep_comparison
 from napari_nh2st.analysis.intervals import Coverage, interval_coverage
 from napari_nh2st.analysis.scores import joint_scores, score_sections
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.density_scores import save_density_figure, scores_by_density
 from napari_nh2st.evaluation.events import Evaluated, EvaluateEvent, SpotsPredicted
-from napari_nh2st.evaluation.figures import save_gene_pcc, save_maps
 from napari_nh2st.evaluation.notices import model_notices, section_notices
 from napari_nh2st.evaluation.settings import EvaluateSettings
 from napari_nh2st.evaluation.spot_prediction import measured_genes, predict_spots
-from napari_nh2st.files import make_folder, recover, whole_output
 from napari_nh2st.inference.device import place
 from napari_nh2st.inference.settings import Precision
 from napari_nh2st.model.config import PUBLISHED_TARGET, ModelConfig
 from napari_nh2st.model.folder import Model
-from napari_nh2st.prediction.files import read_anndata_file, write_anndata
-from napari_nh2st.prediction.schema import add_notices, notes
-from napari_nh2st.table_cells import write_csv
+from napari_nh2st.prediction.schema import add_notices
 from napari_nh2st.training.notices import check_overlaps
 from napari_nh2st.training.study import MeasuredSection, tiles_for
-
-SUMMARY_FILE = "summary.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,107 +217,6 @@ def combine_evaluations(
         {name: summary for part in parts for name, summary in part.section_summaries.items()},
         tuple(dict.fromkeys(notice for part in parts for notice in part.notices)),
     )
-
-
-def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = False) -> None:
-    """Write an evaluation as a folder, all of it or nothing.
-
-    Parameters
-    ----------
-    evaluation
-        From :func:`evaluate`.
-    folder
-        Its parents are made. It gets
-
-        - ``summary.json``: the summary, that of each section, the notices and the model;
-        - ``genes.csv``: the scores;
-        - ``predictions/<section>.h5ad``: predicted and measured, with the section's scores, which
-          napari opens as a comparison;
-        - ``by_density.csv`` and ``by_density.png``, see
-          :func:`~napari_nh2st.evaluation.density_scores.scores_by_density`, where nuclei were
-          counted;
-        - ``gene_pcc.png``, and ``maps.png`` or, for several sections, ``maps-<section>.png``.
-
-        In file names, what a section's name has beside letters, digits and ``_.-~`` is
-        percent-encoded.
-    overwrite
-        Replace the folder where it exists.
-
-    Raises
-    ------
-    InputError
-        The folder exists or cannot be written.
-    """
-    recover(folder)
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists already; give another folder or remove it first")
-    make_folder(folder.parent)
-    with whole_output(folder) as draft:
-        draft.mkdir()
-        try:
-            _write_files(evaluation, draft)
-        except InputError as error:
-            # The path is that of the draft, which the user does not know: give the reason alone.
-            if isinstance(error.__cause__, OSError):
-                raise error.__cause__ from None
-            raise
-
-
-def read_evaluation(folder: Path) -> Evaluation:
-    """Read what :func:`write_evaluation` wrote.
-
-    Raises
-    ------
-    InputError
-        A file of it is missing or damaged.
-    """
-    recover(folder)
-    path = folder / SUMMARY_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        path = folder / "genes.csv"
-        scores = pd.read_csv(
-            path,
-            dtype={"gene": str},
-            keep_default_na=False,  # a gene may be called NA
-            na_values=[""],
-            float_precision="round_trip",
-        )
-        sections, notices = dict(content["sections"]), tuple(content["notices"])
-        summary = dict(content["summary"])
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    predictions = {name: read_anndata_file(_prediction_file(folder, name)) for name in sections}
-    return Evaluation(predictions, scores, summary, sections, notices)
-
-
-def _prediction_file(folder: Path, section: str) -> Path:
-    return folder / "predictions" / f"{quote(section, safe='')}.h5ad"
-
-
-def _write_files(evaluation: Evaluation, folder: Path) -> None:
-    predictions = evaluation.predictions
-    content = {
-        "summary": evaluation.summary,
-        "sections": evaluation.section_summaries,
-        "coverage": {name: each.to_json() for name, each in evaluation.coverage.items()},
-        "notices": list(evaluation.notices),
-        "model": notes(next(iter(predictions.values())))["model"],
-    }
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
-    write_csv(folder / "genes.csv", evaluation.scores.to_csv(index=False))
-    (folder / "predictions").mkdir()
-    for name, prediction in predictions.items():
-        write_anndata(prediction, _prediction_file(folder, name))
-        maps = "maps.png" if len(predictions) == 1 else f"maps-{quote(name, safe='')}.png"
-        save_maps(prediction, evaluation.scores, folder / maps)
-    save_gene_pcc(evaluation.scores, evaluation.summary, folder / "gene_pcc.png")
-    if (by_density := scores_by_density(predictions.values())) is not None:
-        write_csv(folder / "by_density.csv", by_density.to_csv(index=False))
-        save_density_figure(by_density, folder / "by_density.png")
 
 
 def _check_target(config: ModelConfig) -> None:

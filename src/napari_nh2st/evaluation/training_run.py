@@ -14,10 +14,9 @@ import pandas as pd
 
 from napari_nh2st.analysis.scores import summarize
 from napari_nh2st.errors import InputError
-from napari_nh2st.evaluation.evaluation import (
+from napari_nh2st.evaluation.evaluation import Evaluation, evaluate_events
+from napari_nh2st.evaluation.evaluation_folder import (
     SUMMARY_FILE,
-    Evaluation,
-    evaluate_events,
     read_evaluation,
     write_evaluation,
 )

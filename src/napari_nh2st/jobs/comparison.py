@@ -182,7 +182,7 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
     compared
         From :func:`compare`.
     folder
-        See :func:`~napari_nh2st.evaluation.evaluation.write_evaluation`.
+        See :func:`~napari_nh2st.evaluation.write_evaluation`.
 
     Yields
     ------
@@ -194,7 +194,8 @@ def write_report(_inbox: Inbox, *, compared: Compared, folder: Path) -> Iterator
     InputError
         The folder exists or cannot be written.
     """
-    from napari_nh2st.evaluation.evaluation import Evaluation, write_evaluation
+    from napari_nh2st.evaluation.evaluation import Evaluation
+    from napari_nh2st.evaluation.evaluation_folder import write_evaluation
 
     name = section_of(compared.prediction)
     prediction = compared.prediction.copy()

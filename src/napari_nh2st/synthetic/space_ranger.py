@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_nh2st.files import check_place, whole_output
+from napari_nh2st.files_of_others import files_of_others, keep_files
 from napari_nh2st.slide import open_slide
 from napari_nh2st.spots import Section
 from napari_nh2st.spots.feature_matrix import GENE_EXPRESSION
@@ -21,6 +22,9 @@ from .tissue import SyntheticTissue
 from .writing import write_synthetic_slide
 
 _MATRIX = "filtered_feature_bc_matrix.h5"
+_POSITIONS, _PICTURE = "tissue_positions.csv", "tissue_hires_image.png"
+_FACTORS = "scalefactors_json.json"
+_OWN_FILES = (_MATRIX, *(f"spatial/{name}" for name in (_POSITIONS, _PICTURE, _FACTORS)))
 _SOFTWARE = "napari-nh2st, synthetic"
 _SPOT_UM = 55.0
 _PICTURE_PX = 600
@@ -79,12 +83,14 @@ def write_synthetic_visium(
     outs.parent.mkdir(parents=True, exist_ok=True)
     check_place(outs, True, is_ours=_is_synthetic, kind="a synthetic Visium section", folder=True)
     slide = write_synthetic_slide(folder / f"{name}.tiff", seed, tissue.shape, mpp)
+    others = files_of_others(outs, _OWN_FILES)
     with whole_output(outs) as draft:
         (draft / "spatial").mkdir(parents=True)
         barcodes = _barcodes(spots.n_obs)
         _write_matrix(draft / _MATRIX, spots, barcodes)
         _write_positions(draft / "spatial", spots, barcodes)
         _write_picture(draft / "spatial", slide, mpp)
+        keep_files(outs, draft, others)
     return Section(name, f"donor-{seed}" if donor is None else donor, slide, outs)
 
 
@@ -123,7 +129,7 @@ def _write_positions(spatial: Path, spots: AnnData, barcodes: NDArray[np.str_]) 
     table = pd.DataFrame({"barcode": barcodes, "in_tissue": 1})
     table[places] = spots.obs[places].to_numpy()
     table = table.astype({"array_row": int, "array_col": int})
-    table.to_csv(spatial / "tissue_positions.csv", index=False)
+    table.to_csv(spatial / _POSITIONS, index=False)
 
 
 def _write_picture(spatial: Path, slide: Path, mpp: float) -> None:
@@ -131,8 +137,6 @@ def _write_picture(spatial: Path, slide: Path, mpp: float) -> None:
         height, width = opened.shape
         scale = min(1.0, _PICTURE_PX / max(height, width))
         picture = Image.fromarray(opened.read_region(0, 0, height, width))
-    picture.resize((round(width * scale), round(height * scale))).save(
-        spatial / "tissue_hires_image.png"
-    )
+    picture.resize((round(width * scale), round(height * scale))).save(spatial / _PICTURE)
     factors = {"tissue_hires_scalef": scale, "spot_diameter_fullres": _SPOT_UM / mpp}
-    (spatial / "scalefactors_json.json").write_text(json.dumps(factors), encoding="utf-8")
+    (spatial / _FACTORS).write_text(json.dumps(factors), encoding="utf-8")
