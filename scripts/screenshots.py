@@ -175,7 +175,7 @@ def run(*words: Any) -> None:
 
 
 def keep_figure(path: Path, name: str) -> None:
-    """Put a figure among the pictures, as wide as a page at most and in 256 colours."""
+    """Put a figure among the pictures, as wide as a page at most and in 256 colors."""
     from PIL import Image
 
     with Image.open(path) as opened:
@@ -313,7 +313,7 @@ def wait(condition: Callable[[], bool], seconds: float = LONGEST_S) -> bool:
 
 
 def picture(viewer: Any, name: str) -> None:
-    """Write the whole window, in 256 colours: a third of the size, and no eye sees it."""
+    """Write the whole window, in 256 colors: a third of the size, and no eye sees it."""
     from PIL import Image
 
     pixels = viewer.screenshot(canvas_only=False, flash=False)

@@ -80,7 +80,7 @@ def textured(height: int, width: int, seed: int = 0) -> Pixels:
 
 
 def tissue(height: int = 700, width: int = 900, samples: int = 3) -> NDArray[np.uint8]:
-    """A smooth picture in which every place has its own colour."""
+    """A smooth picture in which every place has its own color."""
     y, x = np.mgrid[:height, :width]
     planes = [
         127 + 120 * np.sin(y / (31 + 7 * i) + i) * np.cos(x / (43 + 5 * i)) for i in range(samples)

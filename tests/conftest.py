@@ -11,7 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from file_server import FileServer
-    from small_models import MeanColour
+    from small_models import MeanColor
 
 
 _LONGEST = (
@@ -103,14 +103,14 @@ def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def mean_colour(monkeypatch: pytest.MonkeyPatch) -> "type[MeanColour]":
-    """Make the architecture ``"mean-colour"`` known; gives what counts its encoded tiles."""
+def mean_color(monkeypatch: pytest.MonkeyPatch) -> "type[MeanColor]":
+    """Make the architecture ``"mean-color"`` known; gives what counts its encoded tiles."""
     from napari_nh2st.model.architectures import ARCHITECTURES
-    from small_models import MEAN_COLOUR, MeanColour
+    from small_models import MEAN_COLOR, MeanColor
 
-    monkeypatch.setitem(ARCHITECTURES, "mean-colour", MEAN_COLOUR)
-    monkeypatch.setattr(MeanColour, "encoded", 0)
-    return MeanColour
+    monkeypatch.setitem(ARCHITECTURES, "mean-color", MEAN_COLOR)
+    monkeypatch.setattr(MeanColor, "encoded", 0)
+    return MeanColor
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Tiny models: NH2ST with random weights, and one whose prediction is a tile's mean colour."""
+"""Tiny models: NH2ST with random weights, and one whose prediction is a tile's mean color."""
 
 import zlib
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def model_with_heads(context: str = "query", count: int = 3, **changed: Any) -> 
     return replace(model, heads=stacked_heads(networks, parts, mean, whitening))
 
 
-class MeanColour:
+class MeanColor:
     """A predictor whose "genes" are the mean red, green and blue of a tile in 0–255.
 
     ``context="average"`` averages them over the neighborhood.
@@ -79,17 +79,17 @@ class _NoNetwork(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
 
-MEAN_COLOUR = Architecture(
+MEAN_COLOR = Architecture(
     lambda config: _NoNetwork(config.context),
-    lambda network, genes, device, dtype, heads: MeanColour(str(network.context), genes),
+    lambda network, genes, device, dtype, heads: MeanColor(str(network.context), genes),
 )
 
 
-def colour_model(context: str = "query", **changed: Any) -> Model:
-    """Needs the fixture `mean_colour`, which makes its architecture known."""
+def color_model(context: str = "query", **changed: Any) -> Model:
+    """Needs the fixture `mean_color`, which makes its architecture known."""
     fields: dict[str, Any] = {
-        "name": "mean colour",
-        "architecture": "mean-colour",
+        "name": "mean color",
+        "architecture": "mean-color",
         "panel": ("RED", "GREEN", "BLUE"),
         "hyperparameters": {"context": context},
     }

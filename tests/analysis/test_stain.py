@@ -179,7 +179,7 @@ def test_sections_that_do_not_vary_have_a_profile_nevertheless() -> None:
         fit_stain([flat[:9], np.full((3, 6), np.nan)])
 
 
-def two_colours() -> NDArray[np.uint8]:
+def two_colors() -> NDArray[np.uint8]:
     """Left half pink, right half blue."""
     pixels = np.empty((512, 640, 3), np.uint8)
     pixels[:, :320], pixels[:, 320:] = (200, 100, 170), (90, 90, 190)
@@ -187,9 +187,9 @@ def two_colours() -> NDArray[np.uint8]:
 
 
 def test_fields_are_read_around_centers_at_the_resolution_asked_for() -> None:
-    slide = array_slide(ArrayLevel(two_colours()), mpp=2.5)
+    slide = array_slide(ArrayLevel(two_colors()), mpp=2.5)
     left, right = (
-        tile_descriptors(two_colours()[None, :64, columns])
+        tile_descriptors(two_colors()[None, :64, columns])
         for columns in (slice(64), slice(-64, None))
     )
     # At 2.5 µm/px a field is 64 px; one on the border has 24 columns of pink.
@@ -203,7 +203,7 @@ def test_fields_are_read_around_centers_at_the_resolution_asked_for() -> None:
 
 
 def test_a_coarser_level_serves_where_there_is_one() -> None:
-    pixels = two_colours().repeat(4, 0).repeat(4, 1)
+    pixels = two_colors().repeat(4, 0).repeat(4, 1)
     fine, middle, coarse = (ArrayLevel(pixels[::n, ::n]) for n in (1, 2, 4))
     slide = array_slide(fine, middle, coarse, mpp=0.7)
     slide_stain(slide, centers=np.array([[800.0, 800.0]]))
@@ -213,13 +213,13 @@ def test_a_coarser_level_serves_where_there_is_one() -> None:
 
 
 def test_fields_are_drawn_from_the_tissue_the_same_for_a_seed() -> None:
-    slide = array_slide(ArrayLevel(two_colours()), mpp=2.5)
+    slide = array_slide(ArrayLevel(two_colors()), mpp=2.5)
     tissue = np.zeros((64, 80), bool)
     tissue[8:-8, 50:] = True
     mask = TissueMask(tissue, (8.0, 8.0))
     found = slide_stain(slide, mask)
     assert len(found) == MOST_FIELDS
-    blue = tile_descriptors(two_colours()[None, :64, -64:])
+    blue = tile_descriptors(two_colors()[None, :64, -64:])
     np.testing.assert_allclose(np.median(found, axis=0), blue[0], atol=1e-12)
     np.testing.assert_array_equal(found, slide_stain(slide, mask))
     small = TissueMask(tissue & (np.arange(80) == 70), (8.0, 8.0))
@@ -227,8 +227,8 @@ def test_fields_are_drawn_from_the_tissue_the_same_for_a_seed() -> None:
 
 
 def test_a_slide_that_does_not_know_its_resolution_is_read_nevertheless() -> None:
-    slide = array_slide(ArrayLevel(two_colours()), mpp=None)
-    given = array_slide(ArrayLevel(two_colours()), mpp=0.5)
+    slide = array_slide(ArrayLevel(two_colors()), mpp=None)
+    given = array_slide(ArrayLevel(two_colors()), mpp=0.5)
     centers = np.array([[200.0, 300.0]])
     np.testing.assert_array_equal(
         slide_stain(slide, centers=centers), slide_stain(given, centers=centers)
@@ -236,7 +236,7 @@ def test_a_slide_that_does_not_know_its_resolution_is_read_nevertheless() -> Non
 
 
 def test_damaged_parts_are_left_out_and_no_tissue_is_a_sentence() -> None:
-    damaged = ArrayLevel(two_colours(), damaged=[(1, 1)])
+    damaged = ArrayLevel(two_colors(), damaged=[(1, 1)])
     slide = array_slide(damaged, mpp=2.5)
     centers = np.array([[96.0, 96.0], [300.0, 300.0]])
     assert len(slide_stain(slide, centers=centers)) == 1

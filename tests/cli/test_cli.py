@@ -274,7 +274,7 @@ def bad_input(
             ["model", "new", "--genes-file", tmp_path / "twice", "-o", model],
             "exists",
         ),
-        "no such argument": (["info", slide, "--colour"], "--colour"),
+        "no such argument": (["info", slide, "--color"], "--color"),
         "no command": ([], "usage"),
     }
     return cases[request.param]

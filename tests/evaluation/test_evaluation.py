@@ -42,7 +42,7 @@ from napari_nh2st.spots import Section, expression_target, spot_array
 from napari_nh2st.training import slide_tiles
 from napari_nh2st.training.study import MeasuredSection, SectionTiles, section_tiles
 from small_configs import PANEL, small_config
-from small_models import colour_model, small_model
+from small_models import color_model, small_model
 from spot_sections import drawn_spots
 
 FOLDER = "napari_nh2st.evaluation.evaluation_folder"
@@ -70,8 +70,8 @@ def tiles_of(measured: MeasuredSection, model: Model) -> SectionTiles:
     return section_tiles(measured, genes, tile_px=model.config.tile_px, mpp=model.config.mpp)
 
 
-def colour_means(measured: MeasuredSection) -> NDArray[np.float64]:
-    """(spots, 3) mean colours of 32 px around each spot, white beyond the slide."""
+def color_means(measured: MeasuredSection) -> NDArray[np.float64]:
+    """(spots, 3) mean colors of 32 px around each spot, white beyond the slide."""
     pixels = np.pad(textured(200, 240), ((40, 40), (40, 40), (0, 0)), constant_values=255)
     corners = np.rint(measured.centers - 16).astype(int) + 40
     return np.array([pixels[y : y + 32, x : x + 32].mean((0, 1)) for y, x in corners])
@@ -101,13 +101,13 @@ def test_spots_are_predicted_as_the_plain_network_does(
     assert [event.done for event in events] == sorted({event.done for event in events})
 
 
-@pytest.mark.usefixtures("mean_colour")
+@pytest.mark.usefixtures("mean_color")
 def test_a_prediction_lies_where_its_spots_are(tmp_path: Path) -> None:
     measured = drawn_section(tmp_path, genes=RGB)
-    model = colour_model(reliability={"RED": 0.5, "BLUE": None})
+    model = color_model(reliability={"RED": 0.5, "BLUE": None})
     tiles = tiles_of(measured, model)
     prediction = result_of(predict_spots(model, measured, tiles, device="cpu"))
-    np.testing.assert_allclose(prediction.X, colour_means(measured), rtol=1e-5)
+    np.testing.assert_allclose(prediction.X, color_means(measured), rtol=1e-5)
     np.testing.assert_array_equal(
         prediction.layers["measured"], expression_target(measured.spots, RGB)
     )
@@ -122,7 +122,7 @@ def test_a_prediction_lies_where_its_spots_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(prediction.var["reliability"], [0.5, np.nan, np.nan])
     about = prediction.uns["nh2st"]
     assert (about["section"], about["donor"]) == ("S1", "donor of S1")
-    assert about["model"]["name"] == "mean colour"
+    assert about["model"]["name"] == "mean color"
     assert about["target"]["description"] == PUBLISHED_TARGET["description"]
     picture = prediction.uns["spatial"]["slide0"]["images"]["hires"]
     np.testing.assert_array_equal(picture, textured(200, 240))
@@ -137,14 +137,14 @@ def test_a_prediction_names_the_very_weights(tmp_path: Path) -> None:
     assert prediction.uns["nh2st"]["model"]["sha256"] == model.config.weights["sha256"]
 
 
-@pytest.mark.usefixtures("mean_colour")
+@pytest.mark.usefixtures("mean_color")
 def test_scores_are_those_of_prediction_and_target(tmp_path: Path) -> None:
     measured = drawn_section(tmp_path, genes=RGB)
     target = expression_target(measured.spots, RGB).astype(np.float64)
     mean = {"GREEN": 2.0, "RED": 3.0, "BLUE": 1.0, "not in the panel": 5.0}
-    model = colour_model(training={"trained": True, "summary": "-", "target_mean": mean})
+    model = color_model(training={"trained": True, "summary": "-", "target_mean": mean})
     evaluation = evaluate(model, [measured], device="cpu", bootstrap=20)
-    predicted = colour_means(measured)
+    predicted = color_means(measured)
     scores = evaluation.scores.set_index("gene")
     for column, gene in enumerate(RGB):
         x, y = predicted[:, column], target[:, column]
@@ -157,13 +157,13 @@ def test_scores_are_those_of_prediction_and_target(tmp_path: Path) -> None:
     assert evaluation.notices == ()
 
 
-@pytest.mark.usefixtures("mean_colour")
+@pytest.mark.usefixtures("mean_color")
 def test_a_baseline_may_stand_in_the_panels_order_or_be_missing(tmp_path: Path) -> None:
     measured = drawn_section(tmp_path, genes=RGB)
     training: dict[str, Any] = {"trained": True, "summary": "-"}
 
     def evaluated(**more: Any) -> Evaluation:
-        model = colour_model(training=training | more)
+        model = color_model(training=training | more)
         return evaluate(model, [measured], device="cpu", bootstrap=0)
 
     by_gene = evaluated(target_mean=dict(zip(RGB, (3.0, 2.0, 1.0), strict=True))).scores

@@ -1,4 +1,4 @@
-"""Figures: what is drawn where, in which colours, and what is written beside it."""
+"""Figures: what is drawn where, in which colors, and what is written beside it."""
 
 from pathlib import Path
 from typing import Any

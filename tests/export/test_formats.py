@@ -184,7 +184,7 @@ def test_outlines_of_tiles_that_overlap_do_not(slide: Slide, layout: Any, pitch_
     np.testing.assert_allclose(area - np.diag(np.diag(area)), 0, atol=1e-6)
 
 
-def test_domains_become_classifications_with_their_colours(
+def test_domains_become_classifications_with_their_colors(
     tmp_path: Path, prediction: AnnData
 ) -> None:
     domains = prediction.copy()

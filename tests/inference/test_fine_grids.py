@@ -22,7 +22,7 @@ from napari_nh2st.inference.steps import divisions_of
 from napari_nh2st.prediction.lattice import phases
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.grid import refinements_of
-from small_models import MeanColour, colour_model, small_model
+from small_models import MeanColor, color_model, small_model
 
 SETTINGS = PredictSettings(
     device="cpu", precision="float32", tissue_only=False, batch_size=7, reader_threads=2
@@ -92,7 +92,7 @@ def test_hexagonal_phases_are_coarse_predictions_of_the_slide_moved_by_steps() -
 
 @contexts
 def test_the_order_changes_nothing_and_no_tile_is_encoded_twice(
-    mean_colour: type[MeanColour], context: str
+    mean_color: type[MeanColor], context: str
 ) -> None:
     model = small_model(context)
     expected = predict(slide_of(), model, HALF)
@@ -101,9 +101,9 @@ def test_the_order_changes_nothing_and_no_tile_is_encoded_twice(
     )
     *_, finished = events
     assert finished.prediction.X.tobytes() == expected.X.tobytes()
-    mean_colour.encoded = 0
-    made = predict(slide_of(), colour_model(), replace(HALF, order="coarse-to-fine"))
-    assert mean_colour.encoded == made.n_obs
+    mean_color.encoded = 0
+    made = predict(slide_of(), color_model(), replace(HALF, order="coarse-to-fine"))
+    assert mean_color.encoded == made.n_obs
 
 
 @contexts
@@ -136,9 +136,9 @@ def test_a_region_has_the_values_of_the_whole(context: str) -> None:
 
 @contexts
 def test_a_refinement_begins_when_the_former_is_complete(
-    mean_colour: type[MeanColour], context: str
+    mean_color: type[MeanColor], context: str
 ) -> None:
-    model = colour_model("average" if context == "neighborhood" else context)
+    model = color_model("average" if context == "neighborhood" else context)
     settings = replace(SETTINGS, step_um=8.0, order="coarse-to-fine")
     seen: list[int] = []
     for event in predict_events(slide_of(), model, settings, focus=Focus((0.0, 0, 60, 60))):
@@ -169,8 +169,8 @@ def test_another_step_is_refused_with_the_nearest(step: float, nearest: str) -> 
         divisions_of(200.0, step)
 
 
-def test_what_the_prediction_records_of_its_grid(mean_colour: type[MeanColour]) -> None:
-    made = predict(slide_of(), colour_model(), replace(SETTINGS, step_um=8.0))
+def test_what_the_prediction_records_of_its_grid(mean_color: type[MeanColor]) -> None:
+    made = predict(slide_of(), color_model(), replace(SETTINGS, step_um=8.0))
     about = made.uns["nh2st"]
     assert (about["pitch_um"], about["step_um"]) == (32.0, 8.0)
     assert about["step_px_fullres"].tolist() == [8.0, 8.0]

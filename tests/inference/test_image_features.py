@@ -17,7 +17,7 @@ from napari_nh2st.model.folder import new_model
 from napari_nh2st.model.prepared import Prepared
 from napari_nh2st.synthetic import SyntheticTissue
 from small_configs import small_config
-from small_models import MeanColour, small_model
+from small_models import MeanColor, small_model
 
 GRAPH = small_config(architecture="merge", hyperparameters={"hidden": 8, "heads": 2}, tile_px=64)
 
@@ -66,7 +66,7 @@ def test_they_are_means_of_the_encoders_map_and_change_nothing_else(reach: str) 
 
 def test_a_model_without_an_encoder_of_its_own_has_none() -> None:
     with pytest.raises(InputError, match="no image encoder of its own; leave them out"):
-        WithImageFeatures(MeanColour("query", range(3)))
+        WithImageFeatures(MeanColor("query", range(3)))
 
 
 def test_look_and_vote_bring_domains_nearer_to_the_true_regions() -> None:

@@ -26,7 +26,7 @@ from napari_nh2st.model.folder import Model
 from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from napari_nh2st.slide import Slide, open_slide
-from small_models import MeanColour, colour_model, small_model
+from small_models import MeanColor, color_model, small_model
 
 torch.set_num_threads(1)
 
@@ -191,10 +191,10 @@ def test_prediction_is_the_same_wherever_one_looks(
     assert_same(prediction, expected[context])
 
 
-def test_tiles_in_view_are_predicted_first(slide: Slide, mean_colour: type[MeanColour]) -> None:
+def test_tiles_in_view_are_predicted_first(slide: Slide, mean_color: type[MeanColor]) -> None:
     focus = Focus((130.0, 130.0, 260.0, 260.0))
     settings = PredictSettings(batch_size=4, **PLAIN)
-    events = list(predict_events(slide, colour_model(), settings, focus=focus))
+    events = list(predict_events(slide, color_model(), settings, focus=focus))
     first = next(event for event in events if isinstance(event, TilesDone))
     centers = first.prediction.obsm["spatial"][first.tiles]
     assert len(centers) == 4
@@ -276,8 +276,8 @@ def test_damaged_tiles_are_nan_with_a_reason_and_others_go_on_without_them(
     np.testing.assert_array_equal(np.sort(done), np.arange(42))
 
 
-def test_events_tell_how_far_it_is(slide: Slide, mean_colour: type[MeanColour]) -> None:
-    events = list(predict_events(slide, colour_model(), PredictSettings(batch_size=10, **PLAIN)))
+def test_events_tell_how_far_it_is(slide: Slide, mean_color: type[MeanColor]) -> None:
+    events = list(predict_events(slide, color_model(), PredictSettings(batch_size=10, **PLAIN)))
     started, *between, finished = events
     assert isinstance(started, Started)
     assert (started.done, started.total, started.device) == (0, 42, "cpu")
@@ -290,11 +290,9 @@ def test_events_tell_how_far_it_is(slide: Slide, mean_colour: type[MeanColour]) 
     assert between[-1].seconds_left == 0
 
 
-def test_values_are_there_when_their_event_comes(
-    slide: Slide, mean_colour: type[MeanColour]
-) -> None:
+def test_values_are_there_when_their_event_comes(slide: Slide, mean_color: type[MeanColor]) -> None:
     filled = np.zeros(42, bool)
-    for event in predict_events(slide, colour_model(), PredictSettings(batch_size=5, **PLAIN)):
+    for event in predict_events(slide, color_model(), PredictSettings(batch_size=5, **PLAIN)):
         if isinstance(event, TilesDone):
             filled[event.tiles] = True
             assert (np.isfinite(event.prediction.X).all(1) == filled).all()
@@ -302,9 +300,9 @@ def test_values_are_there_when_their_event_comes(
 
 
 def test_closing_stops_the_readers_and_says_what_is_done(
-    slide: Slide, mean_colour: type[MeanColour]
+    slide: Slide, mean_color: type[MeanColor]
 ) -> None:
-    events = predict_events(slide, colour_model(), PredictSettings(batch_size=5, **PLAIN))
+    events = predict_events(slide, color_model(), PredictSettings(batch_size=5, **PLAIN))
     next(events)
     event = next(events)
     assert isinstance(event, TilesDone)
@@ -315,26 +313,26 @@ def test_closing_stops_the_readers_and_says_what_is_done(
     assert not [t for t in threading.enumerate() if t.name.startswith("nh2st-reader")]
 
 
-def test_predict_passes_every_event_on(slide: Slide, mean_colour: type[MeanColour]) -> None:
+def test_predict_passes_every_event_on(slide: Slide, mean_color: type[MeanColor]) -> None:
     events: list[Event] = []
-    prediction = predict(slide, colour_model(), PredictSettings(**PLAIN), on_event=events.append)
+    prediction = predict(slide, color_model(), PredictSettings(**PLAIN), on_event=events.append)
     assert isinstance(events[0], Started)
     assert isinstance(events[-1], Finished)
     assert events[-1].prediction is prediction
 
 
-def test_mean_colour_is_predicted_exactly(slide: Slide, mean_colour: type[MeanColour]) -> None:
-    model = colour_model()
+def test_mean_color_is_predicted_exactly(slide: Slide, mean_color: type[MeanColor]) -> None:
+    model = color_model()
     prediction = predict(slide, model, PredictSettings(**PLAIN))
     means = [tile.mean((0, 1)) for tile in tile_by_tile(slide, model, prediction, 0)]
     np.testing.assert_allclose(prediction.X, means, rtol=1e-5)
 
 
-def test_each_native_segment_is_decoded_once(mean_colour: type[MeanColour]) -> None:
+def test_each_native_segment_is_decoded_once(mean_color: type[MeanColor]) -> None:
     level = ArrayLevel(textured(700, 900), (100, 130))
     settings = PredictSettings(batch_size=8, reader_threads=4, **PLAIN)
     slide = array_slide(level)
-    for event in predict_events(slide, colour_model("average"), settings):
+    for event in predict_events(slide, color_model("average"), settings):
         if isinstance(event, Started):
             level.decoded.clear()  # of the overview
     assert len(level.decoded) == 49
@@ -360,7 +358,7 @@ def test_a_batch_too_large_for_the_device_is_halved(
 
 
 def test_reading_stays_a_bounded_number_of_batches_ahead(
-    mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+    mean_color: type[MeanColor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[int] = []
     iterate = Schedule.__iter__
@@ -375,7 +373,7 @@ def test_reading_stays_a_bounded_number_of_batches_ahead(
     settings = PredictSettings(batch_size=2, reader_threads=2, **PLAIN)
     ahead = [
         len(handed) - event.done / 2
-        for event in predict_events(slide, colour_model(), settings)
+        for event in predict_events(slide, color_model(), settings)
         if isinstance(event, TilesDone)
     ]
     assert len(ahead) == 75
@@ -397,11 +395,11 @@ def test_a_region_leaves_the_prediction_of_its_tiles_as_it_is(context: str) -> N
 
 @pytest.mark.parametrize("order", ["raster", "coarse-to-fine"])
 def test_segments_as_wide_as_the_slide_are_decoded_once(
-    mean_colour: type[MeanColour], order: str
+    mean_color: type[MeanColor], order: str
 ) -> None:
     level = ArrayLevel(textured(210, 6000), segment_shape=(48, 6000))
     settings = PredictSettings(**PLAIN, order=order, reader_threads=1)
-    for event in predict_events(array_slide(level, mpp=1.0), colour_model(), settings):
+    for event in predict_events(array_slide(level, mpp=1.0), color_model(), settings):
         if isinstance(event, Started):
             level.decoded.clear()
     assert max(level.decoded.values()) == 1

@@ -14,7 +14,7 @@ from napari_nh2st.inference.device import available_devices, place
 from napari_nh2st.model.folder import Model, new_model
 from napari_nh2st.slide import Slide
 from small_configs import PANEL, small_config
-from small_models import MeanColour, colour_model, small_model
+from small_models import MeanColor, color_model, small_model
 
 torch.set_num_threads(1)
 
@@ -60,12 +60,12 @@ def test_a_slide_of_unknown_resolution_is_refused() -> None:
 
 
 def test_a_slide_that_is_not_brightfield_is_refused_unless_told_otherwise(
-    mean_colour: type[MeanColour],
+    mean_color: type[MeanColor],
 ) -> None:
     slide = any_slide(brightfield=False)
     assert "drawn.tif is not a brightfield H&E slide (it is 16-bit)" in refused(slide)
     settings = PredictSettings(any_stain=True, **PLAIN)
-    assert np.isfinite(predict(slide, colour_model(), settings).X).all()
+    assert np.isfinite(predict(slide, color_model(), settings).X).all()
 
 
 def test_a_region_off_the_slide_is_refused() -> None:

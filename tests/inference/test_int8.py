@@ -21,7 +21,7 @@ from napari_nh2st.prediction.schema import notes, notices
 from napari_nh2st.tiles import neighborhoods
 from napari_nh2st.training import TrainSettings
 from small_configs import small_config
-from small_models import colour_model, model_with_heads, small_model
+from small_models import color_model, model_with_heads, small_model
 
 torch.set_num_threads(1)
 
@@ -133,10 +133,10 @@ def test_where_a_gene_differs_too_much_another_precision_is_taken(
     assert any(f"Predicted in {other}, not in int8: on tiles" in n for n in notices(found))
 
 
-@pytest.mark.usefixtures("mean_colour")
+@pytest.mark.usefixtures("mean_color")
 def test_a_network_without_such_a_form_is_predicted_as_it_is() -> None:
     settings = PredictSettings(precision="int8", **PLAIN)
-    found = predict(SLIDE, colour_model(), settings)
+    found = predict(SLIDE, color_model(), settings)
     assert any("this network has no such form" in notice for notice in notices(found))
 
 

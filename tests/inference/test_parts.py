@@ -15,7 +15,7 @@ from napari_nh2st.inference import PredictSettings, Started, predict, predict_ev
 from napari_nh2st.inference.parts import Part, part_events, rows_of_part
 from napari_nh2st.inference.plan import plan_prediction, survey
 from napari_nh2st.slide import Slide
-from small_models import MeanColour, colour_model, model_with_heads, small_model
+from small_models import MeanColor, color_model, model_with_heads, small_model
 
 torch.set_num_threads(1)
 
@@ -58,9 +58,9 @@ def test_parts_taken_over_are_the_whole_to_the_bit(
 
 
 def test_a_part_that_was_stopped_goes_on_where_it_was(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     stopped = 0
     with closing(part_events(slide, model, SETTINGS, output=output, part=Part(0, 2))) as events:
         for done, _ in events:
@@ -68,21 +68,19 @@ def test_a_part_that_was_stopped_goes_on_where_it_was(
                 stopped = done
                 break
     assert stopped == 5
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     (first, total), *_ = part_events(slide, model, SETTINGS, output=output, part=Part(0, 2))
     assert first == stopped
-    assert mean_colour.encoded == total - stopped
+    assert mean_color.encoded == total - stopped
     # the other part was never begun: the whole computes it
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     prediction = predict(slide, model, SETTINGS, output=output)
-    assert mean_colour.encoded == prediction.n_obs - total
+    assert mean_color.encoded == prediction.n_obs - total
     np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
 
 
-def test_parts_of_another_prediction_are_left(
-    tmp_path: Path, mean_colour: type[MeanColour]
-) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+def test_parts_of_another_prediction_are_left(tmp_path: Path, mean_color: type[MeanColor]) -> None:
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     other = replace(SETTINGS, genes=("RED",))
     list(part_events(slide, model, other, output=output, part=Part(0, 2)))
     started, *_ = predict_events(slide, model, SETTINGS, output=output)
@@ -93,10 +91,10 @@ def test_parts_of_another_prediction_are_left(
 
 
 def test_tiles_that_failed_in_a_part_are_tried_again(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     slide, output = pixels_slide(damaged=((5, 2),)), tmp_path / "out.h5ad"
-    model = colour_model("average")
+    model = color_model("average")
     for number in range(2):
         list(part_events(slide, model, SETTINGS, output=output, part=Part(number, 2)))
     slide.levels[0].damaged.clear()
@@ -104,8 +102,8 @@ def test_tiles_that_failed_in_a_part_are_tried_again(
     np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
 
 
-def test_borders_of_parts_are_those_of_segments(mean_colour: type[MeanColour]) -> None:
-    slide, model = pixels_slide(), colour_model()
+def test_borders_of_parts_are_those_of_segments(mean_color: type[MeanColor]) -> None:
+    slide, model = pixels_slide(), color_model()
     plan = plan_prediction(survey(slide, model, SETTINGS), 1)
     parts = [rows_of_part(slide, plan, Part(k, 4)) for k in range(4)]
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(plan.grid)))
@@ -114,8 +112,8 @@ def test_borders_of_parts_are_those_of_segments(mean_colour: type[MeanColour]) -
     assert max(map(len, parts)) - min(map(len, parts)) <= 7
 
 
-def test_a_part_needs_a_step(tmp_path: Path, mean_colour: type[MeanColour]) -> None:
-    model = colour_model(pitch_um=80.0)
+def test_a_part_needs_a_step(tmp_path: Path, mean_color: type[MeanColor]) -> None:
+    model = color_model(pitch_um=80.0)
     settings = replace(SETTINGS, step_um=None)
     events = part_events(
         pixels_slide(), model, settings, output=tmp_path / "a.h5ad", part=Part(0, 2)

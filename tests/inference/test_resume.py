@@ -28,7 +28,7 @@ from napari_nh2st.inference import (
 from napari_nh2st.inference import store as store_module
 from napari_nh2st.model.folder import Model
 from napari_nh2st.slide import Slide, open_slide
-from small_models import MeanColour, colour_model, small_model
+from small_models import MeanColor, color_model, small_model
 
 torch.set_num_threads(1)
 
@@ -68,18 +68,18 @@ def go_on(
 
 
 def test_a_stopped_prediction_goes_on_where_it_was(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     whole = predict(slide, model, SETTINGS)
     done = stop_after(17, slide, model, output)
     assert 17 <= done < 42
     assert not output.exists()
 
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     taken_over, prediction = go_on(slide, model, output)
     assert taken_over == done
-    assert mean_colour.encoded == 42 - done
+    assert mean_color.encoded == 42 - done
     np.testing.assert_array_equal(prediction.X, whole.X)
     np.testing.assert_array_equal(anndata.read_h5ad(output).X, whole.X)
     assert (prediction.obs["status"] == "predicted").all()
@@ -102,10 +102,10 @@ def test_a_resumed_prediction_is_the_same_to_the_bit(
 
 
 def test_a_killed_prediction_goes_on_from_what_was_written(
-    tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mean_color: type[MeanColor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "_MOST_BUFFERED_BYTES", 12 * 3 * 4)
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     as_killed = tmp_path / "as_killed"
     events = predict_events(slide, model, SETTINGS, output=output)
     for event in events:
@@ -123,9 +123,9 @@ def test_a_killed_prediction_goes_on_from_what_was_written(
 
 
 def test_a_store_of_an_earlier_version_is_named_and_left(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     earlier = tmp_path / "out.h5ad.partial.zarr"
     (earlier / "values").mkdir(parents=True)
     started, *_ = predict_events(slide, model, SETTINGS, output=output)
@@ -136,8 +136,8 @@ def test_a_store_of_an_earlier_version_is_named_and_left(
     assert (earlier / "values").is_dir()
 
 
-def test_what_is_taken_over_is_shown_at_once(tmp_path: Path, mean_colour: type[MeanColour]) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+def test_what_is_taken_over_is_shown_at_once(tmp_path: Path, mean_color: type[MeanColor]) -> None:
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     done = stop_after(17, slide, model, output)
     events = predict_events(slide, model, SETTINGS, output=output)
     prediction = next(events).prediction
@@ -159,16 +159,16 @@ Change = Callable[[Model], dict[str, Any]]
         lambda model: {"settings": replace(SETTINGS, layout="hexagonal")},
         lambda model: {"slide": pixels_slide(mpp=0.6)},
         lambda model: {"slide": array_slide(ArrayLevel(textured(363, 429, seed=1)))},
-        lambda model: {"model": replace(model, config=colour_model("average").config)},
+        lambda model: {"model": replace(model, config=color_model("average").config)},
         lambda model: {"model": replace(model, config=replace(model.config, mpp=1.1))},
         lambda model: {"model": replace(model, network=torch.nn.Linear(2, 2))},
     ],
     ids=["genes", "pitch", "precision", "layout", "µm/px", "slide", "context", "tile", "weights"],
 )
 def test_results_that_would_differ_are_not_taken_over(
-    tmp_path: Path, mean_colour: type[MeanColour], change: Change
+    tmp_path: Path, mean_color: type[MeanColor], change: Change
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     assert stop_after(17, slide, model, output) >= 17
     changed = {"slide": slide, "model": model, "settings": SETTINGS} | change(model)
     if isinstance(changed["model"].network, torch.nn.Linear):
@@ -181,9 +181,9 @@ def test_results_that_would_differ_are_not_taken_over(
 
 
 def test_how_it_runs_may_change_between_stop_and_go(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     done = stop_after(17, slide, model, output)
     otherwise = replace(SETTINGS, batch_size=3, reader_threads=2, order="coarse-to-fine")
     taken_over, prediction = go_on(slide, model, output, otherwise)
@@ -191,8 +191,8 @@ def test_how_it_runs_may_change_between_stop_and_go(
     np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
 
 
-def test_tiles_that_failed_are_tried_again(tmp_path: Path, mean_colour: type[MeanColour]) -> None:
-    slide, model, output = pixels_slide(damaged=((0, 0),)), colour_model(), tmp_path / "out.h5ad"
+def test_tiles_that_failed_are_tried_again(tmp_path: Path, mean_color: type[MeanColor]) -> None:
+    slide, model, output = pixels_slide(damaged=((0, 0),)), color_model(), tmp_path / "out.h5ad"
     done = stop_after(17, slide, model, output)
     slide.levels[0].damaged.clear()
     taken_over, prediction = go_on(slide, model, output)
@@ -202,20 +202,20 @@ def test_tiles_that_failed_are_tried_again(tmp_path: Path, mean_colour: type[Mea
 
 
 def test_a_slide_that_cannot_be_read_at_all_is_an_error(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     everything = tuple((row, column) for row in range(6) for column in range(7))
     slide, output = pixels_slide(damaged=everything), tmp_path / "out.h5ad"
     with pytest.raises(InputError, match=r"none of 42 tiles can be read: segment .* is damaged"):
-        predict(slide, colour_model("average"), SETTINGS, output=output)
+        predict(slide, color_model("average"), SETTINGS, output=output)
     assert not output.exists()
 
 
 def test_after_a_failed_writing_nothing_is_computed_again(
-    tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mean_color: type[MeanColor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
-    write_anndata(predict(slide, colour_model(), SETTINGS), output)
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
+    write_anndata(predict(slide, color_model(), SETTINGS), output)
     earlier = output.read_bytes()
 
     def full(file: Any, content: memoryview) -> int:
@@ -227,18 +227,18 @@ def test_after_a_failed_writing_nothing_is_computed_again(
         with pytest.raises(InputError, match=r"No space left on device\. All 42 tiles are kept in"):
             predict(slide, model, SETTINGS, output=output, overwrite=True)
     assert output.read_bytes() == earlier
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     prediction = predict(slide, model, SETTINGS, output=output, overwrite=True)
-    assert mean_colour.encoded == 0
+    assert mean_color.encoded == 0
     np.testing.assert_array_equal(anndata.read_h5ad(output).X, prediction.X)
 
 
 def test_the_results_go_when_the_output_is_on_the_disk(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     output = tmp_path / "out.h5ad"
     with recorded(tmp_path) as found:
-        predict(pixels_slide(), colour_model(), SETTINGS, output=output)
+        predict(pixels_slide(), color_model(), SETTINGS, output=output)
     named = next(i for i, op in enumerate(found) if op[0] == "rename" and op[2] == "out.h5ad")
     removed = next(
         i
@@ -250,20 +250,18 @@ def test_the_results_go_when_the_output_is_on_the_disk(
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
 
 
-def test_locks_of_killed_runs_go_with_the_next(
-    tmp_path: Path, mean_colour: type[MeanColour]
-) -> None:
+def test_locks_of_killed_runs_go_with_the_next(tmp_path: Path, mean_color: type[MeanColor]) -> None:
     output = tmp_path / "out.h5ad"
     for name in (".out.h5ad.lock", ".out.h5ad.0123456789ab.partial.lock", ".other.h5ad.lock"):
         (tmp_path / name).touch()
-    predict(pixels_slide(), colour_model(), SETTINGS, output=output)
+    predict(pixels_slide(), color_model(), SETTINGS, output=output)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.h5ad.lock", "out.h5ad"]
 
 
 def test_what_another_prediction_left_is_kept_for_it(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
-    slide, model, output = pixels_slide(), colour_model(), tmp_path / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), tmp_path / "out.h5ad"
     other = replace(SETTINGS, genes=("BLUE",))
     done = stop_after(17, slide, model, output, other)
     events = list(predict_events(slide, model, SETTINGS, output=output))
@@ -276,12 +274,12 @@ def test_what_another_prediction_left_is_kept_for_it(
 
 
 def test_a_folder_away_at_the_end_costs_nothing(
-    tmp_path: Path, mean_colour: type[MeanColour], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mean_color: type[MeanColor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "cache"))
     share, away = tmp_path / "share", tmp_path / "away"
     share.mkdir()
-    slide, model, output = pixels_slide(), colour_model(), share / "out.h5ad"
+    slide, model, output = pixels_slide(), color_model(), share / "out.h5ad"
     with pytest.raises(InputError) as raised:  # noqa: PT012
         for event in predict_events(slide, model, SETTINGS, output=output):
             if isinstance(event, TilesDone) and event.done >= 17 and share.exists():
@@ -290,23 +288,21 @@ def test_a_folder_away_at_the_end_costs_nothing(
     assert "there is no folder" in str(raised.value)
     assert f"All 42 tiles are kept in {rescued}" in str(raised.value)
     away.rename(share)
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     taken_over, prediction = go_on(slide, model, output)
     assert taken_over == 42
-    assert mean_colour.encoded == 0
+    assert mean_color.encoded == 0
     np.testing.assert_array_equal(prediction.X, predict(slide, model, SETTINGS).X)
     assert [path.name for path in share.iterdir()] == ["out.h5ad"]
     assert not list((tmp_path / "cache" / "rescued").iterdir())
 
 
 def test_a_folder_away_for_a_while_is_written_to_in_the_end(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     share, away = tmp_path / "share", tmp_path / "away"
     share.mkdir()
-    for event in predict_events(
-        pixels_slide(), colour_model(), SETTINGS, output=share / "out.h5ad"
-    ):
+    for event in predict_events(pixels_slide(), color_model(), SETTINGS, output=share / "out.h5ad"):
         if isinstance(event, TilesDone) and event.done == 10:
             share.rename(away)
         elif isinstance(event, TilesDone) and event.done == 30:
@@ -316,11 +312,11 @@ def test_a_folder_away_for_a_while_is_written_to_in_the_end(
 
 
 def test_kept_results_away_do_not_end_a_run(
-    tmp_path: Path, mean_colour: type[MeanColour], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, mean_color: type[MeanColor], caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = tmp_path / "kept"
     event = None
-    for event in predict_events(pixels_slide(), colour_model(), SETTINGS, kept=kept):
+    for event in predict_events(pixels_slide(), color_model(), SETTINGS, kept=kept):
         if isinstance(event, Started):
             shutil.rmtree(kept)
     assert isinstance(event, Finished)
@@ -328,7 +324,7 @@ def test_kept_results_away_do_not_end_a_run(
 
 
 def test_a_repaired_copy_shows_nothing_of_the_damaged_file(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     """Sizes, ends and sampled blocks are the same, and the time of change is the original's."""
     good, path = tmp_path / "good.tif", tmp_path / "slide.tif"
@@ -341,14 +337,14 @@ def test_a_repaired_copy_shows_nothing_of_the_damaged_file(
     first, second = [], []
     for values in (first, second):
         with open_slide(path, mpp=0.5) as slide:
-            events = list(predict_events(slide, colour_model(), settings, kept=tmp_path / "kept"))
+            events = list(predict_events(slide, color_model(), settings, kept=tmp_path / "kept"))
         assert isinstance(events[0], Started)
         assert events[0].done == 0
         values += [events[-1].prediction.X, slide.fingerprint]
         shutil.copy2(good, path)
     assert first[1] == second[1], "the fingerprint sees no difference"
     with open_slide(good, mpp=0.5) as slide:
-        expected = predict(slide, colour_model(), settings).X
+        expected = predict(slide, color_model(), settings).X
     np.testing.assert_array_equal(second[0], expected)
     assert not np.array_equal(first[0], expected)
 

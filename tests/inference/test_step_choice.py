@@ -24,9 +24,9 @@ from napari_nh2st.inference.speed import SpeedMeter, known_speed, remember_speed
 from napari_nh2st.inference.step_costs import step_costs
 from napari_nh2st.inference.steps import finest_that_fits, offered_divisions
 from napari_nh2st.slide import Slide
-from small_models import MeanColour, colour_model
+from small_models import MeanColor, color_model
 
-pytestmark = pytest.mark.usefixtures("mean_colour")
+pytestmark = pytest.mark.usefixtures("mean_color")
 
 SETTINGS = PredictSettings(
     device="cpu", precision="float32", tissue_only=False, batch_size=16, reader_threads=1
@@ -38,7 +38,7 @@ def slide_of(height: int = 900, width: int = 1200) -> Slide:
 
 
 def started(slide: Slide, pitch_um: float = 100.0, **settings: Any) -> Started:
-    events = predict_events(slide, colour_model(pitch_um=pitch_um), replace(SETTINGS, **settings))
+    events = predict_events(slide, color_model(pitch_um=pitch_um), replace(SETTINGS, **settings))
     event = next(events)
     events.close()
     assert isinstance(event, Started)
@@ -59,13 +59,13 @@ def test_a_pitch_or_a_step_that_is_given_is_taken() -> None:
     event = started(slide, 100.0, step_um=100.0)
     assert (event.grid.pitch_um, event.grid.step_um) == (100.0, 100.0)
     settings = replace(SETTINGS, pitch_um=50.0)
-    event = next(predict_events(slide, colour_model(pitch_um=100.0), settings))
+    event = next(predict_events(slide, color_model(pitch_um=100.0), settings))
     assert isinstance(event, Started)
     assert (event.grid.pitch_um, event.grid.step_um) == (50.0, 50.0)
 
 
 def test_a_coarser_step_is_taken_where_the_finest_takes_too_long() -> None:
-    remember_speed(colour_model().config, SETTINGS, 10.0)
+    remember_speed(color_model().config, SETTINGS, 10.0)
     event = started(slide_of())
     assert event.grid.step_um == 50.0
     assert event.seconds == len(event.grid) / 10
@@ -78,27 +78,27 @@ def test_a_coarser_step_is_taken_where_the_finest_takes_too_long() -> None:
 
 @pytest.mark.parametrize("context", ["query", "average"])
 def test_where_the_speed_is_not_known_the_first_tiles_are_timed_and_kept(
-    mean_colour: type[MeanColour], context: str
+    mean_color: type[MeanColor], context: str
 ) -> None:
-    model = colour_model(context, pitch_um=100.0)
+    model = color_model(context, pitch_um=100.0)
     expected = predict(slide_of(), model, replace(SETTINGS, step_um=25.0))
     (file,) = cache_folder("speeds").iterdir()
     file.unlink()
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     done: list[int] = []
     for event in predict_events(slide_of(), model, SETTINGS):
         if isinstance(event, Started):
             assert event.grid.step_um == 25.0
             assert event.seconds is not None
             assert event.done == 0
-            timed = mean_colour.encoded
+            timed = mean_color.encoded
             assert 0 < timed < 100
         elif isinstance(event, TilesDone):
             done += event.tiles.tolist()
     assert event.prediction.X.tobytes() == expected.X.tobytes()
     assert sorted(done) == list(range(expected.n_obs))
     again = timed if context == "average" else 0  # neighbors of others are encoded again, at most
-    assert expected.n_obs <= mean_colour.encoded <= expected.n_obs + again
+    assert expected.n_obs <= mean_color.encoded <= expected.n_obs + again
     assert known_speed(model.config, SETTINGS) is not None
 
 
@@ -107,7 +107,7 @@ def test_the_speed_that_is_shown_does_not_count_the_tiles_that_were_timed(
 ) -> None:
     seconds = count()
     monkeypatch.setattr("time.perf_counter", lambda: float(next(seconds)))
-    events = predict_events(slide_of(), colour_model(pitch_um=100.0), SETTINGS)
+    events = predict_events(slide_of(), color_model(pitch_um=100.0), SETTINGS)
     early, first = (event for event in islice(events, 3) if isinstance(event, TilesDone))
     events.close()
     assert len(early.tiles) > 3 * len(first.tiles)
@@ -116,7 +116,7 @@ def test_the_speed_that_is_shown_does_not_count_the_tiles_that_were_timed(
 
 
 def test_a_stopped_run_goes_on_with_its_step_whatever_the_speed_is_by_then(tmp_path: Path) -> None:
-    model, output = colour_model(pitch_um=100.0), tmp_path / "out.h5ad"
+    model, output = color_model(pitch_um=100.0), tmp_path / "out.h5ad"
     events = predict_events(slide_of(), model, SETTINGS, output=output)
     for event in events:
         if isinstance(event, TilesDone) and event.done > 100:
@@ -131,7 +131,7 @@ def test_a_stopped_run_goes_on_with_its_step_whatever_the_speed_is_by_then(tmp_p
 
 
 def test_what_each_step_costs() -> None:
-    slide, model = slide_of(300, 400), colour_model(pitch_um=100.0)
+    slide, model = slide_of(300, 400), color_model(pitch_um=100.0)
     assert [str(detail) for detail in estimate(slide, model, SETTINGS)] == [
         "100 µm · 12 tiles",
         "50 µm · 48 tiles",
@@ -153,7 +153,7 @@ SMALL = [[(10.0, 10.0), (10.0, 40.0), (40.0, 40.0), (40.0, 10.0)]]
 
 
 def test_a_region_between_the_tiles_of_coarse_steps_has_those_of_a_fine_one() -> None:
-    slide, model = slide_of(), colour_model(pitch_um=100.0)
+    slide, model = slide_of(), color_model(pitch_um=100.0)
     settings = replace(SETTINGS, region=SMALL)
     assert estimate(slide, model, settings) == [Detail(25.0, 1, None)]
     costs = step_costs(slide, model.config, settings, None)
@@ -185,7 +185,7 @@ def test_values_that_nobody_asked_for_never_fill_the_memory() -> None:
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"tiles_per_s": "x"}', '{"tiles_per_s": 0}'])
 def test_a_speed_that_cannot_be_read_is_not_known(content: str) -> None:
-    config = colour_model().config
+    config = color_model().config
     assert known_speed(config, SETTINGS) is None
     remember_speed(config, SETTINGS, 12.5)
     assert known_speed(config, SETTINGS) == 12.5

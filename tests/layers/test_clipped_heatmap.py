@@ -16,11 +16,11 @@ from napari_nh2st.layers.reader import read_slide
 from napari_nh2st.layers.tile_positions import tile_at
 from napari_nh2st.session import Session
 from napari_nh2st.tiles import find_tissue
-from small_models import MeanColour, colour_model
+from small_models import MeanColor, color_model
 
 
 @pytest.fixture
-def session(tmp_path: Path, mean_colour: type[MeanColour]) -> Iterator[Session]:
+def session(tmp_path: Path, mean_color: type[MeanColor]) -> Iterator[Session]:
     """A prediction at a step of 25 µm over tissue that is no rectangle and ends with the slide."""
     pixels = np.full((640, 810, 3), 245, np.uint8)
     y, x = np.ogrid[:640, :810]
@@ -30,7 +30,7 @@ def session(tmp_path: Path, mean_colour: type[MeanColour]) -> Iterator[Session]:
     ((data, attributes, _),) = read_slide(write_tiff(tmp_path / "disc.tif", pixels), mpp=1.0)
     viewer = ViewerModel()
     layer = viewer.add_image(data, **attributes)
-    model = colour_model(pitch_um=100.0)
+    model = color_model(pitch_um=100.0)
     prediction = predict(layer.metadata[SLIDE_KEY], model, PredictSettings(step_um=25.0))
     prediction.X[:, 0] = np.arange(prediction.n_obs)
     session = Session.of(viewer)

@@ -19,7 +19,7 @@ from napari_nh2st.session import Session
 from napari_nh2st.session.contrast_limits import ContrastLimits
 from napari_nh2st.slide import open_slide
 from shown_predictions import show_prediction
-from small_models import MeanColour, colour_model
+from small_models import MeanColor, color_model
 
 GLASS, BRIGHT = 200, 255
 TILE_UM = 32
@@ -48,14 +48,14 @@ def brightest_world_position(layer: Image) -> np.ndarray:
 @pytest.mark.parametrize("mpp", [0.5, 1.0])
 @pytest.mark.parametrize("pitch_um", [32.0, 48.0])
 def test_a_bright_square_is_bright_at_its_place(
-    tmp_path: Path, mean_colour: type[MeanColour], mpp: float, pitch_um: float
+    tmp_path: Path, mean_color: type[MeanColor], mpp: float, pitch_um: float
 ) -> None:
     row, column = 4, 6
     center = (row + 0.5) * pitch_um / mpp, (column + 0.5) * pitch_um / mpp
     path = slide_with_square(tmp_path / "square.tif", center, TILE_UM / mpp)
     settings = PredictSettings(pitch_um=pitch_um, tissue_only=False)
     with open_slide(path, mpp=mpp) as slide:
-        prediction = predict(slide, colour_model(), settings)
+        prediction = predict(slide, color_model(), settings)
     viewer = ViewerModel()
     on_slide = slide_layer(viewer, path, mpp)
     heatmap = Session.of(viewer).add_heatmap(on_slide, prediction, "RED")
@@ -72,12 +72,12 @@ def test_a_bright_square_is_bright_at_its_place(
 
 
 def test_the_heatmap_follows_a_slide_layer_that_was_moved_and_turned(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     center = (112.0, 176.0)
     path = slide_with_square(tmp_path / "square.tif", center, TILE_UM)
     with open_slide(path, mpp=1.0) as slide:
-        prediction = predict(slide, colour_model(), PredictSettings(tissue_only=False))
+        prediction = predict(slide, color_model(), PredictSettings(tissue_only=False))
     viewer = ViewerModel()
     on_slide = slide_layer(viewer, path, 1.0)
     on_slide.scale, on_slide.translate, on_slide.rotate = (0.25, 0.5), (1000, -50), 30
@@ -87,13 +87,13 @@ def test_the_heatmap_follows_a_slide_layer_that_was_moved_and_turned(
 
 
 def test_tiles_of_a_hexagonal_array_are_bricks_around_their_centers(
-    tmp_path: Path, mean_colour: type[MeanColour]
+    tmp_path: Path, mean_color: type[MeanColor]
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     path = write_tiff(tmp_path / "noise.tif", pixels)
     settings = PredictSettings(tissue_only=False, layout="hexagonal", pitch_um=40)
     with open_slide(path, mpp=1.0) as slide:
-        prediction = predict(slide, colour_model(), settings)
+        prediction = predict(slide, color_model(), settings)
     raster = HeatmapRaster.of(prediction, whole_tiles=True)
     image = raster.image(np.arange(prediction.n_obs))
     for tile, (x, y) in enumerate(prediction.obsm["spatial"]):
@@ -104,12 +104,12 @@ def test_tiles_of_a_hexagonal_array_are_bricks_around_their_centers(
 
 
 @pytest.fixture
-def heatmap(tmp_path: Path, mean_colour: type[MeanColour]) -> Heatmap:
+def heatmap(tmp_path: Path, mean_color: type[MeanColor]) -> Heatmap:
     path = slide_with_square(tmp_path / "square.tif", (112, 176), TILE_UM)
     with open_slide(path, mpp=1.0) as slide:
         region = (np.array([[0, 0], [0, 700], [600, 0]]),)
         settings = PredictSettings(tissue_only=False, region=region)
-        prediction = predict(slide, colour_model(), settings)
+        prediction = predict(slide, color_model(), settings)
     viewer = ViewerModel()
     return Session.of(viewer).add_heatmap(slide_layer(viewer, path, 1.0), prediction, "RED")
 
@@ -122,9 +122,9 @@ def test_where_there_is_no_tile_the_heatmap_is_transparent(heatmap: Heatmap) -> 
 
 
 def test_switching_the_gene_changes_data_name_and_limits_of_the_same_layer(
-    heatmap: Heatmap, mean_colour: type[MeanColour]
+    heatmap: Heatmap, mean_color: type[MeanColor]
 ) -> None:
-    encoded, layer = mean_colour.encoded, heatmap.layer
+    encoded, layer = mean_color.encoded, heatmap.layer
     heatmap.prediction.X[:, 1] = np.linspace(5, 9, heatmap.prediction.n_obs)
     heatmap.gene = "GREEN"
     assert heatmap.layer is layer
@@ -133,7 +133,7 @@ def test_switching_the_gene_changes_data_name_and_limits_of_the_same_layer(
     assert 5 <= low < 5.2
     assert 8.8 < high <= 9
     assert np.nanmin(layer.data) == 5
-    assert mean_colour.encoded == encoded, "the model ran again"
+    assert mean_color.encoded == encoded, "the model ran again"
 
 
 def test_switching_the_gene_leaves_axes_and_extents_of_the_layers_alone(heatmap: Heatmap) -> None:

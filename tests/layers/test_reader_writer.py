@@ -293,7 +293,7 @@ def test_other_formats_write_a_comparison_too(tmp_path: Path, spots: AnnData, na
     assert (tmp_path / name).exists() == (before is None)
 
 
-def test_points_are_coloured_by_the_best_gene_that_was_measured(
+def test_points_are_colored_by_the_best_gene_that_was_measured(
     tmp_path: Path, spots: AnnData, infos: list[str]
 ) -> None:
     export(spots, tmp_path / "out.h5ad")
@@ -370,7 +370,7 @@ def test_folders_go_to_the_reader_they_are_for(tmp_path: Path, prediction: AnnDa
     for name in ("a.zarr", "a.ome.zarr", "slide.zarr"):
         reader = get_reader(str(tmp_path / name))
         kinds[name] = None if reader is None else reader.__name__
-    # That of the prediction beside them, since heatmaps are channels of numbers without colours.
+    # That of the prediction beside them, since heatmaps are channels of numbers without colors.
     predictions = dict.fromkeys(("a.zarr", "a.ome.zarr"), "_read_expression")
     assert kinds == predictions | {"slide.zarr": "_read_slide"}
 

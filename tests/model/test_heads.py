@@ -320,17 +320,17 @@ def test_a_wrong_field_is_named(folder: Path, change: dict[str, Any], named: str
 
 
 def test_an_architecture_with_one_head_has_no_file_of_more(
-    folder: Path, mean_colour: object
+    folder: Path, mean_color: object
 ) -> None:
     edit(
         folder,
         lambda config: config.update(
-            architecture="mean-colour", hyperparameters={"context": "query"}
+            architecture="mean-color", hyperparameters={"context": "query"}
         ),
     )
     weights = {"weight": torch.zeros(1)}
     save_file(weights, folder / "model.safetensors")
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     edit(folder, lambda config: config["weights"].update(sha256=sha256))
-    with pytest.raises(InputError, match="'mean-colour' cannot have several"):
+    with pytest.raises(InputError, match="'mean-color' cannot have several"):
         load_model(folder)

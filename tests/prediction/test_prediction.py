@@ -16,7 +16,7 @@ from napari_nh2st.prediction.schema import tissue_left_out
 from napari_nh2st.slide import open_slide
 from napari_nh2st.tiles import TissueMask, tissue_from_polygons
 from small_configs import PANEL
-from small_models import MeanColour, colour_model, small_model
+from small_models import MeanColor, color_model, small_model
 
 torch.set_num_threads(1)
 
@@ -91,11 +91,11 @@ def test_provenance_tells_what_it_was_made_from() -> None:
     assert set(made["versions"]) == {"napari-nh2st", "torch", "anndata", "python"}
 
 
-def test_region_limits_the_tiles(mean_colour: type[MeanColour]) -> None:
+def test_region_limits_the_tiles(mean_color: type[MeanColor]) -> None:
     slide = array_slide(ArrayLevel(textured(330, 402)))
     triangle = np.array([[0.0, 0.0], [330.0, 0.0], [0.0, 402.0]])
-    inside = predict(slide, colour_model(), PredictSettings(region=(triangle,), **PLAIN))
-    everything = predict(slide, colour_model(), PredictSettings(**PLAIN))
+    inside = predict(slide, color_model(), PredictSettings(region=(triangle,), **PLAIN))
+    everything = predict(slide, color_model(), PredictSettings(**PLAIN))
     x, y = everything.obsm["spatial"].T
     expected = everything[y / 330 + x / 402 < 1]
     assert inside.obs_names.tolist() == expected.obs_names.tolist()
@@ -103,24 +103,24 @@ def test_region_limits_the_tiles(mean_colour: type[MeanColour]) -> None:
 
 
 @pytest.mark.parametrize("context", ["query", "average"])
-def test_values_do_not_change_with_the_region(mean_colour: type[MeanColour], context: str) -> None:
-    slide, model = array_slide(ArrayLevel(textured(330, 402))), colour_model(context)
+def test_values_do_not_change_with_the_region(mean_color: type[MeanColor], context: str) -> None:
+    slide, model = array_slide(ArrayLevel(textured(330, 402))), color_model(context)
     everything = predict(slide, model, PredictSettings(**PLAIN))
     square = np.array([[100.0, 100.0], [100.0, 250.0], [250.0, 250.0], [250.0, 100.0]])
-    mean_colour.encoded = 0
+    mean_color.encoded = 0
     inside = predict(slide, model, PredictSettings(region=(square,), **PLAIN))
     assert inside.n_obs == 4
     np.testing.assert_allclose(inside.X, everything[inside.obs_names].X, rtol=1e-6)
-    assert mean_colour.encoded == (4 if context == "query" else 16)  # with those around them
+    assert mean_color.encoded == (4 if context == "query" else 16)  # with those around them
 
 
-def test_damage_beside_the_region_is_done_without(mean_colour: type[MeanColour]) -> None:
+def test_damage_beside_the_region_is_done_without(mean_color: type[MeanColor]) -> None:
     square = np.array([[100.0, 100.0], [100.0, 250.0], [250.0, 250.0], [250.0, 100.0]])
     values = []
     for region in ((), (square,)):
         slide = array_slide(ArrayLevel(textured(330, 402), damaged=[(1, 1)]))
         settings = PredictSettings(region=region, **PLAIN)
-        values.append(predict(slide, colour_model("average"), settings))
+        values.append(predict(slide, color_model("average"), settings))
     everything, inside = values
     assert (inside.obs["status"] == "predicted").all()
     np.testing.assert_allclose(inside.X, everything[inside.obs_names].X, rtol=1e-6)
@@ -128,14 +128,14 @@ def test_damage_beside_the_region_is_done_without(mean_colour: type[MeanColour])
 
 @pytest.mark.parametrize("side", [400, 2500])
 def test_scale_factors_take_coordinates_to_the_pictures(
-    side: int, mean_colour: type[MeanColour]
+    side: int, mean_color: type[MeanColor]
 ) -> None:
     pixels = np.full((side, side * 3 // 2, 3), 240, np.uint8)
     y, x, size = side * 5 // 8, side * 3 // 4, side // 10
     pixels[y : y + size, x : x + size] = (60, 20, 80)
     slide = array_slide(ArrayLevel(pixels, (256, 256)), path="section.tif")
     settings = PredictSettings(pitch_um=side / 16, **PLAIN)
-    prediction = predict(slide, colour_model(), settings)
+    prediction = predict(slide, color_model(), settings)
     (library,) = prediction.uns["spatial"]
     assert library == "section"
     shown = prediction.uns["spatial"][library]
@@ -167,7 +167,7 @@ def test_scale_factors_take_coordinates_to_the_pictures(
 @pytest.mark.parametrize(("mpp", "pitch_um"), [(0.5, 32.0), (0.5, 20.0), (0.8, 32.0), (0.8, 20.0)])
 @pytest.mark.parametrize("context", ["query", "average"])
 def test_only_tiles_that_see_a_square_change_with_it(
-    tmp_path: Path, mean_colour: type[MeanColour], mpp: float, pitch_um: float, context: str
+    tmp_path: Path, mean_color: type[MeanColor], mpp: float, pitch_um: float, context: str
 ) -> None:
     plain = textured(448, 512)
     marked = plain.copy()
@@ -177,7 +177,7 @@ def test_only_tiles_that_see_a_square_change_with_it(
     for name, pixels in (("plain", plain), ("marked", marked)):
         with open_slide(write_tiff(tmp_path / f"{name}.tif", pixels), mpp=mpp) as slide:
             settings = PredictSettings(pitch_um=pitch_um, **PLAIN)
-            prediction = predict(slide, colour_model(context), settings)
+            prediction = predict(slide, color_model(context), settings)
             values.append(prediction.X)
     change = np.abs(values[1] - values[0]).max(1)
     x, y = prediction.obsm["spatial"].T
@@ -195,21 +195,21 @@ def test_only_tiles_that_see_a_square_change_with_it(
     assert abs(x[largest] - (x0 + x1) / 2) < half + 35
 
 
-def test_tissue_is_found_and_glass_left_out(mean_colour: type[MeanColour]) -> None:
+def test_tissue_is_found_and_glass_left_out(mean_color: type[MeanColor]) -> None:
     pixels = np.full((600, 800, 3), 243, np.uint8)
     pixels[200:400, 300:600] = textured(200, 300)
     slide = array_slide(ArrayLevel(pixels), mpp=2.0)
-    prediction = predict(slide, colour_model(mpp=2.0), PredictSettings(device="cpu"))
+    prediction = predict(slide, color_model(mpp=2.0), PredictSettings(device="cpu"))
     x, y = prediction.obsm["spatial"].T
     assert prediction.n_obs > 40
     assert ((x > 300 - 16) & (x < 600 + 16) & (y > 200 - 16) & (y < 400 + 16)).all()
 
 
-def test_a_mask_made_by_hand_is_taken(mean_colour: type[MeanColour]) -> None:
+def test_a_mask_made_by_hand_is_taken(mean_color: type[MeanColor]) -> None:
     slide = array_slide(ArrayLevel(np.full((600, 800, 3), 243, np.uint8)))
     square = np.array([[0.0, 0.0], [0.0, 256.0], [128.0, 256.0], [128.0, 0.0]])
     mask = tissue_from_polygons(slide, [square])
-    prediction = predict(slide, colour_model(), PredictSettings(device="cpu"), tissue=mask)
+    prediction = predict(slide, color_model(), PredictSettings(device="cpu"), tissue=mask)
     assert prediction.obs_names.tolist() == [
         f"{row}x{column}" for row in (0, 1) for column in range(4)
     ]
@@ -219,26 +219,26 @@ def test_a_mask_made_by_hand_is_taken(mean_colour: type[MeanColour]) -> None:
 
 
 def test_a_prediction_says_how_much_of_the_tissue_has_no_tile(
-    mean_colour: type[MeanColour], tmp_path: Path
+    mean_color: type[MeanColor], tmp_path: Path
 ) -> None:
     slide = array_slide(ArrayLevel(np.full((600, 800, 3), 243, np.uint8)))
     tissue = np.zeros((75, 100), bool)
     tissue[:16, :32] = True  # 2 × 4 tiles
     tissue[-5:-1, -5:-1] = True  # less than a quarter of one
     mask, path = TissueMask(tissue, (8.0, 8.0)), tmp_path / "prediction.h5ad"
-    predict(slide, colour_model(), PredictSettings(device="cpu"), tissue=mask, output=path)
+    predict(slide, color_model(), PredictSettings(device="cpu"), tissue=mask, output=path)
     read = read_h5ad(path)
     assert read.n_obs == 8
     assert read.uns["nh2st"]["tissue"]["share_without_tile"] == pytest.approx(16 / 528)
     assert tissue_left_out(read).startswith("3% of the tissue has no tile")
-    everything = predict(slide, colour_model(), PredictSettings(device="cpu", tissue_only=False))
+    everything = predict(slide, color_model(), PredictSettings(device="cpu", tissue_only=False))
     assert everything.uns["nh2st"]["tissue"] == {"origin": "all tiles"}
 
 
-def test_a_slide_without_tissue_is_refused(mean_colour: type[MeanColour]) -> None:
+def test_a_slide_without_tissue_is_refused(mean_color: type[MeanColor]) -> None:
     slide = array_slide(ArrayLevel(np.full((600, 800, 3), 243, np.uint8)))
     with pytest.raises(InputError, match=r"drawn\.tif: no tissue was found on the slide"):
-        predict(slide, colour_model(), PredictSettings(device="cpu"))
+        predict(slide, color_model(), PredictSettings(device="cpu"))
 
 
 def test_settings_are_not_shared_between_predictions() -> None:

@@ -1,4 +1,4 @@
-"""Whether channels are colours or dyes, by what is written about them and by what they hold."""
+"""Whether channels are colors or dyes, by what is written about them and by what they hold."""
 
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def test_histology_of_spatialdata_is_brightfield(tmp_path: Path, labels: list[An
 
 
 @pytest.mark.parametrize("labels", ["rgba", None, [0, 1, 2, 3]])
-def test_four_channels_of_colours_and_opacity_lie_over_white(tmp_path: Path, labels: Any) -> None:
+def test_four_channels_of_colors_and_opacity_lie_over_white(tmp_path: Path, labels: Any) -> None:
     """Also where only the values tell that the fourth is the opacity."""
     channels = None if labels is None else [{"label": label} for label in labels]
     pixels, brightfield = seen(write_zarr(tmp_path / "image", HOLED, channels))
@@ -171,7 +171,7 @@ def test_rgba_marked_as_grey_lies_over_white(
     np.testing.assert_array_equal(found, OVER_WHITE)
 
 
-def test_four_named_planes_are_colours_and_opacity(tmp_path: Path) -> None:
+def test_four_named_planes_are_colors_and_opacity(tmp_path: Path) -> None:
     path = tmp_path / "slide.ome.tif"
     channels = {"Name": ["Red", "Green", "Blue", "Alpha"]}
     tifffile.imwrite(

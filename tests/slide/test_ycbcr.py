@@ -131,7 +131,7 @@ def test_strips_are_read_as_libtiff_reads_them(
 @pytest.mark.parametrize(
     "tags", [{}, {529: rationals(BT709)}, {532: rationals(STUDIO)}], ids=["plain", "709", "studio"]
 )
-def test_tags_decide_the_colours(tmp_path: Path, tags: dict[int, Any]) -> None:
+def test_tags_decide_the_colors(tmp_path: Path, tags: dict[int, Any]) -> None:
     path = tmp_path / "slide.tif"
     pieces = packed(tissue(96, 128), 2, 2, 96, 128)
     write_tiff(path, (96, 128), pieces, (96, 128), False, 1, {530: ("H", (2, 2)), **tags})

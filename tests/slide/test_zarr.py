@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5: axes, resolution, colours, and what is no image."""
+"""OME-Zarr 0.4 and 0.5: axes, resolution, colors, and what is no image."""
 
 from pathlib import Path
 from typing import Any

@@ -194,7 +194,7 @@ def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
         ("V1,H", "C2,H", "row 3, column section_id: 'C2' is the name of row 2 already"),
         ("V1,H", "V1,", "row 3, column donor_id: it is empty"),
         ("donor_id", "donor", r"no column 'donor'; did you mean donor_id\?"),
-        ("donor_id", "colour", "no column 'colour'; columns are section_id"),
+        ("donor_id", "color", "no column 'color'; columns are section_id"),
         ("positions", "slide", "the column slide occurs twice"),
         (",donor_id", "", "the column donor_id is missing"),
     ],

@@ -1,4 +1,4 @@
-"""The synthetic slide: the same by seed and region, and coloured as its own fields say."""
+"""The synthetic slide: the same by seed and region, and colored as its own fields say."""
 
 import hashlib
 from itertools import pairwise
@@ -32,7 +32,7 @@ def picture(tissue: SyntheticTissue) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def hed(picture: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """Haematoxylin, eosin and rest by scikit-image's own colour deconvolution."""
+    """Haematoxylin, eosin and rest by scikit-image's own color deconvolution."""
     return rgb2hed(picture)
 
 
@@ -127,7 +127,7 @@ class TestFields:
         assert 0.25 < fields.nest.sum() / fields.tissue.sum() < 0.5
 
 
-class TestColours:
+class TestColors:
     def test_glass_absorbs_next_to_nothing(
         self, tissue: SyntheticTissue, picture: NDArray[np.uint8]
     ) -> None:

@@ -39,18 +39,18 @@ def is_drawn(mask: TissueMask) -> bool:
 )
 def test_a_picture_of_the_whole_slide_is_a_mask(name: str, slide: Slide, tmp_path: Path) -> None:
     path = tmp_path / name
-    colours = np.stack([np.zeros_like(DRAWN), DRAWN // 2, DRAWN], -1)
+    colors = np.stack([np.zeros_like(DRAWN), DRAWN // 2, DRAWN], -1)
     opaque = np.full((60, 80, 1), 255, np.uint8)
     match name:
         case "mask.tif":
             tifffile.imwrite(path, DRAWN.astype(np.uint16))
         case "rgb.png":
-            Image.fromarray(colours).save(path)
+            Image.fromarray(colors).save(path)
         case "rgba.tif":
-            pixels = np.concatenate([colours, opaque], -1)
+            pixels = np.concatenate([colors, opaque], -1)
             tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=["unassalpha"])
         case "rgba.png":
-            Image.fromarray(np.concatenate([colours, opaque], -1)).save(path)
+            Image.fromarray(np.concatenate([colors, opaque], -1)).save(path)
         case "bits.png":
             Image.fromarray(DRAWN > 0).save(path)
         case _:

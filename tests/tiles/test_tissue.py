@@ -27,7 +27,7 @@ def drawn(
     light: NDArray[np.float64] | float = 1.0,
     stain: tuple[int, int, int] = (205, 140, 190),
     ink: Where = NOWHERE,
-    ink_colour: tuple[int, int, int] = (0, 0, 0),
+    ink_color: tuple[int, int, int] = (0, 0, 0),
 ) -> NDArray[np.uint8]:
     """Stain on glass under a light, as a camera with some noise sees it: absorption multiplies."""
     rng = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def drawn(
     cells = rng.normal(0, 18, (*SHAPE, 3)) + 20 * (np.sin(Y / 5) * np.cos(X / 7))[..., None]
     shown[tissue] = np.clip(np.array(stain) + cells, 0, 250)[tissue]
     shown *= np.array(glass) * np.broadcast_to(light, SHAPE)[..., None]
-    shown[ink] = np.array(ink_colour) + rng.normal(0, 6, (int(ink.sum()), 3))
+    shown[ink] = np.array(ink_color) + rng.normal(0, 6, (int(ink.sum()), 3))
     return np.clip(shown, 0, 255).astype(np.uint8)
 
 
@@ -80,13 +80,13 @@ def test_tissue_that_fills_the_slide_is_tissue(stain: tuple[int, int, int]) -> N
 
 
 @pytest.mark.parametrize(
-    "colour",
+    "color",
     [(30, 60, 200), (40, 30, 170), (20, 130, 60), (10, 70, 40), (30, 30, 32), (210, 25, 30)],
     ids=["blue", "ultramarine", "green", "dark green", "black", "red"],
 )
-def test_pen_ink_is_not_tissue(colour: tuple[int, int, int]) -> None:
+def test_pen_ink_is_not_tissue(color: tuple[int, int, int]) -> None:
     stroke = np.abs(Y - 30 - 10 * np.sin(X / 30)) < 6
-    mask = find_tissue(slide_of(drawn(BLOB, ink=stroke, ink_colour=colour))).tissue
+    mask = find_tissue(slide_of(drawn(BLOB, ink=stroke, ink_color=color))).tissue
     assert mask[stroke].mean() < 0.01
     assert mask[BLOB].mean() > 0.98
 
@@ -199,7 +199,7 @@ def test_a_faint_smear_without_texture_is_left_out() -> None:
     found = stained(pixels, 40)
     assert found[tissue].mean() > 0.97
     assert found[smear].mean() < 0.03
-    # The colour alone would have done: with texture the same patch is tissue.
+    # The color alone would have done: with texture the same patch is tissue.
     random = np.random.default_rng(1).normal(1, 0.09, SHAPE)[..., None]
     rough = np.where(smear[..., None], np.clip(pixels * random, 0, 250), pixels).astype(np.uint8)
     assert stained(rough, 40)[bump > 0.6].mean() > 0.9
@@ -208,29 +208,27 @@ def test_a_faint_smear_without_texture_is_left_out() -> None:
 GREYS = [(grey, grey, grey) for grey in (0, 1, 64, 128, 200, 240, 255)]
 
 
-@pytest.mark.parametrize(
-    "colour", [*GREYS, (200, 60, 140), (90, 60, 160), (255, 250, 200)], ids=str
-)
+@pytest.mark.parametrize("color", [*GREYS, (200, 60, 140), (90, 60, 160), (255, 250, 200)], ids=str)
 @pytest.mark.parametrize("glass", [WHITE, (0.95, 0.92, 0.78), (0.85, 0.9, 1.0)], ids=str)
-def test_padding_of_any_colour_is_no_tissue(
-    colour: tuple[int, int, int], glass: tuple[float, float, float]
+def test_padding_of_any_color_is_no_tissue(
+    color: tuple[int, int, int], glass: tuple[float, float, float]
 ) -> None:
     padding = (X > 330) | (Y > 255) | ((Y < 30) & (X < 60))
     pixels = drawn(BLOB & ~padding, glass=glass)
-    pixels[padding] = colour
+    pixels[padding] = color
     mask = find_tissue(slide_of(pixels)).tissue
     assert mask[padding].mean() < 0.01
     assert mask[BLOB & ~padding].mean() > 0.97
     assert mask[~BLOB & ~padding].mean() < 0.02
 
 
-@pytest.mark.parametrize("colour", [(128, 128, 128), (255, 255, 255), (0, 0, 0), (230, 200, 120)])
+@pytest.mark.parametrize("color", [(128, 128, 128), (255, 255, 255), (0, 0, 0), (230, 200, 120)])
 def test_padding_that_was_compressed_is_no_tissue(
-    colour: tuple[int, int, int], tmp_path: Path
+    color: tuple[int, int, int], tmp_path: Path
 ) -> None:
     padding = (X > 331) | (Y > 257)
     pixels = drawn(BLOB & ~padding, glass=(0.95, 0.93, 0.88))
-    pixels[padding] = colour
+    pixels[padding] = color
     fine = pixels.repeat(4, 0).repeat(4, 1)
     tifffile.imwrite(
         tmp_path / "padded.tif", fine, tile=(256, 256), photometric="rgb", compression="jpeg"
@@ -251,7 +249,7 @@ def test_glass_of_another_white_balance_is_glass(glass: tuple[float, float, floa
     assert not find_tissue(slide_of(drawn(NOWHERE, glass=glass))).tissue.any()
 
 
-def test_blurred_tissue_on_glass_of_one_colour_is_not_taken_for_the_glass() -> None:
+def test_blurred_tissue_on_glass_of_one_color_is_not_taken_for_the_glass() -> None:
     pixels = np.full((*SHAPE, 3), 245, np.uint8)
     noise = np.random.default_rng(0).normal(0, 2, (int(BLOB.sum()), 3))
     pixels[BLOB] = np.array([190, 90, 150]) + noise

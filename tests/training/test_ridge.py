@@ -25,7 +25,7 @@ GENES = 6
 
 def section(name: str, spots: int, seed: int) -> SectionTiles:
     rng = np.random.default_rng(seed)
-    # Tiles of different colour, and a target that follows it: something to regress on.
+    # Tiles of different color, and a target that follows it: something to regress on.
     color = rng.uniform(60, 230, (spots, 1, 1, 3))
     tiles = np.clip(color + rng.normal(0, 20, (spots, 32, 32, 3)), 0, 255).astype(np.uint8)
     mixing = np.random.default_rng(0).normal(size=(3, GENES))
@@ -129,7 +129,7 @@ def test_a_narrow_head_keeps_the_strongest_directions() -> None:
     full = predict_section(wide, inputs, 0)
     narrow, inputs = prepared("query", [section("a", 40, 1), section("b", 33, 2)], hidden=3)
     start_from_ridge(narrow, inputs)
-    # The target follows three colours: three directions hold nearly all of it.
+    # The target follows three colors: three directions hold nearly all of it.
     assert np.square(predict_section(narrow, inputs, 0) - full).mean() < 0.02 * full.var(0).mean()
 
 

@@ -17,7 +17,7 @@ from napari_nh2st.model.nh2st import NH2ST
 from napari_nh2st.training.settings import TrainSettings
 from napari_nh2st.training.start import starting_network
 from small_configs import PANEL
-from small_models import colour_model, small_model
+from small_models import color_model, small_model
 
 SMALL = {"tile_px": 32, "dim": 16, "heads": 2, "hidden": 8, "hypergraph_hidden": 12}
 MEAN = np.linspace(0.5, 2.0, len(PANEL)).astype(np.float32)
@@ -137,10 +137,10 @@ class TestStartModel:
         network = starting_network(PANEL, MEAN, settings(dropout=0.25), small_model())
         assert network.hyperparameters.dropout == 0.25
 
-    @pytest.mark.usefixtures("mean_colour")
+    @pytest.mark.usefixtures("mean_color")
     def test_another_architecture_is_refused(self) -> None:
         with pytest.raises(InputError, match="another architecture; start from an NH2ST model"):
-            starting_network(PANEL, MEAN, TrainSettings(), colour_model())
+            starting_network(PANEL, MEAN, TrainSettings(), color_model())
 
 
 def encoder_state(seed: int = 3) -> dict[str, Tensor]:

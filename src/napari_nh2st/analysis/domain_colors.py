@@ -1,4 +1,4 @@
-"""Colours for domains, distinct with any colour vision, and kept when they are found anew."""
+"""Colors for domains, distinct with any color vision, and kept when they are found anew."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # The first seven are Okabe & Ito 2008. Each further one is, of those that are neither very light,
-# very dark nor grey, the colour farthest from all before it: by the least CIE Lab distance among
+# very dark nor grey, the color farthest from all before it: by the least CIE Lab distance among
 # normal vision, protanopia and deuteranopia (simulated after Machado, Oliveira & Fernandes 2009).
 DOMAIN_COLORS = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#0000ff",
@@ -17,7 +17,7 @@ DOMAIN_COLORS = (
 
 
 def domain_color(number: int) -> str:
-    """Colour of a domain, numbered from 1; they repeat after the thirtieth."""
+    """Color of a domain, numbered from 1; they repeat after the thirtieth."""
     return DOMAIN_COLORS[(number - 1) % len(DOMAIN_COLORS)]
 
 
@@ -27,7 +27,7 @@ def matching_colors(
     former: NDArray[np.int64],
     former_colors: Sequence[str],
 ) -> tuple[str, ...]:
-    """Colours of new domains, each that of the former domain which it shares most tiles with.
+    """Colors of new domains, each that of the former domain which it shares most tiles with.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def matching_colors(
     Returns
     -------
     tuple of str
-        A former colour goes to one new domain, so that as many tiles as possible keep theirs. A
-        new domain without one has the first colour that no other has.
+        A former color goes to one new domain, so that as many tiles as possible keep theirs. A
+        new domain without one has the first color that no other has.
     """
     from scipy.optimize import linear_sum_assignment
 

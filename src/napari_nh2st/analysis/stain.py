@@ -141,7 +141,7 @@ def profile_of(config: "ModelConfig", *, normalized: bool = False) -> StainProfi
 def tile_descriptors(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Describe the stain of tiles by what their tissue holds of it.
 
-    Colours are taken apart into hematoxylin, eosin and a residual (Ruifrok & Johnston 2001, by
+    Colors are taken apart into hematoxylin, eosin and a residual (Ruifrok & Johnston 2001, by
     :func:`skimage.color.rgb2hed`, whose third stain is DAB's brown).
 
     Parameters

@@ -46,7 +46,7 @@ def ranked_genes(scores: pd.DataFrame) -> dict[str, str]:
 def save_maps(prediction: AnnData, scores: pd.DataFrame, path: Path) -> None:
     """Draw the tissue and, for genes spread over the ranking, measured beside predicted.
 
-    Both maps of a gene have the same colours; the PCC is that within the section.
+    Both maps of a gene have the same colors; the PCC is that within the section.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _spots(
         offset_transform=axis.transData,
         array=values,
         cmap="magma",
-        # The light end of the colours would be lost on white.
+        # The light end of the colors would be lost on white.
         edgecolor="0.6",
         lw=0.4,
     )
@@ -237,7 +237,7 @@ def _caption(axis: Any, prediction: AnnData) -> None:
         "",
         f"model {model['name']}, context {model['context']}",
         "",
-        "Both maps of a gene have the same colours.",
+        "Both maps of a gene have the same colors.",
     ]
     axis.set_axis_off()
     text = "\n".join(line for part in lines for line in (textwrap.wrap(part, 40) or [""]))

@@ -111,7 +111,7 @@ def save_heatmap_figure(
     path
         ``.png``, ``.svg`` or ``.pdf``; replaced if it exists.
     settings
-        Contrast and colours.
+        Contrast and colors.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def draw_gene(
     picture
         The slide.
     settings
-        Contrast and colours.
+        Contrast and colors.
     colorbar
         Draw a colorbar, whose label says what the values are.
 

@@ -44,7 +44,7 @@ def write_geojson(
     genes
         Measurements, in this order; all if None, which makes large files.
     domains
-        Column of ``obs`` that becomes the tiles' classification; colours are those of
+        Column of ``obs`` that becomes the tiles' classification; colors are those of
         ``uns[f"{domains}_colors"]`` where scanpy or this package left some.
     overwrite
         A file that is there is replaced, if this function wrote it. The script is replaced

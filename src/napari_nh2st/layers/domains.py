@@ -94,7 +94,7 @@ def label_image(raster: HeatmapRaster, labels: NDArray[np.int64]) -> NDArray[np.
 
 
 def domain_colormap(domain_colors: Sequence[str]) -> DirectLabelColormap:
-    """Colours of labels 1 and up; everything else is transparent."""
+    """Colors of labels 1 and up; everything else is transparent."""
     colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
     colors |= dict(enumerate(domain_colors, start=1))
     return DirectLabelColormap(color_dict=colors)

@@ -212,7 +212,7 @@ def _spot_layers(prediction: AnnData) -> list["LayerData"]:
         known = np.isfinite(measured).any(0)
         candidates = prediction[:, known] if known.any() else prediction
     gene, genes = best_gene(candidates), prediction.var_names
-    # One scale for both, so that a colour means one value.
+    # One scale for both, so that a color means one value.
     limits = robust_limits(np.concatenate([table[gene].to_numpy() for table in tables.values()]))
     mpp = slide_mpp(prediction)
     stem = for_qt(slide_stem(prediction))

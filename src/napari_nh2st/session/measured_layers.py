@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 COLORMAPS: Mapping[Kind, str] = {
     "measured": "magma",
     "predicted": "magma",
-    "residual": "BrBG",  # neither end is a colour of H&E
+    "residual": "BrBG",  # neither end is a color of H&E
 }
 
 _SPOT = 0.55
@@ -44,7 +44,7 @@ class MeasuredLayers:
     """Points layers over a slide layer, one for each kind of value.
 
     A kind's layer is made when it is first shown, and has the gene shown as its one feature:
-    switching the gene changes that and the colours alone. What the user removes from the viewer
+    switching the gene changes that and the colors alone. What the user removes from the viewer
     stays away until it is asked for again. Spots cannot be edited, and stay on the slide layer
     when that is moved. Without a slide layer, there are values, and no layers.
 
@@ -68,7 +68,7 @@ class MeasuredLayers:
     is_trained
         Whether predicted values mean something; else the names of their layers say so.
     limits
-        (low, high) of each kind's colours; measured and predicted have the same.
+        (low, high) of each kind's colors; measured and predicted have the same.
     changed
         Emitted when another gene or kind is shown, or when two kinds are side by side, or no more.
     """
@@ -195,7 +195,7 @@ class MeasuredLayers:
     # --- what is shown ---
 
     def show_gene(self, gene: str) -> None:
-        """Colour the spots by another gene, and show them where all were hidden."""
+        """Color the spots by another gene, and show them where all were hidden."""
         self.gene = gene
         self._limit()
         if not any(layer.visible for layer in self._there().values()):
@@ -335,13 +335,13 @@ class MeasuredLayers:
         self._follow(layer)
 
     def _color(self, kind: Kind) -> None:
-        """Colour a layer by the gene; one that is hidden, when it is shown."""
+        """Color a layer by the gene; one that is hidden, when it is shown."""
         layer = self.layers[kind]
         if not layer.visible or self._colored.get(kind) == self.gene:
             return
         self._colored[kind] = self.gene
         with warnings.catch_warnings():
-            # That the feature it was coloured by is gone: the next one comes below.
+            # That the feature it was colored by is gone: the next one comes below.
             warnings.simplefilter("ignore", RuntimeWarning)
             layer.features = self._features(kind)
         layer.face_contrast_limits = self.limits[kind]

@@ -21,7 +21,7 @@ ToRGB = Callable[[NDArray[Any]], RGB]
 """Turns stored samples, (height, width, samples), into uint8, (height, width, 3)."""
 
 CHANNEL_COLORS = ("0000FF", "00FF00", "FF0000", "FFFFFF", "00FFFF", "FF00FF", "FFFF00")
-"""Colours of fluorescence channels that bring none: the first is most often a nuclear stain."""
+"""Colors of fluorescence channels that bring none: the first is most often a nuclear stain."""
 
 _SAYS_NOTHING = re.compile(
     r"(?:channel|chan|ch|c|band|sample|component|plane|image|s)?\d*"
@@ -42,7 +42,7 @@ class StoredColors:
     kind
         What the samples are.
     alpha
-        Whether a last sample is the opacity, and whether the colours were multiplied by it.
+        Whether a last sample is the opacity, and whether the colors were multiplied by it.
     palette
         uint8, (entries, 3); for ``"palette"``.
     bits
@@ -97,12 +97,12 @@ class StoredColors:
 
 
 class FluorescenceColors:
-    """Adds up channels, each in its colour between its limits, on black.
+    """Adds up channels, each in its color between its limits, on black.
 
     Parameters
     ----------
     colors
-        One colour a channel, as hexadecimal RGB.
+        One color a channel, as hexadecimal RGB.
     limits
         Gives float, (channels, 2): the values shown dark and bright; asked once.
     """
@@ -142,7 +142,7 @@ class Once(Generic[T]):
 
 
 def over_white(colors: RGB, alpha: RGB, *, premultiplied: bool = False) -> RGB:
-    """Compose colours, (height, width, n), with opacity, (height, width), over white."""
+    """Compose colors, (height, width, n), with opacity, (height, width), over white."""
     opacity = alpha.astype(np.uint16)[..., None]
     if premultiplied:
         return np.minimum(colors + (255 - opacity), 255).astype(np.uint8)
@@ -165,7 +165,7 @@ def spread(n: int, most: int) -> NDArray[np.intp]:
 def sample_over(
     read: Callable[[int, int], NDArray[Any] | None], grid: tuple[int, int]
 ) -> NDArray[Any] | None:
-    """Stored samples, (pixels, samples), of a few pieces over a level, to choose its colours by.
+    """Stored samples, (pixels, samples), of a few pieces over a level, to choose its colors by.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class Channels(Enum):
 def channels_meaning(
     n_channels: int, labels: Sequence[Any] = (), colors: Sequence[str] = ()
 ) -> Channels:
-    """What channels are, by their labels and colours.
+    """What channels are, by their labels and colors.
 
     Parameters
     ----------
@@ -225,13 +225,13 @@ def channels_meaning(
     labels
         Label of each channel; a missing one is None or empty.
     colors
-        Colour of each channel as hexadecimal RGB; empty where there is none.
+        Color of each channel as hexadecimal RGB; empty where there is none.
 
     Returns
     -------
     Channels
-        ``DYES`` where a label names something else than a colour or a number, or where the
-        colours are not those of red, green and blue. Three channels of which nothing is said are
+        ``DYES`` where a label names something else than a color or a number, or where the
+        colors are not those of red, green and blue. Three channels of which nothing is said are
         ``RGB``; one or four are ``UNKNOWN``; other numbers are ``DYES``.
     """
     if n_channels not in (1, 3, 4):

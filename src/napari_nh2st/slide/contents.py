@@ -36,7 +36,7 @@ class SlideContents:
     associated
         For each associated image by name what decodes it to uint8, (height, width, 3).
     brightfield
-        Whether its colours are those of a stained section under white light.
+        Whether its colors are those of a stained section under white light.
     brightfield_reason
         In words, what that rests on.
     fingerprint_files

@@ -24,7 +24,7 @@ class SlideImage:
     shape
         Height and width in px.
     brightfield
-        Whether its colours are those of a stained section under white light.
+        Whether its colors are those of a stained section under white light.
     """
 
     name: str

@@ -276,7 +276,7 @@ def _colors(
     if meaning is Channels.UNKNOWN and n_channels == 4 and not is_deep and is_opacity(sample()):
         meaning = Channels.RGBA
     if not is_deep and n_channels == 1 and meaning is Channels.UNKNOWN:
-        return StoredColors("grey"), True, "8-bit colours"
+        return StoredColors("grey"), True, "8-bit colors"
     if meaning in (Channels.RGB, Channels.RGBA) and (described or not is_deep):
         return (
             StoredColors(
@@ -285,7 +285,7 @@ def _colors(
                 full_scale=(lambda: full_scale(sample())) if is_deep else None,
             ),
             not is_deep,
-            f"{dtype.itemsize * 8}-bit values" if is_deep else "8-bit colours",
+            f"{dtype.itemsize * 8}-bit values" if is_deep else "8-bit colors",
         )
     colors = ["FFFFFF"] if n_channels == 1 else list(CHANNEL_COLORS[:n_channels])
     for index, channel in enumerate(described[:n_channels]):

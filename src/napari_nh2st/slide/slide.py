@@ -50,7 +50,7 @@ class Slide:
         In words where `mpp` was found: ``"given"``, ``"Aperio MPP"``, ..., or ``"unknown"``,
         followed by what the file says where that is no resolution of a microscope.
     brightfield
-        Whether its colours are those of a stained section under white light; False for 16-bit
+        Whether its colors are those of a stained section under white light; False for 16-bit
         and fluorescence slides, which can be viewed.
     brightfield_reason
         In words, what that rests on.

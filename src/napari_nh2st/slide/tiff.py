@@ -147,7 +147,7 @@ def _channels(files: TiffFiles, level: Series) -> list[StoredPage]:
 
 
 def _colors(tiff: tifffile.TiffFile, files: TiffFiles, image: TiffImage) -> TiffColors | None:
-    """An image's colours; None where it cannot be read, which matters only if it is opened."""
+    """An image's colors; None where it cannot be read, which matters only if it is opened."""
     try:
         return _colors_of(tiff, files, image)
     except RemoteError:

@@ -59,7 +59,7 @@ def tiff_colors(
     Parameters
     ----------
     page
-        Where colours are described.
+        Where colors are described.
     channels
         The pages whose samples together are a pixel.
     ome_channels
@@ -71,19 +71,19 @@ def tiff_colors(
     Raises
     ------
     NotReadable
-        The colours are of a kind not known here.
+        The colors are of a kind not known here.
     """
     dtype = channels[0].dtype
     n_samples = sum(channel.samples for channel in channels)
     kind = _KINDS.get(int(page.photometric))
     if kind is None:
-        raise NotReadable(f"is a TIFF of colours that are not known here ({page.photometric})")
+        raise NotReadable(f"is a TIFF of colors that are not known here ({page.photometric})")
     alpha = _alpha(page)
     if kind == "rgb" and n_samples < 3:
         kind = "grey"
     meaning = _meaning(n_samples, ome_channels)
     if kind == "grey" and dtype == np.uint8 and n_samples in (3, 4) and alpha is None:
-        # Samples of 8 bits that their writer did not call colours.
+        # Samples of 8 bits that their writer did not call colors.
         if meaning is Channels.UNKNOWN and is_opacity(sample()):
             meaning = Channels.RGBA
         if meaning in (Channels.RGB, Channels.RGBA):
@@ -115,14 +115,14 @@ def tiff_colors(
         bits=channels[0].bits,
         full_scale=(lambda: full_scale(sample())) if is_deep and kind != "palette" else None,
     )
-    reason = f"{dtype.itemsize * 8}-bit values" if is_deep else "8-bit colours"
+    reason = f"{dtype.itemsize * 8}-bit values" if is_deep else "8-bit colors"
     if is_fluorescence:
         reason = "fluorescence channels"
     return TiffColors(convert, WHITE, not (is_deep or is_fluorescence), reason)
 
 
 def _meaning(n_samples: int, ome_channels: Sequence[dict[str, str]]) -> Channels:
-    """What the samples are, by OME-XML: one channel of several samples is a colour picture."""
+    """What the samples are, by OME-XML: one channel of several samples is a color picture."""
     if len(ome_channels) == 1 and ome_channels[0].get("SamplesPerPixel") == str(n_samples):
         return {3: Channels.RGB, 4: Channels.RGBA}.get(n_samples, Channels.UNKNOWN)
     return channels_meaning(
@@ -155,7 +155,7 @@ def _channel_colors(ome_channels: Sequence[dict[str, str]], n_channels: int) -> 
 
 
 def _hexadecimal(channel: dict[str, str]) -> str:
-    """A channel's colour as hexadecimal RGB, empty where it has none."""
+    """A channel's color as hexadecimal RGB, empty where it has none."""
     value = channel.get("Color", "")
     if not re.fullmatch(r"-?\d+", value) or int(value) in (-1, 0):
         return ""

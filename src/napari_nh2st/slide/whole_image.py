@@ -88,7 +88,7 @@ def open_jpeg(path: SlidePath) -> SlideContents:
     Raises
     ------
     NotReadable
-        It is not a JPEG, or one of four colours.
+        It is not a JPEG, or one of four colors.
     InputError
         It is cut off.
     """
@@ -107,7 +107,7 @@ def open_jpeg(path: SlidePath) -> SlideContents:
             )
         shape = (opened.height, opened.width)
         if opened.components not in (1, 3):
-            raise NotReadable(f"is a JPEG of {opened.components} colours; save it as RGB")
+            raise NotReadable(f"is a JPEG of {opened.components} colors; save it as RGB")
         if not _has_jpeg_end(file, opened.scan, size):
             raise InputError(
                 f"{path}: the JPEG is cut off: it ends after {size:,} bytes without its end "
@@ -139,7 +139,7 @@ def open_jpeg(path: SlidePath) -> SlideContents:
         levels=(WholeImageLevel(shape, decode, notices),),
         resolution=None,
         brightfield=True,
-        brightfield_reason="8-bit colours",
+        brightfield_reason="8-bit colors",
         fingerprint_files=(path,),
     )
 
@@ -187,7 +187,7 @@ def open_png(path: SlidePath) -> SlideContents:
         levels=(WholeImageLevel((height, width), decode),),
         resolution=None,
         brightfield=bits <= 8,
-        brightfield_reason="8-bit colours" if bits <= 8 else "16-bit values",
+        brightfield_reason="8-bit colors" if bits <= 8 else "16-bit values",
         fingerprint_files=(path,),
     )
 

@@ -1,4 +1,4 @@
-"""Colours of a scan, made from amounts of stain by the Beer–Lambert law."""
+"""Colors of a scan, made from amounts of stain by the Beer–Lambert law."""
 
 from typing import Final
 

@@ -132,9 +132,9 @@ def _drawn(tissue: SyntheticTissue, marks: Sequence[Mark]) -> Iterator[Pixels]:
     height, width = tissue.shape
     for top in range(0, height, BLOCK_PX):
         band = tissue.render(top, 0, min(BLOCK_PX, height - top), width)
-        for y, x, size, colour in marks:
+        for y, x, size, color in marks:
             rows = slice(max(y - top, 0), max(y + size - top, 0))
-            band[rows, max(x, 0) : max(x + size, 0)] = colour
+            band[rows, max(x, 0) : max(x + size, 0)] = color
         yield band
 
 

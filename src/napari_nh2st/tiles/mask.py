@@ -45,8 +45,8 @@ _ABOVE_NOISE = 4.0
 """Times the spread of the glass that what is no smoother than smears must have to be tissue."""
 
 _LEAST_GLASS = 0.05
-_COLOURED_GLASS, _COLOURED_STAIN = (0.7, 0.84, 0.7), 0.9
-"""Share of an image that has to be as smooth as glass for its colour to be taken from there; what
+_COLORED_GLASS, _COLORED_STAIN = (0.7, 0.84, 0.7), 0.9
+"""Share of an image that has to be as smooth as glass for its color to be taken from there; what
 its channels are of the brightest, at least (stains absorb green most); and what they are where
 nothing is smooth."""
 
@@ -133,7 +133,7 @@ def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = 
 
     A pixel is tissue where it is stained: saturation above Otsu's threshold (Otsu 1979) or
     optical density clearly above the glass; and around that, where it has tissue's texture. Pen
-    ink, by its hues and its black, smooth faint smears, what is grey, and padding of one colour are
+    ink, by its hues and its black, smooth faint smears, what is grey, and padding of one color are
     left out; specks and small holes go. Beyond the slide's bounds nothing was scanned, so nothing
     is looked for there.
 
@@ -212,7 +212,7 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
     ndarray
         (height, width) bool.
     """
-    glass = _glass_colour(image)
+    glass = _glass_color(image)
     height = len(image)
     saturation = np.empty(image.shape[:2], np.float32)
     density, spread = np.empty_like(saturation), np.empty_like(saturation)
@@ -226,13 +226,13 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
         flat[top:bottom] = _flat(band)[rows]
         transmitted = band.astype(np.float32) / 255
         seen = np.clip(_smooth(transmitted) / glass, 0.01, 1)
-        hue, colour, value = np.moveaxis(rgb2hsv(seen), -1, 0)
-        saturation[top:bottom] = colour[rows]
+        hue, color, value = np.moveaxis(rgb2hsv(seen), -1, 0)
+        saturation[top:bottom] = color[rows]
         density[top:bottom] = -_mean(np.log10(seen[rows]))
         mean, deviation = _texture(transmitted / glass)
         spread[top:bottom] = deviation[rows]
         smear[top:bottom] = ((deviation < _SMOOTH) & (mean < _FAINT))[rows]
-        foreign[top:bottom] = _pen_ink(hue, colour, value)[rows]
+        foreign[top:bottom] = _pen_ink(hue, color, value)[rows]
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         list(pool.map(look_at, range(0, height, _BAND_ROWS)))
@@ -294,12 +294,12 @@ def _smooth(band: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(gaussian(band, sigma=1, channel_axis=-1))
 
 
-def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """The brightest colour that much of the image has; glass is not always white.
+def _glass_color(image: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """The brightest color that much of the image has; glass is not always white.
 
     Glass is smooth, but no camera sees it all of one value: what is, is padding, and left out
     unless there is nothing else. Where nothing is smooth, tissue fills the image, and its
-    brightest colour, being a stain, must not be taken for strongly coloured glass.
+    brightest color, being a stain, must not be taken for strongly colored glass.
     """
     # A fifth of the pixels serves as well as all of them.
     pixels, smooth, padding = [], [], []
@@ -309,16 +309,14 @@ def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.floating]:
         pixels.append(_smooth(transmitted).reshape(-1, 3))
         smooth.append((_texture(transmitted)[1] < _SMOOTH).ravel())
         padding.append(_flat(strip).ravel())
-    colours, seen = np.concatenate(pixels), ~np.concatenate(padding)
+    colors, seen = np.concatenate(pixels), ~np.concatenate(padding)
     glass = np.concatenate(smooth) & seen
     if glass.sum() > _LEAST_GLASS * seen.sum():
-        brightest = np.percentile(colours[glass], 95, axis=0)
-        if (brightest >= brightest.max() * np.array(_COLOURED_GLASS)).all():  # else blurred tissue
+        brightest = np.percentile(colors[glass], 95, axis=0)
+        if (brightest >= brightest.max() * np.array(_COLORED_GLASS)).all():  # else blurred tissue
             return np.asarray(np.maximum(brightest, 0.5), np.float32)
-    brightest = np.percentile(colours, 95, axis=0)
-    return np.asarray(
-        np.maximum(brightest, max(0.5, _COLOURED_STAIN * brightest.max())), np.float32
-    )
+    brightest = np.percentile(colors, 95, axis=0)
+    return np.asarray(np.maximum(brightest, max(0.5, _COLORED_STAIN * brightest.max())), np.float32)
 
 
 def _otsu(values: NDArray[np.floating]) -> float:
@@ -346,7 +344,7 @@ def _mean(image: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """What lies in a square of exactly one colour: padding, whatever its colour."""
+    """What lies in a square of exactly one color: padding, whatever its color."""
     differs = np.zeros(image.shape[:2], bool)
     for channel in np.moveaxis(image, -1, 0):
         down, right = channel[1:] != channel[:-1], channel[:, 1:] != channel[:, :-1]
@@ -354,7 +352,7 @@ def _flat(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         differs[1:] |= down
         differs[:, :-1] |= right
         differs[:, 1:] |= right
-    # Squares of pixels that are like their neighbors; with these, each of them is of one colour.
+    # Squares of pixels that are like their neighbors; with these, each of them is of one color.
     inside = ndimage.maximum_filter(differs, _TEXTURE_WINDOW - 2)
     return np.asarray(~ndimage.minimum_filter(inside, _TEXTURE_WINDOW))
 
@@ -364,7 +362,7 @@ def _pen_ink(
 ) -> NDArray[np.bool_]:
     """Marker strokes: hues that haematoxylin and eosin do not reach, and black."""
     # H&E lies between blue (0.62) and red-pink (0.02, across 1); at its two ends only the purity
-    # of the colour gives a marker away. Dense nuclei in frozen sections reach a saturation of 0.65.
+    # of the color gives a marker away. Dense nuclei in frozen sections reach a saturation of 0.65.
     foreign_hue = (hue > 0.1) & (hue < 0.61) & (saturation > 0.25)
     blue_marker = (hue >= 0.61) & (hue < 0.7) & (saturation > 0.7)
     red_marker = ((hue < 0.03) | (hue > 0.97)) & (saturation > 0.75) & (value > 0.5)

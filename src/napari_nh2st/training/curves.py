@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DPI = 96.0
 
 _Curve = tuple[str, str, str, str]
-"""Name, label, colour and style."""
+"""Name, label, color and style."""
 
 # Mid tones, readable on dark and on light.
 _TERM_COLORS = {"query_contrastive": "#3a86c8", "neighbor_contrastive": "#c98a00", "mse": "#3c9d57"}
@@ -48,7 +48,7 @@ def curves_figure(
     size_px
         (width, height) of the figure.
     text
-        Colour of its words and axes, for example ``"#f0f1f2"``.
+        Color of its words and axes, for example ``"#f0f1f2"``.
     dpi
         Dots per inch: the size of texts and lines.
     """

@@ -12,7 +12,7 @@ _EXPANDED, _COLLAPSED = "▾", "▸"
 class Folded(QCollapsible):
     """A :class:`~superqt.QCollapsible` that begins folded.
 
-    Its arrow is drawn again when the theme changes: superqt draws it once, in the colour that
+    Its arrow is drawn again when the theme changes: superqt draws it once, in the color that
     texts have before the window's style is known.
 
     Parameters
@@ -33,7 +33,7 @@ class Folded(QCollapsible):
         self.collapse(animate=False)
 
     def changeEvent(self, event: Any) -> None:  # Qt's name
-        """Draw the arrow in the colour of the theme's texts."""
+        """Draw the arrow in the color of the theme's texts."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
             self._draw_arrow()

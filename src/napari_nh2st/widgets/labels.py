@@ -113,7 +113,7 @@ class MarkupLabel(PlainLabel):
 
 
 class CautionLabel(PlainLabel):
-    """Text to be minded: it wraps, in a colour of its own."""
+    """Text to be minded: it wraps, in a color of its own."""
 
     def __init__(
         self, text: str = "", parent: QWidget | None = None, *, tip: str = "", fits: bool = False

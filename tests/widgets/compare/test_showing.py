@@ -1,4 +1,4 @@
-"""A comparison in the viewer: layers, colours, side by side, table and plot."""
+"""A comparison in the viewer: layers, colors, side by side, table and plot."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_the_scores_are_offered_as_badges_of_a_heatmap_of_the_slide(
 
 
 @in_both_viewers
-def test_another_gene_changes_the_colours_of_the_same_layers(
+def test_another_gene_changes_the_colors_of_the_same_layers(
     viewer: ViewerModel, done: CompareWidget
 ) -> None:
     done.view.kinds["residual"].click()
@@ -287,14 +287,12 @@ def test_the_slides_second_layer_is_no_slide_and_st_that_is_read_ends_it(
     assert "S1 (beside)" not in viewer.layers
 
 
-def test_the_plot_takes_the_colours_of_the_theme(
-    viewer: ViewerModel, widget: CompareWidget
-) -> None:
-    colours = []
+def test_the_plot_takes_the_colors_of_the_theme(viewer: ViewerModel, widget: CompareWidget) -> None:
+    colors = []
     for theme in ("dark", "light"):
         viewer.theme = theme
-        colours.append(widget.view.scatter.figure.get_facecolor())
-    dark, light = (sum(colour[:3]) for colour in colours)
+        colors.append(widget.view.scatter.figure.get_facecolor())
+    dark, light = (sum(color[:3]) for color in colors)
     assert dark < 1 < light
 
 

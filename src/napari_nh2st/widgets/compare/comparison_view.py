@@ -25,7 +25,7 @@ from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 
 _KIND_TIPS: dict[Kind, str] = {
     "measured": "What was measured, as the model's training has it",
-    "predicted": "What the model predicts at the spots, in the colours of the measured",
+    "predicted": "What the model predicts at the spots, in the colors of the measured",
     "residual": "Predicted minus measured: teal where the model says more, brown where less",
 }
 
@@ -47,7 +47,7 @@ class ComparisonView(QWidget):
     beside
         Shows two kinds side by side.
     scale, unit
-        Colours of the values, and their unit.
+        Colors of the values, and their unit.
     genes, scatter, spot
         Table and plot, and what is known of the spot whose point was clicked.
     export, report
@@ -82,7 +82,7 @@ class ComparisonView(QWidget):
             "together"
         )
         self.scale = ColorScale()
-        self.scale.setToolTip("Values of the colours shown")
+        self.scale.setToolTip("Values of the colors shown")
         self.genes = GeneTable()
         self.scatter = GeneScatter()
         self.export = ExportButton()

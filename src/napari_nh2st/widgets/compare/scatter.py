@@ -32,7 +32,7 @@ _NEAR_PX = 8
 
 
 class GeneScatter(QWidget):
-    """A scatter plot in the colours of napari's theme, with buttons to copy and to save it.
+    """A scatter plot in the colors of napari's theme, with buttons to copy and to save it.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class GeneScatter(QWidget):
         self.picked.emit(int(known[distances.argmin()]) if near else None)
 
     def follow_theme(self, name: str) -> None:
-        """Take the colours of a theme of napari."""
+        """Take the colors of a theme of napari."""
         theme = get_theme(name)
         text, background = theme.text.as_hex(), theme.background.as_hex()
         self.figure.set_facecolor(background)

@@ -1,4 +1,4 @@
-"""Legend of the domains: colours, names to be typed, and top markers."""
+"""Legend of the domains: colors, names to be typed, and top markers."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from napari_nh2st.widgets.name_table import NameTable, fixed_item
 from napari_nh2st.widgets.text_colors import TEXT_ROLE, TextDelegate
 
 _HEADS = {
-    "Domain": "Name and colour on the slide",
+    "Domain": "Name and color on the slide",
     "Tiles": "Predicted tiles of the domain",
     "%": "Share of the predicted tiles",
     "Stable %": "Share of the domain's tiles that stay in it with every one of the model's heads",
@@ -27,7 +27,7 @@ _DOT_PX, _MOST_DOTS = 9, 3
 
 
 class DomainLegend(NameTable):
-    """One row a domain: colour and name, tiles, share, stability where known, top markers.
+    """One row a domain: color and name, tiles, share, stability where known, top markers.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ _BINS = 40
 
 
 class Histogram(QWidget):
-    """Bars in the colour of the text; a line and its value where the marked one lies.
+    """Bars in the color of the text; a line and its value where the marked one lies.
 
     Attributes
     ----------
