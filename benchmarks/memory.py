@@ -75,7 +75,11 @@ def peak() -> int:
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: on Linux its maximum starts with that of the process that started this.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        line = next(
+            line
+            for line in status.read_text(encoding="utf-8").splitlines()
+            if line.startswith("VmHWM")
+        )
         return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         import psutil

@@ -136,7 +136,7 @@ def _run(name: str, python: str, slide: Path, tiles: int) -> dict[str, float] | 
     """One round of one row: tiles per second, and the most memory of its processes together."""
     command = [python, str(_HERE / "peer_rows.py"), name, str(slide), str(tiles)]
     environment = os.environ | short_waits()  # as in the command, and for all alike
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = psutil.Popen(
             command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
         )

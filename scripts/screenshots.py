@@ -272,7 +272,7 @@ def cohort_picture(folder: Path, slides: Sequence[Path], model: str | None = Non
     viewer = napari.Viewer()
     viewer.window.resize(1280, 800)
     broken = folder / "unreadable.svs"
-    broken.write_text("no slide")
+    broken.write_text("no slide", encoding="utf-8")
     cohort = dock(viewer, "Cohort")
     if model is not None:
         cohort.model.choose(model)

@@ -38,9 +38,11 @@ def describe(folder: Path, licence: str | None) -> None:
     """What lies beside weights: how tiles are normalized, and the card."""
     said = {"crop_size": {"height": SIDE, "width": SIDE}, "do_center_crop": True}
     said |= {"size": {"shortest_edge": 32}, "image_mean": MEAN, "image_std": STD}
-    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    (folder / "preprocessor_config.json").write_text(json.dumps(said), encoding="utf-8")
     if licence is not None:
-        (folder / "README.md").write_text(f"---\nlicense: {licence}\n---\n# An encoder\n")
+        (folder / "README.md").write_text(
+            f"---\nlicense: {licence}\n---\n# An encoder\n", encoding="utf-8"
+        )
 
 
 def write_onnx(path: Path, *, features: int = 5, batch: str | int = "n") -> Path:

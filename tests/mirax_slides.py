@@ -89,5 +89,5 @@ def write_mirax(
     lines = []
     for name, values in sections.items():
         lines += [f"[{name}]", *(f"{key}={value}" for key, value in values.items())]
-    (folder / "Slidedat.ini").write_text("\n".join(lines) + "\n")
+    (folder / "Slidedat.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

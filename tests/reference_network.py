@@ -44,7 +44,7 @@ class ReferencePass:
 
 
 def reference_pass(folder: Path) -> ReferencePass:
-    described = json.loads((folder / "nh2st_forward.json").read_text())
+    described = json.loads((folder / "nh2st_forward.json").read_text(encoding="utf-8"))
     salt, genes = described["salt"], described["hyperparameters"]["num_genes"]
     random = np.random.RandomState(zlib.crc32(f"{salt}/inputs".encode()))
     x = random.standard_normal((2, 3, 224, 224)).astype(np.float32)

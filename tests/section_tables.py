@@ -28,7 +28,7 @@ def write_section(
 
 
 def write_table(path: Path, rows: Sequence[dict[str, str]]) -> Path:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

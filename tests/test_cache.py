@@ -42,5 +42,5 @@ def test_the_bound_is_the_variable_s(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(InputError, match="A_BOUND must be a number of GB"):
             bounded_cache_folder("kind", "A_BOUND", 2.5)
     monkeypatch.delenv("A_BOUND")
-    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
     assert bounded_cache_folder("taken", "A_BOUND", 2.5)[1] == 0

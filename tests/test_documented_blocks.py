@@ -141,9 +141,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slides.mkdir()
     for name in ("a", "b"):
         (slides / f"{name}.svs").write_bytes((folder / "slide.svs").read_bytes())
-    (folder / "genes.txt").write_text("ERBB2\nCD74\nIGKC\n")
-    (folder / "slides.csv").write_text("slide\nslides/a.svs\nslides/b.svs\n")
-    (folder / "sets.gmt").write_text("amplicon\tof a test\tERBB2\tGRB7\tSTARD3\n")
+    (folder / "genes.txt").write_text("ERBB2\nCD74\nIGKC\n", encoding="utf-8")
+    (folder / "slides.csv").write_text("slide\nslides/a.svs\nslides/b.svs\n", encoding="utf-8")
+    (folder / "sets.gmt").write_text("amplicon\tof a test\tERBB2\tGRB7\tSTARD3\n", encoding="utf-8")
     rows = [
         write_section(folder, seed, GENES) | {"section_id": name}
         for seed, name in enumerate(("C4", "C5", "C6"))

@@ -24,7 +24,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_library_that_is_there_is_imported(installed: Path) -> None:
-    (installed / "rare_library.py").write_text("answer = 42")
+    (installed / "rare_library.py").write_text("answer = 42", encoding="utf-8")
     assert import_extra("rare_library", "rare", "Asking").answer == 42
 
 
@@ -45,7 +45,7 @@ def test_a_missing_library_names_the_extra() -> None:
     ],
 )
 def test_a_broken_library_is_not_called_missing(installed: Path, source: str, reason: str) -> None:
-    (installed / "broken_library.py").write_text(source)
+    (installed / "broken_library.py").write_text(source, encoding="utf-8")
     with pytest.raises(ExtraError) as caught:
         import_extra("broken_library", "rare", "Asking")
     message = str(caught.value)
@@ -59,7 +59,7 @@ def test_a_broken_spatialdata_is_told_where_it_is_needed(
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "spatialdata"]:
         monkeypatch.delitem(sys.modules, name)
-    (installed / "spatialdata.py").write_text("import pkg_resources_of_the_past")
+    (installed / "spatialdata.py").write_text("import pkg_resources_of_the_past", encoding="utf-8")
     slide = array_slide(ArrayLevel(textured(100, 100)), mpp=(0.5, 0.5), path="section.tif")
     prediction = drawn_prediction(slide)
     assert np.isfinite(prediction.X).any()
@@ -73,7 +73,9 @@ def test_openslide_without_its_library_is_told_from_a_missing_one(
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "openslide"]:
         monkeypatch.delitem(sys.modules, name)
-    (installed / "openslide.py").write_text("raise ModuleNotFoundError('no shared library')")
+    (installed / "openslide.py").write_text(
+        "raise ModuleNotFoundError('no shared library')", encoding="utf-8"
+    )
     (tmp_path / "slide.mrxs").write_bytes(b"\xff\xd8 not really")
     with pytest.raises(InputError, match=r"installed but cannot be imported .*no shared library"):
         open_slide(tmp_path / "slide.mrxs")

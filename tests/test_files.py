@@ -24,20 +24,23 @@ def write_file(path: Path, text: str) -> None:
 def write_folder(path: Path, text: str) -> None:
     with whole_output(path) as draft:
         (draft / "deep").mkdir(parents=True)
-        (draft / "deep" / "first").write_text(text)
-        (draft / "second").write_text(text)
+        (draft / "deep" / "first").write_text(text, encoding="utf-8")
+        (draft / "second").write_text(text, encoding="utf-8")
 
 
 def content(path: Path) -> set[str]:
     """Of all files there: one text where what is there is whole and of one writing."""
     if path.is_file():
-        return {path.read_text()}
+        return {path.read_text(encoding="utf-8")}
     assert sorted(f.relative_to(path).as_posix() for f in path.rglob("*")) == [
         "deep",
         "deep/first",
         "second",
     ]
-    return {(path / "deep" / "first").read_text(), (path / "second").read_text()}
+    return {
+        (path / "deep" / "first").read_text(encoding="utf-8"),
+        (path / "second").read_text(encoding="utf-8"),
+    }
 
 
 both = pytest.mark.parametrize("write", [write_file, write_folder])
@@ -135,10 +138,10 @@ def test_an_error_at_any_operation_leaves_the_earlier_or_the_new(
 
 def test_the_draft_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
     with whole_output(tmp_path / "out") as draft:
-        draft.write_text("first")
+        draft.write_text("first", encoding="utf-8")
         recover(tmp_path / "out")
         write_file(tmp_path / "out", "second")
-        assert draft.read_text() == "first"
+        assert draft.read_text(encoding="utf-8") == "first"
     assert content(tmp_path / "out") == {"first"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -265,11 +268,11 @@ def test_file_systems_without_locks_are_no_error(
     monkeypatch.setattr(fcntl, "flock", refuse)
     write(tmp_path / "out", "old")
     with whole_output(tmp_path / "other") as draft:
-        draft.write_text("alive")
+        draft.write_text("alive", encoding="utf-8")
         write(tmp_path / "out", "new")
         recover(tmp_path / "other")  # leaves alone what it cannot lock
     assert content(tmp_path / "out") == {"new"}
-    assert (tmp_path / "other").read_text() == "alive"
+    assert (tmp_path / "other").read_text(encoding="utf-8") == "alive"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
 
 

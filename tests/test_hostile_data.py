@@ -153,7 +153,7 @@ def test_a_network_path_of_a_stranger_is_not_asked_for(
     ids=["digits", "depth", "brackets", "aliases", "a circle", "code"],
 )
 def test_a_table_of_yaml_that_nothing_can_read_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "sections.yaml").write_text(text)
+    (tmp_path / "sections.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"sections\.yaml"):
         read_sections(tmp_path / "sections.yaml")
     assert not Path("it-ran").exists()

@@ -31,7 +31,7 @@ def test_a_log_has_times_levels_and_all_records_of_the_package(tmp_path: Path) -
     with logging_to(path, libraries=logging.INFO):
         logging.getLogger("library").info("asked for")
         logging.getLogger("urllib3.pool").info("https://host/slide?key=secret")
-    assert re.sub(STAMP, "T", path.read_text()).splitlines() == [
+    assert re.sub(STAMP, "T", path.read_text(encoding="utf-8")).splitlines() == [
         rf"T DEBUG {os.getpid()} napari_nh2st.a_test: from \x1b[31mhere",
         "  to there",
         f"T WARNING {os.getpid()} library: careful",
@@ -53,7 +53,9 @@ def test_processes_that_are_started_meanwhile_append_to_it(
     with logging_to(path):
         subprocess.run([sys.executable, "-c", child], check=True)
     assert os.environ[VARIABLE] == "before.log"
-    assert re.fullmatch(rf"{STAMP} DEBUG \d+ napari_nh2st\.child: here I am\n", path.read_text())
+    assert re.fullmatch(
+        rf"{STAMP} DEBUG \d+ napari_nh2st\.child: here I am\n", path.read_text(encoding="utf-8")
+    )
 
 
 def test_a_child_whose_log_is_gone_works_all_the_same(

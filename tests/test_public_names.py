@@ -47,5 +47,5 @@ def test_a_prediction_is_exported_and_analysed_by_top_level_names(tmp_path: Path
     )
     path = tmp_path / "out.csv"
     napari_nh2st.export(prediction, path, genes=("VIM",))
-    assert path.read_text().splitlines()[0].endswith("VIM")
+    assert path.read_text(encoding="utf-8").splitlines()[0].endswith("VIM")
     assert napari_nh2st.analysis.moran(prediction).index.equals(prediction.var_names)

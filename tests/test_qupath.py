@@ -147,7 +147,7 @@ def test_the_command_takes_a_region_of_qupath(
     path = write_mirax(tmp_path / "slide.mrxs", textured(512, 768), at=(2, 4), canvas=(6, 8))
     square = [[0, 0], [384, 0], [384, 512], [0, 512], [0, 0]]
     region = {"type": "Polygon", "coordinates": [square]}
-    (tmp_path / "r.geojson").write_text(json.dumps(region))
+    (tmp_path / "r.geojson").write_text(json.dumps(region), encoding="utf-8")
     arguments = ["--genes", "ERBB2", "--pitch-um", "60", "--device", "cpu", "--all-tiles"]
     arguments += ["--region", str(tmp_path / "r.geojson")]
     code = main(["predict", str(path), "-o", str(tmp_path / "p.h5ad"), *arguments])
@@ -161,6 +161,6 @@ def test_the_command_takes_a_region_of_qupath(
 
 
 def test_what_is_no_region_is_refused_before_the_slide_is_opened(tmp_path: Path) -> None:
-    (tmp_path / "r.geojson").write_text("{}")
+    (tmp_path / "r.geojson").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="no polygon"):
         read_regions(tmp_path / "r.geojson", scanned_in_part())

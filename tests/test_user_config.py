@@ -28,7 +28,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_settings_are_taken_by_the_name_of_the_field_or_of_the_option(config: Path) -> None:
     config.write_text(
         "[predict]\nstep-um = 55\nall_tiles = true\nno_spread = false\nworkers = 2\nmodel = 'm'\n"
-        "[train]\nlearning_rate = 1e-3\npanel = 'variable'\n"
+        "[train]\nlearning_rate = 1e-3\npanel = 'variable'\n",
+        encoding="utf-8",
     )
     assert configured("predict") == {
         "step_um": 55.0,
@@ -90,7 +91,7 @@ def test_without_a_file_there_are_no_defaults_of_ones_own(
     ],
 )
 def test_what_cannot_be_is_a_sentence(config: Path, text: str, words: str) -> None:
-    config.write_text(text)
+    config.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words) as error:
         configured("domains")
     assert "\n" not in str(error.value)
@@ -107,19 +108,19 @@ def test_files_that_cannot_be_read_are_a_sentence(config: Path) -> None:
 
 
 def test_a_key_and_its_option_together_are_refused(config: Path) -> None:
-    config.write_text("[predict]\ntissue_only = true\nall_tiles = true\n")
+    config.write_text("[predict]\ntissue_only = true\nall_tiles = true\n", encoding="utf-8")
     with pytest.raises(InputError, match="tissue_only is given twice, as all_tiles as well"):
         configured("predict")
-    config.write_text("[predict]\nstep-um = 55\nstep_um = 60\n")
+    config.write_text("[predict]\nstep-um = 55\nstep_um = 60\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"step_um is given twice$"):
         configured("predict")
-    config.write_text("[predict]\nnuclei = 1\n")
+    config.write_text("[predict]\nnuclei = 1\n", encoding="utf-8")
     with pytest.raises(InputError, match="nuclei is 1; it must be true or false"):
         configured("predict")
 
 
 def test_a_list_of_genes_is_no_default(config: Path) -> None:
-    config.write_text("[train]\npanel = 'given'\n")
+    config.write_text("[train]\npanel = 'given'\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"one of mean, variable, spatial$"):
         configured("train")
 

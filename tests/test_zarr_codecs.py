@@ -30,9 +30,9 @@ class Trap:
 
 
 def change(file: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     edit(content)
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps(content), encoding="utf-8")
 
 
 PICKLE = {"id": "pickle", "protocol": 5}
@@ -110,7 +110,7 @@ def test_anndata_of_pickles_is_refused(
 def test_a_group_that_looks_like_an_array_hides_nothing(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
     group.create_array("c/hidden", shape=(2,), dtype="uint8")
-    (tmp_path / "a.zarr" / ".zarray").write_text("{}")
+    (tmp_path / "a.zarr" / ".zarray").write_text("{}", encoding="utf-8")
     (tmp_path / "a.zarr" / "round").symlink_to(tmp_path / "a.zarr")
     refuse_pickles(tmp_path / "a.zarr")
     change(

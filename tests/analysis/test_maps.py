@@ -156,7 +156,7 @@ def test_what_is_wrong_with_a_gmt_file_is_named_by_its_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "sets.gmt"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_gmt(path)
 

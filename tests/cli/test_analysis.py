@@ -89,7 +89,7 @@ def test_domains_are_written_as_tables_and_for_qupath(
     assert tiles["domain"].isna().sum() == 2
     assert "VIM" not in tiles
     assert nh2st(*command, "-o", tmp_path / "d.geojson").code == 0
-    features = json.loads((tmp_path / "d.geojson").read_text())["features"]
+    features = json.loads((tmp_path / "d.geojson").read_text(encoding="utf-8"))["features"]
     classes = {f["properties"]["name"]: f["properties"].get("classification") for f in features}
     assert {name: entry and entry["name"] for name, entry in classes.items()} == {
         name: None if pd.isna(domain) else domain
@@ -114,7 +114,9 @@ def test_signatures_of_a_gmt_file_are_scored(
     nh2st: Nh2st, prediction: Path, tmp_path: Path
 ) -> None:
     sets = tmp_path / "sets.gmt"
-    sets.write_text("IMMUNE\t-\tcd74\tPTPRC\nSTROMA\t-\tVIM\tCOL1A1\nNONE\t-\tABC1\n")
+    sets.write_text(
+        "IMMUNE\t-\tcd74\tPTPRC\nSTROMA\t-\tVIM\tCOL1A1\nNONE\t-\tABC1\n", encoding="utf-8"
+    )
     output = tmp_path / "out.h5ad"
     result = nh2st("score", prediction, "-o", output, "--signatures", sets)
     assert result.code == 0, result.err
@@ -143,7 +145,7 @@ def test_signatures_of_a_gmt_file_are_scored(
 def test_scores_are_written_as_tables_and_for_qupath(
     nh2st: Nh2st, prediction: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "amplicon.txt").write_text("erbb2\nEPCAM, ERBB3\n")
+    (tmp_path / "amplicon.txt").write_text("erbb2\nEPCAM, ERBB3\n", encoding="utf-8")
     command = ("score", prediction, "--genes-file", tmp_path / "amplicon.txt", "--json")
     result = nh2st(*command, "-o", tmp_path / "s.csv")
     assert json.loads(result.out)["signatures"] == {
@@ -156,7 +158,7 @@ def test_scores_are_written_as_tables_and_for_qupath(
     expected = mean_z(prediction, ["ERBB2", "EPCAM"])
     np.testing.assert_allclose(pd.read_csv(tmp_path / "s.csv")["amplicon"], expected, atol=1e-5)
     assert nh2st(*command, "-o", tmp_path / "s.geojson").code == 0
-    features = json.loads((tmp_path / "s.geojson").read_text())["features"]
+    features = json.loads((tmp_path / "s.geojson").read_text(encoding="utf-8"))["features"]
     measured = [f["properties"].get("measurements", {}).get("amplicon", np.nan) for f in features]
     np.testing.assert_allclose(measured, expected, atol=1e-5)
 
@@ -168,7 +170,7 @@ def test_what_is_no_prediction_is_refused(
     counts = anndata.read_h5ad(prediction)
     del counts.uns["nh2st"]
     counts.write_h5ad(tmp_path / "counts.h5ad")
-    (tmp_path / "out.csv").write_text("precious")
+    (tmp_path / "out.csv").write_text("precious", encoding="utf-8")
     more = ("--genes", "VIM") if command == "score" else ()
     for source, output, said in (
         (tmp_path / "counts.h5ad", "new.h5ad", "is no prediction"),
@@ -181,7 +183,7 @@ def test_what_is_no_prediction_is_refused(
         assert result.code == 2
         assert said in result.err
         assert 0 < len(result.err.splitlines()) <= 4
-    assert (tmp_path / "out.csv").read_text() == "precious"
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "precious"
     assert not list(tmp_path.glob("new*"))
 
 

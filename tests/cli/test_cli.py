@@ -79,7 +79,9 @@ def test_predict_writes_what_was_asked_for(
     region = tmp_path / "region.geojson"
     corners = [[100, 100], [400, 100], [400, 300], [100, 300], [100, 100]]
     feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [corners]}}
-    region.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    region.write_text(
+        json.dumps({"type": "FeatureCollection", "features": [feature]}), encoding="utf-8"
+    )
     output, picture = tmp_path / "out.h5ad", tmp_path / "out.png"
     result = nh2st(
         "predict", slide, "-o", output, "--model", model, "--genes", "VIM, EPCAM", "--mpp", 1,
@@ -119,7 +121,7 @@ def test_predict_takes_tissue_that_was_drawn(
     assert len(x) == 80
     corners = [[0, 0], [400, 0], [400, 320], [0, 320], [0, 0]]
     polygon = {"type": "Polygon", "coordinates": [corners]}
-    (tmp_path / "tissue.geojson").write_text(json.dumps(polygon))
+    (tmp_path / "tissue.geojson").write_text(json.dumps(polygon), encoding="utf-8")
     told = json.loads(nh2st(*command, tmp_path / "tissue.geojson", "--json").out)
     assert told["tiles"] == 80
     assert told["tissue"]["origin"] == "given"
@@ -226,7 +228,7 @@ def bad_input(
     """A command line that cannot work, and words its message has to hold."""
     output = tmp_path / "new.h5ad"
     existing = tmp_path / "existing.h5ad"
-    existing.write_text("precious")
+    existing.write_text("precious", encoding="utf-8")
     files = {
         "empty.svs": b"",
         "text.svs": b"not a slide at all\n" * 50,
@@ -241,8 +243,8 @@ def bad_input(
     tifffile.imwrite(deep, np.zeros((300, 300, 3), np.uint16), tile=(64, 64), photometric="rgb")
     damaged = tmp_path / "damaged"
     shutil.copytree(model, damaged)
-    config = json.loads((damaged / "config.json").read_text())
-    (damaged / "config.json").write_text(json.dumps(config | {"mpp": "half"}))
+    config = json.loads((damaged / "config.json").read_text(encoding="utf-8"))
+    (damaged / "config.json").write_text(json.dumps(config | {"mpp": "half"}), encoding="utf-8")
     good = ["predict", slide, "-o", output, "--model", model, "--mpp", 1]
     cases: dict[str, tuple[list[object], str]] = {
         "missing slide": (["info", tmp_path / "nothing.svs"], "nothing.svs"),
@@ -302,7 +304,7 @@ def test_bad_input_gets_a_sentence_and_exit_code_2(
     assert result.out == ""
     if arguments:  # else the help
         assert is_a_short_message(result.err), result.err
-    assert (tmp_path / "existing.h5ad").read_text() == "precious"
+    assert (tmp_path / "existing.h5ad").read_text(encoding="utf-8") == "precious"
     assert not (tmp_path / "new.h5ad").exists()
 
 
@@ -311,9 +313,9 @@ def test_overwriting_is_done_when_asked_for(
 ) -> None:
     output = tmp_path / "out.h5ad"
     arguments = ["predict", slide, "-o", output, "--model", model, "--mpp", 1]
-    output.write_text("no prediction")
+    output.write_text("no prediction", encoding="utf-8")
     assert nh2st(*arguments, "--overwrite").code == 2
-    assert output.read_text() == "no prediction"
+    assert output.read_text(encoding="utf-8") == "no prediction"
     output.unlink()
     assert nh2st(*arguments).code == 0
     first = output.stat().st_mtime_ns
@@ -344,7 +346,7 @@ def test_overwriting_never_takes_the_slide_or_what_is_no_prediction(
 ) -> None:
     slide = zarr_slide(tmp_path / "slide.zarr")
     (tmp_path / "precious.zarr").mkdir()
-    (tmp_path / "precious.zarr" / "data").write_text("precious")
+    (tmp_path / "precious.zarr" / "data").write_text("precious", encoding="utf-8")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     result = nh2st("predict", slide, "-o", tmp_path / output, "--model", model, "--overwrite")
     assert result.code == 2
@@ -359,11 +361,11 @@ def test_a_picture_takes_the_place_of_nothing_unasked(
     nh2st: Nh2st, slide: Path, model: Path, tmp_path: Path
 ) -> None:
     picture, content = tmp_path / "picture.png", slide.read_bytes()
-    picture.write_text("precious")
+    picture.write_text("precious", encoding="utf-8")
     good = ["predict", slide, "-o", tmp_path / "out.h5ad", "--model", model, "--mpp", 1]
     assert nh2st(*good, "--picture", picture).code == 2
     assert nh2st(*good, "--picture", tmp_path / "picture.xyz").code == 2
-    assert picture.read_text() == "precious"
+    assert picture.read_text(encoding="utf-8") == "precious"
     renamed = slide.rename(tmp_path / "section.png")
     good[1] = renamed
     refused = nh2st(*good, "--picture", renamed, "--overwrite")
@@ -371,7 +373,7 @@ def test_a_picture_takes_the_place_of_nothing_unasked(
     assert renamed.read_bytes() == content
     assert not (tmp_path / "out.h5ad").exists()
     assert nh2st(*good, "--picture", picture, "--overwrite").code == 2
-    assert picture.read_text() == "precious", "no figure of ours"
+    assert picture.read_text(encoding="utf-8") == "precious", "no figure of ours"
     picture.unlink()
     for _ in range(2):
         assert nh2st(*good, "--picture", picture, "--overwrite").code == 0
@@ -399,7 +401,7 @@ def test_model_new_makes_no_model_that_cannot_be_loaded(
     nh2st: Nh2st, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str
 ) -> None:
     monkeypatch.setattr("napari_nh2st.model.folder.save_file", lambda state, path: path.touch())
-    (tmp_path / "genes").write_text("VIM")
+    (tmp_path / "genes").write_text("VIM", encoding="utf-8")
     folder = tmp_path / "model"
     result = nh2st(
         "model", "new", "--genes-file", tmp_path / "genes", "-o", folder, f"{option}={value}"
@@ -468,7 +470,7 @@ def test_what_nobody_foresaw_is_one_line_that_names_a_log(
         logs = sorted((tmp_path / "cache").rglob("*.log"))
         assert log == logs[-1]
         assert len(logs) == min(number, error_log.KEPT)
-        assert "Traceback (most recent call last)" in log.read_text()
+        assert "Traceback (most recent call last)" in log.read_text(encoding="utf-8")
         if os.name == "posix":
             assert [stat.S_IMODE(p.stat().st_mode) for p in (log, log.parent)] == [0o600, 0o700]
 
@@ -543,7 +545,7 @@ def test_errors_of_every_kind_are_short_and_harmless(
 
 def test_model_new_makes_an_untrained_model_that_says_so(nh2st: Nh2st, tmp_path: Path) -> None:
     genes, folder = tmp_path / "genes.txt", tmp_path / "fresh"
-    genes.write_text("ERBB2\n# a comment\nGAPDH  # housekeeping\n\n")
+    genes.write_text("ERBB2\n# a comment\nGAPDH  # housekeeping\n\n", encoding="utf-8")
     made = nh2st(
         "model", "new", "--genes-file", genes, "--seed", 7, "-o", folder,
         "--context", "average", "--mpp", 0.25,
@@ -555,7 +557,7 @@ def test_model_new_makes_an_untrained_model_that_says_so(nh2st: Nh2st, tmp_path:
     assert (told["mpp"], told["pitch_um"]) == (0.25, 56)
     assert told["training"]["trained"] is False
     assert "UNTRAINED" in nh2st("model", "info", folder).out
-    assert "UNTRAINED" in (folder / "README.md").read_text()
+    assert "UNTRAINED" in (folder / "README.md").read_text(encoding="utf-8")
     checked = nh2st("model", "check", folder)
     assert checked.code == 0
     assert "UNTRAINED" in checked.out

@@ -46,7 +46,7 @@ def test_slides_that_are_done_are_said_and_counted(
 def test_a_bad_slide_is_told_and_the_rest_is_done(
     nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
 ) -> None:
-    (slides / "broken.svs").write_text("no slide")
+    (slides / "broken.svs").write_text("no slide", encoding="utf-8")
     command = ("predict", slides, "-o", tmp_path / "out", *options(model), "--json")
     result = nh2st(*command)
     assert result.code == 2
@@ -76,7 +76,7 @@ def test_an_error_nobody_foresaw_is_in_a_log(
     assert "a: failed: ZeroDivisionError: by mistake (traceback in " in result.err
     logs = list((own_cache / "log").iterdir())
     assert len(logs) == 2
-    assert "in broken" in logs[0].read_text()
+    assert "in broken" in logs[0].read_text(encoding="utf-8")
     result = nh2st(*command, "--most-errors", 1)
     assert result.code == 1
     assert "a slide failed for a reason nobody foresaw: ZeroDivisionError" in result.err
@@ -132,7 +132,7 @@ def test_urls_are_slides_and_what_fails_at_one_stops_no_other(
 def test_an_estimate_is_of_each_slide_and_of_all(
     nh2st: Nh2st, slides: Path, model: Path, tmp_path: Path
 ) -> None:
-    (slides / "broken.svs").write_text("no slide")
+    (slides / "broken.svs").write_text("no slide", encoding="utf-8")
     command = ("predict", slides, "--estimate", *options(model))
     result = nh2st(*command)
     assert result.code == 2
@@ -156,10 +156,10 @@ def test_each_slide_has_its_picture(
     assert nh2st(*command, "--picture", pictures).code == 0
     assert sorted(path.name for path in pictures.iterdir()) == ["a.png", "b.png"]
     (pictures / "a.png").unlink()
-    (pictures / "b.png").write_text("a letter")
+    (pictures / "b.png").write_text("a letter", encoding="utf-8")
     (tmp_path / "out" / "b.h5ad").unlink()
     result = nh2st(*command, "--picture", pictures)
     assert result.code == 0
     assert (pictures / "a.png").is_file()
     assert "b: no picture: " in result.err
-    assert (pictures / "b.png").read_text() == "a letter"
+    assert (pictures / "b.png").read_text(encoding="utf-8") == "a letter"

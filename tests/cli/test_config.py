@@ -26,8 +26,8 @@ def test_a_file_is_begun_shown_and_never_overwritten(nh2st: Nh2st, config: Path)
     assert nh2st("config", "path").out == f"{config}\n"
     begun = nh2st("config", "init")
     assert begun.code == 0, begun.err
-    assert "# min_tissue = 0.25\n" in config.read_text()
-    config.write_text('[predict]\nstep_um = 55\ndevice = "cpu"\n')
+    assert "# min_tissue = 0.25\n" in config.read_text(encoding="utf-8")
+    config.write_text('[predict]\nstep_um = 55\ndevice = "cpu"\n', encoding="utf-8")
     again = nh2st("config", "init")
     assert (again.code, again.out) == (2, "")
     assert "exists already" in again.err
@@ -38,9 +38,9 @@ def test_a_file_is_begun_shown_and_never_overwritten(nh2st: Nh2st, config: Path)
         "exists": True,
         "tables": {"predict": {"step_um": 55.0, "device": "cpu"}},
     }
-    config.write_text('[train]\nrule = "mean"\n')
+    config.write_text('[train]\nrule = "mean"\n', encoding="utf-8")
     assert nh2st("config", "show").out == f'# {config}\n[train]\npanel = "mean"\n'  # as --panel
-    config.write_text("[predict]\nstep = 55\n")
+    config.write_text("[predict]\nstep = 55\n", encoding="utf-8")
     for command in (("config", "show"), ("predict", "a.svs", "-o", "a.h5ad"), ("predict", "-h")):
         refused = nh2st(*command)
         assert refused.code == 2
@@ -60,7 +60,7 @@ def test_without_a_file_there_is_none_to_show_and_a_folder_that_is_none_is_refus
     shown = nh2st("config", "show")
     assert shown.out == f"# {path} is not there; `nh2st config init` writes one\n"
     assert json.loads(nh2st("config", "show", "--json").out)["exists"] is False
-    (tmp_path / "home").write_text("a file")
+    (tmp_path / "home").write_text("a file", encoding="utf-8")
     refused = nh2st("config", "init")
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
 
@@ -72,7 +72,8 @@ def arguments(*given: str) -> argparse.Namespace:
 def test_what_is_given_goes_before_the_file_and_this_before_the_default(config: Path) -> None:
     config.parent.mkdir()
     config.write_text(
-        "[predict]\nstep_um = 55\nnuclei = true\nall_tiles = true\nworkers = 2\nmodel = 'own'\n"
+        "[predict]\nstep_um = 55\nnuclei = true\nall_tiles = true\nworkers = 2\nmodel = 'own'\n",
+        encoding="utf-8",
     )
     args = arguments("predict", "a.svs")
     assert args.model == "own"
@@ -89,7 +90,9 @@ def test_what_is_given_goes_before_the_file_and_this_before_the_default(config: 
 
 def test_help_shows_the_default_that_holds(nh2st: Nh2st, config: Path) -> None:
     config.parent.mkdir()
-    config.write_text("[predict]\nmin_tissue = 0.5\nnuclei = true\nspread = false\n")
+    config.write_text(
+        "[predict]\nmin_tissue = 0.5\nnuclei = true\nspread = false\n", encoding="utf-8"
+    )
     text = "".join(nh2st("predict", "--help").out.split())  # which breaks lines at hyphens
     assert "(default:0.5;fromyourconfiguration)" in text
     assert "(default:on;offwith--no-nuclei;fromyourconfiguration)" in text
@@ -99,14 +102,14 @@ def test_help_shows_the_default_that_holds(nh2st: Nh2st, config: Path) -> None:
 
 def test_defaults_of_a_panel_do_not_replace_the_start_models(config: Path) -> None:
     config.parent.mkdir()
-    config.write_text("[train]\nn_genes = 40\nepochs = 3\n")
+    config.write_text("[train]\nn_genes = 40\nepochs = 3\n", encoding="utf-8")
     common = ("train", "--sections", "s.csv", "-o", "out")
     own = train_settings(arguments(*common))
     assert own.panel is not None
     assert (own.panel.n_genes, own.epochs) == (40, 3)
     started = train_settings(arguments(*common, "--start", "her2-breast-demo"))
     assert (started.panel, started.epochs) == (None, 3)
-    config.write_text("")
+    config.write_text("", encoding="utf-8")
     started = train_settings(arguments(*common, "--start", "her2-breast-demo"))
     assert (started.panel, started.epochs) == (None, 200)
 
@@ -115,7 +118,7 @@ def test_an_option_goes_before_a_default_that_excludes_it(
     nh2st: Nh2st, config: Path, tmp_path: Path
 ) -> None:
     config.parent.mkdir()
-    config.write_text("[predict]\nworkers = 2\nall_tiles = true\n")
+    config.write_text("[predict]\nworkers = 2\nall_tiles = true\n", encoding="utf-8")
     (tmp_path / "slides").mkdir()
     (tmp_path / "slides" / "a.svs").write_bytes(b"none")
     # Nobody listens there: it is the scheduler that is asked for.

@@ -37,7 +37,9 @@ def test_every_option_reaches_the_file(tmp_path: Path, nh2st: Nh2st, predicted: 
     )
     assert result.code == 0
     assert result.out == f"{tmp_path / 'out.geojson'}: GeoJSON for QuPath, 35 tiles\n"
-    first = json.loads((tmp_path / "out.geojson").read_text())["features"][0]["properties"]
+    first = json.loads((tmp_path / "out.geojson").read_text(encoding="utf-8"))["features"][0][
+        "properties"
+    ]
     assert list(first["measurements"]) == ["VIM", "CD74"]
     assert first["classification"] == {"name": "predicted"}
 
@@ -46,7 +48,7 @@ def test_json_tells_programs_what_was_written(
     tmp_path: Path, nh2st: Nh2st, predicted: Path
 ) -> None:
     genes = tmp_path / "genes.txt"
-    genes.write_text("ERBB2\n")
+    genes.write_text("ERBB2\n", encoding="utf-8")
     output = tmp_path / "out.csv"
     result = nh2st("export", predicted, "-o", output, "--genes-file", genes, "--json")
     told = json.loads(result.out)
@@ -96,13 +98,13 @@ def test_what_cannot_be_used_is_a_sentence_and_code_2(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("there.csv").write_text("precious")
+    Path("there.csv").write_text("precious", encoding="utf-8")
     result = nh2st("export", predicted, *arguments)
     assert result.code == 2
     assert message in result.err
     assert "Traceback" not in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["there.csv"]
-    assert Path("there.csv").read_text() == "precious"
+    assert Path("there.csv").read_text(encoding="utf-8") == "precious"
 
 
 FIGURE = {

@@ -33,7 +33,7 @@ def test_a_model_is_pushed_and_pulled(
         name = f"me/tiny@{hub.repositories['me/tiny'].newest}"
         assert pushed.out == f"{name}: published; this name is that commit for good\n"
         assert "Sending config.json, model.safetensors, README.md" in pushed.err
-        assert TOKEN not in pushed.err + pushed.out + log.read_text()
+        assert TOKEN not in pushed.err + pushed.out + log.read_text(encoding="utf-8")
         pulled = nh2st("model", "pull", "hf:me/tiny", "-o", tmp_path / "own")
         assert (pulled.code, pulled.err) == (0, "")
         assert pulled.out == f"{name}: fetched; use it with --model {name}\n"
@@ -65,7 +65,7 @@ def test_the_list_of_today_is_shown_or_that_of_this_version(
 ) -> None:
     monkeypatch.setenv("NH2ST_MODEL_INDEX", f"{server.url}/index.toml")
     file = server.folder / "index.toml"
-    file.write_text(INDEX % ("a" * 40))
+    file.write_text(INDEX % ("a" * 40), encoding="utf-8")
     shown = nh2st("model", "list", "--remote")
     assert (shown.code, shown.err) == (0, "")
     assert shown.out == f"lung  Lung; human, lung; licence cc-by-4.0; hf:lab/lung@{'a' * 40}\n"
@@ -77,7 +77,7 @@ def test_the_list_of_today_is_shown_or_that_of_this_version(
     assert (fallen_back.code, fallen_back.out) == (0, own.out)
     assert "the list of today cannot be reached" in fallen_back.err
     server.status = 0
-    file.write_text(INDEX % "main")
+    file.write_text(INDEX % "main", encoding="utf-8")
     broken = nh2st("model", "list", "--remote", "--json")
     assert (broken.code, broken.out, broken.err.count("\n")) == (2, "", 1)
     assert "index.toml is broken: model.1.source: " in broken.err

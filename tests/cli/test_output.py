@@ -102,7 +102,7 @@ def test_an_output_that_nobody_can_take_ends_without_a_traceback() -> None:
     gone = run(stdout=writing)
     os.close(writing)
     assert (gone.returncode, gone.stderr) == (1, "")
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         on_full = run(stdout=full)
     assert on_full.returncode == 2
     assert on_full.stderr.startswith("nh2st: No space left on device")

@@ -232,7 +232,7 @@ def test_start_genes_name_and_test_sections_arrive(
     nh2st: Nh2st, arriving: dict[str, Any], study: Path, model: Path, tmp_path: Path
 ) -> None:
     genes = tmp_path / "genes.txt"
-    genes.write_text("VIM\nCD74\n")
+    genes.write_text("VIM\nCD74\n", encoding="utf-8")
     nh2st(
         *("train", "--sections", study, "-o", tmp_path / "run", "--name", "mine"),
         *("--start", model, "--encoder", "frozen", "--frozen-looks", 4),
@@ -373,7 +373,9 @@ def test_a_wrong_cell_is_named_by_row_and_column(
 
 def test_a_wrong_column_is_named(nh2st: Nh2st, study: Path) -> None:
     table = study.parent / "column.csv"
-    table.write_text(study.read_text().replace("donor_id", "donor"))
+    table.write_text(
+        study.read_text(encoding="utf-8").replace("donor_id", "donor"), encoding="utf-8"
+    )
     result = nh2st("train", "--sections", table, "-o", study.parent / "never")
     assert result.code == 2
     assert "no column 'donor'; did you mean donor_id?" in result.err
@@ -420,7 +422,7 @@ def test_sections_that_cannot_be_trained_on_are_refused(
         shutil.copy(study.parent / name, tmp_path)
     first = write_section(tmp_path, 0)
     table = write_table(tmp_path / "s.csv", [first, write_section(tmp_path, 8, **section)])
-    (tmp_path / "genes.txt").write_text("NOWHERE\n")
+    (tmp_path / "genes.txt").write_text("NOWHERE\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     result = nh2st(
         "train", "--sections", table, "-o", "run", *SMALL, "--validation", "none", *flags
@@ -497,7 +499,9 @@ def test_a_fine_tune_is_tested_and_says_how_far_to_trust_it(
     }
     assert told["test"]["after"]["mean_pcc"] == pytest.approx(scores.mean())
     assert config.training["sections"] == ["S0", "S1"]
-    before = json.loads((tmp_path / "run" / "test-before" / "summary.json").read_text())
+    before = json.loads(
+        (tmp_path / "run" / "test-before" / "summary.json").read_text(encoding="utf-8")
+    )
     assert before["summary"] == told["test"]["before"]
     assert before["model"]["name"] == "small"
 
@@ -671,7 +675,9 @@ def test_an_evaluation_is_printed_and_written(
     command = ("evaluate", "--model", knowing_model, "--sections", study, "--bootstrap", 20)
     result = nh2st(*command, "-o", tmp_path / "scores")
     assert result.code == 0, result.err
-    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())["summary"]
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text(encoding="utf-8"))[
+        "summary"
+    ]
     lines = result.out.splitlines()
     assert lines[0].startswith("mean PCC over all 5 genes")
     low, high = summary["mean_pcc_low"], summary["mean_pcc_high"]
@@ -724,7 +730,7 @@ def test_reliability_is_written_only_from_sections_not_seen(
     coverage = kept.training["held_out"]["coverage"]
     assert coverage == json.loads(again.out)["coverage"]
     assert set(coverage) == {"S1", "S2"}
-    assert "intervals: as they were before" in (own / "README.md").read_text()
+    assert "intervals: as they were before" in (own / "README.md").read_text(encoding="utf-8")
     named = nh2st("evaluate", "--model", "a/b", *command[3:], "--sections", pair, "-o", "never")
     assert named.code == 2
 
@@ -732,7 +738,7 @@ def test_reliability_is_written_only_from_sections_not_seen(
 @pytest.fixture(scope="module")
 def pair(study: Path) -> Path:
     """The table of two of the sections."""
-    rows = list(csv.DictReader(study.read_text().splitlines()))
+    rows = list(csv.DictReader(study.read_text(encoding="utf-8").splitlines()))
     return write_table(study.parent / "pair.csv", rows[1:])
 
 
@@ -761,7 +767,7 @@ def test_a_cross_validation_gives_the_model_its_reliability(validated: Path) -> 
 
 def test_the_card_tells_what_was_held_out_and_no_gene_by_gene_lists(validated: Path) -> None:
     config = read_config(validated / "model")
-    card = (validated / "model" / "README.md").read_text()
+    card = (validated / "model" / "README.md").read_text(encoding="utf-8")
     query = config.training["held_out"]["contexts"]["query"]
     assert f"| {query['all']['mse']:.4f} | {query['all']['mse_baseline']:.4f} |" in card
     assert f"| `query` | {query['all']['mean_pcc']:.3f} (" in card
@@ -805,7 +811,9 @@ def test_a_cross_validation_prints_a_row_for_each_fold(
     assert [line.split()[0] for line in lines[1:4]] == ["donor1", "donor2", "mean"]
     assert lines[4].startswith("Taken: context ")
     assert not (tmp_path / "cv" / "model").exists()
-    summary = json.loads((tmp_path / "cv" / "query" / "summary.json").read_text())["summary"]
+    summary = json.loads((tmp_path / "cv" / "query" / "summary.json").read_text(encoding="utf-8"))[
+        "summary"
+    ]
     assert float(lines[3].split()[1]) == pytest.approx(summary["mean_pcc"], abs=6e-4)
     assert np.isfinite(float(lines[1].split()[4]))
     assert lines[0].endswith("in 90 % intervals")

@@ -44,7 +44,7 @@ def test_progress_and_notices_are_shown_or_hidden_and_kept(
     log = tmp_path / "run.log"
     quiet = nh2st(*predict, "-q", "--log-file", log)
     assert (quiet.code, quiet.out, quiet.err) == (0, usual.out, "")
-    text = log.read_text()
+    text = log.read_text(encoding="utf-8")
     for expected in (" DEBUG ", "WARNING", "Notice: ", " tiles on cpu", "128 × 128 px"):
         assert expected in text
     # What was hidden once is shown again.
@@ -57,13 +57,13 @@ def test_errors_are_said_and_logged_whatever_is_hidden(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "run.log"))
     missing = nh2st("-q", "info", tmp_path / "none.svs")
     assert (missing.code, missing.err.count("\n")) == (2, 1)
-    text = (tmp_path / "run.log").read_text()
+    text = (tmp_path / "run.log").read_text(encoding="utf-8")
     assert f"ERROR {os.getpid()} napari_nh2st.cli: {missing.err}" in text
     assert "Traceback" in text
     given = tmp_path / "given.log"
     nh2st("-q", "info", tmp_path / "none.svs", "--log-file", given)
-    assert "none.svs" in given.read_text()
-    assert (tmp_path / "run.log").read_text() == text
+    assert "none.svs" in given.read_text(encoding="utf-8")
+    assert (tmp_path / "run.log").read_text(encoding="utf-8") == text
 
 
 def test_what_nobody_foresaw_is_in_the_log_too(
@@ -76,7 +76,7 @@ def test_what_nobody_foresaw_is_in_the_log_too(
     failed = nh2st("cache", "list", "--log-file", tmp_path / "run.log")
     assert failed.code == 1
     assert "(traceback in " in failed.err
-    assert 'raise ZeroDivisionError("here")' in (tmp_path / "run.log").read_text()
+    assert 'raise ZeroDivisionError("here")' in (tmp_path / "run.log").read_text(encoding="utf-8")
 
 
 def test_options_of_no_use_are_refused(nh2st: Nh2st, tmp_path: Path) -> None:
@@ -85,11 +85,11 @@ def test_options_of_no_use_are_refused(nh2st: Nh2st, tmp_path: Path) -> None:
         assert refused.code == 2
         assert refused.out == ""
     slide = tmp_path / "a.svs"
-    slide.write_text("precious")
+    slide.write_text("precious", encoding="utf-8")
     refused = nh2st("cache", "list", "--log-file", slide)
     assert (refused.code, refused.out) == (2, "")
     assert "is not a log of nh2st" in refused.err
-    assert slide.read_text() == "precious"
+    assert slide.read_text(encoding="utf-8") == "precious"
     assert not [h for h in logging.getLogger().handlers if "nh2st" in type(h).__module__]
 
 
@@ -98,7 +98,7 @@ def test_signed_urls_of_the_command_line_are_not_logged(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["nh2st", "info", "https://host/a.svs?key=secret"])
     assert nh2st("cache", "list", "--log-file", tmp_path / "run.log").code == 0
-    text = (tmp_path / "run.log").read_text()
+    text = (tmp_path / "run.log").read_text(encoding="utf-8")
     assert "nh2st info https://host/a.svs" in text
     assert "secret" not in text
 

@@ -56,7 +56,7 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_slide(folder / "large.tif", 0, side=640)
     for number, name in enumerate("ab"):
         write_slide(folder / f"{name}.tif", number)
-    (folder / "broken.svs").write_text("no slide")
+    (folder / "broken.svs").write_text("no slide", encoding="utf-8")
     return folder
 
 
@@ -124,7 +124,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     assert same_as_alone(tmp_path / "out", alone)
     assert worker_processes() == []
     begun = r" INFO (\d+) napari_nh2st\.cohort\.worker: large, part 1: begun on worker "
-    (of_first, *_) = re.findall(begun, (tmp_path / "run.log").read_text())
+    (of_first, *_) = re.findall(begun, (tmp_path / "run.log").read_text(encoding="utf-8"))
     assert int(of_first) in {process.pid for process in workers}
 
 

@@ -44,8 +44,8 @@ def slides(tmp_path: Path) -> Path:
     folder = tmp_path / "slides"
     for number, name in enumerate(["a", "c", "d"]):
         write_slide(folder / f"{name}.tif", number)
-    (folder / "b.svs").write_text("no slide")
-    (folder / "notes.txt").write_text("mine")
+    (folder / "b.svs").write_text("no slide", encoding="utf-8")
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
     return folder
 
 
@@ -187,15 +187,15 @@ def test_what_would_differ_is_not_taken_for_done(slides: Path, model: Path, tmp_
 def test_what_is_there_and_not_ours_is_left(slides: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
-    (output / "a.h5ad").write_text("a letter")
+    (output / "a.h5ad").write_text("a letter", encoding="utf-8")
     table = run(slides, output, model, overwrite=True)
     assert table["status"][0] == "failed"
     assert "is not overwritten" in table["failure"][0]
-    assert (output / "a.h5ad").read_text() == "a letter"
-    (output / "summary.csv").write_text("my,own\n1,2\n")
+    assert (output / "a.h5ad").read_text(encoding="utf-8") == "a letter"
+    (output / "summary.csv").write_text("my,own\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="is not a summary that NH2ST wrote"):
         run(slides, output, model)
-    assert (output / "summary.csv").read_text() == "my,own\n1,2\n"
+    assert (output / "summary.csv").read_text(encoding="utf-8") == "my,own\n1,2\n"
 
 
 def test_a_stopped_run_goes_on_within_its_slide(slides: Path, model: Path, tmp_path: Path) -> None:
@@ -305,11 +305,12 @@ def table(slides: Path, tmp_path: Path) -> Iterator[Path]:
     for name, x in (("left", 0), ("right", 100)):
         corners = [[x, 0], [x + 90, 0], [x + 90, 190], [x, 190], [x, 0]]
         (slides / f"{name}.geojson").write_text(
-            f'{{"type": "Polygon", "coordinates": [{corners}]}}'
+            f'{{"type": "Polygon", "coordinates": [{corners}]}}', encoding="utf-8"
         )
     path = slides / "slides.csv"
     path.write_text(
-        "slide,mpp,region,donor,age/years\na.tif,1,left.geojson,P1,61\na.tif,1,right.geojson,P2,\n"
+        "slide,mpp,region,donor,age/years\na.tif,1,left.geojson,P1,61\na.tif,1,right.geojson,P2,\n",
+        encoding="utf-8",
     )
     yield path
     shutil.rmtree(slides)

@@ -42,8 +42,10 @@ def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Pat
     touch(tmp_path / "deeper" / "c.svs")
     store = tmp_path / "d.zarr"
     touch(store / "0" / "c.jpg")
-    (store / ".zattrs").write_text('{"multiscales": [{"datasets": [{"path": "0"}]}]}')
-    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    (store / ".zattrs").write_text(
+        '{"multiscales": [{"datasets": [{"path": "0"}]}]}', encoding="utf-8"
+    )
+    (store / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
     found = find_slides([tmp_path])
     assert names(found.slides) == ["a", "b", "d"]
     assert found.notices == ("1 file of no slide format left out: notes.txt",)
@@ -52,7 +54,7 @@ def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Pat
 def test_slides_at_urls_are_listed_as_they_are_and_asked_for_later(tmp_path: Path) -> None:
     table = tmp_path / "slides.csv"
     address = "https://me:secret@no-such-host.invalid/b.svs?sig=secret"
-    table.write_text(f"slide,mpp\n{address},0.5\ns3://bucket/c.svs,\n")
+    table.write_text(f"slide,mpp\n{address},0.5\ns3://bucket/c.svs,\n", encoding="utf-8")
     (first, second) = find_slides([table]).slides
     assert (first.name, first.mpp, second.name) == ("b", 0.5, "c")
     assert first.path.url == address
@@ -72,8 +74,10 @@ def test_one_slide_of_a_dicom_series_is_taken(tmp_path: Path) -> None:
 def test_patterns_look_into_folders_but_not_into_stores(tmp_path: Path) -> None:
     store = tmp_path / "x" / "d.zarr"
     touch(tmp_path / "x" / "a.svs", store / "0" / "c.jpg")
-    (store / ".zattrs").write_text('{"multiscales": [{"datasets": [{"path": "0"}]}]}')
-    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    (store / ".zattrs").write_text(
+        '{"multiscales": [{"datasets": [{"path": "0"}]}]}', encoding="utf-8"
+    )
+    (store / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
     assert names(find_slides([tmp_path / "**" / "*"]).slides) == ["a", "d"]
     with pytest.raises(InputError, match="no slide has such a name"):
         find_slides([tmp_path / "*.ndpi"])
@@ -108,13 +112,15 @@ def test_a_table_names_slides_with_what_belongs_to_them(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     for name in ("tumour", "stroma"):
         (tmp_path / f"{name}.geojson").write_text(
-            '{"type": "Polygon", "coordinates": [[[0, 0], [90, 0], [90, 90], [0, 0]]]}'
+            '{"type": "Polygon", "coordinates": [[[0, 0], [90, 0], [90, 90], [0, 0]]]}',
+            encoding="utf-8",
         )
     table = tmp_path / "slides.csv"
     table.write_text(
         "Slide;mpp;model;region;Donor;batch\n"
         "scans/a.tif;0.5;model;tumour.geojson;P1;7\n"
-        f"{slide};;her2-breast-demo;stroma.geojson;P2;\n"
+        f"{slide};;her2-breast-demo;stroma.geojson;P2;\n",
+        encoding="utf-8",
     )
     first, second = find_slides([table], mpp=0.25).slides
     assert (first.path, second.path) == (slide, slide)
@@ -143,9 +149,9 @@ def test_a_table_names_slides_with_what_belongs_to_them(tmp_path: Path) -> None:
 def test_what_is_wrong_in_a_table_is_told_with_row_and_column(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    (tmp_path / "a.tif").write_text("no slide")
+    (tmp_path / "a.tif").write_text("no slide", encoding="utf-8")
     table = tmp_path / "slides.csv"
-    table.write_text(text)
+    table.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         find_slides([table])
 
@@ -154,7 +160,7 @@ def test_a_missing_slide_does_not_stop_the_others(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "a.tif")
     table = tmp_path / "slides.csv"
     names = ["a.tif", *(f"gone {number}.tif" for number in range(5))]
-    table.write_text("slide;mpp\n" + "".join(f"{name};0,5\n" for name in names))
+    table.write_text("slide;mpp\n" + "".join(f"{name};0,5\n" for name in names), encoding="utf-8")
     found = find_slides([table])
     assert [each.path for each in found.slides] == [tmp_path / name for name in names]
     assert {each.mpp for each in found.slides} == {0.5}
@@ -167,7 +173,7 @@ def test_a_missing_slide_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_a_column_that_may_be_misspelt_is_told(tmp_path: Path) -> None:
     write_slide(tmp_path / "a.tif")
     table = tmp_path / "slides.csv"
-    table.write_text("slide,regoin\na.tif,x\n")
+    table.write_text("slide,regoin\na.tif,x\n", encoding="utf-8")
     (notice,) = find_slides([table]).notices
     assert "'regoin' is kept and not used; if region is meant, rename it" in notice
     with pytest.raises(InputError, match="give it alone"):

@@ -37,7 +37,7 @@ def replaced(text: str, changes: dict[str, str]) -> str:
 
 def write_command(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
 
 
@@ -47,7 +47,9 @@ def test_the_job_script_predicts_on_workers_that_are_jobs(tmp_path: Path) -> Non
     jobs.mkdir()
     for number in range(2):
         write_slide(shared / "slides" / f"{number}.tif", number)
-    (shared / "slides" / "slides.csv").write_text("slide,mpp\n0.tif,1.0\n1.tif,1.0\n")
+    (shared / "slides" / "slides.csv").write_text(
+        "slide,mpp\n0.tif,1.0\n1.tif,1.0\n", encoding="utf-8"
+    )
     model = write_model(shared / "small")
     write_command(shared / "venv" / "bin" / "activate", "")
     write_command(commands / "python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -63,9 +65,9 @@ def test_the_job_script_predicts_on_workers_that_are_jobs(tmp_path: Path) -> Non
         ),
     }
     predict = replaced(script("python", "# predict.py"), here | on_this_machine)
-    (tmp_path / "predict.py").write_text(predict)
+    (tmp_path / "predict.py").write_text(predict, encoding="utf-8")
     job = tmp_path / "job.sh"
-    job.write_text(replaced(script("sh", "#!/bin/bash"), here))
+    job.write_text(replaced(script("sh", "#!/bin/bash"), here), encoding="utf-8")
     subprocess.run(["bash", "-n", job], check=True)
     started = subprocess.Popen(
         ["bash", job],
@@ -81,12 +83,14 @@ def test_the_job_script_predicts_on_workers_that_are_jobs(tmp_path: Path) -> Non
     finally:
         with suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
-    assert started.returncode == 0, said + "".join(p.read_text() for p in jobs.glob("*.log"))
+    assert started.returncode == 0, said + "".join(
+        p.read_text(encoding="utf-8") for p in jobs.glob("*.log")
+    )
     assert "2 1 done" in said or "2 0 done" in said
     summary = pd.read_csv(shared / "predictions" / "summary.csv")
     assert list(summary["status"]) == ["done", "done"]
     # what SLURM would have been asked for
-    asked = next(jobs.glob("*.sh")).read_text()
+    asked = next(jobs.glob("*.sh")).read_text(encoding="utf-8")
     for line in ("-p gpu", "-t 04:00:00", "--gres=gpu:1", "--cpus-per-task=8"):
         assert f"#SBATCH {line}\n" in asked
     assert "--nthreads 1 " in asked

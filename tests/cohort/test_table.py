@@ -23,10 +23,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slides = tmp_path_factory.mktemp("slides")
     for number, name in enumerate("ab"):
         write_slide(slides / f"{name}.tif", number)
-    (slides / "broken.svs").write_text("no slide")
-    (slides / "halves.geojson").write_text(json.dumps([_half("tumour", 0), _half("stroma", 100)]))
+    (slides / "broken.svs").write_text("no slide", encoding="utf-8")
+    (slides / "halves.geojson").write_text(
+        json.dumps([_half("tumour", 0), _half("stroma", 100)]), encoding="utf-8"
+    )
     (slides / "slides.csv").write_text(
-        "slide,mpp,region,donor\na.tif,1,halves.geojson,P1\nb.tif,1,,P2\nbroken.svs,1,,P3\n"
+        "slide,mpp,region,donor\na.tif,1,halves.geojson,P1\nb.tif,1,,P2\nbroken.svs,1,,P3\n",
+        encoding="utf-8",
     )
     output = tmp_path_factory.mktemp("out")
     model = write_model(tmp_path_factory.mktemp("models") / "small")
@@ -117,7 +120,7 @@ def test_regions_have_the_names_of_their_file_or_numbers(folder: Path, tmp_path:
         return list(table["region"])[:-1]
 
     named = tmp_path / "named.geojson"
-    named.write_text(json.dumps([_half("tumour", 0), _half("tumour", 100)]))
+    named.write_text(json.dumps([_half("tumour", 0), _half("tumour", 100)]), encoding="utf-8")
     assert regions(strips(0)) == ["all"]  # the whole, under no other name
     assert regions(strips(0, 1)) == ["all", "region 1", "region 2"]
     assert regions(strips(0, 1), tmp_path / "gone.geojson") == ["all", "region 1", "region 2"]
@@ -157,11 +160,11 @@ def test_tiles_without_a_value_and_genes_that_never_vary_count_nothing(
 def test_what_cannot_be_read_is_left_out_and_told(folder: Path, tmp_path: Path) -> None:
     for name in ("summary.csv", "a.h5ad"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    (tmp_path / "b.h5ad").write_text("a letter")
+    (tmp_path / "b.h5ad").write_text("a letter", encoding="utf-8")
     table = cohort_table(tmp_path, ["VIM"])
     assert set(table["slide"]) == {"a"}
     assert table.attrs["notices"][0].startswith("b is left out: ")
-    (tmp_path / "a.h5ad").write_text("a letter")
+    (tmp_path / "a.h5ad").write_text("a letter", encoding="utf-8")
     with pytest.raises(InputError, match="a is left out"):
         cohort_table(tmp_path)
 
@@ -189,7 +192,7 @@ def test_rows_of_a_file_are_those_of_the_table(folder: Path, tmp_path: Path) -> 
     from nh2st_command import main
 
     sets = tmp_path / "sets.gmt"
-    sets.write_text("epithelium\tof the test\tEPCAM\tVIM\n")
+    sets.write_text("epithelium\tof the test\tEPCAM\tVIM\n", encoding="utf-8")
     written = tmp_path / "means.csv"
     command = ["table", str(folder), "--genes", "VIM", "--signatures", str(sets)]
     assert main([*command, "-o", str(written)]) == 0
@@ -197,8 +200,8 @@ def test_rows_of_a_file_are_those_of_the_table(folder: Path, tmp_path: Path) -> 
     pd.testing.assert_frame_equal(pd.read_csv(written), table, check_dtype=False)
     # neither the summary nor a table of other things is written over
     summary = folder / "summary.csv"
-    before = summary.read_text()
+    before = summary.read_text(encoding="utf-8")
     assert main([*command, "-o", str(summary), "--overwrite"]) == 2
-    assert summary.read_text() == before
+    assert summary.read_text(encoding="utf-8") == before
     with written.open(newline="") as file:
         assert next(csv.reader(file))[:3] == ["slide", "region", "n_tiles"]

@@ -137,7 +137,9 @@ def test_reliability_is_the_mean_held_out_correlation(
         ]
         assert model.config.reliability is not None
         assert model.config.reliability[gene] == pytest.approx(np.mean(each), abs=1e-3)
-    held_out = json.loads((folder / "model" / "config.json").read_text())["training"]["held_out"]
+    held_out = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))[
+        "training"
+    ]["held_out"]
     for context, evaluation in result.evaluations.items():
         told = held_out["contexts"][context]["all"]["mean_pcc"]
         assert told == pytest.approx(evaluation.summary["mean_pcc"], abs=1e-4)

@@ -30,7 +30,9 @@ def files_in(folder: Path) -> set[str]:
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("save_maps", "save_gene_pcc"):
-        monkeypatch.setattr(f"{FOLDER}.{name}", lambda *given: given[-1].write_text("new"))
+        monkeypatch.setattr(
+            f"{FOLDER}.{name}", lambda *given: given[-1].write_text("new", encoding="utf-8")
+        )
 
 
 def test_files_of_others_stay_and_those_of_former_sections_go(tmp_path: Path) -> None:

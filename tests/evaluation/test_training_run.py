@@ -145,7 +145,7 @@ def test_a_resumed_run_scores_the_start_model_again_on_what_has_changed(
         others = replace(study[2], expression=tmp_path / "others.h5ad")
         sections = (*study[:2], others, study[3])
     if changed == "damaged":
-        (folder / "test-before" / "summary.json").write_text("{")
+        (folder / "test-before" / "summary.json").write_text("{", encoding="utf-8")
     resumed = list(run(sections, settings, folder, tested))
     assert {event.when for event in of_kind(resumed, Scoring)} == {"before", "after"}
     before = of_kind(resumed, HeldOut)[0]
@@ -160,8 +160,13 @@ def test_an_evaluation_is_read_as_it_was_written(
     read = read_evaluation(tmp_path / "run" / "test")
     write_evaluation(read, tmp_path / "again")
     first, second = tmp_path / "run" / "test", tmp_path / "again"
-    assert (first / "genes.csv").read_text() == (second / "genes.csv").read_text()
-    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (first, second)]
+    assert (first / "genes.csv").read_text(encoding="utf-8") == (second / "genes.csv").read_text(
+        encoding="utf-8"
+    )
+    summaries = [
+        json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        for folder in (first, second)
+    ]
     assert summaries[0] == summaries[1]
 
 

@@ -245,13 +245,13 @@ def test_any_table_is_written_whole_or_not_at_all(
         write_table(regions, tmp_path / "regions.txt")
 
     def full(table: pd.DataFrame, draft: Path, **_: Any) -> None:
-        draft.write_text("half a li")
+        draft.write_text("half a li", encoding="utf-8")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     with pytest.raises(InputError, match=r"regions\.csv cannot be written: No space left"):
         write_table(regions, path, overwrite=True)
-    assert path.read_text().startswith("region,tiles")
+    assert path.read_text(encoding="utf-8").startswith("region,tiles")
     assert [file.name for file in tmp_path.iterdir()] == ["regions.csv"]
 
 
@@ -264,7 +264,7 @@ def test_ome_zarr_puts_every_tile_at_its_place_in_micrometres(
 ) -> None:
     prediction = drawn_prediction(slide, layout)
     export(prediction, tmp_path / "out.ome.zarr", genes=("VIM", "CD74"))
-    attributes = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text())
+    attributes = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text(encoding="utf-8"))
     (multiscale,) = attributes["multiscales"]
     assert multiscale["version"] == "0.4"
     assert [axis["name"] for axis in multiscale["axes"]] == ["c", "y", "x"]
@@ -297,7 +297,7 @@ def test_ome_zarr_lies_in_place_where_a_viewer_knows_its_scale_alone(
     # No tile lies at the corner.
     prediction = prediction[(prediction.obs[["array_row", "array_col"]] > 0).all(axis=1)].copy()
     export(prediction, tmp_path / "out.ome.zarr", genes=("VIM",))
-    attributes = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text())
+    attributes = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text(encoding="utf-8"))
     (dataset,) = attributes["multiscales"][0]["datasets"]
     scale = np.array(dataset["coordinateTransformations"][0]["scale"][1:])
     image = zarr.open_array(tmp_path / "out.ome.zarr" / "0", mode="r")[0]
@@ -314,7 +314,9 @@ def test_ome_zarr_channels_are_labelled_with_their_genes(
     tmp_path: Path, prediction: AnnData
 ) -> None:
     export(prediction, tmp_path / "out.ome.zarr")
-    channels = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text())["omero"]["channels"]
+    channels = json.loads((tmp_path / "out.ome.zarr" / ".zattrs").read_text(encoding="utf-8"))[
+        "omero"
+    ]["channels"]
     assert [channel["label"] for channel in channels] == list(PANEL)
     assert [channel["label"] for channel in channels if channel["active"]] == [BEST]
     for channel, gene in zip(channels, PANEL, strict=True):

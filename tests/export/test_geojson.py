@@ -18,7 +18,7 @@ POINT = {"type": "Point", "coordinates": [1, 2]}
 
 
 def write(path: Path, content: Any) -> Path:
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
@@ -72,6 +72,6 @@ def test_a_hole_is_not_part_of_the_region(tmp_path: Path) -> None:
 )
 def test_what_holds_no_polygon_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "r.geojson"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_regions(path)

@@ -130,9 +130,9 @@ def test_a_script_of_the_user_stays_and_nothing_is_written(
     tmp_path: Path, prediction: AnnData
 ) -> None:
     own = tmp_path / "out.groovy"
-    own.write_text("println 'mine'")
+    own.write_text("println 'mine'", encoding="utf-8")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="is not a script for QuPath that NH2ST wrote"):
             export(prediction, tmp_path / "out.geojson", genes=("VIM",), overwrite=overwrite)
-    assert own.read_text() == "println 'mine'"
+    assert own.read_text(encoding="utf-8") == "println 'mine'"
     assert [path.name for path in tmp_path.iterdir()] == ["out.groovy"]

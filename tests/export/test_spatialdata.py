@@ -140,9 +140,9 @@ def test_elements_and_files_of_others_outlive_a_new_export(
     model = spatialdata.models.ShapesModel
     store["drawn"] = model.parse(np.array([[3.0, 4.0]]), geometry=0, radius=2)
     store.write_element("drawn")
-    (path / "notes.txt").write_text("mine")
+    (path / "notes.txt").write_text("mine", encoding="utf-8")
     export(prediction, path, genes=("VIM",), overwrite=True)
     again = spatialdata.read_zarr(path)
     assert again["drawn"].geometry.iloc[0].coords[0] == (3.0, 4.0)
     assert list(again.tables["table"].var_names) == ["VIM"]
-    assert (path / "notes.txt").read_text() == "mine"
+    assert (path / "notes.txt").read_text(encoding="utf-8") == "mine"

@@ -238,7 +238,7 @@ def test_a_new_export_removes_its_own_files_and_none_of_others(
     path = tmp_path / f"out{suffix}"
     export(prediction, path)
     ours = {file.relative_to(path) for file in path.rglob("*") if file.is_file()}
-    (path / "README.md").write_text("mine")
+    (path / "README.md").write_text("mine", encoding="utf-8")
     (path / "figures" / "panel").mkdir(parents=True)
     (path / "figures" / "panel" / "a.png").write_bytes(b"png")
     (path / "latest").symlink_to("figures")
@@ -246,15 +246,15 @@ def test_a_new_export_removes_its_own_files_and_none_of_others(
         (path / name for name in ("tiles.zarr", "tables") if (path / name).is_dir()), path
     )
     (nested / "mine").mkdir()
-    (nested / "mine" / "b.txt").write_text("b")
+    (nested / "mine" / "b.txt").write_text("b", encoding="utf-8")
     prediction = prediction.copy()
     (section,) = prediction.uns["spatial"].values()
     section["images"].clear()  # there is no picture now
     export(prediction, path, genes=("VIM",), overwrite=True)
-    assert (path / "README.md").read_text() == "mine"
+    assert (path / "README.md").read_text(encoding="utf-8") == "mine"
     assert (path / "latest").readlink() == Path("figures")
     assert (path / "latest" / "panel" / "a.png").read_bytes() == b"png"
-    assert (nested / "mine" / "b.txt").read_text() == "b"
+    assert (nested / "mine" / "b.txt").read_text(encoding="utf-8") == "b"
     assert not (path / "image.ome.zarr").exists()
     again = {file.relative_to(path) for file in path.rglob("*") if file.is_file()}
     assert len(again - ours) == 3  # of others, beside the link

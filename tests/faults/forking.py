@@ -221,7 +221,7 @@ def _watched(pid: int, seconds: float, megabytes: float, kill_after: float | Non
 
 def _resident_megabytes(pid: int) -> float:
     with contextlib.suppress(OSError, IndexError):
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
         return pages * resource.getpagesize() / 2**20
     return 0.0
 

@@ -43,7 +43,7 @@ def spoil_model(folder: Path, seed: int) -> str:
     """
     chance = random.Random(seed)
     config, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    content = json.loads(config.read_text())
+    content = json.loads(config.read_text(encoding="utf-8"))
     what = chance.choice(("config", "config", "header", "header", "bytes"))
     if what == "config":
         text, how = mutated_json(content, chance)
@@ -61,7 +61,7 @@ def spoil_model(folder: Path, seed: int) -> str:
         kind, where = damage(weights, chance.randrange(2**31))
         how = f"weights: {kind}, {where}"
     content["weights"]["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    config.write_text(json.dumps(content))
+    config.write_text(json.dumps(content), encoding="utf-8")
     return how
 
 
@@ -95,21 +95,25 @@ def write_data(folder: Path) -> None:
     for name, (x, y) in zip(table.index, spots.obsm["spatial"], strict=True):
         array_x, array_y = name.split("x")
         rows.append(f"{array_x}\t{array_y}\t{array_x}\t{array_y}\t{x}\t{y}\t1")
-    (folder / "positions.tsv").write_text("\n".join(rows))
+    (folder / "positions.tsv").write_text("\n".join(rows), encoding="utf-8")
     header = "section_id,donor_id,slide,expression,mpp"
-    (folder / "sections.csv").write_text(f"{header}\nS0,D0,slide.tif,spots.h5ad,0.5\n")
+    (folder / "sections.csv").write_text(
+        f"{header}\nS0,D0,slide.tif,spots.h5ad,0.5\n", encoding="utf-8"
+    )
     section = dict(
         zip(header.split(","), ["S0", "D0", "slide.tif", "spots.h5ad", "0.5"], strict=True)
     )
-    (folder / "sections.yaml").write_text(json.dumps({"sections": [section]}))
+    (folder / "sections.yaml").write_text(json.dumps({"sections": [section]}), encoding="utf-8")
     ring = [[0, 0], [0, 90], [90, 90], [0, 0]]
     shapes: list[Any] = [{"type": "Polygon", "coordinates": [ring]}]
     shapes.append({"type": "MultiPolygon", "coordinates": [[ring], [ring]]})
     features = [{"type": "Feature", "geometry": shape, "properties": {}} for shape in shapes]
     regions = {"type": "FeatureCollection", "features": features}
-    (folder / "regions.geojson").write_text(json.dumps(regions))
-    (folder / "signatures.gmt").write_text("Immune\tof T cells\tCD74\tVIM\nTumor\t\tERBB2\n")
-    (folder / "genes.txt").write_text("ERBB2\nCD74 # a comment\n")
+    (folder / "regions.geojson").write_text(json.dumps(regions), encoding="utf-8")
+    (folder / "signatures.gmt").write_text(
+        "Immune\tof T cells\tCD74\tVIM\nTumor\t\tERBB2\n", encoding="utf-8"
+    )
+    (folder / "genes.txt").write_text("ERBB2\nCD74 # a comment\n", encoding="utf-8")
     _write_space_ranger(folder / "outs")
 
 
@@ -129,10 +133,12 @@ def _write_space_ranger(folder: Path) -> None:
         features["genome"] = np.array(["GRCh38"] * 3, "S6")
     rows = ["barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres"]
     rows += [f"AAAC{i:04}-1,1,{i // 5},{2 * (i % 5)},{100 * i},{50 * i}" for i in range(20)]
-    (folder / "spatial" / "tissue_positions.csv").write_text("\n".join(rows))
+    (folder / "spatial" / "tissue_positions.csv").write_text("\n".join(rows), encoding="utf-8")
     factors = {"tissue_hires_scalef": 0.1, "tissue_lowres_scalef": 0.03}
     factors |= {"spot_diameter_fullres": 40.0, "fiducial_diameter_fullres": 60.0}
-    (folder / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors))
+    (folder / "spatial" / "scalefactors_json.json").write_text(
+        json.dumps(factors), encoding="utf-8"
+    )
 
 
 def _read_prediction(path: Path) -> None:
@@ -177,9 +183,9 @@ def spoil_data(folder: Path, name: str, seed: int) -> str:
     if path.is_dir() or path.suffix in (".h5ad", ".h5") or chance.random() < 0.2:
         return ", ".join(damage(path, chance.randrange(2**31)))
     if path.suffix in (".json", ".geojson", ".yaml"):
-        text, how = mutated_json(json.loads(path.read_text()), chance)
+        text, how = mutated_json(json.loads(path.read_text(encoding="utf-8")), chance)
     else:
-        text, how = mutated_table(path.read_text(), chance)
+        text, how = mutated_table(path.read_text(encoding="utf-8"), chance)
     path.write_bytes(text.encode(chance.choice(("utf-8", "utf-8", "utf-16")), errors="replace"))
     return how
 

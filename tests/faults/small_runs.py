@@ -114,7 +114,7 @@ def _parts(path: Path) -> Iterator[bytes]:
         model = load_model_folder(path)  # checks config and weights against each other
         for name, tensor in sorted(model.network.state_dict().items()):
             yield name.encode() + tensor.numpy().tobytes()
-        card = (path / "README.md").read_text().splitlines()
+        card = (path / "README.md").read_text(encoding="utf-8").splitlines()
         yield "\n".join(line for line in card if not line.startswith("- date: ")).encode()
     elif path.is_dir():
         for file in sorted(path.iterdir()):
@@ -124,8 +124,11 @@ def _parts(path: Path) -> Iterator[bytes]:
     elif path.suffix in (".svg", ".pdf"):
         text = path.read_bytes()
         assert text.rstrip().endswith((b"</svg>", b"%%EOF")), f"{path.name} has no end"
-    elif path.suffix == ".csv" and "seconds_left" in path.read_text().split("\n", 1)[0]:
-        yield _without_column(path.read_text(), "seconds_left").encode()
+    elif (
+        path.suffix == ".csv"
+        and "seconds_left" in path.read_text(encoding="utf-8").split("\n", 1)[0]
+    ):
+        yield _without_column(path.read_text(encoding="utf-8"), "seconds_left").encode()
     else:
         yield path.read_bytes()
 

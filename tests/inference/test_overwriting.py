@@ -57,7 +57,9 @@ def counts_table(path: Path) -> None:
 
 def annotations(path: Path) -> None:
     """As QuPath exports what a pathologist has drawn."""
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": []}, indent=2))
+    path.write_text(
+        json.dumps({"type": "FeatureCollection", "features": []}, indent=2), encoding="utf-8"
+    )
 
 
 def picture_store(path: Path) -> None:
@@ -128,14 +130,14 @@ def test_a_table_of_one_kind_may_have_columns_more(tmp_path: Path) -> None:
     second = first.assign(spread=2.0)[["spread", "mean", "moran"]]
     write_table(first, tmp_path / "genes.csv")
     write_table(second, tmp_path / "genes.csv", overwrite=True)
-    assert "spread" in (tmp_path / "genes.csv").read_text()
+    assert "spread" in (tmp_path / "genes.csv").read_text(encoding="utf-8")
 
 
 def test_a_folder_that_is_no_model_is_not_overwritten(tmp_path: Path) -> None:
     """A model of other software has a config.json too."""
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     before = contents(folder)
     with pytest.raises(InputError, match="is not overwritten"):
         save_model_folder(small_model(), folder, overwrite=True)
@@ -146,22 +148,24 @@ def test_other_files_in_a_model_folder_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     save_model_folder(small_model(), folder)
     (folder / ".git").mkdir()
-    (folder / ".git" / "HEAD").write_text("ref: main")
-    (folder / "LICENSE").write_text("ours")
+    (folder / ".git" / "HEAD").write_text("ref: main", encoding="utf-8")
+    (folder / "LICENSE").write_text("ours", encoding="utf-8")
     (folder / "link").symlink_to("LICENSE")
     save_model_folder(small_model(reliability={"VIM": 0.25}), folder, overwrite=True)
     assert load_model_folder(folder).config.reliability == {"VIM": 0.25}
-    assert (folder / ".git" / "HEAD").read_text() == "ref: main"
-    assert (folder / "LICENSE").read_text() == "ours"
+    assert (folder / ".git" / "HEAD").read_text(encoding="utf-8") == "ref: main"
+    assert (folder / "LICENSE").read_text(encoding="utf-8") == "ours"
     assert (folder / "link").is_symlink()
 
 
 def test_a_sections_table_replaces_only_a_sections_table(tmp_path: Path) -> None:
     sections = [Section("A", "1", tmp_path / "a.tif", tmp_path / "a.h5ad")]
     path = tmp_path / "sections.csv"
-    path.write_text("section_id;donor_id;slide;expression;mpp\n")  # as spreadsheets write it
+    path.write_text(
+        "section_id;donor_id;slide;expression;mpp\n", encoding="utf-8"
+    )  # as spreadsheets write it
     write_sections(sections, path)
-    assert "a.h5ad" in path.read_text()
+    assert "a.h5ad" in path.read_text(encoding="utf-8")
     counts_table(path)
     before = path.read_bytes()
     with pytest.raises(InputError, match="is not a sections table: it is not overwritten"):

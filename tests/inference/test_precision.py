@@ -133,11 +133,11 @@ def test_a_damaged_file_is_made_again(
 ) -> None:
     begun(tmp_path / "a.h5ad")
     (file,) = cache_folder("calibrations").iterdir()
-    whole = file.read_text()
-    file.write_text(content)
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(content, encoding="utf-8")
     assert begun(tmp_path / "a.h5ad").precision == "float32"
     assert len(times) == 2
-    assert file.read_text() == whole
+    assert file.read_text(encoding="utf-8") == whole
 
 
 @pytest.mark.parametrize("step_um", [None, 32.0])

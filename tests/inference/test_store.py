@@ -147,7 +147,7 @@ def test_a_folder_that_is_no_store_is_left_as_it_is(tmp_path: Path, name: str | 
     folder = tmp_path / "s"
     folder.mkdir()
     if name:
-        (folder / name).write_text("{}")
+        (folder / name).write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=r"holds no results of this program\. It is left"):
         opened(folder)
     assert contents(tmp_path) == ({f"s/{name}": b"{}"} if name else {})
@@ -198,7 +198,7 @@ def test_a_damaged_identity_is_told_and_nothing_is_deleted(tmp_path: Path) -> No
     fill(store, np.arange(10))
     store.flush()
     store.close()
-    (tmp_path / "s" / "identity.json").write_text('{"what": ')
+    (tmp_path / "s" / "identity.json").write_text('{"what": ', encoding="utf-8")
     before = contents(tmp_path)
     with pytest.raises(InputError, match=r"identity\.json is damaged\. It is left as it is"):
         opened(tmp_path / "s")
@@ -250,7 +250,7 @@ def test_a_kill_at_any_operation_costs_what_was_not_flushed(tmp_path: Path) -> N
         for start in (0, 50):
             fill(store, np.arange(start, start + 50))
             store.flush()
-            (folder.parent / f"{folder.name}-flushed").write_text(str(start + 50))
+            (folder.parent / f"{folder.name}-flushed").write_text(str(start + 50), encoding="utf-8")
         store.close()
 
     for number in count(1):
@@ -258,7 +258,7 @@ def test_a_kill_at_any_operation_costs_what_was_not_flushed(tmp_path: Path) -> N
         folder.mkdir()
         was_killed = killed_at(number, folder, partial(work, folder))
         note = tmp_path / f"{number}-flushed"
-        flushed = int(note.read_text()) if note.exists() else 0
+        flushed = int(note.read_text(encoding="utf-8")) if note.exists() else 0
         store = opened(folder / "s")
         tiles, values = all_stored(store)
         np.testing.assert_array_equal(values, rows(tiles))

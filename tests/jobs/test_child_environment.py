@@ -18,7 +18,9 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "downloads"
     folder.mkdir()
     for name in ("numpy", "torch", "pickle", "queue", "napari_nh2st", "sitecustomize"):
-        (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').write({name!r})\n")
+        (folder / f"{name}.py").write_text(
+            f"open({str(mark)!r}, 'w').write({name!r})\n", encoding="utf-8"
+        )
     monkeypatch.chdir(folder)
     return mark
 
@@ -70,7 +72,7 @@ def test_processes_of_a_child_are_as_safe(trap: Path) -> None:
 def test_a_child_finds_what_its_parent_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "beside_the_parent.py").write_text("word = 'found'\n")
+    (tmp_path / "beside_the_parent.py").write_text("word = 'found'\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert output("-c", "import beside_the_parent as b; print(b.word)") == "found"
     assert output("-c", "import napari_nh2st as n; print(n.__file__)") == napari_nh2st.__file__

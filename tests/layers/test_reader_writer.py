@@ -394,7 +394,7 @@ def test_saving_a_heatmap_writes_the_whole_prediction(
         case ".zarr":
             np.testing.assert_array_equal(anndata.read_zarr(path).X, prediction.X)
         case ".geojson":
-            assert len(json.loads(path.read_text())["features"]) == prediction.n_obs
+            assert len(json.loads(path.read_text(encoding="utf-8"))["features"]) == prediction.n_obs
         case ".csv":
             assert set(PANEL) <= set(pd.read_csv(path).columns)
 

@@ -80,7 +80,7 @@ def test_its_card_says_what_it_is_and_what_it_is_not_for(bundled: Model) -> None
     for text in ("demonstration", "one donor", "Not for diagnosis", "log10", "µm/px"):
         assert text in card
     assert str(Path.home()) not in card
-    assert "encoder.pt" not in (bundled_models()[NAME] / "config.json").read_text()
+    assert "encoder.pt" not in (bundled_models()[NAME] / "config.json").read_text(encoding="utf-8")
 
 
 def test_it_predicts_a_slide(bundled: Model, tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ def test_what_is_no_vision_transformer_is_refused(
     changed: Path, edit: dict[str, object], message: str
 ) -> None:
     path = changed / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | edit))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | edit), encoding="utf-8"
+    )
     with pytest.raises(InputError, match=message):
         read_encoder(parse_key(f"transformers:{changed}"))
 
@@ -121,11 +123,13 @@ def test_normalization_that_nobody_says_is_asked_for(changed: Path) -> None:
 
 def test_normalization_is_not_guessed(changed: Path) -> None:
     path = changed / "preprocessor_config.json"
-    said = json.loads(path.read_text())
-    path.write_text(json.dumps({n: v for n, v in said.items() if n != "image_mean"}))
+    said = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(
+        json.dumps({n: v for n, v in said.items() if n != "image_mean"}), encoding="utf-8"
+    )
     with pytest.raises(InputError, match="how tiles are normalized"):
         read_encoder(parse_key(f"transformers:{changed}"))
-    path.write_text(json.dumps(said | {"do_rescale": False}))
+    path.write_text(json.dumps(said | {"do_rescale": False}), encoding="utf-8")
     with pytest.raises(InputError, match="do_rescale is off"):
         read_encoder(parse_key(f"transformers:{changed}"))
 
@@ -133,13 +137,15 @@ def test_normalization_is_not_guessed(changed: Path) -> None:
 def test_a_config_makes_the_library_run_and_read_nothing_else(changed: Path) -> None:
     path = changed / "config.json"
     elsewhere = {"attn_implementation": "owner/kernel", "transformers_weights": "other.safetensors"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | elsewhere))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | elsewhere), encoding="utf-8"
+    )
     encoder = read_encoder(parse_key(f"transformers:{changed}"))
     assert not elsewhere.keys() & encoder.recipe["config"].keys()
     description = describe(encoder)
     description["recipe"]["config"] |= elsewhere  # as a stranger's model may say
     build_described(description).read_weights(changed)
-    (changed / "adapter_config.json").write_text("{}")
+    (changed / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="would change the encoder"):
         build_described(description).read_weights(changed)
 
@@ -263,7 +269,7 @@ def test_features_are_those_that_timm_gives(tmp_path: Path, features: str) -> No
     cfg = {"input_size": [3, 32, 32], "mean": MEAN, "std": STD, "classifier": "head"}
     cfg |= {"num_classes": 3, "license": "mit"}
     config = {"architecture": name, "model_args": small, "pretrained_cfg": cfg}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     encoder = read_encoder(parse_key(f"timm:{tmp_path}?features={features}"))
     tiles = torch.randn(2, 3, 32, 32)
     hidden = model.forward_features(tiles)

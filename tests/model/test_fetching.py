@@ -65,7 +65,7 @@ class _Hub(BaseHTTPRequestHandler):
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Hub with one model, ``owner/tiny``."""
     _Hub.folder = write_dinov2(tmp_path / "served", licence="mit")
-    (_Hub.folder / "remote_code.py").write_text("raise SystemExit")
+    (_Hub.folder / "remote_code.py").write_text("raise SystemExit", encoding="utf-8")
     with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"

@@ -47,9 +47,9 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 def edit(folder: Path, change: Callable[[Config], object]) -> None:
     path = folder / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     change(config)
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(config), encoding="utf-8")
 
 
 def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -304,7 +304,7 @@ def test_a_config_that_is_not_json_is_refused(folder: Path, content: bytes) -> N
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"text"'])
 def test_a_config_that_is_no_object_is_refused(folder: Path, content: str) -> None:
-    (folder / "config.json").write_text(content)
+    (folder / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match="the top level"):
         load_model(folder)
 

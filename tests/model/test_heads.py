@@ -195,7 +195,7 @@ def test_a_model_without_heads_leaves_no_file_of_earlier_ones(tmp_path: Path) ->
     assert load_model_folder(tmp_path / "model").heads is None
     # What earlier versions cannot read is not in the config.
     assert not {"heads", "interval_90", "usual_spread", "reliability_of"} & set(
-        json.loads((tmp_path / "model" / "config.json").read_text())
+        json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
     )
 
 
@@ -218,9 +218,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     change(config)
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def edit_heads(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:

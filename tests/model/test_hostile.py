@@ -39,9 +39,9 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     change(config)
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def write_weights(folder: Path, content: bytes) -> None:
@@ -118,7 +118,7 @@ def test_a_gene_that_is_there_twice_is_found_in_one_pass() -> None:
 def test_json_that_cannot_be_computed_with_is_refused(folder: Path, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_json(text)
-    (folder / "config.json").write_text(text)
+    (folder / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=rf"config\.json is not JSON: .*{words}"):
         read_config(folder)
 

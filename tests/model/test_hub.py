@@ -36,7 +36,7 @@ def files_of(hub: Hub, name: str = "me/tiny") -> dict[str, bytes]:
 def test_a_pushed_model_is_pulled_pinned_and_used_offline(
     hub: Hub, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (model_folder / "notes.txt").write_text("mine")
+    (model_folder / "notes.txt").write_text("mine", encoding="utf-8")
     try:
         pushed = push_model(model_folder, "hf:me/tiny", "cc-by-4.0", private=True)
     finally:
@@ -127,7 +127,7 @@ def test_encoders_are_passed_on_only_where_their_licence_allows_it(
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
     (folder / "encoder").mkdir()
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     encoder = {
         **{"key": "timm:owner/big@" + "a" * 40, "licence": "cc-by-nc-nd-4.0", "weights": "model"},
         **{"sha256": "0" * 64, "n_features": 8, "mpp": 0.5, "tile_px": 224, "revision": "a" * 40},
@@ -144,7 +144,7 @@ def test_encoders_are_passed_on_only_where_their_licence_allows_it(
     assert "licence cc-by-nc-nd-4.0 does not allow everybody to pass them on" in notices
     assert "see whether its licence lets you pass on what is derived from it" in notices
     assert "Not sent, since it is not the model's: encoder" in notices
-    assert config["weights"]["sha256"] in (folder / "config.json").read_text()
+    assert config["weights"]["sha256"] in (folder / "config.json").read_text(encoding="utf-8")
 
 
 def test_places_of_this_machine_are_pointed_out(model_folder: Path, tmp_path: Path) -> None:

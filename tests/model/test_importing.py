@@ -55,7 +55,7 @@ def test_the_command_imports(
     released: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save(tmp_path / "best.ckpt", {"state_dict": released})
-    (tmp_path / "genes").write_text("\n".join(GENES))
+    (tmp_path / "genes").write_text("\n".join(GENES), encoding="utf-8")
     arguments = ["model", "import", str(path), "--genes-file", str(tmp_path / "genes")]
     arguments += ["--mpp", "0.69", "--pitch-um", "200", "-o", str(tmp_path / "model")]
     assert main(arguments) == 0, capsys.readouterr().err

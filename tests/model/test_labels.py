@@ -35,7 +35,7 @@ def test_a_config_that_changes_is_read_again_and_one_that_is_broken_shows_the_pa
     write_config(folder, "after")
     os.utime(folder / "config.json", (1, 1))
     assert model_labels([str(folder)]) == {str(folder): "after"}
-    (folder / "config.json").write_text("no JSON")
+    (folder / "config.json").write_text("no JSON", encoding="utf-8")
     assert model_labels([str(folder)]) == {str(folder): str(folder)}
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.napari
 def slides(tmp_path: Path) -> Path:
     for number, name in enumerate("abc"):
         write_slide(tmp_path / "slides" / f"{name}.tif", number, side=96)
-    (tmp_path / "slides" / "b.tif").write_text("no slide")
+    (tmp_path / "slides" / "b.tif").write_text("no slide", encoding="utf-8")
     return tmp_path / "slides"
 
 
@@ -135,7 +135,7 @@ def write_tiff_copy(path: Path, copy: Path) -> Path:
 
 
 def test_a_folder_whose_summary_is_none_of_ours_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "summary.csv").write_text("my,own\n")
+    (tmp_path / "summary.csv").write_text("my,own\n", encoding="utf-8")
     queue = CohortQueue()
     with pytest.raises(InputError, match="is not a summary that NH2ST wrote"):
         queue.open_folder(tmp_path)

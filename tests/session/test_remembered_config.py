@@ -22,7 +22,9 @@ def keeps(**kept: Any) -> Any:
 
 
 def test_what_was_chosen_goes_before_the_configuration(config: Path) -> None:
-    config.write_text("[predict]\nstep_um = 55\nall_tiles = true\nmin_tissue = 0.5\n")
+    config.write_text(
+        "[predict]\nstep_um = 55\nall_tiles = true\nmin_tissue = 0.5\n", encoding="utf-8"
+    )
     begun = restored_values("predict", keeps())
     assert (begun["step_um"], begun["tissue_only"], begun["min_tissue"]) == (55, False, 0.5)
     assert restored_values("cohort", keeps())["step_um"] == 55
@@ -32,7 +34,7 @@ def test_what_was_chosen_goes_before_the_configuration(config: Path) -> None:
 
 
 def test_a_configuration_that_cannot_be_is_shown_and_left_alone(config: Path) -> None:
-    config.write_text("[predict]\nstep = 55\n")
+    config.write_text("[predict]\nstep = 55\n", encoding="utf-8")
     before = len(notification_manager.records)
     assert usual_values("predict") == {}
     (shown,) = list(notification_manager.records)[before:]

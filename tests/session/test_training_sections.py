@@ -37,7 +37,7 @@ def test_files_are_added_though_a_table_among_them_is_wrong(
 ) -> None:
     sections = TrainingSections()
     wrong = tmp_path / "wrong.csv"
-    wrong.write_text("section_id,donor_id,slide,expresion\n")
+    wrong.write_text("section_id,donor_id,slide,expresion\n", encoding="utf-8")
     with pytest.raises(InputError, match="did you mean expression"):
         sections.add_paths([wrong, study[0].slide, study[0].expression])
     write_sections(study[1:], tmp_path / "right.csv")

@@ -59,7 +59,7 @@ def test_text_behind_the_name_of_a_slide(test_data: Path) -> None:
 
 @pytest.mark.parametrize("name", ["note.txt", "slide.jpg", "slide.tif", "slide.mrxs"])
 def test_text_is_no_slide(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("not an image\n" * 100)
+    (tmp_path / name).write_text("not an image\n" * 100, encoding="utf-8")
     assert name in message(tmp_path / name)
 
 

@@ -138,7 +138,7 @@ def test_half_written_description_of_the_cache_is_made_again(
     with open_slide(path) as slide:
         slide.build_coarse_levels()
     for description in (own_cache / "levels").rglob("zarr.json"):
-        description.write_text(description.read_text()[:40])
+        description.write_text(description.read_text(encoding="utf-8")[:40], encoding="utf-8")
     with open_slide(path) as slide:
         assert not slide.coarse_ready
         check_coarse(slide, pixels)
@@ -152,7 +152,7 @@ def test_without_a_writable_cache_coarse_levels_still_work(
         raise PermissionError(13, "Permission denied", subfolder)
 
     if cache == "a file":
-        (tmp_path / "file").write_text("a file where a folder is wanted")
+        (tmp_path / "file").write_text("a file where a folder is wanted", encoding="utf-8")
         monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "file"))
     else:
         monkeypatch.setattr(coarse, "cache_folder", refused)

@@ -257,7 +257,7 @@ def write_series(folder: Path, listed: bool, version: int) -> Path:
         other.attrs.update(series if version == 2 else {"ome": {"version": "0.5", **series}})
     names = "".join(f'<Image ID="i{n}" Name="{n}"/>' for n in ("one", "two", "label image"))
     xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{names}</OME>'
-    (folder / "OME" / "METADATA.ome.xml").write_text(xml)
+    (folder / "OME" / "METADATA.ome.xml").write_text(xml, encoding="utf-8")
     return folder
 
 
@@ -347,13 +347,14 @@ def test_a_prediction_is_reopened_on_its_image(ome: Path, tmp_path: Path) -> Non
 
 
 def test_a_sections_table_names_the_image(ome: Path, tmp_path: Path) -> None:
-    (tmp_path / "c.tsv").write_text("")
-    (tmp_path / "p.tsv").write_text("")
+    (tmp_path / "c.tsv").write_text("", encoding="utf-8")
+    (tmp_path / "p.tsv").write_text("", encoding="utf-8")
     table = tmp_path / "sections.csv"
     table.write_text(
         "section_id,donor_id,slide,expression,positions,image\n"
         "a,d,several.ome.tif,c.tsv,p.tsv,left\n"
-        "b,e,several.ome.tif,c.tsv,p.tsv,\n"
+        "b,e,several.ome.tif,c.tsv,p.tsv,\n",
+        encoding="utf-8",
     )
     sections = read_sections(table)
     assert [section.image for section in sections] == ["left", None]

@@ -48,7 +48,8 @@ def test_a_list_of_space_ranger_that_is_too_short(tmp_path: Path, part: str) -> 
     (tmp_path / "spatial").mkdir()
     (tmp_path / "spatial" / "tissue_positions.csv").write_text(
         "barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres\n"
-        "A,1,0,0,5,5\nB,1,0,2,5,9\n"
+        "A,1,0,0,5,5\nB,1,0,2,5,9\n",
+        encoding="utf-8",
     )
     with pytest.raises(InputError, match="is not a feature-barcode matrix of Space Ranger"):
         read_spots(path)
@@ -56,7 +57,7 @@ def test_a_list_of_space_ranger_that_is_too_short(tmp_path: Path, part: str) -> 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "a" * 2_000_000], ids=["deep", "long"])
 def test_yaml_that_would_never_be_read(tmp_path: Path, text: str) -> None:
-    (tmp_path / "sections.yaml").write_text(text)
+    (tmp_path / "sections.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"sections\.yaml: (it is too long|this YAML)"):
         read_sections(tmp_path / "sections.yaml")
 

@@ -63,5 +63,5 @@ def test_a_folder_of_space_ranger_is_spots_and_a_damaged_store_is_no_crash(tmp_p
     assert kind_of(tmp_path / "outs") == "ST"
     for name, text in ((".zattrs", "[]"), ("zarr.json", '{"attributes": null}')):
         (tmp_path / "a.zarr").mkdir(exist_ok=True)
-        (tmp_path / "a.zarr" / name).write_text(text)
+        (tmp_path / "a.zarr" / name).write_text(text, encoding="utf-8")
         assert kind_of(tmp_path / "a.zarr") == "slide"

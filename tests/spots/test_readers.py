@@ -64,7 +64,7 @@ def write_outs(
     else:
         table.to_csv(path, index=False, header="list" not in positions)
     factors = {"tissue_hires_scalef": 0.1, "spot_diameter_fullres": 22.0}
-    (outs / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors))
+    (outs / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors), encoding="utf-8")
     expected = AnnData(
         csr_matrix(np.column_stack([counts[:, 0] + counts[:, 2], counts[:, 1]])),
         obs=pd.DataFrame(index=barcodes),
@@ -99,7 +99,7 @@ def write_matrix_folder(
     matrix.unlink()
     rows = ["\t".join(row) for row in zip(*features.values(), strict=True)]
     (folder / "features.tsv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
-    (folder / "barcodes.tsv").write_text("\n".join(barcodes) + "\n")
+    (folder / "barcodes.tsv").write_text("\n".join(barcodes) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["HDF5", "folder"])
@@ -138,7 +138,9 @@ def write_hd(outs: Path, side: int, positions: str) -> AnnData:
     folder = outs / "binned_outputs" / f"square_{side:03d}um"
     expected = write_outs(folder, positions)
     factors = {"bin_size_um": float(side), "microns_per_pixel": 0.27}
-    (folder / "spatial" / "scalefactors_json.json").write_text(json.dumps(factors))
+    (folder / "spatial" / "scalefactors_json.json").write_text(
+        json.dumps(factors), encoding="utf-8"
+    )
     return expected
 
 
@@ -183,13 +185,17 @@ def break_outs(outs: Path, how: str) -> None:
     elif how == "no positions":
         positions.unlink()
     elif how == "column":
-        positions.write_text(positions.read_text().replace("array_row", "row"))
+        positions.write_text(
+            positions.read_text(encoding="utf-8").replace("array_row", "row"), encoding="utf-8"
+        )
     elif how == "number":
-        lines = positions.read_text().splitlines()
+        lines = positions.read_text(encoding="utf-8").splitlines()
         lines[3] = lines[3].rsplit(",", 1)[0] + ",here"
-        positions.write_text("\n".join(lines))
+        positions.write_text("\n".join(lines), encoding="utf-8")
     elif how == "other sample":
-        positions.write_text(positions.read_text().replace("-1,", "-2,"))
+        positions.write_text(
+            positions.read_text(encoding="utf-8").replace("-1,", "-2,"), encoding="utf-8"
+        )
 
 
 @pytest.mark.parametrize(

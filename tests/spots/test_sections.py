@@ -82,7 +82,8 @@ def test_yaml_reads_as_csv(study: Path, head: str) -> None:
   positions: C2.tsv
   mpp: 0.69
 - {section_id: V1, donor_id: H, slide: 'images/V, 1.svs', expression: V1, mpp: null}
-"""
+""",
+        encoding="utf-8",
     )
     assert read_sections(path) == expected(study)
 
@@ -94,7 +95,8 @@ def test_paths_start_at_the_tables_folder_or_at_the_root(
     table.parent.mkdir()
     table.write_text(
         "section_id,donor_id,slide,expression\n"
-        f"a,d,../images/C2.jpg,../V1\nb,d,{study / 'images' / 'C2.jpg'},{study / 'V1'}\n"
+        f"a,d,../images/C2.jpg,../V1\nb,d,{study / 'images' / 'C2.jpg'},{study / 'V1'}\n",
+        encoding="utf-8",
     )
     monkeypatch.chdir("/")
     one, two = read_sections(str(table))
@@ -121,7 +123,8 @@ def test_a_fix_of_positions_stands_in_the_table(
         f"section_id,donor_id,slide,expression,fix\nV1,H,images/C2.jpg,V1,{text}\n"
         if form == "csv"
         else "- {section_id: V1, donor_id: H, slide: images/C2.jpg, expression: V1, "
-        f"fix: '{text}'}}\n"
+        f"fix: '{text}'}}\n",
+        encoding="utf-8",
     )
     (section,) = read_sections(path)
     assert section.fix == fix
@@ -138,7 +141,8 @@ def test_the_part_of_a_file_stands_in_the_table(study: Path, form: str) -> None:
         if form == "csv"
         else "- {section_id: V1, donor_id: H, slide: images/C2.jpg, expression: V1.h5ad, "
         "library: S2, bin_um: 8, coordinate_system: full}\n"
-        "- {section_id: V2, donor_id: H, slide: images/C2.jpg, expression: V1}\n"
+        "- {section_id: V2, donor_id: H, slide: images/C2.jpg, expression: V1}\n",
+        encoding="utf-8",
     )
     one, two = read_sections(path)
     assert (one.library, one.bin_um, one.coordinate_system) == ("S2", 8, "full")
@@ -146,20 +150,23 @@ def test_the_part_of_a_file_stands_in_the_table(study: Path, form: str) -> None:
     write_sections([one, two], study / "again.csv")
     assert read_sections(study / "again.csv") == (one, two)
     write_sections([two], study / "again.csv")
-    assert "library" not in (study / "again.csv").read_text()
+    assert "library" not in (study / "again.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["small", "0", "2.5", "-8", "inf"])
 def test_a_side_of_bins_that_is_none_is_named_by_row_and_column(study: Path, text: str) -> None:
     path = study / "sections.csv"
-    path.write_text(CSV.replace("mpp\n", "mpp,bin_um\n", 1).replace("0.69\n", f"0.69,{text}\n"))
+    path.write_text(
+        CSV.replace("mpp\n", "mpp,bin_um\n", 1).replace("0.69\n", f"0.69,{text}\n"),
+        encoding="utf-8",
+    )
     with pytest.raises(InputError, match=f"row 2, column bin_um: '{text}' is no side of bins"):
         read_sections(path)
 
 
 def test_positions_may_be_given_for_a_matrix_of_space_ranger(study: Path) -> None:
     path = study / "sections.csv"
-    path.write_text(CSV.replace("V1,,", "V1,C2.tsv,"))
+    path.write_text(CSV.replace("V1,,", "V1,C2.tsv,"), encoding="utf-8")
     assert read_sections(path)[1].positions == study / "C2.tsv"
 
 
@@ -174,7 +181,9 @@ def test_what_the_table_says_is_read(tmp_path: Path) -> None:
 
 def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
     path = study / "sections.csv"
-    path.write_text(CSV.replace("mpp\n", "mpp,fix\n", 1).replace("0.69\n", "0.69,mirrored\n"))
+    path.write_text(
+        CSV.replace("mpp\n", "mpp,fix\n", 1).replace("0.69\n", "0.69,mirrored\n"), encoding="utf-8"
+    )
     with pytest.raises(InputError, match="row 2, column fix: 'mirrored' is no fix"):
         read_sections(path)
 
@@ -204,7 +213,7 @@ def test_what_is_wrong_is_named_by_row_and_column(
 ) -> None:
     path = study / "sections.csv"
     assert old in CSV
-    path.write_text(CSV.replace(old, new, 1))
+    path.write_text(CSV.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(InputError, match=message) as error:
         read_sections(path)
     assert str(path) in str(error.value)
@@ -223,7 +232,7 @@ def test_what_is_wrong_is_named_by_row_and_column(
 )
 def test_wrong_yaml_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "sections.yml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message) as error:
         read_sections(path)
     assert "\n" not in str(error.value)

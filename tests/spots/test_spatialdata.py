@@ -198,7 +198,9 @@ def fake_spatialdata(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setitem(sys.modules, "spatialdata", module)
     folder = tmp_path / "store.zarr"
     folder.mkdir()
-    (folder / "zarr.json").write_text(json.dumps({"attributes": {"spatialdata_attrs": {}}}))
+    (folder / "zarr.json").write_text(
+        json.dumps({"attributes": {"spatialdata_attrs": {}}}), encoding="utf-8"
+    )
     return folder
 
 

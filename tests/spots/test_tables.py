@@ -62,7 +62,7 @@ COUNTS = "\tA\tB\tC\n1x1\t1\t0\t2\n2x1\t3\t4\t0\n1x2\t0\t0\t5\n"
 def tables(folder: Path, counts: str = COUNTS, positions: str = POSITIONS) -> tuple[Path, Path]:
     paths = folder / "counts.tsv", folder / "positions.tsv"
     for path, text in zip(paths, (counts, positions), strict=True):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return paths
 
 

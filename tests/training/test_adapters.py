@@ -182,12 +182,12 @@ def test_adapters_are_refused_where_there_can_be_none(trained: Trained, tmp_path
     # A config that names layers the encoder does not have.
     save_model_folder(trained.model, tmp_path / "model")
     path = tmp_path / "model" / "config.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     for layers, message in (
         (["model.layernorm"], "no linear layer 'model.layernorm'"),
         ([], "encoder.adapter.layers"),
     ):
         content["encoder"]["adapter"]["layers"] = layers
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
         with pytest.raises(InputError, match=message):
             load_model(tmp_path / "model")

@@ -103,8 +103,10 @@ def test_features_of_another_config_around_the_same_weights_are_not_taken(tmp_pa
     key = parse_key(f"transformers:{folder}")
     maps_of(Section().tiles, FrozenStages(read_encoder(key), 1, CPU))
     assert maps_of(Section().tiles, FrozenStages(read_encoder(key), 1, CPU))[1]
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"hidden_act": "relu"}), encoding="utf-8"
+    )
     assert not maps_of(Section().tiles, FrozenStages(read_encoder(key), 1, CPU))[1]
 
 
@@ -212,7 +214,7 @@ def test_it_can_be_turned_off_and_the_setting_is_checked(monkeypatch: pytest.Mon
 def test_a_folder_that_cannot_be_written_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("NH2ST_CACHE", str(tmp_path / "file"))
     stages = FrozenStages(encoder(), 5, CPU)
     assert torch.equal(maps_of(Section().tiles, stages)[0], maps_of(Section().tiles, stages)[0])

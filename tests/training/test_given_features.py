@@ -329,6 +329,8 @@ def test_the_sections_table_names_the_files(study: Study, tmp_path: Path) -> Non
     write_sections(study.sections, table)
     assert read_sections(table) == study.sections
     assert [row_of(section).section for section in study.sections] == list(study.sections)
-    table.write_text(table.read_text().replace("S1.h5\n", "S8.h5\n"))
+    table.write_text(
+        table.read_text(encoding="utf-8").replace("S1.h5\n", "S8.h5\n"), encoding="utf-8"
+    )
     with pytest.raises(InputError, match=r"row 3, column features: there is no .*S8\.h5"):
         read_sections(table)

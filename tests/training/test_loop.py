@@ -307,7 +307,7 @@ class TestEnding:
         assert (training["best_epoch"], training["epochs"]) == (0, 3)
         assert training["validation_pcc"] == 0.5
         assert_same_weights(weights(result.model), seen[0])
-        rows = (folder / "history.csv").read_text().splitlines()
+        rows = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
         assert rows[1].startswith("0,9,,,,,"), "no losses before the first step"
         assert len(rows) == 5
 
@@ -684,7 +684,7 @@ def on_two(call: str, folder: Path, start: str) -> list[str]:
     for seed, name in enumerate(("S1", "S2")):
         drawn_section(folder, name, name, seed)
     script = folder / "script.py"
-    script.write_text(_ON_TWO.replace("{call}", call))
+    script.write_text(_ON_TWO.replace("{call}", call), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, script, Path(__file__).parent, folder, start],
         capture_output=True,

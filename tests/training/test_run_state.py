@@ -18,7 +18,7 @@ FIRST = EpochDone(1, 9, 1.5, {"query_contrastive": 1.25, "mse": 0.25}, 1e-3, 0.2
 
 def test_the_table_has_a_column_for_each_term_and_is_read_back(tmp_path: Path) -> None:
     RunFolder(tmp_path, "run").save_history([START, FIRST])
-    header, start, _ = (tmp_path / "history.csv").read_text().splitlines()
+    header, start, _ = (tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()
     assert header.startswith("epoch,epochs,loss,query_contrastive,mse,learning_rate,")
     assert start.startswith("0,9,,,,0,")
     read = earlier_epochs(tmp_path, 1)

@@ -228,8 +228,8 @@ class TestEncoderFile:
 
     def test_files_of_something_else_are_refused_in_a_sentence(self, tmp_path: Path) -> None:
         network = small_network()
-        (tmp_path / "text.pt").write_text("not weights")
-        (tmp_path / "text.safetensors").write_text("not weights")
+        (tmp_path / "text.pt").write_text("not weights", encoding="utf-8")
+        (tmp_path / "text.safetensors").write_text("not weights", encoding="utf-8")
         (tmp_path / "empty.pt").touch()
         (tmp_path / "zip.pt").write_bytes(b"PK\x03\x04" + bytes(100))
         torch.save([torch.zeros(2)], tmp_path / "list.pt")

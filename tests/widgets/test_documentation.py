@@ -38,7 +38,9 @@ def test_pictures_are_as_wide_as_the_window_and_missing_ones_take_no_room(
     wide = QImage(1400, 900, QImage.Format.Format_RGB32)
     wide.fill(Qt.GlobalColor.blue)
     assert wide.save(str(tmp_path / "wide.png"))
-    (tmp_path / "page.md").write_text("![wide](wide.png)\n\n![missing](missing.png)")
+    (tmp_path / "page.md").write_text(
+        "![wide](wide.png)\n\n![missing](missing.png)", encoding="utf-8"
+    )
     page.setSource(QUrl.fromLocalFile(str(tmp_path / "page.md")))
     assert 300 < page.loadResource(2, QUrl("wide.png")).width() <= 700
     missing = page.loadResource(2, QUrl("missing.png"))

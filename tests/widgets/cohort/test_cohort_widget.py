@@ -52,7 +52,7 @@ def dock(new_dock: Callable[[], CohortWidget], tmp_path: Path) -> CohortWidget:
     slides = tmp_path / "slides"
     for number, name in enumerate("abc"):
         write_slide(slides / f"{name}.tif", number)
-    (slides / "b.tif").write_text("no slide")
+    (slides / "b.tif").write_text("no slide", encoding="utf-8")
     dock = new_dock()
     dock.table.add_paths([slides])
     dock.queue.give_mpp(range(3), 1.0)
@@ -161,7 +161,7 @@ def test_results_are_compared_and_opened(
     assert table.table["VIM"][0] == pytest.approx(a[:, "VIM"].X.mean())
     dock.means.genes.show_value(["VIM"])
     sets = tmp_path / "sets.gmt"
-    sets.write_text("both\t\tVIM\tEPCAM\n")
+    sets.write_text("both\t\tVIM\tEPCAM\n", encoding="utf-8")
     dock.means.open_gmt(sets)
     assert list(table.table.columns) == ["slide", "region", "n_tiles", "VIM", "both"]
     item = dock.means.signatures.item(0)

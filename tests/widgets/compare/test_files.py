@@ -112,7 +112,7 @@ def test_the_scatter_is_saved_and_not_over_what_is_there(
         monkeypatch.setattr(compare_scatter, f"show_{kind}", texts.append)
     path = tmp_path / "gene.svg"
     done.view.scatter.save(path)
-    assert path.read_text().startswith("<?xml")
+    assert path.read_text(encoding="utf-8").startswith("<?xml")
     done.view.scatter.save(path)
     done.view.scatter.save(tmp_path / "gene.xyz")
     assert texts[0] == f"Wrote {path}"

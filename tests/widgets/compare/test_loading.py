@@ -106,8 +106,8 @@ def test_counts_and_positions_are_told_apart_when_both_are_dropped(
     widget: CompareWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts, positions = tmp_path / "counts.tsv", tmp_path / "selection.tsv"
-    counts.write_text("\tA\tB\n1x1\t3\t4\n")
-    positions.write_text("x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n")
+    counts.write_text("\tA\tB\n1x1\t3\t4\n", encoding="utf-8")
+    positions.write_text("x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n", encoding="utf-8")
     chosen: list[tuple[Path, Path | None]] = []
     widget.measured.source.chosen.disconnect()
     widget.measured.source.chosen.connect(lambda *both: chosen.append(both))
@@ -124,7 +124,7 @@ def test_positions_alone_are_not_enough(
     widget: CompareWidget, tmp_path: Path, messages: dict[str, list[str]]
 ) -> None:
     positions = tmp_path / "selection.tsv"
-    positions.write_text("x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n")
+    positions.write_text("x\ty\tpixel_x\tpixel_y\n1\t1\t10\t10\n", encoding="utf-8")
     widget.measured.source.take([positions])
     assert "Give the table of counts as well" in messages["error"][0]
 

@@ -205,7 +205,9 @@ def test_the_form_begins_with_the_users_configuration(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "own.toml"
-    config.write_text("[domains]\nmethod = 'leiden'\nn_domains = 7\nmin_reliability = 0.35\n")
+    config.write_text(
+        "[domains]\nmethod = 'leiden'\nn_domains = 7\nmin_reliability = 0.35\n", encoding="utf-8"
+    )
     monkeypatch.setenv(VARIABLE, str(config))
     form = DomainSettingsForm()
     qtbot.addWidget(form)

@@ -474,7 +474,7 @@ def test_a_gmt_file_offers_its_sets(
     tmp_path: Path, widget: GenesWidget, heatmap: Heatmap, messages: dict[str, list[str]]
 ) -> None:
     path = tmp_path / "sets.gmt"
-    path.write_text("LUMINAL\tna\tESR1\tKRT19\nHER2\tna\tERBB2\tGRB7\n")
+    path.write_text("LUMINAL\tna\tESR1\tKRT19\nHER2\tna\tERBB2\tGRB7\n", encoding="utf-8")
     panel = widget.genes.signature
     panel.open_gmt(path)
     assert [panel.sets.itemText(i) for i in range(panel.sets.count())] == ["LUMINAL", "HER2"]
@@ -529,7 +529,9 @@ def test_what_the_user_sets_is_there_in_the_next_session(
     }
     kept = SimpleNamespace(**settings)
     monkeypatch.setattr(remembered, "plugin_section", lambda _section: kept)
-    declared = yaml.safe_load(files("napari_nh2st").joinpath("napari.yaml").read_text())
+    declared = yaml.safe_load(
+        files("napari_nh2st").joinpath("napari.yaml").read_text(encoding="utf-8")
+    )
     properties = declared["contributions"]["configurations"]["genes"]["properties"]
     assert {name: field["default"] for name, field in properties.items()} == settings
 

@@ -327,7 +327,7 @@ def test_a_moved_slide_is_a_sentence(
 def test_the_card_tells_what_the_model_is(
     qtbot: QtBot, widget: PredictWidget, model_folder: Path
 ) -> None:
-    assert widget.model.card_text() == (model_folder / "README.md").read_text()
+    assert widget.model.card_text() == (model_folder / "README.md").read_text(encoding="utf-8")
     dialog = widget.model.show_card()
     qtbot.addWidget(dialog)
     assert dialog.isVisible()

@@ -26,7 +26,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which files a stand-in for the Hub was asked for."""
     asked: list[str] = []
     save_model_folder(small_model(), tmp_path / "small")
-    (tmp_path / "small" / "README.md").write_text("# Of another model")
+    (tmp_path / "small" / "README.md").write_text("# Of another model", encoding="utf-8")
 
     def hf_hub_download(_id: str, file: str, *, revision: str, endpoint: str | None) -> str:
         asked.append(file)

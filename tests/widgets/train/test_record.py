@@ -69,9 +69,9 @@ def test_what_is_no_record_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_record(tmp_path)
     RECORD_OF_ALL.write(tmp_path)
-    content = json.loads((tmp_path / RECORD).read_text())
+    content = json.loads((tmp_path / RECORD).read_text(encoding="utf-8"))
     for damage in ("", "[]", json.dumps({k: v for k, v in content.items() if k != "sections"})):
-        (tmp_path / RECORD).write_text(damage)
+        (tmp_path / RECORD).write_text(damage, encoding="utf-8")
         with pytest.raises(InputError, match="is no record of a training"):
             read_record(tmp_path)
 
@@ -118,7 +118,7 @@ def test_runs_are_offered_while_they_are_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_damaged_list_of_models_counts_as_none(own_cache: Path, tmp_path: Path) -> None:
-    (own_cache / "known-models.json").write_text("{")
+    (own_cache / "known-models.json").write_text("{", encoding="utf-8")
     assert known_models() == list(bundled_models())
     folder = start_model(tmp_path / "one")
     add_model(Path(folder))

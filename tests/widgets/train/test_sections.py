@@ -343,7 +343,7 @@ def test_a_table_that_cannot_be_read_leaves_the_sections_as_they_are(
     table: SectionsTable, study: tuple[Section, ...], messages: dict[str, list[str]], tmp_path: Path
 ) -> None:
     table.sections.show(study, (), ())
-    (tmp_path / "t.csv").write_text("section_id,donor_id,slide,expresion\n")
+    (tmp_path / "t.csv").write_text("section_id,donor_id,slide,expresion\n", encoding="utf-8")
     table.add_paths([tmp_path / "t.csv"])
     assert "did you mean expression?" in messages["error"][0]
     assert len(table.sections.rows) == 3
@@ -542,7 +542,9 @@ def test_a_written_table_reads_back(study: tuple[Section, ...], tmp_path: Path, 
     path = (study[0].slide.parent if where == "beside" else tmp_path) / "sections, all.csv"
     write_sections(study, path)
     assert read_sections(path) == study
-    assert (str(study[0].slide.parent) in path.read_text()) == (where == "elsewhere")
+    assert (str(study[0].slide.parent) in path.read_text(encoding="utf-8")) == (
+        where == "elsewhere"
+    )
 
 
 def test_a_table_of_nothing_or_of_one_name_twice_is_not_written(

@@ -274,7 +274,7 @@ def test_what_architecture_and_encoder_do_not_use_is_hidden_and_kept(
 def test_genes_are_read_from_a_file(
     form: TrainSettingsForm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "genes.txt").write_text("VIM\nCD74\n")
+    (tmp_path / "genes.txt").write_text("VIM\nCD74\n", encoding="utf-8")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (f"{tmp_path}/genes.txt", ""))
     pick(form.panel, "given")
     form.genes.from_file.click()
@@ -418,7 +418,7 @@ def test_the_form_begins_with_the_users_configuration(
     expected: dict[str, Any],
     said: int,
 ) -> None:
-    (tmp_path / "own.toml").write_text(f"[train]\n{text}\n")
+    (tmp_path / "own.toml").write_text(f"[train]\n{text}\n", encoding="utf-8")
     monkeypatch.setenv("NH2ST_CONFIG", str(tmp_path / "own.toml"))
     sentences: list[str] = []
     monkeypatch.setattr("napari_nh2st.session.remembered.show_warning", sentences.append)
