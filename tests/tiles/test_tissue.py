@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from array_slides import ArrayLevel, array_slide
 from napari_nh2st.slide import Slide, open_slide
@@ -176,6 +177,14 @@ def test_cleaning_keeps_tissue_at_the_edge_of_the_image() -> None:
     half = X < 200
     tissue = stained(drawn(half), 40)
     assert tissue[half].mean() > 0.99
+
+
+@pytest.mark.parametrize("gap", [6, 7])
+def test_glass_between_tissue_and_the_edge_of_the_image_is_glass(gap: int) -> None:
+    block = ((Y - (SHAPE[0] - gap - 80)) / 80) ** 2 + ((X - 200) / 110) ** 2 < 1
+    mask = stained(ndimage.gaussian_filter(drawn(block), (1, 1, 0)), 300)
+    assert mask[block].all()
+    assert not mask[SHAPE[0] - gap + 2 :].any()
 
 
 def test_measured_spots_lie_on_what_is_found(test_data: Path) -> None:

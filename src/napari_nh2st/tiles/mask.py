@@ -251,8 +251,11 @@ def stained(image: NDArray[np.uint8], min_pixels: int) -> NDArray[np.bool_]:
     # A square that reaches over an edge has its spread, so that what is textured is smaller by half
     # of it. First, what lies between the walls of fat cells is made up, where it is small.
     gap = int(np.clip(math.isqrt(min_pixels), _TEXTURE_WINDOW, _WIDEST_GAP))
-    textured = ndimage.maximum_filter(textured | tissue, gap - _TEXTURE_WINDOW + 1)
-    textured = ndimage.minimum_filter(textured, gap)
+    # Beyond the image is no tissue to which what lies between could belong.
+    closing = gap - _TEXTURE_WINDOW + 1
+    textured = ndimage.maximum_filter(np.pad(textured | tissue, closing), closing)
+    textured = ndimage.minimum_filter(textured, closing)[closing:-closing, closing:-closing]
+    textured = ndimage.minimum_filter(textured, _TEXTURE_WINDOW)
     near = ndimage.maximum_filter(tissue, 2 * _REACH + 1)
     pale = ndimage.binary_opening(textured & near & ~foreign & ~tissue, iterations=2)
     pale = _without_grey(pale, image, glass)
