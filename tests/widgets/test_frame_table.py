@@ -50,6 +50,18 @@ def test_numbers_sort_by_size_with_empty_places_last_and_names_in_any_case(
     assert column(table, 0) == ["cd74", "CD8A", "ERBB2", "VIM"]
 
 
+def test_columns_get_wider_where_new_values_are_longer_and_never_narrower(
+    table: FrameTable,
+) -> None:
+    text = table.view.fontMetrics()
+    longer = GENES.assign(mean=[2.0, 1.0, np.nan, 123456789012345.0])
+    table.show_table(longer)
+    wide = table.view.columnWidth(2)
+    assert wide > text.horizontalAdvance("123456789012345.0")
+    table.show_table(GENES)
+    assert table.view.columnWidth(2) == wide
+
+
 def test_what_is_selected_stays_selected_when_it_is_sorted_and_searched(table: FrameTable) -> None:
     entered: list[str] = []
     table.gene_entered.connect(entered.append)

@@ -258,8 +258,15 @@ class FrameFilter(QSortFilterProxyModel):
         shows
             A table → (n,) booleans, one for each of its rows; None shows all.
         """
+        # Qt 6.10 brought the pair; of invalidateFilter, newer ones warn.
+        is_paired = hasattr(self, "endFilterChange")
+        if is_paired:
+            self.beginFilterChange()
         self._shows, self._of = shows, None
-        self.invalidateFilter()
+        if is_paired:
+            self.endFilterChange()
+        else:
+            self.invalidateFilter()
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # Qt's name
         """Whether a row is shown."""

@@ -176,6 +176,13 @@ class FrameView(QTableView):
             width = max(self.label_width(column), self.sizeHintForColumn(column))
             self.setColumnWidth(column, width)
 
+    def widen_columns(self) -> None:
+        """Widen the columns whose values would be cut."""
+        for column in range(self.frame.columnCount()):
+            needed = self.sizeHintForColumn(column)
+            if needed > self.columnWidth(column):
+                self.setColumnWidth(column, needed)
+
     def fit_beside_names(self, widths: Mapping[int, int], spare: int | None = None) -> None:
         """Numbers are as wide as they are; the names in the first column have the rest.
 
@@ -330,6 +337,7 @@ class FrameTable(QWidget):
         self.model.set_table(table)
         if same and had_rows:
             bar.setValue(at)
+            self.view.widen_columns()
         else:
             self.view.fit_columns()
         for place, name in enumerate(table.columns):

@@ -265,6 +265,8 @@ def test_scores_are_a_table_that_is_sorted_and_saved(widget: TrainWidget, tmp_pa
         }
     )
     pd.testing.assert_frame_equal(widget.scores.change.table, expected)
+    best_first = expected.sort_values("difference", ascending=False, ignore_index=True)
+    pd.testing.assert_frame_equal(widget.scores.genes.table, best_first)
     widget.scores.genes.view.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     widget.scores.genes.save_csv(tmp_path / "scores.csv")
     saved = pd.read_csv(tmp_path / "scores.csv")

@@ -65,6 +65,8 @@ class UsualMppButton(QToolButton):
         self.line.drawn.connect(lambda px: QTimer.singleShot(0, lambda: self._ask_length(px)))
         connections.when_closed(self.line.clear)
         self.setText("▾")
+        # Qt draws an arrow of its own across the text.
+        self.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.setToolTip("Usual values of µm/px, and the size that each makes of this image")
         self.setMenu(self._menu)
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)

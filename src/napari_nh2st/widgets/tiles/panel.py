@@ -50,6 +50,8 @@ _CLICK_PX = 4
 """Screen pixels that the mouse may move between press and release."""
 _MS_BETWEEN_REFRESHES = 500
 _ESCAPE = "Escape"
+_TABLE_PX = 200
+"""Of the genes; the neighborhood below is seen whole in a window 800 high."""
 _HOW_FAR = "99 % of the tiles of held-out sections are at 1 or nearer."
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that are highest here compared with the section"),
@@ -116,7 +118,7 @@ class TilePanel(QWidget):
         self.clear_button.setToolTip("Forget the tile and remove its frame (Escape)")
         self.clear_button.clicked.connect(self.clear)
         self.genes = FrameTable("tile", _HEADS)
-        self.genes.view.setMinimumHeight(270)
+        self.genes.view.setMinimumHeight(_TABLE_PX)
         self.genes.gene_chosen.connect(session.show_gene)
         self.gene_title = PlainLabel(wrap=True, tip="The shown gene at the tile")
         self.histogram = Histogram()

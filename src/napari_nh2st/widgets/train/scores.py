@@ -50,5 +50,8 @@ class HeldOutScores(QWidget):
         """Show these scores instead."""
         self.change = change
         self.setVisible(bool(change))
-        self.genes.show_table(change.table)
+        table = change.table
+        if len(table):  # the best first, until a column is clicked
+            table = table.sort_values(table.columns[-1], ascending=False, ignore_index=True)
+        self.genes.show_table(table)
         self.sentence.setText(change.sentence)
