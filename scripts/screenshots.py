@@ -2,11 +2,13 @@
 
     xvfb-run -a -s "-screen 0 1400x900x24" python scripts/screenshots.py             # all
     xvfb-run -a -s "-screen 0 1400x900x24" python scripts/screenshots.py tutorials   # those alone
+    python scripts/screenshots.py scverse regions.h5ad   # in tox's environment scverse
 
 Draws three synthetic sections, whose genes follow a known programme, trains on two of them in the
 *Train* dock with the bundled model's encoder, predicts the third, and explores and compares it.
 Then the bundled model predicts the real sample slide, of skin, which is not what it was trained on.
-The pictures of the tutorials are made by the commands that stand in them.
+The pictures of the tutorials are made by the commands that stand in them, and so is the file that
+scanpy and squidpy draw: ``nh2st predict`` with ``--step-um 50`` and ``nh2st domains``.
 Takes some minutes. Pictures go to ``docs/images``; the user's settings and cache are not touched.
 The sample slide is downloaded, or taken from the folder that ``NH2ST_TEST_DATA`` names.
 """
@@ -26,6 +28,8 @@ LONGEST_S = 900
 EPOCHS = 12
 STEP_UM = 50.0
 WIDEST_PX = 1400
+PAGE_DPI = 80
+DOCK_PX = 390
 NOTIFICATION_S = 6
 """How long napari's notifications stay."""
 
@@ -33,6 +37,9 @@ NOTIFICATION_S = 6
 def main() -> int:
     """Make the pictures; 1 if something does not end in time."""
     IMAGES.mkdir(parents=True, exist_ok=True)
+    if sys.argv[1:2] == ["scverse"]:
+        scverse_pictures(Path(sys.argv[2]))
+        return 0
     with study_folder() as folder:
         made = tutorial_pictures(folder)
         if "tutorials" not in sys.argv[1:]:
@@ -86,6 +93,7 @@ def make_pictures(folder: Path) -> bool:
         return False
 
     genes = dock(viewer, "Genes")
+    widen(genes, DOCK_PX)
     wait(lambda: genes.genes.statistics is not None)
     wait(lambda: False, NOTIFICATION_S)
     picture(viewer, "genes.png")
@@ -160,10 +168,29 @@ def tutorial_pictures(folder: Path) -> bool:
     wait(lambda: compare.section is not None and not compare.measured.is_reading)
     compare.start()
     compared = wait(lambda: not compare.is_running) and compare.compared is not None
+    viewer.fit_to_view()
     wait(lambda: False, NOTIFICATION_S)
     picture(viewer, "compare-visium.png")
     viewer.close()
     return compared
+
+
+def scverse_pictures(path: Path) -> None:
+    """Draw a prediction with its domains by scanpy and by squidpy, as the tutorial does."""
+    import matplotlib as mpl
+    import scanpy
+    import squidpy
+
+    mpl.use("Agg")
+    prediction = scanpy.read_h5ad(path)
+    drawn = path.with_name("drawn.png")
+    scanpy.pl.spatial(prediction, color=["ERBB2", "domain"], show=False)
+    mpl.pyplot.savefig(drawn, dpi=PAGE_DPI, bbox_inches="tight")
+    keep_figure(drawn, "scanpy.png")
+    mpl.pyplot.close("all")
+    squidpy.pl.spatial_scatter(prediction, color=["ERBB2", "domain"], shape="square")
+    mpl.pyplot.savefig(drawn, dpi=PAGE_DPI, bbox_inches="tight")
+    keep_figure(drawn, "squidpy.png")
 
 
 def run(*words: Any) -> None:
@@ -192,8 +219,8 @@ def train_picture(viewer: Any, folder: Path, sections: Sequence[Any]) -> Any:
     train.settings.panel.show_value("mean")
     train.settings.n_genes.show_value(100)
     train.settings.epochs.show_value(EPOCHS)
-    train.place.name.setText("synthetic")
-    train.place.folder.show_value(str(folder / "synthetic"))
+    train.place.name.setText("drawn")
+    train.place.folder.show_value(str(folder / "drawn"))
     checked = wait(lambda: not train.sections.is_busy)
     viewer.open(sections[2].slide, plugin="napari-nh2st")
     viewer.canvas.overlays.scale_bar.visible = True
@@ -203,8 +230,7 @@ def train_picture(viewer: Any, folder: Path, sections: Sequence[Any]) -> Any:
         print(train.status.text(), file=sys.stderr)
         return None
     wait(lambda: False, NOTIFICATION_S)
-    bar = train.scroll_area.verticalScrollBar()
-    bar.setValue(bar.maximum())
+    train.scroll_area.verticalScrollBar().setValue(train.progress.y())  # curves and scores
     picture(viewer, "train.png")
     return train
 
@@ -297,6 +323,18 @@ def dock(viewer: Any, name: str) -> Any:
     _, widget = viewer.window.add_plugin_dock_widget("napari-nh2st", name, tabify=True)
     wait(lambda: False, 0.5)
     return widget
+
+
+def widen(widget: Any, pixels: int) -> None:
+    """Make a dock this wide: the drawn genes have longer names than most."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QDockWidget
+
+    place = widget
+    while not isinstance(place, QDockWidget):
+        place = place.parentWidget()
+    widget.window().resizeDocks([place], [pixels], Qt.Orientation.Horizontal)
+    wait(lambda: False, 0.5)
 
 
 def wait(condition: Callable[[], bool], seconds: float = LONGEST_S) -> bool:
