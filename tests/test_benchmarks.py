@@ -33,6 +33,20 @@ def test_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> No
     assert len(report["comparisons"]) >= 4
 
 
+def test_resampling_benchmark_prints_a_row_for_each_size() -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "resampling.py", "--tiles", "1", "--rounds", "1"],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    rows = [line.split() for line in done.stdout.splitlines() if "→" in line]
+    assert len(rows) == 5
+    for row in rows:
+        assert min(map(float, row[3:5])) > 0
+
+
 def test_training_benchmark_prints_its_rows_and_writes_them_as_json(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     small = (

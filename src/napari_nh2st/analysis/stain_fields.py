@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from napari_nh2st.analysis.stain import FIELD_MPP, tile_descriptors
 from napari_nh2st.errors import InputError
@@ -57,9 +58,22 @@ def slide_stain(
     InputError
         There is no tissue, or none that can be read.
     """
-    if centers is None:
-        centers = _drawn_centers(slide, tissue or find_tissue(slide), seed)
-    fields = _fields(slide, np.asarray(centers, np.float64), mpp)
+    fields = tissue_fields(slide, tissue, centers=centers, mpp=mpp, seed=seed)
+    return fields_stain(slide, fields, matrix)
+
+
+def fields_stain(
+    slide: Slide, fields: NDArray[np.uint8], matrix: NDArray[np.floating] | None = None
+) -> NDArray[np.float64]:
+    """Describe the stain of a slide's fields.
+
+    Parameters
+    ----------
+    slide, fields
+        As of :func:`tissue_fields`.
+    matrix
+        As for :func:`slide_stain`, which says what is returned and raised.
+    """
     if matrix is not None:
         light = WHITE * np.exp(-optical_density(fields) @ matrix) - 1
         fields = np.clip(light.round(), 0, 255).astype(np.uint8)
@@ -70,12 +84,19 @@ def slide_stain(
     return described
 
 
-def tissue_fields(slide: Slide, tissue: TissueMask, seed: int = 0) -> NDArray[np.uint8]:
-    """A sample of a slide's tissue in fields of 64 px at 2.5 µm/px, (n, 64, 64, 3).
+def tissue_fields(
+    slide: Slide,
+    tissue: TissueMask | None = None,
+    *,
+    centers: NDArray[np.floating] | None = None,
+    mpp: float = FIELD_MPP,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """A sample of a slide's tissue in fields of 64 px, (n, 64, 64, 3).
 
     Parameters
     ----------
-    slide, tissue, seed
+    slide, tissue, centers, mpp, seed
         As for :func:`slide_stain`.
 
     Raises
@@ -83,7 +104,9 @@ def tissue_fields(slide: Slide, tissue: TissueMask, seed: int = 0) -> NDArray[np
     InputError
         There is no tissue.
     """
-    return _fields(slide, _drawn_centers(slide, tissue, seed), FIELD_MPP)
+    if centers is None:
+        centers = _drawn_centers(slide, tissue or find_tissue(slide), seed)
+    return _fields(slide, np.asarray(centers, np.float64), mpp)
 
 
 def _drawn_centers(slide: Slide, tissue: TissueMask, seed: int) -> NDArray[np.float64]:
@@ -104,15 +127,16 @@ def _fields(slide: Slide, centers: NDArray[np.float64], mpp: float) -> NDArray[n
     top_left = np.rint(centers / slide.downsamples[level] - extent / 2).astype(np.int64)
     height, width = (int(np.ceil(along - 1e-9)) for along in extent)
     reader = BulkReader(slide.levels[level], top_left, (height, width))
-    vertical, horizontal = (resampling_weights(float(along), FIELD_PX) for along in extent)
+    # Sparse, as each new pixel is made of a few.
+    vertical, horizontal = (csr_array(resampling_weights(float(a), FIELD_PX)) for a in extent)
     fields = []
     for number in range(len(centers)):
         # One at a time: at full resolution a field is large.
         batch = reader.read(np.array([number]))
         if batch.failures:
             continue
-        pixels = batch.pixels[0].astype(np.float32)
-        rows = np.tensordot(vertical, pixels, (1, 0))
-        field = np.tensordot(rows, horizontal, (1, 1)).transpose(0, 2, 1)
+        rows = (vertical @ batch.pixels[0].reshape(height, -1)).reshape(FIELD_PX, width, 3)
+        columns = horizontal @ rows.swapaxes(0, 1).reshape(width, -1)
+        field = columns.reshape(FIELD_PX, FIELD_PX, 3).swapaxes(0, 1)
         fields.append(np.clip(field + 0.5, 0, 255).astype(np.uint8))
     return np.stack(fields) if fields else np.empty((0, FIELD_PX, FIELD_PX, 3), np.uint8)

@@ -15,7 +15,7 @@ from napari_nh2st.analysis.stain_fields import tissue_fields
 from napari_nh2st.errors import InputError
 from napari_nh2st.slide import Slide
 from napari_nh2st.slide.optical_density import optical_density
-from napari_nh2st.tiles import TissueMask, find_tissue
+from napari_nh2st.tiles import TissueMask
 
 if TYPE_CHECKING:
     from napari_nh2st.model.config import ModelConfig
@@ -124,7 +124,7 @@ def slide_stain_colors(slide: Slide, tissue: TissueMask | None = None) -> StainC
     InputError
         There is no tissue, none that can be read, or as :func:`stain_colors`.
     """
-    fields = tissue_fields(slide, find_tissue(slide) if tissue is None else tissue)
+    fields = tissue_fields(slide, tissue)
     try:
         return stain_colors(fields[:, ::2, ::2].reshape(-1, 3))
     except InputError as error:

@@ -73,7 +73,7 @@ def stain_fit(
     """
     # Not above: the stains are taken apart by scikit-image, which takes a moment to load.
     from napari_nh2st.analysis.stain import is_no_he, profile_of, stain_distance, stain_notice
-    from napari_nh2st.analysis.stain_fields import MOST_FIELDS, slide_stain
+    from napari_nh2st.analysis.stain_fields import MOST_FIELDS, fields_stain, tissue_fields
 
     try:
         profile = profile_of(config)
@@ -86,12 +86,16 @@ def stain_fit(
             looked_at: dict[str, Any] = {"tissue": mask}
         else:
             looked_at = {"centers": centers[:: -(-len(centers) // MOST_FIELDS)]}
-        descriptors = slide_stain(slide, mpp=profile.mpp, **looked_at)
+        mpp = profile.mpp
+        fields = tissue_fields(slide, mpp=mpp, **looked_at)
+        descriptors = fields_stain(slide, fields)
         in_model_stain = matrix is not None and not is_no_he(descriptors, profile)
         if in_model_stain:
             if (profile := profile_of(config, normalized=True)) is None:
                 return StainFit()
-            descriptors = slide_stain(slide, mpp=profile.mpp, matrix=matrix, **looked_at)
+            if profile.mpp != mpp:
+                fields = tissue_fields(slide, mpp=profile.mpp, **looked_at)
+            descriptors = fields_stain(slide, fields, matrix)
     except InputError as error:  # a damaged profile, or tissue that cannot be read
         return StainFit(None, f"Whether the stain is what the model saw is not known. {error}")
     distance = stain_distance(profile, descriptors)

@@ -1,5 +1,7 @@
 """Tiles brought to the model's µm/px, on the device that predicts."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,13 @@ from napari_nh2st.tiles import resampling_weights
 
 SAME_SCALE = 0.01
 """A slide's µm/px this near to the model's (as a share) is taken as the same."""
+
+_CPU_BLOCK = 8
+"""Rows of new pixels in one product. Each is made of a few source rows, so the weights of all of
+them are mostly zeros: one product for the whole tile takes 28 times as long for 448 → 224 px."""
+
+_GPU_BLOCK = 32
+"""The same on a GPU, where zeros cost less than calls."""
 
 
 class Resampler:
@@ -37,8 +46,14 @@ class Resampler:
     ) -> None:
         self._stain = None if stain is None else torch.from_numpy(stain).to(device)
         self.identity = all(e == size for e in extent)
-        weights = (torch.from_numpy(resampling_weights(e, size)).to(device) for e in extent)
-        self._vertical, self._horizontal = weights
+        block = _CPU_BLOCK if device.type == "cpu" else _GPU_BLOCK
+        vertical, horizontal = (_bands(resampling_weights(e, size), block) for e in extent)
+        self._vertical = [(source, torch.from_numpy(w).to(device)) for source, w in vertical]
+        # The three colors of a pixel lie beside each other: one product takes them all.
+        self._horizontal = [
+            (slice(3 * source.start, 3 * source.stop), torch.from_numpy(_per_color(w)).to(device))
+            for source, w in horizontal
+        ]
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:
@@ -50,9 +65,26 @@ class Resampler:
         if self.identity:
             return tiles
         n, h, w, c = tiles.shape
-        rows = self._vertical @ tiles.to(torch.float32).reshape(n, h, w * c)
-        columns = self._horizontal @ rows.reshape(n * len(self._vertical), w, c)
-        return columns.reshape(n, len(self._vertical), len(self._horizontal), c)
+        lines = tiles.reshape(n, h, w * c)
+        rows = torch.cat([wt @ lines[:, source].float() for source, wt in self._vertical], 1)
+        size = rows.shape[1]
+        lines = rows.reshape(n * size, w * c)
+        pixels = torch.cat([lines[:, source] @ wt for source, wt in self._horizontal], 1)
+        return pixels.reshape(n, size, size, c)
+
+
+def _bands(weights: NDArray[np.float32], block: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Split (size, n) weights into blocks of rows: source pixels that count for any, weights."""
+    for first in range(0, len(weights), block):
+        rows = weights[first : first + block]
+        counting = np.flatnonzero(rows.any(0))
+        source = slice(int(counting[0]), int(counting[-1]) + 1)
+        yield source, np.ascontiguousarray(rows[:, source])
+
+
+def _per_color(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(size, n) → (3 n, 3 size), for rows of pixels of three colors."""
+    return np.ascontiguousarray(np.kron(weights.T, np.eye(3, dtype=np.float32)))
 
 
 def with_stain(tiles: Tensor, stain: Tensor) -> Tensor:
