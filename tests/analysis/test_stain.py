@@ -19,11 +19,11 @@ from napari_nh2st.analysis import (
     stain_notice,
     tile_descriptors,
 )
-from napari_nh2st.analysis.stain import FAR
 from napari_nh2st.analysis.stain_fields import MOST_FIELDS
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.notices import normalized_stain, stain_fit
 from napari_nh2st.model import bundled_models, read_config
+from napari_nh2st.prediction.schema import FAR_STAIN
 from napari_nh2st.slide import open_slide
 from napari_nh2st.synthetic import write_synthetic_slide
 from napari_nh2st.tiles import TissueMask
@@ -129,7 +129,7 @@ def test_stain_far_off_is_told_with_its_direction(
     fields: NDArray[np.uint8], words: tuple[str, ...], without: str
 ) -> None:
     distance, notice = told(fields)
-    assert distance > FAR
+    assert distance > FAR_STAIN
     assert notice is not None
     assert f"distance {distance:.1f}" in notice
     for word in words:
@@ -174,7 +174,7 @@ def test_sections_that_do_not_vary_have_a_profile_nevertheless() -> None:
     flat = np.tile(tile_descriptors(np.full((1, 8, 8, 3), (150, 90, 160), np.uint8)), (12, 1))
     fitted = fit_stain([flat])
     assert stain_distance(fitted, flat) == pytest.approx(0)
-    assert stain_distance(fitted, flat * 1.5) > FAR
+    assert stain_distance(fitted, flat * 1.5) > FAR_STAIN
     with pytest.raises(InputError, match="9 fields have tissue"):
         fit_stain([flat[:9], np.full((3, 6), np.nan)])
 
@@ -255,7 +255,7 @@ def test_the_bundled_model_knows_the_stain_of_its_own_sections(test_data: Path) 
     spots = her2st(test_data, "C4").obsm["spatial"]
     with open_slide(test_data / "her2st" / "images" / "C4.jpg", mpp=0.69) as slide:
         own = slide_stain(slide, centers=spots[::4, ::-1], mpp=fitted.mpp)
-    assert stain_distance(fitted, own) < 0.6 * FAR
+    assert stain_distance(fitted, own) < 0.6 * FAR_STAIN
 
 
 def test_the_bundled_model_finds_other_laboratories_far(test_data: Path, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_the_bundled_model_finds_other_laboratories_far(test_data: Path, tmp_pat
             found = slide_stain(slide, mpp=fitted.mpp)
         distance = stain_distance(fitted, found)
         notice = stain_notice(distance, found, fitted)
-        assert distance > 2 * FAR
+        assert distance > 2 * FAR_STAIN
         assert notice is not None
         assert all(word in notice for word in words)
 
@@ -290,4 +290,4 @@ def test_the_bundled_model_finds_other_tissue_far_in_its_own_stain_too(test_data
             distances.append(stain_fit(slide, config, matrix=matrix).distance)
     assert distances[0] is not None
     assert distances[1] is not None
-    assert distances[0] < 0.6 * FAR < FAR < distances[1]
+    assert distances[0] < 0.6 * FAR_STAIN < FAR_STAIN < distances[1]

@@ -10,7 +10,7 @@ from skimage.color import rgb2hed
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.prediction.reliability import STAIN_IS_FAR
-from napari_nh2st.prediction.schema import FAR_STAIN as FAR
+from napari_nh2st.prediction.schema import FAR_STAIN
 
 if TYPE_CHECKING:
     from napari_nh2st.model.config import ModelConfig
@@ -20,15 +20,6 @@ FIELD_MPP = 2.5
 
 STAINS = ("hematoxylin", "eosin", "residual")
 DESCRIPTORS = (*STAINS, *(f"{stain} spread" for stain in STAINS))
-
-"""Distance above which a slide's stain is far from what the model saw.
-
-Measured with a profile of the HER2+ breast sections C2 to C6 (Andersson et al. 2021) under their
-spots. The tissue of each section is 0.4 to 1.3 from a profile of the other four. From that of all
-five, sections of a mouse's olfactory bulb from another laboratory are 6.7 to 7.2 away, H&E of skin
-from another scanner 10.6, C2 and C6 turned half brown or brown 12.7 to 28, and inverted 46 to 48.
-With 1.3 or 0.7 times the stain they are 2.0 to 2.7 away, with 1.6 or 0.5 times 4.0 to 4.3.
-"""
 
 _TISSUE_DENSITY = 0.08
 """Mean optical density above which a pixel is tissue: above pink glass, below pale nuclei."""
@@ -222,7 +213,7 @@ def stain_distance(profile: StainProfile, descriptors: NDArray[np.floating]) -> 
     -------
     float
         Mahalanobis distance (Mahalanobis 1936) of the median field, 0 at the profile's mean; above
-        :data:`FAR` it is far. NaN without any field.
+        :data:`~napari_nh2st.prediction.schema.FAR_STAIN` it is far. NaN without any field.
 
     Examples
     --------
@@ -257,11 +248,11 @@ def stain_notice(
     str or None
         Sentences with the direction in words; None if the stain is near enough.
     """
-    if not distance > FAR:
+    if not distance > FAR_STAIN:
         return None
     found = np.median(_known(descriptors), axis=0)
     return (
-        f"The {STAIN_IS_FAR} (distance {distance:.1f}; {FAR:g} is far): "
+        f"The {STAIN_IS_FAR} (distance {distance:.1f}; {FAR_STAIN:g} is far): "
         f"{_direction(found, profile)} Predictions may be off."
     )
 
@@ -285,7 +276,7 @@ def is_no_he(descriptors: NDArray[np.floating], profile: StainProfile) -> bool:
 def _is_brown(found: NDArray[np.float64], profile: StainProfile) -> bool:
     more = found - profile.mean
     off = more / np.sqrt(np.diag(profile.covariance))
-    return bool(off[2] > FAR and more[2] > 2 * more[1])
+    return bool(off[2] > FAR_STAIN and more[2] > 2 * more[1])
 
 
 def _direction(found: NDArray[np.float64], profile: StainProfile) -> str:
