@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import folded_names, nearest_names
 from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.stored_names import stored_name
 from napari_nh2st.prediction.values import predicted_tiles, standardized
 
 _MOST_NAMED = 8
@@ -216,11 +217,11 @@ def keep_signatures(
     """
     panel = list(prediction.var_names)
     matches = {name: match_genes(genes, panel) for name, genes in signatures.items()}
-    columns = [_column(name) for name in signatures]
+    columns = [stored_name(name) for name in signatures]
     for name in signatures:
         _check_column(prediction, name)
-        if columns.count(_column(name)) > 1:
-            raise InputError(f"Two signatures are called {_column(name)!r}; give them other names")
+        if columns.count(column := stored_name(name)) > 1:
+            raise InputError(f"Two signatures are called {column!r}; give them other names")
     if not any(match.found for match in matches.values()):
         first = next(iter(matches.values()), GeneMatch((), {}))
         missing = f": not found are {unknown_text(first.unknown)}" if first.unknown else ""
@@ -251,7 +252,7 @@ def put_signature(prediction: AnnData, signature: Signature, scores: NDArray[np.
         Its name is that of another column.
     """
     _check_column(prediction, signature.name)
-    column, rows = _column(signature.name), _rows(prediction)
+    column, rows = stored_name(signature.name), _rows(prediction)
     rows[column] = {
         "signature": column,
         "genes": " ".join(signature.genes),
@@ -264,7 +265,7 @@ def put_signature(prediction: AnnData, signature: Signature, scores: NDArray[np.
 
 def remove_signature(prediction: AnnData, name: str) -> None:
     """Take the scores of a signature out of a prediction, if they are there."""
-    column, rows = _column(name), _rows(prediction)
+    column, rows = stored_name(name), _rows(prediction)
     if column in rows:
         del rows[column]
         if column in prediction.obs:
@@ -272,13 +273,8 @@ def remove_signature(prediction: AnnData, name: str) -> None:
         _write_rows(prediction, rows)
 
 
-def _column(name: str) -> str:
-    """Name of the signature's column: no file holds a ``/``."""
-    return name.replace("/", "_")
-
-
 def _check_column(prediction: AnnData, name: str) -> None:
-    if _column(name) in prediction.obs and _column(name) not in _rows(prediction):
+    if stored_name(name) in prediction.obs and stored_name(name) not in _rows(prediction):
         raise InputError(
             f"The signature {name!r} has the name of a column that the prediction has already; "
             "give it another one"

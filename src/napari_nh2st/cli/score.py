@@ -43,12 +43,13 @@ def run(args: argparse.Namespace) -> None:
     from napari_nh2st.analysis import keep_signatures
     from napari_nh2st.analysis.signatures import found_text
     from napari_nh2st.cli.result_files import check_result_place, read_prediction, write_results
+    from napari_nh2st.prediction.stored_names import stored_name
 
     check_result_place(args)
     signatures = _given_signatures(args)
     prediction = read_prediction(args.prediction)
     matches = keep_signatures(prediction, signatures)
-    columns = [key.replace("/", "_") for key, match in matches.items() if match.found]
+    columns = [stored_name(key) for key, match in matches.items() if match.found]
     with args.stop.cleaning_up():
         write_results(prediction, args, _as_measurements(prediction, columns))
     listed = {key: len(match.found) + len(match.unknown) for key, match in matches.items()}

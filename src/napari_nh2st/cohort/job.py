@@ -20,6 +20,7 @@ from napari_nh2st.inference.plan import subject_identity
 from napari_nh2st.model.folder import Model
 from napari_nh2st.prediction.files import read_without_values
 from napari_nh2st.prediction.schema import notes
+from napari_nh2st.prediction.stored_names import stored_name
 from napari_nh2st.slide import Slide, open_slide
 from napari_nh2st.tiles import TissueMask
 from napari_nh2st.tiles.drawn_tissue import read_tissue
@@ -194,7 +195,7 @@ def predicting(
     ) as events:
         for event in events:
             if isinstance(event, Started):
-                columns = {n.replace("/", "_"): text for n, text in job.slide.columns.items()}
+                columns = {stored_name(n): text for n, text in job.slide.columns.items()}
                 notes(event.prediction)["cohort"] = columns | {"request": opened.request}
             prediction = event.prediction
             yield event

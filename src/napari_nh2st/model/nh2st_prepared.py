@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_nh2st.model.architecture import trainable
-from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.config import ModelConfig
-from napari_nh2st.model.encoders import encoder_dtype, encoder_input
 from napari_nh2st.model.encoders.resnet import MAP_CHANNELS
 from napari_nh2st.model.heads import Heads
 from napari_nh2st.model.hypergraph import (
@@ -59,14 +57,10 @@ class PreparedNH2ST(Prepared):
         dtype: torch.dtype,
         heads: Heads | None = None,
     ) -> None:
-        p = network.hyperparameters
+        super().__init__(network, device, dtype)
+        p, dtype = network.hyperparameters, self.dtype
         self.context = p.context
-        self.reach: Reach = network.reach
         self._others = p.hyperedge_others
-        self._spec = network.image_encoder.spec
-        self.dtype = dtype = encoder_dtype(self._spec, dtype)
-        self.encoder: nn.Module = network.image_encoder.prepared().to(device, dtype)
-        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         query, neighbor, bias = _linear_chain(network, genes)
         self.weight = query.to(device, torch.float32)
@@ -86,7 +80,7 @@ class PreparedNH2ST(Prepared):
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """See :class:`~napari_nh2st.model.architectures.Predictor`."""
-        maps = self.encoder(encoder_input(tiles, self._spec, self.dtype))
+        maps = self._maps(tiles)
         flat = maps.permute(0, 2, 3, 1).flatten(1)
         full = flat.float()
         values = functional.linear(full, self.weight, self.bias)

@@ -10,11 +10,19 @@ from torch import Tensor, nn
 from napari_nh2st.model.catalogue import Reach
 from napari_nh2st.model.encoders import encoder_dtype, encoder_input
 from napari_nh2st.model.heads import Heads, head_columns, unfamiliarity
+from napari_nh2st.model.network import Network
 from napari_nh2st.model.pooled import PooledNetwork, pooled
 
 
 class Prepared(ABC):
     """A :class:`~napari_nh2st.model.architecture.Predictor` whose encoder is a module of its own.
+
+    Parameters
+    ----------
+    network
+        Left as it is.
+    device, dtype
+        Where and in which type the encoder runs.
 
     Attributes
     ----------
@@ -26,10 +34,20 @@ class Prepared(ABC):
         Whether rows end with the values of each head, where there are heads.
     """
 
-    reach: Reach
-    encoder: nn.Module
     sees_tiles = False
     keeps_head_values = False
+
+    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype) -> None:
+        self.reach: Reach = network.reach
+        self._spec = network.image_encoder.spec
+        self.dtype = encoder_dtype(self._spec, dtype)
+        self.encoder: nn.Module = network.image_encoder.prepared().to(device, self.dtype)
+        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _maps(self, tiles: Tensor) -> Tensor:
+        """(n, d, h, h) in the precision of the prediction."""
+        maps: Tensor = self.encoder(encoder_input(tiles, self._spec, self.dtype))
+        return maps
 
     @abstractmethod
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
@@ -70,11 +88,7 @@ class PreparedNetwork(Prepared):
         dtype: torch.dtype,
         heads: Heads | None = None,
     ) -> None:
-        self.reach: Reach = network.reach
-        self._spec = network.image_encoder.spec
-        self.dtype = dtype = encoder_dtype(self._spec, dtype)
-        self.encoder: nn.Module = network.image_encoder.prepared().to(device, dtype)
-        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(network, device, dtype)
         # Not the encoder once more, which may be large.
         memo = {id(network.image_encoder): nn.Identity()}
         head = copy.deepcopy(network, memo).eval().requires_grad_(False)
@@ -92,7 +106,7 @@ class PreparedNetwork(Prepared):
     @torch.inference_mode()
     def encode(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """See :class:`~napari_nh2st.model.architecture.Predictor`."""
-        maps = self.encoder(encoder_input(tiles, self._spec, self.dtype)).float()
+        maps = self._maps(tiles).float()
         seen = self._head.guided(maps, tiles)
         rows = self._head.rows(seen)
         if not self._others:

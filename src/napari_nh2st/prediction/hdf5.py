@@ -10,10 +10,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
-
-_ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
-"""What anndata knows an array by."""
+from napari_nh2st.prediction.value_arrays import (
+    ANNDATA_ARRAY,
+    is_by_gene,
+    leave_memory,
+    row_blocks,
+)
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def write_by_gene(group: h5py.Group, name: str, values: NDArray[np.float32]) -> 
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space, kind = h5py.h5s.create_simple(values.shape), h5py.h5t.IEEE_F32LE
     dataset = h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, layout))
-    dataset.attrs.update(_ARRAY)
+    dataset.attrs.update(ANNDATA_ARRAY)
     for rows in row_blocks(values.shape):
         for gene, column in enumerate(np.ascontiguousarray(values[rows].T)):
             dataset[rows, gene] = column

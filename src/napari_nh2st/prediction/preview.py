@@ -4,13 +4,11 @@ A model that predicts from the whole slide has no value before all tiles are enc
 viewer shows the preview in the place of the values, marked tile by tile. It never reaches a file.
 """
 
-from typing import Any
-
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.rows import RowLayout, fill_rows
+from napari_nh2st.prediction.rows import RowLayout, column_in_place, fill_rows
 
 PREVIEW = "preview"
 """Column of ``obs``: which tiles show a preview; there while any does."""
@@ -42,7 +40,7 @@ def show_preview(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np
     """
     if not has_preview(prediction):
         prediction.obs[PREVIEW] = np.zeros(prediction.n_obs, bool)
-    marks = _marks(prediction)
+    marks = column_in_place(prediction, PREVIEW)
     is_new = marks[tiles] | ~np.isfinite(prediction.X[tiles]).any(1)
     is_new &= np.isfinite(rows).any(1)
     fill_rows(prediction, tiles[is_new], rows[is_new])
@@ -52,14 +50,14 @@ def show_preview(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np
 def settle(prediction: AnnData, tiles: NDArray[np.int64]) -> None:
     """Take the marks from tiles that have their values now."""
     if has_preview(prediction):
-        _marks(prediction)[tiles] = False
+        column_in_place(prediction, PREVIEW)[tiles] = False
 
 
 def end_preview(prediction: AnnData) -> None:
     """Empty the tiles that still show a preview, and take all marks away."""
     if not has_preview(prediction):
         return
-    left = np.flatnonzero(_marks(prediction))
+    left = np.flatnonzero(prediction.obs[PREVIEW])
     columns = RowLayout.of(prediction).n_columns
     fill_rows(prediction, left, np.full((len(left), columns), np.nan, np.float32))
     del prediction.obs[PREVIEW]
@@ -72,10 +70,3 @@ def without_preview(prediction: AnnData) -> AnnData:
     copied = prediction.copy()
     end_preview(copied)
     return copied
-
-
-def _marks(prediction: AnnData) -> NDArray[Any]:
-    """(n,) which tiles show a preview, to be written."""
-    marks: NDArray[Any] = prediction.obs[PREVIEW].to_numpy()
-    marks.flags.writeable = True
-    return marks

@@ -7,6 +7,7 @@ features, and its density of nuclei. Models give rows, stores and processes pass
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -102,7 +103,7 @@ def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.fl
     at = genes
     if SPREAD in prediction.layers:
         prediction.layers[SPREAD][tiles] = rows[:, at : at + genes]
-        _column(prediction, UNFAMILIAR)[tiles] = rows[:, at + genes]
+        column_in_place(prediction, UNFAMILIAR)[tiles] = rows[:, at + genes]
         at += genes + 1
     for name in head_layers(prediction):
         prediction.layers[name][tiles] = rows[:, at : at + genes]
@@ -111,12 +112,20 @@ def fill_rows(prediction: AnnData, tiles: NDArray[np.int64], rows: NDArray[np.fl
         prediction.obsm[IMAGE_FEATURES][tiles] = rows[:, at : at + N_IMAGE_FEATURES]
         at += N_IMAGE_FEATURES
     if NUCLEI in prediction.obs:
-        _column(prediction, NUCLEI)[tiles] = rows[:, at]
+        column_in_place(prediction, NUCLEI)[tiles] = rows[:, at]
 
 
-def _column(prediction: AnnData, name: str) -> NDArray[np.float32]:
-    """A column to write into: a new one for every batch takes longer than what is in it."""
-    values: NDArray[np.float32] = prediction.obs[name].to_numpy()
+def column_in_place(prediction: AnnData, name: str) -> NDArray[Any]:
+    """(n,) values of a column of ``obs``, to be written: a new column for every batch takes long.
+
+    Parameters
+    ----------
+    prediction
+        Is changed by what is written.
+    name
+        Of a column that is no categorical.
+    """
+    values: NDArray[Any] = prediction.obs[name].to_numpy()
     values.flags.writeable = True
     return values
 

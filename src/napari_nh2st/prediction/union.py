@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from napari_nh2st.prediction.lattice import same_lattice, step_um
 from napari_nh2st.prediction.preview import end_preview, settle, show_preview
 from napari_nh2st.prediction.reliability import LOOK_UNLIKE, STAIN_IS_FAR, unfamiliar_notices
-from napari_nh2st.prediction.rows import RowLayout
+from napari_nh2st.prediction.rows import RowLayout, column_in_place
 from napari_nh2st.prediction.schema import (
     IMAGE_FEATURES,
     MARK,
@@ -30,6 +29,7 @@ from napari_nh2st.prediction.schema import (
     of_same_model,
     slide_fingerprint,
 )
+from napari_nh2st.prediction.value_arrays import has_value
 
 _NUMBER = re.compile(r"\d[\d,.]*")
 
@@ -113,7 +113,7 @@ class Union:
         for key in prediction.obsm:  # where its tissue is painted anew, that counts
             if key != IMAGE_FEATURES:
                 prediction.obsm[key][union.rows] = part.obsm[key]
-        union.bring(np.flatnonzero(_has_value(part)))  # of many tiles, few: all would be copied
+        union.bring(np.flatnonzero(has_value(part.X)))  # of many tiles, few: all would be copied
         return union
 
     def bring(self, tiles: NDArray[np.int64]) -> None:
@@ -135,10 +135,10 @@ class Union:
             known = self.part.obsm.get(IMAGE_FEATURES)
             image[rows] = np.nan if known is None else known[tiles]
         # The run may end without saying so.
-        _in_place(self.prediction.obs[STATUS])[rows] = PREDICTED
+        column_in_place(self.prediction, STATUS)[rows] = PREDICTED
         for name in _COMPUTED:
             if name in self.prediction.obs:
-                column, of_part = _in_place(self.prediction.obs[name]), self.part.obs.get(name)
+                column, of_part = column_in_place(self.prediction, name), self.part.obs.get(name)
                 column[rows] = np.nan if of_part is None else of_part.to_numpy()[tiles]
 
     def show_preview(self, tiles: NDArray[np.int64]) -> None:
@@ -155,14 +155,14 @@ class Union:
         Tiles without a value in either say why there is none.
         """
         end_preview(self.prediction)
-        has_value = _has_value(self.part)
-        self.bring(np.flatnonzero(has_value))
+        is_known = has_value(self.part.X)
+        self.bring(np.flatnonzero(is_known))
         # Those that the part had when it began are there already.
         said = _one_of_each_kind([*notices(self.part), *notices(self.prediction)])
         said = [text for text in said if LOOK_UNLIKE not in text]  # it is counted again
         notes(self.prediction)["notices"] = np.array(said, object)
-        is_said = has_value | ~np.isfinite(self.prediction.X[self.rows]).any(1)
-        is_said &= has_value | (self.part.obs[STATUS].to_numpy(object) != PENDING)
+        is_said = is_known | ~np.isfinite(self.prediction.X[self.rows]).any(1)
+        is_said &= is_known | (self.part.obs[STATUS].to_numpy(object) != PENDING)
         for column in self.part.obs:
             values = self.part.obs[column].to_numpy()
             if column in self.prediction.obs:
@@ -173,19 +173,6 @@ class Union:
             joined[self.rows[is_said]] = values[is_said]
             self.prediction.obs[column] = joined
         add_notices(self.prediction, unfamiliar_notices(self.prediction))
-
-
-def _in_place(column: pd.Series) -> NDArray[Any]:
-    """(n,) values of a column, to be written: a new column for every batch takes long."""
-    values: NDArray[Any] = column.to_numpy()
-    values.flags.writeable = True
-    return values
-
-
-def _has_value(prediction: AnnData) -> NDArray[np.bool_]:
-    """(n,) which tiles have a value."""
-    known: NDArray[np.bool_] = np.isfinite(prediction.X).any(1)
-    return known
 
 
 def _layer(prediction: AnnData, key: str) -> NDArray[np.floating]:

@@ -23,6 +23,10 @@ BLOCK_BYTES = 2**25
 """Work on many rows takes so many bytes of them at a time."""
 
 
+ANNDATA_ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
+"""Attributes that anndata knows an array by, in HDF5 and zarr."""
+
+
 class _OwnFile(mmap.mmap):
     """A file of values that are still to come.
 

@@ -7,13 +7,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_nh2st.prediction.value_arrays import is_by_gene, leave_memory, row_blocks
+from napari_nh2st.prediction.value_arrays import (
+    ANNDATA_ARRAY,
+    is_by_gene,
+    leave_memory,
+    row_blocks,
+)
 
 _NO_VALUE = float("nan")
 """What an array has where a chunk was lost, rather than zeros that look like values."""
-
-_ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
-"""What anndata knows an array by."""
 
 _GENES_IN_CHUNK = 16
 """Few, so that one gene is read fast, and enough for few files."""
@@ -28,7 +30,7 @@ def write_in_chunks(group: zarr.Group, name: str, values: NDArray[np.float32]) -
     array = group.create_array(
         name, shape=values.shape, dtype=values.dtype, chunks=shape, fill_value=_NO_VALUE
     )
-    array.attrs.update(_ARRAY)
+    array.attrs.update(ANNDATA_ARRAY)
     for rows in blocks:
         array[rows] = values[rows]
         leave_memory(values)
@@ -64,7 +66,7 @@ def write_by_gene(group: zarr.Group, name: str, values: NDArray[np.float32], fol
         filters=None,
         fill_value=_NO_VALUE,
     )
-    array.attrs.update(_ARRAY)
+    array.attrs.update(ANNDATA_ARRAY)
     # Written, not mapped: a disk that is full says so here, and not by a signal.
     with (folder / name / _ONLY_CHUNK).open("wb") as file:
         for rows in row_blocks(values.shape):
