@@ -1,7 +1,6 @@
 """The Train widget: what reaches the job, what it shows of it, and how a run ends."""
 
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from napari_nh2st.widgets.train.widget import TrainWidget
 from small_configs import PANEL
 from small_models import small_model
 from train_studies import drawn_study, start_model
+from waiting import wait_until
 
 
 class ToldJobs(LocalJobs):
@@ -69,6 +69,11 @@ class ToldJobs(LocalJobs):
 
 
 made: list[ToldJobs] = []
+
+
+def until(what: str) -> Callable[[ToldJobs], None]:
+    """A step of a script that lasts until the jobs are stopped, killed or closed."""
+    return lambda jobs: wait_until(lambda: getattr(jobs, what), deliver=False)
 
 
 @pytest.fixture(scope="module")
@@ -309,15 +314,7 @@ def test_without_a_start_model_there_are_no_scores_before(widget: TrainWidget) -
 def test_stop_asks_and_a_second_press_ends_at_once(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait_for(what: str) -> Callable[[ToldJobs], None]:
-        def wait(jobs: ToldJobs) -> None:
-            deadline = time.monotonic() + 20
-            while not getattr(jobs, what) and time.monotonic() < deadline:
-                time.sleep(0.005)
-
-        return wait
-
-    events = (STARTED, wait_for("is_stopped"), wait_for("is_killed"), JobFailed("was ended"))
+    events = (STARTED, until("is_stopped"), until("is_killed"), JobFailed("was ended"))
     monkeypatch.setattr(ToldJobs, "script", events)
     widget.start()
     qtbot.waitUntil(lambda: widget.status.text().startswith("60 spots"), timeout=20_000)
@@ -335,17 +332,9 @@ def test_stop_asks_and_a_second_press_ends_at_once(
 def test_after_a_stop_the_scoring_is_seen_and_can_be_skipped(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
-    def wait_for(what: str) -> Callable[[ToldJobs], None]:
-        def wait(jobs: ToldJobs) -> None:
-            deadline = time.monotonic() + 20
-            while not getattr(jobs, what) and time.monotonic() < deadline:
-                time.sleep(0.005)
-
-        return wait
-
     events = (
-        *(STARTED, wait_for("is_stopped"), Trained(Path(start), 1, "stopped", 2.0)),
-        *(Scoring("S2", 5, 30, "after"), wait_for("is_killed"), JobFailed("was ended")),
+        *(STARTED, until("is_stopped"), Trained(Path(start), 1, "stopped", 2.0)),
+        *(Scoring("S2", 5, 30, "after"), until("is_killed"), JobFailed("was ended")),
     )
     monkeypatch.setattr(ToldJobs, "script", events)
     widget.start()
@@ -365,12 +354,7 @@ def test_after_a_stop_the_scoring_is_seen_and_can_be_skipped(
 def test_stop_while_it_loads_ends_at_once(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait(jobs: ToldJobs) -> None:
-        deadline = time.monotonic() + 20
-        while not jobs.is_killed and time.monotonic() < deadline:
-            time.sleep(0.005)
-
-    monkeypatch.setattr(ToldJobs, "script", (wait, JobFailed("was ended")))
+    monkeypatch.setattr(ToldJobs, "script", (until("is_killed"), JobFailed("was ended")))
     widget.start()
     qtbot.waitUntil(lambda: bool(made[-1].runs), timeout=20_000)
     widget.stop_button.click()
@@ -393,12 +377,7 @@ def test_the_process_is_warm_when_the_dock_is_seen(qtbot: QtBot, widget: TrainWi
 
 
 def test_it_has_keys(qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait(jobs: ToldJobs) -> None:
-        deadline = time.monotonic() + 20
-        while not jobs.is_stopped and time.monotonic() < deadline:
-            time.sleep(0.005)
-
-    monkeypatch.setattr(ToldJobs, "script", (STARTED, wait))
+    monkeypatch.setattr(ToldJobs, "script", (STARTED, until("is_stopped")))
     # Qt hears keys in active windows only, and without a window manager none is.
     keys = {shortcut.key().toString(): shortcut for shortcut in widget.findChildren(QShortcut)}
     keys["F7"].activated.emit()
@@ -687,12 +666,7 @@ def test_times_in_words(seconds: float, words: str) -> None:
 def test_closing_the_widget_ends_what_runs(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait(jobs: ToldJobs) -> None:
-        deadline = time.monotonic() + 20
-        while not jobs.closed and time.monotonic() < deadline:
-            time.sleep(0.005)
-
-    monkeypatch.setattr(ToldJobs, "script", (wait,))
+    monkeypatch.setattr(ToldJobs, "script", (until("closed"),))
     widget.start()
     widget.close()
     finish(qtbot, widget)
