@@ -14,7 +14,7 @@ from napari_nh2st.analysis.at_spots import at_spots
 from napari_nh2st.errors import InputError
 from napari_nh2st.export import export
 from napari_nh2st.slide import Slide, open_slide
-from napari_nh2st.spots import expression_target
+from napari_nh2st.spots import expression_target, spot_array
 from small_configs import PANEL
 from spot_sections import drawn_spots
 
@@ -62,6 +62,7 @@ def test_where_no_tile_was_predicted_there_is_no_value(slide: Slide, layout: Any
         [False] * 20
     )
     assert compared.obs["tile"].tolist()[:2] == ["", tiles.obs_names[11]]
+    assert (compared.obs["tile"] == "").tolist() == np.isnan(compared.X).all(1).tolist()
 
 
 def test_it_is_compared_as_a_prediction_at_spots_is(slide: Slide, tmp_path: Path) -> None:
@@ -78,6 +79,9 @@ def test_it_is_compared_as_a_prediction_at_spots_is(slide: Slide, tmp_path: Path
         expected = np.corrcoef(tiles.X[:42, column], measured[:, column])[0, 1]
         assert table["pcc"][gene] == pytest.approx(expected, abs=1e-5)
     np.testing.assert_array_equal(table["reliability"], tiles.var["reliability"])
+    # The pitch of the spots in µm, of pixels as large as the slide's are.
+    expected = spot_array(spots).pitch_px * np.sqrt(MPP[0] * MPP[1])
+    assert compared.uns["nh2st"]["pitch_um"] == pytest.approx(expected)
     export(compared, tmp_path / "compared.h5ad")
 
 

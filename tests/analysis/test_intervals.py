@@ -32,15 +32,15 @@ def _half_width_by_hand(errors: list[float], coverage: Fraction) -> float:
     return math.inf
 
 
-@pytest.mark.parametrize("tenths", [1, 5, 8, 9])
-def test_half_width_is_the_error_of_its_rank(tenths: int) -> None:
-    rng = np.random.default_rng(tenths)
-    # Up to 120 spots: 0.9 x 110 and others are not whole in binary.
+@pytest.mark.parametrize("percent", [7, 10, 50, 80, 90])
+def test_half_width_is_the_error_of_its_rank(percent: int) -> None:
+    rng = np.random.default_rng(percent)
+    # Up to 120 spots: 0.07 x 100 is no whole number in binary.
     for n in range(121):
         errors = rng.normal(size=(n, 2))
         errors[rng.random(n) < 0.2, 1] = np.nan
-        by_hand = [_half_width_by_hand(list(gene), Fraction(tenths, 10)) for gene in errors.T]
-        np.testing.assert_array_equal(conformal_half_width(errors, tenths / 10), by_hand)
+        by_hand = [_half_width_by_hand(list(gene), Fraction(percent, 100)) for gene in errors.T]
+        np.testing.assert_array_equal(conformal_half_width(errors, percent / 100), by_hand)
 
 
 def test_nine_errors_are_the_fewest_for_nine_in_ten() -> None:

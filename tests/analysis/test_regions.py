@@ -40,6 +40,13 @@ def test_a_tile_is_in_a_region_if_its_center_is() -> None:
     np.testing.assert_array_equal(tiles_in_region(prediction, triangle), expected)
 
 
+def test_a_center_just_within_a_corner_is_in_the_region() -> None:
+    prediction = prediction_with_a_hole()
+    x, y = prediction.obsm["spatial"][60]
+    square = np.array([(-0.4, -0.4), (-0.4, 0.4), (0.4, 0.4), (0.4, -0.4)])
+    assert np.flatnonzero(tiles_in_region(prediction, np.add(square, (y, x)))).tolist() == [60]
+
+
 def test_statistics_are_those_of_pandas() -> None:
     prediction = prediction_with_a_hole()
     regions = {"left": LEFT, "one tile": box(4, 4, 5, 5), "beside": box(50, 50, 51, 51)}

@@ -173,6 +173,16 @@ def test_a_summary_has_all_genes_first_and_the_best_beside_it() -> None:
     assert (summary["n_genes"], summary["n_spots"], summary["n_sections"]) == (60, 50, 1)
 
 
+@pytest.mark.parametrize("best", [10, 50])
+def test_the_best_genes_are_known_from_as_many_on(best: int) -> None:
+    for n_genes in (best - 1, best):
+        prediction = section(20, 3, [f"G{i}" for i in range(n_genes)])
+        scores = gene_scores([prediction], None, bootstrap=0)
+        summary = summarize(scores, [prediction], bootstrap=0)
+        expected = summary["mean_pcc"] if n_genes == best else None
+        assert summary[f"top{best}_pcc"] == expected
+
+
 def test_a_summary_is_json_and_says_none_for_what_there_is_not() -> None:
     predicted, measured = values(section())
     predicted[:, 0] = 1

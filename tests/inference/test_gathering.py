@@ -139,3 +139,26 @@ def test_rows_are_reused_so_that_a_long_slide_needs_few(share_failed: float) -> 
     assert capacity <= 64
     assert len(gatherer._free) == capacity, "a row is still taken in the end"
     assert sorted(gatherer._free) == list(range(capacity)), "a row was given back twice"
+
+
+class WeightedOffsets(WeightedSum):
+    """The prediction is where the neighbors lie, each place weighed differently."""
+
+    def combine(self, gathered: tuple[Tensor, ...], mask: Tensor, *offsets: Tensor) -> Tensor:
+        (from_first,) = offsets
+        return (from_first * PLACES * mask[..., None]).sum(1)
+
+
+def test_offsets_go_from_the_tile_to_its_neighbors() -> None:
+    centers = holey(6, 7, 0.7)
+    index, mask = neighborhoods(centers)
+    every = np.arange(len(index))
+    gatherer = NeighborhoodGatherer(WeightedOffsets(), index, mask, every, 16, centers)
+    found, _ = run(gatherer, every, 5, np.array([], int))
+    assert found.keys() == set(every)
+    for tile, value in found.items():
+        total = np.zeros(2)
+        for place, other in enumerate(index[tile]):
+            if mask[tile, place]:
+                total += (place + 1) * (centers[other] - centers[tile])
+        np.testing.assert_allclose(value, total, rtol=1e-5)

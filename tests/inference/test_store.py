@@ -19,6 +19,7 @@ from napari_nh2st.inference import store as store_module
 from napari_nh2st.inference.store import (
     ResultStore,
     forget_oldest,
+    kept_rows_store,
     kept_store,
     other_stores_beside,
     store_beside,
@@ -343,3 +344,23 @@ def test_drafts_of_a_killed_run_are_removed_when_it_goes_on(tmp_path: Path) -> N
         (tmp_path / "s" / f".{number}.npz.nh2st-abc" / "new").mkdir(parents=True)
     assert_stored(opened(tmp_path / "s"), np.arange(10))
     assert not [entry for entry in (tmp_path / "s").iterdir() if entry.name.startswith(".")]
+
+
+def test_a_file_has_a_number_that_none_had_before(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = opened(folder)
+    for tile in range(3):
+        store.append(np.array([tile]), rows(np.array([tile])))
+        store.flush()
+    (folder / "1.npz").unlink()  # damaged, and taken away by hand
+    store = opened(folder)
+    store.append(np.array([7]), rows(np.array([7])))
+    store.flush()
+    assert [tiles.tolist() for tiles, _ in store.stored()] == [[1], [2], [7]]
+
+
+def test_encoded_rows_serve_all_genes_and_nothing_else(tmp_path: Path) -> None:
+    place = kept_rows_store(tmp_path, IDENTITY)
+    assert kept_rows_store(tmp_path, IDENTITY | {"genes": ["Z"], "head_values": True}) == place
+    for other in ({"slide": "b"}, {"precision": "bfloat16"}):
+        assert kept_rows_store(tmp_path, IDENTITY | other) != place

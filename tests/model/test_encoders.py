@@ -10,6 +10,7 @@ import torch
 from encoder_folders import MEAN, SIDE, STD, write_dinov2, write_onnx
 from napari_nh2st.errors import InputError
 from napari_nh2st.extras import import_problem
+from napari_nh2st.model.encoders.foreign import token_features
 from napari_nh2st.model.encoders.key import parse_key
 from napari_nh2st.model.encoders.licences import may_be_stored
 from napari_nh2st.model.encoders.readers import build_described, describe, read_encoder
@@ -44,6 +45,14 @@ def test_features_are_those_that_the_library_gives(dinov2: Path, features: str) 
     }[features]
     torch.testing.assert_close(encoder(TILES)[:, :, 0, 0], expected)
     assert encoder.spec.n_features == expected.shape[1]
+
+
+def test_registers_are_no_patches() -> None:
+    # The class token, four registers, and patches, as of DINOv2 with registers, UNI 2 or Virchow 2.
+    hidden = torch.cat([torch.full((2, 1, 3), 7.0), torch.full((2, 4, 3), 1e6)], 1)
+    hidden = torch.cat([hidden, torch.ones(2, 2, 3), torch.full((2, 2, 3), 2.0)], 1)
+    assert token_features(hidden, "cls", 5).tolist() == 2 * [[7.0] * 3]
+    assert token_features(hidden, "cls+mean", 5).tolist() == 2 * [[7.0] * 3 + [1.5] * 3]
 
 
 def test_a_folder_says_how_its_tiles_are_made(dinov2: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from napari_nh2st.errors import InputError
 from napari_nh2st.model import load_model
 from napari_nh2st.model.folder import save_model_folder
 from napari_nh2st.model.importing import import_checkpoint
-from napari_nh2st.model.nh2st import NH2ST
+from napari_nh2st.model.nh2st import NH2ST, NH2STHyperparameters
 from napari_nh2st.model.nh2st_prepared import PreparedNH2ST
 from reference_network import reference_pass
 
@@ -49,6 +50,55 @@ def test_an_imported_checkpoint_predicts_the_reference(vectors: Path, tmp_path: 
     expected = torch.from_numpy(reference.outputs["prediction"])
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
     PreparedNH2ST(network, range(250), torch.device("cpu"), torch.float32)
+
+
+RELEASED = {  # what our names begin with, and those of the released code
+    **{f"image_encoder.layer{n}.": f"target_encoder.{n + 3}." for n in (1, 2, 3, 4)},
+    "image_encoder.conv1.": "target_encoder.0.",
+    "image_encoder.bn1.": "target_encoder.1.",
+    "expression_encoder.": "exp_encoder.",
+    "query_head.": "fc.",
+    "neighbor_image_encoder.conv": "neighbor_encoder.layer",
+    "neighbor_expression_encoder.conv": "neighbor_exp_encoder.layer",
+    "decoder.0.": "decoder.fc1.",
+    "decoder.1.": "decoder.fc2.",
+    "norm_attention.": "0.norm.",
+    "attention.to_out.": "0.fn.to_out.0.",
+    "attention.": "0.fn.",
+    "norm_mlp.": "1.norm.",
+    "mlp.": "1.fn.net.",
+}
+
+
+def released_name(name: str) -> str:
+    """The name that a tensor of ours has in the released code."""
+    start, rest = "", name
+    if name.startswith("cross_encoder.layers."):
+        depth, rest = name.removeprefix("cross_encoder.layers.").split(".", 1)
+        start = f"cross_encoder.fusion_layer.layers.{depth}."
+    ours = next((each for each in RELEASED if rest.startswith(each)), "")
+    theirs = RELEASED.get(ours, "") + rest.removeprefix(ours)
+    if name.startswith("neighbor_"):
+        theirs = re.sub(r"(layer\d)\.", r"\1.conv.", theirs)
+    return start + theirs
+
+
+def test_the_shapes_of_a_checkpoint_say_how_its_network_is_built(tmp_path: Path) -> None:
+    made = NH2STHyperparameters(
+        5, tile_px=64, dim=16, depth=2, heads=2, mlp_ratio=0.5, hidden=8, hypergraph_hidden=12
+    )
+    state = NH2ST(made).state_dict()
+    path = save(
+        tmp_path / "small.ckpt", {"state_dict": {released_name(n): t for n, t in state.items()}}
+    )
+    model = import_checkpoint(path, GENES[:5], name="small", mpp=1.0, pitch_um=64, heads=2)
+    assert model.config.tile_px == 64
+    assert isinstance(model.network, NH2ST)
+    assert model.network.hyperparameters == made
+    found = model.network.state_dict()
+    assert found.keys() == state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(found[name], tensor), name
 
 
 def test_the_command_imports(

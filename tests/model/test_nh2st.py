@@ -247,3 +247,17 @@ def test_hyperparameters_are_free(more: dict[str, int]) -> None:
     outputs = network(torch.rand(size, 3, 64, 64), torch.rand(size, 5), torch.arange(size)[None])
     assert outputs.prediction.shape == (1, 5)
     assert outputs.pairs["neighbor"][0].shape == (1, network.hyperparameters.dim)
+
+
+@torch.inference_mode()
+def test_how_alike_tiles_are_keeps_its_digits_in_bfloat16() -> None:
+    prepared = PreparedNH2ST(
+        small_network("neighborhood"), range(5), torch.device("cpu"), torch.bfloat16
+    )
+    tiles = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8)
+    maps = prepared.encoder(normalize_tiles(tiles, torch.bfloat16)).double()
+    flat = maps.permute(0, 2, 3, 1).flatten(1)
+    unit = prepared.encode(tiles)[2].double()
+    # Half precision rounds by up to 2**-11 of a number, bfloat16 by 2**-8 of the largest.
+    expected = flat / flat.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(unit, expected, rtol=2**-10, atol=2**-24)

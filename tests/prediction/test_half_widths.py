@@ -44,6 +44,7 @@ def test_a_half_width_follows_the_spread_of_its_tile() -> None:
     reading = GeneReading(prediction, GENE)
     assert [reading.number(tile).split(" ± ")[1] for tile in range(3)] == ["0.4", "0.1", "0.2"]
     assert limits_in_words(prediction, GENE, (-2, -1)) == "± 0.2"
+    assert typical_half_width(prediction, GENE) == pytest.approx(0.2, rel=1e-6), "the median"
 
 
 def test_without_a_spread_a_half_width_is_that_at_the_usual_one() -> None:

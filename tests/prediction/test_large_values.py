@@ -138,6 +138,23 @@ def test_values_that_lie_otherwise_are_read_whole(
 
 
 @pytest.mark.usefixtures("all_large")
+def test_genes_that_lie_in_another_order_in_their_file_are_read_whole(tmp_path: Path) -> None:
+    data, path = large_anndata(), tmp_path / "out.h5ad"
+    write_anndata(data, path)
+    with h5py.File(path, "r+") as file:
+        about = dict(file["X"].attrs)
+        del file["X"]
+        dataset = file.create_dataset("X", SHAPE, "<f4", chunks=(SHAPE[0], 1))
+        dataset.attrs.update(about)
+        for gene in (0, *range(SHAPE[1] - 1, 0, -1)):  # room is made for what is written first
+            dataset[:, gene] = data.X[:, gene]
+            file.flush()
+    found = read_anndata_file(path)
+    assert not is_mapped(found.X)
+    np.testing.assert_array_equal(found.X, data.X)
+
+
+@pytest.mark.usefixtures("all_large")
 def test_values_of_a_damaged_store_or_in_chunks_are_read_whole(tmp_path: Path) -> None:
     data, path = large_anndata(), tmp_path / "out.zarr"
     write_anndata(data, path)

@@ -145,7 +145,7 @@ def test_scale_factors_take_coordinates_to_the_pictures(
         "spot_diameter_fullres",
     }
     assert shown["scalefactors"]["spot_diameter_fullres"] == min(64, side / 8)
-    assert max(shown["images"]["hires"].shape) < 4000
+    assert max(shown["images"]["hires"].shape) <= 2000
     assert max(shown["images"]["lowres"].shape) < 900
     for name in ("hires", "lowres"):
         image, scale = shown["images"][name], shown["scalefactors"][f"tissue_{name}_scalef"]
@@ -231,6 +231,10 @@ def test_a_prediction_says_how_much_of_the_tissue_has_no_tile(
     assert read.n_obs == 8
     assert read.uns["nh2st"]["tissue"]["share_without_tile"] == pytest.approx(16 / 528)
     assert tissue_left_out(read).startswith("3% of the tissue has no tile")
+    for share, said in ((0.01, "1% of the tissue"), (0.004, "")):
+        read.uns["nh2st"]["tissue"]["share_without_tile"] = share
+        assert tissue_left_out(read).startswith(said)
+        assert bool(tissue_left_out(read)) == bool(said)
     everything = predict(slide, color_model(), PredictSettings(device="cpu", tissue_only=False))
     assert everything.uns["nh2st"]["tissue"] == {"origin": "all tiles"}
 

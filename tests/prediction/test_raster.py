@@ -11,7 +11,7 @@ from drawn_predictions import drawn_prediction
 from napari_nh2st.prediction import raster as raster_module
 from napari_nh2st.prediction.files import read_anndata_file, write_anndata
 from napari_nh2st.prediction.raster import HeatmapRaster
-from napari_nh2st.prediction.tissue_cells import TISSUE_CELLS
+from napari_nh2st.prediction.tissue_cells import TISSUE_CELLS, parts_of_cells
 from napari_nh2st.prediction.union import Union
 from napari_nh2st.slide import Slide
 from napari_nh2st.tiles import TissueMask
@@ -158,10 +158,13 @@ def test_a_map_of_whole_tiles_is_divided_where_it_would_end_before_the_slide() -
 
 
 @LAYOUTS
+@pytest.mark.parametrize("first_row", [0, 1])
 def test_smooth_values_are_interpolated_between_the_centers(
-    slide: Slide, mask: TissueMask, layout: Any
+    slide: Slide, mask: TissueMask, layout: Any, first_row: int
 ) -> None:
     prediction = drawn(slide, mask, layout)
+    # From the second row on, as of a region, the bricks of a hexagonal array lie the other way.
+    prediction = prediction[prediction.obs["array_row"] >= first_row].copy()
     raster = HeatmapRaster.of(prediction)
     spatial = prediction.obsm["spatial"][:, ::-1]
     values = spatial @ (2.0, -3.0)
@@ -171,8 +174,11 @@ def test_smooth_values_are_interpolated_between_the_centers(
         inside &= (at > spatial.min(0) + 40).all(-1) & (at < spatial.max(0) - 40).all(-1)
     assert inside.sum() > 1000
     np.testing.assert_allclose(image[inside], (at @ (2.0, -3.0))[inside], rtol=1e-4, atol=0.05)
-    assert np.nanmin(image) >= values.min() - 0.01
-    assert np.nanmax(image) <= values.max() + 0.01, "nothing is made up at the edges"
+    # Nothing is made up at the edges: a value is between those of tiles less than two steps away.
+    step = np.array(raster.step) * (raster.height, raster.width)
+    for row, column in np.argwhere(np.isfinite(image))[::5]:
+        near = values[(np.abs(spatial - at[row, column]) < 2 * step).all(1)]
+        assert near.min() - 0.01 <= image[row, column] <= near.max() + 0.01
 
 
 @LAYOUTS
@@ -249,3 +255,16 @@ def test_in_a_union_the_tissue_of_the_part_counts(slide: Slide, mask: TissueMask
     union = Union.of(former, part).prediction
     np.testing.assert_array_equal(union.obsm[TISSUE_CELLS][40:90], part.obsm[TISSUE_CELLS])
     np.testing.assert_array_equal(union.obsm[TISSUE_CELLS][:40], former.obsm[TISSUE_CELLS][:40])
+
+
+@pytest.mark.parametrize("divisions", [1, 2, 4, 8])
+def test_a_part_is_tissue_where_half_of_it_is(slide: Slide, divisions: int) -> None:
+    prediction = drawn_prediction(slide)
+    # Of every two bits one is set here and there: many parts are tissue by exactly half.
+    bits = np.random.default_rng(0).random((prediction.n_obs, 8, 8)) < 0.5
+    prediction.obsm[TISSUE_CELLS] = np.packbits(bits, axis=2)[:, :, 0]
+    found, side = parts_of_cells(prediction, divisions), 8 // divisions
+    assert found is not None
+    for tile, row, column in np.ndindex(prediction.n_obs, divisions, divisions):
+        part = bits[tile, row * side : (row + 1) * side, column * side : (column + 1) * side]
+        assert found[tile, row, column] == (part.sum() >= side**2 / 2)

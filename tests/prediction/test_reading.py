@@ -35,6 +35,17 @@ def test_a_value_is_told_with_interval_meaning_and_place() -> None:
     assert [several.percentile(value) for value in (0.5, 2.0, 9.0)] == [0, 70, 100]
 
 
+@pytest.mark.parametrize(
+    ("n_tiles", "said"), [(40, ["1st", "11th", "21st"]), (20, ["2nd", "12th", "22nd"])]
+)
+def test_percentiles_end_as_numbers_do(n_tiles: int, said: list[str]) -> None:
+    reading = reading_of(np.linspace(1, 2, n_tiles).tolist())
+    places = [
+        reading.at(tile).rsplit(" · ", 1)[1] for tile in range(0, n_tiles // 4, n_tiles // 10)
+    ]
+    assert places == [f"{place} percentile" for place in said]
+
+
 @pytest.mark.parametrize("value", [-0.12, 4.1])
 def test_what_no_counts_can_be_is_outside_the_scale(value: float) -> None:
     words = reading_of([value, 1.0, 2.0], 0.15).at(0)

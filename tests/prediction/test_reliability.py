@@ -9,6 +9,7 @@ from napari_nh2st.prediction.reliability import (
     Badges,
     has_measured,
     undo_measured,
+    unfamiliar_share,
     use_measured,
 )
 from napari_nh2st.prediction.schema import reliability
@@ -26,6 +27,8 @@ def test_the_badge_says_what_its_number_is_of() -> None:
     )
     assert f"no held-out PCC on {RELIABILITY_OF}" in badges.reason(np.nan)
     assert badges.color(0.62) == Badges().color(0.62) != GREY
+    assert badges.is_reliable(0.2), "the threshold itself is reliable"
+    assert badges.color(0.5) == badges.color(0.62) != badges.color(0.49)
     of_old_file = Badges.of_prediction(gene_prediction(), 0.3)
     assert of_old_file == Badges(0.3)
     assert of_old_file.reason(0.62) == "held-out PCC 0.62"
@@ -72,3 +75,12 @@ def test_what_was_measured_on_the_slide_is_used_and_taken_back() -> None:
     pd.testing.assert_series_equal(reliability(prediction), before)
     assert Badges.of_prediction(prediction).of == RELIABILITY_OF
     assert "model_reliability_of" not in prediction.uns["nh2st"]
+
+
+def test_tiles_as_far_as_99_percent_of_those_of_training_are_familiar() -> None:
+    prediction = gene_prediction()
+    assert unfamiliar_share(prediction) == 0
+    far = np.full(prediction.n_obs, 1.0)
+    far[:6], far[6:7] = 1.001, np.nan
+    prediction.obs["unfamiliar"] = far
+    assert unfamiliar_share(prediction) == pytest.approx(6 / 46), "of 46 whose distance is known"

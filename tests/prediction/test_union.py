@@ -15,7 +15,7 @@ from napari_nh2st.prediction.files import read_anndata_file
 from napari_nh2st.prediction.reading import unfamiliarity_at
 from napari_nh2st.prediction.reliability import trust_numbers, unfamiliar_notices
 from napari_nh2st.prediction.schema import check_prediction, notices
-from napari_nh2st.prediction.union import Union
+from napari_nh2st.prediction.union import Union, is_of_region, of_same_map
 from trusted_predictions import add_trust
 
 
@@ -32,6 +32,35 @@ def without_trust(prediction: AnnData) -> AnnData:
     plain = prediction.copy()
     del plain.layers["spread"], plain.obs["unfamiliar"]
     return plain
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layout", "hexagonal"),
+        ("pitch_um", 64.0),
+        ("step_um", 16.0),
+        ("step_px_fullres", np.array([32.0, 33.0])),
+        ("first_center_px_fullres", np.array([16.0, 17.0])),
+        ("model", {"name": "other"}),
+        ("model", {"sha256": "0"}),
+        ("slide", {"fingerprint": "0"}),
+    ],
+)
+def test_values_stand_in_one_map_only_where_all_that_places_them_agrees(
+    whole: AnnData, name: str, value: object
+) -> None:
+    assert of_same_map(whole[:60], whole[40:])
+    other = whole.copy()
+    about = other.uns["nh2st"]
+    about[name] = {**about[name], **value} if isinstance(value, dict) else value
+    assert not of_same_map(whole, other)
+    assert not of_same_map(other, whole)
+
+
+def test_other_genes_or_the_same_in_another_order_make_another_map(whole: AnnData) -> None:
+    assert not of_same_map(whole, whole[:, ::-1])
+    assert not of_same_map(whole, whole[:, :-1])
 
 
 @pytest.mark.parametrize("which", ["former", "part"])
@@ -82,6 +111,47 @@ def test_values_that_come_bring_what_is_known_of_them(whole: AnnData) -> None:
     assert union.prediction.obs["unfamiliar"].iloc[at].tolist() == [3, 30]
     known = np.isfinite(union.prediction.layers["spread"]).any(1)
     assert np.flatnonzero(known).tolist() == [43, 70]
+
+
+def test_tissue_that_was_painted_anew_counts_where_the_part_has_tiles(whole: AnnData) -> None:
+    former, part = whole[:60].copy(), whole[40:].copy()
+    for prediction, cells in ((former, 1), (part, 2)):
+        prediction.obsm["tissue_cells"] = np.full((prediction.n_obs, 8), cells, np.uint8)
+    made = Union.of(former, part).prediction
+    assert made.obs_names.equals(whole.obs_names)
+    assert (made.obsm["tissue_cells"][:40] == 1).all()
+    assert (made.obsm["tissue_cells"][40:] == 2).all()
+    assert (former.obsm["tissue_cells"] == 1).all(), "it stays as it is"
+
+
+def test_why_a_tile_has_no_value_is_said_by_the_run_that_came_to_it(whole: AnnData) -> None:
+    former, part = whole[:60].copy(), whole[40:].copy()
+    former.X[50:53], part.X[10:13] = np.nan, np.nan  # the same three
+    former.obs["status"] = former.obs["status"].astype(object)
+    part.obs["status"] = part.obs["status"].astype(object)
+    former.obs.iloc[50:53, former.obs.columns.get_loc("status")] = "damaged"
+    # The part was stopped before the first of them, and found another reason for the second.
+    part.obs.iloc[10:13, part.obs.columns.get_loc("status")] = ["pending", "missing", "missing"]
+    part.X[12] = 1
+    part.obs.iloc[12, part.obs.columns.get_loc("status")] = "predicted"
+    union = Union.of(former, part)
+    union.finish()
+    assert union.prediction.obs["status"].iloc[49:54].tolist() == [
+        *("predicted", "damaged", "missing", "predicted", "predicted")
+    ]
+
+
+def test_of_a_whole_slide_the_tissue_stays_known_where_a_region_is_added(whole: AnnData) -> None:
+    former, part = whole.copy(), whole[40:].copy()
+    polygon = np.array([[0.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
+    former.uns["nh2st"]["tissue"] = {"origin": "found", "share_without_tile": 0.03}
+    part.uns["nh2st"]["tissue"] = {"origin": "found"}
+    part.uns["nh2st"]["settings"] = {"region": {"0": polygon}}
+    made = Union.of(former, part).prediction
+    assert made.uns["nh2st"]["tissue"] == {"origin": "found", "share_without_tile": 0.03}
+    assert not is_of_region(made)
+    both = Union.of(made[:60].copy(), part)
+    assert not is_of_region(both.prediction)
 
 
 def far_stain(distance: float) -> str:

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from napari_nh2st.model.losses import group_contrastive_loss, soft_contrastive_loss
+from napari_nh2st.model.losses import (
+    contrastive_loss,
+    group_contrastive_loss,
+    soft_contrastive_loss,
+)
 from napari_nh2st.model.network import Outputs
 from napari_nh2st.training import TrainSettings
 from napari_nh2st.training.defaults import resolved_settings
@@ -16,6 +20,23 @@ def test_without_pairs_the_squared_error_is_all_there_is() -> None:
     settings = resolved_settings(TrainSettings(mse_weight=4.0), None, ("GENE",))
     losses = objective(Outputs(PREDICTION), TARGET, settings)
     assert losses.named() == {"total": 10.0, "mse": 2.5}
+
+
+def test_each_pair_has_its_own_weight() -> None:
+    given = TrainSettings(query_weight=0.5, neighbor_weight=3.0, mse_weight=0.0)
+    generator = torch.Generator().manual_seed(0)
+    pairs = {
+        name: torch.randn((2, 8, 6), generator=generator).unbind() for name in ("query", "neighbor")
+    }
+    settings = resolved_settings(given, None, ("GENE",))
+    losses = objective(Outputs(PREDICTION, pairs=pairs), TARGET, settings)
+    expected = {
+        name: contrastive_loss(*pair, settings.temperature, settings.off_diagonal)
+        for name, pair in pairs.items()
+    }
+    assert float(losses.total) == pytest.approx(
+        float(0.5 * expected["query"] + 3 * expected["neighbor"])
+    )
 
 
 def test_further_contrastive_terms_are_added_with_their_weights() -> None:

@@ -12,7 +12,7 @@ from napari_nh2st.prediction.half_widths import half_widths
 from napari_nh2st.prediction.schema import MEASURED
 
 _DIGITS = 9
-"""Decimals of a rank that count: 0.9 × 110 is 99, and not the next after it."""
+"""Decimals of a rank that count: 0.07 × 100 is 7, and in binary a little more."""
 
 
 def conformal_half_width(errors: ArrayLike, coverage: float = 0.9) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ from napari_nh2st.tiles import TileGrid
 _PICTURE_SIDE = 2000
 _SPOTS_PICTURE_SIDE = 1200
 _COARSE_PICTURE_SIDE = 600
-"""Longest sides in pixels, at most, of the pictures of the tissue."""
+"""Longest sides in pixels of the pictures of the tissue: at most, of the coarse one about."""
 
 
 def new_prediction(
