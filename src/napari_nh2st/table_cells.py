@@ -6,6 +6,7 @@ An error names the row and the column of its cell.
 import csv
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -19,6 +20,8 @@ T = TypeVar("T")
 _IN_ASCII = str.maketrans(
     {"µ": "u", "μ": "u", "²": "2", "×": "x", "–": "-", "—": "-", "…": "...", "’": "'"}
 )
+
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 
 Row = tuple[str, dict[str, str]]
 """The words for where a row stands, and its cells by column."""
@@ -39,6 +42,21 @@ def table_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
+def delimiter_of(line: str) -> str:
+    """What separates the cells of a CSV's line: comma, semicolon or tab, the one it has most of.
+
+    Where a decimal comma is in use, spreadsheets put semicolons between cells, so a comma between
+    two digits counts only in a line that has no other separator.
+
+    Examples
+    --------
+    >>> delimiter_of("10;21;1034,5;2077,25")
+    ';'
+    """
+    outside = _DECIMAL_COMMA.sub("", line)
+    return max(",;\t", key=outside.count)
+
+
 def csv_rows(text: str, path: Path, check_columns: Callable[[list[str], str], None]) -> list[Row]:
     """The rows of a CSV (comma, semicolon or tab); empty ones are left out.
 
@@ -57,7 +75,7 @@ def csv_rows(text: str, path: Path, check_columns: Callable[[list[str], str], No
     lines = text.splitlines()
     if not lines:
         raise InputError(f"{path}: the table is empty")
-    delimiter = max(",;\t", key=lines[0].count)
+    delimiter = delimiter_of(lines[0])
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     header = [name.strip() for name in next(reader)]
     check_columns(header, str(path))

@@ -207,7 +207,7 @@ def break_outs(outs: Path, how: str) -> None:
         ("no positions", "no tissue_positions file"),
         ("column", "column array_row is missing"),
         ("number", r"'here' in the column pxl_col_in_fullres is no number \(barcode 0002-1\)"),
-        ("other sample", r"no spot has both .*'0000-1'.*'0000-2'"),
+        ("other sample", r"no spot has both .* like '0000-1', positions like '0000-2'"),
     ],
 )
 def test_a_broken_space_ranger_folder_is_one_sentence(
@@ -263,6 +263,26 @@ def test_hest_files_give_spots_and_their_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(picture[0], image)
     assert picture[1] == 0.125
     assert spot_picture(drawn_spots()) is None
+
+
+@pytest.mark.parametrize("layer", ["Counts", "raw_count", "UMI"])
+def test_layers_of_counts_are_known_by_the_names_that_people_give_them(
+    tmp_path: Path, layer: str
+) -> None:
+    drawn = drawn_spots()
+    drawn.layers[layer] = drawn.X.copy()
+    drawn.X = np.log1p(drawn.X.toarray())
+    spots = read_spots(save(drawn, tmp_path, ".h5ad"))
+    np.testing.assert_array_equal(spots.X.toarray(), drawn.layers[layer].toarray())
+    assert f"counts from layers['{layer}']" in report(spots)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_report_says_where_values_are_no_counts(tmp_path: Path, empty: bool) -> None:
+    drawn = drawn_spots()
+    drawn.X = csr_matrix(drawn.shape) if empty else np.log1p(drawn.X.toarray())
+    spots = read_spots(save(drawn, tmp_path, ".h5ad"))
+    assert ("its values are not raw counts" in report(spots)) is not empty
 
 
 @pytest.mark.parametrize("place", ["layer", "raw"])

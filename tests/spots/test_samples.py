@@ -250,6 +250,25 @@ def test_a_10x_file_may_have_any_name(tmp_path: Path) -> None:
     assert_is(read_spots(tmp_path, library="GSM1"), ONE)
 
 
+def test_what_macos_leaves_beside_each_file_is_no_sample(tmp_path: Path) -> None:
+    """``._NAME`` in AppleDouble, as on exFAT, SMB shares and in archives."""
+    write_matrix(tmp_path / FILTERED, ONE)
+    write_positions(tmp_path / "spatial" / "tissue_positions.csv", ONE)
+    write_diameter(tmp_path / "spatial" / "scalefactors_json.json", 22.0)
+    for path in [*tmp_path.rglob("*.*")]:
+        path.with_name(f"._{path.name}").write_bytes(bytes.fromhex("00051607") * 40)
+    spots = read_spots(tmp_path)
+    assert_is(spots, ONE)
+    assert spot_diameter(spots) == 22.0
+
+
+def test_positions_saved_by_a_spreadsheet_are_the_same(tmp_path: Path) -> None:
+    write_matrix(tmp_path / FILTERED, ONE)
+    (tmp_path / "spatial").mkdir()
+    positions(ONE).to_csv(tmp_path / "spatial/tissue_positions.csv", index=False, sep=";")
+    assert_is(read_spots(tmp_path), ONE)
+
+
 def test_parquet_and_text_of_in_tissue(tmp_path: Path) -> None:
     write_matrix(tmp_path / FILTERED, ONE)
     (tmp_path / "spatial").mkdir()

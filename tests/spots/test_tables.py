@@ -1,6 +1,7 @@
 """Legacy ST tables: real sections, both orientations, and what can be wrong with them."""
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +86,24 @@ def test_genes_by_spots_reads_as_spots_by_genes(tmp_path: Path) -> None:
     "counts",
     [
         COUNTS.replace("\t", ","),
+        COUNTS.replace("\t", ";"),
+        "\ufeff" + COUNTS.replace("\t", ";").replace("4", "4,0"),
         COUNTS[1:],  # without a corner, as R writes
         "".join("X" * (line[0] != "\t") + line for line in COUNTS.splitlines(keepends=True)),
         COUNTS.replace("1x2", "1.04x1.97"),
         COUNTS.replace("A", '"A"'),
         COUNTS.replace("\n", "\r\n"),
     ],
-    ids=["commas", "no corner", "R's X", "adjusted positions", "quotes", "Windows"],
+    ids=[
+        "commas",
+        "semicolons",
+        "decimal commas",
+        "no corner",
+        "R's X",
+        "adjusted positions",
+        "quotes",
+        "Windows",
+    ],
 )
 def test_tables_of_many_hands_read_the_same(tmp_path: Path, counts: str) -> None:
     expected = read_spots(*tables(tmp_path))
@@ -99,6 +111,19 @@ def test_tables_of_many_hands_read_the_same(tmp_path: Path, counts: str) -> None
     assert spots.obs_names.tolist() == expected.obs_names.tolist()
     assert spots.var_names.tolist() == ["A", "B", "C"]
     np.testing.assert_array_equal(spots.X.toarray(), expected.X.toarray())
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_positions_of_a_spreadsheet_with_decimal_commas_are_what_pandas_reads(
+    tmp_path: Path, header: bool
+) -> None:
+    """As Excel saves CSV in German, with a header or, as the Spot Detector's files, without."""
+    names = ["x", "y", "new_x", "new_y", "pixel_x", "pixel_y"]
+    lines = ["1;1;1,02;0,98;10,5;1020,25", "2;1;2,01;1;1030,125;-0,5", "1;2;1;2;10;1E+1"]
+    text = "\n".join([";".join(names)] * header + lines)
+    expected = pd.read_csv(io.StringIO("\n".join(lines)), sep=";", decimal=",", names=names)
+    spots = read_spots(*tables(tmp_path, positions=text))
+    np.testing.assert_array_equal(spots.obsm["spatial"], expected[["pixel_x", "pixel_y"]])
 
 
 def test_spot_files_without_header_are_those_of_the_spot_detector(tmp_path: Path) -> None:
@@ -140,6 +165,7 @@ def test_clone_names_keep_their_number(tmp_path: Path) -> None:
         (COUNTS + "1x1\t1\t1\t1\n", POSITIONS, "counts name the spot 1x1 2 times"),
         (COUNTS + "dog\t1\t1\t1\n", POSITIONS, "'dog' is no spot"),
         ("\tA\n", POSITIONS, "has no rows"),
+        (COUNTS.replace("\t", "|"), POSITIONS, "has a single column; separate"),
         ("\tA\tB\nspot1\t1\t2\n", POSITIONS, "neither rows nor columns are spots"),
         ("\t1x1\t2x1\n1x1\t1\t2\n2x1\t1\t2\n", POSITIONS, "both rows and columns are spots"),
         (COUNTS, POSITIONS.replace("pixel_y", "pixel_z"), "column pixel_y is missing"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scanpy
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -11,11 +12,13 @@ from scipy.spatial import KDTree
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots import (
+    choose_panel,
     expression_target,
     normalize,
     panel_counts,
     read_spots,
     smooth,
+    spcs_target,
     spot_array,
 )
 from spot_sections import drawn_spots, her2st, mob
@@ -78,6 +81,20 @@ def test_a_spot_without_counts_becomes_zero_and_its_neighbors_stay_finite() -> N
     plain = expression_target(spots, ["A", "B"], smoothed=False)
     assert (plain[11] == 0).all()
     assert np.isfinite(expression_target(spots, ["A", "B"])).all()
+
+
+def test_normalized_values_are_refused_wherever_numbers_are_made_of_counts() -> None:
+    spots = drawn_spots()
+    scanpy.pp.normalize_total(spots, target_sum=1e4)
+    scanpy.pp.log1p(spots)
+    with pytest.raises(InputError, match=r"of gene A at spot .* is no count: .*give raw counts"):
+        expression_target(spots, ["B", "A"])
+    with pytest.raises(InputError, match="is no count"):
+        spcs_target(spots, ["B", "A"])
+    with pytest.raises(InputError, match=r"^V1: .* is no count"):
+        choose_panel({"V1": spots})
+    spots.X = csr_matrix(spots.shape, dtype=np.float32)
+    assert (expression_target(spots, ["A", "B"]) == 0).all()
 
 
 def test_a_missing_gene_of_the_panel_is_named() -> None:

@@ -40,7 +40,7 @@ from napari_nh2st.spots.positions import (
 from napari_nh2st.spots.space_ranger import VISIUM_PITCH_UM
 from napari_nh2st.zarr_codecs import refuse_pickles
 
-_COUNT_LAYERS = ("counts", "raw_counts", "raw")
+_COUNT_LAYERS = ("counts", "rawcounts", "raw", "count", "rawcount", "umi", "umis", "umicounts")
 _SYMBOL_COLUMNS = (
     "genesymbols",
     "genesymbol",
@@ -194,10 +194,12 @@ def _counts(
 ) -> tuple[csr_matrix, NDArray[np.str_], NDArray[np.str_] | None, list[str]]:
     """The first matrix of raw counts, with its genes."""
     candidates = [("X", data.X, data.var, data.var_names)]
+    layers = sorted((_word(name), name) for name in data.layers)
     candidates += [
         (f"layers[{name!r}]", data.layers[name], data.var, data.var_names)
-        for name in _COUNT_LAYERS
-        if name in data.layers
+        for known in _COUNT_LAYERS
+        for word, name in layers
+        if word == known
     ]
     if data.raw is not None:
         candidates.append(("raw.X", data.raw.X, data.raw.var, data.raw.var_names))

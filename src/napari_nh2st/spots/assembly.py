@@ -187,7 +187,7 @@ def join(table: CountTable, positions: SpotPositions, source: Source) -> AnnData
     if not finite.any():
         raise InputError(
             f"{source.path}: no spot has both counts and a position under tissue; counts name "
-            f"spots like {table.spots[0]!r}, positions like {positions.spots[0]!r}"
+            f"spots like {str(table.spots[0])!r}, positions like {str(positions.spots[0])!r}"
             if len(table.spots) and len(positions.spots)
             else f"{source.path}: there are no spots in it"
         )
@@ -242,6 +242,8 @@ def assemble(
     parts = [f"{len(obs)} spots × {len(var)} genes ({kind})", *notes, *table.notes]
     if empty:
         parts.append(f"{empty} without a single count kept")
+    if empty < len(obs) and not are_counts(table.counts):
+        parts.append("its values are not raw counts, which training and comparing need")
     if array is not None and (shared := len(array) - len(np.unique(array, axis=0))):
         parts.append(f"{shared} on an array place that another spot has; neighbors by distance")
     info: dict[str, Any] = {

@@ -16,6 +16,7 @@ from napari_nh2st.html_card import settings_card
 from napari_nh2st.options import Option, check_options
 from napari_nh2st.spots.array import morans_i, spot_array
 from napari_nh2st.spots.assembly import are_ensembl_ids
+from napari_nh2st.spots.checks import check_counts
 
 PanelRule = Literal["mean", "variable", "spatial", "given"]
 
@@ -107,8 +108,8 @@ def choose_panel(
     Raises
     ------
     InputError
-        No gene is in all sections, nothing is left, or Ensembl ids do not say which genes are
-        ribosomal or mitochondrial.
+        No gene is in all sections, nothing is left, the rule asks for raw counts and values are
+        others, or Ensembl ids do not say which genes are ribosomal or mitochondrial.
 
     Examples
     --------
@@ -138,6 +139,8 @@ def choose_panel(
     if not kept:
         raise InputError(f"The panel is empty: {'; '.join(parts)}; choose other genes or sections")
     if settings.rule != "given":
+        for name, spots in sections.items():
+            check_counts(spots, name)
         kept = _best(sections, kept, settings)
         if len(kept) < settings.n_genes:
             parts.append(f"{settings.n_genes} were asked for")

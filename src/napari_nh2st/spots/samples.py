@@ -84,7 +84,7 @@ def has_samples(folder: Path) -> bool:
     """Whether matrices or positions of Space Ranger lie in a folder by themselves."""
     return any(
         _MATRIX.search(path.name) or _TRIPLE.search(path.name) or _POSITIONS.search(path.name)
-        for path in folder.iterdir()
+        for path in _visible(folder)
     )
 
 
@@ -111,13 +111,17 @@ def matrices_in(folder: Path) -> dict[Sample, Matrix]:
     """One matrix of each sample in a folder: the filtered one, HDF5 before folders and triples."""
     found = [
         _matrix(path)
-        for path in sorted(folder.iterdir())
+        for path in _visible(folder)
         if "probe" not in path.name.lower()
         and (_MATRIX.search(path.name) or _TRIPLE.search(path.name))
         and (path.suffix.lower() == ".h5" or path.is_dir() or _TRIPLE.search(path.name))
     ]
     if not found:
-        found = [_matrix(path) for path in sorted(folder.glob("*.[hH]5")) if _is_10x(path)]
+        found = [
+            _matrix(path)
+            for path in _visible(folder)
+            if path.suffix.lower() == ".h5" and _is_10x(path)
+        ]
     best: dict[Sample, Matrix] = {}
     for matrix in sorted(found, key=lambda m: (bool(m.is_raw), not _is_h5(m), not m.path.is_dir())):
         best.setdefault(matrix.sample, matrix)
@@ -190,6 +194,11 @@ def sample_of(path: Path) -> Sample:
     return tuple(word for word in words if word.lower() not in _KIND_WORDS)
 
 
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder, but for what macOS leaves there: ``._NAME`` beside each file NAME."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def _matrix(path: Path) -> Matrix:
     name = path.name.lower()
     is_raw = True if "raw" in name else False if "filtered" in name else None
@@ -204,12 +213,13 @@ def _candidates(folder: Path, kind: re.Pattern[str]) -> dict[Sample, Path]:
     """Files of a kind by sample; those of ``spatial`` before those beside the matrix."""
     plain = folder / "spatial"
     places = [plain] if plain.is_dir() else []
-    places += sorted(p for p in folder.glob("*spatial") if p.is_dir() and p != plain)
-    places += sorted(p for p in folder.glob("*/spatial") if p.is_dir())
+    beside = [path for path in _visible(folder) if path.is_dir()]
+    places += [path for path in beside if path.name.endswith("spatial") and path != plain]
+    places += [path / "spatial" for path in beside if (path / "spatial").is_dir()]
     found: dict[Sample, Path] = {}
     for place in [*places, folder]:
         # Of two tables of one sample, parquet before CSV, and the one with a header first.
-        files = [path for path in place.iterdir() if kind.search(path.name)]
+        files = [path for path in _visible(place) if kind.search(path.name)]
         for file in sorted(files, key=lambda p: (".csv" in p.name, "list" in p.name, p.name)):
             named_by = place.parent if place.name == "spatial" and place != plain else place
             of_folder = () if place in (plain, folder) else sample_of(named_by)

@@ -27,6 +27,7 @@ from napari_nh2st.spots.samples import (
     positions_for,
     scale_factors_for,
 )
+from napari_nh2st.table_cells import delimiter_of
 
 VISIUM_PITCH_UM = 100.0
 """Distance between the spots of a Visium slide."""
@@ -178,7 +179,10 @@ def read_positions(path: Path) -> SpotPositions:
 
 def _csv(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, header=None, dtype=str)
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
+        with opened(path, "rt", encoding="utf-8", errors="replace") as file:
+            delimiter = delimiter_of(file.readline())
+        frame = pd.read_csv(path, sep=delimiter, header=None, dtype=str)
     except (OSError, ValueError, EOFError) as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path} cannot be read ({error})") from None
     # Space Ranger 1 wrote no header; the file's name alone does not show it.

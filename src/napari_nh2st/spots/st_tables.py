@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.assembly import CountTable, Source, SpotPositions, join
+from napari_nh2st.table_cells import delimiter_of
 
 ST_PITCH_UM = 200.0
 """Distance between the spots of a legacy array."""
@@ -25,6 +26,8 @@ TABLE_SUFFIXES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".txt", ".txt.gz")
 
 _SPOT = re.compile(r"X?(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
 """A spot's name, ``{x}x{y}``; R puts an X before names that begin with a digit."""
+
+_WITH_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 
 _POSITION_COLUMNS = ("x", "y", "pixel_x", "pixel_y")
 _HEADERLESS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y", "selected")
@@ -42,8 +45,8 @@ def read_st_tables(counts: Path, positions: Path | None) -> AnnData:
     Parameters
     ----------
     counts
-        Spots × genes or genes × spots, tab- or comma-separated, gzipped or not; spots are named
-        ``{x}x{y}``.
+        Spots × genes or genes × spots, separated by tabs, commas or semicolons (then with decimal
+        commas or points), gzipped or not; spots are named ``{x}x{y}``.
     positions
         Columns ``x``, ``y``, ``pixel_x``, ``pixel_y``, and ``selected`` (1 under tissue) if it
         is known.
@@ -87,6 +90,10 @@ def read_count_table(path: Path) -> CountTable:
         raise InputError(f"{path}: the table has no rows")
     # R leaves out the corner, so that the header is one name shorter than the rows.
     columns = header if len(header) == len(first) - 1 else header[1:]
+    if not columns:
+        raise InputError(
+            f"{path}: the table has a single column; separate columns by tabs, commas or semicolons"
+        )
     names, values, places, ends = [], [], [], [0]
     for number, row in enumerate(chain([first], lines), start=2):
         place, value = _row_counts(row, columns, path, number)
@@ -160,14 +167,17 @@ def read_st_positions(path: Path) -> SpotPositions:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """The cells of each row; commas or tabs, whichever the first line has more of."""
+    """The cells of each row, numbers among them with a decimal point."""
     try:
         with _opened(path) as file:
-            first = file.readline()
-            comma = first.count(",") > first.count("\t")
+            delimiter = delimiter_of(file.readline())
             file.seek(0)
-            if comma:
+            if delimiter == ",":
                 yield from (row for row in csv.reader(file) if row)
+                return
+            if delimiter == ";":
+                rows = (row for row in csv.reader(file, delimiter=";") if row)
+                yield from ([_with_point(cell) for cell in row] for row in rows)
                 return
             for line in file:
                 # The csv module is slower; quotes are rare in tables of tabs.
@@ -176,6 +186,11 @@ def _lines(path: Path) -> Iterator[list[str]]:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read ({reason})") from None
+
+
+def _with_point(cell: str) -> str:
+    """A cell; one of a number with a decimal comma gets a point."""
+    return cell.replace(",", ".") if "," in cell and _WITH_COMMA.fullmatch(cell) else cell
 
 
 def _opened(path: Path) -> IO[str]:

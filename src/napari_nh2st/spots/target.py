@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags, identity, issparse
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.spots.array import spot_array
+from napari_nh2st.spots.assembly import are_counts
+from napari_nh2st.spots.checks import check_counts
 
 SCALE_TO = 10_000
 """Total that each spot's panel counts are scaled to."""
@@ -25,7 +28,7 @@ def panel_counts(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        A gene is missing, or the panel is empty.
+        A gene is missing, the panel is empty, or a value is no raw count.
 
     Examples
     --------
@@ -34,6 +37,13 @@ def panel_counts(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     >>> panel_counts(spots, ["CD74"]).tolist()
     [[0.0], [7.0]]
     """
+    counts = _panel_values(spots, panel)
+    if counts.any() and not are_counts(counts):
+        check_counts(AnnData(counts, spots.obs[[]], pd.DataFrame(index=list(panel))))
+    return counts
+
+
+def _panel_values(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     if not len(panel):
         raise InputError("The panel is empty; give at least one gene")
     columns = spots.var_names.get_indexer(list(panel))
@@ -112,7 +122,7 @@ def expression_target(
     Raises
     ------
     InputError
-        A gene of the panel was not measured.
+        A gene of the panel was not measured, or values are no raw counts.
 
     Examples
     --------
@@ -120,7 +130,18 @@ def expression_target(
 
         target = expression_target(spots, model.config.panel)
     """
-    values = normalize(panel_counts(spots, panel))
+    return _target(panel_counts(spots, panel), spots, smoothed)
+
+
+def expected_target(
+    spots: AnnData, panel: Sequence[str], *, smoothed: bool = True
+) -> NDArray[np.float32]:
+    """:func:`expression_target` of expected counts, which need not be whole numbers."""
+    return _target(_panel_values(spots, panel), spots, smoothed)
+
+
+def _target(counts: NDArray[np.float32], spots: AnnData, smoothed: bool) -> NDArray[np.float32]:
+    values = normalize(counts)
     if smoothed:
         values = smooth(values, spot_array(spots).neighbors)
     return values.astype(np.float32)

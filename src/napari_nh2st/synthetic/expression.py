@@ -14,9 +14,9 @@ from scipy.sparse import csr_matrix
 
 from napari_nh2st.errors import InputError
 from napari_nh2st.shown_text import plain_number
-from napari_nh2st.spots import expression_target
 from napari_nh2st.spots.assembly import CountTable, Source, assemble
 from napari_nh2st.spots.positions import SPATIAL
+from napari_nh2st.spots.target import expected_target
 
 from .fields import NEST_DENSITY, STROMA_DENSITY, Floats, TissueFields
 from .tissue import SyntheticTissue
@@ -221,7 +221,7 @@ def true_target(
             ".h5ad with anndata.read_h5ad"
         )
     rates = AnnData(spots.layers[TRUTH], spots.obs, spots.var, obsm={SPATIAL: spots.obsm[SPATIAL]})
-    return expression_target(rates, panel, smoothed=smoothed)
+    return expected_target(rates, panel, smoothed=smoothed)
 
 
 def _array_on_tissue(
