@@ -39,7 +39,7 @@ def test_our_sentences_need_no_byte_order_mark_and_names_of_users_do(tmp_path: P
 
 def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     touch(tmp_path / "b.SVS", tmp_path / "a.jpg", tmp_path / "notes.txt", tmp_path / ".hidden.svs")
-    touch(tmp_path / "deeper" / "c.svs")
+    touch(tmp_path / "deeper" / "c.svs", tmp_path / "reports" / "c.pdf")
     store = tmp_path / "d.zarr"
     touch(store / "0" / "c.jpg")
     (store / ".zattrs").write_text(
@@ -48,7 +48,12 @@ def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Pat
     (store / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
     found = find_slides([tmp_path])
     assert names(found.slides) == ["a", "b", "d"]
-    assert found.notices == ("1 file of no slide format left out: notes.txt",)
+    assert found.notices == (
+        "1 file of no slide format left out: notes.txt",
+        "1 subfolder has slides as well (deeper), which are not looked into; give "
+        f"'{tmp_path}/**/*' to take those too",
+    )
+    assert names(find_slides([f"{tmp_path}/**/*"]).slides) == ["a", "b", "d", "c"]
 
 
 def test_slides_at_urls_are_listed_as_they_are_and_asked_for_later(tmp_path: Path) -> None:
@@ -81,6 +86,15 @@ def test_patterns_look_into_folders_but_not_into_stores(tmp_path: Path) -> None:
     assert names(find_slides([tmp_path / "**" / "*"]).slides) == ["a", "d"]
     with pytest.raises(InputError, match="no slide has such a name"):
         find_slides([tmp_path / "*.ndpi"])
+
+
+def test_a_link_to_a_folder_above_repeats_no_slide(tmp_path: Path) -> None:
+    touch(tmp_path / "a.svs", tmp_path / "x" / "b.svs")
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "x.svs").symlink_to(tmp_path / "x" / "b.svs")  # a name of its own: a slide
+    found = find_slides([tmp_path / "**" / "*.svs"]).slides
+    expected = [tmp_path / name for name in ("a.svs", "x/b.svs", "x.svs")]
+    assert [slide.path for slide in found] == expected
 
 
 def test_a_slide_that_is_named_twice_is_one(tmp_path: Path) -> None:

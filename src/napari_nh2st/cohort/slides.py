@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from napari_nh2st.cohort.cohort_slide import CohortSlide
@@ -124,10 +124,14 @@ def find_slides(sources: Iterable[SlidePath | str], mpp: float | None = None) ->
         raise InputError("no slide was given")
     sentences = []
     if left_out:
-        shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
         count = f"{len(left_out)} file" + ("" if len(left_out) == 1 else "s")
-        sentences = [f"{count} of no slide format left out: {shown}"]
+        sentences = [f"{count} of no slide format left out: {_some(left_out)}"]
+    sentences += [sentence for path in given if (sentence := _deeper_slides(path))]
     return FoundSlides(with_names([CohortSlide(path, mpp=mpp) for path in paths]), tuple(sentences))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _expanded(path: SlidePath) -> SlidePath:
@@ -240,8 +244,8 @@ def _slides_of(path: SlidePath) -> tuple[Sequence[SlidePath], list[str]]:
     if isinstance(path, RemotePath):
         return [path], []
     if is_pattern(path):
-        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  of any folder
-        found, left_out = _slides_among(matches)
+        matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  of any folder
+        found, left_out = _slides_among(_each_once(matches))
         if not found:
             raise InputError(f"{path}: no slide has such a name")
         return found, left_out
@@ -258,6 +262,41 @@ def _slides_of(path: SlidePath) -> tuple[Sequence[SlidePath], list[str]]:
             f"{path} has no slide in it. Subfolders are not looked into: give '{path / '**' / '*'}'"
         )
     return found, left_out
+
+
+def _each_once(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, and without what links to folders show again: a link to a folder above, 40 times."""
+    real = cache(os.path.realpath)
+    shortest: dict[tuple[str, str], Path] = {}
+    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+        shortest.setdefault((real(path.parent), path.name), path)
+    return sorted(shortest.values())
+
+
+def _deeper_slides(path: SlidePath) -> str | None:
+    """A sentence on the subfolders of a folder that have slides as well, if any do."""
+    if not isinstance(path, Path) or not is_slide_folder(path):
+        return None
+    deeper = sorted(folder.name for folder in path.iterdir() if _has_slides(folder))
+    if not deeper:
+        return None
+    count = "1 subfolder has" if len(deeper) == 1 else f"{len(deeper)} subfolders have"
+    return (
+        f"{count} slides as well ({_some(deeper)}), which are not looked into; give "
+        f"'{path / '**' / '*'}' to take those too"
+    )
+
+
+def _has_slides(folder: Path) -> bool:
+    if folder.name.startswith(".") or not is_slide_folder(folder):
+        return False
+    try:
+        return any(
+            path.suffix.lower() in SLIDE_SUFFIXES and not path.name.startswith(".")
+            for path in folder.iterdir()
+        )
+    except OSError:
+        return False
 
 
 def _slides_among(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
