@@ -1,6 +1,7 @@
 """Options that several commands have, and those of a settings dataclass."""
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 from napari_nh2st.errors import InputError
 from napari_nh2st.names import parse_genes
 from napari_nh2st.options import Pair, Setting, nested_values, settings_of, shown_value
+
+_CELLS = re.compile(r"[,;\t]")
 
 Adder = Callable[["argparse._ActionsContainer"], object]
 """Adds an option to a command or a group of its options."""
@@ -229,7 +232,9 @@ def chosen_genes(args: argparse.Namespace) -> tuple[str, ...] | None:
 
 
 def read_genes(path: Path) -> tuple[str, ...]:
-    """Read gene names, one per line; blank lines and what follows a # are left out.
+    """Read gene names: one per line, or with commas, semicolons or tabs; with or without quotes.
+
+    Blank lines and what follows a # are left out.
 
     Raises
     ------
@@ -242,7 +247,8 @@ def read_genes(path: Path) -> tuple[str, ...]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a text file of gene names") from None
-    genes = [name for line in lines if (name := line.split("#")[0].strip())]
+    cells = (cell for line in lines for cell in _CELLS.split(line.split("#")[0]))
+    genes = [name for cell in cells if (name := cell.strip().strip("\"'"))]
     if not genes:
         raise InputError(f"{path} has no gene; it needs one name per line")
     twice, count = Counter(genes).most_common(1)[0]
