@@ -142,7 +142,7 @@ def test_too_few_reliable_genes_are_told_and_all_count(reliable: int, told: str)
     domains = find_domains(banded(reliability=reliability), DomainSettings(n_domains=3))
     assert len(domains.genes) == GENES
     assert domains.notice.startswith(told)
-    assert "all genes count" in domains.notice
+    assert "all genes are used" in domains.notice
 
 
 def test_unknown_reliability_is_told_and_all_count() -> None:

@@ -35,7 +35,7 @@ class DomainSettings:
         DomainMethod,
         Option(
             "Method",
-            "k-means is quick; Leiden finds communities of alike tiles, of any shape",
+            "k-means is quick; Leiden finds communities of similar tiles, of any shape",
             words={"kmeans": "k-means", "leiden": "Leiden"},
         ),
     ] = "kmeans"
@@ -44,19 +44,19 @@ class DomainSettings:
         float | None,
         Option(
             "Resolution",
-            "Resolution of Leiden; more for more domains",
+            "Resolution of Leiden; a higher one gives more domains",
             (1e-4, 10_000),
-            default="what gives the number of domains",
+            default="the one that gives the number of domains",
         ),
     ] = None
     n_components: Annotated[
-        int, Option("Components", "Principal components that are clustered", (1, 500))
+        int, Option("Components", "Number of principal components that are clustered", (1, 500))
     ] = 20
     spatial_weight: Annotated[
         float,
         Option(
             "Smoothness",
-            "Smoothness, from 0 (each tile by itself) to 1 (by its neighbors alone)",
+            "Smoothness, from 0 (each tile by itself) to 1 (only by its neighbors)",
             (0, 1),
             step=0.1,
         ),
@@ -65,7 +65,7 @@ class DomainSettings:
         int,
         Option(
             "Refine",
-            "Nearest tiles whose majority decides a tile's domain; 0 for no vote",
+            "Number of nearest tiles whose majority decides a tile's domain; 0 for no vote",
             (0, 200),
             step=1,
         ),
@@ -74,10 +74,10 @@ class DomainSettings:
         float | None,
         Option(
             "Only genes",
-            "Least held-out correlation of the genes that count",
+            "Lowest held-out correlation of genes that are used",
             (-1, 1),
             step=0.05,
-            default="all genes count",
+            default="all genes are used",
         ),
     ] = 0.2
     seed: Annotated[int, Option("Seed", "Seed of the random start", (0, 2**32 - 1), step=1)] = 0
@@ -85,8 +85,8 @@ class DomainSettings:
         float,
         Option(
             "Image weight",
-            "How much the look of the tiles counts, from 0 (expression alone) to 1 (look alone); "
-            "for predictions that kept image features",
+            "How much the look of the tiles counts, from 0 (only expression) to 1 (only look); "
+            "for predictions with image features",
             (0, 1),
             step=0.1,
         ),

@@ -234,7 +234,7 @@ def _reliable_genes(
     how_many = {0: "No gene has", 1: "Only 1 gene has"}.get(
         len(reliable), f"Only {len(reliable)} genes have"
     )
-    return everything, [f"{how_many} a reliability of {least:g} or more, so all genes count."]
+    return everything, [f"{how_many} a reliability of {least:g} or more, so all genes are used."]
 
 
 def _components(values: NDArray[np.floating], settings: DomainSettings) -> NDArray[np.float32]:

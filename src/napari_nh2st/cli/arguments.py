@@ -8,23 +8,29 @@ from typing import Any
 from napari_nh2st.cli.late_parser import LateParser
 
 _COMMANDS = {
-    "info": ("what a slide is: levels, µm/px, associated images", "info:add_options"),
-    "predict": ("predict expression over a slide", "predict:add_options"),
-    "domains": ("group the tiles of a prediction", "domains:add_options"),
+    "info": ("show a slide's levels, µm/px, associated images and damage", "info:add_options"),
+    "predict": ("predict expression over a slide, or many", "predict:add_options"),
+    "domains": ("group the tiles of a prediction into domains", "domains:add_options"),
     "score": ("score gene signatures over a prediction", "score:add_options"),
-    "table": ("means of genes and signatures over many predicted slides", "table:add_options"),
+    "table": ("write a table of gene and signature means over many slides", "table:add_options"),
     "export": ("write a prediction in another tool's format", "export:add_options"),
     "model": ("list, show, check, make, publish or fetch models", "model:add_actions"),
     "train": ("train or fine-tune a model on measured sections", "training_arguments:train"),
     "evaluate": ("score a model on measured sections", "training_arguments:evaluate"),
     "crossval": (
-        "train with each donor or section left out, and score what was left out",
+        "train with each donor or section left out, and score the one left out",
         "training_arguments:crossval",
     ),
-    "config": ("the file with your own defaults of the settings", "config:add_actions"),
-    "cache": ("show or clear what is kept to be faster the next time", "cache:add_options"),
-    "doctor": ("what is installed, what is missing, and how to mend it", "doctor:add_options"),
-    "completion": ("print what makes a shell complete this command", "completion:add_options"),
+    "config": ("show or write the file with your own default settings", "config:add_actions"),
+    "cache": ("show or clear what is stored to speed up later runs", "cache:add_options"),
+    "doctor": (
+        "list what is installed, what is missing, and how to install it",
+        "doctor:add_options",
+    ),
+    "completion": (
+        "print the script for completing this command in a shell",
+        "completion:add_options",
+    ),
     "demo": ("predict a sample slide and draw heatmaps", "demo:add_options"),
 }
 """Help of each command, and what adds its options.

@@ -35,10 +35,10 @@ _STORES = ("predictions", "rescued")
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the actions of ``nh2st cache``, each with what runs it."""
     actions = command.add_subparsers(dest="cache_command", metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="what is kept, where, and how much")
+    listed = actions.add_parser("list", help="list what is stored, where, and how much")
     listed.set_defaults(run=_list)
     add_json(listed)
-    cleared = actions.add_parser("clear", help="delete what can be made again where it is needed")
+    cleared = actions.add_parser("clear", help="delete what can be made again when needed")
     cleared.set_defaults(run=_clear)
     cleared.add_argument(
         "--what",
@@ -46,7 +46,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="KIND",
         choices=[*_KINDS, *_NOT_UNASKED],
         default=list(_KINDS),
-        help=f"{', '.join(_KINDS)} (default: all of these), or, only where they are named, "
+        help=f"{', '.join(_KINDS)} (default: all of these); also, only if named, "
         f"{' and '.join(_NOT_UNASKED)}",
     )
     add_json(cleared)

@@ -19,12 +19,12 @@ from napari_nh2st.user_config import (
 def add_actions(command: argparse.ArgumentParser) -> None:
     """Add the actions of ``nh2st config``, each with what runs it."""
     actions = command.add_subparsers(dest="config_command", metavar="ACTION", required=True)
-    path = actions.add_parser("path", help="where the file is, or would be")
+    path = actions.add_parser("path", help="print where the file is, or would be")
     path.set_defaults(run=_path)
-    shown = actions.add_parser("show", help="what the file says, checked")
+    shown = actions.add_parser("show", help="check the file and print what it sets")
     shown.set_defaults(run=_show)
     add_json(shown)
-    made = actions.add_parser("init", help="write a file with all settings in comments")
+    made = actions.add_parser("init", help="write a file with all settings as comments")
     made.set_defaults(run=_init)
 
 

@@ -46,7 +46,7 @@ def _add_reliability(command: "argparse._ActionsContainer") -> None:
         action="store_const",
         const=None,
         default=argparse.SUPPRESS,
-        help="let all genes count, whatever their correlation",
+        help="use all genes, whatever their correlation",
     )
 
 

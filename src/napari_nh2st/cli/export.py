@@ -46,9 +46,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "(a folder for the browser), .csv, .ome.zarr, .png, .svg or .pdf",
     )
     command.add_argument(
-        "--format", choices=FORMAT_NAMES, help="where the ending of the output does not give it"
+        "--format",
+        choices=FORMAT_NAMES,
+        help="format, if the suffix of the output does not give it",
     )
-    add_genes(command, "which (default: all; in a figure the most reliable one)")
+    add_genes(command, "genes to write (default: all; in a figure the most reliable one)")
     command.add_argument(
         "--domains",
         metavar="COLUMN",

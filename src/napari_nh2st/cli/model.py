@@ -17,7 +17,7 @@ def add_actions(command: argparse.ArgumentParser) -> None:
     listed = actions.add_parser("list", help="bundled models, architectures or encoders")
     listed.set_defaults(run=_list)
     listed.add_argument(
-        "--architectures", action="store_true", help="what nh2st train --architecture can be"
+        "--architectures", action="store_true", help="architectures for nh2st train --architecture"
     )
     listed.add_argument(
         "--encoders",
@@ -25,34 +25,35 @@ def add_actions(command: argparse.ArgumentParser) -> None:
         help="image encoders that models can have, and whether each can run here",
     )
     listed.add_argument(
-        "--remote", action="store_true", help="models that were published, from the project's list"
+        "--remote", action="store_true", help="published models, from the project's list"
     )
     listed.add_argument(
-        "--offline", action="store_true", help="with --remote: the list of this version"
+        "--offline", action="store_true", help="with --remote: the list that came with this version"
     )
     add_json(listed)
     model_hub.add_actions(actions)
     fetched = actions.add_parser(
-        "fetch-encoder", help="fetch an image encoder of the Hugging Face Hub, to use it offline"
+        "fetch-encoder",
+        help="download an image encoder from the Hugging Face Hub, to use it offline",
     )
     fetched.set_defaults(run=_fetch_encoder)
     fetched.add_argument(
         "encoder", metavar="KEY", help="such as transformers:owner/name or timm:owner/name@REVISION"
     )
     for name, run, text in (
-        ("info", _info, "what a model is"),
-        ("check", _check, "load it and check everything"),
+        ("info", _info, "show a model's card"),
+        ("check", _check, "load a model and check everything"),
     ):
         action = actions.add_parser(name, help=text)
         action.set_defaults(run=run)
         action.add_argument("model", metavar="M", help="bundled name, folder or Hub id")
         add_json(action)
-    imported = actions.add_parser("import", help="take over a checkpoint of the released code")
+    imported = actions.add_parser("import", help="import a checkpoint of the released code")
     imported.set_defaults(run=_import)
     imported.add_argument("checkpoint", type=Path, metavar="CKPT")
     _panel_and_output(imported)
     imported.add_argument(
-        "--mpp", type=float, required=True, metavar="X", help="µm/px it was trained at"
+        "--mpp", type=float, required=True, metavar="X", help="µm/px of its training"
     )
     new = actions.add_parser("new", help="make an UNTRAINED model, for trying things out")
     new.set_defaults(run=_new)

@@ -22,39 +22,46 @@ def add_actions(actions: "argparse._SubParsersAction[Any]") -> None:
     pushed.set_defaults(run=_push)
     pushed.add_argument("folder", type=Path, metavar="FOLDER", help="the model")
     pushed.add_argument(
-        "repository", metavar="hf:OWNER/NAME", help="made where it is not there; else a commit more"
+        "repository",
+        metavar="hf:OWNER/NAME",
+        help="repository; created if it does not exist, else a commit is added",
     )
     pushed.add_argument(
         "--license",
         dest="licence",
         required=True,
         metavar="ID",
-        help="of the model, as the Hub writes it, such as cc-by-4.0, mit or other",
+        help="license of the model, as the Hub writes it, such as cc-by-4.0, mit or other",
     )
     pushed.add_argument(
         "--license-name",
         dest="licence_name",
         metavar="NAME",
-        help="of a license that is other, such as my-lab-1.0",
+        help="name of the license if it is other, such as my-lab-1.0",
     )
     pushed.add_argument(
-        "--license-link", dest="licence_link", metavar="URL", help="text of a license that is other"
+        "--license-link",
+        dest="licence_link",
+        metavar="URL",
+        help="link to the text of the license if it is other",
     )
     pushed.add_argument(
-        "--private", action="store_true", help="show a new repository to its owner alone"
+        "--private", action="store_true", help="show a new repository only to its owner"
     )
     pushed.add_argument(
-        "--dry-run", action="store_true", help="show the card and what would be sent, and send none"
+        "--dry-run",
+        action="store_true",
+        help="show the card and what would be sent, and send nothing",
     )
     add_json(pushed)
     pulled = actions.add_parser(
-        "pull", help="fetch a model of the Hugging Face Hub, to use it offline"
+        "pull", help="download a model from the Hugging Face Hub, to use it offline"
     )
     pulled.set_defaults(run=_pull)
     pulled.add_argument(
         "name",
         metavar="hf:OWNER/NAME[@REVISION]",
-        help="a commit, branch or tag; without one the newest",
+        help="a commit, branch or tag (default: the newest commit)",
     )
     pulled.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="copy it to this folder as well"

@@ -166,7 +166,7 @@ def in_running_text(text: str) -> str:
 
 def add_prediction(command: argparse.ArgumentParser) -> None:
     """Add the prediction that is read."""
-    command.add_argument("prediction", type=Path, help=".h5ad or .zarr, as nh2st predict wrote it")
+    command.add_argument("prediction", type=Path, help=".h5ad or .zarr written by nh2st predict")
 
 
 def add_output(command: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:

@@ -38,19 +38,19 @@ def add_options(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SLIDE",
         help="slide to predict, or its URL; or several, folders of slides, patterns such as "
-        "'slides/*.svs', or a table (.csv) with a column slide and, if wanted, mpp, model, region, "
-        "tissue, image and your own",
+        "'slides/*.svs', or a table (.csv) with a column slide and, optionally, mpp, model, "
+        "region, tissue, image and your own",
     )
     add_output(
         command,
-        ".h5ad or .zarr to write, of several slides a folder; a stopped run goes on when started "
-        "again",
+        ".h5ad or .zarr to write, or a folder for several slides; a stopped run continues when "
+        "started again",
         required=False,
     )
     command.add_argument(
         "--estimate",
         action="store_true",
-        help="show the tiles and the time of each step, or of each slide, and predict nothing",
+        help="show the tiles and time for each step, or for each slide, and predict nothing",
     )
     add_model(command)
     command.add_argument("--mpp", type=float, metavar="µm/px", help="resolution of the slide")
@@ -73,14 +73,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--tissue",
         type=Path,
         metavar="FILE",
-        help="where the tissue is, in place of looking for it: polygons (.geojson) in "
-        "full-resolution pixels, or a picture of the whole slide (.png, .tif), black where none is",
+        help="where the tissue is, instead of looking for it: polygons (.geojson) in "
+        "full-resolution pixels, or a picture of the whole slide (.png, .tif), black where "
+        "there is none",
     )
     command.add_argument(
         "--picture",
         type=Path,
         metavar="PNG",
-        help="draw heatmaps as well; of several slides a folder, a PNG each",
+        help="draw heatmaps as well; for several slides a folder, with a PNG for each",
     )
     add_overwrite(command)
     add_json(command)

@@ -29,10 +29,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--genes-file",
         type=Path,
         metavar="F",
-        help="text with the genes of one signature, separated by commas, spaces or lines",
+        help="text file with the genes of one signature, separated by commas, spaces or lines",
     )
     command.add_argument(
-        "--name", help="name of the one signature (default: signature, or the file's name)"
+        "--name", help="name of the signature (default: signature, or the file's name)"
     )
     add_overwrite(command)
     add_json(command)

@@ -19,15 +19,15 @@ _COLUMNS = ("slide", "region", "n_tiles")
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st table``."""
     command.add_argument(
-        "folder", type=Path, help="folder that nh2st predict wrote for several slides"
+        "folder", type=Path, help="output folder of nh2st predict for several slides"
     )
     add_output(command, "the table (.csv; default: on stdout)", required=False)
-    add_genes(command, "genes, a column each (default: all)")
+    add_genes(command, "genes, with a column each (default: all)")
     command.add_argument(
         "--signatures",
         type=Path,
         metavar="SETS.gmt",
-        help="gene sets in the GMT format, a column each",
+        help="gene sets in the GMT format, with a column each",
     )
     add_overwrite(command)
     add_json(command)

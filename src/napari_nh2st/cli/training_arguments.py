@@ -57,7 +57,7 @@ def train(command: argparse.ArgumentParser) -> None:
     """Add the options of ``nh2st train``."""
     _sections_and_output(
         command,
-        "folder for the model and its checkpoints; a run that was stopped or killed goes on when "
+        "folder for the model and its checkpoints; a stopped or killed run continues when "
         "started again",
     )
     command.add_argument("--name", help="name of the model (default: the folder's)")
@@ -66,7 +66,7 @@ def train(command: argparse.ArgumentParser) -> None:
         type=comma_list,
         default=(),
         metavar="A,B",
-        help="leave these out of training and score the model on them in the end",
+        help="leave these sections out of training and score the model on them at the end",
     )
     _training_options(command)
 
@@ -76,7 +76,7 @@ def crossval(command: argparse.ArgumentParser) -> None:
     from napari_nh2st.evaluation.settings import CompareSettings, CrossValidateSettings
 
     _sections_and_output(
-        command, "folder for all models and scores; a stopped run goes on when started again"
+        command, "folder for all models and scores; a stopped run continues when started again"
     )
     add_settings(command, CrossValidateSettings, {})
     command.add_argument(
@@ -95,7 +95,7 @@ def evaluate(command: argparse.ArgumentParser) -> None:
     from napari_nh2st.evaluation.settings import EvaluateSettings
 
     add_model(command, required=True)
-    _sections_and_output(command, "folder for scores, figures and predictions; must not exist")
+    _sections_and_output(command, "folder for scores, figures and predictions; must not exist yet")
     add_settings(command, EvaluateSettings, {"seed": None})
     command.add_argument(
         "--write-reliability",
@@ -110,14 +110,14 @@ def _sections_and_output(command: argparse.ArgumentParser, what: str) -> None:
         type=Path,
         required=True,
         metavar="S.csv",
-        help="the sections table: section_id, donor_id, slide, expression and, where needed, "
+        help="the sections table: section_id, donor_id, slide, expression and, if needed, "
         "positions, mpp, fix, library, bin_um, coordinate_system",
     )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=what)
     command.add_argument(
         "--trust-positions",
         action="store_true",
-        help="go on where the tissue says that spots are turned or mirrored",
+        help="continue although the tissue suggests that spots are turned or mirrored",
     )
     add_json(command)
 

@@ -38,20 +38,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
         # Those before the command, after it and after its action add up.
         dest=f"{_VERBOSE}{command.prog.count(' ')}",
         default=argparse.SUPPRESS,
-        help="show what is done on stderr; -vv shows details, and what libraries do",
+        help="show on stderr what is being done; -vv adds details and messages of libraries",
     )
     much.add_argument(
         "-q",
         "--quiet",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="show errors alone on stderr: no progress, no notices",
+        help="show only errors on stderr: no progress, no notices",
     )
     command.add_argument(
         "--log-file",
         metavar="FILE",
         default=argparse.SUPPRESS,
-        help="append all of it to this file, with times, whatever is shown (default: "
+        help="append everything to this file, with times, whatever is shown (default: "
         "NH2ST_LOG_FILE, else none)",
     )
 

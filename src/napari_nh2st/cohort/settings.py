@@ -20,12 +20,12 @@ class CohortSettings:
     Each field's :class:`~napari_nh2st.options.Option` says what it does, and its range.
     """
 
-    format: Annotated[Format, Option("Format", "Format of the output of each slide")] = "h5ad"
+    format: Annotated[Format, Option("Format", "Output format for each slide")] = "h5ad"
     most_errors: Annotated[
         int,
         Option(
             "Errors",
-            "Slides in a row that fail for a reason nobody foresaw before the run stops",
+            "Number of unexpected failures in a row after which the run stops",
             (1, 1_000_000),
         ),
     ] = 3
@@ -34,11 +34,11 @@ class CohortSettings:
         int | None,
         Option(
             "Workers",
-            "Processes on this machine that predict at the same time, each with a share of its "
-            "cores",
+            "Number of processes on this machine that predict at the same time, each with a "
+            "share of its cores",
             (1, 1024),
             step=1,
-            default="this process alone",
+            default="only this process",
             special="one process",
         ),
     ] = None
@@ -53,14 +53,18 @@ class CohortSettings:
     ] = None
     host: Annotated[
         str,
-        Option("Host", "Address that the processes of --workers listen on; this machine's own"),
+        Option(
+            "Host",
+            "Address that the processes of --workers listen on; by default only this "
+            "machine can reach it",
+        ),
     ] = "127.0.0.1"
     part_tiles: Annotated[
         int,
         Option(
             "Part",
-            "Slides of more tiles are computed by several workers at the same time, in parts of "
-            "about so many",
+            "Slides with more tiles than this are divided into parts of about this size, for "
+            "several workers",
             (1, 1_000_000_000),
         ),
     ] = 20_000

@@ -62,7 +62,7 @@ class CompareSettings:
         Option(
             "Architectures",
             "Architectures to compare on the same folds, such as "
-            "linear,nh2st:query,nh2st:average,triplex:boundary; around a frozen encoder, unless "
+            "linear,nh2st:query,nh2st:average,triplex:boundary; with a frozen encoder unless "
             "encoder says otherwise",
         ),
     ]
@@ -130,7 +130,7 @@ class CrossValidateSettings:
         bool,
         Option(
             "No final model",
-            "Do not train a model on all sections in the end",
+            "Do not train a final model on all sections",
             negative="no_final",
         ),
     ] = True
@@ -139,8 +139,8 @@ class CrossValidateSettings:
         Option(
             "Intervals",
             "Intervals of the final model: a width for each gene, or one that follows the spread "
-            "of a tile, which needs a frozen encoder, 4 to 6 donors or sections, and trainings "
-            "without every two and three of them (20 more of five)",
+            "at each tile, which needs a frozen encoder, 4 to 6 donors or sections, and "
+            "trainings without each pair and triple of them (20 more for five)",
         ),
     ] = "gene"
 

@@ -19,9 +19,11 @@ Order = Literal["raster", "coarse-to-fine"]
 Region = tuple[tuple[tuple[float, float], ...], ...]
 """Polygons, each of corners (y, x) in full-resolution pixels."""
 
-DEVICE = Option("Device", "auto takes a GPU where there is one; cpu, cuda, cuda:N and mps name one")
+DEVICE = Option(
+    "Device", "auto uses a GPU if there is one; cpu, cuda, cuda:N and mps name a device"
+)
 PRECISION = Option(
-    "Precision", "Precision of the computation; auto: what is fastest on the device without harm"
+    "Precision", "Precision of the computation; auto: the fastest on the device that does no harm"
 )
 
 
@@ -88,14 +90,16 @@ class PredictSettings:
             (0.1, 100_000),
             unit="µm",
             step=1,
-            default="a quarter of the pitch, coarser where that takes long; a given pitch",
+            default="a quarter of the pitch, or coarser if that takes long; the pitch if one is "
+            "given",
         ),
     ] = None
     detail_seconds: Annotated[
         float,
         Option(
             "Time for detail",
-            "Seconds that a prediction may take before a coarser step is taken than the default",
+            "Seconds that a prediction may take; if it would take longer, the default step is "
+            "coarser",
             (0, 1e6),
             unit="s",
             step=10,
@@ -123,7 +127,7 @@ class PredictSettings:
         bool,
         Option(
             "All tiles, glass too",
-            "Predict all tiles, without a look at what is tissue",
+            "Predict all tiles, whether or not they are tissue",
             negative="all_tiles",
         ),
     ] = True
@@ -131,9 +135,9 @@ class PredictSettings:
         str | None,
         Option(
             "Features",
-            "Features of the tiles that TRIDENT, CLAM or LazySlide computed, for a model that was "
-            "trained with such: a file, or a folder with a file for each slide",
-            default="where those of the training are",
+            "Tile features computed by TRIDENT, CLAM or LazySlide, for a model that was trained "
+            "on such features: a file, or a folder with a file for each slide",
+            default="where the training features are",
         ),
     ] = None
     device: Annotated[str, DEVICE] = "auto"
@@ -141,17 +145,17 @@ class PredictSettings:
         PredictPrecision,
         Option(
             "Precision",
-            f"{PRECISION.help}. int8, on a CPU, is faster still: values change a little, by less "
-            "than what a test on the slide's own tiles allows",
+            f"{PRECISION.help}. int8, on a CPU, is faster still: values change slightly, within "
+            "the limits of a test on the slide's own tiles",
         ),
     ] = "auto"
     batch_size: Annotated[
-        int | None, Option("Batch", "Tiles in a step", (1, 16_384), default="what suits the device")
+        int | None, Option("Batch", "Tiles per step", (1, 16_384), default="chosen for the device")
     ] = None
     reader_threads: Annotated[
         int | None,
         Option(
-            "Readers", "Threads that decode the slide", (1, 256), default="what suits the machine"
+            "Readers", "Threads that decode the slide", (1, 256), default="chosen for the machine"
         ),
     ] = None
     spread: Annotated[
@@ -166,15 +170,16 @@ class PredictSettings:
         bool,
         Option(
             "Keep each head's values",
-            "Keep what each of the model's heads predicts, so that domains say in how many of them "
-            "a tile stays where it is; as much room as the values, for each head",
+            "Keep the values of each of the model's heads, so that domains can tell in how many "
+            "of them a tile stays in its domain; each head takes as much space as the values",
         ),
     ] = False
     image_features: Annotated[
         bool,
         Option(
             "Keep image features",
-            "Keep 32 numbers of how each tile looks, so that domains can go by the image as well",
+            "Keep 32 numbers that describe how each tile looks, so that domains can use the "
+            "image as well",
         ),
     ] = False
     nuclei: Annotated[
@@ -189,7 +194,7 @@ class PredictSettings:
         bool,
         Option(
             "Allow slides that are not H&E",
-            "Predict slides that the model was not made for, such as fluorescence or 16-bit ones",
+            "Predict slides that the model was not made for, such as fluorescence or 16-bit slides",
         ),
     ] = False
 

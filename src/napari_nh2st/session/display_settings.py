@@ -23,7 +23,7 @@ class DisplaySettings:
     """
 
     colormap: Annotated[
-        str, Option("Colors", "Colormap of the heatmap; those offered are perceptually uniform")
+        str, Option("Colors", "Colormap of the heatmap; all on offer are perceptually uniform")
     ] = "magma"
     opacity: Annotated[
         float, Option("Opacity", "Opacity of the heatmap over the slide", (0, 1))
@@ -41,13 +41,13 @@ class DisplaySettings:
     low_percentile: Annotated[
         float,
         Option(
-            "Low percentile", "Percentile of the values that the colors begin at", (0, 49), step=1
+            "Low percentile", "Percentile of the values at which the colors begin", (0, 49), step=1
         ),
     ] = PERCENTILES[0]
     high_percentile: Annotated[
         float,
         Option(
-            "High percentile", "Percentile of the values that the colors end at", (51, 100), step=1
+            "High percentile", "Percentile of the values at which the colors end", (51, 100), step=1
         ),
     ] = PERCENTILES[1]
     shared_limits: Annotated[

@@ -38,7 +38,7 @@ KEEP = Setting(
     True,
     Option(
         "Keep results",
-        "Keep what was computed on this machine, so that it is never computed again",
+        "Keep results on this machine, so that they are never computed twice",
     ),
 )
 KEEP_GB = Setting(
@@ -47,7 +47,7 @@ KEEP_GB = Setting(
     4.0,
     Option(
         "Largest size of kept results",
-        "Beyond this, results that were not used for longest are deleted",
+        "Beyond this size, the least recently used results are deleted",
         (0.1, 1000),
         unit="GB",
         step=1,
@@ -57,7 +57,9 @@ FOLDER = Setting(
     "folder",
     str,
     None,
-    Option("Results", "Folder of the results; a run goes on with what is there", default="none"),
+    Option(
+        "Results", "Folder of the results; a run continues from those that exist", default="none"
+    ),
     optional=True,
 )
 RELIABLE_FROM = Setting(
@@ -71,9 +73,11 @@ RELIABLE_FROM = Setting(
         step=0.05,
     ),
 )
-_ONLY_RELIABLE = Option("Only reliable", "Hide genes below that, and those of unknown reliability")
+_ONLY_RELIABLE = Option(
+    "Only reliable", "Hide genes below that threshold, and those of unknown reliability"
+)
 ONLY_RELIABLE = Setting("only_reliable", bool, False, _ONLY_RELIABLE)
-_FROM_RANDOM = Option("No start model", "Train a network with random weights")
+_FROM_RANDOM = Option("No start model", "Start training from random weights")
 
 
 def _some(kind: Any, *names: str) -> tuple[Setting, ...]:

@@ -50,7 +50,8 @@ class PanelSettings:
         PanelRule,
         Option(
             "Panel",
-            "Genes of the highest mean count, variance of Pearson residuals, or Moran's I",
+            "Genes with the highest mean count (mean), variance of Pearson residuals (variable), "
+            "or Moran's I (spatial)",
             words={
                 "mean": "highest mean count",
                 "variable": "highest variance",
@@ -60,7 +61,7 @@ class PanelSettings:
         ),
     ] = "mean"
     n_genes: Annotated[
-        int, Option("Genes", "Number of genes; of a given list, all are taken", (1, inf))
+        int, Option("Genes", "Number of genes; a given list is always taken whole", (1, inf))
     ] = 250
     genes: Annotated[tuple[str, ...], Option("Genes", "Genes to learn, in this order")] = ()
     leave_out_ribosomal: Annotated[

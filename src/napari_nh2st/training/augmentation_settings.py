@@ -33,7 +33,7 @@ class AugmentationSettings:
         float,
         Option(
             "Other stains",
-            "How far the colors and amounts of the stains vary, from 0 to 1, as between "
+            "How far the colors and amounts of the stains vary, from 0 to 1, as they do between "
             "laboratories",
             (0, 1),
         ),

@@ -78,8 +78,8 @@ class TrainSettings(StartSettings):
             "Panel",
             "Genes to learn",
             heading="Panel",
-            default="the start model's that all sections have, or without one the 250 of the "
-            "highest mean count",
+            default="those of the start model that all sections have; without a start model, the "
+            "250 with the highest mean count",
             special="the start model's",
         ),
     ] = None
@@ -87,8 +87,8 @@ class TrainSettings(StartSettings):
         Smoothing,
         Option(
             "Smoothing",
-            "How the training target is smoothed; scores are always of the mean over neighbors",
-            words={"array-neighbors": "mean over neighbors", "spcs": "SPCS: alike spots too"},
+            "How the training target is smoothed; scores always use the mean over neighbors",
+            words={"array-neighbors": "mean over neighbors", "spcs": "SPCS: similar spots too"},
         ),
     ] = "array-neighbors"
     stain: Annotated[
@@ -116,7 +116,7 @@ class TrainSettings(StartSettings):
         int,
         Option(
             "Epochs",
-            "Largest number of epochs; training ends earlier when validation gets no better",
+            "Maximum number of epochs; training ends earlier when validation no longer improves",
             (1, 1_000_000),
         ),
     ] = 200
@@ -124,12 +124,12 @@ class TrainSettings(StartSettings):
         int,
         Option(
             "Patience",
-            "Epochs without a better validation after which training ends",
+            "Epochs without improvement in validation after which training ends",
             (1, 1_000_000),
         ),
     ] = 20
     batch_size: Annotated[
-        int, Option("Batch", "Spots in a step; fewer need less memory", (2, 65_536))
+        int, Option("Batch", "Spots per step; fewer need less memory", (2, 65_536))
     ] = 64
     patch_spots: Annotated[
         int, Option("Patch", "Neighboring spots that go into a batch together", (1, 65_536))
@@ -138,8 +138,8 @@ class TrainSettings(StartSettings):
         Validation,
         Option(
             "Validation",
-            "What is set aside to choose the epoch, never spots of a section that trains; auto: a "
-            "donor, of one donor a section, of one section none",
+            "What is set aside to choose the epoch, never spots of a training section; auto: a "
+            "donor; with one donor a section; with one section nothing",
             words={
                 "auto": "automatic: donor or section",
                 "donor": "one donor",
@@ -154,7 +154,12 @@ class TrainSettings(StartSettings):
     ] = ()
     device: Annotated[str, DEVICE] = "auto"
     devices: Annotated[
-        int, Option("Devices", "GPUs of this machine to train on, or processes on a CPU", (1, 1024))
+        int,
+        Option(
+            "Devices",
+            "Number of this machine's GPUs to train on, or of processes on a CPU",
+            (1, 1024),
+        ),
     ] = 1
     precision: Annotated[Precision, PRECISION] = "auto"
     seed: Annotated[
@@ -164,7 +169,7 @@ class TrainSettings(StartSettings):
         float,
         Option(
             "Checkpoint",
-            "Time between two checkpoints: what a crash can cost",
+            "Time between two checkpoints: the most that a crash can cost",
             (0, 1_000_000),
             unit="min",
         ),
@@ -176,7 +181,7 @@ class TrainSettings(StartSettings):
             "Learning rate of Adam",
             (1e-9, 10),
             heading="Optimizer",
-            default="1e-4 with adapters; 2e-5 where the prediction head starts from ridge or a "
+            default="1e-4 with adapters; 2e-5 if the prediction head starts from ridge or from a "
             "start model that knows half of the panel; else 5e-4",
             special="2e-5, or 5e-4 from random",
         ),
@@ -190,13 +195,13 @@ class TrainSettings(StartSettings):
     ] = 0.05
     gradient_clip: Annotated[
         float,
-        Option("Gradient clip", "Largest norm of the gradient; 0 for no bound", (0, 1_000_000_000)),
+        Option("Gradient clip", "Maximum norm of the gradient; 0 for no limit", (0, 1_000_000_000)),
     ] = 1.0
     averaging: Annotated[
         float,
         Option(
             "Averaging",
-            "Decay per step of a running mean of the weights, which is then kept; 0 for none",
+            "Decay per step of a running mean of the weights, which becomes the model; 0 for none",
             (0, 0.99999),
         ),
     ] = 0.0
@@ -215,8 +220,8 @@ class TrainSettings(StartSettings):
             "MSE",
             "Weight of the mean squared error",
             (0, 1_000_000),
-            default="200 where the prediction head starts from ridge; where from a start model, "
-            "that one's; else 1",
+            default="200 if the prediction head starts from ridge; the start model's if it "
+            "starts from that; else 1",
             special="start model's, 200, or 1",
         ),
     ] = None
@@ -224,7 +229,7 @@ class TrainSettings(StartSettings):
         float,
         Option(
             "Soft",
-            "Weight of contrastive losses that do not push apart what is alike; 0 for none",
+            "Weight of contrastive losses that do not push similar spots apart; 0 for none",
             (0, 1_000_000),
         ),
     ] = 0.0
@@ -232,7 +237,7 @@ class TrainSettings(StartSettings):
         float,
         Option(
             "Groups",
-            "Weight of contrastive losses against groups of spots, for batches of 128 and more; 0 "
+            "Weight of contrastive losses against groups of spots, for batches of 128 or more; 0 "
             "for none",
             (0, 1_000_000),
         ),
@@ -241,8 +246,8 @@ class TrainSettings(StartSettings):
         float,
         Option(
             "Distillation",
-            "Of architectures with branches: share of the fused prediction in what each branch "
-            "learns, beside the measured",
+            "For architectures with branches: share of the fused prediction, rather than the "
+            "measured values, in what each branch learns",
             (0, 1),
         ),
     ] = 0.3
@@ -252,7 +257,9 @@ class TrainSettings(StartSettings):
     off_diagonal: Annotated[
         float,
         Option(
-            "Off diagonal", "Factor on the similarities of what does not belong together", (0, 1)
+            "Off diagonal",
+            "Factor on the similarities of pairs that do not belong together",
+            (0, 1),
         ),
     ] = 0.1
     augmentation: Annotated[
@@ -263,7 +270,8 @@ class TrainSettings(StartSettings):
         int,
         Option(
             "Looks kept",
-            "With a frozen encoder or its last stages: looks of each tile whose maps are kept",
+            "With a frozen encoder, or only its last stages trained: number of looks of each "
+            "tile whose maps are kept",
             (1, 64),
         ),
     ] = 1
@@ -293,8 +301,8 @@ class TrainSettings(StartSettings):
         Guides | None,
         Option(
             "Guides",
-            "Maps that triplex sees beside those of the encoder: boundary, hematoxylin and where "
-            "it changes",
+            "Maps that triplex sees besides those of the encoder; boundary: hematoxylin and "
+            "where it changes",
             default="the start model's, else none",
             special="the start model's",
             words={"none": "none", "boundary": "boundaries of nuclei and tissue"},
@@ -329,7 +337,7 @@ class TrainSettings(StartSettings):
         int | None,
         Option(
             "Neighbors",
-            "Nearest spots in a neighborhood, beside the spot itself",
+            "Nearest spots in a neighborhood, besides the spot itself",
             (1, 63),
             default=default_shape("neighbors"),
         ),

@@ -16,11 +16,11 @@ def default_shape(name: str) -> str:
     for key, entry in CATALOGUE.items():
         if entry.settings.get(name, published) != published:
             others.setdefault(entry.settings[name], []).append(key)
-    texts = [of_start(float(published))]
+    texts = []
     for value, keys in others.items():
         names = " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1])))
-        texts.append(f"of {names} {value:g}")
-    return ", ".join(texts)
+        texts.append(f"{value:g} for {names}")
+    return of_start(float(published)) + (f" ({'; '.join(texts)})" if texts else "")
 
 
 def shape_option(label: str, text: str, name: str, most: int = 65_536) -> Option:

@@ -69,7 +69,7 @@ class StartSettings:
         str | None,
         Option(
             "Architecture",
-            "What follows the encoder",
+            "Network behind the encoder",
             default="the start model's, else nh2st",
             special="the start model's",
             words={key: f"{key}: {entry.description}" for key, entry in CATALOGUE.items()},
@@ -79,9 +79,9 @@ class StartSettings:
         str | None,
         Option(
             "Image encoder",
-            "Encoder of another library, which stays as it is but for adapters: transformers:…, "
-            "timm:… or onnx:…; or features:…, which another tool computed, see "
-            "`nh2st model list --encoders`",
+            "Encoder of another library, which is not trained except for adapters "
+            "(transformers:…, timm:… or onnx:…), or features that another tool computed "
+            "(features:…); see `nh2st model list --encoders`",
             default="the start model's, else NH2ST's ResNet-18",
             special="the start model's",
         ),
@@ -91,7 +91,7 @@ class StartSettings:
         Option(
             "Encoder",
             "How much of the image encoder is trained; a frozen one is fast and needs few sections",
-            default="whole; frozen where the architecture is made for a frozen one",
+            default="whole, or frozen if the architecture is made for a frozen encoder",
             special="as it fits",
             words={
                 "frozen": "frozen: fine-tune the rest",
@@ -104,8 +104,8 @@ class StartSettings:
         int | None,
         Option(
             "Adapters",
-            "Rank of low-rank adapters trained in an image encoder of another library that is a "
-            "transformer, 4 to 16; 0 for none",
+            "Rank of the low-rank adapters trained in a transformer encoder of another library, "
+            "usually 4 to 16; 0 for none",
             (0, 64),
             default="the start model's, else 0",
             special="the start model's",
@@ -115,19 +115,19 @@ class StartSettings:
         bool,
         Option(
             "Save memory",
-            "Compute the blocks of an adapted encoder twice in a step, in place of keeping all "
-            "that their gradients need: less memory, slower, the same model",
+            "Compute the blocks of an adapted encoder twice per step instead of storing what "
+            "their gradients need: less memory, slower, the same model",
         ),
     ] = False
     head_start: Annotated[
         HeadStart | None,
         Option(
             "Head",
-            "What the prediction head starts from: ridge regression on the encoder's maps, the "
-            "same on differences within sections in all looks that are kept, or random weights, "
-            "but for the genes that a start model knows",
-            default="random; with an encoder that is not trained whole ridge, unless the start "
-            "model knows the whole panel",
+            "What the prediction head starts from: ridge regression on the encoder's maps "
+            "(ridge), the same on differences within sections in all kept looks (ridge-within), "
+            "or random weights, except for genes that a start model knows (random)",
+            default="random; ridge if the encoder is not trained whole and the start model does "
+            "not know the whole panel",
             special="as it fits",
         ),
     ] = None

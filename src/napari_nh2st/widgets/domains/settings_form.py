@@ -85,11 +85,11 @@ class _LeastReliability(QWidget):
         self.least.changed.connect(self.changed)
 
     def value(self) -> Any:
-        """The least reliability; None where all genes count."""
+        """The least reliability; None where all genes are used."""
         return self.least.value() if self.only.isChecked() else None
 
     def show_value(self, value: float | None) -> None:
-        """Show a least reliability, or that all genes count."""
+        """Show a least reliability, or that all genes are used."""
         self.only.setChecked(value is not None)
         if value is not None:
             self.least.setValue(value)
