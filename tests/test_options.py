@@ -1,5 +1,6 @@
 """Options of settings dataclasses: what is read from a field, and which values it takes."""
 
+import re
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from math import inf
@@ -165,12 +166,13 @@ def test_the_published_shapes_are_those_of_the_network() -> None:
     del published["panel_size"]
     for name, value in published.items():
         shown = value if isinstance(value, str) else f"{value:g}"
-        default, *others = settings[name].option.default.split(", of ")
+        default, _, others = settings[name].option.default.partition(" (")
         assert default == f"the start model's, else {shown}"
         expected = {
             key: f"{getattr(ARCHITECTURES[key].hyperparameters, name):g}"
             for key, entry in CATALOGUE.items()
             if entry.settings.get(name, value) != value
         }
-        named = [(other.replace(",", "").replace(" and ", " ").split()) for other in others]
-        assert {key: own for *keys, own in named for key in keys} == expected
+        named = [each.split(" for ") for each in others.strip(")").split("; ") if each]
+        found = {key: own for own, keys in named for key in re.split(", | and ", keys)}
+        assert found == expected

@@ -119,7 +119,7 @@ def bounded_cache_folder(subfolder: str, variable: str, default_gb: float) -> tu
     Raises
     ------
     InputError
-        The environment variable is no number.
+        The environment variable is not a number.
     """
     text = os.environ.get(variable, "")
     try:

@@ -110,7 +110,7 @@ def check_place(
     place = _behind_links(path)
     if place.exists():
         if not overwrite:
-            raise InputError(f"{path} exists already; give another name or allow overwriting")
+            raise InputError(f"{path} already exists; give another name or allow overwriting")
         if place.is_dir() and not folder:
             raise InputError(f"{path} is a folder; give the name of a file")
         if folder and not place.is_dir():

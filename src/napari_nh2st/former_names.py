@@ -30,7 +30,7 @@ def former_names(
         if name in homes:
             home, _, now = homes[name].partition(":")
             warnings.warn(
-                f"{module}.{name} is deprecated and goes with the next minor version: "
+                f"{module}.{name} is deprecated and will be removed in the next minor version: "
                 f"use {home}.{now}",
                 FutureWarning,
                 stacklevel=2,

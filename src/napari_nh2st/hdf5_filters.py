@@ -22,6 +22,6 @@ def missing_filter(error: BaseException) -> str | None:
     while seen is not None:
         text = str(seen)
         if _MISSING.search(text) or "can't open directory" in text.lower():
-            return "it is compressed with a filter that h5py has not; pip install hdf5plugin"
+            return "it is compressed with a filter that h5py lacks; pip install hdf5plugin"
         seen = seen.__cause__ or seen.__context__
     return None

@@ -140,14 +140,14 @@ def um_per_px(text: str) -> float:
     Raises
     ------
     InputError
-        It is no number above 0.
+        It is not a number above 0.
     """
     try:
         value = float(text.replace(",", "."))
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{text!r} is no µm/px; give a number such as 0.5")
+        raise InputError(f"{text!r} is not a µm/px; give a number such as 0.5")
     return value
 
 

@@ -152,7 +152,7 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if os.environ.get(VARIABLE):
-            raise InputError(f"{VARIABLE} names {path}, which is not there") from None
+            raise InputError(f"{VARIABLE} names {path}, which does not exist") from None
         return {}
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
@@ -196,7 +196,7 @@ def _checked(setting: Setting, value: Any, what: str, where: str) -> Any:
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
         value = tuple(value)
     else:
-        must_be = "a list of texts"
+        must_be = "a list of strings"
     if must_be:
         shown = toml_value(value) if isinstance(value, bool | str) else repr(value)
         raise InputError(f"{what} is {shown}; it must be {must_be}")
@@ -218,8 +218,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _sample_lines() -> Iterator[str]:
-    yield "# Defaults of nh2st and of the docks in napari. What is given on the command line, or"
-    yield "# was chosen in a dock, goes before them. Take away the # before a setting to use it."
+    yield "# Defaults of nh2st and of the docks in napari. Options on the command line, and choices"
+    yield "# in a dock, take precedence. Remove the # before a setting to use it."
     for table in TABLES:
         yield ""
         yield f"[{table}]"

@@ -43,7 +43,8 @@ def refuse_pickles(folder: SlidePath, parts: Iterable[str] | None = None) -> Non
             if _names_pickle(holder / name):
                 raise InputError(
                     f"{holder / name} says that values are stored as pickles, which can run any "
-                    "code when they are read; they are not read. Have it written again without."
+                    "code when they are read, so they are not read. Write the store again "
+                    "without pickles."
                 )
 
 

@@ -88,7 +88,7 @@ def test_it_is_compared_as_a_prediction_at_spots_is(slide: Slide, tmp_path: Path
 def test_what_cannot_be_compared_is_refused(slide: Slide) -> None:
     tiles = drawn_prediction(slide)
     spots = spots_at(tiles.obsm["spatial"][:42])
-    with pytest.raises(InputError, match="at spots already"):
+    with pytest.raises(InputError, match="already one at spots"):
         at_spots(drawn_spot_prediction(slide), spots)
     with pytest.raises(InputError, match="0 of 42 spots lie on predicted tiles"):
         at_spots(tiles, spots_at(tiles.obsm["spatial"][:42] + 9000))

@@ -72,7 +72,7 @@ def test_domains_of_others_that_are_replaced_are_said(
     command = ("domains", "--n-domains", 2, "--all-genes", "-o")
     result = nh2st(*command, tmp_path / "first.h5ad", tmp_path / "annotated.h5ad")
     assert result.code == 0
-    assert "obs['domain'], which other software or you have written, is replaced" in result.err
+    assert "obs['domain'], which you or other software wrote, is replaced" in result.err
     result = nh2st(*command, tmp_path / "second.h5ad", tmp_path / "first.h5ad", "--json")
     assert (result.err, json.loads(result.out)["notices"]) == ("", [])
 
@@ -195,7 +195,7 @@ def test_what_is_no_prediction_is_refused(
         (("score", "--genes", "NOWHERE"), "no gene of any signature"),
         (("score", "--genes", " , "), "no gene in the signature"),
         (("score", "--genes", "VIM", "--name", "status"), "a column that the prediction has"),
-        (("score", "--signatures", "sets.gmt", "--name", "x"), "no meaning with --signatures"),
+        (("score", "--signatures", "sets.gmt", "--name", "x"), "cannot be used with --signatures"),
         (("score",), "one of the arguments --signatures --genes --genes-file is required"),
     ],
 )

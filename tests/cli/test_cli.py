@@ -130,7 +130,7 @@ def test_predict_takes_tissue_that_was_drawn(
         refused = nh2st(*command, tmp_path / other)
         assert refused.code == 2
         assert str(tmp_path / other) in refused.err
-    assert "exclude each other" in nh2st(*command, tmp_path / "tissue.png", "--all-tiles").err
+    assert "cannot be combined" in nh2st(*command, tmp_path / "tissue.png", "--all-tiles").err
 
 
 def test_predict_says_what_each_step_costs_and_what_it_takes(
@@ -142,7 +142,7 @@ def test_predict_says_what_each_step_costs_and_what_it_takes(
     assert estimated.code == 0, estimated.err
     lines = estimated.out.splitlines()
     assert lines[:3] == ["80 µm · 48 tiles", "40 µm · 208 tiles", "20 µm · 832 tiles"]
-    assert lines[3].startswith("How long it takes is known once")
+    assert lines[3].startswith("The time is known once")
     assert nh2st(*command).code == 2
     assert "give the file to write" in nh2st(*command).err
     output = tmp_path / "out.h5ad"

@@ -31,12 +31,12 @@ def test_a_model_is_pushed_and_pulled(
         pushed = nh2st(*push, "-vv", "--log-file", log)
         assert pushed.code == 0, pushed.err
         name = f"me/tiny@{hub.repositories['me/tiny'].newest}"
-        assert pushed.out == f"{name}: published; this name is that commit for good\n"
+        assert pushed.out == f"{name}: published; this name always means that commit\n"
         assert "Sending config.json, model.safetensors, README.md" in pushed.err
         assert TOKEN not in pushed.err + pushed.out + log.read_text(encoding="utf-8")
         pulled = nh2st("model", "pull", "hf:me/tiny", "-o", tmp_path / "own")
         assert (pulled.code, pulled.err) == (0, "")
-        assert pulled.out == f"{name}: fetched; use it with --model {name}\n"
+        assert pulled.out == f"{name}: downloaded; use it with --model {name}\n"
         assert str(tmp_path / "own") in known_models()
         assert json.loads(nh2st("model", "pull", f"hf:{name}", "--json").out)["model"] == name
         assert nh2st("model", "check", name).code == 0
@@ -75,7 +75,7 @@ def test_the_list_of_today_is_shown_or_that_of_this_version(
     server.status = 503
     fallen_back = nh2st("model", "list", "--remote")
     assert (fallen_back.code, fallen_back.out) == (0, own.out)
-    assert "the list of today cannot be reached" in fallen_back.err
+    assert "today's list cannot be reached" in fallen_back.err
     server.status = 0
     file.write_text(INDEX % "main", encoding="utf-8")
     broken = nh2st("model", "list", "--remote", "--json")

@@ -191,7 +191,7 @@ def test_a_cohort_goes_on_within_the_slide_where_it_was_stopped(
         started = running("-c", NH2ST, *command).until(lambda line: line.startswith("slide: "))
         code, out, said = started.send(number).end()
         assert (code, out) == (1, "")
-        assert "1 of 2 slides done; the same command goes on from there." in said
+        assert "1 of 2 slides done; the same command continues from there." in said
     assert main(list(map(str, command))) == 0
     for name in ("slide", "other"):
         assert np.isfinite(anndata.read_h5ad(tmp_path / "out" / f"{name}.h5ad").X).all()
@@ -218,7 +218,7 @@ def test_a_training_keeps_its_model_whichever_signal_stops_it(
     started.until(lambda line: line.startswith("epoch 2/500")).send(number)
     code, _, said = started.end()
     assert code == 1
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     assert read_config(tmp_path / "run" / "model").training["epochs"] >= 2
 
 

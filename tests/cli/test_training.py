@@ -273,7 +273,7 @@ def test_architectures_are_compared_on_the_same_folds(
     result = nh2st(*command)
     assert result.code == 0, result.err
     assert "sepal: Training without section S0" in result.err
-    assert "over 3 folds, and wide since they are few" in result.err
+    assert "over 3 folds, and wide because they are few" in result.err
     table, folds = (part.splitlines() for part in result.out.split("\n\n"))
     assert "minus linear (95 % interval)" in table[0]
     assert [row.split()[0] for row in table[1:]] == ["sepal", "linear"]
@@ -300,7 +300,7 @@ def test_architectures_are_compared_on_the_same_folds(
     [
         (
             "--architecture linear --guides boundary --epochs 3 --encoder frozen",
-            "--epochs, --guides: without effect on a training of architecture linear.",
+            "--epochs, --guides: no effect on a training of architecture linear.",
         ),
         ("--architecture sepal --epochs 3 --neighbors 6 --adapter-rank 0", ""),
         ("--dim 64 --hidden 8 --query-weight 2", ""),
@@ -322,14 +322,14 @@ def test_what_one_of_the_compared_architectures_uses_has_an_effect(model: Path) 
     settings = train_settings(args)
     assert study_command.unused_notices(args, settings, ["linear", "triplex"]) == []
     assert study_command.unused_notices(args, settings, ["linear", "sepal"]) == [
-        "--guides: without effect on a training of these architectures."
+        "--guides: no effect on a training of these architectures."
     ]
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--contexts", "query"), "--contexts has no meaning with --compare: write a context"),
+        (("--contexts", "query"), "--contexts cannot be used with --compare: write the context"),
         (("--no-final",), "--no-final has no meaning"),
         (("--start", "{model}", "--architecture", "sepal"), "--architecture has no meaning"),
         ((), "linear cannot be compared with these settings: encoder is frozen"),
@@ -443,7 +443,7 @@ def test_sections_that_cannot_be_trained_on_are_refused(
         (["--encoder-weights", "gone.pt"], "there is no file gone.pt"),
         (["--start", "no-such-model"], "There is no model no-such-model"),
         (["--start", "M", "--n-genes", "5"], "--n-genes with --start"),
-        (["--genes-file", "G", "--n-genes", "5"], "--n-genes has no meaning"),
+        (["--genes-file", "G", "--n-genes", "5"], "--n-genes cannot be used"),
         (["--tile-px", "40"], "multiple of 32"),
         (["--device", "abacus"], "'abacus' is not there"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
@@ -470,7 +470,7 @@ def test_what_the_start_model_has_seen_is_not_held_out(
     place = "--sections", study, "-o", tmp_path / "run"
     result = nh2st(*command, *place, "--start", knowing_model)
     assert result.code == 2
-    assert "was trained on S0 (sections of that name)" in result.err
+    assert "was trained on S0 (sections with that name)" in result.err
 
 
 def test_an_output_that_is_a_file_is_refused(nh2st: Nh2st, study: Path, tmp_path: Path) -> None:
@@ -507,13 +507,13 @@ def test_a_fine_tune_is_tested_and_says_how_far_to_trust_it(
 
     again = nh2st(*command)
     assert again.code == 2
-    assert "holds a trained model already; give another folder" in again.err
+    assert "already holds a trained model; give another folder" in again.err
 
     # Killed after the training and before the end of the test: only the test is done again.
     shutil.rmtree(tmp_path / "run" / "test")
     again = nh2st(*command)
     assert again.code == 0
-    assert "the test is still to be done" in again.err
+    assert "it has not been tested yet" in again.err
     assert "mean PCC, all genes" in again.out
     assert (tmp_path / "run" / "test" / "genes.csv").is_file()
 
@@ -542,7 +542,7 @@ def test_what_a_run_stopped_within_an_epoch_keeps_is_told_as_it_is(
     )
     assert result.code == 1
     assert "genes, weights as they were in epoch 1\n" in result.out
-    assert "The weights as they were in epoch 1 are in " in result.err
+    assert "The weights of epoch 1 so far are in " in result.err
 
 
 def test_a_stopped_fine_tune_names_no_test_that_is_not_there(
@@ -554,7 +554,7 @@ def test_a_stopped_fine_tune_names_no_test_that_is_not_there(
         *("--encoder", "frozen", "--epochs", 3, "--test-sections", "S2", "--device", "cpu"),
     )
     assert result.code == 1
-    assert "the same command goes on from there" in result.err
+    assert "the same command continues from there" in result.err
     assert "before" in result.out
     assert not (tmp_path / "run" / "test").exists()
     assert "scores, figures and predictions" not in result.out
@@ -573,9 +573,9 @@ def test_a_stopped_run_keeps_the_best_and_goes_on(
             stop_after(patch, epoch, number)
             stopped = nh2st(*command)
         assert stopped.code == 1
-        assert "the same command goes on from there" in stopped.err
+        assert "the same command continues from there" in stopped.err
         assert read_config(tmp_path / "run" / "model").training["epochs"] == epoch
-    assert "Going on after epoch 1 of 3" in stopped.err
+    assert "Continuing after epoch 1 of 3" in stopped.err
     assert unfinished_runs() == [tmp_path / "run"], "the Train dock offers it"
     assert read_record(tmp_path / "run").resumes(tmp_path / "run")
     assert known_models()[-1] == str(tmp_path / "run" / "model")
@@ -587,7 +587,7 @@ def test_a_stopped_run_keeps_the_best_and_goes_on(
 
     resumed = nh2st(*command)
     assert resumed.code == 0
-    assert "Going on after epoch 2 of 3" in resumed.err
+    assert "Continuing after epoch 2 of 3" in resumed.err
     shown = [line.split(":")[0] for line in resumed.err.splitlines() if line.startswith("epoch")]
     assert shown == ["epoch 3/3"]
     assert read_config(tmp_path / "run" / "model").training["epochs"] == 3
@@ -615,7 +615,7 @@ def test_a_second_signal_stops_at_once(
         *("--encoder", "frozen", "--epochs", 3, "--device", "cpu"),
     )
     assert result.code == 1
-    assert "Stopped. What had been written is in" in result.err
+    assert "Stopped. Files written so far are in" in result.err
     assert not (tmp_path / "run" / "model").exists()
 
 
@@ -714,7 +714,7 @@ def test_reliability_is_written_only_from_sections_not_seen(
         gene: pytest.approx(pcc, abs=1e-4) for gene, pcc in scores.items()
     }
     assert config.weights == weights
-    assert "intervals are from the errors on these sections" in result.out
+    assert "intervals come from the errors on these sections" in result.out
     assert config.interval_90 is not None
     errors = []
     for section in ("S1", "S2"):
@@ -829,7 +829,7 @@ def test_a_stopped_cross_validation_exits_with_1(
         *("--encoder", "frozen", "--epochs", "2", "--device", "cpu"),
     )
     assert result.code == 1
-    assert "the same command goes on from there" in result.err
+    assert "the same command continues from there" in result.err
     assert [path.name for path in (tmp_path / "cv").iterdir()] == ["folds"]
 
 

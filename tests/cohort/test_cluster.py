@@ -137,7 +137,7 @@ def test_workers_of_a_scheduler_that_is_there_do_the_same(
     *events, last = predict_cohort_events(found, tmp_path / "out", model, FINE, settings)
     assert isinstance(last, CohortFinished)
     assert [r.status for r in last.results] == ["failed", "done", "done", "failed", "done"]
-    assert "gone.tif is not there on worker" in last.results[0].failure
+    assert "gone.tif does not exist on worker" in last.results[0].failure
     assert same_as_alone(tmp_path / "out", alone)
     large = [e for e in events if isinstance(e, SlideProgress) and e.slide.name == "large"]
     assert {event.total for event in large} == {1600}
@@ -237,7 +237,7 @@ def test_a_scheduler_without_workers_is_waited_for_with_a_word(
         )
     assert list(table["status"]) == ["done"]
     assert [event.is_first for event in waits] == [True] + [False] * (len(waits) - 1)
-    sentence = f"The scheduler at {address} has no workers; waiting for some"
+    sentence = f"The scheduler at {address} has no workers; waiting for one"
     ours = [record for record in caplog.records if record.name.startswith("napari_nh2st")]
     assert [record.message for record in ours] == [f"{sentence}."]
     assert capsys.readouterr().err.count(f"{sentence}; Ctrl-C stops.") == 1
@@ -297,7 +297,7 @@ def test_threads_of_a_worker_sleep_while_they_wait(monkeypatch: pytest.MonkeyPat
 
 
 def test_workers_and_a_scheduler_exclude_each_other() -> None:
-    with pytest.raises(InputError, match="exclude each other"):
+    with pytest.raises(InputError, match="cannot be combined"):
         CohortSettings(workers=2, scheduler="tcp://127.0.0.1:8786")
 
 
@@ -333,7 +333,7 @@ def test_workers_end_with_the_command_that_started_them(
     assert not alive
     if number == signal.SIGINT:
         assert started.returncode == 1
-        assert "slides done; the same command goes on from there." in said
+        assert "slides done; the same command continues from there." in said
         assert "Traceback" not in seen + said
     table = predict_cohort(find_slides([slides], mpp=1.0), tmp_path / "out", model, FINE)
     assert table["skipped"].sum() >= 1

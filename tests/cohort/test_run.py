@@ -69,7 +69,7 @@ def test_each_slide_has_the_prediction_that_it_has_alone(
 ) -> None:
     table = run(slides, tmp_path / "out", model)
     assert list(table["status"]) == ["done", "failed", "done", "done"]
-    assert "no slide or image of a known format" in table["failure"][1]
+    assert "not a slide or image of a known format" in table["failure"][1]
     for name in ("a", "c", "d"):
         with open_slide(slides / f"{name}.tif", mpp=1.0) as slide:
             alone = predict(slide, load_model(model), SETTINGS)

@@ -49,7 +49,7 @@ def test_a_folder_has_the_slides_in_it_and_says_what_it_leaves_out(tmp_path: Pat
     found = find_slides([tmp_path])
     assert names(found.slides) == ["a", "b", "d"]
     assert found.notices == (
-        "1 file of no slide format left out: notes.txt",
+        "1 file in no slide format left out: notes.txt",
         "1 subfolder has slides as well (deeper), which are not looked into; give "
         f"'{tmp_path}/**/*' to take those too",
     )
@@ -84,7 +84,7 @@ def test_patterns_look_into_folders_but_not_into_stores(tmp_path: Path) -> None:
     )
     (store / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
     assert names(find_slides([tmp_path / "**" / "*"]).slides) == ["a", "d"]
-    with pytest.raises(InputError, match="no slide has such a name"):
+    with pytest.raises(InputError, match="no slide has a name like that"):
         find_slides([tmp_path / "*.ndpi"])
 
 
@@ -154,7 +154,7 @@ def test_a_table_names_slides_with_what_belongs_to_them(tmp_path: Path) -> None:
         ("slide,mpp,MPP\na.tif,1,1\n", "the column 'mpp' occurs twice"),
         ("slide,tiles\na.tif,1\n", "'tiles' is a column of the summary"),
         ("slide,mpp\nb.tif,0.5\nc.tif,0.5\n", "row 2, column slide: there is no .*b.tif"),
-        ("slide,mpp\na.tif,wide\n", "row 2, column mpp: 'wide' is no µm/px"),
+        ("slide,mpp\na.tif,wide\n", "row 2, column mpp: 'wide' is not a µm/px"),
         ("slide,region\na.tif,a.tif\n", "row 2, column region: .* is not GeoJSON"),
         ("slide,mpp\n,1\n", "row 2, column slide: it is empty"),
         ("slide,mpp\na.tif,1,2\n", "row 2: 3 cells for 2 columns"),
@@ -181,7 +181,7 @@ def test_a_missing_slide_does_not_stop_the_others(tmp_path: Path) -> None:
     assert found.slides[0].path == slide
     first, *_, last = found.notices
     assert first.endswith(f"row 3, column slide: there is no {tmp_path / 'gone 0.tif'}")
-    assert last == "2 more slides are not there"
+    assert last == "2 more slides are missing"
 
 
 def test_a_column_that_may_be_misspelt_is_told(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_column_that_may_be_misspelt_is_told(tmp_path: Path) -> None:
     table = tmp_path / "slides.csv"
     table.write_text("slide,regoin\na.tif,x\n", encoding="utf-8")
     (notice,) = find_slides([table]).notices
-    assert "'regoin' is kept and not used; if region is meant, rename it" in notice
+    assert "'regoin' is kept but not used; if you mean region, rename it" in notice
     with pytest.raises(InputError, match="give it alone"):
         find_slides([table, tmp_path / "a.tif"])
 

@@ -114,7 +114,7 @@ def test_a_finished_training_is_tested_where_its_start_model_is_gone(
     assert of_kind(events, TrainFinished)[0].ended == "in an earlier run"
     assert [event.when for event in of_kind(events, HeldOut)] == ["after"]
     (notice,) = of_kind(events, Notice)
-    assert "no scores from before the training" in notice.text
+    assert "not scored before the training" in notice.text
 
 
 def test_a_resumed_run_does_not_score_the_start_model_again(

@@ -357,7 +357,7 @@ def test_ome_zarr_carries_the_prediction_it_shows(tmp_path: Path, prediction: An
 
 
 def test_spots_are_no_image(tmp_path: Path, spots: AnnData) -> None:
-    with pytest.raises(InputError, match="at measured spots are no image: choose"):
+    with pytest.raises(InputError, match="at measured spots are not an image: choose"):
         export(spots, tmp_path / "out.ome.zarr")
 
 

@@ -116,7 +116,7 @@ def test_a_prediction_is_never_written_into_its_slide(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
-    assert f"device '{device}' is not there; this machine has" in refused(
+    assert f"device '{device}' does not exist; this machine has" in refused(
         any_slide(), device=device
     )
 
@@ -125,7 +125,7 @@ def test_a_device_nobody_knows_is_refused() -> None:
     message = refused(any_slide(), device="abacus")
     assert (
         message
-        == f"device 'abacus' is not there; this machine has {', '.join(available_devices())}"
+        == f"device 'abacus' does not exist; this machine has {', '.join(available_devices())}"
     )
 
 

@@ -86,7 +86,7 @@ def test_parts_of_another_prediction_are_left(tmp_path: Path, mean_color: type[M
     started, *_ = predict_events(slide, model, SETTINGS, output=output)
     assert isinstance(started, Started)
     assert started.done == 0
-    assert "another prediction with this output" in started.notices[0]
+    assert "another, stopped prediction with this output" in started.notices[0]
     assert len(list(tmp_path.glob("*.partial"))) == 1
 
 

@@ -131,8 +131,8 @@ def test_a_store_of_an_earlier_version_is_named_and_left(
     started, *_ = predict_events(slide, model, SETTINGS, output=output)
     assert isinstance(started, Started)
     (notice,) = (notice for notice in started.notices if str(earlier) in notice)
-    assert "cannot use it" in notice
-    assert "may be deleted" in notice
+    assert "cannot use them" in notice
+    assert "you can delete the folder" in notice
     assert (earlier / "values").is_dir()
 
 
@@ -266,7 +266,10 @@ def test_what_another_prediction_left_is_kept_for_it(
     done = stop_after(17, slide, model, output, other)
     events = list(predict_events(slide, model, SETTINGS, output=output))
     assert isinstance(events[0], Started)
-    assert any("what another prediction with this output had" in n for n in events[0].notices)
+    assert any(
+        "the results of another, stopped prediction with this output" in n
+        for n in events[0].notices
+    )
     output.unlink()
     taken_over, _ = go_on(slide, model, output, other)
     assert taken_over == done

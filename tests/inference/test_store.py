@@ -283,7 +283,7 @@ def test_a_store_that_is_away_is_written_to_when_it_is_back(
     for start in (0, 50):
         now += 60
         fill(store, np.arange(start, start + 50))
-    with pytest.raises(InputError, match="s cannot be written: it is not there any more"):
+    with pytest.raises(InputError, match="s cannot be written: it no longer exists"):
         store.flush()
     assert len(caplog.records) == 1, "said once"
     (tmp_path / "away").rename(tmp_path / "s")

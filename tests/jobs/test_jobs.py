@@ -171,7 +171,7 @@ def test_a_killed_child_is_a_sentence_and_the_next_job_starts_another(
     next(events)
     (process,) = jobs.processes
     psutil.Process(process.pid).kill()
-    with pytest.raises(JobFailed, match="was ended by signal 9; is there enough memory"):
+    with pytest.raises(JobFailed, match="was killed by signal 9; is there enough memory"):
         list(events)
     assert any(isinstance(e, Ended) for e in predicted(jobs, slide_path, model_folder))
 

@@ -177,8 +177,8 @@ def test_genes_that_the_start_model_does_not_know_have_no_score_from_before(
     )
     before, after = of_kind(events, HeldOut)
     assert before.notices[0] == (
-        "The start model small knows 4 of the panel's 5 genes: only these have scores from before "
-        "the training."
+        "The start model small knows 4 of the panel's 5 genes: only these were scored before the "
+        "training."
     )
     found = evaluate(model, load_study(study[2:]), device="cpu").scores.set_index("gene")["pcc"]
     scores = before.scores.set_index("gene")

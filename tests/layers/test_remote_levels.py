@@ -145,6 +145,6 @@ def test_the_dialog_opens_what_is_a_url(
     monkeypatch.setattr(open_url, "show_error", said.append)
     monkeypatch.setattr(ViewerModel, "open", lambda _, url, plugin: asked.append((url, plugin)))
     open_url.open_slide_at(viewer, "slide.svs")
-    assert said == ["slide.svs is no URL: it begins with https:// or s3://."]
+    assert said == ["slide.svs is not a URL: a URL begins with https:// or s3://."]
     open_url.open_slide_at(viewer, "s3://bucket/slide.svs")
     assert asked == [("s3://bucket/slide.svs", "napari-nh2st")]

@@ -180,7 +180,7 @@ def test_what_is_on_the_hub_and_not_here_is_not_fetched(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("socket.socket.connect", _no_network)
     key = f"transformers:owner/name@{'0' * 40}"
-    with pytest.raises(InputError, match=f"`nh2st model fetch-encoder '{key}'` fetches it"):
+    with pytest.raises(InputError, match=f"`nh2st model fetch-encoder '{key}'` downloads it"):
         read_encoder(parse_key(key))
     with pytest.raises(InputError, match="full commit hash"):
         read_encoder(parse_key("transformers:owner/name@main"))
@@ -254,7 +254,7 @@ def test_timm_is_not_told_to_read_other_weights() -> None:
     }
     expected = "vit_tiny_patch16_224.a_tag", {"mean": [0.5, 0.5, 0.5]}, {"depth": 1}
     assert checked_recipe("timm:x", recipe) == expected
-    with pytest.raises(InputError, match="no architecture of timm"):
+    with pytest.raises(InputError, match="not an architecture of timm"):
         checked_recipe("timm:x", recipe | {"architecture": "hf-hub:owner/name"})
 
 

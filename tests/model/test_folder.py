@@ -155,7 +155,7 @@ def test_a_missing_field_is_named(folder: Path, name: str) -> None:
         ({"name": ""}, "name"),
         ({"extra": 1}, "'extra' was unexpected"),
         ({"panel": []}, "panel"),
-        ({"panel": [*PANEL[:4], "ERBB2"]}, "panel: 'ERBB2' is there more than once"),
+        ({"panel": [*PANEL[:4], "ERBB2"]}, "panel: 'ERBB2' occurs more than once"),
         ({"panel": [["a"], ["a"]]}, "panel"),
         ({"panel": [*PANEL[:4], 5]}, "panel[4]"),
         ({"panel": {str(i): i for i in range(300)}}, "panel"),

@@ -142,7 +142,7 @@ def test_encoders_are_passed_on_only_where_their_licence_allows_it(
     assert hub._checked_files(folder, elsewhere) == ("config.json", "model.safetensors")
     notices = " ".join(hub._notices(folder, elsewhere))
     assert "licence cc-by-nc-nd-4.0 does not allow everybody to pass them on" in notices
-    assert "see whether its licence lets you pass on what is derived from it" in notices
+    assert "check whether its licence lets you pass on what is derived from it" in notices
     assert "Not sent, since it is not the model's: encoder" in notices
     assert config["weights"]["sha256"] in (folder / "config.json").read_text(encoding="utf-8")
 
@@ -170,7 +170,7 @@ def test_places_of_this_machine_are_pointed_out(model_folder: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "licence", "words"),
     [
-        ("tiny", "mit", "is no repository of the Hub"),
+        ("tiny", "mit", "is not a repository of the Hub"),
         ("hf:me/tiny@main", "mit", "leave @main out"),
         ("hf:me/tiny", "apache 2.0", "no licence 'apache 2.0'; did you mean apache-2.0"),
         ("hf:me/tiny", "house rules", "an identifier of its list, such as cc-by-4.0 or mit, or ot"),

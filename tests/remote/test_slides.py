@@ -203,8 +203,8 @@ def test_a_server_that_hangs_is_given_up(
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (403, "127.0.0.1 does not give it out \\(403 Forbidden\\). It needs a key or password"),
-        (401, "127.0.0.1 does not give it out \\(401 Unauthorized\\)"),
+        (403, "127.0.0.1 refuses access \\(403 Forbidden\\). The file needs a key or password"),
+        (401, "127.0.0.1 refuses access \\(401 Unauthorized\\)"),
         (404, "there is no such file."),
         (500, "127.0.0.1 answers 500 Internal Server Error. Is there a network"),
         (418, "127.0.0.1 answers 418 I'm a Teapot."),
@@ -366,7 +366,7 @@ def test_a_server_without_ranges_gives_small_files(
     assert len(server.requests) == 1
     (server.folder / "large.tif").write_bytes(pyramid.read_bytes())
     monkeypatch.setattr(http, "_MOST_WHOLE", 10**6)
-    with pytest.raises(RemoteError, match=r"sends whole files only, no ranges of bytes. Download"):
+    with pytest.raises(RemoteError, match=r"sends only whole files, no byte ranges. Download"):
         open_slide(f"{server.url}/large.tif")
 
 
@@ -386,7 +386,7 @@ def test_keys_and_passwords_are_never_shown(served: str, server: FileServer) -> 
         assert shown == f"{served}?…"
         assert "secret" not in repr(slide.path) + repr(slide)
         assert slide.path.name == "slide.tif"
-    with pytest.raises(RemoteError, match=r"the rest of the URL is not stored. Give it whole"):
+    with pytest.raises(RemoteError, match=r"the rest of the URL is not stored. Give the whole URL"):
         open_slide(shown)
     server.status = 403
     with pytest.raises(RemoteError) as caught:

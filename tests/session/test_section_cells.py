@@ -31,8 +31,8 @@ def test_typed_values_are_spelled_as_they_were_taken(
     ("field", "typed", "message"),
     [
         ("name", "C5", "section 'C5' already"),
-        ("mpp", "-1", "'-1' is no µm/px"),
-        ("mpp", "half", "'half' is no µm/px"),
+        ("mpp", "-1", "'-1' is not a µm/px"),
+        ("mpp", "half", "'half' is not a µm/px"),
         ("fix", "turn", "turn"),
     ],
 )

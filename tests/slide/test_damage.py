@@ -215,7 +215,7 @@ def test_bytes_behind_the_image_of_a_whole_jpeg_are_said(tmp_path: Path) -> None
         assert slide.notices == ()
         np.testing.assert_array_equal(slide.read_region(0, 0, 512, 512), expected)
         (notice,) = slide.notices
-        assert "bytes behind its image" in notice
+        assert "bytes after its image" in notice
         assert notice in slide_notices(slide)
 
 
@@ -309,7 +309,7 @@ def test_directory_that_does_not_fit_its_list_of_tiles(
         ("ImageWidth", 0, "page 2 has no size"),
         ("ImageLength", 64, "page 2 of 200 × 64 px needs 4 strips and lists 19"),
         ("PlanarConfiguration", 9, "unknown PlanarConfiguration 9"),
-        ("StripOffsets list", 2**31, "page 2 lists strips behind the end of the file"),
+        ("StripOffsets list", 2**31, "page 2 lists strips beyond the end of the file"),
     ],
 )
 def test_a_damaged_label_does_not_take_the_slide_with_it(

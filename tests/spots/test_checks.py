@@ -34,7 +34,7 @@ from spot_sections import drawn_spots, her2st, mob
         (np.nan, "gene B at spot 3x1 is NaN"),
         (np.inf, "gene B at spot 3x1 is infinite"),
         (-1.0, "gene B at spot 3x1 is negative: values were normalized already"),
-        (2.5, "2.5 of gene B at spot 3x1 is no count: values were normalized already"),
+        (2.5, "2.5 of gene B at spot 3x1 is not a count: values were already normalized"),
     ],
 )
 def test_values_that_are_no_counts_are_named(sparse: bool, value: float, message: str) -> None:

@@ -300,7 +300,7 @@ def test_two_spots_on_one_array_place_are_said(tmp_path: Path) -> None:
     drawn.obs.loc[drawn.obs_names[1], ["array_row", "array_col"]] = drawn.obs.iloc[0].tolist()
     spots = read_spots(save(drawn, tmp_path))
     assert spots.n_obs == drawn.n_obs
-    assert "1 on an array place that another spot has" in spots.uns["nh2st_spots"]["report"]
+    assert "1 on the same array place as another spot" in spots.uns["nh2st_spots"]["report"]
 
 
 @pytest.mark.parametrize("name", ["section.h5", "section.H5", "section.H5AD"])

@@ -238,7 +238,7 @@ def test_a_fix_is_read_as_it_may_be_typed() -> None:
     ["flip", "scale=0", "scale=big", "scale=nan", "flip-x scale=2", "flip-x swap-xy flip-y", "4"],
 )
 def test_what_is_spelled_as_no_fix_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=f"'{text}' is no fix of positions; give scale=NUMBER"):
+    with pytest.raises(InputError, match=f"'{text}' is not a fix of positions; give scale=NUMBER"):
         Fix.from_text(text)
 
 

@@ -160,7 +160,7 @@ def test_a_side_of_bins_that_is_none_is_named_by_row_and_column(study: Path, tex
         CSV.replace("mpp\n", "mpp,bin_um\n", 1).replace("0.69\n", f"0.69,{text}\n"),
         encoding="utf-8",
     )
-    with pytest.raises(InputError, match=f"row 2, column bin_um: '{text}' is no side of bins"):
+    with pytest.raises(InputError, match=f"row 2, column bin_um: '{text}' is not a bin size"):
         read_sections(path)
 
 
@@ -197,9 +197,9 @@ def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
         ("C2.tsv,", ",", r"row 2, column positions: it is empty, and C2\.tsv\.gz is a table"),
         ("V1,,", "V1.h5ad,C2.tsv,", r"row 3, column positions: V1\.h5ad has positions of its own"),
         ("0.69", "0,69", r"row 2: 7 cells for 6 columns.*quotes"),
-        ("0.69", "small", "row 2, column mpp: 'small' is no µm/px"),
-        ("0.69", "-1", "row 2, column mpp: '-1' is no µm/px"),
-        ("0.69", "nan", "row 2, column mpp: 'nan' is no µm/px"),
+        ("0.69", "small", "row 2, column mpp: 'small' is not a µm/px"),
+        ("0.69", "-1", "row 2, column mpp: '-1' is not a µm/px"),
+        ("0.69", "nan", "row 2, column mpp: 'nan' is not a µm/px"),
         ("V1,H", "C2,H", "row 3, column section_id: 'C2' is the name of row 2 already"),
         ("V1,H", "V1,", "row 3, column donor_id: it is empty"),
         ("donor_id", "donor", r"no column 'donor'; did you mean donor_id\?"),

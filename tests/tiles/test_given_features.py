@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_said(
 
 def test_other_files_are_refused(slide: Slide, tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no HDF5", encoding="utf-8")
-    with pytest.raises(InputError, match="no HDF5 file, or damaged"):
+    with pytest.raises(InputError, match="not an HDF5 file, or it is damaged"):
         read(tmp_path / "text.h5", slide)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["X"] = [1.0]

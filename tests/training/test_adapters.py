@@ -171,9 +171,9 @@ def test_a_training_goes_on_from_a_models_adapters(trained: Trained, tmp_path: P
 
 
 def test_adapters_are_refused_where_there_can_be_none(trained: Trained, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="resnet18 is no transformer"):
+    with pytest.raises(InputError, match="resnet18 is not a transformer"):
         TrainSettings(adapter_rank=8)
-    with pytest.raises(InputError, match="resnet18 is no transformer"):
+    with pytest.raises(InputError, match="resnet18 is not a transformer"):
         train(trained.study, TrainSettings(start="her2-breast-demo", adapter_rank=8))
     with pytest.raises(InputError, match="an ONNX file has no gradients"):
         settings(image_encoder="onnx:e.onnx")

@@ -173,7 +173,7 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_file_of_something_else_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(InputError, match="is not a checkpoint"):
         read_checkpoint(tmp_path / "list.pt")
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_checkpoint(tmp_path / "missing.pt")

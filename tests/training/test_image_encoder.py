@@ -86,7 +86,7 @@ def test_a_prediction_is_what_the_librarys_model_gives(trained: Trained, tmp_pat
     assert encoder is not None
     assert encoder["weights"] == "model"
     assert encoder["key"] == f"transformers:{trained.encoder}"
-    assert "licence apache-2.0 allows to pass them on" in model_card(model.config)
+    assert "licence apache-2.0 allows passing them on" in model_card(model.config)
 
 
 def test_a_model_that_holds_its_encoder_needs_no_other_file(
@@ -130,7 +130,9 @@ def test_a_model_around_an_onnx_file_predicts(trained: Trained, tmp_path: Path) 
     pytest.importorskip("onnxruntime")
     path = write_onnx(tmp_path / "means.onnx")
     model, notices = trained_on(trained.study, f"onnx:{path}?licence=mit")
-    assert any("how its tiles are normalized: they are as for ImageNet" in n for n in notices)
+    assert any(
+        "how its tiles are normalized, so they are normalized as for ImageNet" in n for n in notices
+    )
     assert "as for ImageNet" in model_card(model.config)
     assert "as for ImageNet" not in model_card(trained.model.config)
     said = EncoderKey("onnx", str(path), {"mean": "0.5,0.5,0.5", "std": "0.5,0.5,0.5"})

@@ -234,7 +234,7 @@ class TestResuming:
         train(study[:1], chosen, folder=folder)
         left = {path.relative_to(folder) for path in folder.rglob("*")}
         (folder / BEST).write_bytes(b"")  # of a run that is killed before it removes it
-        with pytest.raises(InputError, match="run holds a trained model already"):
+        with pytest.raises(InputError, match="run already holds a trained model"):
             train(study[:1], chosen, folder=folder)
         assert {path.relative_to(folder) for path in folder.rglob("*")} == left
 

@@ -47,7 +47,7 @@ def test_a_finished_training_needs_its_start_model_no_more(
     (tmp_path / "start").rename(tmp_path / "elsewhere")
     assert trained_earlier(tmp_path / "out", settings, sections) is not None
     assert trained_earlier(tmp_path / "out", replace(settings, seed=7), sections) is None
-    with pytest.raises(InputError, match="holds a trained model already; give another folder"):
+    with pytest.raises(InputError, match="already holds a trained model; give another folder"):
         train(sections, settings, folder=tmp_path / "out")
     with pytest.raises(InputError, match="start"):
         train(sections, settings, folder=tmp_path / "new")

@@ -84,7 +84,7 @@ def test_spcs_smooths_what_is_learned_and_not_what_chooses_the_epoch(tmp_path: P
         )
         network = starting_network(PANEL, prepared.baseline, prepared.settings, None)
         summary = trained_config(prepared, network, ()).training["summary"]
-        assert ("SPCS smoothed what it learned from" in summary) == (smoothing == "spcs")
+        assert ("its training targets were smoothed with SPCS" in summary) == (smoothing == "spcs")
 
 
 _SMALL = TrainSettings(

@@ -69,7 +69,7 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
     """
     check_prediction(prediction)
     if not is_on_grid(prediction):
-        raise InputError("The prediction is one at spots already: it is compared as it is")
+        raise InputError("The prediction is already one at spots: compare it as it is")
     genes = [gene for gene in prediction.var_names if gene in spots.var_names]
     overlap = panel_overlap(list(prediction.var_names), spots.var_names)
     if overlap.is_refused:

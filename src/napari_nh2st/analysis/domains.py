@@ -139,11 +139,11 @@ def find_domains(
     if groups.sampled < count:
         notices.append(
             f"Leiden saw {groups.sampled:,} of {count:,} tiles; the others joined the domain of "
-            "those most alike."
+            "the most similar ones."
         )
     if n != settings.n_domains and settings.resolution is None:
         found = "1 domain was" if n == 1 else f"{n} domains were"
-        notices.append(f"{found} found where {settings.n_domains} were asked for.")
+        notices.append(f"{found} found, although {settings.n_domains} were asked for.")
     stable, n_heads = None, 0
     heads = head_layers(prediction)
 
@@ -227,7 +227,7 @@ def _reliable_genes(
         return everything, []
     known = reliability(prediction).to_numpy()
     if np.isnan(known).all():
-        return everything, ["How reliable the genes are is not known, so all of them count."]
+        return everything, ["The reliability of the genes is not known, so all of them are used."]
     reliable = np.flatnonzero(known >= least)
     if len(reliable) >= min(_FEWEST_GENES, prediction.n_vars):
         return reliable, []
@@ -253,14 +253,14 @@ def _image_features(prediction: AnnData, predicted: NDArray[np.bool_]) -> NDArra
     known = prediction.obsm.get(IMAGE_FEATURES)
     if known is None:
         raise InputError(
-            "The look of the tiles is to count, but this prediction has no image features: predict "
+            "The image weight is above 0, but this prediction has no image features: predict "
             "again with “Keep image features” (--image-features), or set the image weight to 0"
         )
     features = np.asarray(known, np.float32)[predicted]
     if missing := int((~np.isfinite(features)).any(1).sum()):
         raise InputError(
-            f"The look of the tiles is to count, but {missing:,} of {len(features):,} predicted "
-            "tiles have no image features: predict the slide again with “Keep image features”"
+            f"The image weight is above 0, but {missing:,} of {len(features):,} predicted tiles "
+            "have no image features: predict the slide again with “Keep image features”"
         )
     return features
 

@@ -109,7 +109,7 @@ class NamedDomains:
         if not name:
             raise InputError("A domain needs a name: type at least one letter.")
         if name in self.names and self.names.index(name) != number - 1:
-            raise InputError(f"Another domain is called {name!r} already: choose another name.")
+            raise InputError(f"Another domain is already called {name!r}: choose another name.")
         names = (*self.names[: number - 1], name, *self.names[number:])
         return replace(self, names=names)
 
@@ -154,7 +154,7 @@ class NamedDomains:
         names = set(map(str, pd.Categorical(prediction.obs[key]).categories))
         if isinstance(written, pd.DataFrame) and names <= set(map(str, written["domain"])):
             return ""
-        return f"obs[{key!r}], which other software or you have written, is replaced."
+        return f"obs[{key!r}], which you or other software wrote, is replaced."
 
     def legend(self) -> pd.DataFrame:
         """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.

@@ -113,10 +113,10 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
                 "separated by tabs"
             )
         if name in sets:
-            raise InputError(f"{path}, line {number}: there is a set {name!r} above already")
+            raise InputError(f"{path}, line {number}: a set {name!r} is already above")
         sets[name] = genes
     if not sets:
-        raise InputError(f"{path}: there is no gene set in it")
+        raise InputError(f"{path}: it has no gene set")
     return sets
 
 
@@ -177,7 +177,7 @@ def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.flo
     """
     wanted = list(dict.fromkeys(genes))
     if not wanted:
-        raise InputError("The signature has no gene that is predicted; give at least one")
+        raise InputError("None of the signature's genes is predicted; give at least one that is")
     columns = prediction.var_names.get_indexer(wanted)
     if (columns < 0).any():
         missing = wanted[int(np.argmin(columns))]
@@ -276,8 +276,8 @@ def remove_signature(prediction: AnnData, name: str) -> None:
 def _check_column(prediction: AnnData, name: str) -> None:
     if stored_name(name) in prediction.obs and stored_name(name) not in _rows(prediction):
         raise InputError(
-            f"The signature {name!r} has the name of a column that the prediction has already; "
-            "give it another one"
+            f"The signature {name!r} has the name of a column in the prediction; give it another "
+            "name"
         )
 
 

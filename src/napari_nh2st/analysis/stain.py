@@ -100,7 +100,7 @@ class StainProfile:
             fits = False
         if not fits:
             raise InputError(
-                "The stain profile is damaged or of another version; fit it anew with fit_stain"
+                "The stain profile is damaged or of another version; fit it again with fit_stain"
             )
         return profile
 
@@ -184,8 +184,8 @@ def fit_stain(sections: Sequence[NDArray[np.floating]], *, mpp: float = FIELD_MP
     n_tiles = sum(map(len, described))
     if n_tiles < _FEWEST_FIELDS:
         raise InputError(
-            f"{n_tiles} fields have tissue, too few to tell what stain there is; give "
-            f"{_FEWEST_FIELDS} or more"
+            f"{n_tiles} fields have tissue, too few to tell the stain; give {_FEWEST_FIELDS} or "
+            "more"
         )
     means = np.array([section.mean(0) for section in described])
     within = np.concatenate([section - section.mean(0) for section in described])
@@ -290,8 +290,8 @@ def _direction(found: NDArray[np.float64], profile: StainProfile) -> str:
     if _is_brown(found, profile):
         words.append("browner")
         return (
-            f"it is {' and '.join(words)}, with more of what is neither hematoxylin nor eosin. "
-            "Is it immunohistochemistry (DAB), or no H&E at all?"
+            f"it is {' and '.join(words)}, with more of what is neither hematoxylin nor eosin. Is "
+            "it immunohistochemistry (DAB), or not H&E at all?"
         )
     if share[1] > _OTHER_SHARE:
         words.append("pinker (more eosin)")

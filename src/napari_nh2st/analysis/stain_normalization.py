@@ -102,10 +102,10 @@ def stain_colors(pixels: NDArray[np.uint8]) -> StainColors:
     # Hematoxylin takes more of the red than eosin does.
     vectors = vectors[np.argsort(-vectors[:, 0])]
     if ends[1] - ends[0] < _LEAST_ANGLE:
-        raise InputError("its pixels show one stain alone")
+        raise InputError("its pixels show only one stain")
     amounts = np.percentile(density @ np.linalg.pinv(vectors), _AMOUNT_PERCENT, axis=0)
     if amounts.min() < _LEAST_AMOUNT:
-        raise InputError("its pixels show one stain alone")
+        raise InputError("its pixels show only one stain")
     return StainColors(vectors, amounts)
 
 

@@ -107,9 +107,7 @@ def _fitted(tiles: NDArray[np.float64]) -> FamiliarFeatures:
     try:
         root = np.linalg.cholesky(fitted.covariance_)
     except np.linalg.LinAlgError:
-        raise InputError(
-            "The features of the tiles do not vary; are the tiles all alike?"
-        ) from None
+        raise InputError("The features of the tiles do not vary; are all tiles the same?") from None
     # Of all square roots of the inverse the triangular one: half of it takes no room in a wheel.
     whitening = solve_triangular(root, np.eye(len(root)), lower=True).T
     return FamiliarFeatures(fitted.location_, whitening, 1.0)

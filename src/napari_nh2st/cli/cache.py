@@ -11,7 +11,7 @@ from napari_nh2st.errors import InputError
 _KINDS = {
     "calibrations": ("fastest precision of models on this machine", "some kB"),
     "features": (
-        "what frozen encoders made of tiles, for training",
+        "tile features of frozen encoders, for training",
         "NH2ST_FEATURE_CACHE_GB, or 4 GB",
     ),
     "levels": ("coarse levels of slides that have none", "none"),
@@ -23,8 +23,8 @@ _KINDS = {
 """What each kind is, and what bounds it. All of it can be made again."""
 
 _NOT_UNASKED = {
-    "rescued": "results that could not be written where they belong",
-    "log": "tracebacks of unforeseen errors",
+    "rescued": "results that could not be written to their place",
+    "log": "tracebacks of unexpected errors",
 }
 """Kinds that are cleared only where they are named: they cannot be made again."""
 
@@ -89,8 +89,8 @@ def _clear(args: argparse.Namespace) -> int | None:
         show(f"{name}: {_size(n_bytes)} deleted")
     if left:
         raise InputError(
-            f"some of {', '.join(left)} is in use, or may not be deleted: close napari and other "
-            "runs, and clear it again"
+            f"some of {', '.join(left)} is in use or protected from deletion: close napari and "
+            "other runs, and clear it again"
         )
     if not freed:
         show("There is nothing to delete.")

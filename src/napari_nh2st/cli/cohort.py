@@ -212,9 +212,9 @@ class CohortReport:
     def left(self) -> str:
         """What a stop has left, in a sentence."""
         if self._progress is None:
-            return "No slide had been begun."
+            return "No slide was started."
         count = slide_count(self._progress.slides_done, self._progress.slides)
-        return f"{count} done; the same command goes on from there."
+        return f"{count} done; the same command continues from there."
 
     def _start(self, event: CohortStarted) -> None:
         for sentence in event.notices:

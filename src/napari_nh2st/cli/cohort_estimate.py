@@ -73,5 +73,5 @@ def show_estimates(
         count = slide_count(len(usable), len(rows))
         show(" · ".join(filter(None, (f"all: {count}", f"{tiles:,} tiles", time))))
         if seconds is None:
-            show("How long it takes is known once this machine has predicted with such a model.")
+            show("The time is known once this machine has predicted with such a model.")
     return 0 if len(usable) == len(rows) else 2

@@ -43,7 +43,7 @@ def _show(args: argparse.Namespace) -> None:
         print_json({"path": str(path), "exists": path.is_file(), "tables": tables})
         return
     if not path.is_file():
-        show(f"# {path} is not there; `nh2st config init` writes one")
+        show(f"# {path} does not exist; `nh2st config init` writes one")
         return
     show(f"# {path}")
     for table, values in tables.items():
@@ -60,7 +60,7 @@ def _init(args: argparse.Namespace) -> None:
         with path.open("x", encoding="utf-8") as file:  # never in place of another
             file.write(text)
     except FileExistsError:
-        raise InputError(f"{path} exists already; edit it, or remove it first") from None
+        raise InputError(f"{path} already exists; edit it, or remove it first") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    show(f"{path}: all settings, in comments")
+    show(f"{path}: all settings, as comments")

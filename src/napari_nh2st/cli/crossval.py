@@ -93,4 +93,6 @@ def _cross_validate(
             show_progress(event)
             if args.stop():
                 break
-    raise StoppedTraining(f"What is done is in {args.output}; the same command goes on from there.")
+    raise StoppedTraining(
+        f"Finished work is in {args.output}; the same command continues from there."
+    )

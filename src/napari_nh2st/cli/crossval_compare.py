@@ -30,9 +30,9 @@ from napari_nh2st.training.checks import check_place, section_donors
 from napari_nh2st.training.split import folds
 
 _WITHOUT = {
-    "contexts": "write a context behind its architecture, as in nh2st:average",
-    "no_final": "a comparison never trains a model on all sections",
-    "intervals": "they are of a model on all sections, which a comparison does not train",
+    "contexts": "write the context after the architecture, as in nh2st:average",
+    "no_final": "a comparison does not train a model on all sections",
+    "intervals": "they belong to a model of all sections, which a comparison does not train",
     "architecture": "--compare names the architectures",
 }
 """Options of a cross-validation that a comparison does not have, and why."""
@@ -42,7 +42,7 @@ def compare(args: argparse.Namespace, settings: TrainSettings) -> None:
     """Compare the architectures that ``--compare`` names."""
     for name, why in _WITHOUT.items():
         if name in args:
-            raise InputError(f"--{name.replace('_', '-')} has no meaning with --compare: {why}")
+            raise InputError(f"--{name.replace('_', '-')} cannot be used with --compare: {why}")
     plan = CompareSettings(args.compare, **given_settings(args, CompareSettings))
     architecture_settings(plan, settings)
     check_place(args.output)
@@ -80,4 +80,6 @@ def _compare(
             show_progress(event.progress, event.architecture)
             if args.stop():
                 break
-    raise StoppedTraining(f"What is done is in {args.output}; the same command goes on from there.")
+    raise StoppedTraining(
+        f"Finished work is in {args.output}; the same command continues from there."
+    )

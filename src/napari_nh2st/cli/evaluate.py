@@ -21,7 +21,7 @@ from napari_nh2st.training.checks import check_not_seen
 def run(args: argparse.Namespace) -> None:
     """Run ``nh2st evaluate``."""
     if args.output.exists():
-        raise InputError(f"{args.output} exists already; give another folder or remove it first")
+        raise InputError(f"{args.output} already exists; give another folder or remove it first")
     given = given_settings(args, EvaluateSettings)
     settings = EvaluateSettings(**given)
     place(settings.device, settings.precision, None, None)
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     config = read_config(find_model(args.model))
     if args.write_reliability:
         if not Path(args.model).expanduser().is_dir():
-            raise InputError(f"--write-reliability needs a model folder; {args.model} is none")
+            raise InputError(f"--write-reliability needs a model folder; {args.model} is not one")
         names = [section.section_id for section in sections]
         check_not_seen(args.model, config, names, "or do without --write-reliability")
     model = load_model(args.model)
@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> None:
         show(f"{name}: {each} of the measured values lie in the gene's 90 % interval")
     show(f"{args.output}: summary.json, genes.csv, figures and predictions")
     if args.write_reliability:
-        show(f"{args.model}: each gene's PCC is its reliability now; {_intervals(config)}")
+        show(f"{args.model}: each gene's PCC is now its reliability; {_intervals(config)}")
 
 
 def _intervals(before: ModelConfig) -> str:
     """What became of a model's intervals, where its reliability was written."""
     if before.interval_90 is None:
-        return "its 90 % intervals are from the errors on these sections"
+        return "its 90 % intervals come from the errors on these sections"
     return "its 90 % intervals stay as they were"

@@ -74,7 +74,7 @@ def _panel_and_output(command: argparse.ArgumentParser) -> None:
 
 def _list(args: argparse.Namespace) -> None:
     if args.offline and not args.remote:
-        raise InputError("--offline has a meaning with --remote alone")
+        raise InputError("--offline can only be used with --remote")
     if args.remote:
         model_hub.list_remote(args)
         return
@@ -102,8 +102,8 @@ def _list(args: argparse.Namespace) -> None:
         )
     else:
         show(
-            "No model is bundled with this version. `nh2st predict --model` takes a folder or a "
-            "Hugging Face id; `nh2st model new` makes an untrained one."
+            "No model is bundled with this version. Give `nh2st predict --model` a folder or a "
+            "Hugging Face id; `nh2st model new` makes an untrained model."
         )
 
 
@@ -123,7 +123,7 @@ def _fetch_encoder(args: argparse.Namespace) -> None:
 
     with args.stop.cleaning_up():
         key = fetch(parse_key(args.encoder))
-    show(f"{key}: fetched; the key names this commit for good")
+    show(f"{key}: downloaded; the key always names this commit")
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -185,4 +185,4 @@ def _import(args: argparse.Namespace) -> None:
 
 def _check_new_folder(folder: Path) -> None:
     if folder.exists():
-        raise InputError(f"{folder} exists already; give another folder or remove it first")
+        raise InputError(f"{folder} already exists; give another folder or remove it first")

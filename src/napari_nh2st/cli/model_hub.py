@@ -108,7 +108,7 @@ def _push(args: argparse.Namespace) -> None:
             show(f"{file}: {n_bytes:,} bytes")
         show(f"{pushed.repository}: nothing was sent")
     else:
-        show(f"{pushed.name}: published; this name is that commit for good")
+        show(f"{pushed.name}: published; this name always means that commit")
 
 
 def _pull(args: argparse.Namespace) -> None:
@@ -124,7 +124,7 @@ def _pull(args: argparse.Namespace) -> None:
         output = None if args.output is None else str(args.output)
         print_json({"model": pinned, "output": output})
     else:
-        show(f"{pinned}: fetched; use it with --model {pinned}")
+        show(f"{pinned}: downloaded; use it with --model {pinned}")
 
 
 def _quiet_library(args: argparse.Namespace) -> None:
@@ -149,8 +149,8 @@ def list_remote(args: argparse.Namespace) -> None:
             models = fetch_index(url)
         except OSError as error:
             notice(
-                f"the list of today cannot be reached ({first_line(error)}); this is the one of "
-                "this version"
+                f"today's list cannot be reached ({first_line(error)}); this is the one that came "
+                "with this version"
             )
     if models is None:
         models = packaged_index()

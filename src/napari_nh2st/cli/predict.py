@@ -138,12 +138,12 @@ def _predict_one(args: argparse.Namespace) -> None:
     given = given_settings(args, PredictSettings) | {"genes": chosen_genes(args), "region": ()}
     settings = PredictSettings(**given)
     if args.tissue is not None and not settings.tissue_only:
-        raise InputError("--tissue and --all-tiles exclude each other")
+        raise InputError("--tissue and --all-tiles cannot be combined")
     name = args.model or next(iter(bundled_models()), None)
     if name is None:
         raise InputError(
-            "no model is bundled with this version: give --model. "
-            "`nh2st model new` makes an untrained one for trying things out."
+            "no model is bundled with this version: give --model. `nh2st model new` makes an "
+            "untrained model for trying things out."
         )
     with open_slide(args.slide, mpp=args.mpp, image=args.image) as slide:
         settings = replace(settings, region=on_slide(region, slide))
@@ -211,12 +211,12 @@ def _show_estimate(details: "Sequence[Detail]", as_json: bool) -> None:
     for detail in details:
         show(str(detail))
     if any(detail.seconds is None for detail in details):
-        show("How long it takes is known once this machine has predicted with such a model.")
+        show("The time is known once this machine has predicted with such a model.")
 
 
 class InterruptedRun(KeyboardInterrupt):
     """Ctrl-C in the middle of a prediction."""
 
     def __init__(self, done: int, total: int) -> None:
-        kept = f"{done} of {total} tiles are kept: the same command goes on from there."
-        super().__init__(kept if done else "No tile had been predicted.")
+        kept = f"{done} of {total} tiles are stored: the same command continues from there."
+        super().__init__(kept if done else "No tile was predicted.")

@@ -27,7 +27,7 @@ def check_result_place(args: argparse.Namespace) -> str:
     if name not in (*ANNDATA, "csv", "geojson"):
         raise InputError(f"{args.output}: the output must end in {SUFFIXES}")
     if args.output.exists() and not args.overwrite:
-        raise InputError(f"{args.output} exists already; give another name or allow overwriting")
+        raise InputError(f"{args.output} already exists; give another name or allow overwriting")
     if name == "csv":
         check_table(args.output, args.overwrite)
     elif name == "geojson":

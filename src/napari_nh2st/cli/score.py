@@ -86,7 +86,7 @@ def _given_signatures(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
 
     if args.signatures is not None:
         if args.name is not None:
-            raise InputError("--name has no meaning with --signatures: the sets have names")
+            raise InputError("--name cannot be used with --signatures: the sets have names")
         return read_gmt(args.signatures)
     if args.genes is not None:
         text, name = args.genes, "signature"

@@ -43,8 +43,8 @@ def watched_run(args: argparse.Namespace) -> Iterator[TrainingReport]:
         except StoppedTraining:
             raise
         except KeyboardInterrupt:
-            again = "" if args.command == "evaluate" else "; the same command goes on from there"
-            kept = f"What had been written is in {args.output}{again}."
+            again = "" if args.command == "evaluate" else "; the same command continues from there"
+            kept = f"Files written so far are in {args.output}{again}."
             raise StoppedTraining(
                 kept if args.output.exists() else "Nothing was written."
             ) from None
@@ -115,7 +115,7 @@ def unused_notices(
     flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
     which = f"architecture {architectures[0]}" if len(architectures) == 1 else "these architectures"
     encoder = "" if kind is None else f" with image encoder {key}"
-    return [f"{flags}: without effect on a training of {which}{encoder}."]
+    return [f"{flags}: no effect on a training of {which}{encoder}."]
 
 
 def panel_notices(settings: TrainSettings, study: Sequence[MeasuredSection]) -> list[str]:

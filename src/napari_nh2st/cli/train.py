@@ -54,15 +54,15 @@ def run(args: argparse.Namespace) -> None:
     _report_trained(args, finished, scores, report.noticed)
     if finished.ended == "stopped":
         raise StoppedTraining(
-            f"{_kept_in_words(finished)} in {args.output / MODEL_FOLDER}; the same command goes on "
-            "from there."
+            f"{_kept_in_words(finished)} in {args.output / MODEL_FOLDER}; the same command "
+            "continues from there."
         )
 
 
 def _kept_in_words(finished: TrainFinished) -> str:
     """Say which weights a stopped training has kept."""
     if finished.unfinished_epoch:
-        return f"The weights as they were in epoch {finished.unfinished_epoch} are"
+        return f"The weights of epoch {finished.unfinished_epoch} so far are"
     best = f"epoch {finished.best_epoch}" if finished.best_epoch else "as it started"
     return f"The best so far ({best}) is"
 
@@ -110,7 +110,7 @@ def _train(
                     break
                 if event.ended == "in an earlier run":
                     report.line(
-                        f"{args.output / MODEL_FOLDER} is trained; the test is still to be done."
+                        f"{args.output / MODEL_FOLDER} is trained; it has not been tested yet."
                     )
     return finished
 
@@ -148,7 +148,7 @@ def _report_trained(
     elif best:
         chosen = f"epoch {best} of {epochs}"
     else:
-        chosen = f"as it started, no better in {epochs} epochs"
+        chosen = f"the start, not improved in {epochs} epochs"
     show(f"{args.output / MODEL_FOLDER}: {len(panel)} genes, {chosen}{validated}")
     if scores:
         print_rows(score_table("test", scores))

@@ -36,7 +36,7 @@ def train_settings(args: argparse.Namespace) -> "TrainSettings":
 
     if "genes_file" in args:
         if "n_genes" in args:
-            raise InputError("--n-genes has no meaning with --genes-file: all its genes are taken")
+            raise InputError("--n-genes cannot be used with --genes-file: all its genes are taken")
         args.rule, args.genes = "given", read_genes(args.genes_file)
         without_configured(args, "n_genes")
     elif "start" in args and "rule" not in args and "rule" not in args.configured:

@@ -70,7 +70,7 @@ class TrainingReport:
                 self.close()
         if self._stop() and not self._stop_shown:
             self._stop_shown = True
-            self.line("Stopping with the best so far. Once more stops at once.")
+            self.line("Stopping with the best so far. Press Ctrl-C again to stop at once.")
 
     def notices(self, sentences: Sequence[str]) -> None:
         """Show sentences that the user should read, each once."""
@@ -105,9 +105,7 @@ class TrainingReport:
             f"genes, {event.n_trained:,} weights, on {event.device} in {event.precision}."
         )
         if event.epoch:
-            self.line(
-                f"Going on after epoch {event.epoch} of {event.epochs}, done by an earlier run."
-            )
+            self.line(f"Continuing after epoch {event.epoch} of {event.epochs} of an earlier run.")
 
     def _step(self, event: StepDone) -> None:
         state = (

@@ -79,7 +79,7 @@ def as_asked(args: argparse.Namespace, *, owns_process: bool) -> Iterator[None]:
     verbose = sum(times for name, times in vars(args).items() if name.startswith(_VERBOSE))
     quiet = "quiet" in args
     if verbose and quiet:
-        raise InputError("-v and -q exclude each other")
+        raise InputError("-v and -q cannot be combined")
     log_file = getattr(args, "log_file", None) or os.environ.get(VARIABLE) or None
     package, libraries = _LEVELS[min(verbose, len(_LEVELS) - 1)]
     shown = []

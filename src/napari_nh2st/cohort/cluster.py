@@ -265,7 +265,7 @@ class _Tasks:
     def _check_scheduler(self) -> None:
         """See that the scheduler is there: one that comes back knows of no task."""
         if self._client.status != "running":
-            raise SchedulerLost("the scheduler does not answer any more")
+            raise SchedulerLost("the scheduler no longer answers")
 
 
 def _lost_workers(error: distributed.KilledWorker) -> str:
@@ -273,8 +273,9 @@ def _lost_workers(error: distributed.KilledWorker) -> str:
     count, address = error.allowed_failures + 1, error.last_worker.address
     workers = "The worker" if count == 1 else f"{count} workers, one after another,"
     return (
-        f"{workers} that predicted it ended without a word, the last one {address}: too little "
-        "memory, a wall time, or a reader that crashes. The workers' logs may say more."
+        f"{workers} that predicted it ended without a message, the last one at {address}: there "
+        "may be too little memory, a time limit, or a reader that crashes. The workers' logs may "
+        "say more."
     )
 
 
@@ -351,8 +352,8 @@ def _check_workers(client: distributed.Client, jobs: Sequence[SlideJob]) -> None
     for address, problem in problems.items():
         if problem:
             raise ClusterError(
-                f"worker {address} cannot be used: {problem}. Slides, models and the folder to "
-                "write to have to lie on a file system that all workers share, under one path"
+                f"worker {address} cannot be used: {problem}. Slides, models and the output "
+                "folder have to be on a file system that all workers share, under the same path"
             )
 
 

@@ -105,9 +105,9 @@ class WaitingForWorkers:
         if self.for_gpu:
             return (
                 f"No worker of the scheduler at {self.scheduler} has a GPU any more, which the "
-                "slides ask for; waiting for one. Choose the device cpu to go on without"
+                "slides ask for; waiting for one. Choose the device cpu to continue without"
             )
-        return f"The scheduler at {self.scheduler} has no workers; waiting for some"
+        return f"The scheduler at {self.scheduler} has no workers; waiting for one"
 
 
 @dataclass(frozen=True, eq=False)

@@ -172,8 +172,8 @@ def finished_result(job: SlideJob, request: str) -> SlideResult | None:
         pass  # none of ours, or damaged: whoever writes it looks more closely
     if not job.overwrite:
         raise InputError(
-            f"{job.output} is there, of other settings, another model or another state of the "
-            "slide; give another folder or allow overwriting"
+            f"{job.output} already exists, from other settings, another model or another state of "
+            "the slide; give another folder or allow overwriting"
         )
     return None
 

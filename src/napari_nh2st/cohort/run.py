@@ -271,7 +271,5 @@ def _errors_in_a_row(before: int, result: SlideResult, most: int) -> int:
         return before if result.status == "failed" else 0
     if before + 1 >= most:
         what = "a slide" if most == 1 else f"{most} slides in a row"
-        raise CohortStopped(
-            f"stopped, since {what} failed for a reason nobody foresaw: {result.failure}"
-        )
+        raise CohortStopped(f"stopped, since {what} failed unexpectedly: {result.failure}")
     return before + 1

@@ -74,4 +74,4 @@ class CohortSettings:
     def __post_init__(self) -> None:
         check_options(self)
         if self.workers is not None and self.scheduler is not None:
-            raise InputError("workers and scheduler exclude each other")
+            raise InputError("workers and scheduler cannot be combined")

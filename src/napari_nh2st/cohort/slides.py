@@ -125,7 +125,7 @@ def find_slides(sources: Iterable[SlidePath | str], mpp: float | None = None) ->
     sentences = []
     if left_out:
         count = f"{len(left_out)} file" + ("" if len(left_out) == 1 else "s")
-        sentences = [f"{count} of no slide format left out: {_some(left_out)}"]
+        sentences = [f"{count} in no slide format left out: {_some(left_out)}"]
     sentences += [sentence for path in given if (sentence := _deeper_slides(path))]
     return FoundSlides(with_names([CohortSlide(path, mpp=mpp) for path in paths]), tuple(sentences))
 
@@ -183,13 +183,13 @@ def read_slide_table(path: Path) -> tuple[list[CohortSlide], tuple[str, ...]]:
             near = () if name in _COLUMNS else nearest_names(name, _COLUMNS, n=1)
             if near:
                 notices.append(
-                    f"{where}: the column {name!r} is kept and not used; if {near[0]} is meant, "
+                    f"{where}: the column {name!r} is kept but not used; if you mean {near[0]}, "
                     "rename it"
                 )
 
     rows = csv_rows(table_text(path), path, check_columns)
     if not rows:
-        raise InputError(f"{path}: there is no slide in it")
+        raise InputError(f"{path}: it has no slide")
     slides = [_table_slide(row, path.parent) for row in rows]
     missing = [
         f"{where}, column slide: there is no {slide.path}"
@@ -199,7 +199,7 @@ def read_slide_table(path: Path) -> tuple[list[CohortSlide], tuple[str, ...]]:
     if len(missing) == len(slides):
         raise InputError(missing[0])
     if len(missing) > _MISSING_SHOWN:
-        missing[_MISSING_SHOWN:] = [f"{len(missing) - _MISSING_SHOWN} more slides are not there"]
+        missing[_MISSING_SHOWN:] = [f"{len(missing) - _MISSING_SHOWN} more slides are missing"]
     return slides, (*notices, *missing)
 
 
@@ -247,7 +247,7 @@ def _slides_of(path: SlidePath) -> tuple[Sequence[SlidePath], list[str]]:
         matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  of any folder
         found, left_out = _slides_among(_each_once(matches))
         if not found:
-            raise InputError(f"{path}: no slide has such a name")
+            raise InputError(f"{path}: no slide has a name like that")
         return found, left_out
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
@@ -259,7 +259,7 @@ def _slides_of(path: SlidePath) -> tuple[Sequence[SlidePath], list[str]]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     if not found:
         raise InputError(
-            f"{path} has no slide in it. Subfolders are not looked into: give '{path / '**' / '*'}'"
+            f"{path} has no slide in it. Subfolders are not searched: give '{path / '**' / '*'}'"
         )
     return found, left_out
 

@@ -138,7 +138,7 @@ class Summary:
             self.write()
         except InputError as error:  # such as one that is open in a spreadsheet on Windows
             if not self._has_warned:
-                _log.warning("%s. The run goes on, and writes it later.", error)
+                _log.warning("%s. The run continues, and writes it later.", error)
             self._has_warned = True
 
 

@@ -119,7 +119,7 @@ def done_slides(folder: Path) -> list[tuple[Path, CohortSlide]]:
     """
     path = folder / SUMMARY
     if not path.is_file():
-        raise InputError(f"{folder} is no folder of a cohort: it has no {SUMMARY}")
+        raise InputError(f"{folder} is not the folder of a cohort: it has no {SUMMARY}")
     done = (row for row in rows_of(path) if row.get("status") == "done")
     return [(folder / row["output"], slide_of(row)) for row in done]
 

@@ -277,8 +277,8 @@ def _model(job: SlideJob) -> Model:
     if model.config.weights.get("sha256") != job.sha256:
         _kept_model.cache_clear()
         raise InputError(
-            f"model {job.model} is another one on worker {_own_name()}: a model's folder has to be "
-            "the same on all workers"
+            f"model {job.model} is a different one on worker {_own_name()}: a model's folder has "
+            "to be the same on all workers"
         )
     return model
 
@@ -298,8 +298,8 @@ def _check_there(job: SlideJob) -> None:
     for path in (job.slide.path, job.output.parent):
         if not path.exists():
             raise InputError(
-                f"{path} is not there on worker {_own_name()}: slides, models and the folder to "
-                "write to have to lie on a file system that all workers share, under one path"
+                f"{path} does not exist on worker {_own_name()}: slides, models and the output "
+                "folder have to be on a file system that all workers share, under the same path"
             )
 
 

@@ -114,7 +114,7 @@ def compare_architectures(
                 on_event(event.architecture, event.progress.left_out, inner)
             if stop is not None and stop():
                 break
-    raise Stopped(f"Stopped. What is done lies in {folder}; the same command goes on from there")
+    raise Stopped(f"Stopped. Finished work is in {folder}; the same command continues from there")
 
 
 def compare_architectures_events(
@@ -368,6 +368,6 @@ def _start_notice(
     if not names or len(names) == len(candidates):
         return ()
     return (
-        f"{', '.join(names)} begins with the head of {start.name}, which has learned from other "
-        "sections; the others take its encoder alone.",
+        f"{', '.join(names)} starts from the head of {start.name}, which has learned from other "
+        "sections; the others take only its encoder.",
     )

@@ -209,13 +209,13 @@ def comparison_notices(
     n = len(splits)
     notices = [
         f"The 95 % interval of a difference is Student's t over {n} folds"
-        + (", and wide since they are few." if n < 10 else ".")
+        + (", and wide because they are few." if n < 10 else ".")
     ]
     donors = {section.donor for tested in splits.values() for section in tested}
     if len(donors) == 1:
         notices.append(
             f"All folds are sections of one donor ({donors.pop()}): the differences say nothing "
-            "about sections of another."
+            "about sections of other donors."
         )
     elif leave == "section" and len(donors) < n:
         notices.append(
@@ -225,7 +225,7 @@ def comparison_notices(
     without = {each.name: each.n_without_pcc for each in architectures if each.n_without_pcc}
     if without:
         counts = ", ".join(f"{name} {count}" for name, count in without.items())
-        notices.append(f"Genes without a correlation, which no mean counts: {counts}.")
+        notices.append(f"Genes without a correlation, which are in no mean: {counts}.")
     return tuple(notices)
 
 

@@ -84,7 +84,7 @@ class CrossValidation:
 
 
 class Stopped(InputError):
-    """A cross-validation was stopped; the same command goes on from there."""
+    """A cross-validation was stopped; the same command continues from there."""
 
 
 def cross_validate(
@@ -146,7 +146,7 @@ def cross_validate(
                 on_event(event.left_out, event.event)
             if stop is not None and stop():
                 break
-    raise Stopped(f"Stopped. What is done lies in {folder}; the same command goes on from there")
+    raise Stopped(f"Stopped. Finished work is in {folder}; the same command continues from there")
 
 
 def cross_validate_events(

@@ -82,8 +82,8 @@ def train_fold(
         if model is not None:
             return model
         raise InputError(
-            f"{folder} holds a model trained on other sections or settings; give the same "
-            "again to go on with the cross-validation, or another folder"
+            f"{folder} holds a model trained on other sections or settings; give the same again "
+            "to continue the cross-validation, or give another folder"
         )
     # Closed explicitly: an error in writing the last checkpoint must reach the caller.
     with closing(train_events(sections, settings, folder=folder)) as events:

@@ -25,8 +25,8 @@ def model_notices(
         notices.append(f"The model {config.name} is UNTRAINED: its predictions mean nothing.")
     if seen := sections_seen(config, names):
         notices.append(
-            f"The model {config.name} was trained on {', '.join(seen)} (sections of that name): "
-            "these scores do not tell how it does on others."
+            f"The model {config.name} was trained on {', '.join(seen)} (sections with that name): "
+            "these scores do not tell how well it does on others."
         )
     if baseline is None:
         notices.append(
@@ -49,7 +49,7 @@ def section_notices(
     if missing:
         notices.append(
             f"{name} lacks {missing} of the panel's {len(config.panel)} genes. Its values are "
-            f"scaled over the other {len(genes)} and so in another unit: it counts for "
+            f"scaled over the other {len(genes)} and therefore in another unit: it counts for "
             "PCC, not for MSE and MAE."
         )
     unread = measured.spots.n_obs - prediction.n_obs
@@ -62,8 +62,8 @@ def section_notices(
     if config.trained and max(ratio, 1 / ratio) > _OTHER_PITCH:
         notices.append(
             f"{name}: spots are {measured.pitch_um:.0f} µm apart, in training "
-            f"{config.pitch_um:.0f} µm: neighborhoods and the smoothed target are of another "
-            "size than the model learned."
+            f"{config.pitch_um:.0f} µm: neighborhoods and the smoothed target differ in size from "
+            "what the model learned."
         )
     notices += [f"{name}: {notice}" for notice in unfamiliar_notices(prediction)]
     return [*notices, *measured.warnings]

@@ -234,7 +234,7 @@ def write_reliability(
     else:
         training = _with_coverage(scored, evaluation.coverage)
         training["intervals"] = (
-            "as they were before the reliability was measured anew, and tested with it"
+            "as they were before the reliability was measured again, and tested with it"
         )
         scored = replace(scored, config=replace(scored.config, training=training))
     with safe_open(folder / WEIGHTS_FILE, "pt") as weights:

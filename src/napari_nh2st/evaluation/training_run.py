@@ -109,8 +109,8 @@ def training_run_events(
     if held_out and (folder / TEST_FOLDER).exists():
         if not is_trained(folder):  # else the training says that it has ended
             raise InputError(
-                f"{folder / TEST_FOLDER} exists already; give another folder, or remove it if "
-                "these scores are of a model that is no longer there"
+                f"{folder / TEST_FOLDER} already exists; give another folder, or remove it if its "
+                "scores are those of a model that no longer exists"
             )
     elif held_out and is_trained(folder):
         with only_run_in(folder):
@@ -164,7 +164,7 @@ class _Test:
         try:
             start = load_model(self.settings.start)
         except InputError as error:  # a training that is finished does not need it
-            yield Notice(f"There are no scores from before the training: {error}.")
+            yield Notice(f"The start model was not scored before the training: {error}.")
             return
         place = self.folder / TEST_BEFORE_FOLDER
         if (earlier := self._earlier(start, place)) is not None:
@@ -173,21 +173,21 @@ class _Test:
         name, n_known = start.config.name, len(set(panel) & set(start.config.panel))
         if not n_known:
             yield Notice(
-                f"The start model {name} knows none of the panel's {len(panel)} genes: there are "
-                "no scores from before the training."
+                f"The start model {name} knows none of the panel's {len(panel)} genes, so it was "
+                "not scored before the training."
             )
             return
         try:
             evaluation = yield from self._score("before", start, stop)
         except InputError as error:  # such as another target; the training is good nevertheless
-            yield Notice(f"There are no scores from before the training: {error}.")
+            yield Notice(f"The start model was not scored before the training: {error}.")
             return
         if evaluation is None:
             return
         if n_known < len(panel):
             notice = (
                 f"The start model {name} knows {n_known} of the panel's {len(panel)} genes: only "
-                "these have scores from before the training."
+                "these were scored before the training."
             )
             evaluation = replace(evaluation, notices=(notice, *evaluation.notices))
         yield _held_out_before(evaluation, panel)

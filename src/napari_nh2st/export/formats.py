@@ -214,8 +214,8 @@ def export(
         check_prediction(prediction)
     if MARK in prediction.uns and not predicted_tiles(prediction).any():
         raise InputError(
-            f"{place} is not written: no tile of the prediction has a value. Predict it first; one "
-            "that was stopped goes on where it was"
+            f"{place} is not written: no tile of the prediction has a value. Predict it first; a "
+            "stopped prediction continues where it was"
         )
     chosen = None if genes is None else tuple(genes)
     write(prediction, place, _Request(chosen, domains, figure, overwrite))

@@ -63,7 +63,8 @@ def write_ome_zarr(
     """
     if not is_on_grid(prediction):
         raise InputError(
-            "Values at measured spots are no image: choose AnnData, SpatialData, GeoJSON or CSV."
+            "Values at measured spots are not an image: choose AnnData, SpatialData, GeoJSON or "
+            "CSV."
         )
     names = chosen_genes(prediction, genes)
     check_place(

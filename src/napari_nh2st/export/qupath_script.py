@@ -24,14 +24,14 @@ import qupath.lib.common.ColorTools
 import qupath.lib.gui.tools.MeasurementMapper
 import static qupath.lib.gui.scripting.QPEx.*
 
-// Where the tiles are. Change it where the files were moved.
+// Where the tiles are. Change it if you move the files.
 def geojson = new File({geojson})
 
-// The gene that tiles are colored by; null for their classes. Run the script again after a change.
+// The gene by which tiles are colored; null for their classes. Run the script again after a change.
 def gene = {gene}
 def colormap = 'Magma'
 
-// Genes, and the values that the two ends of the colormap stand for.
+// Genes, and the values at the two ends of the colormap.
 def limits = [
 {limits}
 ]

@@ -138,8 +138,8 @@ def _warn_of_new_names(prediction: AnnData, table: AnnData) -> None:
     if new:
         more = f" and {len(new) - 3} more" if len(new) > 3 else ""
         warnings.warn(
-            f"SpatialData holds names of letters, digits, _, - and . alone; columns are written "
-            f"under others: {', '.join(new[:3])}{more}.",
+            "SpatialData holds names made only of letters, digits, _, - and .; these columns are "
+            f"written under other names: {', '.join(new[:3])}{more}.",
             UserWarning,
             stacklevel=2,
         )

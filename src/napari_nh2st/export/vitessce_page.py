@@ -24,7 +24,7 @@ _PAGE = """<!doctype html>
 </script>
 </head>
 <body>
-<div id="vitessce"><p>This page needs the internet, and a web server for its folder: run
+<div id="vitessce"><p>This page needs internet access, and a web server for its folder: run
 <code>python -m http.server</code> in it and open <a href="{base}">{base}</a>.</p></div>
 <script type="module">
 import {{ createElement }} from "react";

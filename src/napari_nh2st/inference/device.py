@@ -79,7 +79,7 @@ def missing_devices() -> dict[str, str]:
         missing["mps"] = (
             "this macOS is too old for it"
             if torch.backends.mps.is_built()
-            else "there is none but on Apple silicon"
+            else "only Apple silicon has it"
         )
     return missing
 
@@ -100,7 +100,7 @@ def place(
         chosen = "cuda"
     if chosen not in there:
         raise InputError(
-            f"device {device!r} is not there; this machine has {', '.join(there)}"
+            f"device {device!r} does not exist; this machine has {', '.join(there)}"
             + (
                 " (this build of torch has no CUDA)"
                 if device.startswith("cuda") and torch.version.cuda is None
@@ -122,8 +122,8 @@ def place(
         )
     if precision == "int8" and not (on_cpu and has_int8()):
         raise InputError(
-            f"precision int8 needs an x86 CPU and a torch that has it, which {chosen} is not here; "
-            "take auto"
+            "precision int8 needs an x86 CPU and a torch that supports it, which is not so for "
+            f"{chosen} here; take auto"
         )
     cores = os.cpu_count() or 1
     return Placement(

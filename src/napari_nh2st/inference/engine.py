@@ -265,8 +265,8 @@ def predict_events(
             except InputError as error:
                 where = results.secure(run.all_as_stored, all_encoded)
                 raise InputError(
-                    f"{error}. All {run.total} tiles are kept in {where}: the same command goes on "
-                    "from there."
+                    f"{error}. All {run.total} tiles are kept in {where}: the same command "
+                    "continues from there."
                 ) from error
             results.remove()
     finally:

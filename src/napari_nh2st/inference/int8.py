@@ -164,7 +164,7 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
         return None, without
     seen, tiles, centers = _sample(found)
     if len(tiles) < _FEWEST_TILES:
-        return None, "the slide has too few tiles to see whether values stay what they are"
+        return None, "the slide has too few tiles to see whether values stay the same"
     sha256 = hashlib.sha256(_FORM + np.ascontiguousarray(seen.numpy()).tobytes()).hexdigest()
     encoder = int8_encoder(exact.encoder, seen)
     values = [
@@ -180,7 +180,7 @@ def _calibration(found: Survey, placement: Placement) -> tuple[Calibration | Non
         return Calibration(encoder, sha256, *about), ""
     return None, (
         f"on tiles of this slide, {found.genes[worst]} then has a Pearson correlation of "
-        f"{pcc[worst]:.4f} with itself in float32, and at least {LOWEST_PCC} is wanted"
+        f"{pcc[worst]:.4f} with itself in float32, and at least {LOWEST_PCC} is required"
     )
 
 

@@ -97,11 +97,15 @@ def stain_fit(
                 fields = tissue_fields(slide, mpp=profile.mpp, **looked_at)
             descriptors = fields_stain(slide, fields, matrix)
     except InputError as error:  # a damaged profile, or tissue that cannot be read
-        return StainFit(None, f"Whether the stain is what the model saw is not known. {error}")
+        return StainFit(
+            None, f"It is not known whether the stain is like that of the training. {error}"
+        )
     distance = stain_distance(profile, descriptors)
     notice = stain_notice(distance, descriptors, profile)
     if notice is not None and in_model_stain:
-        notice += " This is in the model's own stain, so the tissue may be of another kind."
+        notice += (
+            " This was measured in the model's own stain, so the tissue may be of another kind."
+        )
     return StainFit(distance, notice)
 
 
@@ -168,12 +172,12 @@ def pitch_notice(pitch_um: float, config: ModelConfig) -> str | None:
     if config.reach == "slide":
         return (
             f"The pitch is {pitch_um:g} µm, but {config.name} predicts from the whole slide, and "
-            f"knows tiles {config.pitch_um:g} µm apart: leave it out. For values closer together, "
-            "choose the step, a whole part of that."
+            f"knows tiles {config.pitch_um:g} µm apart: leave the pitch out. For values closer "
+            "together, choose a step that is a whole part of it."
         )
     return (
-        f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between "
-        f"spots in training, so the neighborhoods that this model looks at do too."
+        f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between spots in "
+        "training, so the neighborhoods that this model looks at differ too."
     )
 
 
@@ -198,8 +202,8 @@ def scale_notices(mpp: tuple[float, float], pitch_um: float, config: ModelConfig
     enlarged = max(mpp) / config.mpp
     if enlarged > MUCH_COARSER:
         notices.append(
-            f"The slide ({max(mpp):.3g} µm/px) is {enlarged:.1f} times coarser than what the "
-            f"model was made for ({config.mpp:g}): tiles are enlarged, and lack the detail."
+            f"The slide ({max(mpp):.3g} µm/px) is {enlarged:.1f} times coarser than the model was "
+            f"made for ({config.mpp:g}): tiles are enlarged, and lack detail."
         )
     if (differs := pitch_notice(pitch_um, config)) is not None:
         notices.append(differs)

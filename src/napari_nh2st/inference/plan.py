@@ -209,7 +209,9 @@ def survey(
         if slide.brightfield:
             mask, origin = find_tissue(slide), "found"
         else:
-            notices.append("Tissue is not looked for on this kind of slide: all tiles count.")
+            notices.append(
+                "Tissue is not looked for on this kind of slide: all tiles are predicted."
+            )
     if mask is None:
         mask = scanned_area(slide)
     if settings.head_values and model.heads is None:

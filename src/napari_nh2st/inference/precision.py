@@ -136,8 +136,8 @@ def int8_offer(times: EncoderTimes | None, precision: str, seconds: float | None
         return None
     return (
         f"Precision int8 would encode tiles {speedup:.1f} times as fast as {precision} on this "
-        "machine. It is taken only where every gene keeps a correlation of 0.999 with "
-        "float32 on tiles of the slide, and never unasked."
+        "machine. It is used only if you ask for it and every gene keeps a correlation of 0.999 "
+        "with float32 on tiles of the slide."
     )
 
 

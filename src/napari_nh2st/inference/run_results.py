@@ -219,15 +219,15 @@ def has_results(output: Path, identity: dict[str, Any]) -> bool:
 def _notices(output: Path, own: Path) -> tuple[str, ...]:
     """What lies beside an output of runs that were stopped."""
     notices = [
-        f"{other} holds what another prediction with this output had computed when it was "
-        "stopped. It goes on from there when it is run again; remove the folder if it is not "
-        "wanted."
+        f"{other} holds the results of another, stopped prediction with this output. That "
+        "prediction continues from there when you run it again; remove the folder if you do not "
+        "want it."
         for other in other_stores_beside(output, own)
     ]
     if (earlier := earlier_versions_store(output)) is not None:
         notices.append(
-            f"{earlier} holds what an earlier version had computed when it was stopped. This "
-            "version cannot use it; the folder may be deleted."
+            f"{earlier} holds the results of a stopped run of an earlier version. This version "
+            "cannot use them; you can delete the folder."
         )
     return tuple(notices)
 

@@ -10,7 +10,7 @@ from napari_nh2st.inference.transfer import to_device
 from napari_nh2st.model.architectures import Predictor
 from napari_nh2st.tiles import TileGrid
 
-NOT_FINITE = "what the network makes of it is not finite, or beyond half precision"
+NOT_FINITE = "the network's output for it is not finite, or beyond half precision"
 """Why a tile has no row, which would spoil the values of the whole slide."""
 
 EncodedRows = tuple[NDArray[np.int64], NDArray[np.float16]]

@@ -112,5 +112,5 @@ def finest_that_fits(
     finest, chosen = details[0], details[number]
     return number, (
         f"Values are {chosen.step_um:.4g} µm apart: {finest.step_um:.4g} µm would be "
-        f"{str(finest).split(' · ', 1)[1]}. Give the step to have it all the same."
+        f"{str(finest).split(' · ', 1)[1]}. Give the step to use it all the same."
     )

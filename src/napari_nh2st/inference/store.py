@@ -212,9 +212,9 @@ class ResultStore:
             known = content["key"] if content["what"] == _MARK else None
         except FileNotFoundError:
             if self.folder.is_symlink() or self.folder.exists():
-                raise InputError(self._left("is there and holds no results of this program")) from (
-                    None
-                )
+                raise InputError(
+                    self._left("already exists and holds no results of this program")
+                ) from (None)
             self._create(identity)
             return
         except OSError as error:
@@ -225,7 +225,7 @@ class ResultStore:
             raise InputError(self._left("holds the results of another prediction"))
 
     def _left(self, what: str) -> str:
-        return f"{self.folder} {what}. It is left as it is; move or remove it to start anew."
+        return f"{self.folder} {what}. It is left unchanged; move or remove it to start again."
 
     def _create(self, identity: dict[str, Any]) -> None:
         content = {"what": _MARK, "format": _FORMAT, "key": self._key, "identity": identity}
@@ -284,7 +284,7 @@ class ResultStore:
             self.flush()
         except InputError as error:
             if not self._has_warned:
-                log.warning("%s. The run goes on; results stay in memory until it can be.", error)
+                log.warning("%s. The run continues; results stay in memory until it can be.", error)
             self._has_warned = True
             self._flushed = time.monotonic()
 
@@ -301,7 +301,7 @@ class ResultStore:
         except OSError:
             here = False
         if not here:
-            raise InputError(f"{self.folder} cannot be written: it is not there any more")
+            raise InputError(f"{self.folder} cannot be written: it no longer exists")
         with whole_output(self.folder / f"{self._number}.npz") as draft:
             np.savez(draft, tile=tiles.astype(np.int64), X=values.astype(self._dtype))
         self._buffer = []

@@ -107,14 +107,14 @@ class ChildProcess:
             code = self.process.wait(_LONGEST_END_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            return JobFailed("The process that did the work does not end")
+            return JobFailed("The worker process does not end")
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _LAST_OUTPUT))
         output = self._errors.read().decode(errors="replace").strip()
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         hint = "; is there enough memory?" if code in (-9, 137) else ""
         last = f": {output.splitlines()[-1]}" if output else ""
-        return JobFailed(f"The process that did the work {how}{hint}{last}", output)
+        return JobFailed(f"The worker process {how}{hint}{last}", output)
 
     def end(self) -> None:
         """Let it stop its job, store what it has, and end; does not wait."""

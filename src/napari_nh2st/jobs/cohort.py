@@ -71,4 +71,4 @@ def predict_cohort(
                 if inbox.stopped() or (finish.is_set() and isinstance(event, SlideEnded)):
                     return
     except CohortStopped as error:
-        raise InputError(f"The run {error}. Run goes on with what is left.") from None
+        raise InputError(f"The run {error}. Run continues with the remaining slides.") from None

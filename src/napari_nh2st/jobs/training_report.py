@@ -31,13 +31,10 @@ def how_it_ended(trained: Trained, seconds: float) -> str:
     if trained.ended == "closed form":
         return f"Solved in closed form, without epochs. {took}"
     if trained.unfinished_epoch:
-        return (
-            f"Stopped in epoch {trained.unfinished_epoch}; the weights as they were then are "
-            f"kept. {took}"
-        )
+        return f"Stopped in epoch {trained.unfinished_epoch}; its weights so far are kept. {took}"
     how = {
         "all epochs": "All epochs are done",
-        "early": "Ended early, since validation got no better",
+        "early": "Ended early, since validation no longer improved",
         "stopped": "Stopped",
     }[trained.ended]
     kept = (
@@ -60,7 +57,7 @@ def how_it_was_cut_short(was_aborted: bool, can_be_resumed: bool) -> str:
     """
     how = "Aborted" if was_aborted else "Stopped"
     if can_be_resumed:
-        return f"{how}; Resume goes on from the last checkpoint."
+        return f"{how}; Resume continues from the last checkpoint."
     return f"{how} before the first {'checkpoint' if was_aborted else 'step'}."
 
 

@@ -221,9 +221,9 @@ def region_notices(layer: Shapes | None, counts: Mapping[str, int]) -> str:
     sentences = []
     n_lines = len(layer.data) - len(with_area(layer))
     if n_lines:
-        lines = "1 line has no area and is no region"
+        lines = "1 line has no area and is not a region"
         if n_lines > 1:
-            lines = f"{n_lines} lines have no area and are no regions"
+            lines = f"{n_lines} lines have no area and are not regions"
         sentences.append(f"{lines}.")
     outside = [name for name, count in counts.items() if not count]
     if outside:

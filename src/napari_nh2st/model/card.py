@@ -94,8 +94,8 @@ def hub_card(config: ModelConfig, licence: Mapping[str, str], repository: str) -
     use = (
         "## Use\n\nWith [napari-nh2st](https://pypi.org/project/napari-nh2st/):\n\n"
         f"```bash\nnh2st model pull hf:{repository}\n```\n\n"
-        "It prints the name with its commit, which `nh2st predict --model`, napari and "
-        "`napari_nh2st.load_model` take, offline too.\n"
+        "This prints the name with its commit, which `nh2st predict --model`, napari and "
+        "`napari_nh2st.load_model` accept, also offline.\n"
     )
     metadata = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     return f"---\n{metadata}---\n\n{model_card(config)}\n{use}"
@@ -111,7 +111,10 @@ def _stain(config: ModelConfig) -> str:
     """A row where slides are not seen as they are."""
     if config.stain_reference is None:
         return ""
-    return "| stain | each slide's two stains are brought to one reference before it is seen |\n"
+    return (
+        "| stain | each slide's two stains are brought to one reference before the model sees "
+        "it |\n"
+    )
 
 
 def _encoder(config: ModelConfig) -> str:
@@ -127,7 +130,7 @@ def _encoder(config: ModelConfig) -> str:
         "licence": _text(said["licence"] or "not known"),
         "sha256": _code(said["sha256"]),
         "features of a tile": f"{said['n_features']}",
-        "µm/px it was trained at": mpp,
+        "µm/px of its training": mpp,
     }
     if parse_key(str(said["key"])).takes_imagenet_colors:
         rows["normalization"] = "as for ImageNet, since its file does not say"
@@ -142,10 +145,10 @@ def _features(config: ModelConfig, said: Mapping[str, Any]) -> str:
     """What features a model takes that were computed before."""
     name = said["recipe"].get("name") or "an encoder that their files do not name"
     return (
-        "## Features\n\n"
-        f"The model does not read pixels: it takes {said['n_features']} features of each tile, "
-        f"which were computed by {_text(name)}, with another tool, of tiles of {config.tile_px} px "
-        f"at {config.mpp:.4g} µm/px. A prediction needs a file of them for its slide.\n"
+        f"## Features\n\nThe model does not read pixels: it takes {said['n_features']} features "
+        f"of each tile, which were computed by {_text(name)}, with another tool, from tiles of "
+        f"{config.tile_px} px at {config.mpp:.4g} µm/px. A prediction needs a file of these "
+        "features for its slide.\n"
     )
 
 
@@ -236,9 +239,9 @@ def _intervals(config: ModelConfig) -> str:
         words = (
             "A measured value lies within ± x of the predicted one, for about 90 % of the values "
             f"of a new section like these. {x}, where the heads differ as usual; it is larger "
-            "where they differ more, and smaller where less. It was calibrated by conformal "
-            "prediction on left-out parts, with heads that had not seen them; the table is of the "
-            "same done without the part that it was tested on."
+            "where they differ more, and smaller where they differ less. It was calibrated by "
+            "conformal prediction on left-out parts, with heads that had not seen them; for the "
+            "table, this was done without the part that it was tested on."
         )
     lines = ["## Intervals", "", words]
     if isinstance(coverage, Mapping) and all(isinstance(c, Mapping) for c in coverage.values()):
@@ -316,10 +319,10 @@ def _held_out(held_out: Any, config: ModelConfig) -> str:
     kind = "context" if entry_of(config.architecture).reach is None else "architecture"
     whole = "donors" if held_out.get("left_out") == "donor" else "sections"
     lines = (
-        f"Whole {whole} were left out of training, and predicted by what had not seen them. The "
-        "interval is 95 % over spots; another donor can lie outside it. The top 50 genes are "
-        "picked on the same sections, which flatters them. The mean is that of each gene in "
-        "training.",
+        f"Whole {whole} were left out of training, and predicted by models that had not seen "
+        "them. The interval is 95 % over spots; another donor can lie outside it. The top 50 "
+        "genes are picked on the same sections, so their score is optimistic. The mean is that "
+        "of each gene in training.",
         "",
         f"| {kind} | mean PCC, all genes | top-50 genes | MSE | MSE of the mean |",
         "|---|---|---|---|---|",

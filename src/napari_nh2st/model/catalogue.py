@@ -73,7 +73,7 @@ _TRIPLEX: dict[str, int | float | str] = {
 CATALOGUE: dict[str, ArchitectureEntry] = {
     "nh2st": ArchitectureEntry(
         "nh2st_prepared",
-        "Tile or neighborhood, aligned with measured expression by contrast (published)",
+        "Tile or neighborhood, aligned with measured expression by contrastive losses (published)",
         None,
         pairs=True,
         settings={
@@ -106,7 +106,7 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
     ),
     "sepal": ArchitectureEntry(
         "sepal",
-        "Linear tile model, corrected from where its neighbors lie and what they show",
+        "Linear tile model, corrected from the positions and features of its neighbors",
         "neighborhood",
         offsets=True,
         frozen_encoder=True,
@@ -114,7 +114,7 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
     ),
     "deepset": ArchitectureEntry(
         "deepset",
-        "Linear tile model, corrected from the sum of its parts and the most of its neighbors",
+        "Linear tile model, corrected from the sum of its parts and the maximum of its neighbors",
         "neighborhood",
         frozen_encoder=True,
         settings=_CORRECTION,
@@ -131,7 +131,7 @@ CATALOGUE: dict[str, ArchitectureEntry] = {
     ),
     "triplex-slide": ArchitectureEntry(
         "triplex_slide",
-        "As triplex, asked by a token that has attended to all tiles of the slide",
+        "As triplex, with queries from a token that has attended to all tiles of the slide",
         "slide",
         frozen_encoder=True,
         guides=True,

@@ -224,7 +224,7 @@ class ModelConfig:
             )
         if (twice := first_repeated(config.panel)) is not None:
             raise InputError(
-                f"{where} is not a model's config: panel: {twice!r} is there more than once"
+                f"{where} is not a model's config: panel: {twice!r} occurs more than once"
             )
         for name in ("reliability", "interval_90", "usual_spread"):
             unknown = set(getattr(config, name) or ()) - set(config.panel)

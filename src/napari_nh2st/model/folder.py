@@ -247,7 +247,7 @@ def save_model_folder(
     """
     recover(folder)
     if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists already; give another folder or remove it first")
+        raise InputError(f"{folder} already exists; give another folder or remove it first")
     others = _files_of_others(folder)
     state = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)

@@ -155,7 +155,7 @@ def pull_model(name: str, output: Path | str | None = None) -> str:
     repository, revision = _parsed(name)
     place = None if output is None else Path(output).expanduser()
     if place is not None and place.exists():
-        raise InputError(f"{place} exists already; give another folder or remove it first")
+        raise InputError(f"{place} already exists; give another folder or remove it first")
     hub = import_extra("huggingface_hub", "hub", "A model from the Hugging Face Hub")
     try:
         info = _api(hub).model_info(repository, revision=revision)
@@ -164,8 +164,8 @@ def pull_model(name: str, output: Path | str | None = None) -> str:
     there = {file.rfilename for file in info.siblings or ()}
     if lacking := [file for file in (CONFIG_FILE, WEIGHTS_FILE) if file not in there]:
         raise InputError(
-            f"{name} is no model of nh2st: it has no {' and no '.join(lacking)}. Pickled weights "
-            "are never loaded."
+            f"{name} is not a model of nh2st: it has no {' and no '.join(lacking)}. Pickled "
+            "weights are never loaded."
         )
     pinned = f"{repository}@{info.sha}"
     try:
@@ -192,7 +192,7 @@ def _parsed(name: str) -> tuple[str, str | None]:
     """Repository and revision of ``hf:owner/name@REVISION``."""
     match = _NAME.fullmatch(name.removeprefix(HUB_PREFIX))
     if match is None or name.startswith("."):
-        raise InputError(f"{name!r} is no repository of the Hub: give hf:owner/name")
+        raise InputError(f"{name!r} is not a repository of the Hub: give hf:owner/name")
     return match["repository"], match["revision"]
 
 
@@ -239,8 +239,8 @@ def _notices(folder: Path, config: ModelConfig) -> Iterator[str]:
         yield f"Image encoder {encoder['key']}: {storage_words(encoder['licence'], stored)}"
         if encoder.get("adapter") is not None and not may_be_stored(str(encoder["licence"])):
             yield (
-                "The adapters that were trained on it are in the weights: see whether its licence "
-                "lets you pass on what is derived from it."
+                "The adapters that were trained on it are in the weights: check whether its "
+                "licence lets you pass on what is derived from it."
             )
     others = sorted(path.name for path in folder.iterdir() if path.name not in HUB_FILES)
     if others:
@@ -248,7 +248,7 @@ def _notices(folder: Path, config: ModelConfig) -> Iterator[str]:
     if paths := list(dict.fromkeys(_paths_in(config.to_json()))):
         more = ", …" if len(paths) > _MOST_PATHS else ""
         yield (
-            f"{CONFIG_FILE} names places of this machine, which everybody will read: "
+            f"{CONFIG_FILE} names paths on this machine, which everybody will see: "
             f"{', '.join(paths[:_MOST_PATHS])}{more}"
         )
 
@@ -362,13 +362,13 @@ def _hub_error(hub: Any, error: Exception, name: str) -> InputError:
         reason = "is not on the Hub, or the Hub does not show it to you"
     elif status == 401 or isinstance(error, errors.LocalTokenNotFoundError):
         reason = (
-            "is not on the Hub, or needs a login: `hf auth login`, or set HF_TOKEN to a token of "
-            "yours"
+            "is not on the Hub, or needs a login: run `hf auth login`, or set HF_TOKEN to your "
+            "token"
         )
     elif status == 403:
-        reason = "may not be changed with your token; it needs the right to write to it"
+        reason = "cannot be changed with your token, which needs write access"
     elif status == 409:
-        reason = "was changed by somebody else meanwhile, or is there already: try again"
+        reason = "was changed by somebody else meanwhile, or already exists: try again"
     else:
         reason = f"could not be reached on the Hub: {first_line(error)}"
     return InputError(f"{name} {reason}")

@@ -96,7 +96,7 @@ def _wrong(value: object, kind: Any) -> str:
         choices = get_args(kind)
         return "" if value in choices else f"it must be one of {', '.join(choices)}"
     if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        return "it must be a number from 0 on"
+        return "it must be a number of 0 or more"
     if kind is int and (not isinstance(value, int) or value < 1):
         return "it must be a whole number above 0"
     if isinstance(bound, AtMost) and value > bound.value:

@@ -85,15 +85,15 @@ def import_checkpoint(
         state = from_released_state_dict(released)
     except KeyError as error:
         raise InputError(
-            f"{checkpoint} is no NH2ST checkpoint: the network has no {error.args[0]}"
+            f"{checkpoint} is not an NH2ST checkpoint: the network has no {error.args[0]}"
         ) from None
     try:
         hyperparameters = _hyperparameters(state, heads)
     except KeyError as error:
-        raise InputError(f"{checkpoint} is no NH2ST checkpoint: it lacks {error}") from None
+        raise InputError(f"{checkpoint} is not an NH2ST checkpoint: it lacks {error}") from None
     except (IndexError, TypeError, ValueError, ZeroDivisionError):
         raise InputError(
-            f"{checkpoint} is no NH2ST checkpoint: its tensors have other shapes"
+            f"{checkpoint} is not an NH2ST checkpoint: its tensors have other shapes"
         ) from None
     if len(panel) != hyperparameters.panel_size:
         raise InputError(
@@ -107,8 +107,8 @@ def import_checkpoint(
         training={
             "trained": True,
             "summary": (
-                f"Imported from {checkpoint.name}, a checkpoint of the released NH2ST code. "
-                "What it was trained on is not recorded in it."
+                f"Imported from {checkpoint.name}, a checkpoint of the released NH2ST code. It "
+                "does not record what it was trained on."
             ),
             "checkpoint_sha256": file_sha256(checkpoint),
         },
@@ -116,7 +116,7 @@ def import_checkpoint(
     try:
         checked_hyperparameters(config, NH2STHyperparameters)
     except InputError as error:
-        raise InputError(f"{checkpoint} is no NH2ST checkpoint: {error}") from None
+        raise InputError(f"{checkpoint} is not an NH2ST checkpoint: {error}") from None
     with torch.device("meta"):  # shapes, and no memory
         expected = shapes_of(NH2ST(hyperparameters).state_dict())
     if wrong := misfit(expected, shapes_of(state)):

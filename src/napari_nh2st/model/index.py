@@ -131,11 +131,11 @@ def parse_index(text: str, where: str) -> tuple[IndexedModel, ...]:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
-        raise InputError(f"{where} is no list of models: it is not TOML ({error})") from None
+        raise InputError(f"{where} is not a list of models: it is not TOML ({error})") from None
     if content.get("format") != FORMAT:
         raise InputError(
-            f"{where} is no list of models that this version knows: its format is "
-            f"{content.get('format')!r}, and not {FORMAT}"
+            f"{where} is not a list of models that this version knows: its format is "
+            f"{content.get('format')!r}, not {FORMAT}"
         )
     problem = next(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content), None)
     if problem is not None:
@@ -157,7 +157,7 @@ def _pieces(url: str) -> Iterator[bytes]:
         for piece in answer.iter_content(_PIECE):
             size += len(piece)
             if size > _LARGEST:
-                raise InputError(f"{url} is no list of models: it is too large")
+                raise InputError(f"{url} is not a list of models: it is too large")
             if time.monotonic() > until:
                 raise TimeoutError(f"{url} sends too slowly")
             yield piece

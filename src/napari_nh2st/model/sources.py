@@ -30,7 +30,7 @@ HUB_PREFIX = "hf:"
 """May stand before the id of a model on the Hub."""
 
 HUB_FILES = (CONFIG_FILE, WEIGHTS_FILE, HEADS_FILE, ENCODER_FILE, CARD_FILE)
-"""Files of a model on the Hub; others are not fetched."""
+"""Files of a model on the Hub; others are not downloaded."""
 
 _HUB_ID = re.compile(r"(hf:)?(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
@@ -99,7 +99,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def find_config(name_or_path: str | Path) -> Path:
-    """The folder of a model's config; of the Hub, its weights are not fetched.
+    """The folder of a model's config; of the Hub, its weights are not downloaded.
 
     Parameters
     ----------

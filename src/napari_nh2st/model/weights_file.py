@@ -152,12 +152,12 @@ def read_state_dict(path: Path, keys: tuple[str, ...] = ()) -> Mapping[str, Tens
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except pickle.UnpicklingError:
         raise InputError(
-            f"{path} holds more than weights, or is no checkpoint. Nothing in it was executed; "
-            "save it again as {'state_dict': network.state_dict()}."
+            f"{path} holds more than weights, or is not a checkpoint. Nothing in it was executed; "
+            f"save it again as {{'state_dict': network.state_dict()}}."
         ) from None
     except Exception as error:  # whatever a file that is none does to its reader
         reason = first_line(error)
-        raise InputError(f"{path} is damaged or no checkpoint: {reason}") from None
+        raise InputError(f"{path} is damaged or not a checkpoint: {reason}") from None
     for key in keys:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -166,7 +166,7 @@ def read_state_dict(path: Path, keys: tuple[str, ...] = ()) -> Mapping[str, Tens
         raise InputError(f"{path} has no state_dict of tensors")
     for name, tensor in content.items():
         if not _is_stored(tensor):
-            raise InputError(f"{path}: {name} is larger than what the file stores of it")
+            raise InputError(f"{path}: {name} is larger than the data that the file stores for it")
     return content
 
 
@@ -196,7 +196,7 @@ def _check_archive(path: Path) -> None:
         parts = archive.infolist()
     compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
     if compressed or sum(part.file_size for part in parts) > path.stat().st_size:
-        raise InputError(f"{path} is compressed, which no checkpoint of torch is")
+        raise InputError(f"{path} is compressed, which torch's checkpoints never are")
 
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:

@@ -13,7 +13,7 @@ from napari_nh2st.prediction.rows import RowLayout, column_in_place, fill_rows
 PREVIEW = "preview"
 """Column of ``obs``: which tiles show a preview; there while any does."""
 
-PREVIEW_IN_WORDS = "preview: each tile for itself, until the whole slide is encoded"
+PREVIEW_IN_WORDS = "preview: each tile by itself, until the whole slide is encoded"
 
 
 def has_preview(prediction: AnnData) -> bool:

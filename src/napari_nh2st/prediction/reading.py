@@ -15,8 +15,10 @@ from napari_nh2st.prediction.values import gene_values
 from napari_nh2st.shown_text import with_minus
 
 OUTSIDE = "outside the scale"
-UNFAMILIAR_SCALE = "above 1: farther from the training than 99 % of the tiles of held-out sections"
-UNFAMILIAR_IN_SHORT = "above 1: unlike the training"
+UNFAMILIAR_SCALE = (
+    "above 1: farther from the training tissue than 99 % of the tiles of held-out sections"
+)
+UNFAMILIAR_IN_SHORT = "above 1: unlike the training tissue"
 FADED = "grey where the model is unsure"
 """What a veil over a map means."""
 

@@ -81,8 +81,8 @@ class Badges:
             # 0.198 is not said to be 0.20 and below 0.20.
             close = _rounded(pcc, 2) == _rounded(self.reliable_from, 2)
             words = (
-                f"{self.named(pcc, 4 if close else 2)} is below {self.reliable_from:.2f}: "
-                "there, this gene's map hardly agreed with the measured one"
+                f"{self.named(pcc, 4 if close else 2)} is below {self.reliable_from:.2f}: there, "
+                "this gene's map hardly agreed with the measurement"
             )
         return f"{words}; it may not hold here: {self.far}" if self.far else words
 

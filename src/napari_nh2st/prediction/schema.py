@@ -174,7 +174,7 @@ def tissue_left_out(prediction: AnnData) -> str:
     share = 0.0 if about is None else float(about.get("share_without_tile", 0.0))
     if round(100 * share) < 1:
         return ""
-    return f"{share:.0%} of the tissue has no tile: pieces and edges that fill too little of one."
+    return f"{share:.0%} of the tissue has no tile: pieces and edges that cover too little of one."
 
 
 def is_on_grid(prediction: AnnData) -> bool:
@@ -365,7 +365,7 @@ def check_prediction(data: AnnData) -> None:
     """
     problem = _problem(data)
     if problem is not None:
-        raise InputError(f"This AnnData is no prediction of napari-nh2st: {problem}.")
+        raise InputError(f"This AnnData is not a prediction of napari-nh2st: {problem}.")
 
 
 def _problem(data: AnnData) -> str | None:
@@ -392,10 +392,10 @@ def _problem(data: AnnData) -> str | None:
     if not data.n_obs or not data.n_vars:
         return f"it has {data.n_obs} tiles and {data.n_vars} genes"
     if not isinstance(data.X, np.ndarray) or data.X.dtype.kind != "f":
-        return "its values are no dense matrix of floating-point numbers"
+        return "its values are not a dense matrix of floating-point numbers"
     heads = data.layers.get(SPREAD)
     if heads is not None and (not isinstance(heads, np.ndarray) or heads.dtype.kind != "f"):
-        return f"layers[{SPREAD!r}] is no dense matrix of floating-point numbers"
+        return f"layers[{SPREAD!r}] is not a dense matrix of floating-point numbers"
     if not data.var_names.is_unique:
         return "a gene is in it more than once"
     return None

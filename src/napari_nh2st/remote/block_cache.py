@@ -168,7 +168,7 @@ def block_cache() -> BlockCache:
     Raises
     ------
     InputError
-        The environment variable is no number.
+        The environment variable is not a number.
     """
     return _cache_of(*bounded_cache_folder("remote", VARIABLE, _DEFAULT_GB))
 

@@ -91,8 +91,8 @@ class HttpFile:
         size = int(length) if length.isdecimal() else None
         if size is None or size > _MOST_WHOLE:
             raise RemoteError(
-                f"{self._shown}: {self._host} sends whole files only, no ranges of bytes. "
-                "Download it and open the copy."
+                f"{self._shown}: {self._host} sends only whole files, no byte ranges. Download it "
+                "and open the copy."
             )
         return Version(size, mark), self._body(answer, size)
 
@@ -130,8 +130,8 @@ class HttpFile:
             raise FileNotFoundError(f"{self._shown}: there is no such file ({said}).")
         if code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Forbidden(
-                f"{self._shown}: {self._host} does not give it out ({said}). It needs a key or "
-                "password, a signed URL is over, or there is no such file."
+                f"{self._shown}: {self._host} refuses access ({said}). The file needs a key or "
+                "password, a signed URL has expired, or there is no such file."
             )
         if code in _BUSY:
             raise Interrupted(f"{self._host} answers {said}")

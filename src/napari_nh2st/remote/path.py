@@ -110,7 +110,9 @@ class RemotePath:
             It cannot be asked for, or it is a URL as it is shown, without its query.
         """
         if self.url.endswith(HIDDEN_QUERY):
-            raise RemoteError(f"{self}: the rest of the URL is not stored. Give it whole again.")
+            raise RemoteError(
+                f"{self}: the rest of the URL is not stored. Give the whole URL again."
+            )
         return self._opened.file(self.url)
 
     def exists(self) -> bool:

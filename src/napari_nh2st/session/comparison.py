@@ -71,7 +71,7 @@ class ComparisonResults:
         self.summary = summary_markup(compared.summary, str(about["model"]["name"]))
         self.notices = list(compared.notices)
         if self.is_standardized:
-            self.notices.append("The residual is that of standardized values.")
+            self.notices.append("The residual is computed from standardized values.")
         self.name = f"{section_of(prediction)}-compared"
         self._scores = compared.scores
 

@@ -66,14 +66,14 @@ def row_state(rows: SectionRows, number: int, found: Found | None) -> RowState:
         troubles.append(
             (
                 "name twice",
-                f"Row {namesake + 1}{f' ({file})' if file else ''} is called {row.name!r} as "
-                "well: give one of them another name.",
+                f"Row {namesake + 1}{f' ({file})' if file else ''} is also called {row.name!r}: "
+                "give one of them another name.",
             )
         )
     if row.missing:
         more = " …" if len(row.missing) > 1 else ""
         needs = f"needs {row.missing[0]}{more}"
-        troubles.append((needs, f"Still to be given: {', '.join(row.missing)}."))
+        troubles.append((needs, f"Still missing: {', '.join(row.missing)}."))
     proposal = found.proposal if found is not None else None
     parts = found.parts if found is not None else Parts()
     known = found.sentences + found.warnings if found is not None and found.is_good else ()

@@ -41,7 +41,7 @@ def typed_value(field: str, text: str, other_names: Collection[str]) -> object:
         It cannot be taken.
     """
     if field == "name" and text and text in other_names:
-        raise InputError(f"There is a section {text!r} already: give another name.")
+        raise InputError(f"There is already a section {text!r}: give another name.")
     if field == "mpp":
         return _mpp(text) if text else None
     if field == "fix":
@@ -58,4 +58,4 @@ def _mpp(text: str) -> float:
         mpp = float(text.replace(",", "."))
         if 0 < mpp < 100:
             return mpp
-    raise InputError(f"{text!r} is no µm/px: give a number such as 0.5.")
+    raise InputError(f"{text!r} is not a µm/px: give a number such as 0.5.")

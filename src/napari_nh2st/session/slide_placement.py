@@ -25,8 +25,8 @@ def lay_in_units(viewer: ViewerModel, layer: Layer) -> None:
     for each in match_units(viewer):
         show_info(
             for_qt(
-                f"{each.name} has no µm/px: beside the other slides, a pixel is drawn as 1 µm "
-                "until µm/px is given in the Predict dock."
+                f"{each.name} has no µm/px: next to the other slides, a pixel is drawn as 1 µm "
+                "until you give µm/px in the Predict dock."
             )
         )
 

@@ -81,7 +81,7 @@ def impossible_size(shape: tuple[int, int], n_segments: tuple[int, int]) -> str 
     """
     size = f"says that it has {shape[0]:,} × {shape[1]:,} px"
     if shape[0] * shape[1] > _MOST_PIXELS:
-        return f"{size}, which no slide has: it is damaged"
+        return f"{size}, which no slide has: the file is damaged"
     if n_segments[0] * n_segments[1] > _MOST_SEGMENTS:
         return (
             f"{size} in {n_segments[0] * n_segments[1]:,} pieces, too many to keep count of; "

@@ -84,7 +84,9 @@ def _metadata(folder: SlidePath) -> tuple[Any, dict[str, Any]]:
     except RemoteError:
         raise
     except Exception as error:  # zarr's errors have no common kind
-        raise InputError(f"{folder}: this zarr folder is no readable group ({error}).") from error
+        raise InputError(
+            f"{folder}: this zarr folder is not a readable group ({error})."
+        ) from error
     ome = attributes.get("ome", attributes)
     if not isinstance(ome, dict):
         raise InputError(f"{folder}: its OME metadata are damaged.")

@@ -142,8 +142,8 @@ def _open_file(path: SlidePath, image: ImageChoice) -> SlideContents:
     if reason:
         raise InputError(f"{path}: {reason}.")
     raise InputError(
-        f"{path}: this is no slide or image of a known format, whatever its name says. "
-        "Is it the right file?"
+        f"{path}: this is not a slide or image of a known format, whatever its name says. Is it "
+        "the right file?"
     )
 
 

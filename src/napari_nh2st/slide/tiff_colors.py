@@ -77,7 +77,7 @@ def tiff_colors(
     n_samples = sum(channel.samples for channel in channels)
     kind = _KINDS.get(int(page.photometric))
     if kind is None:
-        raise NotReadable(f"is a TIFF of colors that are not known here ({page.photometric})")
+        raise NotReadable(f"is a TIFF with unknown colors ({page.photometric})")
     alpha = _alpha(page)
     if kind == "rgb" and n_samples < 3:
         kind = "grey"

@@ -262,7 +262,7 @@ class _Check:
             self._check_page(page)
         except (_Damage, InputError) as error:
             is_cut = isinstance(error, InputError)
-            what = "lists strips behind the end of the file" if is_cut else str(error)
+            what = "lists strips beyond the end of the file" if is_cut else str(error)
             if not self._has_tiles or _is_tiled(page) or page[_SUB_DIRECTORIES]:
                 if is_cut:
                     raise

@@ -96,8 +96,8 @@ class TiffFiles:
     def leave_out(self, page: tifffile.TiffPage) -> None:
         """Note that a page is no level although it stands among them."""
         self._notices.append(
-            f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not the "
-            "slide made smaller, or is stored in another way."
+            f"An image of {page.imagewidth:,} × {page.imagelength:,} px is left out: it is not a "
+            "smaller copy of the slide, or is stored in another way."
         )
 
     def leave_out_associated(self, name: str, reason: InputError) -> None:

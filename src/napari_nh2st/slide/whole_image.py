@@ -21,8 +21,8 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _TAIL = 1 << 16
 _BLOCK = 1 << 20
 _LEFT_OVER = (
-    "The JPEG has bytes behind its image: its writer left them, or the image is damaged. Look "
-    "whether all of it is in its place."
+    "The JPEG has bytes after its image: its writer left them there, or the image is damaged. "
+    "Check that the picture is complete."
 )
 
 
@@ -107,7 +107,7 @@ def open_jpeg(path: SlidePath) -> SlideContents:
             )
         shape = (opened.height, opened.width)
         if opened.components not in (1, 3):
-            raise NotReadable(f"is a JPEG of {opened.components} colors; save it as RGB")
+            raise NotReadable(f"is a JPEG with {opened.components} color channels; save it as RGB")
         if not _has_jpeg_end(file, opened.scan, size):
             raise InputError(
                 f"{path}: the JPEG is cut off: it ends after {size:,} bytes without its end "

@@ -159,7 +159,7 @@ def spots_of(
     keep = np.isfinite(pixels).all(1)
     left_out = list(section.notes)
     if not keep.all():
-        left_out.append(f"{np.count_nonzero(~keep)} whose position is empty left out")
+        left_out.append(f"{np.count_nonzero(~keep)} with an empty position left out")
     if IN_TISSUE in data.obs:
         under = under_tissue(data.obs[IN_TISSUE], f"{source.path}, obs['in_tissue']")
         if (keep & ~under).any():
@@ -227,7 +227,7 @@ def _counts(
         counts = csr_matrix(matrix if issparse(matrix) else np.asarray(matrix), dtype=np.float32)
         counts.check_format()  # of every index: scipy computes with what it is given
     except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: {where} is no whole matrix of numbers ({error})") from None
+        raise InputError(f"{path}: {where} is not a complete matrix of numbers ({error})") from None
     return counts, names, ids, notes
 
 
@@ -270,7 +270,7 @@ def _pixels(data: AnnData, path: Path) -> NDArray[np.float64]:
                 raise InputError(f"{path}: {where} has the columns {names}; give x and y")
         pixels = np.asarray(values, np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{path}: the positions in {where} are no numbers") from None
+        raise InputError(f"{path}: the positions in {where} are not numbers") from None
     if pixels.ndim != 2 or pixels.shape[1] not in (2, 3):
         raise InputError(f"{path}: {where} must have two columns (x, y)")
     heights = pixels[:, 2:][np.isfinite(pixels[:, 2:])]

@@ -198,7 +198,7 @@ def join(table: CountTable, positions: SpotPositions, source: Source) -> AnnData
             (int(without_counts), "with a position but no counts left out"),
             (int(np.count_nonzero(~placed)), "with counts but no position left out"),
             (int(np.count_nonzero(placed & ~inside)), "not under tissue left out"),
-            (int(np.count_nonzero(inside & ~finite)), "whose position is empty left out"),
+            (int(np.count_nonzero(inside & ~finite)), "with an empty position left out"),
         )
         if count
     ]
@@ -245,7 +245,7 @@ def assemble(
     if empty < len(obs) and not are_counts(table.counts):
         parts.append("its values are not raw counts, which training and comparing need")
     if array is not None and (shared := len(array) - len(np.unique(array, axis=0))):
-        parts.append(f"{shared} on an array place that another spot has; neighbors by distance")
+        parts.append(f"{shared} on the same array place as another spot; neighbors by distance")
     info: dict[str, Any] = {
         "source": source.path.name,
         "format": source.format,

@@ -139,7 +139,7 @@ def check_counts(spots: AnnData, name: str = "the section") -> None:
     for wrong, what in (
         (np.isnan(values), "is NaN (empty); counts must be complete"),
         (np.isinf(values), "is infinite"),
-        (values < 0, "is negative: values were normalized already (scaled); give raw counts"),
+        (values < 0, "is negative: values were already normalized (scaled); give raw counts"),
         (
             values != np.rint(values),
             f"is no count: values were normalized already{_how(values)}; give raw counts",

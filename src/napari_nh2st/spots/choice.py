@@ -148,4 +148,4 @@ def bin_side(text: str) -> int:
             return side
     except (ValueError, OverflowError):
         pass
-    raise InputError(f"{text!r} is no side of bins; give whole µm such as 8")
+    raise InputError(f"{text!r} is not a bin size; give whole µm such as 8")

@@ -119,13 +119,13 @@ def _genes_only(
     if not len(genes):
         raise InputError(f"{path}: no feature is of the type {GENE_EXPRESSION!r}")
     others = len(kinds) - len(genes)
-    notes = (f"{others} features that are no genes left out",) if others else ()
+    notes = (f"{others} features that are not genes left out",) if others else ()
     return CountTable(counts[:, genes], spots, names[genes], ids[genes], notes)
 
 
 def _text(strings: h5py.Dataset) -> NDArray[np.str_]:
     if strings.ndim != 1:
-        raise ValueError(f"{strings.name} is no list")
+        raise ValueError(f"{strings.name} is not a list")
     return np.array([value.decode() for value in strings[:].astype(bytes)], str)
 
 

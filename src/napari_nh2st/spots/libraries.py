@@ -155,7 +155,7 @@ def _unlabelled(
     data: AnnData, libraries: dict[str, dict[str, Any]], wanted: str | None, path: Path
 ) -> Library:
     """A section that no column names."""
-    advice = "save each section to a file of its own, with its entry of uns['spatial']"
+    advice = "save each section to its own file, with its entry of uns['spatial']"
     if len(libraries) > 1:
         raise InputError(
             f"{path} holds {len(libraries)} sections ({_listed(libraries)}) by uns['spatial'], and "

@@ -269,8 +269,8 @@ class Fix:
         )
         if found is None or not (np.isfinite(factor) and factor > 0):
             raise InputError(
-                f"{text!r} is no fix of positions; give scale=NUMBER, flip-x, flip-y, swap-xy or "
-                "several of them, the scale first, mirrored before or after swapping, such as "
+                f"{text!r} is not a fix of positions; give scale=NUMBER, flip-x, flip-y, swap-xy "
+                "or several of them, the scale first, mirrored before or after swapping, such as "
                 "'scale=4 swap-xy flip-x'"
             )
         orientation, place = found

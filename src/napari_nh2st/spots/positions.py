@@ -122,9 +122,7 @@ def under_tissue(column: pd.Series, where: str) -> NDArray[np.bool_]:
     unknown = ~inside & ~text.isin(_NO).to_numpy(bool)
     if unknown.any():
         value = column.iloc[int(np.flatnonzero(unknown)[0])]
-        raise InputError(
-            f"{where}: {value!r} says neither that a spot is under tissue nor that not"
-        )
+        raise InputError(f"{where}: {value!r} does not say whether a spot is under tissue")
     return inside
 
 

@@ -107,8 +107,8 @@ def read_spots(
         _leave_out(place, positions=where, bin_um=bin_um, coordinate_system=coordinate_system)
         return read_anndata(place, library)
     raise InputError(
-        f"{place} is nothing spots can be read from: give an .h5ad, an AnnData or SpatialData "
-        ".zarr, Space Ranger's outs folder or matrix, or a table (.tsv, .tsv.gz) of a legacy array"
+        f"{place} cannot be read as spots: give an .h5ad, an AnnData or SpatialData .zarr, Space "
+        "Ranger's outs folder or matrix, or a table (.tsv, .tsv.gz) of a legacy array"
     )
 
 

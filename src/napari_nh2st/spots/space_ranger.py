@@ -163,8 +163,8 @@ def read_positions(path: Path) -> SpotPositions:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise InputError(
-                f"{path}: {frame[name].iloc[row]!r} in the column {name} is no number "
-                f"(barcode {frame['barcode'].iloc[row]})"
+                f"{path}: {frame[name].iloc[row]!r} in the column {name} is not a number (barcode "
+                f"{frame['barcode'].iloc[row]})"
             )
     array = np.column_stack([numbers[name] for name in ARRAY])
     if np.isnan(array).any():

@@ -80,8 +80,8 @@ def read_count_table(path: Path) -> CountTable:
     Raises
     ------
     InputError
-        A cell is no number, rows differ in length, or neither rows nor columns are spots, or both
-        are.
+        A cell is not a number, rows differ in length, or neither rows nor columns are spots, or
+        both are.
     """
     lines = _lines(path)
     header = next(lines, None)
@@ -125,7 +125,7 @@ def read_st_positions(path: Path) -> SpotPositions:
     Raises
     ------
     InputError
-        A column is missing, a cell is no number, or a spot occurs twice.
+        A column is missing, a cell is not a number, or a spot occurs twice.
     """
     rows = list(_lines(path))
     if not rows:
@@ -149,7 +149,7 @@ def read_st_positions(path: Path) -> SpotPositions:
                 values[k, j] = float(text)
             except ValueError:
                 raise InputError(
-                    f"{path}, row {k + start + 1}, column {wanted[j]}: {text!r} is no number"
+                    f"{path}, row {k + start + 1}, column {wanted[j]}: {text!r} is not a number"
                 ) from None
     if np.isnan(values[:, :2]).any():
         row = int(np.flatnonzero(np.isnan(values[:, :2]).any(1))[0]) + start + 1
@@ -215,7 +215,8 @@ def _row_counts(
     except ValueError:
         wrong = next(place for place in places if not _is_number(cells[place]))
         raise InputError(
-            f"{path}, row {number} ({name}), column {columns[wrong]}: {cells[wrong]!r} is no count"
+            f"{path}, row {number} ({name}), column {columns[wrong]}: {cells[wrong]!r} is not a "
+            "count"
         ) from None
     return np.array(places, np.int32), values
 
@@ -235,7 +236,7 @@ def _share_of_spots(names: list[str]) -> float:
 def _rounded(name: str, path: Path) -> str:
     """A spot's name in whole array positions: adjusted ones are fractions beside them."""
     if not (match := _SPOT.fullmatch(name)):
-        raise InputError(f"{path}: {name!r} is no spot; the others are named like 10x21")
+        raise InputError(f"{path}: {name!r} is not a spot; the others are named like 10x21")
     return f"{round(float(match[1]))}x{round(float(match[2]))}"
 
 

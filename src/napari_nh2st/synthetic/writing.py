@@ -102,8 +102,8 @@ def _write_pyramid(path: Path, tissue: SyntheticTissue, marks: Sequence[Mark]) -
     }
     height, width = shape = tissue.shape
     options["description"] = (
-        f"Synthetic H&E drawn by napari-nh2st, no patient's tissue; "
-        f"seed {tissue.seed}, {width} x {height} px, {tissue.mpp:g} um/px"
+        f"Synthetic H&E drawn by napari-nh2st, not real tissue; seed {tissue.seed}, {width} x "
+        f"{height} px, {tissue.mpp:g} um/px"
     )
     bands = _drawn(tissue, marks)
     with (

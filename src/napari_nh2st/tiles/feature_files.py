@@ -88,7 +88,7 @@ def read_stored(path: Path, table: str | None = None, encoder: str | None = None
         with h5py.File(path) as file:
             return _read_arrays(file, path)
     except OSError as error:
-        reason = error.strerror or "it is no HDF5 file, or damaged"
+        reason = error.strerror or "it is not an HDF5 file, or it is damaged"
         raise InputError(f"{path} cannot be read as features: {reason}") from None
 
 

@@ -195,20 +195,21 @@ def read_given_features(key: EncoderKey, slide: Slide, wanted: str | None = None
     _check_slide(stored, slide, path)
     if stored.slide_name and stored.slide_name not in (slide.path.stem, slide.path.name):
         notices.append(
-            f"The features in {path.name} say that they are of {stored.slide_name}; the slide is "
-            f"{slide.path.name}."
+            f"The features in {path.name} say that they belong to {stored.slide_name}; the slide "
+            f"is {slide.path.name}."
         )
     step = stored.step_px or _nearest_step(stored.corners) or stored.side_px
     side = stored.side_px or _said_side(key, slide) or step
     if side is None or step is None:
         raise InputError(
-            f"{path} does not say how large its tile is; say it, as in "
+            f"{path} does not say how large its tiles are; give the size, as in "
             f"{path.name}?tile_px=256&mpp=0.5"
         )
     if stored.side_px is None and _said_side(key, slide) is None:
         notices.append(
-            f"{path.name} does not say how large its tiles are: {side:g} px of the slide are "
-            f"taken, the distance between them. Say it, as in {path.name}?tile_px=256&mpp=0.5."
+            f"{path.name} does not say how large its tiles are: the distance between them is "
+            f"taken, {side:g} px of the slide. Give the size, as in "
+            f"{path.name}?tile_px=256&mpp=0.5."
         )
     tile_px = round(key.number("tile_px") or stored.tile_px or side)
     if not _TILE_PX[0] <= tile_px <= _TILE_PX[1]:
@@ -279,7 +280,7 @@ def check_same_kind(
         They are of another encoder, another length, or of tiles of another size.
     """
     own = given.encoder or "an encoder that it does not name"
-    wanted = encoder or "an encoder that nobody named"
+    wanted = encoder or "an encoder without a name"
     if given.n_features != n_features:
         raise InputError(
             f"{given.path} has {given.n_features} features of a tile, of {own}; {whose} takes "

@@ -48,7 +48,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except Exception:  # whatever a file that is none does to its reader
-        raise InputError(f"{path} is damaged or no checkpoint; remove it to start again") from None
+        raise InputError(
+            f"{path} is damaged or not a checkpoint; remove it to start again"
+        ) from None
     if not isinstance(state, dict):
-        raise InputError(f"{path} is no checkpoint; remove it to start again")
+        raise InputError(f"{path} is not a checkpoint; remove it to start again")
     return state

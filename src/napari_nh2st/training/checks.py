@@ -102,9 +102,9 @@ def check_not_seen(name: str, config: ModelConfig, tested: Iterable[str], other:
     """
     if seen := sections_seen(config, tested):
         raise InputError(
-            f"{name} was trained on {', '.join(seen)} (sections of that name): scores there do "
-            f"not tell how far to trust it. Give the sections other names if they are others, "
-            f"leave them out, {other}"
+            f"{name} was trained on {', '.join(seen)} (sections with that name): scores there do "
+            "not tell how far to trust it. If they are other sections, rename them; else leave "
+            f"them out, {other}"
         )
 
 
@@ -120,7 +120,7 @@ def check_folder(folder: Path, record: RunRecord) -> None:
     model = folder / MODEL_FOLDER
     is_scored = not record.held_out or (folder / TEST_FOLDER).exists()
     if (model / CONFIG_FILE).is_file() and is_scored and not is_unfinished(folder):
-        raise InputError(f"{folder} holds a trained model already: give another folder.")
+        raise InputError(f"{folder} already holds a trained model: give another folder.")
 
 
 def check_place(folder: Path) -> None:

@@ -149,8 +149,8 @@ def _adapter_rank(settings: TrainSettings, start: ModelConfig | None) -> int:
     check_adapters(rank, str(key))
     if own not in (0, rank):
         raise InputError(
-            f"adapter_rank is {rank}, but the start model has adapters of rank {own}; leave it out "
-            "to go on from them"
+            f"adapter_rank is {rank}, but the start model has adapters of rank {own}; leave it "
+            "out to continue from them"
         )
     return rank
 

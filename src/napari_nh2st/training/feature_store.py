@@ -137,7 +137,7 @@ def feature_store() -> FeatureStore:
     Raises
     ------
     InputError
-        The environment variable is no number.
+        The environment variable is not a number.
     """
     return _store_of(*bounded_cache_folder("features", VARIABLE, _DEFAULT_GB))
 

@@ -127,7 +127,7 @@ class Optimization:
             losses = self._do(batch, inputs, len(batches))
             if not math.isfinite(float(losses.total)):
                 raise InputError(
-                    f"the loss is no number any more (epoch {self.epoch + 1}, step "
+                    f"the loss is no longer a finite number (epoch {self.epoch + 1}, step "
                     f"{self._step // world + 1}); lower the learning rate"
                 )
             self._step += world

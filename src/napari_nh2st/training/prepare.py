@@ -128,7 +128,7 @@ def prepare(
         raise InputError("there is no section to train on")
     if folder is not None and is_trained(folder):  # which needs no start model any more
         remove_checkpoints(folder)  # of a run killed once it had written its model
-        raise InputError(f"{folder} holds a trained model already; give another folder")
+        raise InputError(f"{folder} already holds a trained model; give another folder")
     placement = place(settings.device, settings.precision, settings.batch_size, None)
     start = None if settings.start is None else load_model(settings.start)
     config = None if start is None else start.config
@@ -140,8 +140,8 @@ def prepare(
     notices += [warning for section in sections for warning in section.warnings]
     if config is not None and (seen := sections_seen(config, [s.name for s in aside])):
         notices.append(
-            f"The start model {config.name} has learned from {', '.join(seen)}, on which "
-            "the epoch is chosen here: validation scores are too good. Validate on a section that "
+            f"The start model {config.name} has learned from {', '.join(seen)}, on which the "
+            "epoch is chosen here: validation scores are optimistic. Validate on a section that "
             "it has not seen."
         )
     panel, panel_notice = _panel(in_training, settings, start)
@@ -171,7 +171,7 @@ def prepare(
         asked = replace(resolved, head_start=settings.head_start)
         state = RunFolder(folder, run_identity(sections, panel, asked, sha256))
         if (folder / MODEL_FOLDER).exists() and state.load_last() is None:
-            raise InputError(f"{folder} holds a trained model already; give another folder")
+            raise InputError(f"{folder} already holds a trained model; give another folder")
     tile_px = settings.tile_px or (config.tile_px if config else DEFAULT_TILE_PX)
     mpp = settings.mpp or (config.mpp if config else DEFAULT_MPP)
     if encoder is not None:
@@ -254,13 +254,13 @@ def _encoder_notices(encoder: ForeignEncoder, settings: TrainSettings, mpp: floa
     notices = normalization_notice(encoder)
     if spec.mpp is None and settings.mpp is None:
         notices.append(
-            f"Encoder {spec.key} does not say at which µm/px it was trained: its tiles are read at "
-            f"{mpp:g}. Say it with mpp, here or in the key."
+            f"Encoder {spec.key} does not say at which µm/px it was trained: its tiles are read "
+            f"at {mpp:g}. Give it with mpp, here or in the key."
         )
     elif spec.mpp is not None and abs(mpp / spec.mpp - 1) > _OTHER_MPP:
         notices.append(
             f"Encoder {spec.key} was trained at {spec.mpp:g} µm/px and gets tiles at {mpp:g}; its "
-            "features may be worse there."
+            "features may be worse at that resolution."
         )
     return notices
 

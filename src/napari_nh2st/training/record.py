@@ -117,7 +117,7 @@ def read_record(folder: Path) -> RunRecord:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is no record of a training: {error}") from None
+        raise InputError(f"{path} is not a record of a training: {error}") from None
 
 
 def is_unfinished(folder: Path) -> bool:

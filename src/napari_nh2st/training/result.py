@@ -62,7 +62,11 @@ def trained_config(
         f"donor{_s(taught)}"
         + (f", starting from {start.config.name}" if start is not None else "")
         + (f"; the epoch was chosen on {', '.join(validation)}" if validation else "")
-        + ("; SPCS smoothed what it learned from" if prepared.settings.smoothing == "spcs" else "")
+        + (
+            "; its training targets were smoothed with SPCS"
+            if prepared.settings.smoothing == "spcs"
+            else ""
+        )
         + "."
     )
     training = {

@@ -153,14 +153,14 @@ class RunFolder:
         state = read_checkpoint(path)
         if state.get("format") != _FORMAT:
             raise InputError(
-                f"{self.folder} holds a stopped run of an earlier version, with which this one "
-                "cannot go on; give another folder"
+                f"{self.folder} holds a stopped run of an earlier version, which this one cannot "
+                "continue; give another folder"
             )
         if state.get("identity") != self._identity:
             raise InputError(
-                f"{self.folder} holds a stopped run of other sections or settings; give the same "
-                "again to go on with it, or another folder. A slide that was replaced by another "
-                "of the same name counts as another section"
+                f"{self.folder} holds a stopped run with other sections or settings; give the "
+                "same again to continue it, or give another folder. A slide that was replaced by "
+                "another of the same name counts as another section"
             )
         return state
 

@@ -121,7 +121,7 @@ def check_adapters(rank: int, image_encoder: str) -> None:
     has = {
         "onnx": "an ONNX file has no gradients",
         "features": "features are computed already",
-    }.get(kind or "", f"{image_encoder} is no transformer")
+    }.get(kind or "", f"{image_encoder} is not a transformer")
     raise InputError(
         f"adapter_rank is {rank}, but {has}: leave it out, or give an image_encoder that begins "
         "with transformers: or timm:"

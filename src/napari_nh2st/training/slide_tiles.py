@@ -84,7 +84,7 @@ class SlideTiles:
             if lost := int((self.readable & ~readable).sum()):
                 raise InputError(
                     f"{self._measured.name}: {lost} tiles that could be read before cannot be "
-                    "read any more. Start again to go on without them"
+                    "read any more. Start again to continue without them"
                 )
         return tiles if self.readable.all() else tiles[self.readable]
 

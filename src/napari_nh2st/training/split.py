@@ -79,7 +79,7 @@ def set_aside(
         else:
             if len(sections) < 2:
                 raise InputError(
-                    f"there is one section only ({sections[0].name}), so none can be set aside "
+                    f"there is only one section ({sections[0].name}), so none can be set aside "
                     "for validation; do without (validation: none)"
                 )
             chosen = [draw.choice(list(sections))]

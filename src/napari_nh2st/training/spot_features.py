@@ -186,12 +186,11 @@ def _spot_notices(name: str, spots: SpotFeatures, n_spots: int) -> list[str]:
     notices = []
     if lost := n_spots - int(spots.readable.sum()):
         notices.append(
-            f"{name}: {lost:,} of {n_spots:,} spots lie in no tile that has features and are left "
-            "out."
+            f"{name}: {lost:,} of {n_spots:,} spots lie in no tile with features and are left out."
         )
     if shared := spots.n_sharing:
         notices.append(
-            f"{name}: {shared:,} of {n_spots:,} spots have a tile in common with another spot, "
-            "whose features are then the same; tiles nearer to each other would tell them apart."
+            f"{name}: {shared:,} of {n_spots:,} spots share a tile with another spot, so their "
+            "features are the same; tiles closer together would tell them apart."
         )
     return notices

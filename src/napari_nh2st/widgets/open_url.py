@@ -31,6 +31,6 @@ def open_url(viewer: Viewer) -> None:
 def open_slide_at(viewer: Viewer, url: str) -> None:
     """Open the slide at a URL as a layer; what is no URL is said to be none."""
     if not is_url(url):
-        show_error(f"{url} is no URL: it begins with https:// or s3://.")
+        show_error(f"{url} is not a URL: a URL begins with https:// or s3://.")
         return
     viewer.open(url, plugin="napari-nh2st")

@@ -136,7 +136,7 @@ class SettingsForm(QWidget):
         Raises
         ------
         InputError
-            Something typed is no number, or out of its range.
+            Something typed is not a number, or out of its range.
         """
         found: dict[str, Any] = {}
         for name, setting in settings_of(kind).items():

@@ -123,7 +123,7 @@ def test_a_cancelled_run_can_be_changed(dock: CohortWidget, qtbot: QtBot) -> Non
     finish(dock, qtbot)
     assert dock.model.isEnabled()
     assert not dock.cancel.isEnabled()
-    assert dock.status.text() == "0 of 3 slides done; Run goes on with the others."
+    assert dock.status.text() == "0 of 3 slides done; Run continues with the others."
 
 
 def test_slides_may_be_added_and_moved_while_others_are_predicted(
@@ -195,7 +195,7 @@ def test_workers_are_offered_and_a_paused_run_of_theirs_goes_on(
     workers.show_value(2)
     scheduler.show_value(" tcp://127.0.0.1:9 ")
     dock.start()
-    assert "exclude each other" in messages["error"].pop()
+    assert "cannot be combined" in messages["error"].pop()
     with distributed.LocalCluster(
         n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None
     ) as there:

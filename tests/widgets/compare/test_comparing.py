@@ -72,7 +72,7 @@ def test_devices_are_asked_for_again_where_the_process_was_ended(
     def run(_jobs: LocalJobs, name: str) -> Iterator[object]:
         asked.append(name)
         if len(asked) == 1:
-            raise JobFailed("was ended by signal 9")
+            raise JobFailed("was killed by signal 9")
         yield {"cpu": "2 cores", "cuda:0": "a GPU"}, {"mps": "no Apple"}
 
     monkeypatch.setattr(LocalJobs, "run", run)

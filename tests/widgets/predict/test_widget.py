@@ -543,7 +543,7 @@ def test_a_run_that_fails_midway_leaves_a_map_of_what_is_done(
     open_in(viewer, slide_path)
     run(qtbot, widget, pitch_um=20)
     assert messages["error"] == [
-        "The prediction failed: OSError: The disk has gone. What was done is kept: Run goes on "
+        "The prediction failed: OSError: The disk has gone. The results are kept: Run continues "
         "from there."
     ]
     heatmap, prediction = widget.heatmap, widget.prediction

@@ -171,7 +171,7 @@ def test_a_region_outside_the_tissue_is_a_sentence_and_a_row_of_no_tiles(
     assert panel.region_list.item(1, 0).text() == "region 2"
     assert panel.region_list.item(1, 1).text() == "0"
     assert panel.notice.text() == (
-        "1 line has no area and is no region. No predicted tile lies in region 2."
+        "1 line has no area and is not a region. No predicted tile lies in region 2."
     )
 
 

@@ -136,6 +136,6 @@ def test_a_comparison_that_is_stopped_says_how_it_goes_on(
     panel.controls.run.click()
     panel.stop()
     finish(qtbot, widget)
-    assert "Compare goes on from it" in panel.controls.status.text()
+    assert "Compare continues from there" in panel.controls.status.text()
     assert panel.table.isHidden()
     assert panel.controls.run.isEnabled()

@@ -17,7 +17,7 @@ def test_what_cannot_run_here_is_not_offered_and_the_tooltip_says_why(
     offered = [picker.box.itemText(row) for row in range(picker.box.count())]
     assert offered == ["resnet18", "transformers:kaiko-ai/midnight"]
     tooltip = picker.box.toolTip()
-    assert "transformers:owkin/phikon: not fetched" in tooltip
+    assert "transformers:owkin/phikon: not downloaded" in tooltip
     assert tooltip.count("timm is not installed: pip install 'napari-nh2st[timm]'") == 1
     assert "To be typed:\n" in tooltip
     assert "features:FOLDER: features that TRIDENT, CLAM or LazySlide computed" in tooltip

@@ -72,7 +72,7 @@ def test_what_is_no_record_is_refused_in_words(tmp_path: Path) -> None:
     content = json.loads((tmp_path / RECORD).read_text(encoding="utf-8"))
     for damage in ("", "[]", json.dumps({k: v for k, v in content.items() if k != "sections"})):
         (tmp_path / RECORD).write_text(damage, encoding="utf-8")
-        with pytest.raises(InputError, match="is no record of a training"):
+        with pytest.raises(InputError, match="is not a record of a training"):
             read_record(tmp_path)
 
 

@@ -126,7 +126,7 @@ def test_files_are_checked_before_a_donor_is_given(
     slide, spots, needed = cell(table, 0, STATUS, TIP).splitlines()
     assert str(broken) in slide
     assert str(gone) in spots
-    assert needed == "Still to be given: donor."
+    assert needed == "Still missing: donor."
     assert cell(table, 1, STATUS) == "needs donor"
     assert "30 spots" in cell(table, 1, STATUS, TIP)
 
@@ -193,7 +193,7 @@ def test_what_is_selected_is_told_in_full_or_else_the_first_problem(
     assert not table.details.isHidden()
     assert told(table) == "S1: 30 spots, 6.25 µm/px. It is odd.\nS1.tif · S1.h5ad"
     put(table, 0, DONOR, "")
-    assert told(table).startswith("S0: Still to be given: donor. 30 spots")
+    assert told(table).startswith("S0: Still missing: donor. 30 spots")
     table.view.selectRow(1)
     assert told(table).startswith("S1: ")
     table.sections.update(lambda: table.sections.rows.set([row_of(study[0])]))
@@ -234,14 +234,14 @@ def test_two_sections_of_one_name_are_refused(
 ) -> None:
     table.sections.show(study, (), ())
     assert not put(table, 1, NAME, "S0")
-    assert messages["error"] == ["There is a section 'S0' already: give another name."]
+    assert messages["error"] == ["There is already a section 'S0': give another name."]
     assert table.sections.rows[1].name == "S1"
     other = Section("S0", "E", study[1].slide, study[2].expression)
     table.sections.update(lambda: table.sections.rows.add_sections([other]))
     assert cell(table, 3, STATUS) == "name twice"
     same = rf"Row 1 \({re.escape(str(study[0].slide))}\) is called 'S0' as well"
     assert re.match(same, cell(table, 3, STATUS, TIP))
-    with pytest.raises(InputError, match="is called 'S0' as well: give one of them another name"):
+    with pytest.raises(InputError, match="is also called 'S0': give one of them another name"):
         table.sections.chosen()
 
 
@@ -270,7 +270,7 @@ def test_what_is_no_mpp_is_refused(
 ) -> None:
     table.sections.show(study[:1], (), ())
     assert not put(table, 0, MPP, text)
-    assert messages["error"] == [f"{text!r} is no µm/px: give a number such as 0.5."]
+    assert messages["error"] == [f"{text!r} is not a µm/px: give a number such as 0.5."]
 
 
 def test_typing_into_a_selected_row_goes_to_all_selected(
@@ -515,7 +515,9 @@ def test_a_fix_can_be_typed(
 ) -> None:
     table.sections.show(study[:1], (), ())
     assert not put(table, 0, FIX, "sideways")
-    assert messages["error"][0].startswith("'sideways' is no fix of positions; give scale=NUMBER")
+    assert messages["error"][0].startswith(
+        "'sideways' is not a fix of positions; give scale=NUMBER"
+    )
     assert put(table, 0, FIX, "swap-xy")
     assert table.sections.rows[0].fix == Fix("with x and y swapped")
     for nothing in ("", "scale=1"):

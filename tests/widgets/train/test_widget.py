@@ -231,7 +231,7 @@ def test_the_course_of_a_training_is_shown(
     assert seen[8] == ("Scoring the new model on S2: 5 of 30 spots", 5, 30)
     assert widget.notes.text() == "• Hm.\n• Oh."
     assert messages["error"] == []
-    how = "Ended early, since validation got no better; epoch 2 is kept. It took 3 min 20 s."
+    how = "Ended early, since validation no longer improved; epoch 2 is kept. It took 3 min 20 s."
     held_out = "Mean PCC 0.150 → 0.200 over 2 genes on 1 held-out section."
     assert messages["info"] == [f"Training model-1: {how} {held_out}"]
     assert [e.epoch for e in widget.curves.epochs] == [1, 2]
@@ -299,7 +299,7 @@ def test_what_is_kept_of_a_stopped_training_is_told_as_it_is() -> None:
     assert how_it_ended(best, 9.0) == "Stopped; epoch 2 is kept. It took 9 s."
     unchosen = replace(best, unfinished_epoch=3)
     assert how_it_ended(unchosen, 9.0) == (
-        "Stopped in epoch 3; the weights as they were then are kept. It took 9 s."
+        "Stopped in epoch 3; its weights so far are kept. It took 9 s."
     )
     assert validation_summary(unchosen, [epoch(2)]) == ""
 
@@ -444,12 +444,12 @@ def test_a_crash_is_a_message_and_resume_is_offered(
         (folder / LAST).touch()
         RunRecord(study, widget.chosen_settings(), None, ("S2",)).write(folder)
 
-    crash = JobFailed("The process that did the work was ended by signal 9")
+    crash = JobFailed("The worker process was killed by signal 9")
     monkeypatch.setattr(ToldJobs, "script", (STARTED, leave_a_checkpoint, crash))
     widget.start()
     finish(qtbot, widget)
     (error,) = messages["error"]
-    assert error.startswith("The training failed. The process that did the work was ended by sig")
+    assert error.startswith("The training failed. The worker process was killed by sig")
     assert str(folder) in error
     assert widget.train.text() == "Resume"
     monkeypatch.setattr(ToldJobs, "script", ())
@@ -462,7 +462,7 @@ def test_a_crash_is_a_message_and_resume_is_offered(
     assert widget.train.text() == "Train"
     widget.train.click()
     assert not widget.is_running
-    assert "unfinished training of other sections or settings" in messages["error"][-1]
+    assert "unfinished training with other sections or settings" in messages["error"][-1]
     assert not widget.offer.isHidden()
 
 
@@ -563,7 +563,7 @@ def weights_that_are_gone(widget: TrainWidget, _folder: Path) -> None:
         (a_file_as_folder, r"test_widget.py is a file"),
         (a_start_that_knows_s2, r"was trained on S2"),
         (a_start_of_mouse, r"mouse model on a human section"),
-        (a_trained_folder, r"holds a trained model already"),
+        (a_trained_folder, r"already holds a trained model"),
         (weights_that_are_gone, "no file /gone.pt"),
     ],
 )

@@ -166,7 +166,7 @@ def find_place(key: EncoderKey) -> EncoderPlace:
     Raises
     ------
     InputError
-        It is not there. What is on the Hub and not here is not fetched.
+        It is not there. What is on the Hub and not here is not downloaded.
     """
     if key.path.is_dir():
         folder = key.path.absolute()
@@ -199,7 +199,7 @@ def read_description(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} is no JSON object")
+        raise InputError(f"{path} is not a JSON object")
     return content
 
 
@@ -224,7 +224,7 @@ def weights_files(folder: Path) -> list[Path]:
             whole = [path for path in files if path.stem in ("model", "pytorch_model")]
             return whole or files
     raise InputError(
-        f"{folder} has no weights: neither model.safetensors nor pytorch_model.bin. Nothing else "
+        f"{folder} has no weights: neither model.safetensors nor pytorch_model.bin. No other file "
         "is read as an encoder"
     )
 
@@ -273,7 +273,8 @@ def preprocessing(place: EncoderPlace, image_size: int) -> Preprocessing:
     if mean is None or std is None:
         raise InputError(
             f"encoder {key}: {place.folder} has no {PREPROCESSING} that says how tiles are "
-            f"normalized; say it, as in {key}?mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
+            "normalized; add it to the key, as in "
+            f"{key}?mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
         )
     asked = key.number("tile_px") or (known.tile_px if known else None) or _side(said, image_size)
     return Preprocessing(int(asked), mean, std)
@@ -295,7 +296,9 @@ def _channels(values: Any, path: Path) -> tuple[float, float, float]:
         and all(isinstance(v, int | float) for v in values)
     ):
         return float(values[0]), float(values[1]), float(values[2])
-    raise InputError(f"{path}: {json.dumps(values)[:60]} is no mean or deviation of three channels")
+    raise InputError(
+        f"{path}: {json.dumps(values)[:60]} is not a mean or deviation of three channels"
+    )
 
 
 def check_sha256(spec: EncoderSpec, found: str, place: Path) -> None:

@@ -45,8 +45,8 @@ def cached_folder(key: EncoderKey) -> tuple[Path, str]:
 def not_here(key: EncoderKey) -> InputError:
     """Say that an encoder of the Hub is not on this machine, and what fetches it."""
     return InputError(
-        f"encoder {key} is not on this machine, and nothing is fetched unasked. "
-        f"`nh2st model fetch-encoder '{key}'` fetches it once"
+        f"encoder {key} is not on this machine, and nothing is downloaded unless you ask for it. "
+        f"`nh2st model fetch-encoder '{key}'` downloads it once"
     )
 
 

@@ -156,8 +156,8 @@ def parse_key(text: str) -> EncoderKey:
         name, equals, value = part.partition("=")
         if name not in known_options or not equals or not value:
             raise InputError(
-                f"encoder {text!r}: {part!r} is no option; there are {', '.join(known_options)}, "
-                "each as name=value"
+                f"encoder {text!r}: {part!r} is not an option; there are "
+                f"{', '.join(known_options)}, each as name=value"
             )
         options[name] = value
     if not place and kind != FEATURES:

@@ -59,15 +59,15 @@ def card_licence(folder: Path) -> str:
 def storage_words(licence: str, stored: bool) -> str:
     """Say in a sentence whether a model folder holds the encoder's weights, and why."""
     if stored:
-        return f"Its weights are in the model folder: licence {licence} allows to pass them on."
+        return f"Its weights are in the model folder: licence {licence} allows passing them on."
     if not licence:
         return (
             "Its weights are not in the model folder: its licence is not known, so whoever gets "
-            "the model has to get them as well."
+            "the model has to get them separately."
         )
     if may_be_stored(licence):
         return f"Its weights are not in the model folder: they are too large (licence {licence})."
     return (
         f"Its weights are not in the model folder: licence {licence} does not allow everybody to "
-        "pass them on, so whoever gets the model has to get them as well."
+        "pass them on, so whoever gets the model has to get them separately."
     )

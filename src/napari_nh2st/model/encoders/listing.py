@@ -70,7 +70,7 @@ def encoder_lines(*, importing: bool = True) -> Iterator[EncoderLine]:
     for known in KNOWN:
         passed_on = "" if may_be_stored(known.licence) else ", weights stay out of models"
         about = f"{known.about}; {known.licence}{passed_on}"
-        problem = problems[known.kind] or ("" if _is_fetched(known) else "not fetched")
+        problem = problems[known.kind] or ("" if _is_fetched(known) else "not downloaded")
         yield EncoderLine(f"{known.kind}:{known.repository}", about, problem=problem)
 
 

@@ -96,8 +96,9 @@ def normalization_notice(encoder: ForeignEncoder) -> list[str]:
     if not parse_key(encoder.spec.key).takes_imagenet_colors:
         return []
     return [
-        f"Encoder {encoder.spec.key} does not say how its tiles are normalized: they are as for "
-        "ImageNet. Say it in the key, as in onnx:FILE?mean=0.5,0.5,0.5&std=0.5,0.5,0.5."
+        f"Encoder {encoder.spec.key} does not say how its tiles are normalized, so they are "
+        "normalized as for ImageNet. Give it in the key, as in "
+        "onnx:FILE?mean=0.5,0.5,0.5&std=0.5,0.5,0.5."
     ]
 
 

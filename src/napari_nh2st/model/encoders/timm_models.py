@@ -116,7 +116,9 @@ def read_timm(key: EncoderKey) -> TimmEncoder:
     said = read_description(place.folder / CONFIG)
     given = said.get("pretrained_cfg", said)
     if not isinstance(given, dict) or not isinstance(said.get("architecture"), str):
-        raise InputError(f"{place.folder / CONFIG} is no config of timm: it names no architecture")
+        raise InputError(
+            f"{place.folder / CONFIG} is not a config of timm: it names no architecture"
+        )
     arguments = dict(said.get("model_args") or {})
     if place.known is not None:
         arguments |= place.known.arguments
@@ -190,7 +192,7 @@ def checked_recipe(
     """
     architecture = recipe["architecture"]
     if not isinstance(architecture, str) or not re.fullmatch(r"[\w.-]+", architecture):
-        raise InputError(f"encoder {key}: {architecture!r} is no architecture of timm")
+        raise InputError(f"encoder {key}: {architecture!r} is not an architecture of timm")
     described = {n: v for n, v in dict(recipe["pretrained_cfg"]).items() if n in _DESCRIBED}
     layers = {n: v for n, v in dict(recipe["arguments"]).items() if n not in _NOT_LAYERS}
     return architecture, described, layers

@@ -269,7 +269,7 @@ class QueueModel(FrameModel):
             if mpp is not None and not 0 < mpp < 1000:
                 raise ValueError
         except ValueError:
-            show_error(f"{text!r} is no µm/px: a number above 0, such as 0.5")
+            show_error(f"{text!r} is not a µm/px: give a number above 0, such as 0.5")
             return False
         self._give_mpp(index.row(), mpp)
         return True

@@ -221,7 +221,7 @@ class CohortWidget(Dock):
         if isinstance(error, InputError):
             text = str(error)
         elif isinstance(error, JobFailed):
-            text = f"The run stopped. {error} Run goes on with what is left."
+            text = f"The run stopped. {error} Run continues with the remaining slides."
         else:
             text = f"The run stopped: {type(error).__name__}: {error}"
         show_error(text)
@@ -240,7 +240,7 @@ class CohortWidget(Dock):
             self.is_paused = False
         if self.is_paused:
             left = len(self.queue.waiting)
-            self.status.setText(f"Paused: {slide_count(left)} left. Resume goes on from there.")
+            self.status.setText(f"Paused: {slide_count(left)} left. Resume continues from there.")
             self._show_running()
         else:
             self._end_run()
@@ -257,7 +257,7 @@ class CohortWidget(Dock):
             if failed:
                 text += f", {failed} failed: select one to read why"
             if done + failed < len(rows):
-                text += "; Run goes on with the others"
+                text += "; Run continues with the others"
             self.status.setText(f"{text}.")
         self._show_running()
 
@@ -327,7 +327,7 @@ class CohortWidget(Dock):
 
     def _lay_out(self) -> None:
         self.run_button.setToolTip("Predict the slides from top to bottom; those done are skipped")
-        self.pause.setToolTip("Stop after the batch under way; Resume goes on from there")
+        self.pause.setToolTip("Stop after the batch under way; Resume continues from there")
         self.cancel.setToolTip("End the run after the batch under way; what is done stays")
         self.bar.setToolTip("All slides of the queue")
         self.controls.add_button(self.pause)

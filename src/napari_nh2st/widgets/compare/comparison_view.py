@@ -25,7 +25,7 @@ from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 
 _KIND_TIPS: dict[Kind, str] = {
     "measured": "What was measured, as the model's training has it",
-    "predicted": "What the model predicts at the spots, in the colors of the measured",
+    "predicted": "What the model predicts at the spots, in the colors of the measured values",
     "residual": "Predicted minus measured: teal where the model says more, brown where less",
 }
 

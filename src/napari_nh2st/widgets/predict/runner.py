@@ -296,7 +296,7 @@ class PredictionRunner(QObject):
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             message = f"The prediction failed: {reason.rstrip('.')}."
             if self._keeps and self._controls.bar.value() > 0:
-                message += " What was done is kept: Run goes on from there."
+                message += " The results are kept: Run continues from there."
         show_error(message)
         self._controls.status.setText(message)
 

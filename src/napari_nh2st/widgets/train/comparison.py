@@ -114,7 +114,9 @@ class ArchitectureComparisonPanel(QWidget):
             "Train each of the chosen architectures without each donor or section in turn, and "
             "score it there; sections that are held out take no part"
         )
-        self.controls.cancel.setToolTip("Stop; what is done stays, and Compare goes on from there")
+        self.controls.cancel.setToolTip(
+            "Stop; finished work stays, and Compare continues from there"
+        )
         self.notes = PlainLabel(wrap=True, tip="What to know about these numbers")
         self.table = FrameTable("comparison", _HEADS)
         self.table.view.setMinimumHeight(_TABLE_HEIGHT)
@@ -230,7 +232,8 @@ class ArchitectureComparisonPanel(QWidget):
             show_info(f"Compared: {self._ending}")
         self._compared = None
         self.controls.status.setText(
-            self._ending or f"Stopped. What is done is in {self._folder}; Compare goes on from it."
+            self._ending
+            or f"Stopped. Finished work is in {self._folder}; Compare continues from there."
         )
         self._show_running(False)
 

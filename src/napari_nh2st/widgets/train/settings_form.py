@@ -136,7 +136,7 @@ class TrainSettingsForm(SettingsForm):
         Raises
         ------
         InputError
-            Something typed is no number, is out of its range, or two things do not go together.
+            Something typed is not a number, is out of its range, or two things do not go together.
         """
         values = self._rest.values(TrainSettings) | self.values(TrainSettings)
         values |= {"start": self._start(), "panel": self._panel()}

@@ -174,7 +174,7 @@ class TrainWidget(Dock):
             self.offer.offer(folder)
             self._scroll_to_top()
             raise InputError(
-                f"{folder} holds an unfinished training of other sections or settings: take "
+                f"{folder} holds an unfinished training with other sections or settings: take "
                 "them over (above) to resume it, or give another folder."
             )
         check_folder(folder, record)
