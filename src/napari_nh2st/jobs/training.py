@@ -46,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Trained:
-    """The model is written.
+    """Writing the model.
 
     Parameters
     ----------

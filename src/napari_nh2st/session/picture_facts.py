@@ -63,7 +63,7 @@ class PictureFacts:
     names
         Of the visible layers that have no such scale, such as domains.
     cautions
-        What a reader of the values should know, each sentence once.
+        Cautions about the values, each sentence once.
     """
 
     scales: tuple[ColorScale, ...]

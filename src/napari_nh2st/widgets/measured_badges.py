@@ -22,9 +22,8 @@ class MeasuredBadgesBox(QCheckBox):
         super().__init__()
         self._badges = session.measured_badges
         self.setToolTip(
-            "Let the badges say how well each gene agrees with what was measured on this very "
-            "slide, instead of on the sections that the model was tested on; take the mark away "
-            "to go back"
+            "Let the badges say how well each gene agrees with the measurement on this very "
+            "slide, instead of on the sections that the model was tested on; untick to go back"
         )
         self.toggled.connect(self._badges.use)
         connections.add(self._badges.changed, self.show_offer)

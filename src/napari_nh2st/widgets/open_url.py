@@ -7,8 +7,8 @@ from napari_nh2st.remote import is_url
 from napari_nh2st.widgets.notifications import show_error
 
 _QUESTION = (
-    "URL of an SVS, a TIFF or an OME-Zarr folder, https://… or s3://…\n"
-    "Only what is looked at is read."
+    "URL of an SVS, a TIFF or an OME-Zarr folder, https://… or s3://…\nOnly the parts that you "
+    "look at are read."
 )
 
 

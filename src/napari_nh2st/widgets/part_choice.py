@@ -6,7 +6,10 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 from napari_nh2st.spots.choice import OPTIONS, Parts, SpotChoice, SpotOption
 
 _LABELS: dict[SpotOption, tuple[str, str]] = {
-    "library": ("Section", "The file holds several; a section is one slide with its spots"),
+    "library": (
+        "Section",
+        "The file holds several sections; a section is one slide with its spots",
+    ),
     "bin_um": ("Bins", "Side of Visium HD's bins"),
     "coordinate_system": (
         "Coordinates",

@@ -67,7 +67,7 @@ class PredictionForm(SettingsForm):
         no_heads = config is not None and config.heads is None
         self.offer(
             "head_values",
-            "Not with this model, which has no heads of a cross-validation" if no_heads else "",
+            "Not available: this model has no heads of a cross-validation" if no_heads else "",
         )
         self.offer("nuclei", "" if config is None else why_no_nuclei(config))
 

@@ -126,7 +126,7 @@ class SettingsForm(QWidget):
     def add_reset(self) -> QPushButton:
         """Add the button to bring the defaults back; the dock, which remembers, connects it."""
         button = QPushButton("Reset settings")
-        button.setToolTip("All settings of this widget as they were at first")
+        button.setToolTip("Reset all settings of this dock to the defaults")
         self.form.addRow(button)
         return button
 

@@ -61,8 +61,8 @@ class SlideChoice:
         self.mpp.setSuffix(" µm/px")
         self.mpp.setSpecialValueText("not recorded: give it")
         self.mpp.setToolTip(
-            "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. It is set on the "
-            "layer too, and what lies on that moves along"
+            "µm per pixel of the slide; scans at 20× are about 0.5, at 40× 0.25. It is set on "
+            "the layer too, and layers on it are rescaled"
         )
         self.mpp.setSingleStep(0.05)
         # Not for every digit: a layer is not to jump while its µm/px is typed.

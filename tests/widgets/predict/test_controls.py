@@ -265,7 +265,7 @@ def test_nothing_is_forgotten_under_a_run_that_began_meanwhile(
     monkeypatch.setattr(QMessageBox, "question", lambda *_: pytest.fail("it asked"))
     widget.settings.forget.allow(False)
     widget.settings.forget._on_measured([1])
-    assert "A run keeps results now" in messages["info"][0]
+    assert "A run is storing results now" in messages["info"][0]
     assert not widget.settings.forget.isEnabled()
     widget.settings.forget.allow(True)
     assert widget.settings.forget.isEnabled()
@@ -385,7 +385,7 @@ def test_the_resolution_is_measured_with_a_printed_scale_bar(
         assert "200 pixels long" in asked[-1]
         assert line.layer is None
         assert widget.slide.mpp.value() == mpp
-    assert "which is no slide's" in messages["error"][0]
+    assert "which no slide has" in messages["error"][0]
     widget.usual_mpp.measure()
     widget.close_down()
     assert list(viewer.layers) == [slide_layer]

@@ -63,8 +63,8 @@ def test_a_preview_is_marked_and_replaced_and_a_stopped_run_keeps_none_of_it(
     widget.stop()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
     assert any(name.endswith("PREVIEW") for name in names)
-    assert "predicts when the whole slide is encoded. What is shown is a preview" in shown[0]
-    assert "what is done is kept. The preview is taken away." in widget.status.text()
+    assert "predicts once the whole slide is encoded. What is shown is a preview" in shown[0]
+    assert "the results are kept. The preview is removed." in widget.status.text()
     assert widget.prediction is not None
     assert np.isnan(widget.prediction.X).all()
     assert not any(layer.name.endswith("PREVIEW") for layer in viewer.layers)

@@ -475,7 +475,7 @@ def test_without_keeping_a_stopped_run_does_not_say_that_it_is_kept(
     qtbot.waitUntil(lambda: widget.bar.value() > 0 < widget.bar.maximum(), timeout=180_000)
     widget.stop()
     qtbot.waitUntil(finished(widget), timeout=180_000)
-    assert widget.status.text().endswith("tiles; what is done is shown, but not kept.")
+    assert widget.status.text().endswith("tiles; the results are shown, but not kept.")
     assert widget.run.text() == "Run"
 
 

@@ -332,7 +332,7 @@ def test_a_table_is_saved_as_it_is_read(
     put(table, 0, MPP, "6.3")
     table.add_paths([study[0].slide])
     table.save_table(tmp_path / "mine.csv")
-    assert messages["info"] == ["Rows that lack something are not in mine.csv: 1."]
+    assert messages["info"] == ["Incomplete rows are not in mine.csv: 1."]
     again = read_sections(tmp_path / "mine.csv")
     assert [s.section_id for s in again] == ["S0", "S1", "S2"]
     assert again[1:] == study[1:]

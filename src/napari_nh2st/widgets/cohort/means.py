@@ -36,9 +36,11 @@ from napari_nh2st.widgets.predict.gene_field import GeneField
 _HEADS = {
     "slide": ColumnHead("Slide", "Name of the slide's output; double-click opens slide and map"),
     "region": ColumnHead(
-        "Region", "all: every predicted tile; else a polygon of the region file, or one drawn"
+        "Region", "all: every predicted tile; else a polygon, from the region file or drawn"
     ),
-    "n_tiles": ColumnHead("Tiles", "Predicted tiles, of which the others are means"),
+    "n_tiles": ColumnHead(
+        "Tiles", "Number of predicted tiles; the other columns are means over them"
+    ),
 }
 _MS_BETWEEN = 1000
 _SIGNATURES_HIGH_PX = 64
@@ -86,15 +88,15 @@ class MeansTable(QWidget):
         self.signatures = QListWidget()
         self.signatures.setMaximumHeight(_SIGNATURES_HIGH_PX)
         self.signatures.setToolTip(
-            "Signatures that have a column: those shown in the viewer, and of the GMT file: mean "
-            "of their genes, standardized over the slides: 0 is the mean of the cohort"
+            "Signatures that have a column: those shown in the viewer, and those of the GMT "
+            "file. Mean of their genes, standardized over the slides: 0 is the mean of the cohort"
         )
         self.gmt = QPushButton("GMT…")
         self.gmt.setToolTip("Open a file of gene sets, such as those of MSigDB")
-        self.with_regions = QCheckBox("Regions, a row each")
+        self.with_regions = QCheckBox("Regions, with a row each")
         self.with_regions.setToolTip(
-            "Those of the region file that a slide was predicted in, and those that are drawn on a "
-            "slide in the viewer"
+            "Those of the region file in which a slide was predicted, and those drawn on a slide "
+            "in the viewer"
         )
         self.with_regions.setChecked(True)
         self.note = PlainLabel(wrap=True, fits=True)

@@ -26,10 +26,12 @@ SLIDE, STATE, MPP, REGION, MODEL = range(5)
 
 _HEADS = {
     "slide": ColumnHead("Slide", "Double-click opens slide and map"),
-    "state": ColumnHead("State", "What has come of it; a tooltip says why where that is nothing"),
-    "mpp": ColumnHead("µm/px", "Where the slide's own is missing or wrong; double-click to type"),
+    "state": ColumnHead("State", "Status of the slide; if it failed, the tooltip says why"),
+    "mpp": ColumnHead(
+        "µm/px", "µm/px, if the slide's own is missing or wrong; double-click to type it"
+    ),
     "region": ColumnHead("Region", "Region file, from the table of slides"),
-    "model": ColumnHead("Model", "Where it is not the one below, from the table of slides"),
+    "model": ColumnHead("Model", "Model from the table of slides, if it is not the one below"),
 }
 _WIDTHS = {SLIDE: 120, STATE: 116, MPP: 50, REGION: 60, MODEL: 60}
 _HEIGHT = 150
@@ -89,7 +91,7 @@ class QueueTable(QWidget):
         self.up = _button("▲", "Predict the selected slides earlier")
         self.down = _button("▼", "Predict the selected slides later")
         self.remove = _button(
-            "Remove", "Take the selected slides out of the queue (Delete); results stay"
+            "Remove", "Remove the selected slides from the queue (Delete); results stay"
         )
         self._lay_out()
         self.add.clicked.connect(self._on_add)

@@ -49,8 +49,8 @@ class CohortSettingsForm(PredictionForm):
             self.form.addRow(self.without_workers)
         self.overwrite = QCheckBox("Replace results of other settings")
         self.overwrite.setToolTip(
-            "Predict slides again whose result in the folder is of another model, of other "
-            "settings or of another state of the slide; else they fail, and the result stays"
+            "Predict slides again if their result in the folder is from another model, other "
+            "settings or another state of the slide; otherwise they fail, and the result stays"
         )
         self.form.addRow("", self.overwrite)
         self.reset = self.add_reset()

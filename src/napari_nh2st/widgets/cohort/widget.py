@@ -89,7 +89,7 @@ class CohortWidget(Dock):
         self.table = QueueTable(self.session, self.connections)
         self.model = ModelPicker()
         self.folder = FileLine("Folder of the results", "choose a folder", folder=True)
-        self.folder.setToolTip("Gets a prediction for each slide, and summary.csv")
+        self.folder.setToolTip("Folder for the prediction of each slide, and summary.csv")
         self.settings = CohortSettingsForm(DevicePicker(self.idle_jobs))
         self.controls = RunControls()
         self.run_button, self.cancel = self.controls.run, self.controls.cancel
@@ -147,7 +147,7 @@ class CohortWidget(Dock):
             self._stop_job("Pausing after this batch …")
 
     def stop(self) -> None:
-        """End the run after the batch under way; what is done stays."""
+        """End the run after the batch under way; results stay."""
         self.is_paused = False
         if self.run is not None:
             self._stop_job("Stopping after this batch …")
@@ -328,7 +328,7 @@ class CohortWidget(Dock):
     def _lay_out(self) -> None:
         self.run_button.setToolTip("Predict the slides from top to bottom; those done are skipped")
         self.pause.setToolTip("Stop after the batch under way; Resume continues from there")
-        self.cancel.setToolTip("End the run after the batch under way; what is done stays")
+        self.cancel.setToolTip("End the run after the batch under way; results stay")
         self.bar.setToolTip("All slides of the queue")
         self.controls.add_button(self.pause)
         self.form = form = QFormLayout()
@@ -349,7 +349,7 @@ class CohortWidget(Dock):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         for panel, title, tip in (
-            (queue, "Slides", "Queue of slides, and what has come of each"),
+            (queue, "Slides", "Queue of slides, with the status of each"),
             (self.means, "Table", "Means of genes and signatures in each slide and region"),
         ):
             self.tabs.setTabToolTip(self.tabs.addTab(panel, title), tip)

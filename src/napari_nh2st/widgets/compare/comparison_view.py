@@ -24,7 +24,7 @@ from napari_nh2st.widgets.export_button import ExportButton
 from napari_nh2st.widgets.labels import MarkupLabel, PlainLabel
 
 _KIND_TIPS: dict[Kind, str] = {
-    "measured": "What was measured, as the model's training has it",
+    "measured": "Measured values, in the unit of the model's training",
     "predicted": "What the model predicts at the spots, in the colors of the measured values",
     "residual": "Predicted minus measured: teal where the model says more, brown where less",
 }
@@ -88,9 +88,12 @@ class ComparisonView(QWidget):
         self.export = ExportButton()
         self.report = QPushButton("Write report…")
         self.report.setToolTip(
-            "Write a folder: scores, the prediction with what was measured, maps and the genes' PCC"
+            "Write a folder: scores, the prediction with the measured values, maps and the "
+            "genes' PCC"
         )
-        self.spot = PlainLabel(wrap=True, tip="Spot whose point was clicked, ringed on the slide")
+        self.spot = PlainLabel(
+            wrap=True, tip="Spot whose point you clicked; it is ringed on the slide"
+        )
         self.spot.hide()
         self._picked: int | None = None
         self.scatter.picked.connect(self.pick_spot)

@@ -21,7 +21,7 @@ _HEADS = {
     ),
     "MSE/mean": ColumnHead(
         "MSE/\nmean",
-        "Mean squared error over that of predicting the mean of the training: below 1 is better "
+        "Mean squared error divided by that of predicting the training's mean: below 1 is better "
         "than the mean",
     ),
 }

@@ -50,7 +50,7 @@ class MeasuredSource(QWidget):
         self.folder = QPushButton("Folder…")
         self.folder.setToolTip("Measured ST in a folder: outs of Space Ranger, or a .zarr")
         self.clear = QPushButton("Remove")
-        self.clear.setToolTip("Take the measured ST and its layers away")
+        self.clear.setToolTip("Remove the measured ST and its layers")
         self.clear.setEnabled(False)
         self.summary = PlainLabel("Drop a file here, or choose one.", wrap=True)
         self.parts = PartChoice()
@@ -70,8 +70,8 @@ class MeasuredSource(QWidget):
         if len(others) != 1 or len(positions) > 1:
             what = "Give the table of counts as well" if positions else "Give one section"
             self.refused.emit(
-                f"{what}: a file or folder of measured ST, and the positions of its spots where "
-                "they are a table of their own."
+                f"{what}: a file or folder of measured ST, and, if they are in a separate table, "
+                "the positions of its spots."
             )
             return
         (expression,) = others

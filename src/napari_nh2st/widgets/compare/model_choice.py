@@ -55,7 +55,7 @@ class ModelChoice:
         controls: dict[str, Any] = {"model": self.model, "device": self.device}
         self._remembered = RememberedControls(remembered, controls)
         self.reset = QPushButton("Reset")
-        self.reset.setToolTip("Model and device as they were at first")
+        self.reset.setToolTip("Reset model and device to the defaults")
         self._own_model = self.model.text
         self.model.changed.connect(self._on_model)
         self.reset.clicked.connect(self._remembered.reset)

@@ -75,9 +75,9 @@ class FixBox(NoticeBox):
     def __init__(self) -> None:
         super().__init__(
             _QUESTION,
-            fix="Move the spots to the rings in the viewer; the file stays as it is",
+            fix="Move the spots to the rings in the viewer; the file is not changed",
             keep="The spots are right where they are",
-            undo="Take the choice back",
+            undo="Undo the choice",
         )
         self.fix, self.keep, self.undo = self.buttons.values()
         self.fix.clicked.connect(lambda: self.answered.emit(True))
@@ -118,7 +118,7 @@ class MppBox(NoticeBox):
     def __init__(self) -> None:
         super().__init__(
             _QUESTION,
-            use="Take what the spots' distance tells for the µm/px of this slide layer",
+            use="Use the µm/px computed from the spots' distance for this slide layer",
             keep="The µm/px of the slide is right; the spots may be in the wrong place",
         )
         self._proposal: MppProposal | None = None
@@ -163,8 +163,8 @@ class OtherSlideBox(NoticeBox):
     def __init__(self) -> None:
         super().__init__(
             _STATEMENT,
-            lay_over="Lay the same measured ST over the chosen slide; a comparison with the other "
-            "slide is taken away",
+            lay_over="Lay the same measured ST over the chosen slide; a comparison with the "
+            "other slide is removed",
         )
         (self.lay_over,) = self.buttons.values()
 

@@ -57,8 +57,8 @@ class GeneScatter(QWidget):
         self.canvas: Any = canvas(self.figure)
         self.canvas.setMinimumHeight(260)
         self.canvas.setToolTip(
-            "Each point is a spot; on the line, predicted is as measured. Click a point to find "
-            "its spot on the slide"
+            "Each point is a spot; on the line, predicted and measured are equal. Click a point "
+            "to find its spot on the slide"
         )
         self.canvas.mpl_connect("button_press_event", self._on_press)
         self.axes = self.figure.subplots()

@@ -207,7 +207,7 @@ class CompareWidget(Dock):
         except InputError as error:
             self._refuse(str(error))
             return
-        section.locked = "A comparison runs: cancel it first."
+        section.locked = "A comparison is running: cancel it first."
         self.controls.status.setText("Starting …")
         self._run = StoppableJob(self.process.ready().job("compare", **arguments))
         self._start(section, self._run.job_events, f"Comparing {arguments['slide'].name}")

@@ -51,8 +51,8 @@ class DomainSettingsForm(SettingsForm):
             "image_weight",
             ""
             if has_features
-            else "Not with this prediction, which kept nothing of how tiles look: predict again "
-            "with “Keep image features”",
+            else "Not available: this prediction has no image features. Predict again with “Keep "
+            "image features”",
         )
 
     def follow_threshold(self, threshold: float) -> None:
@@ -74,7 +74,7 @@ class _LeastReliability(QWidget):
         self.only.setToolTip("Leave out genes that the model predicts badly")
         self.least = NumberBox(replace(setting, optional=False))
         self.least.setToolTip(
-            f"{setting.option.help}; that of the Genes tab until it is changed here"
+            f"{setting.option.help}; the threshold of the Genes tab until you change it here"
         )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -36,8 +36,8 @@ class DisplayPanel(SettingsForm):
         self.opacity, self.colormap = _OpacitySlider(), _ColormapBox()
         self.reset = QPushButton("Reset settings")
         self.reset.setToolTip(
-            "Draw as in the beginning, with the first threshold of reliability; gives up limits "
-            "set by hand. What is set here is remembered until then"
+            "Reset the display and the threshold of reliability, including limits set by hand. "
+            "Your settings are remembered until then"
         )
         own: dict[str, Any] = {
             "shared_limits": self.limits,

@@ -61,8 +61,8 @@ class PinsPanel(QWidget):
         self.undo.setToolTip("Remove the composite and show again what it hid")
         self.show_these = QCheckBox("Show these")
         self.show_these.setToolTip(
-            "Without the mark, slide and heatmap are shown instead, as when you go to a gene in "
-            "the table"
+            "If unticked, slide and heatmap are shown instead, as when you go to a gene in the "
+            "table"
         )
         self.ground = QComboBox()
         self.ground.addItems(["on black", "over the slide"])
@@ -128,7 +128,7 @@ class PinsPanel(QWidget):
         most = len(COMPOSITE_COLORMAPS)
         if self._session.heatmap is None or not 1 <= len(genes) <= most:
             show_warning(
-                f"A composite is of one to {most} genes, and {len(genes)} are selected: select "
+                f"A composite takes one to {most} genes, and {len(genes)} are selected: select "
                 "them in the table with Ctrl."
             )
             return

@@ -50,8 +50,8 @@ from napari_nh2st.widgets.setting_controls import control_for
 
 _NO_PREDICTION = "No prediction yet: run Predict, or open one."
 _NO_FADING = (
-    "Pinned genes and composites do not fade: their colors add up, and darker would read as lower. "
-    "Take the mark from Show these to fade the heatmap."
+    "Pinned genes and composites do not fade: their colors add up, and darker would read as "
+    "lower. Untick Show these to fade the heatmap."
 )
 _MIN_TABLE_HEIGHT = 220
 _MS_BETWEEN_STATISTICS = 3000
@@ -91,7 +91,7 @@ class GenesTab(UprightArea):
             wrap=True, tip="Gene that is shown, and how far its map can be trusted"
         )
         self.value_name = PlainLabel(wrap=True, tip="What the values and the colorbar show")
-        self.notices = CautionLabel(tip="What a reader of the values should know", fits=True)
+        self.notices = CautionLabel(tip="Cautions about the values", fits=True)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search, or paste a list of genes")
         self.search.setClearButtonEnabled(True)
@@ -101,8 +101,8 @@ class GenesTab(UprightArea):
         self.only_reliable = control_for(ONLY_RELIABLE)
         self.only_stable = QCheckBox("Only in every fold")
         self.only_stable.setToolTip(
-            "Hide genes that were predicted worse than that in any fold of the model's "
-            "cross-validation, on what the fold had left out"
+            "Hide genes whose correlation was below that threshold in any fold of the model's "
+            "cross-validation, on the sections left out"
         )
         self.measured_badges = MeasuredBadgesBox(session, connections)
         self.table = GeneTable()

@@ -35,8 +35,8 @@ _HEADS = {
     ),
     "stable": ColumnHead(
         "Folds",
-        "In how many folds of the model's cross-validation the gene reached the reliability that "
-        "counts, on what the fold had left out",
+        "In how many folds of the model's cross-validation the gene reached the threshold of "
+        "reliability, on the sections left out",
         lambda value: "" if np.isnan(value) else f"{value:.0f}",
     ),
 }

@@ -44,7 +44,7 @@ class DetailChoice(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setToolTip(
             "Step: distance between values. A finer map takes longer; the model's neighborhoods "
-            "stay as they are. Automatic takes the finest step that is done in about "
+            "do not change. Automatic takes the finest step that needs at most about "
             f"{_MINUTES:.0f} minutes"
         )
         without_wheel(self)

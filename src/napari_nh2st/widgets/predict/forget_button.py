@@ -24,7 +24,7 @@ class ForgetButton(QPushButton):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Forget kept results…", parent)
-        self.setToolTip("Delete what was kept: the next run computes all tiles again")
+        self.setToolTip("Delete the kept results: the next run computes all tiles again")
         self._may_be_used = True
         self._work = Background(self)
         self._work.busy_changed.connect(lambda _: self._enable())
@@ -48,7 +48,7 @@ class ForgetButton(QPushButton):
 
     def _on_measured(self, sizes: list[int]) -> None:
         if not self._may_be_used:
-            show_info("A run keeps results now: forget them once it has ended.")
+            show_info("A run is storing results now: forget them once it has ended.")
         elif not sizes:
             show_info("There are no kept results.")
         elif self._is_wanted(sizes):
@@ -73,7 +73,7 @@ class ForgetButton(QPushButton):
     def _on_forgotten(self, _nothing: None = None) -> None:
         self.forgotten.emit()
         left = kept_stores(cache_folder("predictions"))
-        busy = " but for those that another napari uses" if left else ""
+        busy = " except for those that another napari is using" if left else ""
         show_info(f"The kept results were deleted{busy}; heatmaps that are open stay.")
 
     def _on_failed(self, error: Exception) -> None:

@@ -35,7 +35,7 @@ class GeneField(QWidget):
         self.line.setToolTip("Genes to predict, separated by commas; empty for the whole panel")
         self.completer = _LastNameCompleter(self.line)
         self.line.setCompleter(self.completer)
-        self.note = MarkupLabel(wrap=True, tip="Click on a name to take it")
+        self.note = MarkupLabel(wrap=True, tip="Click a name to use it")
         self.note.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -28,7 +28,7 @@ class UndoMppButton(QToolButton):
         super().__init__(parent)
         self._slide = slide
         self.setText("↶")
-        self.setToolTip("Back to the former µm/px, with the layer and all that lies on it")
+        self.setToolTip("Go back to the former µm/px, for the layer and everything on it")
         slide.mpp.valueChanged.connect(self._show_or_hide)
         slide.picker.changed.connect(self._show_or_hide)
         self.clicked.connect(slide.take_back)
@@ -67,7 +67,7 @@ class UsualMppButton(QToolButton):
         self.setText("▾")
         # Qt draws an arrow of its own across the text.
         self.setStyleSheet("QToolButton::menu-indicator { image: none; }")
-        self.setToolTip("Usual values of µm/px, and the size that each makes of this image")
+        self.setToolTip("Usual values of µm/px, and the size that the image would have with each")
         self.setMenu(self._menu)
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.offer_for(None)
@@ -89,7 +89,7 @@ class UsualMppButton(QToolButton):
             show_info("Open a slide with a scale bar printed on it.")
             return
         self.line.ask(self._slide.layer)
-        show_info("Draw a line over the scale bar, from its one end to the other.")
+        show_info("Draw a line over the scale bar, from one end to the other.")
 
     def take(self, length_px: float, length_um: float) -> None:
         """Take the µm/px of a bar of this length; one that no slide has is refused."""
@@ -97,7 +97,7 @@ class UsualMppButton(QToolButton):
         if not _LEAST_MPP <= mpp <= self._slide.mpp.maximum():
             show_error(
                 f"A scale bar of {length_um:g} µm over {length_px:.0f} px would make {mpp:.3g} "
-                "µm/px, which is no slide's: draw the line over all of the bar, and give its "
+                "µm/px, which no slide has: draw the line over the whole bar, and give its "
                 "length in µm."
             )
             return

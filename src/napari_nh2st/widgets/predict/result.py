@@ -51,15 +51,15 @@ class PredictionResult(QWidget):
         self.session = session
         self.heatmap = HeatmapPicker(session, connections)
         self.gene = QSearchableComboBox()
-        self.gene.setToolTip("Gene to show; type to search. The Genes widget has more")
+        self.gene.setToolTip("Gene to show; type to search. The Genes dock has more")
         self.note = CautionLabel()
         self.note.hide()
         self.open_genes = QPushButton("Genes…")
-        self.open_genes.setToolTip("Open the Genes widget: table, signatures, domains, regions")
+        self.open_genes.setToolTip("Open the Genes dock: table, signatures, domains, regions")
         self.export = PredictionExport(session, connections)
         self.undo = QPushButton("Undo run")
         self.undo.setToolTip(
-            "Show the map again as it was before the last run; once more shows the run's"
+            "Show the map as it was before the last run; press again to see the run's map"
         )
         self.undo.clicked.connect(self._undo)
         of_heatmap = QHBoxLayout()

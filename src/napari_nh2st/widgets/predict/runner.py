@@ -277,7 +277,7 @@ class PredictionRunner(QObject):
         )
         if isinstance(event, TilesEncoded):
             shown = "" if event.preview is None else " What is shown is a preview."
-            words += f". This model predicts when the whole slide is encoded.{shown}"
+            words += f". This model predicts once the whole slide is encoded.{shown}"
         self._controls.status.setText(words)
         self._refresh(filling=True)
         self._show_in_napari(event.done, event.total)
@@ -321,8 +321,8 @@ class PredictionRunner(QObject):
         layers = self._session.viewer.layers
         removed = self._filled is not None and self._filled.layer not in layers
         why = "The heatmap was removed. " if removed else ""
-        preview = " The preview is taken away." if self._is_encoding else ""
-        kept = "what is done is kept" if self._keeps else "what is done is shown, but not kept"
+        preview = " The preview is removed." if self._is_encoding else ""
+        kept = "the results are kept" if self._keeps else "the results are shown, but not kept"
         self._controls.status.setText(
             f"{why}Stopped at {bar.value():,} of {bar.maximum():,} tiles; {kept}.{preview}"
             if bar.value() > 0

@@ -33,10 +33,10 @@ class SlideFacts(QWidget):
         super().__init__(parent)
         self.facts = PlainLabel(
             wrap=True,
-            tip="Vendor, size, where the µm/px is from, and the share of tissue",
+            tip="Vendor, size, source of the µm/px, and the share of tissue",
             fits=True,
         )
-        self.notice = CautionLabel(tip="What does not fit between slide and model", fits=True)
+        self.notice = CautionLabel(tip="Mismatches between slide and model", fits=True)
         self.notice.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -44,8 +44,8 @@ class TissueButton(QPushButton):
     def __init__(self, viewer: ViewerModel, connections: Connections, slide: SlideChoice) -> None:
         super().__init__(_SHOW)
         self.setToolTip(
-            "A Labels layer of the tissue: paint what was missed, erase what is none (Ctrl+Z "
-            "undoes). While the layer is there, the run takes it"
+            "A Labels layer of the tissue: paint tissue that was missed, erase what is not "
+            "tissue (Ctrl+Z undoes). While the layer exists, runs use it"
         )
         self._viewer = viewer
         self._slide = slide

@@ -82,7 +82,7 @@ class PredictWidget(Dock):
         self.model = ModelPicker()
         self.region = RegionPicker(napari_viewer, self.connections)
         self.new_region = QPushButton("New region")
-        self.new_region.setToolTip("A Shapes layer in the slide's pixels, to draw polygons in")
+        self.new_region.setToolTip("Add a Shapes layer in the slide's pixels, to draw polygons in")
         self.preview = ScalePreview(napari_viewer)
         self.to_scale = QCheckBox("Show tile and neighborhood to scale")
         self.to_scale.setToolTip(

@@ -29,10 +29,10 @@ from napari_nh2st.widgets.labels import CautionLabel, PlainLabel
 from napari_nh2st.widgets.notifications import show_info
 
 NOT_INDEPENDENT = (
-    "Neighboring tiles resemble each other and are not independent: p and q are smaller than they "
-    "should be. They order the genes and are no evidence."
+    "Neighboring tiles resemble each other and are not independent: p and q are smaller than "
+    "they should be. They rank the genes, and are not evidence."
 )
-_CHANGED = "The regions have changed since: compare again."
+_CHANGED = "The regions have changed: compare again."
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that differ most come first"),
     "effect": ColumnHead("effect", "Cohen's d: the difference in standard deviations of the tiles"),
@@ -97,7 +97,7 @@ class RegionComparison(QWidget):
         self._compared: _Compared | None = None
         self.first, self.second = QComboBox(), QComboBox()
         self.first.setToolTip("Region whose genes are compared")
-        self.second.setToolTip("Region that it is compared with")
+        self.second.setToolTip("Region to compare it with")
         self.compare = QPushButton("Compare")
         self.compare.setToolTip("Genes that differ most between the two regions")
         self.compare.clicked.connect(self.start)

@@ -214,7 +214,7 @@ class RegionsPanel(QWidget):
         self.new_layer = QPushButton("New region layer")
         self.new_layer.setToolTip("Add a Shapes layer and draw polygons: a click for each corner")
         self.new_layer.clicked.connect(self.add_layer)
-        self.notice = PlainLabel(wrap=True, tip="What to mind about these regions")
+        self.notice = PlainLabel(wrap=True, tip="Cautions about these regions")
         self.region_list = NameTable(_REGION_HEADS, _REGIONS_SEEN)
         self.region_list.renamed.connect(self._on_renamed)
         self.filter = QComboBox()

@@ -52,7 +52,7 @@ _MS_BETWEEN_REFRESHES = 500
 _ESCAPE = "Escape"
 _TABLE_PX = 200
 """Of the genes; the neighborhood below is seen whole in a window 800 high."""
-_HOW_FAR = "99 % of the tiles of held-out sections are at 1 or nearer."
+_HOW_FAR = "99 % of the tiles of held-out sections have 1 or less."
 _HEADS = {
     "gene": ColumnHead("gene", "The genes that are highest here compared with the section"),
     "reliability": ColumnHead("PCC", RELIABILITY_HEAD.meaning),

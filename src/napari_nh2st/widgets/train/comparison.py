@@ -33,19 +33,21 @@ from napari_nh2st.widgets.run_controls import RunControls
 from napari_nh2st.widgets.setting_controls import control_for
 
 _FIRST_CHOICE = ("linear", "nh2st:neighborhood", "sepal")
-_TIP = "Which architecture predicts best what is left out of these sections"
+_TIP = "Find out which architecture predicts left-out parts of these sections best"
 _PARTS = 1000
 """Steps of a training, for the bar."""
 
 _TABLE_HEIGHT = 190
 _HEADS = {
-    "architecture": ColumnHead("architecture", "With its context or its guides behind the colon"),
+    "architecture": ColumnHead("architecture", "With its context or guides after the colon"),
     "mean_pcc": ColumnHead(
-        "PCC", "Mean Pearson correlation over all genes, mean over what was left out"
+        "PCC", "Mean Pearson correlation over all genes, averaged over the parts left out"
     ),
     "difference": ColumnHead("difference", "Mean difference from the reference, fold by fold"),
     "difference_low": ColumnHead("from", "Lower end of the difference's 95 % interval"),
-    "difference_high": ColumnHead("to", "Upper end; an interval that holds 0 shows no difference"),
+    "difference_high": ColumnHead(
+        "to", "Upper end; an interval that contains 0 shows no difference"
+    ),
     "better_folds": ColumnHead(
         "better",
         "Folds in which it is above the reference",
@@ -112,7 +114,7 @@ class ArchitectureComparisonPanel(QWidget):
         self.controls = RunControls("Compare", "Stop")
         self.controls.run.setToolTip(
             "Train each of the chosen architectures without each donor or section in turn, and "
-            "score it there; sections that are held out take no part"
+            "score it there; held-out sections are not used"
         )
         self.controls.cancel.setToolTip(
             "Stop; finished work stays, and Compare continues from there"

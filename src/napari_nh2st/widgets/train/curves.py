@@ -33,8 +33,8 @@ class TrainCurves(PlainLabel):
         self._drawing = Background(self, throttle_ms=_MS_BETWEEN_DRAWINGS)
         self.setMinimumSize(1, _HEIGHT)
         self.setToolTip(
-            "One point an epoch, 0 is what the training starts from; the dotted line is the best "
-            "epoch so far"
+            "One point per epoch; epoch 0 is the start of the training, and the dotted line the "
+            "best epoch so far"
         )
         self.hide()
 

@@ -47,17 +47,17 @@ class GivenGenes(QWidget):
         self.text.setObjectName("nh2st-genes")
         # Without it, the text has no edge that can be seen in napari's light theme.
         self.text.setStyleSheet("#nh2st-genes { border: 1px solid #8a8a8a; border-radius: 3px; }")
-        self.text.setPlaceholderText("paste gene names, separated by commas, blanks or lines")
+        self.text.setPlaceholderText("paste gene names, separated by commas, spaces or lines")
         self.text.setToolTip("Genes to learn, in this order")
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(_HEIGHT)
         self.note = MarkupLabel(
             wrap=True,
-            tip="Which of these genes the sections have; click on a name to take it",
+            tip="Which of these genes the sections have; click a name to use it",
             fits=True,
         )
         self.leave_out = QPushButton("Leave them out")
-        self.leave_out.setToolTip("Take the names out that are not in every section")
+        self.leave_out.setToolTip("Remove the names that are not in every section")
         self.from_file = QPushButton("From file…")
         self.from_file.setToolTip("Read the genes from a text file")
         layout = QVBoxLayout(self)
@@ -148,7 +148,7 @@ class GivenGenes(QWidget):
         self.show_match()
 
     def _on_file(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, "Genes, one a line")
+        file, _ = QFileDialog.getOpenFileName(self, "Genes, one per line")
         if file:
             try:
                 self.text.setPlainText(Path(file).read_text(encoding="utf-8-sig"))

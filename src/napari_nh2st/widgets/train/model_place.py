@@ -25,11 +25,11 @@ class ModelPlace(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.name = QLineEdit()
-        self.name.setToolTip("What the model is called where models are listed")
+        self.name.setToolTip("Name of the model in lists of models")
         self.folder = FileLine("Folder of the training", folder=True)
         self.folder.setToolTip(
-            "Gets the checkpoints and the model. A folder with an unfinished training of the same "
-            "sections and settings is gone on with"
+            "Folder for the checkpoints and the model. An unfinished training in it, with the "
+            "same sections and settings, is resumed"
         )
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)

@@ -38,7 +38,7 @@ class TrainingProgress(QWidget):
         super().__init__(parent)
         self.epochs = 1
         self.controls = RunControls("Train", "Stop")
-        self.controls.bar.setToolTip("Epochs done, or what is made ready before them")
+        self.controls.bar.setToolTip("Epochs done, or the preparation before them")
         self.notes = PlainLabel(wrap=True, tip="What to know about this training and its numbers")
         self.curves = TrainCurves()
         self.scores = HeldOutScores()
@@ -110,7 +110,7 @@ class TrainingProgress(QWidget):
                 self._show_notes(event.text)
             case Trained():
                 self._is_stopping = False  # what follows takes a while, and is to be seen
-                self.controls.status.setText("The model is written.")
+                self.controls.status.setText("Writing the model.")
 
     def _show_started(self, event: TrainStarted, folder: Path) -> None:
         self.epochs = event.epochs

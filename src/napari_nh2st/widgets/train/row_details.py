@@ -34,8 +34,7 @@ class RowDetails(QWidget):
         self.parts = PartChoice()
         self.fix = QPushButton()
         self.fix.setToolTip(
-            "Take the positions like this from now on; the file stays as it is, and Undo takes "
-            "it back"
+            "Use the positions like this from now on; the file is not changed, and Undo reverts it"
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -93,12 +93,12 @@ class SectionsTable(QWidget):
         for column, width in _WIDTHS.items():
             self.view.setColumnWidth(column, width)
         self.details = RowDetails()
-        self.add = _button("Add…", "Choose slides, and then the ST of each")
+        self.add = _button("Add…", "Choose slides, then the ST of each")
         self.from_layers = _button("From layers", "Take the slides, and the spots, that are open")
         self.load = _button("Load table…", "Read a sections table (CSV or YAML)")
         self.save = _button("Save table…", "Write the sections as a table (CSV)")
         self.remove = _button("Remove", "Remove the selected sections (Delete)")
-        self.undo = _button("Undo", "Take back the last change of the table (Ctrl+Z)")
+        self.undo = _button("Undo", "Undo the last change of the table (Ctrl+Z)")
         self._lay_out()
 
         self.add.clicked.connect(self._on_add)
@@ -146,7 +146,7 @@ class SectionsTable(QWidget):
             show_error(str(error))
             return
         if left:
-            show_info(f"Rows that lack something are not in {path.name}: {left}.")
+            show_info(f"Incomplete rows are not in {path.name}: {left}.")
 
     def remove_selected(self) -> None:
         """Remove the selected rows; undo brings them back."""

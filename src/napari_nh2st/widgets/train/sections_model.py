@@ -26,7 +26,7 @@ _HEADS = {
         "train: learned from; validate: chooses the epoch; hold out: only scored; leave out: not "
         "used",
     ),
-    "name": ColumnHead("Name", "The section's name, once in the table"),
+    "name": ColumnHead("Name", "The section's name, unique in the table"),
     "donor": ColumnHead(
         "Donor",
         "Patient or animal: sections of one donor resemble each other, and are split together",
@@ -40,17 +40,17 @@ _HEADS = {
     "features": ColumnHead(
         "Features",
         "Features of the slide's tiles that another tool computed, for the image encoder "
-        "features; empty where they are in its folder; double-click to choose the file",
+        "features; empty if they are in its folder; double-click to choose the file",
     ),
     "positions": ColumnHead(
         "Positions",
-        "Table of positions, where the ST is a table of counts; double-click to choose the file",
+        "Table of positions, if the ST is a table of counts; double-click to choose the file",
     ),
-    "mpp": ColumnHead("µm/px", "µm per pixel of the slide, where its own is missing or wrong"),
+    "mpp": ColumnHead("µm/px", "µm per pixel of the slide, if its own is missing or wrong"),
     "fix": ColumnHead(
         "Fix",
-        "What is done to the positions of the file: scale=4, flip-x, flip-y, swap-xy, or several "
-        "of them; empty for nothing",
+        "Correction of the file's positions: scale=4, flip-x, flip-y, swap-xy, or several of "
+        "them; empty for nothing",
     ),
 }
 """By field of a row, but for the status."""

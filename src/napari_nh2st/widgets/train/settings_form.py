@@ -99,7 +99,9 @@ class TrainSettingsForm(SettingsForm):
         policy.setHeightForWidth(True)  # its note takes as many lines as it needs
         self.start.setSizePolicy(policy)
         self.from_random = QCheckBox("None: random weights")
-        self.from_random.setToolTip("Train a network that knows nothing; it takes many sections")
+        self.from_random.setToolTip(
+            "Train a network that has learned nothing yet; this needs many sections"
+        )
         # It shows what fits the start, rather than that it does.
         encoder = settings_of(TrainSettings)["encoder"]
         self.encoder = control_for(replace(encoder, optional=False, default="whole"))
@@ -116,12 +118,11 @@ class TrainSettingsForm(SettingsForm):
         self.genes = GivenGenes()
         self.trust_positions = QCheckBox("Trust positions")
         self.trust_positions.setToolTip(
-            "Take spots as they lie even where the tissue says that they are turned or mirrored"
+            "Use the spots as they are, even if the tissue suggests that they are turned or "
+            "mirrored"
         )
         self.reset = QPushButton("Defaults")
-        self.reset.setToolTip(
-            "All settings as they were at first; those that are remembered are forgotten"
-        )
+        self.reset.setToolTip("Reset all settings to the defaults, including remembered ones")
         self._lay_out()
         self.context, self.epochs = self.controls["context"], self.controls["epochs"]
         self.more = self._rest.controls
@@ -282,7 +283,7 @@ class TrainSettingsForm(SettingsForm):
         self.validation.setToolTip(_TABLE_VALIDATES if self._validated else self._validation_tip)
         rule = self.panel.value()
         of_start = settings_of(TrainSettings)["panel"].option.special
-        self.panel.setItemText(0, "250 of the highest mean count" if random else of_start)
+        self.panel.setItemText(0, "250 with the highest mean count" if random else of_start)
         self.form.setRowVisible(self.n_genes, rule not in (None, "given"))
         self.form.setRowVisible(self.genes, rule == "given")
         for name in _LEFT_OUT:

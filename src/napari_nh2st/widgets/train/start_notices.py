@@ -34,8 +34,8 @@ class StartNotices(QWidget):
         self.notice = CautionLabel(tip="What to know before the training begins")
         self.hold_out = QPushButton()
         self.hold_out.setToolTip(
-            "Give this section the role hold out: it is not learned from, and in the end the "
-            "model is scored on it"
+            "Give this section the role hold out: the model does not learn from it, and is "
+            "scored on it at the end"
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

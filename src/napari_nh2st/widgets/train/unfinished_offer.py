@@ -27,7 +27,7 @@ class UnfinishedOffer(QFrame):
         self.take_over = QPushButton("Take over")
         self.take_over.setToolTip("Show its sections and settings, to resume it")
         self.dismiss = QPushButton("Not now")
-        self.dismiss.setToolTip("Do not offer it until the widget is opened again")
+        self.dismiss.setToolTip("Do not offer it until the dock is opened again")
         self.dismiss.clicked.connect(lambda: self.offer(None))
         layout = QHBoxLayout(self)
         layout.addWidget(self.text, 1)

@@ -105,7 +105,7 @@ class TrainWidget(Dock):
         self.bar, self.status, self.notes = controls.bar, controls.status, self.progress.notes
         self.curves, self.scores = self.progress.curves, self.progress.scores
         self.predict = QPushButton("Predict with it")
-        self.predict.setToolTip("Open the Predict widget with the new model")
+        self.predict.setToolTip("Open the Predict dock with the new model")
         self._lay_out()
 
         self.thread_of_job.event.connect(self._on_event)
@@ -232,7 +232,7 @@ class TrainWidget(Dock):
             run.stop()
             self.progress.show_stopping("Stopping after this step; the best so far is kept …")
             self.stop_button.setText("Abort")
-            self.stop_button.setToolTip(f"End at once; the last checkpoint stays ({_STOP_KEY})")
+            self.stop_button.setToolTip(f"End at once; the last checkpoint is kept ({_STOP_KEY})")
         elif not run.is_aborted:
             run.abort()
             self.stop_button.setEnabled(False)
@@ -251,7 +251,7 @@ class TrainWidget(Dock):
             self.model_folder = event.folder
             add_model(event.folder)
             self.stop_button.setText("Skip")  # it is only scored now
-            self.stop_button.setToolTip(f"End without the scores; the model stays ({_STOP_KEY})")
+            self.stop_button.setToolTip(f"End without the scores; the model is kept ({_STOP_KEY})")
         self.progress.show_event(event, self.run.folder)
         if isinstance(event, TrainStarted | EpochDone):
             self.thread_of_job.show_progress(event.epoch, event.epochs)
@@ -324,7 +324,7 @@ class TrainWidget(Dock):
                 resumes = self._chosen_record().resumes(folder)
         self.train.setText("Resume" if resumes else "Train")
         what = (
-            f"Go on with the unfinished training in {folder}"
+            f"Resume the unfinished training in {folder}"
             if resumes
             else f"Train with these sections and settings; the model goes into {folder}"
         )
