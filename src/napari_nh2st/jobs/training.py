@@ -46,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Trained:
-    """Writing the model.
+    """The model is written.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ class TrainingProgress(QWidget):
                 self._show_notes(event.text)
             case Trained():
                 self._is_stopping = False  # what follows takes a while, and is to be seen
-                self.controls.status.setText("Writing the model.")
+                self.controls.status.setText("The model is saved.")
 
     def _show_started(self, event: TrainStarted, folder: Path) -> None:
         self.epochs = event.epochs
