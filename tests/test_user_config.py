@@ -62,7 +62,7 @@ def test_a_file_that_windows_wrote_is_read(config: Path) -> None:
 def test_without_a_file_there_are_no_defaults_of_ones_own(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match=r"NH2ST_CONFIG names .*own\.toml, which is not there"):
+    with pytest.raises(InputError, match=r"NH2ST_CONFIG names .*own\.toml, which does not exist"):
         configured("predict")
     monkeypatch.setattr("platformdirs.user_config_dir", lambda *_, **__: str(config.parent / "no"))
     monkeypatch.setenv(VARIABLE, "")

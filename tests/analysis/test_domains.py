@@ -105,7 +105,7 @@ def test_a_number_that_no_resolution_gives_is_told() -> None:
     # Three domains that share no neighbor are never joined.
     domains = find_domains(banded(noise=0.1), replace(PLAIN, method="leiden", n_domains=2))
     assert domains.n == 3
-    assert domains.notice == "3 domains were found where 2 were asked for."
+    assert domains.notice == "3 domains were found, although 2 were asked for."
 
 
 def test_tiles_beyond_the_largest_graph_join_those_most_alike(
@@ -272,7 +272,7 @@ def test_groups_are_matched_so_that_most_tiles_agree() -> None:
 def test_a_vote_of_all_tiles_leaves_one_domain_and_says_so() -> None:
     domains = find_domains(banded()[:100].copy(), replace(PLAIN, refine=200))
     assert domains.n == 1
-    assert "1 domain was found where 3" in domains.notice
+    assert "1 domain was found, although 3" in domains.notice
 
 
 def test_markers_are_standardized_mean_differences() -> None:
@@ -309,7 +309,7 @@ def test_fewer_distinct_tiles_than_domains_are_told() -> None:
     domains = find_domains(array_prediction(values, 3, 3), replace(PLAIN, n_domains=5))
     assert domains.n == 3
     assert np.bincount(domains.labels).tolist() == [0, 4, 3, 2]
-    assert "3 domains were found where 5 were asked for" in domains.notice
+    assert "3 domains were found, although 5 were asked for" in domains.notice
 
 
 def test_what_has_no_domains_is_a_sentence() -> None:

@@ -56,7 +56,7 @@ def test_results_are_written_in_place_or_into_a_copy(
     assert WRITERS[write] <= {*result.obs, *result.var} - before
     assert write(prediction, False) is None
     assert {*prediction.obs, *prediction.var} == {*result.obs, *result.var}
-    with pytest.raises(InputError, match="no prediction of napari-nh2st"):
+    with pytest.raises(InputError, match="not a prediction of napari-nh2st"):
         write(AnnData(np.ones((3, 2), np.float32)), False)
 
 

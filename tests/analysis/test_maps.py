@@ -148,7 +148,7 @@ def test_gmt_files_are_read(tmp_path: Path) -> None:
     [
         ("A\tx\tG1\nB, x, G2\n", "line 2: .* separated by tabs"),
         ("A\tx\tG1\n\nB\tx\t\n", "line 3: "),
-        ("A\tx\tG1\nA\ty\tG2\n", "line 2: there is a set 'A' above"),
+        ("A\tx\tG1\nA\ty\tG2\n", "line 2: a set 'A' is already above"),
         ("\n", "no gene set"),
     ],
 )

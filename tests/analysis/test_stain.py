@@ -122,7 +122,7 @@ def test_stain_alike_gives_no_notice() -> None:
         (stained(0.02, 0.12), ("pinker (more eosin)",), "bluer"),
         (stained(0.10, 0.002), ("bluer (more hematoxylin",), "pinker"),
         (stained(0.03, 0.0, 0.09), ("browner", "immunohistochemistry (DAB)"), "pinker"),
-        (255 - stained(), ("or no H&E at all?",), "pinker"),
+        (255 - stained(), ("or not H&E at all?",), "pinker"),
     ],
 )
 def test_stain_far_off_is_told_with_its_direction(

@@ -54,7 +54,7 @@ def test_slides_of_different_stains_come_out_alike() -> None:
     ("shares", "message"),
     [
         (amounts(500), "too few"),
-        (np.column_stack([amounts()[:, 0], np.zeros(20_000)]), "one stain alone"),
+        (np.column_stack([amounts()[:, 0], np.zeros(20_000)]), "only one stain"),
     ],
 )
 def test_where_there_are_no_two_stains_it_says_so(

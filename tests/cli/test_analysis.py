@@ -177,7 +177,7 @@ def test_what_is_no_prediction_is_refused(
         (tmp_path / "gone.h5ad", "new.h5ad", "no such file"),
         (prediction.with_name("slide.tif"), "new.h5ad", "cannot be read as AnnData"),
         (prediction, "new.png", "must end in .h5ad"),
-        (prediction, "out.csv", "exists already"),
+        (prediction, "out.csv", "already exists"),
     ):
         result = nh2st(command, source, "-o", tmp_path / output, *more)
         assert result.code == 2
@@ -194,7 +194,7 @@ def test_what_is_no_prediction_is_refused(
         (("domains", "--n-domains", 40, "--seed", -1), "seed is -1"),
         (("score", "--genes", "NOWHERE"), "no gene of any signature"),
         (("score", "--genes", " , "), "no gene in the signature"),
-        (("score", "--genes", "VIM", "--name", "status"), "a column that the prediction has"),
+        (("score", "--genes", "VIM", "--name", "status"), "a column in the prediction"),
         (("score", "--signatures", "sets.gmt", "--name", "x"), "cannot be used with --signatures"),
         (("score",), "one of the arguments --signatures --genes --genes-file is required"),
     ],

@@ -30,7 +30,7 @@ def test_a_file_is_begun_shown_and_never_overwritten(nh2st: Nh2st, config: Path)
     config.write_text('[predict]\nstep_um = 55\ndevice = "cpu"\n', encoding="utf-8")
     again = nh2st("config", "init")
     assert (again.code, again.out) == (2, "")
-    assert "exists already" in again.err
+    assert "already exists" in again.err
     assert nh2st("config", "show").out == f'# {config}\n[predict]\nstep_um = 55.0\ndevice = "cpu"\n'
     told = json.loads(nh2st("config", "show", "--json").out)
     assert told == {

@@ -67,7 +67,7 @@ def test_a_store_is_exported_as_a_file_is(tmp_path: Path, nh2st: Nh2st, predicte
     ("arguments", "message"),
     [
         (["-o", "out.loom"], "the name must end in one of .h5ad"),
-        (["-o", "there.csv"], "exists already"),
+        (["-o", "there.csv"], "already exists"),
         (["-o", "out.csv", "--genes", "VIN"], "Did you mean VIM"),
         (["-o", "out.csv", "--genes-file", "no.txt"], "no.txt cannot be read"),
         (["-o", "out.geojson", "--domains", "domain"], "no domains 'domain'"),

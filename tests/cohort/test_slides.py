@@ -149,7 +149,7 @@ def test_a_table_names_slides_with_what_belongs_to_them(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "the table is empty"),
-        ("slide\n", "there is no slide in it"),
+        ("slide\n", "it has no slide"),
         ("slides,mpp\na.tif,1\n", "the column slide is missing; is it 'slides'?"),
         ("slide,mpp,MPP\na.tif,1,1\n", "the column 'mpp' occurs twice"),
         ("slide,tiles\na.tif,1\n", "'tiles' is a column of the summary"),

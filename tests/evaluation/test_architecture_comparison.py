@@ -144,7 +144,7 @@ def test_folds_are_the_same_and_a_training_serves_two_contexts(
     for (_, left_out), training in zip(heard.trainings, heard.training_sections, strict=True):
         assert set(training) == set(names) - {left_out}
     assert result.reference == "linear"
-    begun = "nh2st:average, nh2st:query begins with the head of "
+    begun = "nh2st:average, nh2st:query starts from the head of "
     assert result.notices[-1].startswith(begun)
     assert all(list(each.folds.index) == names for each in result.architectures)
     averaged, query = (each.folds for each in result.architectures[2:])

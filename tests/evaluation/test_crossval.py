@@ -178,7 +178,7 @@ def test_a_stopped_cross_validation_goes_on(
     sections: tuple[MeasuredSection, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, first, second = tmp_path / "out", Heard(), Heard()
-    with pytest.raises(Stopped, match="goes on from there"):
+    with pytest.raises(Stopped, match="continues from there"):
         cross_validate(
             sections,
             SETTINGS,

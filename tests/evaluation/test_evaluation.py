@@ -429,7 +429,7 @@ def test_one_section_has_its_maps_under_a_plain_name(
 
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path, evaluation: Evaluation) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         write_evaluation(evaluation, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -217,7 +217,7 @@ def test_what_is_trained_is_taken_by_the_next_run(
     [
         ({"encoder": "whole"}, "give --encoder frozen"),
         ({"image_encoder": "onnx:e.onnx"}, r"a model around onnx:e\.onnx does not have"),
-        ({"validation": "section"}, "Without .* and .* section only"),
+        ({"validation": "section"}, "Without .* and .* only one section"),
     ],
 )
 def test_what_cannot_be_had_is_refused_before_the_first_training(

@@ -81,7 +81,7 @@ def test_scores_of_an_earlier_run_without_its_model_are_refused_before_the_train
     study: tuple[Section, ...], settings: TrainSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "test").mkdir()
-    with pytest.raises(InputError, match=r"test exists already; .* remove it"):
+    with pytest.raises(InputError, match=r"test already exists; .* remove it"):
         next(run(study, settings, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
 

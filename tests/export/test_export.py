@@ -104,7 +104,7 @@ def test_cellxgene_finds_an_embedding_that_shows_the_slide_upright(
 def test_an_existing_file_is_replaced_only_if_allowed(tmp_path: Path, name: str) -> None:
     write_anndata(small(), tmp_path / name)
     other = AnnData(np.ones((2, 2), np.float32))
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         write_anndata(other, tmp_path / name)
     assert read(tmp_path / name).n_obs == 3
     write_anndata(other, tmp_path / name, overwrite=True)
@@ -187,9 +187,9 @@ except InputError as error:
         ("out", r"must end in \.h5ad or \.zarr"),
         ("missing/out.h5ad", "there is no folder .*missing"),
         ("file/out.h5ad", "there is no folder .*file"),
-        ("there.h5ad", "exists already"),
-        ("there.zarr", "exists already"),
-        ("folder.h5ad", "exists already"),
+        ("there.h5ad", "already exists"),
+        ("there.zarr", "already exists"),
+        ("folder.h5ad", "already exists"),
     ],
 )
 def test_bad_outputs_are_refused(tmp_path: Path, name: str, message: str) -> None:

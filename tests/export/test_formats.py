@@ -239,7 +239,7 @@ def test_any_table_is_written_whole_or_not_at_all(
     path = tmp_path / "regions.csv"
     write_table(regions, path)
     pd.testing.assert_frame_equal(pd.read_csv(path, index_col="region"), regions)
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         write_table(regions, path)
     with pytest.raises(InputError, match=r"must end in \.csv"):
         write_table(regions, tmp_path / "regions.txt")
@@ -380,7 +380,7 @@ def test_a_slide_is_never_replaced_by_its_heatmap(tmp_path: Path, prediction: An
 def test_an_anndata_that_is_no_prediction_is_refused(tmp_path: Path, name: str) -> None:
     data = AnnData(np.ones((3, 2), np.float32), obsm={"spatial": np.ones((3, 2))})
     with pytest.raises(
-        InputError, match=r"no prediction of napari-nh2st: it has no uns\['nh2st'\]"
+        InputError, match=r"not a prediction of napari-nh2st: it has no uns\['nh2st'\]"
     ):
         export(data, tmp_path / name)
 
@@ -421,7 +421,7 @@ def test_what_is_missing_in_a_prediction_is_named(tmp_path: Path, prediction: An
 def test_nothing_is_overwritten_unasked(tmp_path: Path, prediction: AnnData, name: str) -> None:
     for overwrite in (False, True):
         export(prediction, tmp_path / name, genes=("VIM",), overwrite=overwrite)
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         export(prediction, tmp_path / name, genes=("VIM",))
     script = {"out.groovy"} if name == "out.geojson" else set()
     assert {path.name for path in tmp_path.iterdir()} == {name, *script}

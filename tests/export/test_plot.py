@@ -142,7 +142,7 @@ def test_without_a_picture_of_the_slide_genes_lie_on_white(prediction: AnnData) 
 
 
 def test_what_is_no_prediction_or_no_gene_is_a_sentence(prediction: AnnData) -> None:
-    with pytest.raises(InputError, match="no prediction of napari-nh2st"):
+    with pytest.raises(InputError, match="not a prediction of napari-nh2st"):
         plot_genes(AnnData(np.ones((3, 2), np.float32)))
     with pytest.raises(InputError, match="VIMM is not among"):
         plot_genes(prediction, "VIMM")

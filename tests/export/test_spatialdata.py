@@ -97,7 +97,7 @@ def test_only_our_own_stores_are_replaced(tmp_path: Path, spatialdata: Any, slid
     prediction = drawn_prediction(slide)
     path = tmp_path / "out.spatialdata.zarr"
     export(prediction, path)
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         export(prediction, path)
     export(prediction, path, genes=("VIM",), overwrite=True)
     assert spatialdata.read_zarr(path).tables["table"].n_vars == 1

@@ -191,7 +191,7 @@ def test_only_our_own_folders_are_replaced(tmp_path: Path, slide: Slide) -> None
     path = tmp_path / "out.vitessce"
     export(prediction, path, genes=("VIM", BEST))
     assert config_of(path)["coordinationSpace"]["featureSelection"]["A"] == [BEST]
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         export(prediction, path)
     export(prediction, path, genes=("CD74",), overwrite=True)
     assert anndata.read_zarr(path / "tiles.zarr").var_names.tolist() == ["CD74"]

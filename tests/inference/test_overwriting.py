@@ -108,7 +108,7 @@ def test_what_was_exported_is_overwritten(tmp_path: Path, prediction: AnnData, n
     path = tmp_path / name
     export(prediction, path, genes=("VIM",))
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         export(prediction, path, genes=("CD74",))
     assert contents(tmp_path) == before
     export(prediction, path, genes=("CD74",), overwrite=True)

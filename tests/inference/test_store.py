@@ -201,7 +201,7 @@ def test_a_damaged_identity_is_told_and_nothing_is_deleted(tmp_path: Path) -> No
     store.close()
     (tmp_path / "s" / "identity.json").write_text('{"what": ', encoding="utf-8")
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"identity\.json is damaged\. It is left as it is"):
+    with pytest.raises(InputError, match=r"identity\.json is damaged\. It is left unchanged"):
         opened(tmp_path / "s")
     assert contents(tmp_path) == before
 

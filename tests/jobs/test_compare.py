@@ -216,7 +216,7 @@ def test_another_slide_is_refused(tmp_path: Path, section: DrawnSection, model: 
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(InputError, match="normalized already"):
+    with pytest.raises(InputError, match="already normalized"):
         run(write_section(tmp_path, normalized=True), model)
     mouse = write_section(tmp_path, "S2", genes=("Erbb2", "Epcam"))
     with pytest.raises(InputError, match=r"S2 shares no gene .* a human model on a mouse section"):
@@ -247,7 +247,7 @@ def test_a_report_is_a_folder_of_scores_prediction_and_figures(
     assert pd.read_csv(folder / "genes.csv")["gene"].tolist() == list(PANEL)
     assert (folder / "maps.png").exists()
     assert (folder / "predictions" / "S1.h5ad").exists()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         list(write_report(Inbox(), compared=result, folder=folder))
     # As in a prediction at tiles that was looked up at spots.
     for name in ("section", "donor"):

@@ -215,7 +215,7 @@ def test_a_start_model_of_other_genes_alone_is_told_of(
     ("changed", "held_out", "said"),
     [
         ({}, ("S0", "S1", "S2"), "No section is left to train on"),
-        ({"validation": "section"}, ("S1", "S2"), "one section only"),
+        ({"validation": "section"}, ("S1", "S2"), "only one section"),
         ({"device": "abacus"}, (), "'abacus' is not there"),
         ({"encoder_weights": "/gone.pt"}, (), "no file /gone.pt"),
         ({"start": "knowing"}, ("S2",), "was trained on S2"),

@@ -344,7 +344,7 @@ def test_of_many_genes_those_with_most_counts_become_features(
         (AnnData(np.ones((3, 2), np.float32)), "there are no positions"),
         (
             AnnData(np.ones((3, 2), np.float32), uns={"nh2st": {"slide": {"name": "a"}}}),
-            "no prediction of napari-nh2st: 'mpp' is missing",
+            "not a prediction of napari-nh2st: 'mpp' is missing",
         ),
     ],
 )

@@ -111,7 +111,7 @@ def test_folder_holds_config_weights_and_card(saved: Path) -> None:
 
 def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         save_model_folder(small_model(), tmp_path / "model")
 
 

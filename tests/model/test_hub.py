@@ -89,7 +89,7 @@ def test_a_dry_run_asks_nobody(hub: Hub, model_folder: Path) -> None:
     ("pattern", "status", "words"),
     [
         ("/upload/", 400, "could not be reached on the Hub"),
-        ("/commit/main", 403, "may not be changed with your token"),
+        ("/commit/main", 403, "cannot be changed with your token"),
         ("/commit/main", 409, "was changed by somebody else"),
         ("/api/repos/create", 401, "needs a login"),
     ],
@@ -249,7 +249,7 @@ def test_what_is_pulled_is_checked(hub: Hub, model_folder: Path, tmp_path: Path)
         assert not (tmp_path / "copy").exists()
     assert not list((tmp_path / "cache").glob("models--me--damaged/snapshots/*"))
     (tmp_path / "copy").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="already exists"):
         pull_model("hf:me/tiny", tmp_path / "copy")
     assert pull_model(f"hf:me/tiny@{'c' * 40}") == f"me/tiny@{'c' * 40}"
 

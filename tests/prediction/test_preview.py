@@ -43,7 +43,7 @@ def test_a_preview_stands_where_no_value_is_and_goes_without_a_trace(whole: AnnD
     reading = GeneReading(prediction, prediction.var_names[0])
     assert reading.at(10).endswith("percentile · preview")
     assert "preview" not in reading.at(9)
-    assert notices_in_short(prediction).startswith("preview: each tile for itself")
+    assert notices_in_short(prediction).startswith("preview: each tile by itself")
 
     show_preview(prediction, np.arange(10, 12), np.full((2, whole.n_vars), 8, np.float32))
     assert (prediction.X[10:12] == 8).all(), "a later preview replaces an earlier one"

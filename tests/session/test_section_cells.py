@@ -30,7 +30,7 @@ def test_typed_values_are_spelled_as_they_were_taken(
 @pytest.mark.parametrize(
     ("field", "typed", "message"),
     [
-        ("name", "C5", "section 'C5' already"),
+        ("name", "C5", "already a section 'C5'"),
         ("mpp", "-1", "'-1' is not a µm/px"),
         ("mpp", "half", "'half' is not a µm/px"),
         ("fix", "turn", "turn"),

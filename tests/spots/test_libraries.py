@@ -186,7 +186,7 @@ def test_under_tissue_is_written_in_many_ways(tmp_path: Path, values: object) ->
 def test_an_in_tissue_that_says_nothing_is_named(tmp_path: Path) -> None:
     drawn = drawn_spots("hexagonal")
     drawn.obs["in_tissue"] = "tumor"
-    with pytest.raises(InputError, match=r"obs\['in_tissue'\]: 'tumor' says neither"):
+    with pytest.raises(InputError, match=r"obs\['in_tissue'\]: 'tumor' does not say whether"):
         read_spots(save(drawn, tmp_path))
 
 

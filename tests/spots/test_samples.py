@@ -281,5 +281,5 @@ def test_parquet_and_text_of_in_tissue(tmp_path: Path) -> None:
         assert spots.obs_names.tolist() == [n for n in ONE.obs_names if n != "0003-1"]
     table["in_tissue"] = "perhaps"
     table.to_csv(tmp_path / "spatial" / "tissue_positions.csv", index=False)
-    with pytest.raises(InputError, match=r"column in_tissue: 'perhaps' says neither"):
+    with pytest.raises(InputError, match=r"column in_tissue: 'perhaps' does not say whether"):
         read_spots(tmp_path)

@@ -184,7 +184,7 @@ def test_an_unknown_fix_is_named_by_row_and_column(study: Path) -> None:
     path.write_text(
         CSV.replace("mpp\n", "mpp,fix\n", 1).replace("0.69\n", "0.69,mirrored\n"), encoding="utf-8"
     )
-    with pytest.raises(InputError, match="row 2, column fix: 'mirrored' is no fix"):
+    with pytest.raises(InputError, match="row 2, column fix: 'mirrored' is not a fix"):
         read_sections(path)
 
 

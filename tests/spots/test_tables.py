@@ -159,8 +159,8 @@ def test_clone_names_keep_their_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("counts", "positions", "message"),
     [
-        (COUNTS.replace("4", "four"), POSITIONS, r"row 3 \(2x1\), column B: 'four' is no count"),
-        (COUNTS.replace("4\t", "\t"), POSITIONS, r"row 3 \(2x1\), column B: '' is no count"),
+        (COUNTS.replace("4", "four"), POSITIONS, r"row 3 \(2x1\), column B: 'four' is not a count"),
+        (COUNTS.replace("4\t", "\t"), POSITIONS, r"row 3 \(2x1\), column B: '' is not a count"),
         (COUNTS + "2x2\t1\t1\n", POSITIONS, r"row 5 \(2x2\): 2 values for 3 columns"),
         (COUNTS + "1x1\t1\t1\t1\n", POSITIONS, "counts name the spot 1x1 2 times"),
         (COUNTS + "dog\t1\t1\t1\n", POSITIONS, "'dog' is not a spot"),

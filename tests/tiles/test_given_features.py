@@ -147,7 +147,7 @@ def test_tiles_that_cannot_be_used_are_counted(slide: Slide, tmp_path: Path) -> 
     given = read(path, slide)
     assert len(given.centers) == len(corners) - 3
     assert [notice.split(": ")[-1] for notice in given.notices] == [
-        "The features in S1.h5 say that they are of S9; the slide is S1.tif.",
+        "The features in S1.h5 say that they belong to S9; the slide is S1.tif.",
         "1 of 44 tiles have features that are not finite.",
         "2 of 44 tiles have their center beyond the slide's edge and are left out.",
     ]

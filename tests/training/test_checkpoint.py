@@ -135,7 +135,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path, wrapped: bool) -> None:
         torch.save(STATE | {"more": Malicious(proof)}, path)
     else:
         path.write_bytes(pickle.dumps(Malicious(proof)))
-    with pytest.raises(InputError, match="is damaged or no checkpoint"):
+    with pytest.raises(InputError, match="is damaged or not a checkpoint"):
         read_checkpoint(path)
     assert not proof.exists()
 

@@ -220,9 +220,9 @@ class TestResuming:
         chosen = encoder_settings("frozen", start)
         killed_after(2, train_events(study[:1], chosen, folder=folder))
         before = (folder / "last.pt").read_bytes()
-        with pytest.raises(InputError, match=r"run holds a stopped run of other sections or set"):
+        with pytest.raises(InputError, match=r"run holds a stopped run with other sections or set"):
             train(study[:1], replace(chosen, **changed), folder=folder)
-        with pytest.raises(InputError, match=r"run holds a stopped run of other sections or set"):
+        with pytest.raises(InputError, match=r"run holds a stopped run with other sections or set"):
             train(study[1:2], chosen, folder=folder)
         assert (folder / "last.pt").read_bytes() == before
 
@@ -246,7 +246,7 @@ class TestResuming:
         killed_after(2, train_events(study[:1], chosen, folder=folder))
         last = folder / "last.pt"
         last.write_bytes(last.read_bytes()[:-1000])
-        with pytest.raises(InputError, match=r"last\.pt is damaged or no checkpoint"):
+        with pytest.raises(InputError, match=r"last\.pt is damaged or not a checkpoint"):
             train(study[:1], chosen, folder=folder)
 
 
@@ -654,7 +654,7 @@ class TestRefused:
         monkeypatch.setattr(prepare, "section_tiles", unread)
         with pytest.raises(InputError, match="no section to train on"):
             train([], settings())
-        with pytest.raises(InputError, match="device 'tpu' is not there"):
+        with pytest.raises(InputError, match="device 'tpu' does not exist"):
             train(study, settings(device="tpu"))
         with pytest.raises(InputError, match="float16 on a CPU"):
             train(study, settings(precision="float16"))

@@ -85,7 +85,7 @@ class TestSetAside:
         ("donors", "settings", "message"),
         [
             ("AA", {"validation": "donor"}, r"all 2 sections are of one donor \(A\).*section"),
-            ("A", {"validation": "section"}, r"one section only \(S1\).*none"),
+            ("A", {"validation": "section"}, r"only one section \(S1\).*none"),
             ("AB", {"validation_sections": ("S1", "X")}, "no section 'X'; there are S1, S2"),
             ("AB", {"validation_sections": ("S1", "S2")}, "none is left to train on"),
         ],

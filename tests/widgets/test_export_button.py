@@ -173,7 +173,7 @@ def test_a_store_is_not_replaced_since_the_dialog_does_not_ask_about_folders(
     answer(monkeypatch, tmp_path, ".zarr", "a.zarr")
     button.click()
     qtbot.waitUntil(lambda: bool(messages["error"]), timeout=20_000)
-    assert "exists already" in messages["error"][0]
+    assert "already exists" in messages["error"][0]
     assert anndata.read_zarr(tmp_path / "a.zarr").shape == (2, 2)
 
 

@@ -142,7 +142,7 @@ def check_counts(spots: AnnData, name: str = "the section") -> None:
         (values < 0, "is negative: values were already normalized (scaled); give raw counts"),
         (
             values != np.rint(values),
-            f"is no count: values were normalized already{_how(values)}; give raw counts",
+            f"is not a count: values were already normalized{_how(values)}; give raw counts",
         ),
     ):
         if wrong.any():

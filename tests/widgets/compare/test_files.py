@@ -101,7 +101,7 @@ def test_the_report_and_the_table_are_written(
     assert (folder / "summary.json").exists()
     done.write_report(folder)
     qtbot.waitUntil(lambda: not done.is_running, timeout=60_000)
-    assert "exists already" in messages["error"][0]
+    assert "already exists" in messages["error"][0]
 
 
 def test_the_scatter_is_saved_and_not_over_what_is_there(
@@ -116,5 +116,5 @@ def test_the_scatter_is_saved_and_not_over_what_is_there(
     done.view.scatter.save(path)
     done.view.scatter.save(tmp_path / "gene.xyz")
     assert texts[0] == f"Wrote {path}"
-    assert "exists already" in texts[1]
+    assert "already exists" in texts[1]
     assert "must end in" in texts[2]

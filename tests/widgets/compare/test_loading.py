@@ -137,7 +137,7 @@ def test_st_that_cannot_be_used_leaves_what_is_there(
     loaded.load(write_section(tmp_path, "S2", normalized=True).expression)
     wait_until_read(qtbot, loaded)
     (message,) = messages["error"]
-    assert "normalized already" in message
+    assert "already normalized" in message
     assert loaded.section.measured is before
     assert "S1.h5ad" in loaded.measured.source.summary.text()
     assert "measured" in points(viewer)

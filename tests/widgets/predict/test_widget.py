@@ -765,7 +765,7 @@ def test_what_a_run_ended_with_stays_when_another_slide_is_picked_meanwhile(
     [
         ("out", "out.h5ad", True, None),
         ("out", "out.h5ad", False, "is not a prediction that NH2ST wrote"),
-        ("out.svs", "out.svs.h5ad", True, "exists already"),
+        ("out.svs", "out.svs.h5ad", True, "already exists"),
     ],
 )
 def test_export_writes_over_predictions_that_it_asked_about_only(

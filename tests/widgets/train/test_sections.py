@@ -239,7 +239,7 @@ def test_two_sections_of_one_name_are_refused(
     other = Section("S0", "E", study[1].slide, study[2].expression)
     table.sections.update(lambda: table.sections.rows.add_sections([other]))
     assert cell(table, 3, STATUS) == "name twice"
-    same = rf"Row 1 \({re.escape(str(study[0].slide))}\) is called 'S0' as well"
+    same = rf"Row 1 \({re.escape(str(study[0].slide))}\) is also called 'S0'"
     assert re.match(same, cell(table, 3, STATUS, TIP))
     with pytest.raises(InputError, match="is also called 'S0': give one of them another name"):
         table.sections.chosen()
@@ -448,7 +448,7 @@ def test_no_fix_is_proposed_where_the_counts_are_wrong_or_positions_are_trusted(
     spots.write_h5ad(section.expression)
     found = section_check.check(section)
     assert (found.is_good, found.short, found.proposal) == (False, "not usable", None)
-    assert "is no count" in found.sentences[0]
+    assert "is not a count" in found.sentences[0]
 
 
 def test_features_are_dropped_checked_and_written(

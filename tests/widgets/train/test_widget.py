@@ -314,7 +314,7 @@ def test_without_a_start_model_there_are_no_scores_before(widget: TrainWidget) -
 def test_stop_asks_and_a_second_press_ends_at_once(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events = (STARTED, until("is_stopped"), until("is_killed"), JobFailed("was ended"))
+    events = (STARTED, until("is_stopped"), until("is_killed"), JobFailed("was killed"))
     monkeypatch.setattr(ToldJobs, "script", events)
     widget.start()
     qtbot.waitUntil(lambda: widget.status.text().startswith("60 spots"), timeout=20_000)
@@ -334,7 +334,7 @@ def test_after_a_stop_the_scoring_is_seen_and_can_be_skipped(
 ) -> None:
     events = (
         *(STARTED, until("is_stopped"), Trained(Path(start), 1, "stopped", 2.0)),
-        *(Scoring("S2", 5, 30, "after"), until("is_killed"), JobFailed("was ended")),
+        *(Scoring("S2", 5, 30, "after"), until("is_killed"), JobFailed("was killed")),
     )
     monkeypatch.setattr(ToldJobs, "script", events)
     widget.start()
@@ -354,7 +354,7 @@ def test_after_a_stop_the_scoring_is_seen_and_can_be_skipped(
 def test_stop_while_it_loads_ends_at_once(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ToldJobs, "script", (until("is_killed"), JobFailed("was ended")))
+    monkeypatch.setattr(ToldJobs, "script", (until("is_killed"), JobFailed("was killed")))
     widget.start()
     qtbot.waitUntil(lambda: bool(made[-1].runs), timeout=20_000)
     widget.stop_button.click()
