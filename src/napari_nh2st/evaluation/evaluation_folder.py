@@ -51,7 +51,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     """
     recover(folder)
     if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists already; give another folder or remove it first")
+        raise InputError(f"{folder} already exists; give another folder or remove it first")
     make_folder(folder.parent)
     kind = "an evaluation that NH2ST wrote"
     check_place(folder, overwrite, is_ours=_is_evaluation, kind=kind, folder=True)
