@@ -173,7 +173,7 @@ def test_what_is_no_prediction_is_refused(
     (tmp_path / "out.csv").write_text("precious", encoding="utf-8")
     more = ("--genes", "VIM") if command == "score" else ()
     for source, output, said in (
-        (tmp_path / "counts.h5ad", "new.h5ad", "is no prediction"),
+        (tmp_path / "counts.h5ad", "new.h5ad", "is not a prediction"),
         (tmp_path / "gone.h5ad", "new.h5ad", "no such file"),
         (prediction.with_name("slide.tif"), "new.h5ad", "cannot be read as AnnData"),
         (prediction, "new.png", "must end in .h5ad"),

@@ -445,7 +445,7 @@ def test_sections_that_cannot_be_trained_on_are_refused(
         (["--start", "M", "--n-genes", "5"], "--n-genes with --start"),
         (["--genes-file", "G", "--n-genes", "5"], "--n-genes cannot be used"),
         (["--tile-px", "40"], "multiple of 32"),
-        (["--device", "abacus"], "'abacus' is not there"),
+        (["--device", "abacus"], "'abacus' does not exist"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
     ],
 )

@@ -277,7 +277,7 @@ def test_a_full_disk_stops_the_run(
     ("more", "message"),
     [
         ({"settings": replace(SETTINGS, genes=("VIMM",))}, "'VIMM' is not in the model's panel"),
-        ({"settings": replace(SETTINGS, device="cuda:9")}, "device 'cuda:9' is not there"),
+        ({"settings": replace(SETTINGS, device="cuda:9")}, "device 'cuda:9' does not exist"),
         ({"model": "no-such-model"}, "There is no model no-such-model"),
     ],
 )

@@ -307,7 +307,7 @@ def test_what_cannot_be_evaluated_is_refused_in_a_sentence(tmp_path: Path) -> No
     other = PUBLISHED_TARGET | {"transform": "log(1+v)", "description": "log1p"}
     with pytest.raises(InputError, match=r"target\.transform 'log\(1\+v\)'"):
         evaluate(replace(model, config=small_config(target=other)), [measured])
-    with pytest.raises(InputError, match="device 'tpu' is not there"):
+    with pytest.raises(InputError, match="device 'tpu' does not exist"):
         evaluate(model, [measured], device="tpu")
 
 

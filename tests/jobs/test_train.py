@@ -216,7 +216,7 @@ def test_a_start_model_of_other_genes_alone_is_told_of(
     [
         ({}, ("S0", "S1", "S2"), "No section is left to train on"),
         ({"validation": "section"}, ("S1", "S2"), "only one section"),
-        ({"device": "abacus"}, (), "'abacus' is not there"),
+        ({"device": "abacus"}, (), "'abacus' does not exist"),
         ({"encoder_weights": "/gone.pt"}, (), "no file /gone.pt"),
         ({"start": "knowing"}, ("S2",), "was trained on S2"),
     ],

@@ -178,7 +178,7 @@ def test_spots_without_a_tile_and_spots_that_share_one_are_counted(
     measured = load_study((replace(section, features=path),), trust_positions=True)
     _, notices = trained(measured)
     (lost,) = (notice for notice in notices if "lie in no tile" in notice)
-    (shared,) = (notice for notice in notices if "in common" in notice)
+    (shared,) = (notice for notice in notices if "share a tile" in notice)
     assert lost.startswith("S0: 10 of 30 spots")
     assert shared.startswith("S0: 20 of 30 spots")
 
