@@ -1,5 +1,7 @@
 """Names of the package itself, as scripts import them."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 from importlib.metadata import version
@@ -49,3 +51,23 @@ def test_a_prediction_is_exported_and_analysed_by_top_level_names(tmp_path: Path
     napari_nh2st.export(prediction, path, genes=("VIM",))
     assert path.read_text(encoding="utf-8").splitlines()[0].endswith("VIM")
     assert napari_nh2st.analysis.moran(prediction).index.equals(prediction.var_names)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("", ".analysis", ".cohort", ".evaluation", ".export", ".inference", ".model"),
+        *(".slide", ".spots", ".synthetic", ".tiles", ".tiles.geojson", ".training"),
+    ],
+)
+def test_where_a_path_is_taken_its_text_is(module: str) -> None:
+    """That the text then works as well is what mypy sees."""
+    content = importlib.import_module(f"napari_nh2st{module}")
+    only_paths = [
+        f"{name}({parameter})"
+        for name in getattr(content, "__all__", ["read_regions", "named_polygons"])
+        if inspect.isfunction(function := getattr(content, name))
+        for parameter in inspect.signature(function).parameters.values()
+        if "Path" in (kind := str(parameter.annotation)) and "str" not in kind
+    ]
+    assert not only_paths

@@ -87,11 +87,11 @@ def test_normalized_values_are_refused_wherever_numbers_are_made_of_counts() -> 
     spots = drawn_spots()
     scanpy.pp.normalize_total(spots, target_sum=1e4)
     scanpy.pp.log1p(spots)
-    with pytest.raises(InputError, match=r"of gene A at spot .* is no count: .*give raw counts"):
+    with pytest.raises(InputError, match=r"of gene A at spot .* is not a count: .*give raw counts"):
         expression_target(spots, ["B", "A"])
-    with pytest.raises(InputError, match="is no count"):
+    with pytest.raises(InputError, match="is not a count"):
         spcs_target(spots, ["B", "A"])
-    with pytest.raises(InputError, match=r"^V1: .* is no count"):
+    with pytest.raises(InputError, match=r"^V1: .* is not a count"):
         choose_panel({"V1": spots})
     spots.X = csr_matrix(spots.shape, dtype=np.float32)
     assert (expression_target(spots, ["A", "B"]) == 0).all()

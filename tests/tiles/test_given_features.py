@@ -61,7 +61,7 @@ def test_of_clams_files_the_distance_is_the_side_unless_it_is_said(
     path = write_clam(tmp_path / "S1.h5", slide)
     given = read(path, slide)
     assert (given.side_px, given.tile_px, given.mpp) == (32, 32, 0.5)
-    assert "does not say how large its tiles are: 32 px" in given.notices[0]
+    assert "the distance between them is taken, 32 px" in given.notices[0]
     said = read(f"{path}?tile_px=16&mpp=1", slide)
     assert (said.side_px, said.tile_px, said.mpp, said.notices) == (32, 16, 1.0, ())
 

@@ -1,6 +1,7 @@
 """Comparison of architectures: a cross-validation of each, on the same folds and encoder."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -68,7 +69,7 @@ def compare_architectures(
     architectures: Sequence[str],
     settings: TrainSettings | None = None,
     *,
-    folder: Path,
+    folder: str | os.PathLike[str],
     leave: Leave = "donor",
     on_event: Callable[[str, str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -122,7 +123,7 @@ def compare_architectures_events(
     plan: CompareSettings,
     settings: TrainSettings | None = None,
     *,
-    folder: Path,
+    folder: str | os.PathLike[str],
 ) -> Generator[CompareEvent, None, None]:
     """Cross-validate several architectures on the same folds, labels and encoder.
 
@@ -155,6 +156,7 @@ def compare_architectures_events(
         Before anything is trained, where an architecture cannot run with the settings; else as
         :func:`~napari_nh2st.evaluation.cross_validate_events`.
     """
+    folder = Path(folder)
     settings = settings or TrainSettings()
     by_name = architecture_settings(plan, settings)
     config = start_config(settings)

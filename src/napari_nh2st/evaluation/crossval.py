@@ -1,5 +1,6 @@
 """Cross-validation: each donor or section left out once."""
 
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -91,7 +92,7 @@ def cross_validate(
     sections: Sequence[MeasuredSection],
     settings: TrainSettings | None = None,
     *,
-    folder: Path,
+    folder: str | os.PathLike[str],
     leave: Leave = "donor",
     contexts: Sequence[Context] = (),
     final: bool = True,
@@ -154,7 +155,7 @@ def cross_validate_events(
     settings: TrainSettings | None = None,
     plan: CrossValidateSettings | None = None,
     *,
-    folder: Path,
+    folder: str | os.PathLike[str],
     fold_settings: Callable[[str, TrainSettings], TrainSettings] | None = None,
 ) -> Generator[CrossValidateEvent, None, None]:
     """Train once for each donor or section left out, and score it on what was left out.
@@ -197,6 +198,7 @@ def cross_validate_events(
         are asked for, the folder is of another run, or there are no intervals by spread for such a
         study.
     """
+    folder = Path(folder)
     plan = plan or CrossValidateSettings()
     checked = checked_cross_validation(
         sections, settings or TrainSettings(), plan, folder, same_for_all=fold_settings is None

@@ -1,6 +1,7 @@
 """The folder that an evaluation is written to, and read from."""
 
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +20,9 @@ from napari_nh2st.table_cells import write_csv
 SUMMARY_FILE, SCORES_FILE = "summary.json", "genes.csv"
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = False) -> None:
+def write_evaluation(
+    evaluation: Evaluation, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> None:
     """Write an evaluation as a folder, all of it or nothing.
 
     Parameters
@@ -49,6 +52,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     InputError
         The folder exists, is no evaluation, or cannot be written.
     """
+    folder = Path(folder)
     recover(folder)
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} already exists; give another folder or remove it first")
@@ -68,7 +72,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
             raise
 
 
-def read_evaluation(folder: Path) -> Evaluation:
+def read_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
     """Read what :func:`write_evaluation` wrote.
 
     Raises
@@ -76,6 +80,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     InputError
         A file of it is missing or damaged.
     """
+    folder = Path(folder)
     recover(folder)
     path = folder / SUMMARY_FILE
     try:

@@ -3,6 +3,7 @@
 It evaluates, and therefore lies here and not beside the training loop.
 """
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ def training_run_events(
     held_out: Sequence[MeasuredSection],
     settings: TrainSettings,
     *,
-    folder: Path,
+    folder: str | os.PathLike[str],
     name: str | None = None,
     trust_positions: bool = False,
     stop: Callable[[], bool] | None = None,
@@ -97,6 +98,7 @@ def training_run_events(
         As :func:`~napari_nh2st.training.train_events`; a held-out section has no gene of the
         panel.
     """
+    folder = Path(folder)
     stop = stop or (lambda: False)
     test = _Test(training, held_out, settings, folder)
     record = RunRecord(

@@ -1,6 +1,7 @@
 """Values and other results as CSV."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) ->
     return pd.concat([pd.DataFrame(where, index=index), values], axis=1)
 
 
-def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> None:
+def write_table(table: pd.DataFrame, path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Write a table as CSV with its index, numbers to eight digits; complete or not at all.
 
     Parameters
@@ -81,6 +82,7 @@ def write_table(table: pd.DataFrame, path: Path, overwrite: bool = False) -> Non
     InputError
         The name does not end in .csv, or the file may not or cannot be written.
     """
+    path = Path(path)
     check_table(path, overwrite, [str(table.index.name or ""), *map(str, table.columns)])
     texts = table.select_dtypes(exclude="number").astype(str).to_numpy().ravel()
     words = (*map(str, (table.index.name, *table.columns, *table.index)), *texts)

@@ -1,6 +1,7 @@
 """Description of a model: `config.json`, without its weights and without torch."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -236,7 +237,7 @@ class ModelConfig:
         return config
 
 
-def read_config(folder: Path) -> ModelConfig:
+def read_config(folder: str | os.PathLike[str]) -> ModelConfig:
     """Read and check the config of a model folder.
 
     Raises
@@ -244,6 +245,7 @@ def read_config(folder: Path) -> ModelConfig:
     InputError
         The folder or its config is missing, not JSON, or has a wrong field (which is named).
     """
+    folder = Path(folder)
     path = folder / CONFIG_FILE
     if not path.exists():
         raise InputError(f"{folder} is not a model folder: it has no {CONFIG_FILE}")

@@ -1,5 +1,6 @@
 """AnnData to disk and back."""
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -39,7 +40,7 @@ TABLE = "tables/table"
 """Where a SpatialData store or an OME-Zarr image of ours has its AnnData."""
 
 
-def check_output(path: Path, overwrite: bool, mark: str = MARK) -> None:
+def check_output(path: str | os.PathLike[str], overwrite: bool, mark: str = MARK) -> None:
     """See, before hours of work, that an output can be written.
 
     Parameters
@@ -58,6 +59,7 @@ def check_output(path: Path, overwrite: bool, mark: str = MARK) -> None:
         The suffix is neither .h5ad nor .zarr, the path exists and may not be overwritten or is no
         prediction, or its folder is missing or cannot be written to.
     """
+    path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: the output must end in .h5ad or .zarr")
     check_place(
@@ -69,7 +71,9 @@ def check_output(path: Path, overwrite: bool, mark: str = MARK) -> None:
     )
 
 
-def write_anndata(data: AnnData, path: Path, overwrite: bool = False, mark: str = MARK) -> None:
+def write_anndata(
+    data: AnnData, path: str | os.PathLike[str], overwrite: bool = False, mark: str = MARK
+) -> None:
     """Write .h5ad or .zarr, complete or not at all; see :func:`check_output`.
 
     Raises
@@ -77,6 +81,7 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False, mark: str 
     InputError
         As :func:`check_output`, or writing failed, for example on a full disk.
     """
+    path = Path(path)
     check_output(path, overwrite, mark)
     others = files_of_others(path, ANNDATA_PARTS)
     with whole_output(path) as draft:
@@ -87,7 +92,7 @@ def write_anndata(data: AnnData, path: Path, overwrite: bool = False, mark: str 
             keep_files(path, draft, others)
 
 
-def read_anndata_file(path: Path) -> AnnData:
+def read_anndata_file(path: str | os.PathLike[str]) -> AnnData:
     """Read what was exported as AnnData, or by this package as SpatialData or OME-Zarr.
 
     Parameters
@@ -100,6 +105,7 @@ def read_anndata_file(path: Path) -> AnnData:
     InputError
         It is missing, or cannot be read.
     """
+    path = Path(path)
     if not path.exists():
         recover(path)  # a kill while a folder was replaced leaves none under its name
     if not path.exists():

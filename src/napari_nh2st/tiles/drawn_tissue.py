@@ -1,5 +1,6 @@
 """Tissue that somebody drew: polygons, labels, or a file of either."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ _SAME_SHAPE = 0.02
 """Share by which height to width of a picture may differ from the slide's."""
 
 
-def read_tissue(path: Path, slide: Slide) -> TissueMask:
+def read_tissue(path: str | os.PathLike[str], slide: Slide) -> TissueMask:
     """Read a mask of tissue.
 
     Parameters
@@ -38,6 +39,7 @@ def read_tissue(path: Path, slide: Slide) -> TissueMask:
     InputError
         The file is missing or cannot be read, is not of the slide's shape, or has no tissue.
     """
+    path = Path(path)
     if path.suffix.lower() in _POLYGONS:
         mask = tissue_from_polygons(slide, list(read_regions(path, slide)))
         if not mask.tissue.any():

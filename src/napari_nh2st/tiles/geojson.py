@@ -1,6 +1,7 @@
 """Regions drawn elsewhere, as GeoJSON (QuPath's export among them)."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from napari_nh2st.slide import Slide
 from napari_nh2st.tiles.mask import Polygon
 
 
-def read_regions(path: Path, slide: Slide | None = None) -> tuple[Polygon, ...]:
+def read_regions(path: str | os.PathLike[str], slide: Slide | None = None) -> tuple[Polygon, ...]:
     """Read the polygons of a GeoJSON file.
 
     Parameters
@@ -38,7 +39,7 @@ def read_regions(path: Path, slide: Slide | None = None) -> tuple[Polygon, ...]:
     return polygons if slide is None else on_slide(polygons, slide)
 
 
-def named_polygons(path: Path) -> list[tuple[str, Polygon]]:
+def named_polygons(path: str | os.PathLike[str]) -> list[tuple[str, Polygon]]:
     """Read the polygons of a GeoJSON file as :func:`read_regions`, each with its name.
 
     That is the feature's ``name`` or, in QuPath's exports, its class; empty where it has none.
@@ -48,6 +49,7 @@ def named_polygons(path: Path) -> list[tuple[str, Polygon]]:
     InputError
         As :func:`read_regions`.
     """
+    path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
