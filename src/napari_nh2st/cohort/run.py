@@ -63,23 +63,23 @@ def predict_cohort(
     slides
         Slides, folders of slides, patterns, or one table of slides.
     output
-        Folder of the predictions and of ``summary.csv``; made where it is not there. Slides that
-        are done there are not predicted again.
+        Folder for the predictions and ``summary.csv``; created if it does not exist. Slides
+        already predicted there are not predicted again.
     model
-        Name or folder, for the slides that name none; None for the bundled one.
+        Name or folder of the model for slides that name none; None for the bundled one.
     settings
-        Of each prediction.
+        Settings of each prediction.
     cohort
-        Of the run.
+        Settings of the run.
     overwrite
-        Predictions of other settings that are there may be replaced.
+        Whether existing predictions made with other settings may be replaced.
     on_event
         Called with every event.
 
     Returns
     -------
     pandas.DataFrame
-        One row a slide: what it is, what came of it, and why where that is nothing.
+        One row per slide: the slide, its output and status, and why it failed if it did.
 
     Examples
     --------
@@ -114,25 +114,25 @@ def predict_cohort_events(
 ) -> Generator[CohortEvent, None, None]:
     """Predict gene expression over many slides, as a generator of events.
 
-    A slide that cannot be predicted has the reason in its row of ``summary.csv``, and the others
-    go on. Closing the generator stops the work; started again with the same arguments, it goes on
-    within the slide where it was. Slides that are done are not predicted again, as long as they,
-    their models and the settings are the same.
+    If a slide cannot be predicted, its row of ``summary.csv`` says why, and the run goes on with
+    the others. Closing the generator stops the work; started again with the same arguments, it
+    resumes within the slide it was at. Slides that are done are not predicted again, as long as
+    they, their models and the settings are the same.
 
     Parameters
     ----------
     slides
-        As :func:`~napari_nh2st.cohort.find_slides` takes or gives them.
+        What :func:`~napari_nh2st.cohort.find_slides` takes or returns.
     output
-        Folder of the predictions and of ``summary.csv``; made where it is not there.
+        Folder for the predictions and ``summary.csv``; created if it does not exist.
     model
-        Name or folder, for the slides that name none; None for the bundled one.
+        Name or folder of the model for slides that name none; None for the bundled one.
     settings
-        Of each prediction.
+        Settings of each prediction.
     cohort
-        Of the run.
+        Settings of the run.
     overwrite
-        Predictions of other settings that are there may be replaced.
+        Whether existing predictions made with other settings may be replaced.
 
     Yields
     ------
@@ -142,10 +142,10 @@ def predict_cohort_events(
     Raises
     ------
     InputError
-        There is no slide; a model, a gene or the device is not there; the folder cannot be
-        written to or another run writes to it.
+        There is no slide; a model, a gene or the device does not exist; the folder cannot be
+        written to, or another run is writing to it.
     CohortStopped
-        Slide after slide failed for a reason nobody foresaw, or the scheduler was lost.
+        Several slides in a row failed with unexpected errors, or the scheduler was lost.
 
     Examples
     --------

@@ -91,12 +91,12 @@ def compare_architectures(
     on_event
         Called with the architecture, what is left out, and each event of a training.
     stop
-        Asked after every event.
+        Called after every event; the work stops when it returns True.
 
     Raises
     ------
     Stopped
-        ``stop`` was true.
+        ``stop`` returned True.
 
     Examples
     --------

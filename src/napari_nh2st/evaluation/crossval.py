@@ -101,7 +101,7 @@ def cross_validate(
     on_event: Callable[[str, TrainEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> CrossValidation:
-    """Train once for each donor or section left out, and score it on what was left out.
+    """Train once for each donor or section left out, and score each model on what it left out.
 
     :func:`cross_validate_events` does the same as a generator of events.
 
@@ -112,20 +112,21 @@ def cross_validate(
     settings
         Settings of each training; None for the defaults.
     folder
-        Gets all models and scores; a run that was stopped goes on from there.
+        Folder for all models and scores. A stopped run is resumed if it is started again with it.
     leave, contexts, final, intervals
         See :class:`~napari_nh2st.evaluation.settings.CrossValidateSettings`.
     on_event
-        Called with what is left out (``""`` for the last training) and each event of a training.
+        Called with what is left out (``""`` for the last training) and each event of a training
+        or its test.
     fold_settings
         As for :func:`cross_validate_events`.
     stop
-        Asked after every event.
+        Called after every event; the work stops when it returns True.
 
     Raises
     ------
     Stopped
-        ``stop`` was true.
+        ``stop`` returned True.
 
     Examples
     --------
@@ -158,7 +159,7 @@ def cross_validate_events(
     folder: str | os.PathLike[str],
     fold_settings: Callable[[str, TrainSettings], TrainSettings] | None = None,
 ) -> Generator[CrossValidateEvent, None, None]:
-    """Train once for each donor or section left out, and score it on what was left out.
+    """Train once for each donor or section left out, and score each model on what it left out.
 
     Closing the generator stops the work; started again with the same arguments, it goes on from
     there.

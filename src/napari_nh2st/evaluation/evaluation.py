@@ -71,7 +71,7 @@ def evaluate(
     seed: int = 0,
     on_event: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Predict measured sections and score what comes out.
+    """Predict measured sections and score the predictions.
 
     :func:`evaluate_events` does the same as a generator of events.
 
@@ -84,13 +84,13 @@ def evaluate(
     device, precision, bootstrap, seed
         See :class:`~napari_nh2st.evaluation.settings.EvaluateSettings`.
     on_event
-        Called with a section's name, how many of its spots are done, and all of them.
+        Called with a section's name, how many of its spots are done, and how many it has.
 
     Returns
     -------
     Evaluation
-        ``scores``, a row for each gene; ``summary`` over all genes and sections; ``predictions``
-        by section, with what was measured beside them.
+        ``scores``, one row per gene; ``summary`` over all genes and sections; ``predictions``
+        by section, each with the measured values beside the predicted ones.
 
     Examples
     --------

@@ -22,20 +22,21 @@ def plot_scores(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> "Axes | None":
-    """Plot the genes' correlations with the measured, sorted, with their intervals and mean.
+    """Plot each gene's correlation with its measurement, sorted, with intervals and mean.
 
     Parameters
     ----------
     result
-        From :func:`~napari_nh2st.evaluation.evaluate`, one of the evaluations of
-        :func:`~napari_nh2st.evaluation.cross_validate`, or
+        Result of :func:`~napari_nh2st.evaluation.evaluate`, one of the evaluations of
+        :func:`~napari_nh2st.evaluation.cross_validate`, or the
         :func:`~napari_nh2st.analysis.comparison_of` a prediction at spots.
     ax
         Axes to draw on; None for a new figure.
     show
         Show the figure at once, with :func:`matplotlib.pyplot.show`, and return None.
     save
-        File to write the figure to: ``.png``, ``.svg`` or ``.pdf``. A figure of ours is replaced.
+        File to write the figure to: ``.png``, ``.svg`` or ``.pdf``. A figure that this package
+        wrote is replaced.
 
     Raises
     ------

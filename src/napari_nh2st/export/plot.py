@@ -48,30 +48,31 @@ def plot_genes(
 ) -> "Axes | list[Axes] | None":
     """Plot heatmaps of genes over the slide, drawn as in an exported figure.
 
-    The title has the gene's reliability, the colorbar what the values are. Below a new figure
-    stands what a reader of the values should know.
+    The title gives the gene's reliability, the colorbar's label what the values are. Below a new
+    figure, notices say what a reader of the values should know.
 
     Parameters
     ----------
     prediction
-        At tiles or spots, from :func:`~napari_nh2st.inference.predict`.
+        Prediction at tiles or spots, from :func:`~napari_nh2st.inference.predict`.
     genes
-        One or several; None for the most reliable one.
+        One gene or several; None for the most reliable one.
     settings
-        How they are drawn.
+        How the heatmaps are drawn.
     region
-        (n, 2) corners (y, x) in full-resolution pixels: what is around them is shown alone. None
-        for the whole slide.
+        (n, 2) corners (y, x) in full-resolution pixels; the rectangle around them is shown alone.
+        None for the whole slide.
     ncols
-        Heatmaps side by side in a new figure.
+        Number of heatmaps side by side in a new figure.
     colorbar
-        Draw a colorbar beside each.
+        Draw a colorbar beside each heatmap.
     ax
         Axes to draw on, as many as genes. None for a new figure.
     show
         Show the figure at once, with :func:`matplotlib.pyplot.show`, and return None.
     save
-        File to write the figure to: ``.png``, ``.svg`` or ``.pdf``. A figure of ours is replaced.
+        File to write the figure to: ``.png``, ``.svg`` or ``.pdf``. A figure that this package
+        wrote is replaced.
     options
         Fields of :class:`~napari_nh2st.export.FigureSettings` that differ from `settings`, such as
         ``colormap="viridis"``, ``limits={"ERBB2": (0, 2)}``, ``fade=True``.
@@ -79,13 +80,13 @@ def plot_genes(
     Returns
     -------
     Axes, list of Axes or None
-        One for a gene given by its name or left out, a list for several.
+        One Axes for a single name or None, a list for a sequence of genes; None with `show`.
 
     Raises
     ------
     InputError
-        The AnnData is no prediction, there is no such gene, colormap, or number of axes, an option
-        cannot be, or the figure cannot be written.
+        The AnnData is not a prediction, a gene or colormap does not exist, the number of axes is
+        wrong, an option is invalid, or the figure cannot be written.
 
     Examples
     --------

@@ -62,12 +62,12 @@ def predict(
     settings
         Genes, region, pitch, device and so on.
     output
-        ``.h5ad`` or ``.zarr`` to write. While it runs, results are kept beside it, and a run that
-        was stopped goes on from there.
+        ``.h5ad`` or ``.zarr`` to write. Results are kept beside it during the run, so that a
+        stopped run can be resumed by calling this again.
     overwrite
-        An existing output may be replaced.
+        Whether an existing output may be replaced.
     tissue
-        A mask made by hand; found on the slide by default.
+        Tissue mask made by hand; None to find the tissue on the slide.
     on_event
         Called with every event.
 
@@ -79,7 +79,7 @@ def predict(
     Raises
     ------
     InputError
-        Something given cannot be used; the message says what.
+        An argument or the slide cannot be used; the message says what is wrong.
 
     Examples
     --------
@@ -116,32 +116,31 @@ def predict_events(
 ) -> Generator[Event, None, None]:
     """Predict as :func:`predict` does, as a generator of events.
 
-    Closing the generator stops the work; what was done stays in the store beside the output.
+    Closing the generator stops the work; finished tiles stay in the store beside the output.
 
     Parameters
     ----------
     slide, model, settings, output, overwrite, tissue
         As for :func:`predict`.
     kept
-        A folder in which results stay, also when the run is over: a tile that a run with the same
-        slide, model and genes has computed is taken from there, whatever the region was. See
+        A folder that keeps results after the run: a tile that an earlier run with the same slide,
+        model and genes has computed is taken from there, whatever its region was. See
         :func:`~napari_nh2st.inference.store.forget_oldest`.
     focus
-        Where the user looks: the tiles there come first. May be moved while this runs.
+        Where the user is looking: tiles there come first. It may be moved during the run.
 
     Yields
     ------
     Event
-        :class:`~napari_nh2st.inference.events.Started`, then
-        :class:`~napari_nh2st.inference.events.TilesDone` per batch, before them
-        :class:`~napari_nh2st.inference.events.TilesEncoded` per batch where the model predicts from
-        the whole slide, then
+        :class:`~napari_nh2st.inference.events.Started`; for a model that predicts from the whole
+        slide, a :class:`~napari_nh2st.inference.events.TilesEncoded` per batch; then a
+        :class:`~napari_nh2st.inference.events.TilesDone` per batch, and
         :class:`~napari_nh2st.inference.events.Finished`.
 
     Raises
     ------
     InputError
-        As :func:`predict`, when the first event is asked for or later.
+        As for :func:`predict`, with the first event or later.
 
     Examples
     --------

@@ -37,41 +37,41 @@ class PredictSettings:
     Parameters
     ----------
     genes
-        In the order wanted.
+        Genes of the panel to predict, in this order.
     region
-        Polygons, each n corners (y, x) in full-resolution pixels, given as arrays or sequences and
-        kept as tuples; only tiles whose center lies in one of them are predicted. Empty: all
-        tissue.
+        Polygons, each an array or sequence of n corners (y, x) in full-resolution pixels, kept as
+        tuples. Only tiles whose center lies in one of them are predicted. Empty for all tissue.
     step_um
-        In µm, between the tiles' centers: the pitch, or a whole part of it. None takes a quarter
-        of the model's pitch if that is at least 20 µm and done in `detail_seconds`, else half of
-        it, else the pitch; where `pitch_um` is given, that.
+        Distance between the tiles' centers in µm: the pitch divided by a whole number. None takes
+        a quarter of the model's pitch if that is at least 20 µm and takes no longer than
+        `detail_seconds`, else half of it, else the pitch; if `pitch_um` is given, that pitch.
     pitch_um
-        In µm, between the neighbors that the model looks at.
+        Distance in µm between the neighbors that the model looks at.
     layout
         ``"square"`` or ``"hexagonal"``.
     device
         ``"auto"`` takes CUDA, else MPS, else the CPU; ``"cuda:1"`` names one of several.
     features
-        Of :mod:`napari_nh2st.tiles.given_features`. The tiles are then those of the file, and the
-        step is theirs. Options may follow, as in ``slide.h5?tile_px=256&mpp=0.5``.
+        File of tile features, see :mod:`napari_nh2st.tiles.given_features`. Tiles and step are then
+        those of the file. Options may follow its name, as in ``slide.h5?tile_px=256&mpp=0.5``.
     precision
-        ``"auto"`` takes bfloat16 where the hardware has it, else float32; on a CPU float32 also
-        where it is faster, see :mod:`~napari_nh2st.inference.precision`. ``"int8"`` is calibrated
-        on the slide's tiles; where a gene has a Pearson correlation below 0.999 with float32 on
-        others of them, what ``"auto"`` stands for is taken instead, and a notice says so.
+        ``"auto"`` takes bfloat16 if the hardware has it, else float32; on a CPU also float32 if
+        that is faster, see :mod:`~napari_nh2st.inference.precision`. ``"int8"`` is calibrated on
+        some of the slide's tiles and tested on others: if a gene's Pearson correlation with float32
+        is below 0.999 there, ``"auto"`` is used instead, and a notice says so.
     spread
-        Whether the heads of a model that has some are computed as well; the values are the same.
+        Whether the model's further heads, if it has any, are computed too. Values do not change.
     head_values
-        In ``layers["head_1"]`` and so on; nothing where the model has no heads, or no `spread` is
-        wanted.
+        Whether to keep the values of each head, in ``layers["head_1"]`` and so on. Has no effect
+        if the model has no heads or `spread` is False.
     image_features
-        In ``obsm["image_features"]``.
+        Whether to keep the tiles' image features, in ``obsm["image_features"]``.
     nuclei
-        In ``obs["nuclei_per_mm2"]``, see :mod:`napari_nh2st.inference.nuclei`.
+        Whether to count nuclei, into ``obs["nuclei_per_mm2"]``, see
+        :mod:`napari_nh2st.inference.nuclei`.
     order
-        ``"raster"`` is the fastest; ``"coarse-to-fine"`` gives every eighth tile first, then the
-        ones between.
+        ``"raster"`` is the fastest; ``"coarse-to-fine"`` predicts every eighth tile first, then
+        those in between.
     """
 
     genes: Annotated[
@@ -225,7 +225,7 @@ class PredictSettings:
         return cast(Region, self.region)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as plain values, those left at None left out."""
+        """The settings as plain values, without those that are None."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["region"] = [list(map(list, polygon)) for polygon in self.polygons]
         if self.genes is not None:

@@ -133,7 +133,7 @@ def load_model(name_or_path: str | Path, revision: str | None = None) -> "Model"
     Raises
     ------
     InputError
-        There is no such model, or something in its folder is wrong; the field is named.
+        There is no such model, or something in its folder is wrong; the message names the field.
 
     Examples
     --------

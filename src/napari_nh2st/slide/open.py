@@ -33,33 +33,33 @@ def open_slide(
 ) -> Slide:
     """Open a whole-slide image.
 
-    SVS, NDPI, SCN, Philips and other tiled or striped TIFF and BigTIFF, OME-TIFF, OME-Zarr 0.4
-    and 0.5, JPEG and PNG; with the extra ``napari-nh2st[openslide]`` also MRXS, BIF, VMS, DICOM
-    and what else OpenSlide reads. No pixels are decoded yet.
+    Reads SVS, NDPI, SCN, Philips and other tiled or striped TIFF and BigTIFF, OME-TIFF, OME-Zarr
+    0.4 and 0.5, JPEG and PNG; with the extra ``napari-nh2st[openslide]`` also MRXS, BIF, VMS,
+    DICOM and all else that OpenSlide reads. No pixels are decoded yet.
 
     Parameters
     ----------
     path
-        A file, or the folder of an OME-Zarr image; or its URL (``https://``, ``s3://`` and what
-        else fsspec knows), of which parts are read as they are needed.
+        A file, the folder of an OME-Zarr image, or the URL of either (``https://``, ``s3://`` or
+        any other scheme of fsspec), of which only the parts needed are read.
     mpp
-        µm/px of level 0, one number or (y, x), from 0.02 to 20. It wins over what the file says.
+        µm/px of level 0, one number or (y, x), from 0.02 to 20. It overrides what the file says.
     image
-        Which image of a file that has several: its number, counted from 0, or its name. Without
-        it the largest brightfield one; ``Slide.images`` has them all.
+        Which image of a file that has several: its number, counted from 0, or its name. None for
+        the largest brightfield one. ``Slide.images`` lists them all.
 
     Returns
     -------
     Slide
-        To be closed after use, or used as a context manager.
+        Close it after use, or use it as a context manager.
 
     Raises
     ------
     InputError
-        The file is missing, empty, cut off or of no format known here, `mpp` is no
+        The file is missing, empty, truncated or in an unknown format, `mpp` is not a valid
         resolution, or there is no such image.
     RemoteError
-        A server does not give it, or not in parts.
+        A server does not deliver the file, or not in parts.
 
     Examples
     --------

@@ -76,7 +76,7 @@ def check_section(
     pitch_um
         Distance between its spots; None for that of the file, else of Visium's arrays.
     trust_positions
-        Go on where the tissue says that the positions are turned or mirrored.
+        Accept positions that look turned or mirrored against the tissue.
 
     Raises
     ------

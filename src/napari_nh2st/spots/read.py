@@ -25,7 +25,7 @@ def read_spots(
     bin_um: int | None = None,
     coordinate_system: str | None = None,
 ) -> AnnData:
-    """Read raw counts and where they were measured.
+    """Read raw counts and the positions at which they were measured.
 
     Parameters
     ----------
@@ -33,45 +33,45 @@ def read_spots(
         - ``.h5ad`` or AnnData ``.zarr`` (scanpy, squidpy, CELLxGENE, HEST-1k);
         - the folder ``outs`` of Space Ranger, Visium or Visium HD, or a feature-barcode matrix:
           ``filtered_feature_bc_matrix.h5``, any other 10x ``.h5``, or ``matrix.mtx``;
-        - a folder of GEO, where the files of each sample begin with its name;
+        - a folder from GEO, where the names of each sample's files begin with the sample's name;
         - a table of counts of a legacy array (``.tsv``, ``.tsv.gz``, ``.csv``), spots named
-          ``{x}x{y}``, whichever way round;
+          ``{x}x{y}``, as rows or as columns;
         - a SpatialData ``.zarr``, with the extra ``napari-nh2st[spatialdata]``.
     positions
         For tables of counts: the table with ``x``, ``y``, ``pixel_x``, ``pixel_y`` and, if
-        known, ``selected``. For Space Ranger: a positions file elsewhere.
+        known, ``selected``. For Space Ranger: a positions file that lies elsewhere.
     library
         Which section of an AnnData with several, which sample of a folder, or which table or region
         of a SpatialData.
     bin_um
-        Side of Visium HD's bins; None for the largest there are.
+        Side of Visium HD's bins in µm; None for the largest in the file.
     coordinate_system
-        Coordinate system of a SpatialData: the one in full-resolution pixels; None for that
-        in which the shapes have the identity as transformation, else ``"global"``.
+        The coordinate system of a SpatialData that is in full-resolution pixels. None for the one
+        in which the shapes have the identity as their transformation, else ``"global"``.
 
     Returns
     -------
     AnnData
-        Spots × genes, only spots with counts and a place under tissue:
+        Spots × genes; only spots that have counts and lie under tissue:
 
         - ``X``: raw counts, float32, sparse (CSR);
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels, also as
           ``obs["pxl_col_in_fullres"]`` and ``obs["pxl_row_in_fullres"]``;
-        - ``obs["array_row"]``, ``obs["array_col"]`` where there is an array;
-        - ``var_names``: gene names, each once (columns of one name are added up), Ensembl ids
-          without version; ``var["gene_ids"]`` where known;
-        - ``uns["nh2st_spots"]``: ``source``, ``format``, ``pitch_um`` where the file or its format
-          has it, and ``report``: in one line what was read, left out and added up. Where the file
-          holds several parts, ``offered`` and ``chosen`` say which: names by argument;
-        - ``uns["spatial"]``: pictures and scale factors of the section as they came, if they did.
+        - ``obs["array_row"]``, ``obs["array_col"]``, if the spots are on an array;
+        - ``var_names``: gene names, each once (columns of the same name are added up), Ensembl ids
+          without version; ``var["gene_ids"]`` if known;
+        - ``uns["nh2st_spots"]``: ``source``, ``format``, ``pitch_um`` if the file or its format
+          gives it, and ``report``, one line on what was read, left out and added up. If the file
+          holds several parts, ``offered`` and ``chosen`` give their names by argument;
+        - ``uns["spatial"]``: the section's pictures and scale factors as in the file, if any.
 
     Raises
     ------
     ChoiceNeeded
-        The file holds several sections, and none is named; an InputError with their names.
+        The file holds several sections and none was chosen; an InputError with their names.
     InputError
-        The path is missing or of no format known here, or is malformed; the message names the
-        file, and the row and column.
+        The path does not exist, is in an unknown format, or is malformed; the message names the
+        file, row and column.
 
     Examples
     --------

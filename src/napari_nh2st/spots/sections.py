@@ -135,10 +135,10 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     ----------
     path
         CSV (comma, semicolon or tab) with the columns ``section_id``, ``donor_id``, ``slide``,
-        ``expression`` and, optional, ``positions``, ``mpp``, ``fix`` (see
+        ``expression`` and, optionally, ``positions``, ``mpp``, ``fix`` (see
         :meth:`Fix.from_text() <napari_nh2st.spots.Fix.from_text>`), ``library``, ``bin_um``,
         ``coordinate_system``, ``image`` and ``features``; or YAML, a list of mappings with the same
-        keys, by itself or under ``sections``. Relative paths start at its folder.
+        keys, at the top or under ``sections``. Relative paths start at the table's folder.
 
     Returns
     -------
@@ -148,8 +148,8 @@ def read_sections(path: str | os.PathLike[str]) -> tuple[Section, ...]:
     Raises
     ------
     InputError
-        Naming the row and column of the first thing that is wrong: a missing, unknown or empty
-        column, a missing file, a second section of one name, a µm/px or a fix that is none.
+        The message names the row and column of the first error: a missing, unknown or empty
+        column, a missing file, two sections of the same name, or an invalid µm/px or fix.
 
     Examples
     --------

@@ -50,14 +50,13 @@ def train(
 ) -> Model:
     """Train a model; :func:`train_events` does the same as a generator of events.
 
-    With several devices, the engine starts the running script again for each of the others; those
-    processes end here, so that what follows is done once.
+    With several devices, the running script is started again for each further device; those
+    processes end inside this call, so that what follows it runs once.
 
     Parameters
     ----------
     sections, settings, folder, name, stop
-        As for :func:`train_events`: from :func:`~napari_nh2st.training.load_study`, those of a
-        test split left out; where the model goes, and a stopped run is found.
+        As for :func:`train_events`.
     on_event
         Called with every event.
 

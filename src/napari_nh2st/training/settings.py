@@ -35,41 +35,41 @@ class TrainSettings(StartSettings):
     Parameters
     ----------
     batch_size
-        Published: 8, each with its neighborhood's nine tiles encoded; here neighborhoods are found
-        within the batch, which takes larger ones.
+        Published: 8, with all nine tiles of each spot's neighborhood encoded. Here neighborhoods
+        are found within the batch, which therefore has to be larger.
     patch_spots
-        A batch is put together from patches of neighboring spots of about this many, from
-        different places and sections.
+        A batch consists of patches of about this many neighboring spots, from different places
+        and sections.
     validation
-        One ``"donor"``, one ``"section"`` or ``"none"`` (all epochs are done, the last is kept) is
-        set aside to choose the epoch; ``"auto"`` is by donor where there are several, by section
-        where one donor has several, else none. Never by spot.
+        What is set aside to choose the epoch: one ``"donor"``, one ``"section"`` or ``"none"``
+        (all epochs are run, and the last is kept). ``"auto"`` is by donor if there are several, by
+        section if the one donor has several, else none. Never by spot.
     device, precision
         As for a prediction. Weights are kept in float32 whatever the precision.
     learning_rate
-        Small where the prediction head starts from something learned, which larger ones take it
-        away from: a ridge regression, or a start model that knows at least half of the panel.
+        Small if the prediction head starts from something learned, which a larger one would
+        undo: a ridge regression, or a start model that knows at least half of the panel.
     warm_up
-        At least 20 steps; after it the learning rate falls along a cosine. 0 begins with the
-        learning rate itself. Published: constant.
+        At least 20 steps; after it the learning rate falls along a cosine. With 0, training
+        begins at the full learning rate. Published: constant.
     gradient_clip, averaging
-        Published: none. Averaged weights are what is validated and kept.
+        Published: none. The averaged weights are those that are validated and kept.
     mse_weight
-        None: 200 where the head starts from ridge, at which the contrastive losses hardly move it;
-        where it starts from a start model's (see ``learning_rate``), what that one was trained
-        with; else 1 (published).
+        None takes 200 if the head starts from ridge, where the contrastive losses then hardly move
+        it; the start model's own if the head starts from one (see ``learning_rate``); else 1
+        (published).
     distillation
         As published with TRIPLEX; the term ``branch_distillation`` has the weight of the squared
         error.
     augmentation
-        All tiles of a patch take the same look.
+        All tiles of a patch are changed in the same way.
     frozen_looks
         The first is the tile as it is.
     guides
         See :mod:`napari_nh2st.model.guides`.
     tile_px, dim, depth, heads, mlp_ratio, hidden, hypergraph_hidden, neighbors, hyperedge_others
-        Shapes, see :class:`~napari_nh2st.model.nh2st.NH2STHyperparameters`. A start model has
-        its own, which cannot be changed.
+        Sizes of the network, see :class:`~napari_nh2st.model.nh2st.NH2STHyperparameters`. A start
+        model has its own, which cannot be changed.
     """
 
     panel: Annotated[
@@ -360,7 +360,7 @@ class TrainSettings(StartSettings):
         check_together(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as plain values, those left at None left out."""
+        """The settings as plain values, without those that are None."""
         values = asdict(self)
         if self.panel is not None:
             values["panel"]["genes"] = list(self.panel.genes)

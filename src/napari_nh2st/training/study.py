@@ -103,14 +103,14 @@ def load_study(
     sections
         From :func:`~napari_nh2st.spots.read_sections`.
     trust_positions
-        Go on where the tissue says that positions are turned or mirrored.
+        Accept positions that look turned or mirrored against the tissue.
     on_section
         Called with each section once it is checked.
 
     Raises
     ------
     InputError
-        Naming the section and what is wrong with it, or there is none.
+        There is no section, or one is unusable; the message names it and says what is wrong.
 
     Examples
     --------
