@@ -116,8 +116,7 @@ def cross_validate(
     leave, contexts, final, intervals
         See :class:`~napari_nh2st.evaluation.settings.CrossValidateSettings`.
     on_event
-        Called with what is left out (``""`` for the last training) and each event of a training
-        or its test.
+        Called with what is left out (``""`` for the last training) and each event of that training.
     fold_settings
         As for :func:`cross_validate_events`.
     stop

@@ -1,4 +1,4 @@
-"""Slides: `open_slide` opens one, `Slide` is it, `Level` is one resolution of it."""
+"""Slides: `open_slide` opens a `Slide`, whose resolutions are each a `Level`."""
 
 from .level import Level
 from .open import open_slide

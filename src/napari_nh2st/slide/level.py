@@ -29,9 +29,8 @@ class Level(ABC):
     shape
         Height and width of the level in its own pixels.
     segment_shape
-        Rows and columns of one native segment: what is decoded in one go. Segments lie on a
-        regular grid from the upper left corner; those at the lower and right edge are cut off
-        there.
+        Rows and columns of one native segment, the part that is decoded at once. Segments lie on
+        a regular grid from the upper left corner; those at the lower and right edges are cut off.
     """
 
     def __init__(self, shape: tuple[int, int], segment_shape: tuple[int, int]) -> None:
@@ -45,12 +44,12 @@ class Level(ABC):
 
     @property
     def is_remote(self) -> bool:
-        """Whether segments come from a server, faster if several are asked for by `prefetch`."""
+        """Whether segments come from a server; `prefetch` then gets several at once, faster."""
         return False
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What reading met that the user should know, each a sentence."""
+        """Sentences on problems met while reading that the user should know of."""
         return ()
 
     @property
@@ -77,12 +76,12 @@ class Level(ABC):
         """
 
     def prefetch(self, segments: Iterable[tuple[int, int]]) -> None:  # noqa: B027
-        """Fetch what is needed to decode some segments, (row, column), of a remote level.
+        """Fetch the data of some segments, (row, column), of a remote level, to decode them later.
 
         Raises
         ------
         RemoteError
-            A server does not give it.
+            The server does not deliver it.
         """
 
     def segment_bounds(self, row: int, column: int) -> tuple[int, int, int, int]:
@@ -116,7 +115,7 @@ class Level(ABC):
         fill
             Value outside the level.
         damaged
-            Value put where a segment cannot be read; without it, that raises.
+            Value for the pixels of a segment that cannot be read; None raises instead.
 
         Returns
         -------
@@ -157,7 +156,7 @@ class Level(ABC):
 
     @property
     def viewer_chunk(self) -> tuple[int, int]:
-        """Rows and columns that a viewer takes together, in whole segments."""
+        """Rows and columns of a viewer's chunk: whole segments."""
         rows, columns = self.segment_shape
         tall, wide = -(-_VIEWER_CHUNK // rows), -(-_VIEWER_CHUNK // columns)
         while tall > 1 and tall * rows * min(wide * columns, self.shape[1]) > _VIEWER_CHUNK_AREA:

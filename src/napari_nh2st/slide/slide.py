@@ -36,34 +36,34 @@ class Slide:
     Attributes
     ----------
     path
-        The file or folder; as text without what is secret, where it is at a URL.
+        The file or folder; for a URL, its text without secrets.
     vendor
         ``"aperio"``, ``"hamamatsu"``, ``"leica"``, ``"philips"``, ``"ome-tiff"``,
-        ``"generic-tiff"``, ``"ome-zarr"``, ``"jpeg"``, ``"png"`` or OpenSlide's name.
+        ``"generic-tiff"``, ``"ome-zarr"``, ``"jpeg"``, ``"png"`` or the name OpenSlide gives it.
     levels
-        Finest first: those the file has, then the coarse ones derived from them.
+        All levels, finest first: those of the file, then the coarser ones derived from them.
     n_native_levels
-        How many of `levels` the file has.
+        How many of `levels` are in the file.
     mpp
-        µm/px of level 0 as (y, x), None where it is not known.
+        µm/px of level 0 as (y, x); None if unknown.
     mpp_source
-        In words where `mpp` was found: ``"given"``, ``"Aperio MPP"``, ..., or ``"unknown"``,
-        followed by what the file says where that is no resolution of a microscope.
+        Where `mpp` was found, in words: ``"given"``, ``"Aperio MPP"``, ..., or ``"unknown"``,
+        followed by what the file says if that cannot be the resolution of a microscope.
     brightfield
         Whether its colors are those of a stained section under white light; False for 16-bit
-        and fluorescence slides, which can be viewed.
+        and fluorescence slides, which can only be viewed.
     brightfield_reason
-        In words, what that rests on.
+        What `brightfield` is based on, in words.
     associated
         Images by name (``"label"``, ``"macro"``, ``"thumbnail"``), each uint8,
-        (height, width, 3), decoded when it is asked for.
+        (height, width, 3), decoded on access.
     images
-        The images of the file that `open_slide` can open, in its order.
+        The images of the file that `open_slide` can open, in the file's order.
     image
-        Which of `images` this is.
+        Which of `images` this is, counted from 0.
     bounds
-        The part of level 0 that was scanned, (y, x, height, width) in px, where the scanner
-        records it; None where all of it was. QuPath shows this part alone.
+        The part of level 0 that was scanned, (y, x, height, width) in px, if the scanner records
+        it; None for the whole level. QuPath shows this part alone.
     """
 
     def __init__(
@@ -148,20 +148,20 @@ class Slide:
         self.close()
 
     def close(self) -> None:
-        """Release the file; levels cannot be read from here on."""
+        """Release the file; its levels cannot be read any more."""
         self._contents.close()
 
     def with_mpp(self, mpp: tuple[float, float]) -> Self:
-        """The same open file with another µm/px, (y, x); to close one closes the other."""
+        """The same open file with another µm/px, (y, x); closing one also closes the other."""
         other = copy.copy(self)
         other.mpp, other.mpp_source = mpp, "given"
         return other
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What looks damaged in the file, or was left out, as far as it is known by now.
+        """What looks damaged in the file or was left out, as far as is known so far.
 
-        A JPEG is looked at when it is first read.
+        A JPEG is checked when it is first read.
         """
         of_levels = (notice for level in self._contents.levels for notice in level.notices)
         return (*self._contents.notices, *of_levels)
@@ -172,7 +172,7 @@ class Slide:
         return self.levels[0].shape
 
     def level_mpp(self, level: int) -> tuple[float, float] | None:
-        """µm/px of one level as (y, x), None where the slide's is not known."""
+        """µm/px of one level as (y, x); None if the slide's is unknown."""
         if self.mpp is None:
             return None
         y, x = self.downsamples[level]
@@ -186,7 +186,7 @@ class Slide:
         downsample
             Pixels of level 0 per wanted pixel.
         native_only
-            Leave out derived levels, which cost a pass over the slide where they are not ready.
+            Leave out derived levels, which cost a pass over the slide if they are not cached yet.
         """
         best = 0
         levels = self.n_native_levels if native_only else len(self.levels)
@@ -231,11 +231,11 @@ class Slide:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over the size, the first and last MB and 16 blocks between of the slide's file.
+        """SHA-256 of the file's size, its first and last MB and 16 blocks in between.
 
-        Of an OME-Zarr folder: over its metadata files and its coarsest level's first chunks.
-        It tells slides apart without reading them whole, and is the same for a copy. Of a file
-        with several images, each has its own.
+        For an OME-Zarr folder, of its metadata files and its coarsest level's first chunks. It
+        tells slides apart without reading them whole, and is the same for a copy. In a file with
+        several images, each image has its own.
         """
         digest = hashlib.sha256()
         if len(self.images) > 1:
@@ -253,11 +253,11 @@ class Slide:
         return digest.hexdigest()
 
     def file_state(self) -> str:
-        """Names the files as they are now: another text once any of them was written to.
+        """A text that stands for the files as they are now and changes once one is written to.
 
-        The fingerprint does not see every byte, so that a damaged file and its repaired copy may
-        share it. Sizes and times of change tell them apart: a copy is another state too. Looks at
-        every file of a folder, some 50,000 a second.
+        The fingerprint does not see every byte, so a damaged file and its repaired copy may share
+        it. Sizes and modification times tell them apart, so a copy has another state too. Looks
+        at every file of a folder, some 50,000 per second.
         """
         if isinstance(self.path, RemotePath):
             return self._remote_state()
@@ -304,15 +304,15 @@ class Slide:
         progress: Callable[[int, int], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        """Make all derived levels in one pass over the coarsest native level.
+        """Compute all derived levels in one pass over the coarsest native level.
 
-        For a background thread. Needs memory for some bands of rows of that level, however
-        tall it is. What is made is cached for the next time the slide is opened.
+        Meant for a background thread. Holds a few bands of rows of that level in memory, however
+        tall it is. The levels are cached for the next time the slide is opened.
 
         Parameters
         ----------
         progress
-            Called with the number of bands done and of all bands.
+            Called with the number of bands done and the number of all bands.
         stop
             Ends the work early when it is set; `coarse_ready` then stays False.
         """

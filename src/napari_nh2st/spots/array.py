@@ -36,13 +36,13 @@ class SpotArray:
     ----------
     layout
         - ``"square"``: rows and columns; 8 neighbors;
-        - ``"hexagonal"``: every other row shifted by half a step, as Visium; 6 neighbors;
-        - ``"interleaved"``: a square array with a second one in its gaps, as legacy arrays of
+        - ``"hexagonal"``: every other row shifted by half a step, as on Visium; 6 neighbors;
+        - ``"interleaved"``: a square array with a second one in its gaps, as on legacy arrays of
           2,000 spots;
-        - ``"irregular"``: none of them.
+        - ``"irregular"``: none of these.
     pitch_px
-        Distance between spots that the array's kind is known by, in full-resolution pixels: on
-        an interleaved array, between spots of the same of its two arrays.
+        Characteristic distance between spots in full-resolution pixels: on an interleaved array,
+        between spots of the same one of its two arrays.
     neighbors
         (spots, spots) bool, symmetric, False on the diagonal.
     """
@@ -56,15 +56,15 @@ def spot_array(spots: AnnData) -> SpotArray:
     """Find the array of a section.
 
     On a square array, neighbors are the up to 8 spots one step away along rows, columns or both,
-    as published. On shifted arrays that rule would miss spots that are nearest: there, neighbors
+    as published. On shifted arrays that rule would miss some of the nearest spots: there, neighbors
     are the 4 diagonal ones and, along rows or along columns, the 2 that are nearer in pixels
-    (both where these are equally far). That makes 6 on a hexagonal array.
+    (all 4 if these are equally far). That makes 6 on a hexagonal array.
 
     Parameters
     ----------
     spots
-        With ``obsm["spatial"]``; ``obs["array_row"]`` and ``obs["array_col"]`` are used where
-        they are there and fit the pixels, else neighbors are found by pixel distance.
+        With ``obsm["spatial"]``. ``obs["array_row"]`` and ``obs["array_col"]`` are used if they
+        exist and fit the pixels; else neighbors are found by pixel distance.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def _adjacency(
 
 
 def morans_i(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.float64]:
-    """Moran's I of each gene (Moran 1950), every pair of neighbors counting the same.
+    """Moran's I of each gene (Moran 1950), with equal weight for every pair of neighbors.
 
     ``I = n / W · Σ_ij w_ij z_i z_j / Σ_i z_i²`` with ``z`` the deviation from the mean, ``w_ij``
     1 for neighbors and else 0, and ``W`` the sum of ``w``.

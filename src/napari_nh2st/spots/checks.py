@@ -39,11 +39,11 @@ class SectionCheck:
     mpp
         µm/px (y, x) of the slide: its own, else from the spots' pitch.
     mpp_source
-        In words where ``mpp`` is from.
+        Where ``mpp`` comes from, in words.
     mpp_of_pitch
-        µm/px by the spots' distance; None where the array's pitch in µm is not known.
+        µm/px calculated from the spots' distance; None if the array's pitch in µm is unknown.
     on_tissue
-        Share of the spots' area that is tissue.
+        Share (0–1) of the spots' area that is tissue.
     warnings
         Sentences to be shown; empty if all is well.
     """
@@ -63,7 +63,7 @@ def check_section(
     pitch_um: float | None = None,
     trust_positions: bool = False,
 ) -> SectionCheck:
-    """See whether spots and slide can be trained on together.
+    """Check whether spots and slide can be trained on together.
 
     Parameters
     ----------
@@ -74,15 +74,15 @@ def check_section(
     name
         What messages call the section.
     pitch_um
-        Distance between its spots; None for that of the file, else of Visium's arrays.
+        Distance between its spots in µm; None for that of the file, else of its kind of array.
     trust_positions
         Accept positions that look turned or mirrored against the tissue.
 
     Raises
     ------
     InputError
-        Counts are no counts, there are too few spots, they are swapped or mirrored or beside
-        the slide, or the µm/px is unknown or more than 3 × off.
+        Values are not raw counts; there are too few spots; they look turned or mirrored, or lie
+        beside the slide; or the µm/px is unknown or off by more than a factor of 3.
 
     Examples
     --------
@@ -115,13 +115,13 @@ def check_section(
 
 
 def check_counts(spots: AnnData, name: str = "the section") -> None:
-    """See that values are raw counts.
+    """Check that values are raw counts.
 
     Raises
     ------
     InputError
-        Naming the first spot and gene whose value is NaN, infinite, negative or a fraction, or
-        there is not a single count.
+        A value is NaN, infinite, negative or a fraction; the message names the first such spot
+        and gene. Or all counts are 0.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def check_counts(spots: AnnData, name: str = "the section") -> None:
 
 
 def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
-    """See that there are at least 20 spots.
+    """Check that there are at least 20 spots.
 
     Raises
     ------
@@ -174,17 +174,17 @@ def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
 
 
 def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> str | None:
-    """See that spots lie on the slide.
+    """Check that spots lie on the slide.
 
     Returns
     -------
     str or None
-        A warning where up to 1 % lie beyond its edges.
+        A warning if up to 1 % of the spots lie beyond its edges; None if none do.
 
     Raises
     ------
     InputError
-        More do.
+        More than 1 % do.
 
     Examples
     --------
@@ -211,18 +211,18 @@ def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> s
 def check_resolution(
     spots: AnnData, slide: Slide, name: str = "the section", pitch_um: float | None = None
 ) -> tuple[float | None, str | None]:
-    """Compare the µm/px by the spots' distance with the slide's own.
+    """Compare the µm/px calculated from the spots' distance with the slide's own.
 
     Returns
     -------
     tuple
-        µm/px by the distance, None if the pitch in µm is not known; and a warning where the two
-        differ by more than 10 %, else None.
+        µm/px calculated from the distance, or None if the pitch in µm is unknown; and a warning if
+        the two differ by more than 10 %, else None.
 
     Raises
     ------
     InputError
-        They differ by more than 3 ×, or neither is known.
+        They differ by more than a factor of 3, or neither is known.
 
     Examples
     --------
@@ -241,7 +241,7 @@ class MppProposal:
     Parameters
     ----------
     mpp
-        µm/px by the spots' distance, to the digits that it is good for.
+        µm/px calculated from the spots' distance, to three significant digits.
     sentence
         What was noticed.
     """
@@ -251,10 +251,10 @@ class MppProposal:
 
 
 def propose_mpp(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> MppProposal | None:
-    """Notice a µm/px of the slide that does not fit the spots' distance.
+    """Detect a µm/px of the slide that does not fit the spots' distance.
 
-    Either of the two may be wrong: see first whether
-    :func:`~napari_nh2st.spots.placement.propose_fix` finds that the positions are.
+    Either of the two may be wrong: check first whether
+    :func:`~napari_nh2st.spots.placement.propose_fix` finds fault with the positions.
 
     Parameters
     ----------
@@ -263,12 +263,12 @@ def propose_mpp(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
     slide
         The slide they were measured on.
     pitch_um
-        Distance between its spots; None for that of the kind of array.
+        Distance between its spots in µm; None for that of the file, else of its kind of array.
 
     Returns
     -------
     MppProposal or None
-        None where they differ by less than 10 %, or one of them is not known.
+        None if they differ by at most 10 %, or one of them is unknown.
 
     Examples
     --------

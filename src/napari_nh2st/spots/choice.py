@@ -21,14 +21,14 @@ CHOSEN = "chosen"
 
 @dataclass(frozen=True)
 class SpotChoice:
-    """The part of a file that is meant, where it holds several.
+    """The part to read of a file that holds several.
 
     Parameters
     ----------
     library
         Name of the section, the sample of a folder, or the table of a SpatialData.
     bin_um
-        Side of Visium HD's bins.
+        Side of Visium HD's bins in µm.
     coordinate_system
         The coordinate system of a SpatialData.
     """
@@ -38,12 +38,12 @@ class SpotChoice:
     coordinate_system: str | None = None
 
     def with_part(self, option: SpotOption, name: str) -> "SpotChoice":
-        """Another one by its name among those offered; of another section all else is open again.
+        """The choice with another part, by its offered name; another section resets the rest.
 
         Raises
         ------
         InputError
-            ``bin_um`` is no whole number of µm.
+            ``bin_um`` is not a whole number of µm.
         """
         match option:
             case "library":
@@ -54,7 +54,7 @@ class SpotChoice:
                 return SpotChoice(self.library, self.bin_um, name)
 
     def spelled(self) -> str:
-        """A word for a label; empty for nothing."""
+        """The choice as text for a label; empty if nothing is chosen."""
         bins = None if self.bin_um is None else f"{self.bin_um} µm"
         return ", ".join(part for part in (self.library, bins, self.coordinate_system) if part)
 
@@ -94,9 +94,9 @@ class ChoiceNeeded(InputError):
     message
         The sentence to be shown.
     option
-        The argument that chooses.
+        The argument by which to choose.
     names
-        What it can be.
+        Its possible values.
     """
 
     # Defaults, since an exception that comes from another process is made of its message first.
@@ -109,7 +109,7 @@ class ChoiceNeeded(InputError):
 
     @property
     def parts(self) -> Parts:
-        """What there is to choose from."""
+        """The parts to choose from."""
         return Parts({self.option: self.names})
 
 

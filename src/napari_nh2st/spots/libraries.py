@@ -83,9 +83,9 @@ def spot_picture(spots: AnnData) -> tuple[NDArray[Any], float] | None:
     Returns
     -------
     tuple or None
-        (height, width, 3) and its pixels per full-resolution pixel: ``hires`` of Space Ranger,
-        scanpy and squidpy, ``downscaled_fullres`` of HEST-1k, else ``lowres``. None without, and
-        where there are those of several sections.
+        The picture, (height, width, 3), and its pixels per full-resolution pixel: ``hires`` of
+        Space Ranger, scanpy and squidpy, ``downscaled_fullres`` of HEST-1k, else ``lowres``. None
+        if there is no picture, or pictures of several sections.
 
     Examples
     --------

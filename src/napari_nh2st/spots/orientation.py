@@ -60,9 +60,9 @@ class Orientation:
     Parameters
     ----------
     on_tissue
-        By orientation, the share of the spots' area that is tissue.
+        Share (0–1) of the spots' area that is tissue, by orientation.
     better
-        The orientation that fits clearly better than ``"as they are"``, None if none does.
+        The orientation that fits clearly better than ``"as they are"``; None if none does.
     """
 
     on_tissue: Mapping[str, float]
@@ -83,9 +83,9 @@ def orient(positions: ArrayLike, slide: Slide, pitch_px: float) -> Orientation:
     Parameters
     ----------
     positions
-        (n, 2) (x, y) in full-resolution pixels; only spots under tissue.
+        (n, 2) positions (x, y) in full-resolution pixels of the spots under tissue.
     slide
-        A coarse picture of it is read.
+        The slide they were measured on; a coarse picture of it is read.
     pitch_px
         Distance between spots in full-resolution pixels.
 
@@ -204,7 +204,7 @@ def share_on_tissue(positions: ArrayLike, mask: TissueMask, pitch_px: float) -> 
 
 @dataclass(frozen=True)
 class Fix:
-    """How positions are brought to where they belong: first the factor, then the turn.
+    """How positions are corrected: scaled by a factor first, then turned or mirrored.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ class Fix:
     factor
         Positions are multiplied by it.
     place
-        Which of the orientation's places, where it has two; see
+        Index (0 or 1) among the orientation's places, if it has two; see
         :func:`~napari_nh2st.spots.orientation.places`.
 
     Raises
@@ -237,18 +237,18 @@ class Fix:
 
     @classmethod
     def from_text(cls, text: str) -> "Fix":
-        """Read a fix as it is spelled in a sections table.
+        """Read a fix as it is written in a sections table.
 
         Parameters
         ----------
         text
-            Steps in the order in which they are done, with blanks between them: ``scale=FACTOR``
+            Steps in the order in which they are applied, separated by blanks: ``scale=FACTOR``
             first, then ``flip-x``, ``flip-y`` and ``swap-xy``. Mirroring is within the slide.
 
         Raises
         ------
         InputError
-            The text is no such steps.
+            The text has anything but such steps.
 
         Examples
         --------
@@ -277,7 +277,7 @@ class Fix:
         return cls(orientation, factor, place)
 
     def spelled(self) -> str:
-        """The text that :meth:`from_text` reads; empty where nothing is done."""
+        """The text that :meth:`from_text` reads; empty if positions stay as they are."""
         short = f"{self.factor:g}"
         number = short if float(short) == self.factor else repr(float(self.factor))
         scale = "" if self.factor == 1 else f"{_SCALE}{number}"
@@ -285,7 +285,7 @@ class Fix:
         return f"{scale} {turns[min(self.place, len(turns) - 1)]}".strip()
 
     def in_words(self) -> str:
-        """What is done to the positions."""
+        """What is done to the positions, in words."""
         parts = [] if self.factor == 1 else [f"multiplied by {self.factor:g}"]
         parts += [] if self.orientation == AS_THEY_ARE else [f"taken {self._turn}"]
         return ", then ".join(parts) if parts else AS_THEY_ARE
@@ -304,12 +304,12 @@ class Fix:
 
 
 def apply_fix(spots: AnnData, fix: Fix, slide_shape: tuple[int, int]) -> AnnData:
-    """Spots where a fix puts them.
+    """Apply a fix to the positions of spots.
 
     Parameters
     ----------
     spots
-        Stay as they are.
+        From :func:`~napari_nh2st.spots.read_spots`; not changed.
     fix
         From :func:`propose_fix`, or made by hand.
     slide_shape
@@ -318,9 +318,9 @@ def apply_fix(spots: AnnData, fix: Fix, slide_shape: tuple[int, int]) -> AnnData
     Returns
     -------
     AnnData
-        A copy with other ``obsm["spatial"]``, ``obs["pxl_col_in_fullres"]`` and
-        ``obs["pxl_row_in_fullres"]``. ``uns["nh2st_spots"]`` has it in ``fix`` and at the end of
-        its ``report``.
+        A copy with corrected ``obsm["spatial"]``, ``obs["pxl_col_in_fullres"]`` and
+        ``obs["pxl_row_in_fullres"]``. ``uns["nh2st_spots"]`` names the fix in ``fix`` and at the
+        end of ``report``.
 
     Examples
     --------

@@ -21,11 +21,11 @@ class PanelOverlap:
     Parameters
     ----------
     n_shared, n_panel
-        Genes of the panel that the section has, and all of them.
+        Number of the panel's genes that the section has, and of all its genes.
     sentence
-        What to say of it; None where at least half of the panel is there.
+        What to tell the user; None if the section has at least half of the panel.
     is_refused
-        Whether so few are shared that nothing can be made of it.
+        Whether too few genes are shared (below 5 % of the panel) to use the section.
     """
 
     n_shared: int
@@ -35,7 +35,7 @@ class PanelOverlap:
 
     @property
     def share(self) -> float:
-        """Share of the panel; 1 for an empty one."""
+        """Share (0–1) of the panel that the section has; 1 for an empty panel."""
         return self.n_shared / self.n_panel if self.n_panel else 1.0
 
 
@@ -44,14 +44,14 @@ def panel_overlap(
 ) -> PanelOverlap:
     """Count the genes of a panel that a section has, and say what seems wrong if they are few.
 
-    A panel of another species shares a few names by chance, so that one shared gene proves nothing.
-    The species shows in the spelling: symbols are ``ERBB2`` in human and ``Erbb2`` in mouse,
+    A panel of another species shares a few names by chance, so one shared gene proves nothing.
+    The spelling shows the species: symbols are ``ERBB2`` in human and ``Erbb2`` in mouse,
     Ensembl ids begin with ``ENSG`` and ``ENSMUSG``.
 
     Parameters
     ----------
     panel
-        Genes of the model; nothing is said of an empty panel.
+        Genes of the model. An empty panel gives no sentence.
     genes
         Genes of the section.
     name

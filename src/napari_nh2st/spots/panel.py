@@ -43,7 +43,7 @@ class PanelSettings:
         - ``"spatial"``: highest Moran's I over array neighbors;
         - ``"given"``: the list ``genes``.
     leave_out_ribosomal, leave_out_mitochondrial
-        Those of human (RPS, RPL, MT-) and mouse (Rps, Rpl, mt-).
+        Leave out these genes of human (RPS, RPL, MT-) and mouse (Rps, Rpl, mt-).
     """
 
     rule: Annotated[
@@ -79,9 +79,9 @@ class PanelSettings:
 
 @dataclass(frozen=True)
 class Panel:
-    """The chosen genes, best first or in the order given, and in one line what they are.
+    """The chosen genes, best first or in the order given, and a line that describes them.
 
-    The line goes on after a word such as "Learning".
+    The line continues a sentence that begins with a word such as "Learning".
     """
 
     genes: tuple[str, ...]
@@ -94,23 +94,23 @@ def choose_panel(
     *,
     whose: str = "the list",
 ) -> Panel:
-    """Choose the genes, of those that every section has.
+    """Choose a panel from the genes that every section has.
 
     Parameters
     ----------
     sections
-        Raw counts by section, from :func:`~napari_nh2st.spots.read_spots`. Take the training
-        sections only, so that the panel has not seen those that test it.
+        Raw counts by section, from :func:`~napari_nh2st.spots.read_spots`. Give the training
+        sections only, so that the choice does not depend on the test sections.
     settings
-        None for the published choice: 250 genes by mean.
+        How to choose; None for the published choice, the 250 genes with the highest mean count.
     whose
-        For the line: where a given list is from.
+        Where a given list of genes comes from, for the panel's line.
 
     Raises
     ------
     InputError
-        No gene is in all sections, nothing is left, the rule asks for raw counts and values are
-        others, or Ensembl ids do not say which genes are ribosomal or mitochondrial.
+        No gene is in all sections, no gene is left, the rule needs raw counts and the values are
+        not, or Ensembl ids do not tell which genes are ribosomal or mitochondrial.
 
     Examples
     --------

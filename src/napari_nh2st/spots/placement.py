@@ -48,14 +48,14 @@ _TISSUE_SAMPLE = 4000
 
 @dataclass(frozen=True)
 class Proposal:
-    """A fix, and why.
+    """A fix of the positions, and why it is proposed.
 
     Parameters
     ----------
     fix
-        What to do to the positions.
+        The correction of the positions.
     reasons
-        Sentences for the user: what was noticed.
+        Sentences for the user on what was noticed.
     """
 
     fix: Fix
@@ -63,13 +63,13 @@ class Proposal:
 
 
 def propose_fix(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> Proposal | None:
-    """Notice positions of the wrong scale or orientation.
+    """Detect positions with the wrong scale or orientation, and propose a fix.
 
-    The scale comes from the spots' distance, which the kind of array knows in µm and the slide in
-    pixels; where one of them is not known, by where the tissue is. A factor near one of the
-    file's own scale factors (``tissue_hires_scalef``), the slide's levels or a round number is
-    taken for that. It is proposed if spots then fit the tissue better: lie on it, and cover it.
-    The orientation is that of :func:`~napari_nh2st.spots.orient`, once the scale is right.
+    The scale follows from the pitch of the array in µm, the slide's µm/px and the spots' distance
+    in pixels; if pitch or µm/px is unknown, from where the tissue is. A factor near one of the
+    file's own scale factors (``tissue_hires_scalef``), a level's downsampling or a round number is
+    taken to be that one. It is proposed if the spots then fit the tissue better: lie on it, and
+    cover it. The orientation is that of :func:`~napari_nh2st.spots.orient`, at the right scale.
 
     Parameters
     ----------
@@ -78,13 +78,12 @@ def propose_fix(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
     slide
         The slide they were measured on. A coarse picture of it is read.
     pitch_um
-        Distance between its spots; None for that of the kind of array.
+        Distance between its spots in µm; None for that of the file, else of its kind of array.
 
     Returns
     -------
     Proposal or None
-        None where nothing is wrong, where nothing fits better, or where there are too few spots
-        to tell.
+        None if nothing is wrong, nothing fits better, or there are fewer than 20 spots.
 
     Examples
     --------
@@ -124,14 +123,14 @@ def propose_fix(spots: AnnData, slide: Slide, pitch_um: float | None = None) -> 
 
 
 def on_tissue(spots: AnnData, slide: Slide) -> float:
-    """Share of the spots' area that is tissue, as they lie.
+    """Share (0–1) of the spots' area that is tissue, at their present positions.
 
     Parameters
     ----------
     spots
-        With ``obsm["spatial"]``, at least two.
+        At least two, with ``obsm["spatial"]``.
     slide
-        A coarse picture of it is read.
+        The slide they were measured on; a coarse picture of it is read.
 
     Examples
     --------

@@ -48,27 +48,28 @@ class Section:
     Parameters
     ----------
     section_id
-        Its name, once in a study.
+        Its name, unique in a study.
     donor_id
         The patient or animal.
     slide
-        Whatever :func:`~napari_nh2st.slide.open_slide` opens.
+        File, folder or URL that :func:`~napari_nh2st.slide.open_slide` opens.
     expression
-        Whatever :func:`~napari_nh2st.spots.read_spots` reads.
+        File or folder that :func:`~napari_nh2st.spots.read_spots` reads.
     positions
-        Table of positions, for tables of counts; for Space Ranger's matrices, where it is not the
-        one that goes with them by its name.
+        Table of positions, for tables of counts; for Space Ranger's matrices, if it is not the
+        one that belongs to them by its name.
     mpp
-        µm/px of the slide where its own is missing or wrong.
+        µm/px of the slide, if its own is missing or wrong.
     fix
-        What is done to the positions, where the files have them elsewhere; None for nothing.
+        Correction of the positions; None to leave them as they are in the files.
     library, bin_um, coordinate_system
-        Which part of the expression file, where it holds several, as
+        Which part of an expression file that holds several, as
         :func:`~napari_nh2st.spots.read_spots` takes them.
     image
         Which image of the slide's file, by number or name; None for the largest brightfield one.
     features
-        Features of the slide's tiles that another tool computed, for models that take them.
+        File of features that another tool computed for the slide's tiles, for models that take
+        them.
     """
 
     section_id: str
@@ -86,29 +87,29 @@ class Section:
 
     @property
     def choice(self) -> SpotChoice:
-        """Which part of the expression file it is."""
+        """Which part of the expression file is read."""
         return SpotChoice(self.library, self.bin_um, self.coordinate_system)
 
 
 def section_spots(section: Section, slide: Slide) -> AnnData:
-    """Read what was measured of a section, each spot where it belongs.
+    """Read the spots of a section, with its fix applied to their positions.
 
     Parameters
     ----------
     section
         Names the files, and the fix of the positions.
     slide
-        The section's, opened: mirroring is within it.
+        The section's slide, opened: positions are mirrored within it.
 
     Returns
     -------
     AnnData
-        As :func:`~napari_nh2st.spots.read_spots` gives it, with the fix applied.
+        As from :func:`~napari_nh2st.spots.read_spots`, with the fix applied.
 
     Raises
     ------
     InputError
-        As :func:`~napari_nh2st.spots.read_spots`.
+        As for :func:`~napari_nh2st.spots.read_spots`.
 
     Examples
     --------
@@ -187,14 +188,14 @@ def write_sections(sections: Sequence[Section], path: str | os.PathLike[str]) ->
     sections
         At least one.
     path
-        CSV; a sections table that is there is replaced, anything else never. Files below its
-        folder are named relative to it, so that the folder can be moved; others by their whole
-        path.
+        CSV to write. An existing sections table is replaced, any other file never. Files below
+        the table's folder are named relative to it, so that the folder can be moved; others by
+        their absolute paths.
 
     Raises
     ------
     InputError
-        There is no section, two have one name, or the file cannot be written.
+        There is no section, two have the same name, or the file cannot be written.
 
     Examples
     --------

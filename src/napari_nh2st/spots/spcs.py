@@ -36,7 +36,7 @@ def spcs_target(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     Parameters
     ----------
     spots, panel
-        As for :func:`~napari_nh2st.spots.expression_target`, whose scale and logarithm it has.
+        As for :func:`~napari_nh2st.spots.expression_target`, whose scale and logarithm are used.
 
     Returns
     -------

@@ -28,7 +28,7 @@ def panel_counts(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        A gene is missing, the panel is empty, or a value is no raw count.
+        A gene is missing, the panel is empty, or a value is not a raw count.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def _panel_values(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
 
 
 def normalize(counts: NDArray[np.floating], scale_to: float = SCALE_TO) -> NDArray[np.float64]:
-    """``log10(1 + scale_to · count / total)``, the total being the spot's over these genes.
+    """``log10(1 + scale_to · count / total)``, with the total of each spot over these genes.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def normalize(counts: NDArray[np.floating], scale_to: float = SCALE_TO) -> NDArr
 
 
 def smooth(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.float64]:
-    """Mean over each spot and its neighbors, each counting the same.
+    """Unweighted mean over each spot and its neighbors.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def smooth(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.fl
 def expression_target(
     spots: AnnData, panel: Sequence[str], *, smoothed: bool = True
 ) -> NDArray[np.float32]:
-    """What NH2ST is trained to predict.
+    """Compute the values that NH2ST is trained to predict.
 
-    Counts are restricted to the panel first, then scaled to 10,000 per spot, then
-    ``log10(1 + v)``, then the mean over the spot and its array neighbors (Qu et al., MICCAI
-    2025). These are not log1p-CPM.
+    Counts are restricted to the panel, scaled to 10,000 per spot, transformed by ``log10(1 + v)``
+    and averaged over the spot and its array neighbors, in this order (Qu et al., MICCAI 2025).
+    These are not log1p-CPM.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def expression_target(
     panel
         Genes, in the model's order.
     smoothed
-        False leaves the mean over neighbors out.
+        Whether to average over neighbors.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def expression_target(
     Raises
     ------
     InputError
-        A gene of the panel was not measured, or values are no raw counts.
+        The panel is empty, a gene of it was not measured, or values are not raw counts.
 
     Examples
     --------
