@@ -14,15 +14,15 @@ class CohortSlide:
     Parameters
     ----------
     path
-        Whatever :func:`~napari_nh2st.slide.open_slide` opens.
+        File, folder or URL that :func:`~napari_nh2st.slide.open_slide` opens.
     name
-        Name of its output without the suffix, once in a cohort.
+        Name of its output without the suffix, unique in a cohort.
     mpp
-        µm/px of the slide where its own is missing or wrong.
+        µm/px of the slide, if its own is missing or wrong.
     model
         Name or folder of the model; None for the cohort's.
     region, tissue
-        Files, as ``--region`` and ``--tissue`` of ``nh2st predict`` take them.
+        Files as ``--region`` and ``--tissue`` of ``nh2st predict`` take them.
     image
         Which image of a file that has several, by number or name.
     columns
@@ -40,9 +40,9 @@ class CohortSlide:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """What tells it from other predictions of a cohort; a corrected µm/px or tissue does not.
+        """Path, region, model and image, which tell it from other predictions of a cohort.
 
-        Path, region, model and image; empty for what is not given.
+        Empty for those not given. Another µm/px or tissue does not make it another prediction.
         """
         region = "" if self.region is None else str(self.region)
         return str(self.path), region, self.model or "", self.image or ""

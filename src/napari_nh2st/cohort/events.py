@@ -20,15 +20,15 @@ class Progress:
     Parameters
     ----------
     slides_done, slides
-        Slides that are done or failed, and all.
+        Number of slides that are done or failed, and of all slides.
     tiles
-        Tiles predicted in this run.
+        Number of tiles predicted in this run.
     tiles_per_s
-        Rate of this run; None before the first.
+        Tiles per second in this run; None before the first tile.
     share
-        Share of the work that is done, 0–1, slides counting by the size of their files.
+        Share (0–1) of the work that is done, slides weighted by the size of their files.
     seconds_left
-        At the rate of this run; None before the first tile.
+        Time left at the rate of this run, in seconds; None before the first tile.
     """
 
     slides_done: int
@@ -46,7 +46,7 @@ class CohortStarted:
     Parameters
     ----------
     slides
-        All, in their order.
+        All slides, in their order.
     notices
         Sentences the user should read.
     """
@@ -62,11 +62,11 @@ class SlideProgress:
     Parameters
     ----------
     slide
-        Which.
+        The slide.
     done, total
-        Its tiles that have a value, those of an earlier run among them, and all.
+        Number of its tiles that have a value, also from an earlier run, and of all its tiles.
     progress
-        Of the cohort.
+        Progress of the cohort.
     """
 
     slide: CohortSlide
@@ -77,7 +77,7 @@ class SlideProgress:
 
 @dataclass(frozen=True, eq=False)
 class SlideEnded:
-    """A slide is done, was done before, or failed; it has its row in the summary."""
+    """A slide is done, was done before, or failed; its row is in the summary."""
 
     result: SlideResult
     progress: Progress
@@ -85,16 +85,16 @@ class SlideEnded:
 
 @dataclass(frozen=True, eq=False)
 class WaitingForWorkers:
-    """The scheduler has no workers, or none with a GPU, so that nothing goes on until one comes.
+    """The scheduler has no workers, or none with a GPU; work goes on when one comes.
 
     Parameters
     ----------
     scheduler
         Its address.
     is_first
-        Whether the wait begins; it is reported again and again while it lasts.
+        Whether the wait has just begun; the event is repeated while it lasts.
     for_gpu
-        Whether there are workers, but none with the GPU that tasks ask for.
+        Whether there are workers, but none with the GPU that tasks need.
     """
 
     scheduler: str
@@ -117,9 +117,9 @@ class CohortFinished:
     Parameters
     ----------
     results
-        In the order of the slides.
+        Results in the order of the slides.
     summary
-        The same as a table, one row a slide.
+        The same as a table, one row per slide.
     """
 
     results: tuple[SlideResult, ...]

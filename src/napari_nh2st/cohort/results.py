@@ -23,40 +23,39 @@ Status = Literal["done", "failed", "waiting"]
 
 @dataclass(frozen=True, eq=False)
 class SlideResult:
-    """What came of a slide.
+    """Outcome of the prediction of a slide.
 
     Parameters
     ----------
     slide
         The slide.
     output
-        Its prediction, also where it failed.
+        Path of its prediction, also if it failed.
     status
-        ``"done"`` or ``"failed"``; in the summary also ``"waiting"``, for the next run where there
-        is none under way.
+        ``"done"`` or ``"failed"``; in the summary also ``"waiting"``: for its turn, or for the
+        next run if none is under way.
     is_new
-        Whether this run did it; False for a prediction that was there.
+        Whether this run predicted it; False for a prediction that existed before.
     tiles, failed_tiles
-        Tiles of the prediction, and those without a value.
+        Number of tiles of the prediction, and of those without a value.
     step_um
-        Distance between its values.
+        Distance between its values in µm.
     seconds
-        Duration; NaN where it is not known any more.
+        Duration in seconds; NaN if no longer known.
     mean_reliability
-        Held-out Pearson correlation averaged over the genes predicted; NaN where unknown.
+        Held-out Pearson correlation averaged over the genes predicted; NaN if unknown.
     model, device, precision
-        Of the prediction.
+        Model, device and precision of the prediction.
     notices
-        As the prediction has them.
+        Notices of the prediction.
     failure
         Why it failed, in a sentence.
     traceback
-        Of an error that nobody foresaw; empty for one that is the input's.
+        Traceback of an unexpected error; empty if the input was at fault.
     is_fatal
-        Whether the disk is full or read-only, so that every further slide would be predicted in
-        vain.
+        Whether the disk is full or read-only, so that no further slide could be written.
     request
-        What makes it another prediction if it changes, as a sha256.
+        SHA-256 of all that makes it another prediction if it changes.
     """
 
     slide: CohortSlide
@@ -78,7 +77,7 @@ class SlideResult:
     request: str = ""
 
     def row(self) -> dict[str, str]:
-        """Cells of the summary by column; empty where something is not known."""
+        """Cells of the summary by column; empty for what is unknown."""
         about = self._values() | {"output": self.output.name}
         if self.slide.mpp is not None:
             about["mpp"] = f"{self.slide.mpp:.10g}"

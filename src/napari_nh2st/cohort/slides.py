@@ -95,15 +95,15 @@ def find_slides(sources: Iterable[SlidePath | str], mpp: float | None = None) ->
     Parameters
     ----------
     sources
-        Slides, also at URLs, folders of slides (their subfolders are not looked into), patterns
-        such as ``slides/**/*.svs``, or one table of slides, see :func:`read_slide_table`.
+        Slides (files or URLs), folders of slides (without their subfolders), patterns such as
+        ``slides/**/*.svs``, or one table of slides, see :func:`read_slide_table`.
     mpp
         µm/px of all slides that have none in a table.
 
     Raises
     ------
     InputError
-        There is no slide, a path is missing, or a table comes with others.
+        There is no slide, a path does not exist, or a table is given together with other sources.
     """
     given = [_expanded(slide_path(source)) for source in sources]
     tables = [path for path in given if is_slide_table(path)]

@@ -60,32 +60,32 @@ def cohort_table(
     Parameters
     ----------
     folder
-        That a cohort was predicted into, with its ``summary.csv``.
+        Folder that a cohort was predicted into, with its ``summary.csv``.
     genes
-        Which, in this order; None for all.
+        Genes to include, in this order; None for all.
     signatures
         Genes by name of the signature, as :func:`~napari_nh2st.analysis.read_gmt` reads them.
     regions
-        Further regions, by the name of the slide's output without its suffix. The polygons of the
-        region file that a slide was predicted in are regions by themselves, if there are several.
+        Further regions, by the name of the slide's output without its suffix. If a slide was
+        predicted in a region file of several polygons, each of these is a region anyway.
 
     Returns
     -------
     DataFrame
-        One row for each slide that is done, ``region`` being ``"all"``, and for each of its
+        One row for each slide that is done, with ``region`` ``"all"``, and one for each of its
         regions: ``slide``, ``region``, ``n_tiles`` (those with a value), further columns of the
         table of slides, such as ``donor``, then a column for each gene and each signature.
         ``attrs["notices"]`` are sentences on slides that could not be read, and on unknown genes.
 
         - A gene's value is the mean over the tiles, in the units of the prediction.
         - A signature's is the mean over its genes of ``(mean − µ) / σ``. µ and σ² are the mean and
-          the variance of the gene over the cohort, each slide counting the same, however many
-          tiles it has: 0 is the cohort's mean, and slides compare with each other.
+          the variance of the gene over the cohort, every slide with the same weight, however many
+          tiles it has: 0 is the cohort's mean, and slides can be compared with each other.
 
     Raises
     ------
     InputError
-        The folder has no summary or no slide that is done, or no slide has one of the genes.
+        The folder has no summary or no slide that is done, or a gene is in no slide.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from napari_nh2st.tiles import TileGrid
 
 @dataclass(frozen=True)
 class Started:
-    """The tiles are known; nothing has been predicted in this run.
+    """The tiles are known; nothing has been predicted in this run yet.
 
     Parameters
     ----------
@@ -20,17 +20,17 @@ class Started:
     grid
         Its tiles.
     done, total
-        Tiles that an earlier, stopped run had finished, and all tiles; where the model predicts
-        from the whole slide, tiles of the slide that are encoded, and all of them.
+        Number of tiles that an earlier, stopped run finished, and of all tiles. For a model that
+        predicts from the whole slide: tiles of the slide that are encoded, and all its tiles.
     device, precision
-        What was chosen.
+        The device and precision chosen.
     notices
         Sentences the user should read, such as that the model is untrained.
     stain_distance
         Distance of the slide's stain from what the model saw, see
-        :func:`~napari_nh2st.analysis.stain_distance`; None where it is not known.
+        :func:`~napari_nh2st.analysis.stain_distance`; None if unknown.
     seconds
-        Expected duration of what is left; None where the speed of this machine is not known.
+        Expected time for what is left, in seconds; None if the speed of this machine is unknown.
     """
 
     prediction: AnnData
@@ -51,19 +51,20 @@ class TilesEncoded:
     Parameters
     ----------
     prediction
-        Not filled at these tiles yet.
+        The prediction, not yet filled at these tiles.
     tiles
-        (m,) their rows. Tiles outside of the region, which its context needs, are not among them.
+        (m,) their rows in the prediction. Tiles outside the region, encoded for the model's
+        context, are not among them.
     preview
-        (m, columns) what the model predicts of each tile for itself, to be shown meanwhile, NaN
-        where a tile could not be read; see :mod:`napari_nh2st.prediction.rows`. None where the
+        (m, columns) what the model predicts from each tile alone, to be shown meanwhile, NaN
+        for a tile that could not be read; see :mod:`napari_nh2st.prediction.rows`. None if the
         model has no such part.
     done, total
-        Tiles encoded so far, and all of the slide.
+        Number of tiles encoded so far, and of all tiles of the slide.
     tiles_per_s
-        Rate of this run.
+        Tiles per second in this run.
     seconds_left
-        At that rate.
+        Time left at that rate, in seconds.
     """
 
     prediction: AnnData
@@ -82,15 +83,15 @@ class TilesDone:
     Parameters
     ----------
     prediction
-        Filled at these tiles.
+        The prediction, filled at these tiles.
     tiles
-        (m,) their rows.
+        (m,) their rows in the prediction.
     done, total
-        Tiles finished so far, and all.
+        Number of tiles finished so far, and of all tiles.
     tiles_per_s
-        Rate of this run.
+        Tiles per second in this run.
     seconds_left
-        At that rate.
+        Time left at that rate, in seconds.
     """
 
     prediction: AnnData
@@ -108,11 +109,11 @@ class Finished:
     Parameters
     ----------
     prediction
-        Complete.
+        The complete prediction.
     n_failed
-        Tiles without a value; ``obs["status"]`` says why.
+        Number of tiles without a value; ``obs["status"]`` says why.
     seconds
-        Duration of this run.
+        Duration of this run in seconds.
     notices
         Sentences the user should read that were not known at the start.
     """

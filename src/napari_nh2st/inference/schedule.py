@@ -32,7 +32,7 @@ more tiles than this are in view, and out of view, blocks come in one sweep."""
 
 
 class Focus:
-    """Where somebody looks: the rectangle whose tiles come first. May be moved while running.
+    """The rectangle where the user is looking: its tiles come first. It may move during a run.
 
     Thread-safe; the widget moves it, the schedule reads it.
     """
@@ -43,14 +43,14 @@ class Focus:
         self._version = 0
 
     def move(self, box: tuple[float, float, float, float] | None) -> None:
-        """Look at (y0, x0, y1, x1) in full-resolution pixels; None for nowhere."""
+        """Move to (y0, x0, y1, x1) in full-resolution pixels; None for nowhere."""
         with self._lock:
             if box != self._box:
                 self._box = box
                 self._version += 1
 
     def read(self) -> tuple[tuple[float, float, float, float] | None, int]:
-        """The rectangle, and a number that changes when it does."""
+        """The rectangle, and a number that changes whenever it does."""
         with self._lock:
             return self._box, self._version
 

@@ -127,7 +127,7 @@ def estimate(
     settings: PredictSettings | None = None,
     tissue: TissueMask | None = None,
 ) -> list[Detail]:
-    """What each step costs, before anything is predicted.
+    """Estimate what each step would cost, before anything is predicted.
 
     Parameters
     ----------
@@ -137,9 +137,9 @@ def estimate(
     Returns
     -------
     list of Detail
-        The coarsest that has a tile first; with a step or a pitch in the settings, that one alone.
-        Durations are those of this machine as far as it has predicted with such a model; None
-        before that.
+        Coarsest step first, only steps with a tile; if the settings give a step or a pitch, that
+        one alone. Durations rest on earlier predictions with such a model on this machine, and are
+        None before the first.
 
     Raises
     ------

@@ -22,16 +22,16 @@ _MOST_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Detail:
-    """What a step costs.
+    """Cost of a prediction with one step.
 
     Parameters
     ----------
     step_um
-        Distance between values.
+        Distance between values in µm.
     n_tiles
-        Tiles that are predicted.
+        Number of tiles that are predicted.
     seconds
-        Expected duration; None where the speed of this machine is not known yet.
+        Expected duration in seconds; None while the speed of this machine is unknown.
     """
 
     step_um: float
@@ -39,7 +39,7 @@ class Detail:
     seconds: float | None
 
     def at_speed(self, tiles_per_s: float | None) -> "Detail":
-        """The same at a speed in tiles per second, which may not be known."""
+        """The same at a speed in tiles per second; None for an unknown speed."""
         return replace(self, seconds=None if tiles_per_s is None else self.n_tiles / tiles_per_s)
 
     def __str__(self) -> str:

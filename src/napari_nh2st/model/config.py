@@ -63,51 +63,50 @@ class ModelConfig:
     Parameters
     ----------
     name
-        What the model is called where it is listed.
+        Name under which the model is listed.
     architecture
         Key into :data:`napari_nh2st.model.architectures.ARCHITECTURES`.
     hyperparameters
-        What the architecture is built from, beside panel size and ``tile_px``.
+        What the architecture is built from besides panel size and ``tile_px``.
     panel
         The genes it predicts, in order.
     target
         What a predicted value is, in words (``description``) and in fields.
     tile_px, mpp
-        Side of a tile in pixels, and the µm/px at which the network wants it.
+        Side of a tile in pixels, and its µm/px, as the network expects it.
     pitch_um
         Distance between spots in training, in µm: the default pitch of a prediction.
     neighborhood
         ``size`` (9 with the tile itself) and ``layout`` of the spots.
     training
-        ``trained``, ``summary`` and whatever else is known of where the weights come from, such as
-        the ``date`` when the training ended (ISO 8601, UTC), which older models do not record.
+        ``trained``, ``summary`` and what else is known of the weights' origin, such as the
+        ``date`` on which training ended (ISO 8601, UTC), which older models do not record.
     weights
         ``file`` and ``sha256``.
     reliability
         Held-out Pearson correlation by gene; None where it was not measured.
     reliability_of
-        What that was measured on, in words: "other sections of the same tumour".
+        What that was measured on, in words, such as "other sections of the same tumour".
     interval_90
         Half width of the 90 % interval by gene, in the unit of the target, from errors at held-out
-        spots; None where it is not known.
+        spots; None if unknown.
     usual_spread
-        Spread over the heads, by gene, at which the half width is that; it grows and shrinks with
-        the spread of a tile, see :func:`~napari_nh2st.prediction.half_widths.scaled_half_width`.
-        None where it is the same everywhere.
+        Spread over the heads, by gene, at which the half width is ``interval_90``. It grows and
+        shrinks with the spread of a tile, see
+        :func:`~napari_nh2st.prediction.half_widths.scaled_half_width`. None if it is the same
+        everywhere.
     heads
         ``file``, ``sha256`` and ``count`` of further heads, see
-        :class:`~napari_nh2st.model.heads.Heads`; None without.
+        :class:`~napari_nh2st.model.heads.Heads`; None if there are none.
     encoder
-        The image encoder where another library builds it: the fields of its
-        :class:`~napari_nh2st.model.encoders.EncoderSpec`, the ``recipe`` that it is built from, and
-        where its ``weights`` are: in the ``"model"``'s own file or beside it, or ``"elsewhere"``;
-        and the ``adapter`` where it has some, see
-        :class:`~napari_nh2st.model.encoders.adapters.Adapter`.
-        None for NH2ST's ResNet-18.
+        An image encoder that another library builds: the fields of its
+        :class:`~napari_nh2st.model.encoders.EncoderSpec`; the ``recipe`` it is built from; where
+        its ``weights`` are, with the ``"model"`` or ``"elsewhere"``; and its ``adapter``, if any,
+        see :class:`~napari_nh2st.model.encoders.adapters.Adapter`. None for NH2ST's ResNet-18.
     stain_reference
-        ``vectors`` (2, 3) and ``amounts`` (2,) of the stains that slides are brought to before they
-        are seen, see :class:`~napari_nh2st.analysis.stain_normalization.StainColors`; None for
-        slides as they are.
+        ``vectors`` (2, 3) and ``amounts`` (2,) of the stains to which slides are normalized before
+        prediction, see :class:`~napari_nh2st.analysis.stain_normalization.StainColors`; None to
+        leave slides as they are.
     """
 
     name: str
@@ -136,7 +135,7 @@ class ModelConfig:
 
     @property
     def trained_at(self) -> datetime | None:
-        """When the training ended; None where that is not recorded."""
+        """When the training ended; None if that is not recorded."""
         try:
             when = datetime.fromisoformat(str(self.training.get("date")))
         except ValueError:
@@ -147,7 +146,7 @@ class ModelConfig:
     def context(self) -> str:
         """What a prediction sees: ``"query"``, ``"average"`` or ``"neighborhood"``.
 
-        The architecture's name where that has no contexts.
+        The architecture's name if it has no contexts.
         """
         if entry_of(self.architecture).reach is not None:
             return self.architecture
@@ -155,24 +154,24 @@ class ModelConfig:
 
     @property
     def context_in_words(self) -> str:
-        """``"context query"``, or ``"architecture linear"`` where that has no contexts."""
+        """Such as ``"context query"``, or ``"architecture linear"`` for one without contexts."""
         has_contexts = entry_of(self.architecture).reach is None
         return f"{'context' if has_contexts else 'architecture'} {self.context}"
 
     @property
     def reach(self) -> Reach:
-        """What a prediction of a tile depends on."""
+        """What the prediction of a tile depends on: tile, neighborhood or slide."""
         reach = entry_of(self.architecture).reach
         return reach or ("tile" if self.context == "query" else "neighborhood")
 
     @property
     def needs_offsets(self) -> bool:
-        """Whether a prediction needs where the neighbors lie."""
+        """Whether a prediction needs the positions of the neighbors."""
         return entry_of(self.architecture).offsets
 
     @property
     def takes_features(self) -> bool:
-        """Whether it predicts from features that another tool computed, and not from pixels."""
+        """Whether it predicts from features computed by another tool instead of from pixels."""
         return self.encoder is not None and parse_key(str(self.encoder["key"])).kind == FEATURES
 
     @property
@@ -190,7 +189,7 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, content: Any, where: str) -> "ModelConfig":
-        """Check the content of a `config.json` and take it over.
+        """Check the content of a `config.json`, and make a config of it.
 
         Parameters
         ----------
@@ -202,7 +201,7 @@ class ModelConfig:
         Raises
         ------
         InputError
-            Naming the field that is wrong.
+            A field is wrong; the message names it.
         """
         problems = islice(_schema().iter_errors(content), _MOST_PROBLEMS)
         problem = min(problems, key=lambda e: e.path, default=None)
@@ -243,7 +242,8 @@ def read_config(folder: str | os.PathLike[str]) -> ModelConfig:
     Raises
     ------
     InputError
-        The folder or its config is missing, not JSON, or has a wrong field (which is named).
+        The folder or its config is missing, or the config is not JSON or has a wrong field, which
+        the message names.
     """
     folder = Path(folder)
     path = folder / CONFIG_FILE

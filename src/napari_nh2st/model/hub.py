@@ -39,7 +39,7 @@ _MOST_PATHS = 3
 
 @dataclass(frozen=True)
 class PushedModel:
-    """What a push sends, or has sent.
+    """What a push sends or has sent.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class PushedModel:
     card
         The model card, with its metadata.
     notices
-        What whoever publishes it should know.
+        Sentences that the publisher of the model should read.
     commit
-        Hash of the commit; "" where nothing was sent.
+        Hash of the commit; "" if nothing was sent.
     """
 
     repository: str
@@ -63,7 +63,7 @@ class PushedModel:
 
     @property
     def name(self) -> str:
-        """Pinned to the commit: what loads the model for good."""
+        """Id pinned to the commit, by which exactly this model can always be loaded."""
         return f"{self.repository}@{self.commit}" if self.commit else self.repository
 
 
@@ -82,25 +82,27 @@ def push_model(
     Parameters
     ----------
     folder
-        Of the model. Files in it that are not the model's are not sent, nor weights of an encoder
-        whose licence does not allow to pass them on.
+        Folder of the model. Files in it that are not the model's are not sent, nor weights of an
+        encoder whose licence does not allow redistribution.
     repository
-        ``hf:owner/name``; made where it is not there. Of one that is, the model is replaced by a
-        commit more.
+        ``hf:owner/name``; created if it does not exist. In an existing one, a further commit
+        replaces the model.
     licence
-        Of the model, as the Hub writes it, such as ``"cc-by-4.0"``, ``"mit"`` or ``"other"``.
+        Licence of the model as the Hub spells it, such as ``"cc-by-4.0"``, ``"mit"`` or
+        ``"other"``.
     licence_name, licence_link
-        Of one that is ``"other"``: a short name, and the URL of its text.
+        For the licence ``"other"``: a short name, and the URL of its text.
     private
-        Whether a new repository is shown to its owner alone.
+        Whether a new repository is visible to its owner alone.
     dry_run
-        Send nothing, and do not ask the Hub.
+        Send nothing, and do not contact the Hub.
 
     Raises
     ------
     InputError
-        The folder is no sound model, its encoder may not be passed on, the name or the licence
-        cannot be, the repository holds something else, or the Hub refuses it or cannot be reached.
+        The folder is not a valid model, its encoder may not be redistributed, the name or the
+        licence is invalid, the repository holds something else, or the Hub refuses the push or
+        cannot be reached.
 
     Examples
     --------
@@ -125,25 +127,25 @@ def push_model(
 
 
 def pull_model(name: str, output: Path | str | None = None) -> str:
-    """Fetch a model of the Hub, to use it offline from then on.
+    """Download a model from the Hub, to use it offline from then on.
 
     Parameters
     ----------
     name
         ``hf:owner/name``, or ``hf:owner/name@REVISION`` with a commit, a branch or a tag.
     output
-        A folder to copy it to; must not exist.
+        A folder to copy it to, which must not exist yet; None to keep it in the cache alone.
 
     Returns
     -------
     str
-        ``owner/name@COMMIT``: the model pinned for good, as :func:`~napari_nh2st.load_model` and
+        ``owner/name@COMMIT``: the id pinned to its commit, as :func:`~napari_nh2st.load_model` and
         ``--model`` take it.
 
     Raises
     ------
     InputError
-        There is no such model or revision, it is no model of this package or a damaged one, or the
+        There is no such model or revision, it is damaged or not a model of this package, or the
         Hub cannot be reached.
 
     Examples

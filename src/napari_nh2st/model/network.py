@@ -78,7 +78,7 @@ class Network(nn.Module, ABC):
     @property
     @abstractmethod
     def reach(self) -> Reach:
-        """What a prediction of a tile depends on."""
+        """What the prediction of a tile depends on: tile, neighborhood or slide."""
 
     @property
     @abstractmethod

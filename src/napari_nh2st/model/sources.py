@@ -36,22 +36,22 @@ _HUB_ID = re.compile(r"(hf:)?(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-
 
 
 def bundled_models() -> dict[str, Path]:
-    """The models that come with the package: name → folder."""
+    """The models that come with the package: folder by name."""
     base = Path(str(resources.files("napari_nh2st"))) / "models"
     return {path.parent.name: path.parent for path in sorted(base.glob(f"*/{CONFIG_FILE}"))}
 
 
 def find_model(name_or_path: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model, fetched first if it lies on the Hub.
+    """Find the folder of a model; a model on the Hub is downloaded first.
 
     Parameters
     ----------
     name_or_path
-        A bundled model's name, a folder, or a Hugging Face repository id ``owner/name``, with
-        ``hf:`` before it or without.
+        A bundled model's name, a folder, or a Hugging Face repository id ``owner/name``, with or
+        without ``hf:`` before it.
     revision
         For the Hub: the full commit hash (40 hexadecimal digits). It may stand in the id instead,
-        ``owner/name@hash``. Branches and tags are not taken, since what they name can change.
+        ``owner/name@hash``. Branches and tags are refused, since what they point to can change.
 
     Raises
     ------

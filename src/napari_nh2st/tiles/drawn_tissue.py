@@ -22,22 +22,23 @@ _SAME_SHAPE = 0.02
 
 
 def read_tissue(path: str | os.PathLike[str], slide: Slide) -> TissueMask:
-    """Read a mask of tissue.
+    """Read a tissue mask.
 
     Parameters
     ----------
     path
         - ``.geojson`` or ``.json``: polygons in full-resolution pixels, see
           :func:`~napari_nh2st.tiles.geojson.read_regions`;
-        - ``.png``, ``.tif`` and alike: a picture of the whole slide, of whatever size, with 0
-          (black) where there is no tissue and anything else where there is.
+        - ``.png``, ``.tif`` and the like: a picture of the whole slide, of any size, 0 (black)
+          for no tissue and anything else for tissue.
     slide
-        The slide that it was made on.
+        The slide that the mask was made for.
 
     Raises
     ------
     InputError
-        The file is missing or cannot be read, is not of the slide's shape, or has no tissue.
+        The file is missing or cannot be read, does not have the slide's proportions, or has no
+        tissue.
     """
     path = Path(path)
     if path.suffix.lower() in _POLYGONS:
@@ -58,14 +59,14 @@ def read_tissue(path: str | os.PathLike[str], slide: Slide) -> TissueMask:
 
 
 def tissue_from_polygons(slide: Slide, polygons: list[Polygon]) -> TissueMask:
-    """A mask that is tissue inside any of some polygons.
+    """Make a tissue mask from polygons: tissue is inside any of them.
 
     Parameters
     ----------
     slide
-        Gives the extent.
+        Gives the extent of the mask.
     polygons
-        Each (n, 2) as (y, x) in full-resolution pixels.
+        Each (n, 2) corners (y, x) in full-resolution pixels.
     """
     shape, exact = mask_shape(slide)
     tissue = np.zeros(shape, bool)
@@ -80,12 +81,12 @@ def tissue_from_labels(
     downsample: tuple[float, float],
     corner: tuple[float, float] = (0.0, 0.0),
 ) -> TissueMask:
-    """A mask that is tissue where labels are not 0.
+    """Make a tissue mask from labels: tissue is where they are not 0.
 
     Parameters
     ----------
     slide
-        Gives the extent; beyond the labels there is no tissue.
+        Gives the extent of the mask; beyond the labels there is no tissue.
     labels
         (height, width) of numbers or bool.
     downsample

@@ -1,9 +1,9 @@
 """Grids of tiles over a slide's tissue.
 
 A model knows one distance between neighbors, its **pitch**. The distance between the tiles of a
-grid, its **step**, is the pitch or a whole part of it. A grid of the step p / k is the union of
-k × k grids of the pitch p that lie interleaved, its **phases**: each has the model's own layout,
-and in each a tile's neighbors are as far as in training. Phase 0 is the grid of k = 1.
+grid, its **step**, is the pitch divided by a whole number. A grid of step p / k is the union of
+k × k interleaved grids of pitch p, its **phases**: each has the model's own layout, and in each a
+tile's neighbors are as far away as in training. Phase 0 is the grid of k = 1.
 """
 
 from dataclasses import dataclass, replace
@@ -30,19 +30,19 @@ _TILE_COLOR = (181, 54, 122)
 
 @dataclass(frozen=True, repr=False)
 class TileGrid:
-    """Tiles on a regular array, those with tissue only.
+    """Tiles on a regular array, only those with tissue.
 
     Parameters
     ----------
     array
-        (n, 2) int, (row, column). On a hexagonal array, columns count half steps as Visium's do:
-        even rows have even columns, odd rows odd ones.
+        (n, 2) int, (row, column) of each tile. On a hexagonal array, columns count half steps, as
+        on Visium: even rows have even columns, odd rows odd ones.
     centers
         (n, 2) float, (y, x) in full-resolution pixels (corner of the first pixel: 0, 0).
     tile_px
         Side of a tile in full-resolution pixels, (y, x).
     pitch_um
-        Distance between the neighbors that a model looks at.
+        Distance in µm between the neighbors that a model looks at.
     step_px
         Full-resolution pixels from one array index to the next, (y, x).
     layout
@@ -50,10 +50,10 @@ class TileGrid:
     array_shape
         Rows and columns of the whole array, with and without tissue.
     divisions
-        Steps in a pitch.
+        Number of steps in a pitch.
     first_center
-        Center (y, x) of array position (0, 0) in full-resolution pixels, of tiles that another tool
-        has laid; None for our own, which begin half a step from the slide's edge.
+        Center (y, x) of array position (0, 0) in full-resolution pixels, for tiles laid by another
+        tool; None for this package's own.
     """
 
     array: NDArray[np.int64]
@@ -116,7 +116,7 @@ class TileGrid:
 
     @property
     def step_um(self) -> float:
-        """Distance between neighboring centers."""
+        """Distance between neighboring centers in µm."""
         return self.pitch_um / self.divisions
 
     @property
@@ -128,7 +128,7 @@ class TileGrid:
 
     @property
     def places(self) -> NDArray[np.int64]:
-        """(n,) number of each tile in the whole array, row by row: the same in every region."""
+        """(n,) number of each tile in the whole array, row by row, whatever the region."""
         return np.asarray(self.array[:, 0] * self.array_shape[1] + self.array[:, 1], np.int64)
 
     @property
@@ -198,12 +198,12 @@ def tile_grid(
     region: tuple[Polygon, ...] = (),
     divisions: int = 1,
 ) -> TileGrid:
-    """Lay tiles over the tissue of a slide; all have their centers on it.
+    """Lay tiles over the tissue of a slide; all have their centers on the slide.
 
     Parameters
     ----------
     slide
-        Must know its µm/px.
+        Its µm/px must be known.
     tile_um
         Side of a tile in µm.
     pitch_um
@@ -213,16 +213,18 @@ def tile_grid(
     layout
         ``"square"``, or ``"hexagonal"``: every other row shifted by half a pitch.
     min_tissue
-        Share of a tile that has to be tissue for the tile to be kept.
+        Share (0–1) of a tile that has to be tissue for the tile to be kept.
     region
-        Polygons; only tiles whose center lies in one of them are kept. None given: no limit.
+        Polygons, (n, 2) corners (y, x) in full-resolution pixels; only tiles whose center lies in
+        one of them are kept. Empty for no limit.
     divisions
-        Steps in a pitch: centers are `pitch_um` / `divisions` apart.
+        Number of steps in a pitch: centers are `pitch_um` / `divisions` apart.
 
     Raises
     ------
     InputError
-        The slide does not know its µm/px, or no tile is left.
+        The slide's µm/px is unknown, the step is so small that there are more than 20 million
+        places for tiles, or no tile is left.
 
     Examples
     --------

@@ -84,9 +84,9 @@ class TissueMask:
 
     @property
     def sha256(self) -> str:
-        """Digest of the mask and its resolution: equal masks have the same.
+        """Digest of the mask and its resolution; equal masks have the same digest.
 
-        Of the resolution six digits count: what is drawn in a turned layer differs in the last.
+        The resolution enters with six digits: masks drawn in a turned layer differ in the last.
         """
         down, right = self.downsample
         digest = hashlib.sha256(f"{self.tissue.shape} {down:.6g} {right:.6g}".encode())
@@ -96,7 +96,7 @@ class TissueMask:
     def fraction(
         self, top_left: NDArray[np.floating], size: tuple[float, float]
     ) -> NDArray[np.float64]:
-        """Share of each box that is tissue; what lies beyond the slide counts as none.
+        """Share of each box that is tissue; nothing beyond the slide is tissue.
 
         Parameters
         ----------
@@ -131,20 +131,20 @@ class TissueMask:
 def find_tissue(slide: Slide, min_area_um2: float = 20_000, mpp: float | None = None) -> TissueMask:
     """Tell tissue from glass on a coarse level of a slide.
 
-    A pixel is tissue where it is stained: saturation above Otsu's threshold (Otsu 1979) or
-    optical density clearly above the glass; and around that, where it has tissue's texture. Pen
-    ink, by its hues and its black, smooth faint smears, what is grey, and padding of one color are
-    left out; specks and small holes go. Beyond the slide's bounds nothing was scanned, so nothing
-    is looked for there.
+    A pixel is tissue if it is stained (its saturation is above Otsu's threshold (Otsu 1979), or
+    its optical density clearly above that of the glass), and near stained pixels also if it has
+    the texture of tissue. Left out are pen ink (by its hues, or black), smooth faint smears, grey
+    areas, padding of one color, specks, and what lies beyond the slide's bounds, which was not
+    scanned. Small holes are filled.
 
     Parameters
     ----------
     slide
         One of its coarse levels is read whole; never a large one.
     min_area_um2
-        Specks and holes smaller than this go.
+        Specks are removed and holes filled if they are smaller than this, in µm².
     mpp
-        µm/px, if the slide does not know its own; without either, 0.5 is taken for the sizes.
+        µm/px, if the slide does not know its own; without either, areas are taken at 0.5 µm/px.
 
     Returns
     -------

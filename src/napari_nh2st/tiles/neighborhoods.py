@@ -10,23 +10,23 @@ _TILES_AT_ONCE = 20_000
 def neighborhoods(
     centers: NDArray[np.float64], size: int = 9
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Index the nearest tiles of every tile, itself first.
+    """Find the nearest tiles of every tile, itself first.
 
-    As the released NH2ST does with spots, tiles at the edge of the tissue take the nearest there
-    are, however far. Of tiles equally far, those of the lower index come first.
+    As in the released NH2ST with spots, tiles at the edge of the tissue take the nearest tiles,
+    however far away. Of tiles equally far, those with the lower index come first.
 
     Parameters
     ----------
     centers
         (n, 2) in any unit of length that is the same on both axes.
     size
-        Tiles in a neighborhood, the tile itself counted.
+        Number of tiles in a neighborhood, including the tile itself.
 
     Returns
     -------
     index
-        (n, size) int64. Places that cannot be filled, since there are fewer than ``size`` tiles
-        in all, hold the tile itself.
+        (n, size) int64. If there are fewer than ``size`` tiles in all, the remaining places hold
+        the tile itself.
     mask
         (n, size) bool, False at those places.
 
@@ -72,7 +72,7 @@ def array_spacing(centers: NDArray[np.float64]) -> float:
 def neighborhoods_in_phases(
     centers: NDArray[np.float64], phases: NDArray[np.int64], size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Index the nearest tiles of every tile among those of its own phase.
+    """Find the nearest tiles of every tile among those of its own phase.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def neighborhoods_in_phases(
     Returns
     -------
     index, mask
-        As of :func:`neighborhoods`, `index` over all tiles.
+        As from :func:`neighborhoods`, with `index` counting all tiles.
     """
     index = np.empty((len(centers), size), np.int64)
     mask = np.empty((len(centers), size), bool)

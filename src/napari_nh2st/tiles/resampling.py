@@ -5,16 +5,16 @@ from numpy.typing import NDArray
 
 
 def resampling_weights(extent: float, size: int) -> NDArray[np.float32]:
-    """Weights from source pixels to ``size`` pixels that together cover ``extent`` source pixels.
+    """Weights that resample ``extent`` source pixels to ``size`` new ones.
 
-    Where that is a reduction, each new pixel is the exact average over the area it covers, parts
-    of source pixels counted by their share; where it is an enlargement, linear interpolation
+    In a reduction, each new pixel is the exact average over the length it covers, with parts of
+    source pixels weighted by their share. In an enlargement, new pixels are interpolated linearly
     between pixel centers.
 
     Parameters
     ----------
     extent
-        Length to cover, in source pixels, from the edge of the first; need not be whole.
+        Length to cover, in source pixels from the edge of the first; need not be a whole number.
     size
         Number of new pixels.
 
