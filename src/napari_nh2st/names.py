@@ -13,7 +13,7 @@ _ALIKE = 0.5
 
 
 def parse_genes(text: str) -> tuple[str, ...]:
-    """Gene names from pasted text.
+    """Extract gene names from pasted text.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def parse_genes(text: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        In the text's order, each once.
+        The names in the text's order, each once.
 
     Examples
     --------

@@ -30,11 +30,11 @@ _OF_THE_GRID = (
 
 
 def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
-    """What a prediction at tiles says at measured spots, beside what was measured there.
+    """Read a prediction at tiles out at measured spots, beside the measured values.
 
-    A spot has the value of the tile in whose cell of the array it lies. That tile's center is up to
-    0.7 steps away, so that correlations are those of this heatmap: at a step much coarser than
-    the spots' they are below what the model reaches when it predicts at the spots themselves.
+    A spot gets the value of the tile in whose cell of the array it lies. That tile's center is up
+    to 0.7 steps away, so correlations are those of this heatmap: at a step much coarser than the
+    spots' distance, they are below what the model reaches when it predicts at the spots themselves.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
         Spots × the prediction's genes, as :func:`~napari_nh2st.analysis.comparison_table` and
         :func:`~napari_nh2st.analysis.residual` take it:
 
-        - ``X`` float32, NaN where no predicted tile is;
+        - ``X`` float32, NaN for a spot on no predicted tile;
         - ``layers["measured"]`` float32: the target, see
           :func:`~napari_nh2st.spots.expression_target`, NaN for genes that were not measured;
         - ``obs["tile"]``: name of the tile, empty where there is none.
@@ -58,8 +58,8 @@ def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
     Raises
     ------
     InputError
-        The prediction is none, or not one at tiles; the two have next to no gene in common, or
-        fewer than two spots lie on predicted tiles.
+        The AnnData is not a prediction at tiles, the two share hardly any genes, or fewer than two
+        spots lie on predicted tiles.
 
     Examples
     --------

@@ -21,7 +21,7 @@ def moran(prediction: AnnData) -> pd.Series:
     ----------
     prediction
         Tiles × genes with ``obsm["spatial"]``, ``obs["array_row"]`` and ``obs["array_col"]``.
-        Tiles without a value are left out, and pairs with one of them.
+        Tiles without a value, and pairs with such a tile, are left out.
 
     Returns
     -------
@@ -31,8 +31,8 @@ def moran(prediction: AnnData) -> pd.Series:
 
     Notes
     -----
-    Where tiles overlap, or the model looks at neighborhoods, neighbors share pixels, and every
-    gene's I is high for that alone: compare genes of one prediction, not predictions.
+    If tiles overlap, or the model looks at neighborhoods, neighbors share pixels, and every gene's
+    I is high for that reason alone: compare genes within a prediction, not across predictions.
     """
     result = pd.Series(np.nan, index=prediction.var_names, name="morans_i", dtype=np.float64)
     predicted = predicted_tiles(prediction)

@@ -23,11 +23,11 @@ class KeptComparison:
     Parameters
     ----------
     scores
-        One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
+        One row per gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
-        Over all genes, see :func:`~napari_nh2st.analysis.scores.summarize`.
+        Scores over all genes, see :func:`~napari_nh2st.analysis.scores.summarize`.
     notices
-        What a reader of the numbers has to know.
+        Sentences that a reader of the numbers has to know.
     """
 
     scores: pd.DataFrame
@@ -42,18 +42,18 @@ def keep_comparison(
     notices: Sequence[str] = (),
     origin: Mapping[str, Any] | None = None,
 ) -> None:
-    """Put scores into the prediction that they are of; every format of AnnData holds them.
+    """Store scores in the prediction they belong to; every file format of AnnData keeps them.
 
     Parameters
     ----------
     prediction
         Spots × genes with ``layers["measured"]``. It gets the columns of `scores` in ``var``
         (``pcc``, ``pcc_low``, ``pcc_high``, ``mse``, ``mae``, ``mse_baseline``, ``mae_baseline``)
-        and the rest in ``uns["nh2st"]["comparison"]``, without what is None.
+        and the rest in ``uns["nh2st"]["comparison"]``, except values that are None.
     scores, summary, notices
-        As :class:`KeptComparison` has them.
+        As in :class:`KeptComparison`.
     origin
-        More for ``uns``: strings and numbers by name, for example names of files.
+        Further entries for ``uns``: strings and numbers by name, such as names of files.
     """
     by_gene = scores.set_index("gene").reindex(prediction.var_names)
     for name in by_gene:
@@ -66,19 +66,19 @@ def keep_comparison(
 
 
 def comparison_of(prediction: AnnData) -> KeptComparison:
-    """The comparison that a prediction at spots holds.
+    """The comparison stored in a prediction at spots.
 
     Parameters
     ----------
     prediction
-        Spots × genes with ``layers["measured"]``. Where :func:`keep_comparison` did not put scores
-        into it, or spots were left out since, they are computed, without intervals and without a
-        baseline; so is the summary where genes were left out.
+        Spots × genes with ``layers["measured"]``. If :func:`keep_comparison` put no scores into it,
+        or spots were removed since, they are computed, without intervals and without a baseline;
+        so is the summary if genes were removed.
 
     Raises
     ------
     InputError
-        There is no ``layers["measured"]``, or fewer than two spots have both.
+        There is no ``layers["measured"]``, or fewer than two spots have both values.
     """
     kept = notes(prediction).get("comparison", {})
     is_kept = (

@@ -13,21 +13,24 @@ DomainMethod = Literal["kmeans", "leiden"]
 class DomainSettings:
     """Everything that shapes the domains, for Python, the command line and the widget alike.
 
+    Each field's :class:`~napari_nh2st.options.Option` says what it does, its range, and what None
+    means.
+
     Parameters
     ----------
     method
-        ``"leiden"`` finds communities of the graph that joins each tile with the 15 whose
-        prediction is most alike.
+        ``"kmeans"``, or ``"leiden"``, which finds communities of the graph that joins each tile
+        with the 15 whose predictions are most similar.
     spatial_weight
-        How much the mean of a tile's neighbors on the array counts, from 0 to 1.
+        Weight of the mean of a tile's neighbors on the array, from 0 to 1.
     image_weight
-        How much the tiles' look counts beside their expression, from 0 to 1: principal components
-        of both are clustered side by side, each kind scaled to the same total variance before it
-        gets its share (as in multi-modal spatial clustering, such as stMMC). For predictions that
-        kept their image features.
+        Weight of the tiles' image features beside their expression, from 0 to 1: principal
+        components of both are clustered side by side, each kind scaled to the same total variance
+        before it is weighted (as in multi-modal spatial clustering, such as stMMC). Only for
+        predictions that kept their image features.
     refine
-        Nearest tiles that vote, with the tile itself, on the domain that it ends in, which removes
-        single tiles amid another domain; 0 for no vote. Published with 50 for the spots of a
+        Number of nearest tiles that vote, with the tile itself, on its final domain, which removes
+        single tiles within another domain; 0 for no vote. Published with 50 for the spots of a
         section by spatial clustering methods that follow mclust (such as stMMC, arXiv 2411.02534).
     """
 

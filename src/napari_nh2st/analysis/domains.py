@@ -41,22 +41,22 @@ class Domains:
         (tiles,) int64: 1 for the largest domain, 2 for the next and so on; 0 where nothing is
         predicted.
     n
-        Number of domains there are, which is not always the number asked for.
+        Number of domains found, which is not always the number asked for.
     markers
-        DataFrame, one row for each domain and gene that counted: ``domain``, ``gene``, ``score``,
+        DataFrame, one row for each domain and gene used: ``domain``, ``gene``, ``score``,
         ``mean_in``, ``mean_out``; by domain, the highest score first. See :func:`find_domains`.
     genes
-        Genes that counted; with an ``image_weight`` of 1, those among which markers are sought.
+        Genes used; with an ``image_weight`` of 1, those among which markers are sought.
     resolution
         The resolution that Leiden ended with; None for k-means.
     notice
         Sentences the user should read; empty if there are none.
     stable
-        (tiles,) in how many of the model's heads, each searched for domains in the same way, a
-        tile falls into the domain that stands for its own; None where the prediction kept no
+        (tiles,) number of the model's heads, each searched for domains in the same way, in which a
+        tile falls into the domain that corresponds to its own; None if the prediction kept no
         values of heads.
     n_heads
-        How many these are.
+        Number of these heads.
     """
 
     labels: NDArray[np.int64]
@@ -84,21 +84,21 @@ def find_domains(
 ) -> Domains | None:
     """Group tiles by their prediction.
 
-    Genes are standardized over the predicted tiles, so that each counts the same whatever its
+    Genes are standardized over the predicted tiles, so that all have the same weight whatever their
     range; their principal components are clustered.
 
     The ``score`` of a gene in a domain is the standardized mean difference
-    ``(mean_in − mean_out) / √((var_in + var_out) / 2)`` of its tiles and all others (Cohen 1988,
-    with the variance of the two averaged); NaN where it varies in neither. Domains were found
-    by these very genes, so a high score describes a domain and is no test of it.
+    ``(mean_in − mean_out) / √((var_in + var_out) / 2)`` between its tiles and all others (Cohen
+    1988, with the average of the two variances); NaN if the gene varies in neither. Domains were
+    found by these very genes, so a high score describes a domain and is no test of it.
 
     Parameters
     ----------
     prediction
-        Tiles × genes; ``obsm["spatial"]`` for ``refine``, and the array's columns beside it for
-        ``spatial_weight``.
+        Tiles × genes, with ``obsm["spatial"]`` for ``refine``, and also ``obs["array_row"]`` and
+        ``obs["array_col"]`` for ``spatial_weight``.
     settings
-        :class:`DomainSettings`; its defaults if left out.
+        How to group them; None for the defaults.
     stop
         Ends the work early when it is set, from another thread.
 
@@ -110,8 +110,8 @@ def find_domains(
     Raises
     ------
     InputError
-        Fewer tiles are predicted than domains are wanted, no gene varies, or image features are to
-        count that the prediction does not have.
+        Fewer tiles are predicted than domains are wanted, no gene varies, or ``image_weight`` asks
+        for image features that the prediction does not have.
 
     Examples
     --------

@@ -44,10 +44,10 @@ def assign_domains(
     settings
         How :func:`~napari_nh2st.analysis.find_domains` groups them.
     key_added
-        Column of ``obs``. The docks show ``domain`` alone; other names keep several results beside
-        each other, and stand for ``domain`` in all keys below.
+        Column of ``obs``. The docks show ``domain`` alone; other names, which replace ``domain``
+        in all keys below, keep several results side by side.
     copy
-        Return a copy that has the results.
+        Return a copy with the results, and leave `prediction` as it is.
 
     Returns
     -------
@@ -57,20 +57,20 @@ def assign_domains(
         - ``obs["domain"]``: categorical, "domain 1" the largest; NaN where nothing is predicted.
           Domains of an earlier call are replaced;
         - ``uns["domain_colors"]``: their colors, where scanpy looks for them. A domain that is
-          found anew keeps the color that it had;
-        - ``uns["nh2st"]["domain_markers"]``: table of the genes that mark them;
-        - ``obs["domain_stable_in"]``, where the prediction kept the values of the model's heads: in
-          how many of them a tile is in the same domain.
+          found again keeps its color;
+        - ``uns["nh2st"]["domain_markers"]``: table of their marker genes;
+        - ``obs["domain_stable_in"]``, if the prediction kept the values of the model's heads: the
+          number of heads in which a tile is in the same domain.
 
     Warns
     -----
     UserWarning
-        A column that something else wrote is replaced, or the search has a notice.
+        A column that another tool wrote is replaced, or the search has a notice.
 
     Raises
     ------
     InputError
-        The AnnData is no prediction, the key cannot be taken, or as
+        The AnnData is not a prediction, the key cannot be used, or as for
         :func:`~napari_nh2st.analysis.find_domains`.
 
     Examples
@@ -104,9 +104,9 @@ def score_signatures(
     prediction
         Tiles × genes.
     signatures
-        Genes by name, see :func:`~napari_nh2st.analysis.read_gmt`. Capitals do not matter.
+        Genes by name, see :func:`~napari_nh2st.analysis.read_gmt`. Case does not matter.
     copy
-        Return a copy that has the results.
+        Return a copy with the results, and leave `prediction` as it is.
 
     Returns
     -------
@@ -118,12 +118,12 @@ def score_signatures(
     Warns
     -----
     UserWarning
-        Genes of a list are not in the prediction; they are named, with the nearest that are.
+        Genes of a list are not in the prediction; it names them, with similar ones that are.
 
     Raises
     ------
     InputError
-        The AnnData is no prediction, a name is that of another column, or the prediction has no
+        The AnnData is not a prediction, a name is that of another column, or the prediction has no
         gene of any signature.
 
     Examples
@@ -147,9 +147,9 @@ def score_smoothness(prediction: AnnData, *, copy: bool = False) -> AnnData | No
     Parameters
     ----------
     prediction
-        Tiles × genes, see :func:`~napari_nh2st.analysis.moran`.
+        Tiles × genes, as for :func:`~napari_nh2st.analysis.moran`.
     copy
-        Return a copy that has the results.
+        Return a copy with the results, and leave `prediction` as it is.
 
     Returns
     -------
@@ -160,12 +160,12 @@ def score_smoothness(prediction: AnnData, *, copy: bool = False) -> AnnData | No
     Warns
     -----
     UserWarning
-        A column that something else wrote is replaced.
+        A column that another tool wrote is replaced.
 
     Raises
     ------
     InputError
-        The AnnData is no prediction.
+        The AnnData is not a prediction.
 
     Examples
     --------
@@ -191,13 +191,13 @@ def score_measured(
     ----------
     prediction
         Spots × genes with ``layers["measured"]``, from :func:`~napari_nh2st.analysis.at_spots` or
-        an evaluation. Spots without a prediction or without any measurement do not count.
+        an evaluation. Spots without a prediction or without any measurement are left out.
     bootstrap
-        Resamples for the 95 % interval of a correlation; 0 for none.
+        Number of resamples for the 95 % interval of a correlation; 0 for no interval.
     seed
         Seed of the resampling.
     copy
-        Return a copy that has the results.
+        Return a copy with the results, and leave `prediction` as it is.
 
     Returns
     -------
@@ -211,13 +211,13 @@ def score_measured(
     Warns
     -----
     UserWarning
-        A column that something else wrote is replaced.
+        A column that another tool wrote is replaced.
 
     Raises
     ------
     InputError
-        The AnnData is no prediction, there is no ``layers["measured"]``, or fewer than two spots
-        have both.
+        The AnnData is not a prediction, there is no ``layers["measured"]``, or fewer than two spots
+        have both values.
 
     Examples
     --------

@@ -25,21 +25,21 @@ _SHOWN_MARKERS = 3
 
 @dataclass(frozen=True, eq=False)
 class NamedDomains:
-    """What the tiles of a prediction belong to.
+    """Domains of a prediction's tiles, with names and colors.
 
     Parameters
     ----------
     labels
-        (tiles,) int64, from 1; 0 where there is none.
+        (tiles,) int64, from 1; 0 for a tile without a domain.
     names
-        Of 1, 2 and so on, each once.
+        Names of the domains 1, 2 and so on, all different.
     markers
-        As :class:`~napari_nh2st.analysis.Domains` has them; empty where they are not known.
+        As in :class:`~napari_nh2st.analysis.Domains`; empty if unknown.
     colors
-        Of the domains, as #rrggbb; by default those of their numbers.
+        Colors of the domains as #rrggbb; by default those of their numbers.
     stable, n_heads
-        (tiles,) in how many of so many heads of the model a tile is in the same domain, as
-        :class:`~napari_nh2st.analysis.Domains` has it; None where that is not known.
+        (tiles,) number of heads of the model, of `n_heads`, in which a tile is in the same domain,
+        as in :class:`~napari_nh2st.analysis.Domains`; None if unknown.
     """
 
     labels: NDArray[np.int64]
@@ -63,7 +63,7 @@ class NamedDomains:
         domains
             From :func:`~napari_nh2st.analysis.find_domains`.
         former
-            Domains of the same tiles before: what is much the same keeps its color, see
+            Earlier domains of the same tiles: a domain much like one of them keeps its color, see
             :func:`~napari_nh2st.analysis.domain_colors.matching_colors`.
         """
         names = tuple(f"domain {number}" for number in range(1, domains.n + 1))
@@ -76,7 +76,7 @@ class NamedDomains:
     def of(cls, prediction: AnnData, key: str = COLUMN) -> "NamedDomains | None":
         """The domains in a prediction's ``obs``; None if there are none.
 
-        Their markers come along if :meth:`write` wrote both; other tools write ``obs`` alone.
+        Markers are included if :meth:`write` wrote both; other tools write ``obs`` alone.
         """
         if key not in prediction.obs:
             return None
@@ -124,7 +124,7 @@ class NamedDomains:
             Where it is known, ``obs[f"{key}_stable_in"]`` is the number of heads in which a tile is
             in the same domain, of ``uns["nh2st"][f"{key}_heads"]``.
         key
-            The docks show those of :data:`COLUMN`.
+            Column of ``obs``; the docks show :data:`COLUMN`.
         """
         kept, stable_in = _kept(prediction), f"{key}_stable_in"
         prediction.obs[key] = pd.Categorical.from_codes(self.labels - 1, list(self.names))
@@ -144,9 +144,9 @@ class NamedDomains:
 
     @staticmethod
     def what_is_lost(prediction: AnnData, key: str = COLUMN) -> str:
-        """What :meth:`write` takes from others, in a sentence; empty where the domains are its own.
+        """What :meth:`write` would overwrite of another tool, in a sentence; empty if nothing.
 
-        Its own have the table of their markers beside them.
+        Domains that it wrote itself have the table of their markers beside them.
         """
         if key not in prediction.obs:
             return ""
@@ -157,10 +157,10 @@ class NamedDomains:
         return f"obs[{key!r}], which you or other software wrote, is replaced."
 
     def legend(self) -> pd.DataFrame:
-        """One row a domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.
+        """One row per domain: ``domain`` (name), ``tiles``, ``share`` in percent, ``markers``.
 
-        The markers are a tuple of the first few genes. Where it is known, ``stable`` is the share
-        of the domain's tiles, in percent, that are in it in all heads.
+        The markers are a tuple of the first few genes. If known, ``stable`` is the share of the
+        domain's tiles, in percent, that are in it in all heads.
         """
         tiles = np.bincount(self.labels, minlength=len(self.names) + 1)[1:]
         legend = pd.DataFrame(

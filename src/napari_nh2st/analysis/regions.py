@@ -26,20 +26,20 @@ def region_statistics(prediction: AnnData, polygons: Mapping[str, ArrayLike]) ->
     prediction
         Tiles × genes with ``obsm["spatial"]``.
     polygons
-        By name of the region, its n corners (y, x) in full-resolution pixels. A tile belongs to
-        every region that its center lies in.
+        Polygons by name of the region, (n, 2) corners (y, x) in full-resolution pixels. A tile
+        belongs to every region in which its center lies.
 
     Returns
     -------
     DataFrame
         One row for each region and gene, in the order given: ``region``, ``gene``, ``mean``, ``sd``
-        (of the sample, NaN for one tile), ``median``, and ``n_tiles``, the predicted tiles of the
-        region. A region without any has ``n_tiles`` 0 and NaN.
+        (of the sample, NaN for one tile), ``median``, and ``n_tiles``, the number of predicted
+        tiles in the region. A region without any has ``n_tiles`` 0 and else NaN.
 
     Raises
     ------
     InputError
-        A polygon has fewer than three corners, or one that is not finite.
+        A polygon has fewer than three corners, or a corner that is not finite.
 
     Examples
     --------
@@ -71,36 +71,36 @@ def region_statistics(prediction: AnnData, polygons: Mapping[str, ArrayLike]) ->
 
 
 def compare_regions(prediction: AnnData, first: ArrayLike, second: ArrayLike) -> pd.DataFrame:
-    """The genes that differ most between two regions.
+    """Find the genes that differ most between two regions.
 
     Parameters
     ----------
     prediction
         Tiles × genes with ``obsm["spatial"]``.
     first, second
-        Corners (y, x) of a polygon each, in full-resolution pixels. Tiles in both count in neither.
+        Polygons, (n, 2) corners (y, x) in full-resolution pixels. Tiles in both are left out.
 
     Returns
     -------
     DataFrame
-        One row a gene, the largest ``|effect|`` first: ``gene``, ``mean_first``, ``mean_second``,
+        One row per gene, the largest ``|effect|`` first: ``gene``, ``mean_first``, ``mean_second``,
         ``difference`` (first − second), ``effect``, ``p``, ``q``, ``n_first``, ``n_second``.
 
         - ``effect`` is Cohen's d (Cohen 1988), ``difference / s`` with
           ``s² = ((n₁−1) s₁² + (n₂−1) s₂²) / (n₁ + n₂ − 2)``; NaN where ``s`` is 0.
-        - ``p`` is that of the two-sided Mann–Whitney U test, 1 for a gene without variance;
+        - ``p`` is from the two-sided Mann–Whitney U test, 1 for a gene without variance;
           ``q`` is ``p`` adjusted over the genes by Benjamini & Hochberg 1995.
 
     Raises
     ------
     InputError
-        A polygon is none, or a region has fewer than two predicted tiles of its own.
+        A polygon is invalid, or a region has fewer than two predicted tiles of its own.
 
     Warnings
     --------
-    Neighboring tiles resemble each other, so that they are fewer independent observations than
-    they are tiles: ``p`` and ``q`` are smaller than they should be. They order genes; they are no
-    evidence about tissue. The values are predictions besides, and see only what the model sees.
+    Neighboring tiles resemble each other, so there are fewer independent observations than tiles,
+    and ``p`` and ``q`` are smaller than they should be. They rank genes; they are no evidence about
+    the tissue. Besides, the values are predictions, which reflect only what the model sees.
 
     Examples
     --------
@@ -159,12 +159,12 @@ def compare_regions(prediction: AnnData, first: ArrayLike, second: ArrayLike) ->
 def tiles_in_region(
     prediction: AnnData, polygon: ArrayLike, name: str = "the region"
 ) -> NDArray[np.bool_]:
-    """Which predicted tiles have their center in a polygon.
+    """Find the predicted tiles whose center lies in a polygon.
 
     Parameters
     ----------
     prediction
-        With ``obsm["spatial"]``.
+        Tiles × genes with ``obsm["spatial"]``.
     polygon
         (n, 2) corners (y, x) in full-resolution pixels.
     name

@@ -19,9 +19,9 @@ def residual(prediction: AnnData, *, standardize: bool = False) -> NDArray[np.fl
     prediction
         Spots × genes with ``layers["measured"]`` in the unit of ``X``.
     standardize
-        Take both with mean 0 and standard deviation 1 over the spots that have both: what is left
-        is where the two disagree about high and low, whatever their units. Where one of them does
-        not vary it counts as 0.
+        Bring both to mean 0 and standard deviation 1 over the spots that have both, which shows
+        where they disagree about high and low, whatever their units. A gene that does not vary in
+        one of them is 0 there.
 
     Returns
     -------
@@ -62,22 +62,22 @@ def comparison_table(prediction: AnnData, *, bootstrap: int = 1000, seed: int = 
         Spots × genes with ``layers["measured"]``, NaN throughout for a gene that was not measured.
         Spots without a prediction or without any measurement are left out.
     bootstrap
-        Resamples for the interval; 0 for none.
+        Number of resamples for the interval; 0 for no interval.
     seed
         Seed of the resampling.
 
     Returns
     -------
     DataFrame
-        One row a gene, in the prediction's order: ``gene``, ``pcc``, ``pcc_low``, ``pcc_high``
-        (95 % interval), ``mse``, ``mae``, all as
-        :func:`~napari_nh2st.analysis.scores.gene_scores` has them; ``reliability``, the PCC on
+        One row per gene, in the prediction's order: ``gene``, ``pcc``, ``pcc_low``, ``pcc_high``
+        (95 % interval), ``mse``, ``mae``, all as in
+        :func:`~napari_nh2st.analysis.scores.gene_scores`; ``reliability``, the PCC on
         the sections held out when the model was made; and ``n_spots``.
 
     Raises
     ------
     InputError
-        There is no ``layers["measured"]``, or fewer than two spots have both.
+        There is no ``layers["measured"]``, or fewer than two spots have both values.
 
     Examples
     --------

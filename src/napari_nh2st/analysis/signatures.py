@@ -55,15 +55,15 @@ class Signature:
 
 @dataclass(frozen=True)
 class GeneMatch:
-    """Which names of a list a panel has.
+    """Which names of a list are in a panel.
 
     Parameters
     ----------
     found
         Genes of the panel, in its spelling and the list's order, each once.
     unknown
-        Every other name, with the genes of the panel that are spelled most alike (up to 3; none
-        for names after the 20th).
+        Every other name, with up to 3 genes of the panel that are spelled similarly (none for
+        names after the 20th).
     """
 
     found: tuple[str, ...]
@@ -76,7 +76,7 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     Parameters
     ----------
     path
-        One set a line, separated by tabs: its name, a description, its genes.
+        GMT file with one set per line, separated by tabs: its name, a description, its genes.
 
     Returns
     -------
@@ -86,8 +86,8 @@ def read_gmt(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     Raises
     ------
     InputError
-        The file cannot be read or has no set; or, with the line's number, a line has no tabs or
-        no gene, or a second set has the name of another.
+        The file cannot be read or has no set; a line has no tabs or no gene; or two sets have the
+        same name. The message gives the line's number.
 
     Examples
     --------
@@ -126,10 +126,10 @@ def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
     Parameters
     ----------
     names
-        As somebody wrote them. Capitals do not matter, unless genes of the panel differ in
+        Names as a user wrote them. Case does not matter, unless genes of the panel differ in
         nothing else.
     panel
-        The genes there are.
+        The genes to look for them in.
 
     Examples
     --------
@@ -154,8 +154,8 @@ def match_genes(names: Iterable[str], panel: Sequence[str]) -> GeneMatch:
 def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.float64]:
     """Score a signature: the mean z-score of its genes.
 
-    Each gene is standardized over the predicted tiles, so that a score is relative to this
-    prediction: 0 is its mean, and scores of two slides do not compare.
+    Each gene is standardized over the predicted tiles, so a score is relative to this prediction:
+    0 is its mean, and scores of two slides cannot be compared.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.flo
     Raises
     ------
     InputError
-        There is no gene, or one that the prediction does not have.
+        No gene is given, or one is not in the prediction.
     """
     wanted = list(dict.fromkeys(genes))
     if not wanted:
@@ -194,21 +194,21 @@ def signature_score(prediction: AnnData, genes: Sequence[str]) -> NDArray[np.flo
 def keep_signatures(
     prediction: AnnData, signatures: Mapping[str, Sequence[str]]
 ) -> dict[str, GeneMatch]:
-    """Score signatures and put the scores into the prediction that they are of.
+    """Score signatures and store the scores in the prediction.
 
     Parameters
     ----------
     prediction
-        Tiles × genes. ``obs`` gets a column for each signature that it has a gene of, by its name
-        (``_`` for ``/``, which no file holds), and ``uns["nh2st"]["signatures"]`` a table of
-        their genes. What an earlier call scored stays, unless it has the same name.
+        Tiles × genes. ``obs`` gets a column for each signature of which it has a gene, by its name
+        (``_`` for ``/``, which files cannot hold), and ``uns["nh2st"]["signatures"]`` a table of
+        their genes. Scores of earlier calls stay, except those of the same name.
     signatures
         Genes by name, see :func:`read_gmt`.
 
     Returns
     -------
     dict
-        What was found of each signature, by its name.
+        The :class:`GeneMatch` of each signature, by its name.
 
     Raises
     ------

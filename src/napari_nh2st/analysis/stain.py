@@ -45,11 +45,12 @@ class StainProfile:
     Parameters
     ----------
     mean
-        (6,) of the descriptors, see :func:`tile_descriptors`, every section counting the same.
+        (6,) mean of the descriptors, see :func:`tile_descriptors`, with every section weighted
+        equally.
     covariance
-        (6, 6) of fields: within a section, and between the sections' means.
+        (6, 6) covariance of fields: within sections, plus between the sections' means.
     n_tiles, n_sections
-        How many fields and sections it was fitted to.
+        Number of fields and sections that it was fitted to.
     mpp
         µm/px of the fields.
     """
@@ -73,12 +74,12 @@ class StainProfile:
 
     @classmethod
     def from_json(cls, content: Any) -> "StainProfile":
-        """Take over what :meth:`to_json` gave.
+        """Make a profile from what :meth:`to_json` returned.
 
         Raises
         ------
         InputError
-            It is no such thing, or of other descriptors.
+            It is not a profile, or one of other descriptors.
         """
         try:
             profile = cls(
@@ -106,33 +107,33 @@ class StainProfile:
 
 
 def profile_of(config: "ModelConfig", *, normalized: bool = False) -> StainProfile | None:
-    """The stain that a model saw.
+    """The stain profile of the sections that a model was trained on.
 
     Parameters
     ----------
     config
-        Description of the model, with the profile in ``training["stain"]``.
+        Config of the model, with the profile in ``training["stain"]``.
     normalized
-        Of slides in the model's own stain: the profile in ``training["normalized_stain"]``.
+        Take the profile after normalization to the model's stain, ``training["normalized_stain"]``.
 
     Returns
     -------
     StainProfile or None
-        None if the config has none.
+        None if the config has no such profile.
 
     Raises
     ------
     InputError
-        It is damaged.
+        The profile is damaged.
     """
     content = config.training.get("normalized_stain" if normalized else "stain")
     return None if content is None else StainProfile.from_json(content)
 
 
 def tile_descriptors(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Describe the stain of tiles by what their tissue holds of it.
+    """Describe the stain of tiles by the amounts in their tissue.
 
-    Colors are taken apart into hematoxylin, eosin and a residual (Ruifrok & Johnston 2001, by
+    Colors are separated into hematoxylin, eosin and a residual (Ruifrok & Johnston 2001, by
     :func:`skimage.color.rgb2hed`, whose third stain is DAB's brown).
 
     Parameters
@@ -159,14 +160,14 @@ def tile_descriptors(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
 def fit_stain(sections: Sequence[NDArray[np.floating]], *, mpp: float = FIELD_MPP) -> StainProfile:
     """Fit a profile to the sections that a model is trained on.
 
-    The spread is the sum of two: that within a section, pooled and shrunk (Ledoit & Wolf 2004,
-    on descriptors of unit variance), and that of the sections' means. One section shows nothing
-    of the latter, so that its profile finds other slides farther away.
+    The covariance is the sum of two: that within sections, pooled and shrunk (Ledoit & Wolf 2004,
+    on descriptors of unit variance), and that of the sections' means. A single section shows
+    nothing of the latter, so other slides are farther from its profile.
 
     Parameters
     ----------
     sections
-        For each its descriptors, (n, 6), from :func:`tile_descriptors` or
+        Descriptors of each section, (n, 6), from :func:`tile_descriptors` or
         :func:`~napari_nh2st.analysis.slide_stain`. Rows with NaN are left out.
     mpp
         µm/px of the fields they were taken from.
@@ -200,20 +201,20 @@ def fit_stain(sections: Sequence[NDArray[np.floating]], *, mpp: float = FIELD_MP
 
 
 def stain_distance(profile: StainProfile, descriptors: NDArray[np.floating]) -> float:
-    """How far a slide's stain is from a profile.
+    """Distance of a slide's stain from a profile.
 
     Parameters
     ----------
     profile
         Profile of the model.
     descriptors
-        (m, 6) of the slide.
+        (m, 6) descriptors of the slide.
 
     Returns
     -------
     float
         Mahalanobis distance (Mahalanobis 1936) of the median field, 0 at the profile's mean; above
-        :data:`~napari_nh2st.prediction.schema.FAR_STAIN` it is far. NaN without any field.
+        :data:`~napari_nh2st.prediction.schema.FAR_STAIN` it is far. NaN if there is no field.
 
     Examples
     --------
@@ -234,7 +235,7 @@ def stain_distance(profile: StainProfile, descriptors: NDArray[np.floating]) -> 
 def stain_notice(
     distance: float, descriptors: NDArray[np.floating], profile: StainProfile
 ) -> str | None:
-    """What is to be said of a slide's stain.
+    """A notice for a slide whose stain is far from what a model saw.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ def stain_notice(
     Returns
     -------
     str or None
-        Sentences with the direction in words; None if the stain is near enough.
+        Sentences that say in which way it differs; None if the stain is near enough.
     """
     if not distance > FAR_STAIN:
         return None

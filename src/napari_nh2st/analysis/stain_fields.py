@@ -32,20 +32,20 @@ def slide_stain(
     Parameters
     ----------
     slide
-        Read on its coarsest own level that is fine enough. One that does not know its µm/px is
-        taken as 0.5: means hardly depend on it, spreads a little.
+        It is read at its coarsest native level that is fine enough. If its µm/px is unknown, 0.5
+        is assumed: means hardly depend on it, standard deviations a little.
     tissue
-        Where to look; found by default. Up to 200 fields are drawn from it, which overlap where
-        there is little of it.
+        Where to look; None to find the tissue. Up to 200 fields are drawn from it, which overlap
+        if there is little tissue.
     centers
-        (n, 2) centers (y, x) in full-resolution pixels to look at instead, such as spots.
+        (n, 2) centers (y, x) of fields in full-resolution pixels to use instead, such as spots.
     mpp
         µm/px of the fields, which are 64 px wide: that of the profile to be compared with.
     seed
-        Seed of the draw.
+        Seed of the random draw.
     matrix
-        (3, 3) of :func:`~napari_nh2st.analysis.stain_normalization.normalization`, to describe the
-        slide as a model sees it that brings it to its own stain.
+        (3, 3) from :func:`~napari_nh2st.analysis.stain_normalization.normalization`, to describe
+        the slide as it is after normalization to a model's stain.
 
     Returns
     -------

@@ -25,19 +25,18 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
     prediction
         Tiles × genes.
     tile
-        Its row in the prediction.
+        The tile's row in the prediction.
     n
-        How many genes.
+        Number of genes.
 
     Returns
     -------
     DataFrame
-        At most `n` rows, the highest ``z`` first: ``gene``; ``reliability``, NaN where it is not
-        known; ``z``, how many standard deviations of the predicted tiles it lies above their
-        mean, 0 for a gene without variance; ``value``; ``interval``, half the width of its 90 %
-        interval at the tile, NaN where it is not known; ``percentile``, the share in percent of the
-        predicted tiles below it, those equal to it counted half. No row if nothing is predicted for
-        the tile.
+        At most `n` rows, the highest ``z`` first: ``gene``; ``reliability``, NaN if unknown;
+        ``z``, by how many standard deviations of the predicted tiles the value lies above their
+        mean, 0 for a gene without variance; ``value``; ``interval``, the half width of its 90 %
+        interval at the tile, NaN if unknown; ``percentile``, the percentage of predicted tiles
+        below it, with those equal to it counted half. No row if nothing is predicted for the tile.
 
     Raises
     ------
@@ -74,23 +73,23 @@ def top_genes(prediction: AnnData, tile: int, n: int = 10) -> pd.DataFrame:
 
 
 def neighborhood_of(prediction: AnnData, tile: int, size: int = 9) -> NDArray[np.int64]:
-    """A tile and the predicted ones nearest to it: of a grid, those of its phase.
+    """A tile and the predicted ones nearest to it; on a grid, among those of its phase.
 
     Parameters
     ----------
     prediction
         Tiles × genes with ``obsm["spatial"]`` and the slide's µm/px.
     tile
-        Its row in the prediction; predicted or not.
+        The tile's row in the prediction, whether it is predicted or not.
     size
-        Tiles in the neighborhood, the tile itself counted.
+        Number of tiles in the neighborhood, including the tile itself.
 
     Returns
     -------
     ndarray
-        (m,) int64 rows of the prediction, the tile itself first and then by distance, as
-        :func:`~napari_nh2st.tiles.neighborhoods` orders them; fewer than `size` where there are
-        no more.
+        (m,) int64 rows of the prediction, the tile itself first, the others by distance, as
+        :func:`~napari_nh2st.tiles.neighborhoods` orders them; fewer than `size` if there are not
+        enough.
 
     Raises
     ------

@@ -36,9 +36,9 @@ class Evaluation:
         Predictions by section, with the section's own scores in each, see
         :func:`~napari_nh2st.analysis.keep_comparison`.
     scores
-        One row a gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
+        One row per gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
-        Over all genes and sections, see :func:`~napari_nh2st.analysis.scores.summarize`.
+        Scores over all genes and sections, see :func:`~napari_nh2st.analysis.scores.summarize`.
     section_summaries
         The same for each section by itself.
     notices

@@ -18,18 +18,18 @@ class FigureSettings:
     Parameters
     ----------
     limits
-        Contrast limits (low, high), of all genes or by gene.
+        Contrast limits (low, high) in the unit of the values, for all genes or by gene.
     percentiles
-        Percentiles of the values (low, high): the limits of genes that have none above.
+        Percentiles (low, high) of the values: the contrast limits of genes without `limits`.
     colormap
-        A name that matplotlib knows, or a colormap of matplotlib.
+        Name of a matplotlib colormap, or the colormap itself.
     dpi
-        Counts for ``.png``, and for what is no line in the others.
+        Resolution of ``.png``, and of pictures within the other formats.
 
     Raises
     ------
     InputError
-        A value cannot be.
+        A value is invalid.
 
     Examples
     --------
@@ -79,5 +79,5 @@ class FigureSettings:
                 replace(setting, name=f"limits of {gene}").check(limits)
 
     def limits_of(self, gene: str) -> Pair | None:
-        """The given contrast limits of a gene; None where the percentiles of its values count."""
+        """The given contrast limits of a gene; None if the percentiles of its values are used."""
         return self.limits.get(gene) if isinstance(self.limits, Mapping) else self.limits

@@ -38,13 +38,13 @@ class Format:
     Parameters
     ----------
     name
-        As given to :func:`export`.
+        Name, as given to :func:`export`.
     suffix
-        The end of a file's name by which the format is known.
+        The end of a file's name by which the format is recognized.
     title
-        As shown in file dialogs.
+        Title in file dialogs.
     write
-        Writes it.
+        Function that writes it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Format:
     write: Callable[[AnnData, Path, _Request], None]
 
     def accepts(self, path: Path) -> bool:
-        """Whether a file may be named so if the format is said explicitly."""
+        """Whether a file may have this name if the format is given explicitly."""
         return path.name.lower().endswith(f".{self.suffix.rpartition('.')[2]}")
 
 
@@ -129,14 +129,14 @@ FORMATS = (
 
 
 def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
-    """The format of a file to export.
+    """Find the format of a file to export.
 
     Parameters
     ----------
     path
-        Its ending gives the format: ``.spatialdata.zarr`` and ``.ome.zarr`` before ``.zarr``.
+        Its suffix gives the format: ``.spatialdata.zarr`` and ``.ome.zarr`` before ``.zarr``.
     name
-        The format's name, which wins.
+        Name of the format, which overrides the suffix.
 
     Raises
     ------
@@ -181,26 +181,26 @@ def export(
     prediction
         From :func:`~napari_nh2st.inference.predict`, at tiles, or at spots.
     path
-        File to write. Its ending gives the format: ``.h5ad`` and ``.zarr`` (AnnData),
+        File or folder to write. Its suffix gives the format: ``.h5ad`` and ``.zarr`` (AnnData),
         ``.spatialdata.zarr``, ``.geojson`` (for QuPath, with a script beside it),
         ``.vitessce`` (a folder for the browser), ``.csv``, ``.ome.zarr`` (heatmaps),
         ``.png``, ``.svg`` and ``.pdf`` (figures).
     format
-        Name of a format in :data:`FORMATS`, where the file's ending does not give it.
+        Name of a format in :data:`FORMATS`, if the suffix does not give it.
     genes
-        Which, in this order. None for all, or for the most reliable one in a figure.
+        Genes to write, in this order. None for all, or for the most reliable one in a figure.
     domains
-        Column of ``obs`` by which GeoJSON's tiles are classified and Vitessce's are colored.
+        Column of ``obs`` by which tiles are classified in GeoJSON and colored in Vitessce.
     figure
         How a figure is drawn.
     overwrite
-        What is there may be replaced; folders only if this program wrote them.
+        Whether an existing output may be replaced; folders only if this program wrote them.
 
     Raises
     ------
     InputError
-        The format is not known, the AnnData is no prediction or has no value yet, a gene is not in
-        it, something is there already, or writing failed, for example on a full disk.
+        The format is unknown, the AnnData is not a prediction or has no value yet, a gene is not in
+        it, the path exists already, or writing failed, for example on a full disk.
 
     Examples
     --------

@@ -22,22 +22,22 @@ TILE_COLUMNS = ("tile", *ARRAY, "x_px")
 
 
 def prediction_table(prediction: AnnData, genes: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row per tile: where it is, and its genes.
+    """Make a table with one row per tile: its position and its values.
 
     Parameters
     ----------
     prediction
-        At tiles or spots.
+        Prediction at tiles or spots.
     genes
-        Which, in this order; all if None.
+        Genes to include, in this order; None for all.
 
     Returns
     -------
     DataFrame
-        Index ``tile``; columns ``array_row`` and ``array_col`` where there is an array, ``x_px``
+        Index ``tile``; columns ``array_row`` and ``array_col`` if there is an array, ``x_px``
         and ``y_px`` of the center in full-resolution pixels, ``x_um`` and ``y_um`` in µm from the
-        slide's corner, ``status``, what else is in ``obs``, such as domains and scores of
-        signatures, then one per gene; NaN where a tile has no value.
+        slide's corner, ``status``, the further columns of ``obs``, such as domains and scores of
+        signatures, then one per gene; NaN for a tile without a value.
 
     Raises
     ------
@@ -73,14 +73,15 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
     table
         Table of tiles, regions or genes.
     path
-        Ends in .csv.
+        File to write, ending in ``.csv``.
     overwrite
-        A table that is there is replaced, if its first columns are such as these.
+        Whether an existing table may be replaced, if its first columns are like this one's.
 
     Raises
     ------
     InputError
-        The name does not end in .csv, or the file may not or cannot be written.
+        The name does not end in .csv, the file exists and may not be replaced, or it cannot be
+        written.
     """
     path = Path(path)
     check_table(path, overwrite, [str(table.index.name or ""), *map(str, table.columns)])

@@ -168,7 +168,7 @@ def kept_comparison(prediction: AnnData) -> Compared:
     Raises
     ------
     InputError
-        There is no ``layers["measured"]``, or fewer than two spots have both.
+        There is no ``layers["measured"]``, or fewer than two spots have both values.
     """
     found = comparison_of(prediction)
     return Compared(prediction, found.scores, found.summary, found.notices)

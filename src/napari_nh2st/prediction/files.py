@@ -1,4 +1,4 @@
-"""AnnData to disk and back."""
+"""Reading and writing AnnData files."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -41,14 +41,14 @@ TABLE = "tables/table"
 
 
 def check_output(path: str | os.PathLike[str], overwrite: bool, mark: str = MARK) -> None:
-    """See, before hours of work, that an output can be written.
+    """Check, before hours of work, that an output can be written.
 
     Parameters
     ----------
     path
-        Ends in ``.h5ad`` or ``.zarr``.
+        Output to write, ending in ``.h5ad`` or ``.zarr``.
     overwrite
-        What is there may be replaced, if its ``uns`` has the mark. Files of others that lie in a
+        Whether an existing output may be replaced, if its ``uns`` has the mark. Other files in its
         folder are kept.
     mark
         Key of ``uns``; by default that of a prediction, which measured data do not have.
@@ -56,8 +56,8 @@ def check_output(path: str | os.PathLike[str], overwrite: bool, mark: str = MARK
     Raises
     ------
     InputError
-        The suffix is neither .h5ad nor .zarr, the path exists and may not be overwritten or is no
-        prediction, or its folder is missing or cannot be written to.
+        The suffix is neither .h5ad nor .zarr, the path exists and may not be overwritten or is not
+        a prediction, or its folder is missing or cannot be written to.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -79,7 +79,7 @@ def write_anndata(
     Raises
     ------
     InputError
-        As :func:`check_output`, or writing failed, for example on a full disk.
+        As for :func:`check_output`, or writing failed, for example on a full disk.
     """
     path = Path(path)
     check_output(path, overwrite, mark)
@@ -93,7 +93,7 @@ def write_anndata(
 
 
 def read_anndata_file(path: str | os.PathLike[str]) -> AnnData:
-    """Read what was exported as AnnData, or by this package as SpatialData or OME-Zarr.
+    """Read an AnnData file, or the AnnData of a SpatialData or OME-Zarr that this package wrote.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def read_anndata_file(path: str | os.PathLike[str]) -> AnnData:
     Raises
     ------
     InputError
-        It is missing, or cannot be read.
+        The file does not exist or cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -126,17 +126,17 @@ def read_anndata_file(path: str | os.PathLike[str]) -> AnnData:
 
 
 def read_without_values(path: Path) -> AnnData:
-    """Read ``obs``, ``var`` and ``uns["nh2st"]`` of a prediction; its values stay on the disk.
+    """Read ``obs``, ``var`` and ``uns["nh2st"]`` of a prediction; its values stay on disk.
 
     Parameters
     ----------
     path
-        ``.h5ad`` or ``.zarr`` that NH2ST wrote.
+        ``.h5ad`` or ``.zarr`` that this package wrote.
 
     Raises
     ------
     InputError
-        It is none, or cannot be read.
+        It is not such a prediction, or cannot be read.
     """
     if path.is_dir():
         refuse_pickles(path)

@@ -19,14 +19,14 @@ def half_widths(
     prediction
         Tiles × genes.
     tiles, genes
-        Which of them.
+        Rows and columns of the prediction, each a number or a slice; genes also as an array.
 
     Returns
     -------
     ndarray
-        (tiles, genes) float64 in the unit of ``X``, without an axis that a single number was given
-        for: ``var["interval_90"]``, and where the usual spread of the gene is known as well, see
-        :func:`scaled_half_width`. NaN where no interval is known.
+        (tiles, genes) float64 in the unit of ``X``, without the axis of a single number:
+        ``var["interval_90"]``, scaled by :func:`scaled_half_width` if the tile's spread and the
+        gene's usual spread are known. NaN where no interval is known.
     """
     half, usual = (of(prediction).to_numpy()[genes] for of in (interval, usual_spread))
     if SPREAD in prediction.layers:

@@ -164,12 +164,12 @@ class Notes(TypedDict):
 
 
 def notes(prediction: AnnData) -> Notes:
-    """``uns["nh2st"]``; changes to it are changes to the prediction."""
+    """``uns["nh2st"]`` itself: changing it changes the prediction."""
     return cast(Notes, prediction.uns[MARK])
 
 
 def tissue_left_out(prediction: AnnData) -> str:
-    """How much of the tissue has no tile, in a sentence; empty where that is less than 1 %."""
+    """How much of the tissue has no tile, in a sentence; empty if less than 1 %."""
     about = notes(prediction).get("tissue")
     share = 0.0 if about is None else float(about.get("share_without_tile", 0.0))
     if round(100 * share) < 1:
@@ -273,7 +273,7 @@ def add_notices(prediction: AnnData, more: Iterable[str]) -> None:
 
 
 def spread(prediction: AnnData) -> NDArray[np.float32] | None:
-    """(tiles, genes) standard deviation over the model's heads; None where there is none."""
+    """(tiles, genes) standard deviation over the model's heads; None if there is none."""
     found = prediction.layers.get(SPREAD)
     return None if found is None else np.asarray(found, np.float32)
 
@@ -312,7 +312,7 @@ def interval(prediction: AnnData) -> pd.Series:
 
 
 def usual_spread(prediction: AnnData) -> pd.Series:
-    """(genes,) float64 spread that half widths are in proportion to; NaN where they are not."""
+    """(genes,) float64 spread at which half widths are the usual ones; NaN if they are constant."""
     known = prediction.var.get(USUAL_SPREAD)
     if known is None:
         return pd.Series(np.nan, index=prediction.var_names, name=USUAL_SPREAD)
@@ -349,12 +349,12 @@ def origin(prediction: AnnData) -> dict[str, Any]:
 
 
 def check_prediction(data: AnnData) -> None:
-    """See that an AnnData is a prediction of this package, at tiles or at spots.
+    """Check that an AnnData is a prediction of this package, at tiles or at spots.
 
     Raises
     ------
     InputError
-        Something of it is missing or malformed.
+        It is not, or a part of it is missing or malformed.
 
     Examples
     --------

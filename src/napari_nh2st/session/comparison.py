@@ -88,7 +88,7 @@ class ComparisonResults:
         Raises
         ------
         InputError
-            There is no ``layers["measured"]``, or fewer than two spots have both.
+            There is no ``layers["measured"]``, or fewer than two spots have both values.
         """
         return cls(kept_comparison(prediction))
 
