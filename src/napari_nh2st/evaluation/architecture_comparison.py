@@ -85,11 +85,12 @@ def compare_architectures(
     settings
         Settings of each training, without an architecture; None for the defaults.
     folder
-        Gets a cross-validation of each; a run that was stopped goes on from there.
+        Folder for the cross-validation of each architecture. A stopped run is resumed if it is
+        started again with it.
     architectures, leave
         See :class:`~napari_nh2st.evaluation.settings.CompareSettings`.
     on_event
-        Called with the architecture, what is left out, and each event of a training.
+        Called with the architecture, what is left out, and each event of that training.
     stop
         Called after every event; the work stops when it returns True.
 
@@ -127,33 +128,33 @@ def compare_architectures_events(
 ) -> Generator[CompareEvent, None, None]:
     """Cross-validate several architectures on the same folds, labels and encoder.
 
-    The panel is chosen once for all. Each gets the settings, but for shapes that it does not have,
-    and a frozen encoder unless they say otherwise. Closing the generator stops the work; started
-    again with the same arguments, it goes on from there.
+    The panel is chosen once for all. Each architecture gets the settings, except sizes that it does
+    not have, and a frozen encoder unless they say otherwise. Closing the generator stops the work;
+    started again with the same arguments, it resumes.
 
     Parameters
     ----------
     sections
         From :func:`~napari_nh2st.training.study.load_study`.
     plan
-        What is compared, and what is left out.
+        Which architectures to compare, and what to leave out.
     settings
         Settings of each training, without an architecture; None for the defaults.
     folder
-        Gets ``<architecture>/``, or ``<architecture>-<guides>/``, with the cross-validation of
-        each, ``comparison.csv``, ``folds.csv`` and ``comparison.png``.
+        Folder for ``<architecture>/``, or ``<architecture>-<guides>/``, with the cross-validation
+        of each, ``comparison.csv``, ``folds.csv`` and ``comparison.png``.
 
     Yields
     ------
     ArchitectureProgress
-        Of each training and test.
+        Progress of each training and test.
     ArchitecturesCompared
         At the end.
 
     Raises
     ------
     InputError
-        Before anything is trained, where an architecture cannot run with the settings; else as
+        An architecture cannot run with the settings (raised before anything is trained), or as for
         :func:`~napari_nh2st.evaluation.cross_validate_events`.
     """
     folder = Path(folder)

@@ -62,9 +62,9 @@ class ArchitectureComparison:
     Parameters
     ----------
     architectures
-        In the order asked for.
+        Architectures in the order asked for.
     reference
-        Name of the one that the others are compared with: ``"linear"`` where it is among them,
+        Name of the one that the others are compared with: ``"linear"`` if it is among them,
         else the first.
     notices
         Sentences that a reader of the numbers should know.
@@ -75,16 +75,16 @@ class ArchitectureComparison:
     notices: tuple[str, ...]
 
     def differences(self, name: str) -> pd.Series:
-        """Mean PCC of an architecture minus that of the reference, by fold."""
+        """Mean PCC of an architecture minus that of the reference, for each fold."""
         by_name = {each.name: each.folds["mean_pcc"] for each in self.architectures}
         return by_name[name] - by_name[self.reference]
 
     def table(self) -> pd.DataFrame:
-        """A row for each architecture; each score is the mean over the folds.
+        """One row per architecture; each score is the mean over the folds.
 
-        Columns are ``architecture``, ``mean_pcc`` over all genes; ``difference`` from the reference
-        with its 95 % interval ``difference_low`` and ``difference_high``; ``better_folds``, those
-        in which it is above the reference; ``top50_pcc``; ``mse`` and ``mse_baseline`` of
+        Columns are ``architecture``; ``mean_pcc`` over all genes; ``difference`` from the reference
+        with its 95 % interval ``difference_low`` and ``difference_high``; ``better_folds``, the
+        number in which it is above the reference; ``top50_pcc``; ``mse``, and ``mse_baseline`` of
         predicting each gene's mean in training; ``seconds`` of all trainings;
         ``trained_parameters`` and ``parameters``. The reference has no difference.
         """
@@ -116,7 +116,7 @@ class ArchitectureComparison:
         return table.astype({"better_folds": "Int64"})
 
     def fold_table(self) -> pd.DataFrame:
-        """A row for each architecture and fold, with its ``difference`` from the reference."""
+        """One row per architecture and fold, with its ``difference`` from the reference."""
         parts = []
         for each in self.architectures:
             part = each.folds.reset_index(names="left_out")
@@ -126,7 +126,7 @@ class ArchitectureComparison:
         return pd.concat(parts, ignore_index=True)
 
     def to_json(self) -> dict[str, Any]:
-        """The tables as JSON; NaN is None."""
+        """The tables as plain values for JSON, with None for NaN."""
         folds = self.fold_table()
         content = []
         for row in _records(self.table()):

@@ -65,17 +65,17 @@ class CrossValidation:
     Parameters
     ----------
     evaluations
-        By context, or by the architecture where that has none: every section predicted by the
-        model that it was left out of.
+        Evaluations by context, or by architecture if it has no contexts. Each section is predicted
+        by the model that was trained without it.
     context
-        The one to take, see :func:`best_context`.
+        The context to use, see :func:`best_context`.
     coverage
-        Of the 90 % intervals, on each donor or section left out, as calibrated on the others; of
-        those that follow the spread, with models that have not seen it either.
+        Coverage of the 90 % intervals on each donor or section left out, calibrated on the
+        others; for intervals that follow the spread, with models that have not seen it either.
     model
-        Trained on all sections with that context, each gene's held-out PCC as its reliability,
-        and its interval from the errors on what was left out; with the heads of the folds where
-        these share one encoder. None where it was not asked for.
+        Model trained on all sections with that context. Each gene's held-out PCC is its
+        reliability, and its interval is from the errors on what was left out. It has the heads of
+        the folds if these share one encoder. None if it was not asked for.
     """
 
     evaluations: dict[str, Evaluation]
@@ -160,8 +160,7 @@ def cross_validate_events(
 ) -> Generator[CrossValidateEvent, None, None]:
     """Train once for each donor or section left out, and score each model on what it left out.
 
-    Closing the generator stops the work; started again with the same arguments, it goes on from
-    there.
+    Closing the generator stops the work; started again with the same arguments, it resumes.
 
     The panel is chosen once, from all sections, so that every gene is scored in each fold. Nothing
     else depends on the sections that a fold is tested on, unless a file of ``encoder_weights``
@@ -172,17 +171,17 @@ def cross_validate_events(
     sections
         From :func:`~napari_nh2st.training.study.load_study`.
     settings
-        Settings of each training. Sections to choose the epoch are set aside from those that are
-        left.
+        Settings of each training; None for the defaults. The sections by which the epoch is chosen
+        are set aside from those not left out.
     plan
-        What is left out and compared; None for the defaults. Without contexts it is the settings'
-        own, and where they name none the start model's.
+        What to leave out and which contexts to compare; None for the defaults. If it names no
+        context, the settings' is used, or else the start model's.
     folder
-        Gets ``folds/<left out>/<context>/model/``, an evaluation by context
+        Folder for ``folds/<left out>/<context>/model/``, an evaluation by context
         (see :func:`~napari_nh2st.evaluation.write_evaluation`) and ``model/``.
     fold_settings
-        Gives the settings of a fold from what is left out (``""`` for the last training) and the
-        common ones: for encoder weights that must not have seen the sections tested.
+        Called with what is left out (``""`` for the last training) and the common settings;
+        returns those of the fold. For encoder weights that must not have seen the test sections.
 
     Yields
     ------
@@ -194,9 +193,9 @@ def cross_validate_events(
     Raises
     ------
     InputError
-        There is one donor or section only, the start model has seen a section, several devices
-        are asked for, the folder is of another run, or there are no intervals by spread for such a
-        study.
+        There is only one donor or section, the start model has seen a section, several devices are
+        asked for, the folder belongs to another run, or intervals by spread are not possible for
+        this study.
     """
     folder = Path(folder)
     plan = plan or CrossValidateSettings()

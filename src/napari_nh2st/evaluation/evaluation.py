@@ -33,14 +33,14 @@ class Evaluation:
     Parameters
     ----------
     predictions
-        Predictions by section, with the section's own scores in each, see
+        Predictions by section, each with the section's own scores, see
         :func:`~napari_nh2st.analysis.keep_comparison`.
     scores
         One row per gene, see :func:`~napari_nh2st.analysis.scores.gene_scores`.
     summary
         Scores over all genes and sections, see :func:`~napari_nh2st.analysis.scores.summarize`.
     section_summaries
-        The same for each section by itself.
+        The same for each section alone.
     notices
         Sentences that a reader of the numbers should know.
     """
@@ -55,7 +55,7 @@ class Evaluation:
     def coverage(self) -> dict[str, Coverage]:
         """How many of a section's measured values lie within the model's 90 % intervals.
 
-        By section; without those in another unit, and empty where the model has no intervals.
+        By section, without sections in another unit; empty if the model has no intervals.
         """
         found = {name: interval_coverage(each) for name, each in self.predictions.items()}
         return {name: each for name, each in found.items() if each is not None}
@@ -114,39 +114,39 @@ def evaluate_events(
     sections: Sequence[MeasuredSection],
     settings: EvaluateSettings | None = None,
 ) -> Generator[EvaluateEvent, None, None]:
-    """Predict measured sections and score what comes out, reporting progress.
+    """Predict measured sections and score the predictions, reporting progress.
 
     Closing the generator stops the work.
 
     The baseline is the mean of the training target (``training["target_mean"]`` of the config:
     values by gene, or a list in the panel's order); without it there are no baseline scores.
 
-    Where a section lacks genes of the panel, its target is scaled to 10,000 over the genes that
-    it has. How much the others would have held cannot be known, so that its values are in
-    another unit than the model's: it counts for correlations, where that hardly shows, and not
-    for errors. A notice says so.
+    If a section lacks genes of the panel, its target is scaled to 10,000 over the genes that it
+    has. The counts of the others are unknown, so its values are in another unit than the model's:
+    the section counts for correlations, where that hardly matters, and not for errors. A notice
+    says so.
 
     Parameters
     ----------
     model
-        Trained on other sections, or a notice says that it was not.
+        Model trained on other sections; if it was not, a notice says so.
     sections
         From :func:`~napari_nh2st.training.study.load_study`.
     settings
-        None for the defaults.
+        Settings of the evaluation; None for the defaults.
 
     Yields
     ------
     SpotsPredicted
-        At the start of a section, and after each batch of it.
+        At the start of a section, and after each of its batches.
     Evaluated
         At the end.
 
     Raises
     ------
     InputError
-        There is no section, one shares next to no gene with the panel or its tiles cannot be read,
-        the model's target is not the published one, or the device is not there.
+        There is no section, one shares hardly any genes with the panel or its tiles cannot be read,
+        the model's target is not the published one, or the device does not exist.
     """
     if not sections:
         raise InputError("There is no section to evaluate on; the sections table names none")

@@ -30,27 +30,26 @@ def write_evaluation(
     evaluation
         From :func:`~napari_nh2st.evaluation.evaluate`.
     folder
-        Its parents are made. It gets
+        Created with its parents. It gets
 
         - ``summary.json``: the summary, that of each section, the notices and the model;
         - ``genes.csv``: the scores;
-        - ``predictions/<section>.h5ad``: predicted and measured, with the section's scores, which
-          napari opens as a comparison;
-        - ``by_density.csv`` and ``by_density.png``, see
-          :func:`~napari_nh2st.evaluation.density_scores.scores_by_density`, where nuclei were
-          counted;
+        - ``predictions/<section>.h5ad``: predicted and measured values with the section's scores,
+          which napari opens as a comparison;
+        - ``by_density.csv`` and ``by_density.png``, if nuclei were counted, see
+          :func:`~napari_nh2st.evaluation.density_scores.scores_by_density`;
         - ``gene_pcc.png``, and ``maps.png`` or, for several sections, ``maps-<section>.png``.
 
-        In file names, what a section's name has beside letters, digits and ``_.-~`` is
+        In file names, characters of a section's name other than letters, digits and ``_.-~`` are
         percent-encoded.
     overwrite
-        Replace an evaluation, which is known by its files; nothing else ever is. Other files that
-        lie in it are kept.
+        Whether an existing evaluation, recognized by its files, may be replaced; other files in
+        the folder are kept.
 
     Raises
     ------
     InputError
-        The folder exists, is no evaluation, or cannot be written.
+        The folder exists and may not be replaced, is not an evaluation, or cannot be written.
     """
     folder = Path(folder)
     recover(folder)

@@ -28,7 +28,7 @@ class SpotsPredicted:
     section
         Its name.
     done, total
-        Spots predicted so far, and all of the section.
+        Number of spots predicted so far, and of all spots of the section.
     """
 
     section: str
@@ -49,12 +49,12 @@ EvaluateEvent = SpotsPredicted | Evaluated
 
 @dataclass(frozen=True)
 class FoldProgress:
-    """Progress of one training, or of its test.
+    """Progress of one training or its test.
 
     Parameters
     ----------
     left_out
-        Donor or section that the training does without; empty for the one on all sections.
+        Donor or section left out of the training; empty for the training on all sections.
     event
         Event of that training or test.
     """
@@ -83,7 +83,7 @@ class ArchitectureProgress:
     architecture
         Its name, as asked for.
     progress
-        Progress of a training, or of its test.
+        Progress of a training or its test.
     """
 
     architecture: str

@@ -52,9 +52,9 @@ class CompareSettings:
     Parameters
     ----------
     architectures
-        Keys of :data:`napari_nh2st.model.catalogue.CATALOGUE`; of one with contexts or guides, also
-        with one of them behind a colon, such as ``"nh2st:average"`` or ``"triplex:boundary"``.
-        Without one it has the settings' own or the start model's.
+        Keys of :data:`napari_nh2st.model.catalogue.CATALOGUE`. A context or guides may follow after
+        a colon, as in ``"nh2st:average"`` or ``"triplex:boundary"``; without one, the settings' or
+        the start model's is used.
     """
 
     architectures: Annotated[
@@ -103,18 +103,19 @@ Intervals = Literal["gene", "spread"]
 
 @dataclass(frozen=True)
 class CrossValidateSettings:
-    """What a cross-validation leaves out, compares, and makes in the end.
+    """What a cross-validation leaves out and compares, and whether it ends with a model.
 
     Parameters
     ----------
     contexts
-        ``"average"`` predicts with the weights trained for ``"query"``.
+        Contexts to compare. ``"average"`` predicts with the weights trained for ``"query"``.
     final
-        Whether a model is trained on all sections.
+        Whether to train a final model on all sections.
     intervals
-        Of the final model. ``"gene"``: a half width for each gene, from the errors of the folds.
-        ``"spread"``: in proportion to the spread as well, which takes further trainings without
-        every two and every three of what is left out (20 of five); with a frozen encoder.
+        Intervals of the final model. ``"gene"``: a half width for each gene, from the errors of
+        the folds. ``"spread"``: also in proportion to the spread, for which further models are
+        trained without every pair and triple of what is left out (20 for five); needs a frozen
+        encoder.
     """
 
     leave: Annotated[Leave, Option("Leave out", "What is left out at a time")] = "donor"

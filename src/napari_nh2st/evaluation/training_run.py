@@ -62,30 +62,31 @@ def training_run_events(
 ) -> Generator[TrainingRunEvent, None, None]:
     """Train a model; score it, and the model it starts from, on held-out sections.
 
-    Closing the generator stops the work; started again with the same arguments, it goes on from
-    there. A training that is finished is not done again where only its test is missing.
+    Closing the generator stops the work; started again with the same arguments, it resumes. If
+    only the test of a finished training is missing, the training is not repeated.
 
     Parameters
     ----------
     training
-        Sections that train and validate.
+        Sections to train and validate on.
     held_out
-        Sections that neither model has seen; there may be none.
+        Sections that neither model has seen; may be empty.
     settings
         Settings of the training.
     folder
-        Gets what :func:`~napari_nh2st.training.train_events` writes, a
+        Folder for what :func:`~napari_nh2st.training.train_events` writes, for a
         :class:`~napari_nh2st.training.record.RunRecord` by which the *Train* dock resumes it, and
-        the scores in ``test`` and ``test-before``, see
+        for the scores in ``test`` and ``test-before``, see
         :func:`~napari_nh2st.evaluation.write_evaluation`. Each gene's PCC after the training
         becomes the model's reliability.
     name
-        Name of the model; the folder's by default.
+        Name of the model; None for the folder's.
     trust_positions
-        As the sections were read with :func:`~napari_nh2st.training.load_study`; for the record.
+        The value that :func:`~napari_nh2st.training.load_study` was given, for the record.
     stop
-        Asked before every step, and while the start model is scored; when true, training ends
-        with the best so far, which is scored, but not in ``test``: the run is not finished.
+        Called before every step, and while the start model is scored. When it returns True,
+        training ends with the best model so far, which is scored, but not in ``test``: the run
+        is not finished.
 
     Yields
     ------
@@ -95,8 +96,8 @@ def training_run_events(
     Raises
     ------
     InputError
-        As :func:`~napari_nh2st.training.train_events`; a held-out section has no gene of the
-        panel.
+        As for :func:`~napari_nh2st.training.train_events`, or a held-out section has no gene of
+        the panel.
     """
     folder = Path(folder)
     stop = stop or (lambda: False)

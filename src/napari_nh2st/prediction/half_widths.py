@@ -42,26 +42,26 @@ def half_widths(
 def scaled_half_width(half: ArrayLike, usual: ArrayLike, spread: ArrayLike) -> NDArray[np.float64]:
     """Half width of an interval where the heads of a model differ by a given spread.
 
-    It grows with the spread, and from half of what it usually is, since heads that agree may all be
-    wrong: half · (1 + spread / usual) / 2.
+    It grows with the spread from half of its usual value, since heads that agree may all be wrong:
+    half · (1 + spread / usual) / 2.
 
     Parameters
     ----------
     half
-        Half width where the spread is the usual one; (genes,).
+        (genes,) half width at the usual spread.
     usual
-        The usual spread, above 0; (genes,).
+        (genes,) usual spread, above 0.
     spread
-        The spread, (..., genes).
+        (..., genes) spread.
     """
     ratio = np.asarray(spread, np.float64) / np.asarray(usual, np.float64)
     return np.asarray(half, np.float64) * (1 + ratio) / 2
 
 
 def typical_half_width(prediction: AnnData, gene: str) -> float | None:
-    """The median over the tiles of a gene's half width; None where it is not known.
+    """The median over the tiles of a gene's half width; None if unknown.
 
-    Where no tile has a spread (yet), the half width at the usual one.
+    If no tile has a spread (yet), it is the half width at the usual spread.
     """
     each = half_widths(prediction, genes=int(prediction.var_names.get_loc(gene)))
     each = each[np.isfinite(each)]

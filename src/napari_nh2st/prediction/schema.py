@@ -1,4 +1,4 @@
-"""Keys of the AnnData of a prediction, and what is recorded there."""
+"""Keys of a prediction's AnnData, and what is recorded under them."""
 
 import re
 from collections.abc import Iterable
@@ -88,8 +88,8 @@ class ModelNotes(TypedDict):
 class RunNotes(TypedDict):
     """Device and precision of the run.
 
-    For int8 also what it changes on some tiles of the slide: ``int8_pcc`` is the lowest Pearson
-    correlation of a gene with itself in float32, ``int8_difference`` the largest of a value.
+    For int8 also what it changed on some tiles of the slide: ``int8_pcc``, the lowest Pearson
+    correlation of a gene with itself in float32, and ``int8_difference``, the largest difference.
     """
 
     device: str
@@ -104,9 +104,9 @@ TissueOrigin = Literal["found", "given", "all tiles", "features"]
 class TissueNotes(TypedDict):
     """The tissue that tiles were laid over.
 
-    ``origin`` is ``"features"`` where they are the tiles of a file of features, whose tool has
-    looked for tissue. ``sha256`` is that of its mask; ``share_without_tile`` of the tissue (0–1)
-    has no tile, which is not counted where a region was predicted alone.
+    ``origin`` is ``"features"`` if the tiles are those of a file of features, whose tool looked
+    for tissue. ``sha256`` is that of the mask. ``share_without_tile`` is the share (0–1) of the
+    tissue that has no tile; it is not counted if only a region was predicted.
     """
 
     origin: TissueOrigin
@@ -115,14 +115,13 @@ class TissueNotes(TypedDict):
 
 
 class Notes(TypedDict):
-    """``uns["nh2st"]``: origin of a prediction, and results that were kept in it.
+    """``uns["nh2st"]``: origin of a prediction, and results stored in it.
 
-    From a file, numbers and strings come as NumPy has them. All predictions have ``model`` to
-    ``versions``; those on a grid have what describes it as well, those at measured spots
-    ``section`` and ``donor``. ``pitch_um`` is the distance between the neighbors that the model
-    looks at, ``step_um`` that between values; :mod:`napari_nh2st.prediction.lattice` reads the
-    grids also of files that were written before there were steps. ``reliability_of`` says what
-    ``var["reliability"]`` was measured on, such as "other sections of the same tumour".
+    Read from a file, numbers and strings are NumPy's. All predictions have ``model`` to
+    ``versions``; those on a grid also what describes it, those at measured spots ``section`` and
+    ``donor``. ``pitch_um`` is the distance between the neighbors that the model looks at,
+    ``step_um`` that between values; :mod:`napari_nh2st.prediction.lattice` also reads files from
+    before there were steps. ``reliability_of`` says what ``var["reliability"]`` was measured on.
     """
 
     model: ModelNotes

@@ -36,10 +36,10 @@ _sessions: dict[int, "Session"] = {}
 
 
 class Session:
-    """What the docks of one viewer are about. They read it, set it, and connect to it.
+    """State of one viewer: its slides, predictions, and what is shown of them.
 
-    It follows the viewer's layers as long as the viewer lives, whichever docks are open, and needs
-    no window. Get it by :meth:`of`.
+    Docks read it, set it, and connect to its signals. It follows the viewer's layers as long as the
+    viewer lives, whichever docks are open, and needs no window. Get it by :meth:`of`.
 
     Attributes
     ----------
@@ -50,13 +50,13 @@ class Session:
     signatures
         Layers of signatures.
     tile_columns
-        Layers of columns of ``obs``, such as how unfamiliar the places of slides are.
+        Layers of columns of ``obs``, such as how unfamiliar tiles are.
     veils
-        Layers that fade heatmaps where they are unsure, as the display says.
+        Layers that fade heatmaps where values are uncertain, if the display says so.
     domains
         Domains of predictions, and their layers.
     runs
-        Maps of new runs, and the former ones to go back to.
+        Heatmaps of new runs, and the former ones to go back to.
     measured
         Sections with measured ST, and their comparisons.
     cohort
@@ -66,26 +66,26 @@ class Session:
     measured_badges
         Scores measured on a slide, as the reliability of its genes.
     hover
-        Says the values under the mouse.
+        Shows the values under the mouse.
     slides_changed
-        Emitted when there are other slides.
+        Emitted when slides are added or removed.
     slide_changed
-        Emitted when another slide is the current one, or none any more.
+        Emitted when the current slide changes, also to none.
     mpp_given
-        Emitted with the slide's layer when another µm/px was given for it, or taken back.
+        Emitted with a slide's layer when a µm/px is given for it, or withdrawn.
     heatmaps_changed
-        Emitted when there are other heatmaps, or one has another name or shows another gene.
+        Emitted when heatmaps are added or removed, or one is renamed or shows another gene.
     heatmap_changed
-        Emitted when another heatmap, or none, is the current one, or it shows another prediction.
+        Emitted when the current heatmap changes, also to none, or shows another prediction.
     prediction_replaced
-        Emitted with a heatmap, the current one or not, and its former prediction when it shows
-        another; before ``heatmap_changed``.
+        Emitted with a heatmap, current or not, and its former prediction when it shows another
+        prediction; before ``heatmap_changed``.
     gene_changed
-        Emitted with the gene when the current heatmap shows another.
+        Emitted with the gene when the current heatmap shows another gene.
     filled
-        Emitted when values have come in the current prediction.
+        Emitted when the current prediction gets new values.
     filling_changed
-        Emitted when a run begins or ends to fill the current prediction.
+        Emitted when a run begins or stops filling the current prediction.
 
     Examples
     --------
@@ -143,7 +143,7 @@ class Session:
 
     @classmethod
     def of(cls, viewer: ViewerModel) -> "Session":
-        """The session of a viewer, which all of its docks share."""
+        """The session of a viewer, which all its docks share."""
         viewer = getattr(viewer, "__wrapped__", viewer)  # napari gives docks the viewer wrapped
         session = _sessions.get(id(viewer))
         if session is None:
@@ -161,7 +161,7 @@ class Session:
 
     @property
     def derived_layers(self) -> "tuple[DerivedLayers[Any], ...]":
-        """Layers that show more of the predictions of heatmaps."""
+        """Layers that show more of the heatmaps' predictions: pins, signatures, tile columns."""
         return self.pins, self.signatures, self.tile_columns
 
     # --- slides ---
@@ -173,7 +173,7 @@ class Session:
 
     @property
     def slide(self) -> Image | None:
-        """Layer of the current slide: that selected last in the viewer, or assigned here."""
+        """Layer of the current slide: the one last selected in the viewer or assigned here."""
         return self._slide
 
     @slide.setter
@@ -192,7 +192,7 @@ class Session:
 
     @property
     def heatmap(self) -> Heatmap | None:
-        """The current one: that selected last in the viewer, or assigned here."""
+        """The current heatmap: the one last selected in the viewer or assigned here."""
         return self._heatmap
 
     @heatmap.setter
@@ -231,11 +231,11 @@ class Session:
         slide_layer
             The slide's layer: the heatmap lies where its tiles are on it, whatever its transform.
         prediction
-            At tiles; it may still fill up.
+            Prediction at tiles; it may still fill up.
         gene
-            Shown first.
+            Gene shown first.
         detail
-            Tells it from other heatmaps of the slide in the layer's name.
+            Text in the layer's name that tells it from other heatmaps of the slide.
         """
         heatmap = Heatmap.made_on(slide_layer, prediction, gene, detail)
         # Before it is in the viewer: whoever hears of the layer there asks for its heatmap.
@@ -245,24 +245,24 @@ class Session:
         return heatmap
 
     def heatmap_of(self, layer: Layer) -> Heatmap | None:
-        """The heatmap of a layer in the viewer; None where it shows no prediction at tiles."""
+        """The heatmap of a layer in the viewer; None if it shows no prediction at tiles."""
         if layer not in self._heatmaps and layer in self.viewer.layers:
             self._watch(layer)
         return self._heatmaps.get(layer)
 
     def made_for(self, slide_layer: Layer) -> tuple[Heatmap, ...]:
-        """Heatmaps made for this layer of a slide that the user has not renamed, the last last."""
+        """Heatmaps made for this slide's layer that the user has not renamed, the newest last."""
         made = (each for each in self.heatmaps if each.is_of(slide_layer))
         return tuple(each for each in made if not each.renamed)
 
     def showing(self, prediction: AnnData) -> tuple[Heatmap, ...]:
-        """The heatmaps of a prediction: several where the user has duplicated its layer."""
+        """The heatmaps of a prediction; several if the user has duplicated its layer."""
         return tuple(each for each in self.heatmaps if each.prediction is prediction)
 
     def show_gene(self, gene: str) -> None:
-        """Show a gene in the current heatmap, and the heatmap instead of what hides it.
+        """Show a gene in the current heatmap, and show that heatmap instead of what hides it.
 
-        To assign the heatmap's gene does the same where it is another gene.
+        Assigning another gene to the heatmap does the same.
         """
         if self._heatmap is not None:
             self._heatmap.gene = gene

@@ -9,16 +9,16 @@ from napari_nh2st.options import Option, check_options
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Looks that a tile may take.
+    """Random changes to the look of tiles in training.
 
-    ``stain_jitter``: each of haematoxylin, eosin and the residual stain is multiplied by a factor
-    drawn uniformly from ``1 ± stain_jitter`` and moved by an optical density from
+    ``stain_jitter``: hematoxylin, eosin and the residual stain are each multiplied by a factor
+    drawn uniformly from ``1 ± stain_jitter`` and shifted by an optical density from
     ``± stain_jitter / 5``; 0 for none. The stains are those of Ruifrok & Johnston (2001), the
     jitter after Tellez et al., Medical Image Analysis 58:101544 (2019).
 
-    ``stain_colors``: how far slides of other laboratories and scanners are imitated. At 1 the
-    amounts of haematoxylin and of eosin are multiplied by a factor from 1/3 to 3 each, that of the
-    residual from 1/1.8 to 1.8, evenly in the logarithm, and each stain's color turns by some 10°.
+    ``stain_colors``: how far slides of other laboratories and scanners are imitated. At 1, the
+    amounts of hematoxylin and eosin are each multiplied by a factor from 1/3 to 3, the residual by
+    one from 1/1.8 to 1.8, uniform in the logarithm, and each stain's color turns by some 10°.
     """
 
     flips: Annotated[bool, Option("Mirror images", "Train on mirror images too")] = True

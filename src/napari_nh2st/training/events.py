@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainStarted:
-    """Everything is read and checked; no step has been done in this run.
+    """Everything is read and checked; no step has been done in this run yet.
 
     Parameters
     ----------
@@ -18,13 +18,13 @@ class TrainStarted:
     panel
         Genes that are learned.
     n_spots
-        Spots in training.
+        Number of spots in training.
     n_trained
         Number of weights that are trained.
     device, precision
         Chosen device and precision.
     epoch, epochs
-        Epochs done by an earlier, stopped run, and all.
+        Number of epochs done by an earlier, stopped run, and of all epochs.
     notices
         Sentences the user should read.
     """
@@ -43,16 +43,17 @@ class TrainStarted:
 
 @dataclass(frozen=True)
 class Preparing:
-    """Something is being made ready, before the first step.
+    """Data are being prepared, before the first step.
 
     Parameters
     ----------
     what
-        ``"reading tiles"``, ``"reading the stain"`` or, for an encoder that stays as it is,
-        ``"computing feature maps"`` and, of those that an earlier training or fold has computed,
-        ``"feature maps found"``.
+        ``"reading tiles"``, ``"reading the stain"`` or, for an encoder that is not trained,
+        ``"computing feature maps"``, and ``"feature maps found"`` for those that an earlier
+        training or fold has computed.
     done, total
-        Tiles, or sections for the stain; of feature maps, each tile counts once for every look.
+        Number of tiles, or of sections for the stain; for feature maps, each tile counts once for
+        every look.
     """
 
     what: str
@@ -62,16 +63,17 @@ class Preparing:
 
 @dataclass(frozen=True)
 class StepDone:
-    """A batch has been learned from.
+    """A training step has been done, on one batch.
 
     Parameters
     ----------
     epoch, step, steps
-        Number of the epoch (from 1), steps done in it, and all its steps.
+        Number of the epoch (from 1), of steps done in it, and of all its steps.
     loss
         Loss of this batch.
     spots_per_s, seconds_left
-        Speed of this run, and the time for all epochs at that speed, early ends not foreseen.
+        Spots per second in this run, and the time left for all epochs at that speed, in seconds;
+        training may end earlier.
     """
 
     epoch: int
@@ -86,28 +88,28 @@ class StepDone:
 class EpochDone:
     """An epoch is done, validated and stored.
 
-    Where sections are set aside, the start of the training is validated as epoch 0, unless it has
+    If sections are set aside, the start of the training is validated as epoch 0, unless it has
     learned nothing yet.
 
     Parameters
     ----------
     epoch, epochs
-        Epochs done, and all.
+        Number of epochs done, and of all epochs.
     loss
-        Mean over the epoch's spots of what is minimized; None at epoch 0.
+        Mean loss over the epoch's spots; None at epoch 0.
     losses
-        Means of the terms that it is the weighted sum of, by name, such as ``"mse"``; empty at
+        Means of the terms whose weighted sum is the loss, by name, such as ``"mse"``; empty at
         epoch 0.
     learning_rate
-        At its end.
+        Learning rate at the end of the epoch.
     validation_pcc, validation_mse
-        Mean over genes, of the sections set aside; None without them.
+        Mean over genes on the sections set aside; None without such sections.
     baseline_mse
-        MSE of predicting each gene's mean in training there; None without them.
+        MSE there of predicting each gene's mean in training; None without such sections.
     best_epoch
-        Epoch of the best validation so far, or the last one without.
+        Epoch with the best validation so far; the last one if nothing is validated.
     seconds_left
-        Time for all epochs; NaN at epoch 0.
+        Time left for all epochs, in seconds; NaN at epoch 0.
     """
 
     epoch: int
@@ -131,15 +133,15 @@ class TrainFinished:
     model
         The model of the best epoch, or as it was in ``unfinished_epoch``.
     best_epoch
-        Number of that epoch; the last one done where nothing was validated.
+        Number of that epoch; the last one done if nothing was validated.
     ended
-        ``"all epochs"``, ``"early"`` (no better validation), ``"stopped"`` (asked to), ``"closed
-        form"`` (there are no epochs), or ``"in an earlier run"``, of which only the test was left
-        to do.
+        ``"all epochs"``, ``"early"`` (validation no longer improved), ``"stopped"`` (by the user),
+        ``"closed form"`` (there are no epochs), or ``"in an earlier run"`` (only the test was left
+        to do).
     history
-        Every epoch.
+        The :class:`EpochDone` of every epoch.
     seconds
-        Duration of this run.
+        Duration of this run in seconds.
     unfinished_epoch
         Epoch within which the run was stopped, if the model is as it was then because no
         validation had chosen an epoch; else 0.

@@ -91,24 +91,24 @@ def train_events(
 ) -> Generator[TrainEvent, None, None]:
     """Train a model, reporting progress.
 
-    Closing the generator ends the training. What it has done is stored, and another run goes on
-    from there. To end it early and have the best model so far, use ``stop``.
+    Closing the generator ends the training; its progress is stored, and another run resumes it.
+    To end it early and get the best model so far, use ``stop``.
 
     Parameters
     ----------
     sections
-        From :func:`~napari_nh2st.training.load_study`, those of a test split left out. Some are
-        set aside for validation, as the settings say.
+        From :func:`~napari_nh2st.training.load_study`, without those of a test split. Some are set
+        aside for validation, as the settings say.
     settings
-        None for the defaults.
+        Settings of the training; None for the defaults.
     folder
-        Gets the checkpoints, ``history.csv`` and at the end the model, in ``model/``. A run that
-        was stopped or killed goes on from there when started again with the same sections and
+        Folder for the checkpoints, ``history.csv`` and, at the end, the model in ``model/``. A
+        stopped or killed run is resumed if it is started again with the same sections and
         settings, and ends with the same result. None keeps all in memory.
     name
-        Name of the model; the folder's by default.
+        Name of the model; None for the folder's.
     stop
-        Asked before every step; when true, training ends with the best so far.
+        Called before every step; when it returns True, training ends with the best model so far.
 
     Yields
     ------
@@ -118,8 +118,8 @@ def train_events(
     Raises
     ------
     InputError
-        The sections share no genes, one cannot be set aside, the folder holds a model already,
-        or something in it or in the settings does not fit.
+        The sections share no genes, none can be set aside, the folder already holds a model, or
+        its contents or the settings do not fit.
     """
     settings = settings or TrainSettings()
     folder = None if folder is None else Path(folder)

@@ -21,30 +21,30 @@ class StartSettings:
     Parameters
     ----------
     encoder_weights
-        From ImageNet, or from training without labels.
+        Weights such as those from ImageNet, or from training without labels.
     image_encoder
-        A key, see :class:`~napari_nh2st.model.encoders.key.EncoderKey`. Its normalization and the
-        side of its tiles come with it, and its µm/px where that is known; it is frozen, but for
+        A key, see :class:`~napari_nh2st.model.encoders.key.EncoderKey`. The encoder brings its
+        normalization, the side of its tiles and, if known, its µm/px; it is frozen, except for
         adapters.
     architecture
-        Key of :data:`napari_nh2st.model.catalogue.CATALOGUE`. Of a start model of another
+        Key of :data:`napari_nh2st.model.catalogue.CATALOGUE`. From a start model of another
         architecture, only the encoder is taken.
     encoder
         ``"frozen"``: nothing of it is trained, its feature maps are computed once and kept;
         ``"last-stages"``: its last two stages are, the maps before them are kept; ``"whole"``.
     adapter_rank
-        Of low-rank adapters on the linear layers of a transformer's attention and MLP, see
-        :mod:`napari_nh2st.model.encoders.adapters`. With them the encoder runs in every step, and
-        they alone of it are trained. 0: none are trained; those of a start model stay as they are.
+        Rank of low-rank adapters on the linear layers of a transformer's attention and MLP, see
+        :mod:`napari_nh2st.model.encoders.adapters`. The encoder then runs in every step, and only
+        its adapters are trained. 0: none are trained; those of a start model stay as they are.
     gradient_checkpointing
-        Of the blocks that have adapters; it changes nothing but time and memory.
+        Recompute the blocks that have adapters; this changes only time and memory.
     head_start
         ``"ridge"``: a ridge regression of the target on the encoder's maps, see
-        :mod:`napari_nh2st.training.ridge`; ``"ridge-within"``: the same of the differences within
-        sections, on all ``frozen_looks``; ``"random"``: random weights (published), but for the
+        :mod:`napari_nh2st.training.ridge`; ``"ridge-within"``: the same on the differences within
+        sections, on all ``frozen_looks``; ``"random"``: random weights (published), except for
         genes that a start model knows. None: with an encoder that is not trained whole, ``"ridge"``
-        unless a start model's head can predict every gene of the panel as it is: it knows them
-        all, and neither encoder nor context take from it what it reads; else ``"random"``.
+        unless a start model's head can predict every gene of the panel as it is, that is, knows
+        them all and keeps its input from encoder and context; else ``"random"``.
     """
 
     start: Annotated[

@@ -37,15 +37,15 @@ class MeasuredSection:
     Parameters
     ----------
     section
-        Its row in the sections table.
+        The section's row in the sections table.
     spots
-        Raw counts, (x, y) in ``obsm["spatial"]``, where the section's fix puts them.
+        Raw counts, with (x, y) in ``obsm["spatial"]`` after the section's fix.
     mpp
         µm/px of the slide at full resolution, (y, x).
     pitch_um
-        Distance between neighboring spots.
+        Distance between neighboring spots in µm.
     layout
-        ``"square"``, ``"hexagonal"`` and so on, of the array.
+        Layout of the array, see :class:`~napari_nh2st.spots.SpotArray`.
     warnings
         Warnings of the checks.
     """
@@ -74,13 +74,13 @@ class MeasuredSection:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells the slide from another under the same path."""
+        """Fingerprint of the slide, which tells it from another under the same path."""
         with open_slide(self.section.slide, mpp=self.mpp, image=self.section.image) as slide:
             return f"{slide.fingerprint} {slide.image}"
 
     @cached_property
     def key(self) -> str:
-        """Names the slide, as its file is now, and the positions of the spots."""
+        """Key of the slide, as its file is now, and of the positions of the spots."""
         with open_slide(self.section.slide, mpp=self.mpp, image=self.section.image) as slide:
             content = {
                 # What the fingerprint does not see, such as a repair, counts as well.
