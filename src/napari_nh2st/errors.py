@@ -1,8 +1,8 @@
-"""Errors of a user's input, each with a message fit to be shown as it is."""
+"""Errors in a user's input, each with a message that can be shown as it is."""
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used.
+    """Something that the user gave cannot be used.
 
     The message says in one or two sentences what is wrong, where, and what to do. The command
     line prints it on stderr and exits with 2; widgets show it as a notification.
@@ -10,9 +10,9 @@ class InputError(Exception):
 
 
 class RemoteError(InputError):
-    """A remote file cannot be read now: the network, its server, or another version of it.
+    """A remote file cannot be read now: the network or server failed, or the file has changed.
 
-    Its data may be good, so it never counts as damage: who reads a part of it stops.
+    Its data may be good, so this never counts as damage: whatever is reading the file stops.
     """
 
 
@@ -24,5 +24,5 @@ class SegmentError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, to stand in a sentence; its kind if it says nothing."""
+    """The first line of an error's message, to be part of a sentence; its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""A synthetic H&E slide with its expression, by seed: offline, and what lies where is known.
+"""Synthetic H&E slides with their expression, drawn offline from a seed, with known truth.
 
-What measures expression is loaded when first used: a slide is drawn without anndata.
+Expression is loaded when first used: a slide is drawn without anndata.
 """
 
 from importlib import import_module

@@ -51,32 +51,32 @@ class ProgrammeSettings:
     Parameters
     ----------
     pitch_um
-        Distance between spots: along rows and columns, or between the six nearest.
+        Distance between spots in µm: along rows and columns, or between the six nearest.
     layout
-        Array of the spots: square, as of legacy ST, or hexagonal, as of Visium.
+        Array of the spots: square, as in legacy ST, or hexagonal, as on Visium.
     tile_um
-        Side of the square of tissue that a gene follows, around its spot.
+        Side in µm of the square of tissue around a spot that its genes follow.
     genes_per_programme
-        Even: half of them rise with what the programme follows, half fall.
+        Number of genes in each programme, even: half rise with what it follows, half fall.
     null_genes
-        Genes of the same expression everywhere.
+        Number of genes with the same expression everywhere.
     fold
         Ratio between a programmed gene's highest and lowest expected count.
     abundance_spread
         Standard deviation of the logarithm of the genes' mean counts.
     depth
-        Mean counts of a spot, all genes together.
+        Mean count of a spot, over all genes together.
     depth_spread
-        Standard deviation of the logarithm of the spots' depth. It depends on nothing else: a
-        depth that followed the tissue would show in null genes, by way of the logarithm.
+        Standard deviation of the logarithm of the spots' depth. Depth is independent of the
+        tissue: if it followed it, null genes would show it, by way of the logarithm.
     dispersion
-        Of the negative binomial counts: the variance of one of mean m is m + dispersion · m².
+        Dispersion of the negative binomial counts: for mean m, the variance is m + dispersion · m².
     dropout
-        Expected count at which half of the spots lose a gene altogether. The others have more of
-        it, so that the mean stays as it is.
+        Expected count at which half of the spots lose a gene altogether. The others get more of
+        it, so that the mean is unchanged.
     seed
         Seed of the genes' abundances and, together with the tissue's seed, of the noise.
-        Sections of one study have it in common.
+        Sections of a study share it.
 
     Raises
     ------
@@ -118,36 +118,36 @@ def synthetic_spots(tissue: SyntheticTissue, settings: ProgrammeSettings | None 
     """Measure a synthetic tissue with an array of spots, square by default as legacy ST.
 
     A programmed gene is linear in the level of its programme at the spot. Levels are 0–1 and
-    mean the same in all tissues:
+    have the same meaning in all tissues:
 
     - ``"density"``: programmed nuclei per mm² over the spot's tile, from pure stroma to nest;
     - ``"nests"``: share of the tile that is tumour nest;
     - ``"stroma"``: share of the tile that is stroma without lymphocytes;
-    - ``"boundary"``: mean of exp(−d / 35 µm) over the tile, from 0.2 to 0.6, d the distance to
-      the nearest boundary between nest and stroma;
-    - ``"neighbors"``: share of tumour nest, from 0.1 to 0.7, of the neighboring tiles together
-      (up to 8 on a square array, 6 on a hexagonal one), not of its own.
+    - ``"boundary"``: mean of exp(−d / 35 µm) over the tile, from 0.2 to 0.6, with d the distance
+      to the nearest boundary between nest and stroma;
+    - ``"neighbors"``: share of tumour nest, from 0.1 to 0.7, in the neighboring tiles together
+      (up to 8 on a square array, 6 on a hexagonal one), without the spot's own.
 
     Each gene has a partner of the same abundance that falls as it rises, and null genes are
-    constant: so the expected total is the same at all spots, and null genes keep to it when
+    constant. So the expected total is the same at all spots, and null genes stay constant when
     counts are scaled to their total. That holds for panels with both partners of each pair, such
     as all genes.
 
     Parameters
     ----------
     tissue
-        Spots stand where their tiles are at least 90 % tissue, in its largest piece.
+        The tissue to measure. Spots are where tiles are at least 90 % tissue, in its largest piece.
     settings
-        None for the defaults.
+        How expression follows the tissue; None for the defaults.
 
     Returns
     -------
     AnnData
-        As :func:`~napari_nh2st.spots.read_spots` gives it, in pixels of the slide that
+        As from :func:`~napari_nh2st.spots.read_spots`, in pixels of the slide that
         `write_synthetic_slide` writes with the tissue's seed, shape and µm/px; and with
 
-        - ``layers["truth_rate"]``: (spots, genes) float32, the counts to be expected without
-          noise at a spot of mean depth;
+        - ``layers["truth_rate"]``: (spots, genes) float32, the counts expected without noise at
+          a spot of mean depth;
         - ``var["programme"]``: what the gene follows, or ``"null"``; ``var["direction"]``: 1
           where it rises with it, −1 where it falls, 0 for null genes;
         - ``obsm["programmes"]``: table of the programmes' levels at each spot;
@@ -193,7 +193,7 @@ def synthetic_spots(tissue: SyntheticTissue, settings: ProgrammeSettings | None 
 def true_target(
     spots: AnnData, panel: Sequence[str], *, smoothed: bool = True
 ) -> NDArray[np.float32]:
-    """What :func:`~napari_nh2st.spots.expression_target` would give of counts without noise.
+    """What :func:`~napari_nh2st.spots.expression_target` would return for counts without noise.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def true_target(
     panel
         Genes, in the order wanted.
     smoothed
-        False leaves the mean over neighbors out.
+        Whether to average over neighbors.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def true_target(
     Raises
     ------
     InputError
-        The truth is not in it, the panel is empty, or a gene of it is not there.
+        `spots` lacks the truth, the panel is empty, or a gene of it is missing.
     """
     if TRUTH not in spots.layers:
         raise InputError(

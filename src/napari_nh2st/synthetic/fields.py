@@ -30,7 +30,7 @@ _LUMEN_GRAIN_UM = 17.0
 
 @dataclass(frozen=True)
 class TissueFields:
-    """Fields of one tissue, each float32 of the same (rows, columns), `mpp` µm apart.
+    """Fields of one tissue, each float32 (rows, columns), with pixels `mpp` µm apart.
 
     Pixel k of a field covers [k · mpp, (k + 1) · mpp) µm from the slide's upper left corner.
 
@@ -39,19 +39,19 @@ class TissueFields:
     mpp
         µm per field pixel.
     tissue_level
-        Roughly the signed distance in µm to the outline of the tissue; positive inside.
+        Approximate signed distance in µm to the outline of the tissue; positive inside.
     nest_level
-        The same of the tumour nests.
+        The same for the tumour nests.
     lumen_level
-        The same of the lumens.
+        The same for the lumens.
     lymphoid
-        How much of an aggregate of lymphocytes there is, 0–1.
+        How strongly a place belongs to an aggregate of lymphocytes, 0–1.
     density
         Programmed nuclei per mm², all classes together.
     fibre_cosine
-        cos 2θ of the collagen's direction θ, counted from x towards y.
+        cos 2θ of the collagen's direction θ, measured from x towards y.
     fibre_sine
-        sin 2θ of it.
+        sin 2θ of the same direction.
     """
 
     mpp: float
@@ -84,14 +84,14 @@ class TissueFields:
         return self.tissue * (1 - _inside(self.nest_level, self.mpp))
 
     def at(self, field: Floats, y_um: ArrayLike, x_um: ArrayLike) -> Floats:
-        """A field's values at scattered points, positions in µm from the slide's corner."""
+        """Values of a field at scattered points, given in µm from the slide's corner."""
         rows = np.asarray(y_um) / self.mpp - 0.5
         columns = np.asarray(x_um) / self.mpp - 0.5
         values: Floats = ndimage.map_coordinates(field, [rows, columns], order=1, mode="nearest")
         return values
 
     def over(self, field: Floats, y_um: Positions, x_um: Positions) -> Floats:
-        """A field drawn out smoothly over the grid of positions `y_um` × `x_um` (µm)."""
+        """A field, interpolated smoothly on the grid of positions `y_um` × `x_um` in µm."""
         rows, row_weights = _spline_weights(y_um / self.mpp, field.shape[0])
         columns, column_weights = _spline_weights(x_um / self.mpp, field.shape[1])
         samples = field[np.ix_(rows, columns)]

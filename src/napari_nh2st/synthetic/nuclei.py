@@ -18,7 +18,7 @@ from .fields import (
 
 
 class NucleusClass(IntEnum):
-    """Classes of nuclei; where two would overlap, the one with the lower number stays."""
+    """Classes of nuclei. If two nuclei would overlap, the one of the lower class stays."""
 
     LINING = 0  # epithelium around a lumen
     LYMPHOCYTE = 1
@@ -39,7 +39,7 @@ NUCLEUS_DTYPE: Final = np.dtype(
     ]
 )
 """y, x in full-resolution pixels; radius of the disc of the same area in µm; ratio of long to short
-axis; angle of the long axis (radians, from x towards y); haematoxylin optical density; a phase
+axis; angle of the long axis (radians, from x towards y); hematoxylin optical density; a phase
 in 0–1 that gives each its own outline and chromatin."""
 
 Nuclei = NDArray[np.void]

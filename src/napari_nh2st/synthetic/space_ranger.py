@@ -43,26 +43,26 @@ def write_synthetic_visium(
     Parameters
     ----------
     folder
-        Where ``visium-{seed}.tiff`` and ``visium-{seed}/outs`` go; made if it is not there.
+        Folder for ``visium-{seed}.tiff`` and ``visium-{seed}/outs``; created if it does not exist.
         Synthetic ones of these names are replaced, others never.
     seed
         Seed of the tissue.
     size_um
-        (height, width) of the slide. The default has some 200 to 300 spots, 100 µm apart.
+        (height, width) of the slide in µm. The default has some 200 to 300 spots, 100 µm apart.
     mpp
         µm per pixel of the slide.
     donor
-        None for ``donor-{seed}``.
+        Id of the donor; None for ``donor-{seed}``.
 
     Returns
     -------
     Section
-        ``read_spots(section.expression)`` gives what is measured.
+        ``read_spots(section.expression)`` returns the measured counts.
 
     Raises
     ------
     ValueError
-        The size has no room for spots, or the µm/px is out of its range.
+        The slide is too small for spots, or the µm/px is out of range.
     OSError, InputError
         The files cannot be written.
 

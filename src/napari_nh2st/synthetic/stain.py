@@ -10,7 +10,7 @@ from .fields import Floats, Positions
 STAIN_VECTORS: Final = np.array(
     [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32
 )
-"""Optical density per unit of stain in (red, green, blue): haematoxylin, eosin and, for what else
+"""Optical density per unit of stain in (red, green, blue): hematoxylin, eosin and, for what else
 absorbs blue light in fixed tissue, the third of the vectors in Ruifrok & Johnston, Quantification
 of histochemical staining by color deconvolution, Anal Quant Cytol Histol 23:291–299 (2001)."""
 

@@ -34,7 +34,7 @@ def stamp_nuclei(
     Returns
     -------
     covered, density
-        (side, side) each: share of a pixel covered by nuclei, 0–1, and their haematoxylin
+        (side, side) each: share of a pixel covered by nuclei, 0–1, and their hematoxylin
         optical density times that share. Where nuclei overlap, the denser one counts.
     """
     covered = np.zeros((side, side), np.float32)
@@ -118,7 +118,7 @@ def _overlaps(
 def _chromatin(
     nuclei: Nuclei, kind: NucleusClass, dy: Floats, dx: Floats, mpp: float, texture: Floats
 ) -> tuple[Floats, Floats]:
-    """Share covered and haematoxylin density of each nucleus over its square, (n, side, side)."""
+    """Share covered and hematoxylin density of each nucleus over its square, (n, side, side)."""
 
     def column(name: str) -> Floats:
         return nuclei[name].astype(np.float32)[:, None, None]

@@ -26,29 +26,29 @@ def write_synthetic_section(
     Parameters
     ----------
     folder
-        Where ``synthetic-{seed}.tiff`` and ``synthetic-{seed}.h5ad`` go; made if it is not there.
-        Synthetic files of these names are replaced, others never.
+        Folder for ``synthetic-{seed}.tiff`` and ``synthetic-{seed}.h5ad``; created if it does not
+        exist. Synthetic files of these names are replaced, others never.
     seed
         Seed of the tissue.
     size_um
-        (height, width) of the slide. The default has some 120 to 150 spots.
+        (height, width) of the slide in µm. The default has some 120 to 150 spots.
     mpp
         µm per pixel of the slide.
     settings
         How expression follows the tissue; None for the defaults.
     donor
-        None for ``donor-{seed}``.
+        Id of the donor; None for ``donor-{seed}``.
 
     Returns
     -------
     Section
-        ``read_spots(section.expression)`` gives what is measured, ``anndata.read_h5ad`` the
-        truth with it.
+        ``read_spots(section.expression)`` returns the measured counts, ``anndata.read_h5ad`` also
+        the truth.
 
     Raises
     ------
     ValueError
-        The size has no room for spots, or the µm/px is out of its range.
+        The slide is too small for spots, or the µm/px is out of range.
     OSError, InputError
         The files cannot be written.
     """
@@ -78,11 +78,11 @@ def write_synthetic_study(
     Parameters
     ----------
     folder
-        Made if it is not there.
+        Folder to write to; created if it does not exist.
     seeds
-        One section each.
+        Seeds of the sections, one each.
     donors
-        The donor of each section; None for a donor of its own.
+        Donor of each section; None for a donor of its own.
     size_um, mpp, settings
         As for `write_synthetic_section`.
 
@@ -94,7 +94,8 @@ def write_synthetic_study(
     Raises
     ------
     ValueError
-        A seed occurs twice, donors are not as many as seeds, or as `write_synthetic_section`.
+        A seed occurs twice, the numbers of donors and seeds differ, or as for
+        `write_synthetic_section`.
     OSError, InputError
         The files cannot be written.
 

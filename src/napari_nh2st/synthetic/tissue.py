@@ -22,16 +22,16 @@ _MARGIN_PX = 4  # drawn around a block and cut off again, for the blur
 
 @dataclass(frozen=True)
 class SyntheticTissue:
-    """An H&E section that exists only as a seed until it is looked at.
+    """An H&E section that exists only as a seed until it is drawn.
 
-    Glass, stroma with collagen fibres, tumour nests, lumens lined by epithelium, aggregates of
-    lymphocytes. Every pixel is a function of `seed`, `shape`, `mpp` and its position, so that a
-    large slide can be drawn region by region in bounded memory.
+    It has glass, stroma with collagen fibres, tumour nests, lumens lined by epithelium, and
+    aggregates of lymphocytes. Every pixel is a function of `seed`, `shape`, `mpp` and its position,
+    so a large slide can be drawn region by region in bounded memory.
 
     Parameters
     ----------
     seed
-        Another seed is another section.
+        Each seed gives another section.
     shape
         (height, width) in pixels.
     mpp
@@ -57,7 +57,7 @@ class SyntheticTissue:
 
     @cached_property
     def fields(self) -> TissueFields:
-        """What lies where, on a coarse grid: the truth behind the picture."""
+        """Fields that say on a coarse grid what lies where: the truth behind the picture."""
         return make_fields(self._rng(0), self.shape[0] * self.mpp, self.shape[1] * self.mpp)
 
     @cached_property
@@ -71,14 +71,14 @@ class SyntheticTissue:
         Parameters
         ----------
         y, x
-            Upper left corner in pixels; anywhere, glass goes on beyond the slide's edges.
+            Upper left corner in pixels; may lie beyond the slide's edges, where there is glass.
         height, width
             Size in pixels.
 
         Returns
         -------
         ndarray
-            uint8 RGB (height, width, 3), the same pixels whichever region they are drawn in.
+            uint8 RGB, (height, width, 3). A pixel is the same whichever region it is drawn in.
         """
         y, x, height, width = (operator.index(v) for v in (y, x, height, width))
         region = np.empty((max(height, 0), max(width, 0), 3), np.uint8)
@@ -146,7 +146,7 @@ class SyntheticTissue:
         return light_through(stains, y_um, x_um, inner, noise)
 
     def _paint(self, y: int, x: int, y_um: Positions, x_um: Positions) -> Floats | None:
-        """Optical densities (haematoxylin, eosin, residual) over a block; None for bare glass."""
+        """Optical densities (hematoxylin, eosin, residual) over a block; None for bare glass."""
         fields, side = self.fields, len(y_um)
         tissue_level = fields.over(fields.tissue_level, y_um, x_um)
         if tissue_level.max() < -5:

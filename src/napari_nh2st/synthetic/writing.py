@@ -44,14 +44,14 @@ def write_synthetic_slide(
     """Draw a `SyntheticTissue` and write it as a tiled, JPEG-compressed TIFF pyramid.
 
     Each level halves the one before by area averaging, down to at most 512 px, and is a plain
-    TIFF page of reduced resolution. µm/px stands in the resolution tags. Memory holds some bands
-    of 512 rows, whatever the slide's height; beside the file, a level of a quarter of the pixels
-    waits uncompressed. The file appears under its name only when it is whole.
+    TIFF page of reduced resolution. The µm/px is in the resolution tags. Memory holds a few bands
+    of 512 rows, whatever the slide's height; meanwhile, a level of a quarter of the pixels lies
+    uncompressed beside the file. The file appears under its name only when it is complete.
 
     Parameters
     ----------
     path
-        The file to write; a synthetic slide that is there is replaced, anything else never.
+        The file to write. An existing synthetic slide is replaced, any other file never.
     seed, shape, mpp
         As for `SyntheticTissue`.
     marks

@@ -363,7 +363,7 @@ def _flat(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _pen_ink(
     hue: NDArray[np.floating], saturation: NDArray[np.floating], value: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
-    """Marker strokes: hues that haematoxylin and eosin do not reach, and black."""
+    """Marker strokes: hues that hematoxylin and eosin do not reach, and black."""
     # H&E lies between blue (0.62) and red-pink (0.02, across 1); at its two ends only the purity
     # of the color gives a marker away. Dense nuclei in frozen sections reach a saturation of 0.65.
     foreign_hue = (hue > 0.1) & (hue < 0.61) & (saturation > 0.25)

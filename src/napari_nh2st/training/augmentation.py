@@ -10,7 +10,7 @@ from napari_nh2st.slide.optical_density import optical_density, transmitted_ligh
 from napari_nh2st.training.augmentation_settings import AugmentationSettings
 
 _LOG_AMOUNTS = (1.1, 1.1, 0.6)
-"""Largest logarithm of the factors on haematoxylin, eosin and the residual: 3, 3 and 1.8."""
+"""Largest logarithm of the factors on hematoxylin, eosin and the residual: 3, 3 and 1.8."""
 
 _TURN = 0.15
 """Standard deviation of what is added to a stain's optical density, of length 1, in each color."""
