@@ -27,18 +27,18 @@ def matching_colors(
     former: NDArray[np.int64],
     former_colors: Sequence[str],
 ) -> tuple[str, ...]:
-    """Colors of new domains, each that of the former domain which it shares most tiles with.
+    """Colors of new domains, each that of the former domain with which it shares most tiles.
 
     Parameters
     ----------
     labels
         (tiles,) numbers of the new domains, from 1; 0 where there is none.
     n
-        How many new domains there are.
+        Number of new domains.
     former
-        (tiles,) the same of the former ones.
+        (tiles,) the same for the former domains.
     former_colors
-        Of the former domains.
+        Colors of the former domains.
 
     Returns
     -------

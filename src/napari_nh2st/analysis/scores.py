@@ -53,32 +53,32 @@ def gene_scores(
 ) -> pd.DataFrame:
     """Score every gene on measured sections.
 
-    With several sections each score is the mean over them of the score within one: pooled spots
+    With several sections, each score is the mean of the scores within each section: pooled spots
     would reward a model for recognizing sections. The interval is over spots, resampled within
-    each section. Neighboring spots resemble each other, so that it is narrower than what another
-    section or donor would show.
+    each section. Since neighboring spots resemble each other, it is narrower than the variation
+    between sections or donors.
 
     Parameters
     ----------
     predictions
-        One for each section, all of the same genes: ``X`` predicted, ``layers["measured"]`` the
+        One per section, all with the same genes: ``X`` predicted, ``layers["measured"]`` the
         target, NaN throughout for a gene that was not measured. Targets are scaled to the sum of
-        the genes measured, so where one is missing the others are in another unit: such a
-        section counts for correlations and not for errors.
+        the genes measured, so if one is missing, the others are in another unit: such a section
+        counts for correlations and not for errors.
     baseline
-        (genes,) what is predicted without looking, the mean of the training target; or (sections,
-        genes), where each section was left out of another training; None where it is not known.
+        (genes,) constant prediction, the mean of the training target; or (sections, genes), if
+        each section was left out of another training; None if unknown.
     bootstrap
-        Resamples; 0 for no interval. Memory is 8 bytes × resamples × genes.
+        Number of resamples; 0 for no interval. Memory is 8 bytes × resamples × genes.
     seed
         Seed of the resampling.
 
     Returns
     -------
     DataFrame
-        One row a gene, in the panel's order: ``gene``, ``pcc``, ``pcc_low`` and ``pcc_high`` (95 %
-        interval), ``mse``, ``mae``, and ``mse_baseline``, ``mae_baseline`` of the baseline. NaN
-        where a score does not exist.
+        One row per gene, in the panel's order: ``gene``, ``pcc``, ``pcc_low`` and ``pcc_high``
+        (95 % interval), ``mse``, ``mae``, and ``mse_baseline``, ``mae_baseline`` of the baseline.
+        NaN where a score does not exist.
     """
     return joint_scores(predictions, baseline, bootstrap=bootstrap, seed=seed).genes
 
@@ -149,14 +149,14 @@ def summarize(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The scores of all genes in a few numbers, ready for JSON.
+    """Summarize the scores of all genes in a few numbers, ready for JSON.
 
     Parameters
     ----------
     scores
         From :func:`gene_scores`.
     predictions, bootstrap, seed
-        As given there.
+        As for :func:`gene_scores`.
 
     Returns
     -------
@@ -165,9 +165,9 @@ def summarize(
 
         - ``mean_pcc`` over all genes that have one, with its own interval over spots
           (``mean_pcc_low``, ``mean_pcc_high``), and ``median_pcc``;
-        - ``top50_pcc``, ``top10_pcc``: means of the best genes. They are picked on the very
+        - ``top50_pcc``, ``top10_pcc``: means over the best genes. They are picked on the very
           sections they are scored on, as in the published evaluation, hence optimistic
-          (``top_genes_picked_on`` says so). None where fewer genes have a correlation;
+          (``top_genes_picked_on`` says so). None if fewer genes have a correlation;
         - ``mse``, ``mae``, ``mse_baseline``, ``mae_baseline``: means over the genes;
         - ``better_than_mean``: share of the genes whose ``mse`` is below ``mse_baseline``;
         - ``n_genes``, ``n_genes_without_pcc`` (prediction or target does not vary), ``n_spots``,

@@ -36,14 +36,14 @@ _LEAST_AMOUNT = 0.05
 
 @dataclass(frozen=True, eq=False)
 class StainColors:
-    """What hematoxylin and eosin look like on a slide.
+    """Colors and amounts of hematoxylin and eosin on a slide.
 
     Parameters
     ----------
     vectors
         (2, 3) optical density of each in red, green and blue, of length 1.
     amounts
-        (2,) nearly the most there is of each.
+        (2,) nearly the largest amount of each.
     """
 
     vectors: NDArray[np.float64]
@@ -132,10 +132,10 @@ def slide_stain_colors(slide: Slide, tissue: TissueMask | None = None) -> StainC
 
 
 def normalization(found: StainColors, reference: StainColors) -> NDArray[np.float32]:
-    """(3, 3) that takes optical densities of a slide, in rows, to those in the reference's stains.
+    """(3, 3) matrix that maps optical densities of a slide, in rows, to the reference's stains.
 
-    What neither stain explains is left out. To six decimals: processors differ in the last digits,
-    and machines that predict parts of a slide are to have the same.
+    What neither stain explains is left out. It is rounded to six decimals: processors differ in
+    the last digits, and all machines that predict parts of a slide must use the same.
     """
     scale = (reference.amounts / found.amounts)[:, None] * reference.vectors
     return np.round(np.linalg.pinv(found.vectors) @ scale, 6).astype(np.float32)

@@ -148,20 +148,20 @@ def read_slide_table(path: Path) -> tuple[list[CohortSlide], tuple[str, ...]]:
     Parameters
     ----------
     path
-        CSV (comma, semicolon or tab) with the column ``slide`` and, optional, ``mpp``, ``model``,
+        CSV (comma, semicolon or tab) with the column ``slide`` and, optionally, ``mpp``, ``model``,
         ``region``, ``tissue`` and ``image``; further columns, such as ``donor``, are kept.
-        Relative paths start at its folder.
+        Relative paths start at the table's folder.
 
     Returns
     -------
     slides, notices
-        In the table's order, without names; and sentences on what may be a typing error, and on
-        slides that are not there.
+        Slides in the table's order, without names; and sentences on possible typing errors and on
+        missing slides.
 
     Raises
     ------
     InputError
-        Naming row and column of the first thing that is wrong, or that no slide is there.
+        The message names the row and column of the first error, or says that no slide exists.
     """
     path = path.absolute()
     check_regular(path)

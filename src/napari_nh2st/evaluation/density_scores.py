@@ -26,14 +26,14 @@ def scores_by_density(predictions: Iterable[AnnData]) -> pd.DataFrame | None:
     Parameters
     ----------
     predictions
-        At measured spots, see :func:`~napari_nh2st.evaluation.spot_prediction.predict_spots`.
+        Predictions at spots, see :func:`~napari_nh2st.evaluation.spot_prediction.predict_spots`.
 
     Returns
     -------
     DataFrame or None
-        A row for each quarter of all spots, by ``nuclei_per_mm2``: ``from`` and ``to`` of it,
+        One row per quarter of all spots, by ``nuclei_per_mm2``: its limits ``from`` and ``to``,
         ``spots``, ``mean_pcc`` over the genes that vary there, and ``mse`` without sections that
-        lack genes, whose values are in another unit. None where nuclei were not counted, or there
+        lack genes, whose values are in another unit. None if nuclei were not counted, or there
         are too few spots.
     """
     counted = [(each, nuclei(each)) for each in predictions]

@@ -1,9 +1,9 @@
 """Precision that ``"auto"`` stands for on a CPU: timed once, and remembered for the machine.
 
 The processor's instructions say whether it computes in bfloat16. Whether that is faster for a
-model depends on the sizes of its layers as well, and is timed where a prediction is long enough.
-int8 is timed with them, and only offered: whether it holds what it promises differs from slide to
-slide, and ``"auto"`` is to mean the same for all slides of a study.
+model also depends on the sizes of its layers, and is timed if a prediction is long enough.
+int8 is timed with them, and only offered: whether it is accurate enough differs from slide to
+slide, and ``"auto"`` should mean the same for all slides of a study.
 """
 
 import json

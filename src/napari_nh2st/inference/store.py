@@ -110,16 +110,16 @@ def stored_bytes(store: Path) -> tuple[int, float]:
 
 
 def forget_oldest(folder: Path, most_bytes: float) -> None:
-    """Delete kept results, those not used for longest first, until the rest is small enough.
+    """Delete kept results, the longest unused first, until the rest is small enough.
 
-    What a run has open is never deleted. What cannot be deleted stays.
+    Results that a run has open are never deleted. Those that cannot be deleted stay.
 
     Parameters
     ----------
     folder
-        As given to :func:`~napari_nh2st.inference.predict_events` as ``kept``.
+        The folder given to :func:`~napari_nh2st.inference.predict_events` as ``kept``.
     most_bytes
-        What all together may take.
+        Largest size of all results together, in bytes.
     """
     recover_all_in(folder)
     size_of = {store: stored_bytes(store) for store in kept_stores(folder)}

@@ -14,19 +14,19 @@ _MEAN, _WHITENING = "features.mean", "features.whitening"
 
 @dataclass(frozen=True, eq=False)
 class Heads:
-    """What tells how far a value of a model can be trusted at a place.
+    """Further heads of a model, which tell how far a value can be trusted at a place.
 
     Parameters
     ----------
     state
-        Parameters of a network's head by their names in the network, each (heads, ...): one of each
-        model of a cross-validation. What they differ by is the spread of a value.
+        Parameters of a network's head by their names in the network, each (heads, ...): one from
+        each model of a cross-validation. How much they differ is the spread of a value.
     mean
-        (features,) float32 mean features of tiles of training.
+        (features,) float32 mean features of the tiles in training.
     whitening
-        (features, features) float32 W: the unfamiliarity of a tile is the length of its features
-        minus the mean, times W. Of the tiles of sections like those of training 99 % have 1 or
-        less.
+        (features, features) float32 W: the unfamiliarity of a tile is the length of (its features
+        minus the mean) times W. It is 1 or less for 99 % of the tiles of sections like those in
+        training.
     """
 
     state: Mapping[str, Tensor]

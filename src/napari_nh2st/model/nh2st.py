@@ -31,14 +31,14 @@ _MARGIN = 2.0
 
 @dataclass(frozen=True)
 class NH2STHyperparameters(Hyperparameters):
-    """What fixes the shapes and the wiring of the network; defaults as published.
+    """Sizes and connections of the network; defaults as published.
 
     Parameters
     ----------
     context
         What a prediction sees: ``"query"`` the tile alone (published), ``"average"`` the mean of
-        the neighborhood's query predictions, ``"neighborhood"`` the image side of the neighbor
-        branch beside the query.
+        the neighborhood's query predictions, ``"neighborhood"`` the query and the image side of
+        the neighbor branch.
     dim, depth, heads, mlp_ratio, dropout
         Width of both branches; layers, heads, feed-forward ratio and dropout of the
         cross-attention.
@@ -47,9 +47,9 @@ class NH2STHyperparameters(Hyperparameters):
     hypergraph_hidden
         Width between the two hypergraph convolutions.
     neighbors
-        Tiles beside the query in a neighborhood.
+        Number of tiles in a neighborhood, without the query.
     hyperedge_others
-        Nodes that a hyperedge holds beside its own.
+        Number of nodes in a hyperedge, without its own.
     """
 
     context: Context = "query"

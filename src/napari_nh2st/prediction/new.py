@@ -59,48 +59,48 @@ def new_prediction(
     cells: NDArray[np.uint8] | None = None,
     folder: Path | None = None,
 ) -> AnnData:
-    """An AnnData of tiles × genes whose values are still to come.
+    """Make an AnnData of tiles × genes, to be filled with values.
 
     Parameters
     ----------
     slide
-        With its µm/px.
+        The slide; its µm/px must be known.
     grid
-        n tiles.
+        Its n tiles.
     config
-        Description of the model.
+        Config of the model.
     genes
-        Columns, of the model's panel.
+        Genes of the model's panel, one per column.
     settings
         Settings of the run, as JSON.
     layout
-        What is computed of a tile; None for a value of each gene alone.
+        What is computed for each tile; None for one value per gene alone.
     cells
-        Which parts of the tiles' cells are tissue, of
-        :func:`~napari_nh2st.prediction.tissue_cells.tissue_cells`; left out where it is not known.
+        Which parts of the tiles' cells are tissue, from
+        :func:`~napari_nh2st.prediction.tissue_cells.tissue_cells`; None if unknown.
     folder
-        Where values of more tiles than memory should hold lie in a temporary file; None for memory
-        whatever their number.
+        Folder for a temporary file of the values, if there are too many tiles for memory; None to
+        keep them in memory, however many.
 
     Returns
     -------
     AnnData
-        - ``X`` (n, genes) float32, NaN; with heads ``layers["spread"]`` and ``obs["unfamiliar"]``
-          as well, and where they are kept each head's values in ``layers["head_1"]`` and so on;
+        - ``X``: (n, genes) float32, NaN. For a model with heads also ``layers["spread"]`` and
+          ``obs["unfamiliar"]`` and, if kept, each head's values in ``layers["head_1"]`` and so on;
         - ``obs``: ``array_row``, ``array_col``, ``in_tissue`` (1), ``pxl_row_in_fullres`` (y) and
           ``pxl_col_in_fullres`` (x) of the tile's center, ``status``: ``"pending"``,
           ``"predicted"`` or the reason why there is no value;
         - ``var["reliability"]``: held-out Pearson correlation, and ``var["interval_90"]``, half
-          width of the 90 % interval; NaN where unknown; ``var["usual_spread"]``, the spread it
-          is for, where it changes with the spread;
+          width of the 90 % interval; NaN where unknown. If the interval follows the spread,
+          ``var["usual_spread"]`` is the spread that it holds for;
         - ``varm["held_out_pcc"]``: held-out correlation in each fold of the model's
-          cross-validation, where it has one;
+          cross-validation, if there was one;
         - ``obsm["spatial"]``: (x, y) in full-resolution pixels; ``obsm["X_spatial"]``: (x, -y);
         - ``obsm["tissue_cells"]``: the `cells`;
-        - ``obsm["image_features"]``: (n, 32) float16 of how tiles look, where they are kept;
-        - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy want them;
+        - ``obsm["image_features"]``: (n, 32) float16 image features of the tiles, if kept;
+        - ``uns["spatial"]``: pictures and scale factors as scanpy and squidpy expect them;
         - ``uns["nh2st"]``: :class:`~napari_nh2st.prediction.schema.Notes`; a run adds its device
-          and precision (``run``), its ``notices`` and, where it is known, the ``stain_distance``.
+          and precision (``run``), its ``notices`` and, if known, the ``stain_distance``.
     """
     assert slide.mpp is not None
     # Neighbors of a hexagonal array are two columns apart.

@@ -1,8 +1,8 @@
-"""Rows of a prediction: all that is computed of a tile, as one line of numbers.
+"""Rows of a prediction: all that is computed for a tile, as one line of numbers.
 
-A value for each gene; where the model has heads, their spread for each gene behind them and the
-tile's unfamiliarity; then what was asked for beside: the values of each head, the tile's image
-features, and its density of nuclei. Models give rows, stores and processes pass them on.
+A row has a value for each gene; if the model has heads, then their spread for each gene and the
+tile's unfamiliarity; then what else was asked for: the values of each head, the tile's image
+features, and its density of nuclei. Models return rows; stores and processes pass them on.
 """
 
 from dataclasses import dataclass

@@ -157,7 +157,7 @@ def places(
     Parameters
     ----------
     positions
-        (n, 2) (x, y) in full-resolution pixels.
+        (n, 2) positions (x, y) in full-resolution pixels.
     orientation
         Key of :data:`ORIENTATIONS`.
     shape
@@ -166,7 +166,7 @@ def places(
     Returns
     -------
     tuple of ndarray
-        One or two of (n, 2) (x, y): two where mirroring before swapping and after it may differ.
+        One or two, each (n, 2) (x, y): two if mirroring before and after swapping may differ.
     """
     return tuple(_turned(positions, steps, shape) for steps in ORIENTATIONS[orientation])
 

@@ -20,15 +20,16 @@ def read_regions(path: str | os.PathLike[str], slide: Slide | None = None) -> tu
     ----------
     path
         Geometries, features or collections of them; coordinates are (x, y) in full-resolution
-        pixels, as QuPath writes them. Whatever is no polygon is left out.
+        pixels, as QuPath writes them. Anything but polygons is left out.
     slide
-        The slide that they lie on. QuPath shows the scanned part of a slide alone and counts from
-        its corner: where the slide has bounds, that corner is added.
+        The slide that they lie on. QuPath shows only the scanned part of a slide and counts from
+        its corner: if the slide has bounds, that corner is added.
 
     Returns
     -------
     tuple of ndarray
-        Each (n, 2) as (y, x). A hole is part of its polygon's outline, joined to it by a seam.
+        Polygons, each (n, 2) as (y, x) in full-resolution pixels. A hole is part of its polygon's
+        outline, joined to it by a seam.
 
     Raises
     ------

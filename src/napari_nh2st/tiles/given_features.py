@@ -1,4 +1,4 @@
-"""Features that another tool computed of a slide's tiles; needs no torch."""
+"""Features that another tool computed for a slide's tiles; needs no torch."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -33,17 +33,17 @@ class GivenFeatures:
     Parameters
     ----------
     path
-        Where they were read from.
+        File they were read from.
     encoder
-        Name of the encoder that computed them; "" where nobody says.
+        Name of the encoder that computed them; "" if unknown.
     features
-        (n, d) of the tiles, all finite.
+        (n, d) features of the tiles, all finite.
     centers
         (n, 2) centers (y, x) of the tiles in full-resolution pixels, all on the slide.
     side_px, step_px
         Side of a tile, and distance between tiles, in full-resolution pixels.
     tile_px, mpp
-        Side of a tile as the encoder got it, in pixels, and µm/px of these.
+        Side of a tile in the encoder's pixels, and µm/px of these.
     notices
         Sentences the user should read.
     """
@@ -175,16 +175,16 @@ def read_given_features(key: EncoderKey, slide: Slide, wanted: str | None = None
     ----------
     key
         Names the file, or a folder with a file for each slide, see :func:`features_place`; its
-        options go before what the file says.
+        options override what the file says.
     slide
-        Knows its µm/px.
+        The slide; its µm/px must be known.
     wanted
-        Name of the encoder that is taken where a store holds the features of several.
+        Name of the encoder to take if a store holds the features of several.
 
     Raises
     ------
     InputError
-        The file is not there or has another layout, or is not of this slide; says which part.
+        The file is missing, has another layout, or belongs to another slide; says which part.
     """
     path = features_place(key, slide)
     if slide.mpp is None:

@@ -150,9 +150,9 @@ def phases_of(array: NDArray[np.int64], layout: Layout | str, divisions: int) ->
     Returns
     -------
     ndarray
-        (n,) int64: ``k * down + right``, by how many steps the phase lies further along the
-        array's two axes; on a hexagonal array, the first of them runs down and half a step to the
-        right.
+        (n,) int64: ``k * down + right``, the numbers of steps by which the phase is shifted along
+        the array's two axes; on a hexagonal array, the first of these runs down and half a step
+        to the right.
     """
     down, right = (array - divisions // 2).T
     if layout == "hexagonal":

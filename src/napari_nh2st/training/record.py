@@ -37,7 +37,7 @@ class RunRecord:
     Parameters
     ----------
     sections
-        Those that train, validate and test, in the order given.
+        Sections that train, validate and test, in the order given.
     settings
         Settings of the training.
     name

@@ -18,24 +18,24 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What has to be known of an encoder beside its weights.
+    """What has to be known of an encoder besides its weights.
 
     Parameters
     ----------
     key
-        By which :func:`~napari_nh2st.model.encoders.load_encoder` finds it.
+        Key by which :func:`~napari_nh2st.model.encoders.load_encoder` finds it.
     revision, sha256
-        Of the weights, where they come from elsewhere; empty for weights of the model's own.
+        Revision and SHA-256 of weights from elsewhere; empty for the model's own weights.
     licence
-        Of the weights, as their owner names it.
+        Licence of the weights, as their owner names it.
     tile_px
         Side of the tiles that it takes, in pixels.
     mpp
-        µm/px at which it was trained; None where it takes any.
+        µm/px at which it was trained; None if it takes any.
     mean, std
-        Taken out of RGB values in 0–1 before they are encoded.
+        Mean and standard deviation by which RGB values in 0–1 are normalized.
     n_features, map_side
-        Of a map (n, n_features, map_side, map_side); a side of 1 is a vector.
+        Shape of a map, (n, n_features, map_side, map_side); a side of 1 is a vector.
     """
 
     key: str

@@ -37,14 +37,15 @@ class EncoderKey:
     Parameters
     ----------
     kind
-        What reads it; None for an encoder of ours, whose name is the place.
+        Library or kind of file that it is read by; None for an encoder of this package, whose name
+        is the place.
     place
         A folder, a file, an id of the Hugging Face Hub with or without its revision, or a name;
         "" for features whose files a sections table names.
     options
-        What the user says of it; see :data:`Features` for ``features``. ``mpp`` is in µm/px,
-        ``mean`` and ``std`` are three numbers with commas between them. Of features, ``name`` is
-        that of the encoder, and ``table`` the one of a SpatialData store.
+        Options given by the user; see :data:`Features` for ``features``. ``mpp`` is in µm/px,
+        ``mean`` and ``std`` are three numbers separated by commas. For features, ``name`` is that
+        of the encoder, and ``table`` the one of a SpatialData store.
     """
 
     kind: EncoderKind | None
@@ -135,7 +136,7 @@ def parse_key(text: str) -> EncoderKey:
     Raises
     ------
     InputError
-        The kind is none of ours, nothing follows it, or an option is unknown.
+        The kind is unknown, nothing follows it, or an option is unknown.
     """
     kind, colon, rest = text.partition(":")
     if text.partition("?")[0] == FEATURES:  # their files are named elsewhere
