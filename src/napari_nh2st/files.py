@@ -84,27 +84,27 @@ def check_place(
     kind: str,
     folder: bool = False,
 ) -> None:
-    """See beforehand that something can be written at a place.
+    """Check beforehand that something can be written at a place.
 
     Parameters
     ----------
     path
-        Where.
+        The place.
     overwrite
-        What is there may be replaced, if it is ours.
+        Whether an existing file or folder may be replaced, if this program wrote it.
     is_ours
-        Whether what is there, a file or a folder, is known by its content as written by this
-        program. Asked only if it may be replaced.
+        Tells by its content whether this program wrote an existing file or folder. Called only if
+        it may be replaced.
     kind
-        In words, what it has to be, such as ``"a prediction that NH2ST wrote"``.
+        What it has to be, in words, such as ``"a prediction that NH2ST wrote"``.
     folder
         Whether a folder is to be written, or a file.
 
     Raises
     ------
     InputError
-        Something is there that may not be replaced, or the folder around it is missing or cannot
-        be written to.
+        Something exists that may not be replaced, or its parent folder is missing or cannot be
+        written to.
     """
     recover(path)
     place = _behind_links(path)
@@ -134,20 +134,20 @@ def check_place(
 
 @contextmanager
 def whole_output(path: Path) -> Iterator[Path]:
-    """Write beside a place first; move it there when the block ended without an error.
+    """Write beside a place first; move the result there if the block ends without an error.
 
-    What existed under the name stays as it is until the new one is whole and on the disk. A file
-    that is replaced keeps its permissions. Of a symbolic link, what it leads to is replaced.
+    What existed under the name stays as it is until the new one is complete and on disk. A file
+    that is replaced keeps its permissions. If it is a symbolic link, its target is replaced.
 
     Parameters
     ----------
     path
-        File or folder to make. What is there is replaced: see :func:`check_place` first.
+        File or folder to make. An existing one is replaced: call :func:`check_place` first.
 
     Yields
     ------
     Path
-        Where to write it: on the same disk, with the same name.
+        Path to write to: on the same disk, with the same name.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def whole_output(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, complete or not at all; one that is there is replaced.
+    """Write a text file in UTF-8, complete or not at all; an existing one is replaced.
 
     Raises
     ------
@@ -200,12 +200,12 @@ def remove_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those around it, where they are not there.
+    """Make a folder and its parents, if they do not exist.
 
     Raises
     ------
     InputError
-        It cannot be made, or a file lies there.
+        It cannot be made, or a file of that name exists.
     """
     try:
         if not folder.absolute().parent.is_dir():

@@ -115,7 +115,7 @@ def score_sections(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> tuple[Scores, list[Scores]]:
-    """Score sections together and each by itself; each of their spots is resampled once for both.
+    """Score sections together and each alone; each of their spots is resampled once for both.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from napari_nh2st.errors import InputError
 
 
 class CohortStopped(RuntimeError):
-    """The fault is not one slide's; what is done stays, and the same call goes on from there."""
+    """The fault is not with one slide; finished work stays, and the same call resumes."""
 
 
 class SchedulerLost(CohortStopped):

@@ -132,14 +132,14 @@ def slide_means(output: Path, slide: CohortSlide, regions: Regions | None = None
     output
         The prediction.
     slide
-        Of which slide it is.
+        Its slide.
     regions
         Further regions.
 
     Raises
     ------
     InputError
-        It cannot be read, or a region is no polygon.
+        It cannot be read, or a region is not a polygon.
     """
     prediction = read_anndata_file(output)
     check_prediction(prediction)

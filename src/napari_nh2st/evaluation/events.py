@@ -115,12 +115,12 @@ class HeldOut:
     Parameters
     ----------
     when
-        Before or after the training.
+        Whether before or after the training.
     summary
-        Over those genes of the new panel that the model knows; see
+        Scores over those genes of the new panel that the model knows; see
         :func:`~napari_nh2st.analysis.scores.summarize`.
     scores
-        One row a gene of the new panel, NaN where the model does not know it; see
+        One row per gene of the new panel, NaN for a gene that the model does not know; see
         :func:`~napari_nh2st.analysis.scores.gene_scores`.
     notices
         Sentences that a reader of the numbers should know.

@@ -37,7 +37,7 @@ def predict_spots(
     Parameters
     ----------
     model
-        With whichever context.
+        Model with any context.
     measured
         The section.
     tiles
@@ -53,14 +53,14 @@ def predict_spots(
     Returns
     -------
     AnnData
-        Spots whose tile could be read × the panel, as
-        :func:`~napari_nh2st.prediction.new.spot_prediction` has it, with
-        ``obs["nuclei_per_mm2"]`` where the tiles are fine enough to count nuclei.
+        Spots whose tile could be read × the panel, as from
+        :func:`~napari_nh2st.prediction.new.spot_prediction`, with ``obs["nuclei_per_mm2"]`` if
+        the tiles are fine enough to count nuclei.
 
     Raises
     ------
     InputError
-        The device is not there, or cannot run the precision.
+        The device does not exist or cannot run the precision.
     """
     config = model.config
     placement = place(device, precision, batch_size, None)

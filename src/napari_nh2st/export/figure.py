@@ -105,9 +105,9 @@ def save_heatmap_figure(
     Parameters
     ----------
     prediction
-        At tiles or spots.
+        Prediction at tiles or spots.
     genes
-        Which genes; up to about six fit well.
+        Genes to draw; up to about six fit well.
     path
         ``.png``, ``.svg`` or ``.pdf``; replaced if it exists.
     settings

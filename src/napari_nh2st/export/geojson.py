@@ -26,29 +26,29 @@ def write_geojson(
     domains: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write one feature per tile, as QuPath imports them by *File › Import objects*.
+    """Write one feature per tile, for import into QuPath by *File › Import objects*.
 
     A feature is a tile object of QuPath (``objectType``) named as in ``obs_names``, whose
-    measurements are its genes. Its id depends on slide and tile alone. What is not predicted
-    has no measurement; its status is in the metadata.
-    Tiles wholly beyond the scanned part of a slide are left out. Beside the file lies a script of
-    the same name, ``.groovy``, that imports it in QuPath and colors the tiles.
+    measurements are its genes. Its id depends on slide and tile alone. A tile without a value has
+    no measurement; its status is in the metadata.
+    Tiles wholly beyond the scanned part of a slide are left out. A script of the same name,
+    ``.groovy``, is written beside the file; it imports the file in QuPath and colors the tiles.
 
     Parameters
     ----------
     prediction
-        At tiles or spots.
+        Prediction at tiles or spots.
     path
         File to write. Coordinates are full-resolution pixels, as QuPath counts them: from the
-        corner of the scanned part where the slide has bounds. Outlines end at the slide's edge.
+        corner of the scanned part if the slide has bounds. Outlines end at the slide's edge.
     genes
-        Measurements, in this order; all if None, which makes large files.
+        Genes to write as measurements, in this order; None for all, which makes large files.
     domains
         Column of ``obs`` that becomes the tiles' classification; colors are those of
-        ``uns[f"{domains}_colors"]`` where scanpy or this package left some.
+        ``uns[f"{domains}_colors"]``, if scanpy or this package stored any.
     overwrite
-        A file that is there is replaced, if this function wrote it. The script is replaced
-        wherever this function wrote the one that is there.
+        Whether an existing file that this function wrote may be replaced. An existing script that
+        it wrote always is.
 
     Raises
     ------

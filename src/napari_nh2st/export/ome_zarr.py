@@ -34,26 +34,26 @@ def write_ome_zarr(
     """Write an image in which each tile is a block of equal pixels, as OME-NGFF 0.4.
 
     The array is float32 (channel, y, x), NaN where there is no value. Scale and translation are
-    in µm, pixel centers at whole numbers, as in an OME-Zarr slide whose scale is its µm/px: the
-    two lie over each other. Some viewers, napari-ome-zarr among them, ignore translations: so the
-    image begins at the slide's corner, and its pixels are small enough for what is left of the
-    translation, half a pixel, not to matter. Channels are labelled with their genes and have
-    robust windows; the most reliable gene is the active one.
+    in µm, pixel centers at whole numbers, as in an OME-Zarr slide whose scale is its µm/px, so the
+    two overlay. Some viewers, such as napari-ome-zarr, ignore translations: therefore the image
+    begins at the slide's corner, and its pixels are small enough that the remaining translation of
+    half a pixel does not matter. Channels are labelled with their genes and have robust windows;
+    the most reliable gene is the active one.
 
-    The AnnData of these genes lies beside the image, in ``tables/table`` as in SpatialData, which
-    readers of images pass by: from it the prediction can be opened again.
+    The AnnData of these genes is stored with the image, in ``tables/table`` as in SpatialData,
+    which image readers ignore; from it the prediction can be opened again.
 
     Parameters
     ----------
     prediction
-        At the tiles of a grid.
+        Prediction at the tiles of a grid.
     path
         Folder to write.
     genes
-        Channels, in this order; all if None.
+        Genes to write as channels, in this order; None for all.
     overwrite
-        A heatmap written by this function is replaced; nothing else ever is. Files of others that
-        lie in it are kept.
+        Whether an existing heatmap that this function wrote may be replaced; nothing else ever is.
+        Other files in the folder are kept.
 
     Raises
     ------

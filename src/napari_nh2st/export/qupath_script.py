@@ -104,14 +104,14 @@ def write_qupath_script(
     Parameters
     ----------
     prediction
-        What the GeoJSON holds.
+        The prediction in the GeoJSON file.
     geojson
-        The file, whose absolute path the script has.
+        The file, whose absolute path goes into the script.
     genes
-        Measurements in it; the script lists them with their robust limits and shows the most
-        reliable one, or the classes where there are some.
+        Genes in it; the script lists them with their robust limits and shows the most reliable
+        one, or the classes if there are any.
     classes
-        Classes of the tiles; None without.
+        Classes of the tiles; None if there are none.
 
     Raises
     ------

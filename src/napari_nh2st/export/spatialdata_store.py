@@ -56,14 +56,14 @@ def write_spatialdata(
     Parameters
     ----------
     prediction
-        At tiles or spots.
+        Prediction at tiles or spots.
     path
         Folder to write.
     genes
-        Which, in this order; all if None.
+        Genes to write, in this order; None for all.
     overwrite
-        A store written by this function is replaced; nothing else ever is. Files and elements of
-        others that lie in it are kept.
+        Whether an existing store that this function wrote may be replaced; nothing else ever is.
+        Other files and elements in it are kept.
 
     Raises
     ------

@@ -93,16 +93,16 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str], overwrite: bo
 
 
 def check_table(path: Path, overwrite: bool, columns: Sequence[str] = TILE_COLUMNS) -> None:
-    """See beforehand that a table can be written.
+    """Check beforehand that a table can be written.
 
     Parameters
     ----------
     path
-        Ends in .csv.
+        File to write, ending in ``.csv``.
     overwrite
-        A table that is there may be replaced, if its first columns are such as these.
+        Whether an existing table may be replaced, if its first columns are like these.
     columns
-        The first ones that it will have; by default those of a table of tiles.
+        First columns of the table to write; by default those of a table of tiles.
 
     Raises
     ------

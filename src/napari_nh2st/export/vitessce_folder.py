@@ -68,25 +68,25 @@ def write_vitessce(
 
     - ``index.html``: a page that fetches Vitessce and shows the folder that it lies in;
     - ``config.json``: views of picture, tiles, genes and classes, for Vitessce 3.4 and newer;
-    - ``tiles.zarr``: the AnnData of the tiles that have values, with their places and outlines
-      (n, 4, 2) in ``obsm["spatial_um"]`` and ``obsm["outline_um"]``, (x, y) in µm from the slide's
-      corner;
+    - ``tiles.zarr``: the AnnData of the tiles that have values, with their centers (n, 2) and
+      outlines (n, 4, 2) in ``obsm["spatial_um"]`` and ``obsm["outline_um"]``, (x, y) in µm from
+      the slide's corner;
     - ``image.ome.zarr``: the stored picture of the slide in several resolutions, in µm.
 
     Parameters
     ----------
     prediction
-        At tiles or spots.
+        Prediction at tiles or spots.
     path
         Folder to write.
     genes
-        Which, in this order; all if None. The most reliable one is shown first.
+        Genes to write, in this order; None for all. The most reliable one is shown first.
     domains
-        Column of ``obs`` that tiles are colored by at first; a gene if None. All columns of
+        Column of ``obs`` by which tiles are colored at first; None for a gene. All columns of
         classes are listed.
     overwrite
-        A folder written by this function is replaced; nothing else ever is. Files of others that
-        lie in it are kept.
+        Whether an existing folder that this function wrote may be replaced; nothing else ever is.
+        Other files in it are kept.
 
     Raises
     ------

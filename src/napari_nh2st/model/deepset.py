@@ -23,14 +23,14 @@ from napari_nh2st.model.prepared import prepare_pooled
 
 @dataclass(frozen=True)
 class DeepSetHyperparameters(Hyperparameters):
-    """What fixes the shapes of the network.
+    """Sizes of the network.
 
     Parameters
     ----------
     hidden
         Width of what a sub-tile is encoded to.
     neighbors
-        Tiles beside the query in a neighborhood.
+        Number of tiles in a neighborhood, without the query.
     dropout
         On what is encoded of tile and neighborhood.
     """

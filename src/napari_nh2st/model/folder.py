@@ -226,24 +226,24 @@ def save_model_folder(
     Parameters
     ----------
     model
-        What to write.
+        The model to write.
     folder
-        Must not exist, unless it is to be replaced; its parents are made.
+        Folder to write, which must not exist unless it is to be replaced; its parents are created.
     dtype
         Type of the stored weights.
     overwrite
-        Replace a model folder, which is known by its config; nothing else ever is. Until the new
-        one is written, the old one stays. Other files that lie in it are kept.
+        Whether an existing model folder, recognized by its config, may be replaced; nothing else
+        ever is. The old one stays until the new one is written. Other files in it are kept.
 
     Returns
     -------
     Model
-        With the config as written (its ``weights`` and ``heads`` filled in).
+        The model with its config as written (``weights`` and ``heads`` filled in).
 
     Raises
     ------
     InputError
-        The folder exists, is no model folder, or cannot be written.
+        The folder exists and may not be replaced, is not a model folder, or cannot be written.
     """
     recover(folder)
     if folder.exists() and not overwrite:

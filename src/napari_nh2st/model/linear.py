@@ -12,7 +12,7 @@ from napari_nh2st.model.prepared import prepare_pooled
 
 @dataclass(frozen=True)
 class LinearHyperparameters(Hyperparameters):
-    """A linear model has none beside its panel and its tiles."""
+    """A linear model has none besides its panel and its tiles."""
 
 
 class LinearNetwork(PooledNetwork):

@@ -27,20 +27,20 @@ from napari_nh2st.model.slide_graph import slide_graph
 
 @dataclass(frozen=True)
 class MergeHyperparameters(Hyperparameters):
-    """What fixes the shapes of the network.
+    """Sizes of the network.
 
     Parameters
     ----------
     hidden
         Width of the graph's nodes; published: 3,584, 3,072 and 2,048.
     heads
-        Of the attention; published: 8.
+        Heads of the attention; published: 8.
     depth
         Layers of attention: three reach over the slide, from a tile by two centers to another.
     neighbors
-        Tiles beside a tile, at most.
+        Largest number of tiles joined with a tile.
     dropout
-        Share of the edges that a training step goes without.
+        Share of the edges that a training step leaves out.
     """
 
     hidden: Annotated[int, AtMost(65_536)] = 256

@@ -25,13 +25,13 @@ from napari_nh2st.model.prepared import prepare_pooled
 
 @dataclass(frozen=True)
 class RingsHyperparameters(Hyperparameters):
-    """What fixes the shapes of the network.
+    """Sizes of the network.
 
     Parameters
     ----------
     neighbors
-        Tiles beside the query in a neighborhood: 8 make one ring, 24 two, 48 three. A last ring
-        may be incomplete.
+        Number of tiles in a neighborhood, without the query: 8 make one ring, 24 two, 48 three.
+        The last ring may be incomplete.
     """
 
     neighbors: Annotated[int, AtMost(1024)] = 24

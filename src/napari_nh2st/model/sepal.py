@@ -28,16 +28,16 @@ WAVELENGTHS_UM = (400.0, 800.0, 1600.0)
 
 @dataclass(frozen=True)
 class SepalHyperparameters(Hyperparameters):
-    """What fixes the shapes of the network.
+    """Sizes of the network.
 
     Parameters
     ----------
     hidden
         Width of the graph's nodes.
     neighbors
-        Tiles beside the query in a neighborhood.
+        Number of tiles in a neighborhood, without the query.
     dropout
-        On the corrected tile's node.
+        Dropout on the corrected tile's node.
     """
 
     hidden: Annotated[int, AtMost(65_536)] = 256

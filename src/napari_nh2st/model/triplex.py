@@ -33,7 +33,7 @@ TOKEN_SIDE = 3
 
 @dataclass(frozen=True)
 class TriplexHyperparameters(Hyperparameters):
-    """What fixes the shapes of the network.
+    """Sizes of the network.
 
     Narrow, so that a training takes a minute on a CPU; published are a width of 512, up to 5
     layers, and 24 neighbors.
@@ -41,15 +41,15 @@ class TriplexHyperparameters(Hyperparameters):
     Parameters
     ----------
     guides
-        What the branches see beside the encoder's maps.
+        What the branches see besides the encoder's maps.
     dim
         Width of a branch.
     depth, heads, mlp_ratio
         Layers of the neighbor branch, and heads and feed-forward ratio of all attention.
     neighbors
-        Tiles beside the query in a neighborhood.
+        Number of tiles in a neighborhood, without the query.
     dropout
-        In the attention, and before each head of a branch.
+        Dropout in the attention, and before each head of a branch.
     """
 
     guides: Guides = "none"

@@ -20,7 +20,7 @@ class SlideImage:
     Parameters
     ----------
     name
-        As its writer called it; may be empty.
+        Name given by its writer; may be empty.
     shape
         Height and width in px.
     brightfield

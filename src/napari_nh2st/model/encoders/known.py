@@ -33,21 +33,21 @@ class KnownEncoder:
     Parameters
     ----------
     kind, repository
-        What reads it, and its id on the Hugging Face Hub.
+        Library that reads it, and its id on the Hugging Face Hub.
     n_features
         Length of the features of a tile.
     licence
-        As its authors state it, where the Hub's tag says less.
+        Licence as its authors state it, if the Hub's tag says less.
     about
         Size and access, in a few words.
     features
-        What its authors take of its output.
+        Part of its output that its authors use.
     mpp, tile_px
-        What its authors feed it with; 0.5 µm/px is 20×.
+        µm/px and side in pixels of the tiles that its authors use; 0.5 µm/px is 20×.
     mean, std
-        Normalization, where its files have none.
+        Normalization, if its files have none.
     arguments
-        What timm needs to build it beside its config: layers by their names.
+        What timm needs to build it besides its config: layers by their names.
     """
 
     kind: EncoderKind

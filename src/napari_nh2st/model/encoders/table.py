@@ -13,19 +13,20 @@ ENCODERS: dict[str, Callable[[int], Encoder]] = {DEFAULT_ENCODER: ResNet18Encode
 
 
 def load_encoder(key: str = DEFAULT_ENCODER, tile_px: int = 224) -> Encoder:
-    """The encoder of a key.
+    """Load the encoder of a key.
 
     Parameters
     ----------
     key
-        One of ours, or of another library, see :mod:`napari_nh2st.model.encoders.key`.
+        Key of an encoder of this package or another library, see
+        :mod:`napari_nh2st.model.encoders.key`.
     tile_px
-        Side of the tiles for one of ours; one of another library has its own.
+        Side of the tiles in pixels, for an encoder of this package; others have their own.
 
     Raises
     ------
     InputError
-        There is none of that key, or it cannot be read.
+        There is no encoder of that key, or it cannot be read.
     """
     parsed = parse_key(key)
     if parsed.kind is not None:
