@@ -57,24 +57,24 @@ def heatmap_layer(
     Parameters
     ----------
     prediction
-        At tiles.
+        Prediction at tiles.
     gene
-        Shown first.
+        Gene shown first.
     slide_name
-        Stands in the layer's name.
+        Name of the slide, for the layer's name.
     placement
         Attributes that put its raster onto the slide, such as scale, translate and units.
     slide_layer
-        The slide's layer that it is made on; None where it comes from a file.
+        The slide's layer that it is made on; None if it comes from a file.
     detail
-        Tells it from other heatmaps of the slide in the layer's name.
+        Text in the layer's name that tells it from other heatmaps of the slide.
     raster
-        That of the prediction, where it is known.
+        Raster of the prediction, if already known.
 
     Returns
     -------
     LayerData
-        One image; NaN, where there is no value, is transparent.
+        One image, with NaN (transparent) where there is no value.
     """
     values = gene_values(prediction, gene)
     name = layer_name(prediction, gene, slide_name, detail)
@@ -99,17 +99,17 @@ class Heatmap:
     Parameters
     ----------
     layer
-        Has the metadata of a :func:`heatmap_layer`. Of a layer without, only the prediction is
-        known: it shows the gene that its file was saved with, or the most reliable one.
+        Layer with the metadata of a :func:`heatmap_layer`. Without them, only the prediction is
+        known, and the gene is the one that its file was saved with, or the most reliable one.
     raster
-        That of its prediction, where it is known.
+        Raster of its prediction, if already known.
 
     Attributes
     ----------
     prediction
-        May still fill up; :meth:`refresh` shows what has come.
+        The prediction, which may still fill up; :meth:`refresh` shows new values.
     slide_name
-        Stands in the layer's name.
+        Name of the slide, for the layer's name.
     raster
         Where the tiles lie.
     image
@@ -117,12 +117,12 @@ class Heatmap:
     gene_changed
         Emitted with the name of another gene when it is shown.
     filled
-        Emitted with the heatmap itself when values have come, by whoever fills the prediction.
+        Emitted with the heatmap itself when its prediction has new values.
     replaced
         Emitted with the heatmap itself and the former prediction when it shows another.
     filling_changed
-        Emitted with the heatmap itself when a run begins or ends to fill its prediction, or to
-        show a preview in it.
+        Emitted with the heatmap itself when a run begins or stops filling its prediction, or
+        showing a preview in it.
     """
 
     gene_changed = Signal(str)
@@ -194,7 +194,7 @@ class Heatmap:
 
     @property
     def detail(self) -> str:
-        """What tells it from other heatmaps of the slide in the layer's name; may be assigned."""
+        """Text in the layer's name that tells it from other heatmaps of the slide; assignable."""
         return self._detail
 
     @detail.setter
@@ -245,7 +245,7 @@ class Heatmap:
             self.gene_changed.emit(self._gene)
 
     def refresh(self, *, filling: bool = False) -> None:
-        """Show the values that are there by now.
+        """Show the values computed so far.
 
         The contrast limits follow the values until the user sets them, and again from the next
         gene on.
@@ -288,7 +288,7 @@ class Heatmap:
         notes(self.prediction)["shown_gene"] = self._gene  # what a file of it opens with
 
     def values_of(self, gene: str) -> NDArray[np.float32]:
-        """(n,) values of a gene, NaN where there is none yet."""
+        """(n,) values of a gene, NaN for tiles without one yet."""
         column = self.prediction.var_names.get_loc(gene)
         return np.ascontiguousarray(self.prediction.X[:, column])
 

@@ -1,4 +1,4 @@
-"""Queue of slides that are predicted one after another, and what came of each."""
+"""Queue of slides that are predicted one after another, and their results."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -70,13 +70,13 @@ class CohortQueue:
     rows
         The slides.
     folder
-        Of the results; None while none is chosen.
+        Folder of the results; None while none is chosen.
     sent
         Slides of the job that was begun last.
     changed
-        Emitted when there are other slides, or they are in another order.
+        Emitted when slides are added, removed or reordered.
     updated
-        Emitted when something has come of a slide.
+        Emitted when there is news of a slide.
     """
 
     changed = Signal()
@@ -113,7 +113,7 @@ class CohortQueue:
         Raises
         ------
         InputError
-            There is none, or all are in the queue already.
+            No slide is open, or all are in the queue already.
         """
         slides = [
             CohortSlide(
@@ -175,7 +175,7 @@ class CohortQueue:
         Raises
         ------
         InputError
-            The summary cannot be read, or a file of its name is none of ours.
+            The summary cannot be read, or the file of its name is not one.
         """
         added = [QueuedSlide(row.slide) for row in self.rows if row.is_added]
         self.folder, self.rows = folder, added

@@ -1,7 +1,7 @@
-"""Layers whose values come from predictions of heatmaps: pins, signatures, what is unsure.
+"""Layers whose values come from predictions of heatmaps: pins, signatures, columns of tiles, veils.
 
-They follow the prediction that their heatmap takes. Where a heatmap is removed, they go over to
-another one of the same slide.
+They follow their heatmap when it shows another prediction. If the heatmap is removed, they move
+to another one of the same slide.
 """
 
 from abc import ABC, abstractmethod
@@ -67,7 +67,7 @@ class DerivedLayer(ABC):
 
     @abstractmethod
     def refresh(self) -> None:
-        """Show the values that are there by now."""
+        """Show the values computed so far."""
 
     def move(self, heatmap: Heatmap, keep_limits: bool) -> None:
         """Show the same of a heatmap's prediction as it is now, where that lies.
@@ -104,9 +104,9 @@ class DerivedLayers(Generic[Item]):
     Attributes
     ----------
     items
-        In the order they came; a layer that the user removes is no longer one.
+        The layers in the order in which they were added, without those that the user removed.
     changed
-        Emitted when there are others, or when one shows something else.
+        Emitted when layers are added or removed, or one shows something else.
     """
 
     changed = Signal()
@@ -201,7 +201,7 @@ class DerivedLayers(Generic[Item]):
             self.forget(item)
 
     def forget(self, item: Item) -> None:
-        """Know a layer no more that was removed."""
+        """Forget a layer that was removed."""
         self.items.remove(item)
         self.changed.emit()
 

@@ -30,9 +30,9 @@ class Display:
     Attributes
     ----------
     settings
-        As they are now; change them with :meth:`apply`.
+        The current settings; change them with :meth:`apply`.
     limits
-        Rules the contrast of the heatmap and of the pinned layers.
+        Rule for the contrast of the heatmap and of the pinned layers.
     changed
         Emitted with the settings when they have changed.
     chosen
@@ -52,7 +52,7 @@ class Display:
         self._applying = False
 
     def apply(self, settings: DisplaySettings) -> None:
-        """Draw like this from now on."""
+        """Draw with these settings from now on."""
         former = self.settings
         self._set(settings)
         if self._heatmap is not None:
@@ -75,7 +75,7 @@ class Display:
             self._emit_changed()
 
     def reset(self) -> None:
-        """Draw as in the beginning; limits set by hand are given up too."""
+        """Draw with the defaults again, and drop limits set by hand."""
         self.apply(DisplaySettings())
         self.limits.set(self.settings.percentiles, self.settings.shared_limits)
         self._session.signatures.set_percentiles(self.settings.percentiles)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class PredictionDomains:
-    """Finds, renames, restores and draws the domains that stand in predictions.
+    """Finds, renames, restores and draws the domains stored in predictions.
 
-    They are drawn in the place of genes, in one layer for each prediction.
+    They are drawn in place of genes, in one layer for each prediction.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class PredictionDomains:
     Attributes
     ----------
     changed
-        Emitted when a prediction has other domains, or another name for one.
+        Emitted when a prediction gets other domains, or one is renamed.
     """
 
     changed = Signal()
@@ -62,7 +62,7 @@ class PredictionDomains:
         self.changed.emit()
 
     def restore(self, heatmap: Heatmap) -> None:
-        """Exchange the domains of a heatmap's prediction with the former ones, if there are any."""
+        """Exchange the domains of a heatmap's prediction for the former ones, if there are any."""
         former = self.former_of(heatmap.prediction)
         if former is not None:
             self.put(heatmap, former)

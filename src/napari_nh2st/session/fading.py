@@ -1,4 +1,4 @@
-"""Veils over heatmaps: grey where the model is unsure."""
+"""Veils over heatmaps: grey where the model is uncertain."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ _GREY = (0.72, 0.72, 0.72)
 
 @dataclass(eq=False)
 class Veil(DerivedLayer):
-    """Grey over one heatmap, the more so the less sure its gene is at a tile.
+    """Grey over one heatmap, the denser the more uncertain its gene is at a tile.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ class Veil(DerivedLayer):
         self.follow_visibility()
 
     def follow_visibility(self, _event: object = None) -> None:
-        """Be seen where the heatmap is, unless napari's grid gives each of the two a place."""
+        """Be visible if the heatmap is, unless napari's grid gives each of the two a place."""
         self.layer.visible = self.source.layer.visible and not self._stands_apart
 
 
 class Veils(DerivedLayers[Veil]):
-    """Fades all heatmaps of a session where their models are unsure, or none.
+    """Fades all heatmaps of a session where their models are uncertain, or none.
 
-    napari draws an image with one opacity for all of its pixels: what fades is covered instead, by
+    napari draws all pixels of an image with one opacity, so fading pixels are covered instead, by
     a layer right above the heatmap.
 
     Parameters
@@ -96,7 +96,7 @@ class Veils(DerivedLayers[Veil]):
         session.viewer.layers.events.reordered.connect(self._on_grid)
 
     def fade(self, wanted: bool) -> None:
-        """Lay a veil over every heatmap that says where it is unsure, or take them away."""
+        """Lay a veil over every heatmap whose prediction has a spread, or remove all veils."""
         self._wanted = wanted
         self._removed.clear()
         if wanted:
@@ -106,7 +106,7 @@ class Veils(DerivedLayers[Veil]):
                 self.remove_layer(item)
 
     def refresh(self, source: Heatmap) -> None:
-        """Show the values that have come in a heatmap's prediction."""
+        """Show the new values of a heatmap's prediction."""
         for item in self.items:
             if item.source is source:
                 item.refresh()
@@ -146,7 +146,7 @@ class Veils(DerivedLayers[Veil]):
             veil.follow_visibility()
 
     def forget(self, item: Veil) -> None:
-        """Know a veil no more whose layer was removed."""
+        """Forget a veil whose layer was removed."""
         item.source.gene_changed.disconnect(item.refresh)
         item.source.layer.events.visible.disconnect(item.follow_visibility)
         if can_fade(item.source.prediction):  # else it went with what it showed

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Hover:
-    """Adds to napari's status what the genes that are shown are at the tile under the mouse.
+    """Adds the values of the shown genes at the tile under the mouse to napari's status.
 
-    Whichever layer is selected. napari works out its own status in a thread, less often than the
-    mouse moves; this follows it in the main thread.
+    It does so whichever layer is selected. napari computes its own status in a thread, less often
+    than the mouse moves; this follows the mouse in the main thread.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Hover:
             signal.connect(self._renew)
 
     def words(self) -> str:
-        """What is at the tile under the mouse; empty where there is none."""
+        """Text on the tile under the mouse; empty if there is none."""
         viewer = self._session.viewer
         if viewer.dims.ndisplay != 2:
             return ""

@@ -1,4 +1,4 @@
-"""Sections with measured ST in a session: one is the current one, and all docks show it."""
+"""Sections with measured ST in a session; all docks show the current one."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 class MeasuredSections:
     """Sections with measured ST in a viewer.
 
-    A section that is read takes the place of the current one. A comparison that is opened from a
-    file becomes the current one beside it; what was there before becomes it again when the layers
-    of the other are selected, or when this one is removed. A section whose slide is removed from
-    the viewer waits for it.
+    A section that is read replaces the current one. A comparison opened from a file becomes the
+    current one without replacing it; the former one becomes current again when its layers are
+    selected or the other is removed. A section whose slide is removed from the viewer waits until
+    the slide is back.
 
     Parameters
     ----------
     session
-        Its viewer is followed.
+        The session; its viewer is followed.
 
     Attributes
     ----------
     changed
-        Emitted when another section is the current one, or none, or when that has changed.
+        Emitted when the current section changes, also to none.
     display_changed
         Emitted when another gene or kind of values of the current section is shown.
     """
@@ -67,7 +67,7 @@ class MeasuredSections:
             self.changed.emit()
 
     def add(self, section: MeasuredSection, slide_layer: Image) -> None:
-        """Lay a section over a slide, in the place of the current one."""
+        """Lay a section over a slide, in place of the current one."""
         former, self._current = self._current, None
         if former is not None:
             self._forget(former)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class MeasuredBadges:
-    """Offers what a comparison measured as the badges of the current heatmap's genes.
+    """Offers the scores of a comparison as the badges of the current heatmap's genes.
 
-    They are kept in the prediction, and with its file. A run that takes its place takes them over.
+    They are stored in the prediction, also in its file. A run that replaces it takes them over.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class MeasuredBadges:
     Attributes
     ----------
     changed
-        Emitted when there may be another offer, or when it was taken or given back.
+        Emitted when there may be another offer, or when it was accepted or withdrawn.
     used
-        Emitted when the current prediction's reliability has become another.
+        Emitted when the current prediction's reliability has changed.
     """
 
     changed = Signal()
@@ -71,7 +71,7 @@ class MeasuredBadges:
         return prediction is not None and has_measured(prediction)
 
     def use(self, wanted: bool) -> None:
-        """Let the badges be what was measured on the slide, or the model's again."""
+        """Use the scores measured on the slide as badges, or the model's again."""
         prediction, results = self._session.prediction, self.offer
         if prediction is None:
             return

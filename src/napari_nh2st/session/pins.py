@@ -44,9 +44,9 @@ class Pin(DerivedLayer):
     Parameters
     ----------
     gene
-        It stays this one.
+        The gene, which does not change.
     in_composite
-        It came with a composite and goes with it.
+        Whether it belongs to a composite, and is removed with it.
     """
 
     gene: str
@@ -107,7 +107,7 @@ class Pin(DerivedLayer):
         return self.gene in prediction.var_names
 
     def refresh(self) -> None:
-        """Show the values that are there by now."""
+        """Show the values computed so far."""
         self.image.show(self.source.values_of(self.gene))
 
 
@@ -120,7 +120,7 @@ class Pins(DerivedLayers[Pin]):
     Parameters
     ----------
     session
-        Its current prediction is that which genes are pinned from.
+        Genes are pinned from its current prediction.
 
     Attributes
     ----------
@@ -142,9 +142,9 @@ class Pins(DerivedLayers[Pin]):
         return next((pin for pin in pins if pin.gene == gene), None)
 
     def pin(self, gene: str) -> Pin:
-        """Add a layer that goes on showing this gene of the current prediction.
+        """Add a layer that keeps showing this gene of the current prediction.
 
-        It gets the first colormap that no pinned layer has. A gene is pinned once. The pinned
+        It gets the first colormap that no pinned layer has. A gene is pinned only once. The pinned
         genes are shown together again if the heatmap was shown instead.
         """
         shown = self.session.shown_layers
@@ -172,11 +172,11 @@ class Pins(DerivedLayers[Pin]):
 
     @property
     def can_restore(self) -> bool:
-        """Whether genes were unpinned that can come back."""
+        """Whether genes were unpinned that can be restored."""
         return bool(self._restorable())
 
     def restore(self) -> None:
-        """Pin the genes again that were unpinned last, in their colors, shown as they were."""
+        """Pin again the genes that were last unpinned, in their colors, shown as they were."""
         with self.session.shown_layers.settled():
             for pin in self._restorable():
                 pin.layer.visible = False
@@ -199,7 +199,7 @@ class Pins(DerivedLayers[Pin]):
         ]
 
     def refresh(self, source: Heatmap) -> None:
-        """Show the values that have come in a heatmap's prediction."""
+        """Show the new values of a heatmap's prediction."""
         for pin in self.items:
             if pin.source is source:
                 pin.refresh()
@@ -224,8 +224,7 @@ class Pins(DerivedLayers[Pin]):
         Parameters
         ----------
         genes
-            One to four, in red, green, blue and yellow. A composite that is there already is
-            replaced.
+            One to four genes, in red, green, blue and yellow. An existing composite is replaced.
         """
         if not 1 <= len(genes) <= len(COMPOSITE_COLORMAPS):
             raise ValueError(f"a composite is of 1 to {len(COMPOSITE_COLORMAPS)} genes")
@@ -250,7 +249,7 @@ class Pins(DerivedLayers[Pin]):
 
     @property
     def over_slide(self) -> bool:
-        """Whether they are shown over the slide, and not on black; assign to change it."""
+        """Whether pins are shown over the slide instead of on black; assign to change it."""
         return self.session.shown_layers.pins_over_slide
 
     @over_slide.setter
@@ -262,7 +261,7 @@ class Pins(DerivedLayers[Pin]):
             self.visibility_changed.emit()
 
     def show_pins(self) -> None:
-        """Show the pinned genes on black again, those that :meth:`show_slide` hid or else all."""
+        """Show pinned genes on black again: those that :meth:`show_slide` hid, or else all."""
         self.session.shown_layers.show_pins()
 
     def show_slide(self) -> None:
@@ -305,7 +304,7 @@ class Pins(DerivedLayers[Pin]):
         self._removed = [pin for pin in self._removed if pin.source.layer != event.value]
 
     def forget(self, item: Pin) -> None:
-        """Know a pin no more whose layer was removed."""
+        """Forget a pin whose layer was removed."""
         item.layer.events.visible.disconnect(self._on_visible)
         self.session.display.limits.leave(item.image)
         super().forget(item)

@@ -1,4 +1,4 @@
-"""Maps of new runs: added to the former map of the slide, in its place, or beside it."""
+"""Heatmaps of new runs: added to the slide's former one, replacing it, or in a new layer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -62,11 +62,11 @@ class PredictionRunMap:
 class PredictionRuns:
     """Shows the predictions of new runs, and undoes that.
 
-    - Another model, step, pitch, layout, µm/px or list of genes makes a layer of its own.
-    - The same for a region adds its tiles to the map that is there.
-    - The same for the whole slide takes the place of that map.
+    - A run with another model, step, pitch, layout, µm/px or list of genes gets its own layer.
+    - Otherwise, a run in a region adds its tiles to the existing heatmap.
+    - Otherwise, a run over the whole slide replaces the existing heatmap.
 
-    A map that the user has renamed is kept as it is.
+    A heatmap that the user has renamed is kept as it is.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class PredictionRuns:
     Attributes
     ----------
     changed
-        Emitted when there is another former map to go back to.
+        Emitted when the former heatmap that can be restored changes.
     """
 
     changed = Signal()
@@ -98,10 +98,10 @@ class PredictionRuns:
         prediction
             At tiles.
         gene
-            Shown first in a new layer.
+            Gene shown first in a new layer.
         goes_on
-            The run goes on with the one shown last: :meth:`undo` goes back to before both, and
-            there is nothing to go back to where that was the first.
+            Whether the run continues the one shown last: :meth:`undo` then goes back to before
+            both, or is not possible if that was the first.
         """
         maps = self._session.made_for(slide_layer)
         same = [each for each in maps if of_same_map(each.prediction, prediction)]
@@ -127,7 +127,7 @@ class PredictionRuns:
         return heatmap is not None and heatmap.layer in self._former and not heatmap.is_filling
 
     def undo(self, heatmap: Heatmap) -> None:
-        """Show the map again that the last run changed; once more shows the changed one."""
+        """Show the heatmap as before the last run; calling it again shows the changed one."""
         if self.can_undo(heatmap):
             former, slide_layer = self._former[heatmap.layer]
             self._former[heatmap.layer] = heatmap.prediction, slide_layer

@@ -79,11 +79,10 @@ the times that values had come by then."""
 
 
 class Signatures(DerivedLayers[ShownSignature]):
-    """Shows signatures of predictions, and scores them again when values have come.
+    """Shows signatures of predictions, and scores them again when there are new values.
 
-    The scores stand in the predictions as well, see
-    :func:`~napari_nh2st.analysis.signatures.put_signature`, as long as there is the layer: what is
-    exported has them.
+    As long as the layer exists, the scores are also in the prediction, see
+    :func:`~napari_nh2st.analysis.signatures.put_signature`, and exported with it.
 
     Parameters
     ----------
@@ -112,13 +111,13 @@ class Signatures(DerivedLayers[ShownSignature]):
         source
             Heatmap of the prediction.
         signature
-            A layer of the same prediction and name is replaced.
+            The signature; a layer of the same prediction and name is replaced.
         """
         self._new.append((source, signature))
         self._request(now=True)
 
     def refresh(self) -> None:
-        """Score all signatures again: values have come."""
+        """Score all signatures again, with the new values."""
         self._n_filled += 1
         for item in self.items:  # nobody is to export scores of former values
             remove_signature(item.source.prediction, item.label)
@@ -211,7 +210,7 @@ class Signatures(DerivedLayers[ShownSignature]):
                 show_error(for_qt(f"{error}: it is shown, but will not be exported."))
 
     def forget(self, item: ShownSignature) -> None:
-        """Know a layer no more that was removed; its scores go with it."""
+        """Forget a layer that was removed, and its scores."""
         super().forget(item)
         names = [each.label for each in self.items if each.source is item.source]
         if item.label not in names and item.source.layer in self.session.viewer.layers:

@@ -63,7 +63,7 @@ class ShownColumn(DerivedLayer):
         return self.column in columns_of(prediction)
 
     def refresh(self) -> None:
-        """Show the values that are there by now."""
+        """Show the values computed so far."""
         self.image.show(column_values(self.source.prediction, self.column))
 
 
@@ -119,7 +119,7 @@ class TileColumns(DerivedLayers[ShownColumn]):
             self.session.shown_layers.show(item.layer)
 
     def refresh(self, source: Heatmap) -> None:
-        """Show the values that have come in a heatmap's prediction."""
+        """Show the new values of a heatmap's prediction."""
         for item in self.items:
             if item.source is source:
                 item.refresh()
@@ -184,7 +184,7 @@ class TileColumns(DerivedLayers[ShownColumn]):
         self.changed.emit()
 
     def forget(self, item: ShownColumn) -> None:
-        """Know a layer no more that was removed."""
+        """Forget a layer that was removed."""
         item.layer.events.visible.disconnect(self._on_visible)
         item.layer.events.contrast_limits.disconnect(self._on_visible)
         notes(item.source.prediction).pop("shown_column", None)
