@@ -151,6 +151,20 @@ def test_columns_of_one_gene_are_added_up(tmp_path: Path) -> None:
     assert "1 gene name that occurs more than once added up (ENSG00000000003)" in report(spots)
 
 
+def test_a_column_of_totals_is_no_gene(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    places = [f"{x}x{y}" for x in range(5) for y in range(5)]
+    genes = pd.DataFrame(rng.poisson(3.0, (25, 4)), places, ["ERBB2", "CD74", "1-Mar", "Sep-02"])
+    genes.assign(n_counts=genes.sum(axis=1)).to_csv(tmp_path / "counts.tsv", sep="\t")
+    pixels = pd.DataFrame([name.split("x") for name in places], columns=["x", "y"]).astype(int)
+    pixels = pixels.assign(pixel_x=100 * pixels.x, pixel_y=100 * pixels.y)
+    pixels.to_csv(tmp_path / "positions.tsv", sep="\t", index=False)
+    spots = read_spots(tmp_path / "counts.tsv", tmp_path / "positions.tsv")
+    pd.testing.assert_frame_equal(spots.to_df().astype(int), genes, check_names=False)
+    assert "the column n_counts left out, which is the sum of all others" in report(spots)
+    assert "2 gene names that Excel turned into dates (1-Mar, Sep-02)" in report(spots)
+
+
 def test_clone_names_keep_their_number(tmp_path: Path) -> None:
     spots = read_spots(*tables(tmp_path, COUNTS.replace("A", "AP000769.1")))
     assert spots.var_names[0] == "AP000769.1"

@@ -22,6 +22,13 @@ INFO = "nh2st_spots"
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
 """An Ensembl gene id, with or without version. Clone names such as AP000769.1 are none."""
 
+_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)"
+_DATE = re.compile(rf"\d{{1,2}}-{_MONTH}|{_MONTH}-\d{{1,2}}|\d{{4}}-\d\d-\d\d(?: [\d:]+)?", re.I)
+"""What Excel makes of MARCH1, SEPT2 and DEC1."""
+
+_TELLING_SPOTS = 20
+"""On fewer, a gene may be the sum of all others by chance."""
+
 
 @dataclass(frozen=True)
 class CountTable:
@@ -46,6 +53,26 @@ class CountTable:
     genes: NDArray[np.str_]
     gene_ids: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = ()
+
+    def without_totals(self) -> "CountTable":
+        """Leave out a column that is the sum of all others: no gene, and it would count twice."""
+        total = np.asarray(self.counts.sum(1, dtype=np.float64)).ravel()
+        if len(total) < _TELLING_SPOTS or len(self.genes) < 3 or not total.any():
+            return self
+        sums = np.asarray(self.counts.sum(0, dtype=np.float64)).ravel()
+        is_total = np.zeros(len(sums), bool)
+        for column in np.flatnonzero(2 * sums == total.sum()):
+            is_total[column] = (2 * self.counts[:, [column]].toarray()[:, 0] == total).all()
+        if not is_total.any():
+            return self
+        names = _some(self.genes[is_total])
+        return replace(
+            self,
+            counts=self.counts[:, ~is_total],
+            genes=self.genes[~is_total],
+            gene_ids=None if self.gene_ids is None else self.gene_ids[~is_total],
+            notes=(*self.notes, f"the column {names} left out, which is the sum of all others"),
+        )
 
     def with_distinct_genes(self) -> "CountTable":
         """Drop versions of Ensembl ids and add up columns of one name.
@@ -231,7 +258,7 @@ def assemble(
     notes
         What was left out so far, each "N ... left out".
     """
-    table = table.with_distinct_genes()
+    table = table.without_totals().with_distinct_genes()
     pixels = np.asarray(pixels, np.float64)
     obs = position_columns(table.spots.astype(object), pixels, array)
     var = pd.DataFrame(index=table.genes.astype(object))
@@ -244,6 +271,12 @@ def assemble(
         parts.append(f"{empty} without a single count kept")
     if empty < len(obs) and not are_counts(table.counts):
         parts.append("its values are not raw counts, which training and comparing need")
+    dates = np.array([name for name in table.genes.tolist() if _DATE.fullmatch(name)], str)
+    if len(dates):
+        parts.append(
+            f"{_number(len(dates), 'gene name')} that Excel turned into dates ({_some(dates)}), "
+            "such as MARCH1 and SEPT2: restore them in the file, or they are not found"
+        )
     if array is not None and (shared := len(array) - len(np.unique(array, axis=0))):
         parts.append(f"{shared} on the same array place as another spot; neighbors by distance")
     info: dict[str, Any] = {
