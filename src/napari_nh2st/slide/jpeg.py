@@ -55,6 +55,8 @@ class JpegHeader:
         Offset of the marker that begins the first scan.
     is_sequential
         Whether it is Huffman coded in one pass, as by nearly all scanners.
+    exif
+        The segment with its Exif data, as Pillow reads them; empty without.
     """
 
     height: int
@@ -63,6 +65,7 @@ class JpegHeader:
     bits: int
     scan: int
     is_sequential: bool
+    exif: bytes = b""
 
 
 def read_header(data: bytes | BinaryIO) -> JpegHeader:
@@ -75,7 +78,7 @@ def read_header(data: bytes | BinaryIO) -> JpegHeader:
     """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     frame: tuple[int, int, int, int] | None = None
-    is_sequential = False
+    is_sequential, exif = False, b""
     position = 2 if file.read(2) == START else 0
     while position:
         file.seek(position)
@@ -91,7 +94,9 @@ def read_header(data: bytes | BinaryIO) -> JpegHeader:
             continue
         if marker == 0xDA and frame is not None:
             bits, height, width, components = frame
-            return JpegHeader(height, width, components, bits, position, is_sequential)
+            return JpegHeader(height, width, components, bits, position, is_sequential, exif)
+        if marker == 0xE1 and segment.endswith(b"Exif\0\0"):
+            exif = segment[4:] + file.read(max(0, int.from_bytes(segment[2:4]) - 8))
         if marker in _FRAMES and len(segment) == 10:
             frame = struct.unpack(">BHHB", segment[4:])
             is_sequential = marker in (0xC0, 0xC1)

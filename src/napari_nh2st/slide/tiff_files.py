@@ -12,6 +12,7 @@ from napari_nh2st.regular_files import check_regular
 from napari_nh2st.remote import RemotePath, SlidePath
 
 from .file_bytes import SlideBytes, open_bytes
+from .orientation_tag import ORIENTATION, orientation_notice
 from .tiff_directories import Directories, check_directories
 from .tiff_page import StoredPage, mark_misplaced
 
@@ -121,6 +122,7 @@ class TiffFiles:
         return (
             *main.notices,
             *((_UNUSED_OME,) if is_lost else ()),
+            *orientation_notice(tiff.pages.first.tags.valueof(ORIENTATION)),
             *self._notices,
             *(
                 f"Page {number} is left out: its directory is damaged or of an unknown kind."

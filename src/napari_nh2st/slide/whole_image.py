@@ -16,6 +16,7 @@ from .colors import Once, StoredColors, full_scale
 from .contents import NotReadable, NotThisFormat, SlideContents
 from .level import Level
 from .limits import check_decoded_size
+from .orientation_tag import exif_orientation, orientation_notice
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _TAIL = 1 << 16
@@ -141,6 +142,7 @@ def open_jpeg(path: SlidePath) -> SlideContents:
         brightfield=True,
         brightfield_reason="8-bit colors",
         fingerprint_files=(path,),
+        notices=orientation_notice(exif_orientation(opened.exif)),
     )
 
 
