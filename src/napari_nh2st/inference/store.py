@@ -212,9 +212,8 @@ class ResultStore:
             known = content["key"] if content["what"] == _MARK else None
         except FileNotFoundError:
             if self.folder.is_symlink() or self.folder.exists():
-                raise InputError(
-                    self._left("already exists and holds no results of this program")
-                ) from (None)
+                reason = "already exists and holds no results of this program"
+                raise InputError(self._left(reason)) from None
             self._create(identity)
             return
         except OSError as error:
