@@ -107,7 +107,7 @@ def test_a_signature_needs_genes_that_are_predicted() -> None:
     prediction = random_prediction()
     with pytest.raises(InputError, match="'G999' is not in the prediction"):
         signature_score(prediction, ["G1", "G999"])
-    with pytest.raises(InputError, match="no gene"):
+    with pytest.raises(InputError, match="None of the signature's genes"):
         signature_score(prediction, [])
 
 

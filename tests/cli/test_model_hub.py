@@ -90,7 +90,7 @@ def test_the_list_of_today_is_shown_or_that_of_this_version(
         ("<html>", "it is not TOML"),
         (f"format = {'1' * 5000}", "it is not TOML"),
         ((INDEX % ("a" * 40)).replace('"lung"', r'"lung\n"', 1), "does not match"),
-        ("format = 2", "its format is 2, and not 1"),
+        ("format = 2", "its format is 2, not 1"),
         ("format = 1\nmodels = []", "'models' was unexpected"),
         ("format = 1\n[[model]]\nname = 'a'", "is a required property"),
         (INDEX % ("a" * 40) + (INDEX % ("b" * 40)).replace("format = 1", ""), "two models lung"),

@@ -174,7 +174,7 @@ def test_what_would_differ_is_not_taken_for_done(slides: Path, model: Path, tmp_
     fewer = replace(SETTINGS, genes=("VIM",))
     refused = run(slides, output, model, settings=fewer)
     assert (refused["status"] == "failed").all()
-    assert refused["failure"][0].count("of other settings") == 1
+    assert refused["failure"][0].count("from other settings") == 1
     assert anndata.read_h5ad(output / "a.h5ad").n_vars == 5
     write_slide(slides / "a.tif", 8)
     assert list(run(slides, output, model)["status"]) == ["failed", "failed", "done", "done"]

@@ -14,6 +14,7 @@ import zarr
 from anndata import AnnData
 from napari.components import ViewerModel
 from napari.layers import Image, Points
+from napari.plugins.io import save_layers
 from npe2 import PluginManager
 
 from array_slides import textured, write_tiff
@@ -413,7 +414,11 @@ def test_other_layers_are_saved_by_others(tmp_path: Path, plugin: None) -> None:
     image = Image(np.zeros((4, 4)), name="nuclei")
     with pytest.raises(InputError, match="Layer 'nuclei' shows no prediction"):
         image.save(str(tmp_path / "out.h5ad"), plugin="napari-nh2st")
+    with pytest.raises(InputError, match="2 layers are selected: save one at a time"):
+        save_layers(str(tmp_path / "out.h5ad"), [image, Points(np.zeros((2, 2)))])
     assert list(tmp_path.iterdir()) == []
+    writers = PluginManager.instance().iter_compatible_writers(["image"])
+    assert not next(iter(writers)).command.startswith("napari-nh2st")  # in whatever order installed
     image.save(str(tmp_path / "out"))  # napari's own choice of a writer
     Points(np.zeros((2, 2))).save(str(tmp_path / "points.csv"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "points.csv"]
@@ -424,5 +429,5 @@ def test_saving_replaces_no_folder_of_others(tmp_path: Path, prediction: AnnData
     zarr.open_group(slide, mode="w", zarr_format=2).attrs["multiscales"] = []
     meta = {"name": "a", "metadata": {PREDICTION_KEY: prediction}}
     with pytest.raises(InputError, match="is not overwritten"):
-        write_prediction(str(slide), textured(4, 4), meta)
+        write_prediction(str(slide), [(textured(4, 4), meta, "image")])
     assert (slide / ".zattrs").is_file()

@@ -164,7 +164,7 @@ def test_a_config_makes_the_library_run_and_read_nothing_else(changed: Path) -> 
     [
         ("transformer:x", "did you mean transformers:"),
         ("timm:", "must follow timm:"),
-        ("onnx:file?side=3", "'side=3' is no option"),
+        ("onnx:file?side=3", "'side=3' is not an option"),
         ("transformers:x?features=mean", "nothing|folder"),
     ],
 )

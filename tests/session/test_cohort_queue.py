@@ -100,7 +100,7 @@ def test_the_folder_of_the_results_holds_the_queue(slides: Path, tmp_path: Path)
     queue.give_mpp([0, 1, 2], 1.0)
     run(queue, model, folder)
     assert states(queue) == ["done", "failed", "done"]
-    assert "no slide" in queue.rows[1].failure
+    assert "not a slide" in queue.rows[1].failure
     queue.move([2], -1)
     other = write_slide(tmp_path / "other" / "a.tif", 7, side=96)
     queue.add_paths([other])
@@ -113,7 +113,7 @@ def test_the_folder_of_the_results_holds_the_queue(slides: Path, tmp_path: Path)
     assert again.rows[0].total == 9
     assert again.rows[0].was_done
     assert again.rows[0].slide.mpp == 1.0
-    assert "no slide" in again.rows[2].failure
+    assert "not a slide" in again.rows[2].failure
     again.begin()  # and ended at once: what was there is there
     assert states(again) == ["waiting"] * 4
     again.end()

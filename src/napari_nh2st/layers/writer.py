@@ -1,5 +1,6 @@
 """Writer of predictions, for napari."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from anndata import AnnData
@@ -12,19 +13,20 @@ from napari_nh2st.prediction.preview import without_preview
 from napari_nh2st.prediction.schema import PENDING, STATUS
 
 
-def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+def write_prediction(path: str, layers: Sequence[tuple[Any, dict[str, Any], str]]) -> list[str]:
     """napari's writer hook: save the prediction that a layer shows, all of its genes.
+
+    The manifest gives it a second layer that may be missing. Of writers for a single layer, napari
+    takes any for a name without an ending, so other people's images would come here.
 
     Parameters
     ----------
     path
         Its name's end tells the format; see :func:`~napari_nh2st.export.export`. A file that is
         there is replaced: napari has asked. Of folders, only those that this program wrote.
-    data
-        Data of the layer. What is saved is not this one image or these points, but the AnnData in
-        the layer's metadata.
-    meta
-        Attributes of the layer.
+    layers
+        Data, attributes and type of one layer. What is saved is not this one image or these
+        points, but the AnnData in the layer's metadata.
 
     Returns
     -------
@@ -34,10 +36,16 @@ def write_prediction(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError
-        The layer shows no prediction, or cannot be written.
+        There are two layers, the layer shows no prediction, or it cannot be written.
     """
     from napari.utils.notifications import show_warning
 
+    if len(layers) > 1:
+        raise InputError(
+            f"{path} holds one prediction, and {len(layers)} layers are selected: save one at a "
+            "time."
+        )
+    ((_, meta, _),) = layers
     metadata = meta.get("metadata", {})
     values = metadata.get(PREDICTION_KEY, metadata.get(SPOTS_KEY))
     if not isinstance(values, AnnData):

@@ -261,7 +261,7 @@ def test_a_resolution_is_typed_into_the_table(dock: CohortWidget, messages: Mess
     assert model.setData(model.index(0, MPP), "0,25")
     assert dock.queue.rows[0].slide.mpp == 0.25
     assert not model.setData(model.index(0, MPP), "wide")
-    assert "no µm/px" in messages["error"][0]
+    assert "not a µm/px" in messages["error"][0]
     assert model.setData(model.index(0, MPP), "")
     assert dock.queue.rows[0].slide.mpp is None
 

@@ -557,7 +557,7 @@ def test_a_run_that_fails_midway_leaves_a_map_of_what_is_done(
         shown[np.isfinite(shown)].max(), prediction[:, heatmap.gene].X[has_value].max()
     )
     assert not heatmap.is_filling
-    write_prediction(str(tmp_path / "half.h5ad"), *heatmap.layer.as_layer_data_tuple()[:2])
+    write_prediction(str(tmp_path / "half.h5ad"), [heatmap.layer.as_layer_data_tuple()])
     n_missing = prediction.n_obs - has_value.sum()
     assert messages["warning"][-1] == (
         f"{n_missing} of {prediction.n_obs} tiles are not predicted yet: they are saved empty."
