@@ -30,7 +30,7 @@ _OF_THE_GRID = (
 
 
 def at_spots(prediction: AnnData, spots: AnnData) -> AnnData:
-    """Read a prediction at tiles out at measured spots, beside the measured values.
+    """Look up a prediction at tiles at measured spots, beside the measured values.
 
     A spot gets the value of the tile in whose cell of the array it lies. That tile's center is up
     to 0.7 steps away, so correlations are those of this heatmap: at a step much coarser than the

@@ -38,6 +38,11 @@ def plot_scores(
         File to write the figure to: ``.png``, ``.svg`` or ``.pdf``. A figure that this package
         wrote is replaced.
 
+    Returns
+    -------
+    Axes or None
+        The axes drawn on; None with `show`.
+
     Raises
     ------
     InputError

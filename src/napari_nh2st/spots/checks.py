@@ -117,6 +117,13 @@ def check_section(
 def check_counts(spots: AnnData, name: str = "the section") -> None:
     """Check that values are raw counts.
 
+    Parameters
+    ----------
+    spots
+        Spots × genes.
+    name
+        What messages call the section.
+
     Raises
     ------
     InputError
@@ -155,6 +162,13 @@ def check_counts(spots: AnnData, name: str = "the section") -> None:
 def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
     """Check that there are at least 20 spots.
 
+    Parameters
+    ----------
+    spots
+        Spots × genes.
+    name
+        What messages call the section.
+
     Raises
     ------
     InputError
@@ -175,6 +189,15 @@ def check_enough_spots(spots: AnnData, name: str = "the section") -> None:
 
 def check_on_slide(spots: AnnData, slide: Slide, name: str = "the section") -> str | None:
     """Check that spots lie on the slide.
+
+    Parameters
+    ----------
+    spots
+        With ``obsm["spatial"]`` in full-resolution pixels.
+    slide
+        The slide they were measured on.
+    name
+        What messages call the section.
 
     Returns
     -------
@@ -212,6 +235,17 @@ def check_resolution(
     spots: AnnData, slide: Slide, name: str = "the section", pitch_um: float | None = None
 ) -> tuple[float | None, str | None]:
     """Compare the µm/px calculated from the spots' distance with the slide's own.
+
+    Parameters
+    ----------
+    spots
+        From :func:`~napari_nh2st.spots.read_spots`.
+    slide
+        The slide they were measured on.
+    name
+        What messages call the section.
+    pitch_um
+        Distance between its spots in µm; None for that of the file, else of its kind of array.
 
     Returns
     -------

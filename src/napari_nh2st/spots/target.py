@@ -20,6 +20,13 @@ SCALE_TO = 10_000
 def panel_counts(spots: AnnData, panel: Sequence[str]) -> NDArray[np.float32]:
     """Raw counts of the panel's genes, in its order.
 
+    Parameters
+    ----------
+    spots
+        Spots × genes, from :func:`~napari_nh2st.spots.read_spots`.
+    panel
+        Genes, in the model's order.
+
     Returns
     -------
     ndarray
@@ -63,7 +70,15 @@ def normalize(counts: NDArray[np.floating], scale_to: float = SCALE_TO) -> NDArr
     Parameters
     ----------
     counts
-        (spots, genes), raw, already restricted to the panel. A spot without counts becomes zero.
+        (spots, genes) raw counts, already restricted to the panel. A spot without counts becomes
+        zero.
+    scale_to
+        Total of each spot after scaling; 10,000 by default.
+
+    Returns
+    -------
+    ndarray
+        (spots, genes) float64.
 
     Examples
     --------
@@ -84,6 +99,11 @@ def smooth(values: NDArray[np.floating], neighbors: csr_matrix) -> NDArray[np.fl
         (spots, genes).
     neighbors
         (spots, spots) bool, as :class:`~napari_nh2st.spots.SpotArray` has them.
+
+    Returns
+    -------
+    ndarray
+        (spots, genes) float64.
 
     Examples
     --------

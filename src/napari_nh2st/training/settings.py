@@ -55,7 +55,7 @@ class TrainSettings(StartSettings):
     gradient_clip, averaging
         Published: none. The averaged weights are those that are validated and kept.
     mse_weight
-        None takes 200 if the head starts from ridge, where the contrastive losses then hardly move
+        None takes 200 if the head starts from ridge, so that the contrastive losses hardly move
         it; the start model's own if the head starts from one (see ``learning_rate``); else 1
         (published).
     distillation
