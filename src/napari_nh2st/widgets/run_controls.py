@@ -34,16 +34,20 @@ class RunControls(QWidget):
         self._buttons = QHBoxLayout()
         self._buttons.addWidget(self.run)
         self._buttons.addWidget(self.cancel)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._buttons)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.status)
+        self._lines = QVBoxLayout(self)
+        self._lines.setContentsMargins(0, 0, 0, 0)
+        self._lines.addLayout(self._buttons)
+        self._lines.addWidget(self.bar)
+        self._lines.addWidget(self.status)
         self.show_running(False)
 
     def add_button(self, button: QPushButton) -> None:
         """Put a button between the two."""
         self._buttons.insertWidget(1, button)
+
+    def add_below(self, button: QPushButton) -> None:
+        """Put a button for what comes next below the status."""
+        self._lines.addWidget(button)
 
     def show_running(self, running: bool) -> None:
         """Enable one of the buttons; a run begins with a bar without a number."""

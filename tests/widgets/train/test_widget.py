@@ -611,6 +611,7 @@ def test_one_button_predicts_with_the_new_model(
     widget.start()
     finish(qtbot, widget)
     assert not widget.predict.isHidden()
+    assert not widget.scroll_area.isAncestorOf(widget.predict)  # no scrolling for it
     widget.predict.click()
     assert wanted == [start]
 

@@ -391,9 +391,9 @@ class TrainWidget(Dock):
             self.start_notices,
             self.comparison,
             self.progress,
-            self.predict,
         ):
             content.addWidget(part)
         content.addStretch()
+        self.progress.controls.add_below(self.predict)  # in sight, however long the scores
         self.scroll_area = scroll_within(self, inside, below=self.progress.controls)
         self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
