@@ -155,7 +155,7 @@ def test_predict_says_what_each_step_costs_and_what_it_takes(
     assert all(step["seconds"] > 0 for step in as_json)
     refused = nh2st(*command, "-o", output, "--step-um", 30, "--overwrite")
     assert refused.code == 2
-    assert "whole part of the pitch of 80 µm; the nearest are 40 and 26.67" in refused.err
+    assert "it must divide the pitch of 80 µm evenly; the nearest are 40 and 26.67" in refused.err
 
 
 def test_predict_for_programs_prints_json_alone(

@@ -165,7 +165,7 @@ def test_a_step_is_a_whole_part_of_the_pitch(step: float, divisions: int) -> Non
     [(80, "100 and 66.67"), (60, "66.67 and 50"), (150, "200 and 100"), (300, "200 and 100")],
 )
 def test_another_step_is_refused_with_the_nearest(step: float, nearest: str) -> None:
-    with pytest.raises(InputError, match=f"pitch of 200 µm; the nearest are {nearest}"):
+    with pytest.raises(InputError, match=f"pitch of 200 µm evenly; the nearest are {nearest}"):
         divisions_of(200.0, step)
 
 

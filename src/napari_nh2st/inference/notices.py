@@ -173,7 +173,7 @@ def pitch_notice(pitch_um: float, config: ModelConfig) -> str | None:
         return (
             f"The pitch is {pitch_um:g} µm, but {config.name} predicts from the whole slide, and "
             f"knows tiles {config.pitch_um:g} µm apart: leave the pitch out. For values closer "
-            "together, choose a step that is a whole part of it."
+            "together, choose a step that divides it evenly."
         )
     return (
         f"The pitch of {pitch_um:g} µm differs from the {config.pitch_um:g} µm between spots in "

@@ -70,7 +70,7 @@ def divisions_of(pitch_um: float, step_um: float) -> int:
     if abs(ratio - divisions) > _TOLERANCE * divisions:
         fewer = max(1, int(ratio))
         raise InputError(
-            f"step_um is {step_um:g}, but has to be a whole part of the pitch of {pitch_um:g} µm; "
+            f"step_um is {step_um:g}, but it must divide the pitch of {pitch_um:g} µm evenly; "
             f"the nearest are {pitch_um / fewer:.4g} and {pitch_um / (fewer + 1):.4g}"
         )
     return divisions
