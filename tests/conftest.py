@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from small_models import MeanColor
 
 
+# As in tox: two processes of tests share the cores, and sums of several threads may differ in their
+# last digit with the place of a tile in its batch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _LONGEST = (
     "test_end_to_end.py",
     "training/test_synthetic.py",
