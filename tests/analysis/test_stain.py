@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage.color import hed2rgb, rgb2hed
+from skimage.transform import downscale_local_mean
 
-from array_slides import ArrayLevel, array_slide
+from array_slides import ArrayLevel, array_slide, textured, write_tiff
 from napari_nh2st.analysis import (
     StainProfile,
     fit_stain,
@@ -19,7 +20,7 @@ from napari_nh2st.analysis import (
     stain_notice,
     tile_descriptors,
 )
-from napari_nh2st.analysis.stain_fields import MOST_FIELDS
+from napari_nh2st.analysis.stain_fields import MOST_FIELDS, tissue_fields
 from napari_nh2st.errors import InputError
 from napari_nh2st.inference.notices import normalized_stain, stain_fit
 from napari_nh2st.model import bundled_models, read_config
@@ -46,6 +47,15 @@ def stained(
     by_field = amounts * rng.normal(1, 0.15, (fields, 1, 1, 3)).clip(0.3)
     stains = by_field * rng.normal(1, 0.25, (fields, 32, 32, 3)).clip(0)
     return (hed2rgb(stains) * 255).round().astype(np.uint8)
+
+
+def test_a_field_is_the_mean_of_its_pixels_upright(tmp_path: Path) -> None:
+    pixels = textured(300, 200, 5)
+    mpp = 2.5 / 4, 2.5 / 2  # a field has 256 rows and 128 columns of the slide
+    with open_slide(write_tiff(tmp_path / "slide.tif", pixels), mpp=mpp) as slide:
+        (field,) = tissue_fields(slide, centers=np.array([[150.0, 100.0]]))
+    expected = downscale_local_mean(pixels[22:278, 36:164].astype(float), (4, 2, 1))
+    np.testing.assert_allclose(field, expected, atol=0.5 + 1e-4)
 
 
 def profile(sections: int = 4, **amounts: float) -> StainProfile:
